@@ -1,0 +1,13 @@
+//! The `foil` program: the library's command line, with the built-in plugins linked in.
+
+// A plugin crate that nothing names is not linked, and its registrations are lost.
+use foil_at as _;
+use foil_attacks as _;
+use foil_cat as _;
+use foil_models as _;
+use foil_schedulers as _;
+use foil_trades as _;
+
+fn main() -> std::process::ExitCode {
+    foil::cli::main()
+}

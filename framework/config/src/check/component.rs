@@ -1,0 +1,80 @@
+//! Components: a plugin's name, or a map with its `type` and its keys.
+
+use super::{Checker, Spot};
+use crate::node::{Kind, Map, Node};
+use crate::schema::resolve;
+use crate::{show, suggest};
+use serde_json::Value as Json;
+use serde_yaml::{Mapping, Value as Yaml};
+use std::rc::Rc;
+
+impl Checker<'_> {
+    /// Gives the map form, `type` first, whichever form was written.
+    pub(super) fn component(&mut self, node: &Node, kind: &str, spot: &Spot<'_>) -> Yaml {
+        let none = Map::new();
+        let (name, place, keys) = match &node.kind {
+            Kind::Str(name) => (name, spot.place, &none),
+            Kind::Map(map) => match map.get("type") {
+                Some(entry) => match &entry.node.kind {
+                    Kind::Str(name) => (name, &entry.key, map),
+                    _ => {
+                        let found = entry.node.describe();
+                        let message =
+                            format!("`{}.type` is {found}, but takes the name of {}", spot.path, show::article(kind));
+                        self.problem(&spot.child("type", &entry.key, false), message, self.known(kind));
+                        return node.to_yaml();
+                    }
+                },
+                None => {
+                    if !self.ignore_missing {
+                        let message = format!("{} has no `type`, which says which {kind} it is", spot.name());
+                        self.problem(spot, message, self.meant_type(kind, map));
+                    }
+                    return node.to_yaml();
+                }
+            },
+            _ => return node.to_yaml(),
+        };
+        let names = self.catalog.names(kind);
+        if !names.contains(name) {
+            let message = format!("no {kind} is called `{}`", show::short(name));
+            let help = suggest::help(name, &names, &format!("known {}", show::plural(kind)));
+            self.problem(&Spot { place, ..spot.clone() }, message, help);
+            return node.to_yaml();
+        }
+        let mut whole = Mapping::new();
+        whole.insert(Yaml::from("type"), Yaml::from(name.as_str()));
+        match self.schema(kind, name) {
+            Some(schema) => {
+                let spot = Spot { plugin: Some((kind, name)), ..spot.clone() };
+                whole.extend(self.object(keys, &resolve(&schema, &schema), &schema, &spot));
+            }
+            None => whole.extend(keys.iter().map(|(key, entry)| (Yaml::from(key.as_str()), entry.node.to_yaml()))),
+        }
+        Yaml::Mapping(whole)
+    }
+
+    /// What a map without `type` was perhaps meant to be: `typ: pgd`, or `pgd: { … }` as in other tools.
+    fn meant_type(&self, kind: &str, map: &Map) -> String {
+        let names = self.catalog.names(kind);
+        let known = self.known(kind);
+        if let Some(name) = map.keys().find(|key| names.contains(key)) {
+            return format!("write `type: {name}` with its keys beside it; {known}");
+        }
+        match map.keys().find(|key| suggest::did_you_mean(key, &["type"]).is_some()) {
+            Some(key) => format!("did you mean `type` where it says `{}`? {known}", show::short(key)),
+            None => known,
+        }
+    }
+
+    fn known(&self, kind: &str) -> String {
+        format!("known {}: {}", show::plural(kind), show::list(&self.catalog.names(kind)))
+    }
+
+    /// Asked for once each: making a schema costs more than using it.
+    fn schema(&mut self, kind: &str, name: &str) -> Option<Rc<Json>> {
+        let catalog = self.catalog;
+        let key = (kind.to_string(), name.to_string());
+        self.schemas.entry(key).or_insert_with(|| catalog.schema(kind, name).map(Rc::new)).clone()
+    }
+}

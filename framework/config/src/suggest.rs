@@ -1,0 +1,72 @@
+//! The word that was probably meant.
+
+use crate::show;
+
+/// Longer words are not compared: the time grows with the product of the lengths.
+const LONGEST: usize = 64;
+
+/// The candidate nearest to `word`, if it is near enough to be what was meant.
+///
+/// Near enough is a third of the word's length, counted in edits (a swap of two neighbours is one), and at least one
+/// edit for words of two characters or more. Case and `-` for `_` cost nothing. Of equally near candidates the first
+/// wins.
+pub fn did_you_mean<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    let length = word.chars().count();
+    if !(2..=LONGEST).contains(&length) {
+        return None;
+    }
+    let word = normal(word);
+    let allowed = (length / 3).max(1);
+    candidates
+        .iter()
+        .filter(|candidate| candidate.len() <= LONGEST * 2)
+        .map(|candidate| (strsim::osa_distance(&word, &normal(candidate)), *candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+fn normal(word: &str) -> String {
+    word.to_lowercase().replace('-', "_")
+}
+
+/// `` did you mean `steps`? `` followed by a list of what would do.
+pub(crate) fn help<S: AsRef<str>>(word: &str, candidates: &[S], lead: &str) -> String {
+    let words: Vec<&str> = candidates.iter().map(AsRef::as_ref).collect();
+    let meant = did_you_mean(word, &words).map(|meant| format!("did you mean `{meant}`? ")).unwrap_or_default();
+    format!("{meant}{lead}: {}", show::list(&words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggests_only_what_is_near() {
+        let keys = ["eps", "steps", "alpha", "objective", "batch_size", "start"];
+        let table = [
+            ("step", Some("steps"), "one letter is missing"),
+            ("stpes", Some("steps"), "a swap is one edit"),
+            ("obejctvie", Some("objective"), "two swaps, a third of nine letters allows three edits"),
+            ("eps_", Some("eps"), "one letter too many"),
+            ("ep", Some("eps"), "short words may miss one letter"),
+            ("EPS", Some("eps"), "case costs nothing"),
+            ("batch-size", Some("batch_size"), "neither does a dash"),
+            ("e", None, "one letter says nothing"),
+            ("epsilon", None, "four edits are more than a third of seven letters"),
+            ("momentum", None, "nothing is near"),
+            ("", None, "there is no word"),
+            ("starts", Some("start"), "one edit to `start`; `steps` needs more"),
+        ];
+        for (word, expected, why) in table {
+            assert_eq!(did_you_mean(word, &keys), expected, "{word}: {why}");
+        }
+        assert_eq!(did_you_mean(&"x".repeat(100_000), &keys), None, "very long words are not compared");
+    }
+
+    #[test]
+    fn the_help_lists_what_would_do() {
+        assert_eq!(help("pdg", &["fgsm", "pgd"], "known attacks"), "did you mean `pgd`? known attacks: fgsm, pgd");
+        assert_eq!(help("zzz", &["fgsm", "pgd"], "known attacks"), "known attacks: fgsm, pgd");
+    }
+}

@@ -1,0 +1,21 @@
+//! Whole loads against a small pipeline and catalog that are made as foil makes its own.
+//!
+//! - `pipeline`: that pipeline and its plugins.
+//! - `errors`: every `tests/errors/*.yaml` with the `*.stderr` a user would see; `UPDATE_EXPECT=1` rewrites them.
+//! - `normal_form`: what comes out of a right pipeline, and that it is a fixed point.
+//! - `places`: problems that the caller adds find their line.
+//! - `hostile`: arbitrary bytes, mutated pipelines and `tests/corpus` neither panic nor take long.
+
+extern crate self as foil;
+
+mod errors;
+mod hostile;
+mod normal_form;
+mod pipeline;
+mod places;
+
+/// What code from `#[settings]` names.
+#[doc(hidden)]
+pub mod __private {
+    pub use {schemars, serde};
+}

@@ -1,0 +1,69 @@
+//! From the contents of the published files, whatever they were stored as, to a [`Dataset`].
+
+use crate::catalog::{Content, DataFile, Entry, Split};
+use crate::dataset::{Dataset, FileSum, Images};
+use crate::fault::Fault;
+use crate::{idx, records, sums};
+
+/// Takes the files one by one, in the order of the catalog.
+pub(crate) struct Assembly {
+    entry: &'static Entry,
+    train: Images,
+    test: Images,
+    sums: Vec<FileSum>,
+    notes: Vec<String>,
+}
+
+impl Assembly {
+    pub(crate) fn new(entry: &'static Entry) -> Self {
+        let images = |n| Images::with_room(n, entry.image);
+        let (train, test) = (images(entry.counts.train), images(entry.counts.test));
+        Assembly { entry, train, test, sums: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Check the unpacked content of one file and take over what is in it.
+    pub(crate) fn add(&mut self, file: &'static DataFile, bytes: &[u8]) -> Result<(), Fault> {
+        let [_, height, width] = self.entry.image;
+        let images = match file.split {
+            Split::Train => &mut self.train,
+            Split::Test => &mut self.test,
+        };
+        match file.content {
+            Content::IdxImages => {
+                images.pixels.extend_from_slice(idx::parse(bytes, &[file.count, height, width])?);
+            }
+            Content::IdxLabels => {
+                let labels = idx::parse(bytes, &[file.count])?;
+                for (index, &label) in labels.iter().enumerate() {
+                    records::check_label("label", index, label, self.entry.classes())?;
+                }
+                images.labels.extend_from_slice(labels);
+            }
+            Content::Records { coarse_classes } => {
+                self.entry.record(coarse_classes).parse(bytes, file.count, images)?;
+            }
+        }
+        let (sha256, note) = sums::verify(file, bytes);
+        self.sums.push(FileSum { file: file.name, sha256 });
+        self.notes.extend(note.filter(|note| !self.notes.contains(note)));
+        Ok(())
+    }
+
+    /// The data set, once every file was added.
+    pub(crate) fn finish(self, origin: String) -> Dataset {
+        let Assembly { entry, train, test, sums, notes } = self;
+        Dataset {
+            name: entry.name,
+            title: entry.title,
+            classes: entry.classes(),
+            class_names: entry.class_names.iter().map(|name| name.to_string()).collect(),
+            train,
+            test,
+            mean: entry.mean,
+            std: entry.std,
+            origin,
+            sums,
+            notes,
+        }
+    }
+}

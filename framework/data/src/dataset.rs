@@ -1,0 +1,107 @@
+//! What loading gives: images and labels in memory, and where they came from.
+
+/// Images of one split with their labels, in the published order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Images {
+    /// `[n, channels, height, width]`, row by row, 0 to 255.
+    pub pixels: Vec<u8>,
+    /// `[n]`, in `0..classes`. For CIFAR-100, the fine labels.
+    pub labels: Vec<u8>,
+    /// 1 for grey, 3 for red, green and blue in this order.
+    pub channels: usize,
+    /// In pixels.
+    pub height: usize,
+    /// In pixels.
+    pub width: usize,
+}
+
+impl Images {
+    /// No images yet, with room for `n`.
+    pub(crate) fn with_room(n: usize, [channels, height, width]: [usize; 3]) -> Self {
+        let pixels = Vec::with_capacity(n * channels * height * width);
+        Images { pixels, labels: Vec::with_capacity(n), channels, height, width }
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// `[n, channels, height, width]`.
+    pub fn shape(&self) -> [usize; 4] {
+        [self.len(), self.channels, self.height, self.width]
+    }
+
+    /// The pixels of image `index`, `[channels, height, width]`; `None` past the end.
+    pub fn image(&self, index: usize) -> Option<&[u8]> {
+        let size = self.channels * self.height * self.width;
+        self.pixels.get(index.checked_mul(size)?..)?.get(..size)
+    }
+
+    /// How many images each class has, `[classes]`. Labels of `classes` and above are not counted.
+    pub fn per_class(&self, classes: usize) -> Vec<usize> {
+        let mut counts = vec![0; classes];
+        for &label in &self.labels {
+            if let Some(count) = counts.get_mut(usize::from(label)) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+}
+
+/// A data set in memory.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    /// As in a config: `mnist`, `cifar10`, …
+    pub name: &'static str,
+    /// As in a text: `MNIST`, `CIFAR-10`, …
+    pub title: &'static str,
+    /// Number of classes.
+    pub classes: usize,
+    /// What each label means, `[classes]`.
+    pub class_names: Vec<String>,
+    /// Images to train on.
+    pub train: Images,
+    /// Images to test on.
+    pub test: Images,
+    /// Mean of the training pixels per channel, in [0, 1] image units. A constant of the published set: see [`crate::Entry::mean`].
+    pub mean: &'static [f64],
+    /// Standard deviation per channel, likewise.
+    pub std: &'static [f64],
+    /// Where it was read from: a folder, an archive, or that it is built in.
+    pub origin: String,
+    /// The content read, file by file, for the record of a run.
+    pub sums: Vec<FileSum>,
+    /// What is odd about this copy but no error, a sentence each; empty for the published files.
+    pub notes: Vec<String>,
+}
+
+/// What one published file held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSum {
+    /// Its published name, such as `data_batch_1.bin`, in whatever form it was stored.
+    pub file: &'static str,
+    /// SHA-256 of its unpacked content, in lower-case hexadecimal.
+    pub sha256: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_a_slice_and_past_the_end_is_none() {
+        let images = Images { pixels: (0..8).collect(), labels: vec![1, 1], channels: 1, height: 2, width: 2 };
+        assert_eq!(images.image(1), Some(&[4, 5, 6, 7][..]));
+        assert_eq!(images.image(2), None);
+        assert_eq!(images.image(usize::MAX), None);
+        assert_eq!(images.shape(), [2, 1, 2, 2]);
+        assert_eq!(images.per_class(2), [0, 2]);
+    }
+}

@@ -1,0 +1,57 @@
+//! **MNIST, CIFAR-10 and CIFAR-100: found, fetched, read into memory and checked.** No libtorch in here.
+//!
+//! ```
+//! let data = foil_data::load("mnist_subset", None)?; // built in, so this works everywhere
+//! assert_eq!((data.train.len(), data.test.len()), (10_000, 2_000));
+//! assert_eq!(data.train.shape(), [10_000, 1, 28, 28]);
+//! # Ok::<(), foil_data::DataError>(())
+//! ```
+//!
+//! A data set goes through four steps, each a file or folder of this crate:
+//!
+//! 1. `catalog`: what is known about it (sizes, sums, licence, mirrors), as constants;
+//! 2. `find`: the folder it lies in, and in which `layout` (published files, an archive, WebP strips);
+//! 3. `layout`, `bounded`, `archive`, `strips`: the bytes of its published files, never more than they may hold;
+//! 4. `idx`, `records`, `sums`, `assemble`: those bytes checked and turned into [`Images`].
+//!
+//! `download` puts the published files where `find` looks. To add a data set, add an [`Entry`] to the catalog.
+
+mod archive;
+mod assemble;
+mod bounded;
+mod catalog;
+mod dataset;
+mod download;
+mod error;
+mod fault;
+mod find;
+mod idx;
+mod layout;
+mod records;
+mod strips;
+mod sums;
+
+#[cfg(test)]
+mod test_set;
+
+pub use catalog::{Counts, Entry, Remote, catalog, entry};
+pub use dataset::{Dataset, FileSum, Images};
+pub use download::{Progress, download};
+pub use error::{Attempt, DataError};
+pub use find::{cache_folder, find, places};
+pub use layout::Layout;
+
+use std::path::Path;
+
+/// Read a data set into memory: `mnist`, `mnist_subset`, `cifar10` or `cifar100`.
+///
+/// `folder` is where its files lie (or the folder above, or the archive itself); `None` looks in [`places`].
+/// What is odd but readable, such as files other than the published ones, is said in [`Dataset::notes`].
+///
+/// # Errors
+/// [`DataError`], each with what to do about it: no such name, not found, files missing, or a file that is not what it should be.
+pub fn load(name: &str, folder: Option<&Path>) -> Result<Dataset, DataError> {
+    let entry = entry(name)?;
+    let layout = find(name, folder)?;
+    layout::read(entry, &layout)
+}

@@ -1,0 +1,209 @@
+//! The attack trait: from a batch to the images a step trains or a test judges on.
+//!
+//! An attack sees the model through a [`Target`] (logits, and gradients with respect to the input; it states the mode)
+//! and the images as a [`Batch`]. It may keep state per training image (MMA's radii) and networks of its own with their
+//! optimiser (CAT's mask g), and learn after the model's update (Eq. 14); all of that is in [`Attack::state`] and so in
+//! every checkpoint.
+
+use crate::Result;
+use crate::engine::Network;
+use crate::nn::{Mode, Noise};
+use crate::objective::{Objective, Reference};
+use crate::scheduler::{Clock, Scheduled};
+use std::collections::BTreeMap;
+use tch::{Kind, Tensor};
+
+/// The images of one step.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    /// Images `[N, C, H, W]` in [0, 1].
+    pub x: Tensor,
+    /// Labels `[N]`, int64.
+    pub y: Tensor,
+    /// The images' indices in the data set `[N]`, int64.
+    pub index: Tensor,
+    /// Random numbers, keyed by image.
+    pub noise: Noise,
+    /// The run's progress and scheduled numbers.
+    pub clock: &'a Clock,
+    /// Train-mode logits of `x` made before the attack, if the loss asked for [`crate::loss::Forward::CleanFirst`].
+    pub clean_logits: Option<Tensor>,
+}
+
+impl Batch<'_> {
+    /// A scheduled number now.
+    pub fn now(&self, number: &Scheduled) -> Tensor {
+        number.at(self.clock)
+    }
+
+    /// `[N, C, H, W]` numbers uniform in [0, 1), keyed by `name` and image.
+    pub fn uniform(&self, name: &str) -> Tensor {
+        self.noise.uniform(name, &self.x.size()[1..], self.x.kind())
+    }
+
+    /// `[N, C, H, W]` standard normal numbers, keyed by `name` and image.
+    pub fn normal(&self, name: &str) -> Tensor {
+        self.noise.normal(name, &self.x.size()[1..], self.x.kind())
+    }
+}
+
+/// An attack's result.
+#[derive(Debug)]
+pub struct Adversarial {
+    /// Attacked images, `[N, C, H, W]`, in the batch's order.
+    pub x: Tensor,
+    /// Side tensors by the names in [`Attack::provides`].
+    pub side: BTreeMap<String, Tensor>,
+}
+
+impl Adversarial {
+    /// Attacked images without side tensors.
+    pub fn new(x: Tensor) -> Self {
+        Self { x, side: BTreeMap::new() }
+    }
+
+    /// Adds a side tensor.
+    #[must_use]
+    pub fn with(mut self, name: &str, tensor: Tensor) -> Self {
+        self.side.insert(name.to_string(), tensor);
+        self
+    }
+}
+
+/// What one look at the model from an attacked point gives.
+#[derive(Debug)]
+pub struct Ascent {
+    /// d(sum of objectives)/dx, `[N, C, H, W]`.
+    pub gradient: Tensor,
+    /// Logits `[N, K]`.
+    pub logits: Tensor,
+}
+
+/// The model as an attack sees it: its parameters are frozen.
+#[derive(Debug)]
+pub struct Target<'a> {
+    network: &'a Network,
+    noise: &'a Noise,
+    iterates: Option<&'a std::cell::RefCell<Vec<Tensor>>>,
+}
+
+impl<'a> Target<'a> {
+    /// The network, with the batch's random numbers for its dropout.
+    pub fn new(network: &'a Network, noise: &'a Noise) -> Self {
+        Self { network, noise, iterates: None }
+    }
+
+    /// Keeps every iterate that an attack reports; for `foil probe`.
+    #[must_use]
+    pub fn recording(mut self, iterates: &'a std::cell::RefCell<Vec<Tensor>>) -> Self {
+        self.iterates = Some(iterates);
+        self
+    }
+
+    /// Reports the current point `x` of an iterative attack.
+    pub fn iterate(&self, x: &Tensor) {
+        if let Some(iterates) = self.iterates {
+            iterates.borrow_mut().push(x.detach().copy());
+        }
+    }
+
+    /// Logits `[N, K]` without gradient.
+    pub fn logits(&self, x: &Tensor, mode: Mode) -> Tensor {
+        tch::no_grad(|| self.forward(x, mode))
+    }
+
+    /// Logits `[N, K]`; differentiable in `x` if `x` requires a gradient (for networks in front of the model, such as CAT's g).
+    pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
+        self.network.frozen(x, mode, Some(self.noise))
+    }
+
+    /// The gradient of an objective with respect to the input.
+    pub fn ascend(&self, x: &Tensor, mode: Mode, objective: &dyn Objective, reference: Reference) -> Ascent {
+        self.gradient(x, mode, &|logits| objective.value(logits, reference))
+    }
+
+    /// The gradient of any `value` (`[N, K]` to `[N]`) with respect to the input.
+    pub fn gradient(&self, x: &Tensor, mode: Mode, value: &dyn Fn(&Tensor) -> Tensor) -> Ascent {
+        let d_logits = |logits: &Tensor| {
+            let logits = logits.detach().set_requires_grad(true);
+            Tensor::run_backward(&[value(&logits).sum(None::<Kind>)], &[&logits], false, false).remove(0)
+        };
+        if let Some((gradient, logits)) = self.network.input_gradient(x, mode, self.noise, &d_logits) {
+            return Ascent { gradient, logits };
+        }
+        let x = x.detach().set_requires_grad(true);
+        let logits = self.forward(&x, mode);
+        let gradient = Tensor::run_backward(&[value(&logits).sum(None::<Kind>)], &[&x], false, false).remove(0);
+        Ascent { gradient, logits: logits.detach() }
+    }
+}
+
+/// A way to perturb images.
+///
+/// The contract: a fixed sequence of tensor operations without host reads or data-dependent shapes (early stopping and
+/// bisection are masks), in the order of the batch; randomness only from the batch's [`Noise`].
+pub trait Attack: Send {
+    /// Attacked images for `batch`.
+    ///
+    /// # Errors
+    /// When an input is missing; tensor operations that fail are caught by the engine.
+    fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial>;
+
+    /// The mode it runs the model in; an attack that evaluates must say `Eval`.
+    fn mode(&self) -> Mode;
+
+    /// Names of the side tensors it provides.
+    fn provides(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    /// Whether it reads [`Batch::clean_logits`].
+    fn needs_clean_logits(&self) -> bool {
+        false
+    }
+
+    /// Called after the model's update with the same batch and this attack's result; what it learns from. Returns named
+    /// scalars for the log.
+    ///
+    /// # Errors
+    /// As [`Attack::perturb`].
+    fn after_update(
+        &mut self,
+        target: &Target,
+        batch: &Batch,
+        adversarial: &Adversarial,
+    ) -> Result<Vec<(&'static str, Tensor)>> {
+        let _ = (target, batch, adversarial);
+        Ok(Vec::new())
+    }
+
+    /// Everything it keeps between steps, by name, sharing its memory: checkpoints copy out of and into these tensors.
+    fn state(&self) -> Vec<(String, Tensor)> {
+        Vec::new()
+    }
+
+    /// The mask network and what it gives, for pictures and `foil probe`; only attacks that have one.
+    fn learner(&self) -> Option<&crate::engine::Learner> {
+        None
+    }
+}
+
+/// The intersection of the ball of radius `eps` around `x` with [0, 1], for the norm Linf.
+#[derive(Debug)]
+pub struct Box01 {
+    low: Tensor,
+    high: Tensor,
+}
+
+impl Box01 {
+    /// Around `x` `[N, C, H, W]`; `eps` a scalar or `[N, 1, 1, 1]`. Without `clip` only the ball counts.
+    pub fn new(x: &Tensor, eps: &Tensor, clip: bool) -> Self {
+        let (low, high) = (x - eps, x + eps);
+        if clip { Self { low: low.clamp_min(0.0), high: high.clamp_max(1.0) } } else { Self { low, high } }
+    }
+
+    /// The nearest point inside.
+    pub fn project(&self, x: &Tensor) -> Tensor {
+        x.maximum(&self.low).minimum(&self.high)
+    }
+}

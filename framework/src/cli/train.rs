@@ -1,0 +1,152 @@
+//! `foil train`: a run, or the rest of one.
+
+use super::Exit;
+use super::eval;
+use crate::engine::choose;
+use crate::pipeline::{Pipeline, load};
+use crate::train::{Ended, Folder, Trainer};
+use crate::{AtPath, Error, Result};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tracing_subscriber::prelude::*;
+
+/// Train a pipeline and evaluate its best checkpoint.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  foil train configs/mnist/cat_cw.yaml
+  foil train configs/mnist/cat_cw.yaml attack.beta1=0.1 seed=1 --run-dir runs/mine
+  foil train --resume runs/mine          goes on after Ctrl-C or a crash, to the same result")]
+pub(super) struct Args {
+    /// The pipeline file.
+    #[arg(required_unless_present = "resume")]
+    file: Option<PathBuf>,
+    /// Overrides, such as `attack.steps=7` or `optimizer.lr=0.05`.
+    overrides: Vec<String>,
+    /// The run's folder; by default runs/NAME, with a number behind it if that is taken.
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+    /// Go on with the run in this folder.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "run_dir"])]
+    resume: Option<PathBuf>,
+    /// Train only; leave the final evaluation to `foil eval`.
+    #[arg(long)]
+    no_eval: bool,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let (loaded, folder) = match (&args.resume, &args.file) {
+        (Some(run), _) => {
+            let folder = Folder::open(run)?;
+            (load(&folder.resolved(), &[])?, folder)
+        }
+        (None, Some(file)) => {
+            let loaded = load(file, &args.overrides)?;
+            (loaded, Folder::default())
+        }
+        (None, None) => return Err(Error::new("no file was named").help("foil train FILE, or foil train --resume RUN")),
+    };
+    let pipeline = &loaded.pipeline;
+    let device = choose(&pipeline.device).map_err(|e| e.context("device"))?;
+    let parts = match Trainer::assemble(pipeline, device) {
+        Ok(parts) => parts,
+        Err(problems) => {
+            return Err(loaded.report(problems).err().unwrap_or_else(|| Error::new("the pipeline cannot be built")));
+        }
+    };
+    let folder = match &args.resume {
+        Some(_) => folder,
+        None => {
+            let folder = Folder::create(&args.run_dir.clone().map_or_else(|| free_folder(pipeline), Ok)?)?;
+            crate::record::atomic::write(folder.resolved(), pipeline.to_yaml()?).at("writing", &folder.resolved())?;
+            folder
+        }
+    };
+    start_log(&folder)?;
+
+    let mut trainer = Trainer::new(pipeline.clone(), parts, folder.clone(), device)?;
+    eprintln!("{}", introduction(pipeline, &trainer, &folder, device));
+    let stop = on_interrupt()?;
+    match trainer.run(&stop)? {
+        Ended::Stopped => {
+            eprintln!("stopped and saved; go on with: foil train --resume {}", folder.path().display());
+            return Ok(ExitCode::from(130));
+        }
+        Ended::Finished => {}
+    }
+    if let Some((epoch, score)) = trainer.best() {
+        eprintln!("best checkpoint: epoch {epoch} ({} = {score:.2}), {}", pipeline.select, folder.best().display());
+    }
+    drop(trainer);
+    if args.no_eval {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eval::evaluate(folder.path(), &eval::Options::default())
+}
+
+fn introduction(pipeline: &Pipeline, trainer: &Trainer, folder: &Folder, device: tch::Device) -> String {
+    let parameters = trainer.parameters();
+    let resumed = match trainer.epochs_done() {
+        0 => String::new(),
+        done => format!(", resumed after epoch {done}"),
+    };
+    let selection = match pipeline.data.validation {
+        0 => "test images, as the papers do (data.validation: N holds out training images instead)".to_string(),
+        held => format!("{held} held-out training images"),
+    };
+    format!(
+        "{}: attack {}, loss {}, model {} ({} parameters), data {}, on {device:?}{resumed}\nselection: {}, measured on {selection}\nfolder: {}",
+        pipeline.name.as_deref().unwrap_or("run"),
+        pipeline.attack.name(),
+        pipeline.loss.name(),
+        pipeline.model.name(),
+        thousands(parameters),
+        pipeline.data.name,
+        pipeline.select,
+        folder.path().display(),
+    )
+}
+
+fn thousands(n: i64) -> String {
+    let digits = n.to_string();
+    let groups: Vec<String> =
+        digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group).into_owned()).collect();
+    groups.join(",")
+}
+
+/// `runs/NAME`, or `runs/NAME-2` and so on if it is taken.
+fn free_folder(pipeline: &Pipeline) -> Result<PathBuf> {
+    let name = pipeline.name.as_deref().unwrap_or("run");
+    let candidates =
+        (1..10_000).map(|n| Path::new("runs").join(if n == 1 { name.to_string() } else { format!("{name}-{n}") }));
+    let free = |path: &PathBuf| !path.exists();
+    candidates.into_iter().find(free).ok_or_else(|| Error::new("runs/ is full").help("choose a folder with --run-dir"))
+}
+
+/// The run's log goes into its folder; warnings are shown too.
+fn start_log(folder: &Folder) -> Result<()> {
+    let path = folder.log();
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(&path).at("opening", &path)?;
+    let filter = || tracing_subscriber::EnvFilter::try_from_env("FOIL_LOG").unwrap_or_else(|_| "info".into());
+    let in_file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(Arc::new(file)).with_filter(filter());
+    let shown = tracing_subscriber::fmt::layer()
+        .without_time()
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .with_filter(tracing_subscriber::filter::LevelFilter::WARN);
+    // A second run in the same process keeps the first one's log.
+    let _ = tracing_subscriber::registry().with(in_file).with(shown).try_init();
+    Ok(())
+}
+
+/// Set by the first Ctrl-C (or SIGTERM); the second one ends the program at once.
+fn on_interrupt() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .map_err(|e| Error::new(format!("Ctrl-C cannot be handled: {e}")))?;
+    }
+    Ok(stop)
+}

@@ -1,0 +1,78 @@
+//! A split of a data set on the device.
+
+use super::Augment;
+use crate::nn::Noise;
+use tch::{Device, Kind, Tensor};
+
+/// Images as bytes `[n, C, H, W]` and labels `[n]` on the run's device.
+#[derive(Debug)]
+pub struct Resident {
+    images: Tensor,
+    labels: Tensor,
+    index: Tensor,
+}
+
+impl Resident {
+    /// Copies `images` to the device.
+    pub fn new(images: &foil_data::Images, device: Device) -> Self {
+        let n = images.len() as i64;
+        let shape = [n, images.channels as i64, images.height as i64, images.width as i64];
+        Self {
+            images: Tensor::from_slice(&images.pixels).view(shape).to_device(device),
+            labels: Tensor::from_slice(&images.labels).to_kind(Kind::Int64).to_device(device),
+            index: Tensor::arange(n, (Kind::Int64, device)),
+        }
+    }
+
+    /// The images at `rows` of this split, which keep the indices they have in it.
+    #[must_use]
+    pub fn subset(&self, rows: &Tensor) -> Self {
+        let pick = |t: &Tensor| t.index_select(0, rows);
+        Self { images: pick(&self.images), labels: pick(&self.labels), index: pick(&self.index) }
+    }
+
+    /// The first `n` images, or all if there are fewer.
+    #[must_use]
+    pub fn first(&self, n: i64) -> Self {
+        self.subset(&Tensor::arange(n.min(self.len()), (Kind::Int64, self.images.device())))
+    }
+
+    /// Splits off the images at every `len / n`-th place, which leaves the classes as mixed as they were:
+    /// (the rest, the `n` images).
+    #[must_use]
+    pub fn hold_out(&self, n: i64) -> (Self, Self) {
+        let every = (self.len() / n.max(1)).max(1);
+        let all = Tensor::arange(self.len(), (Kind::Int64, self.images.device()));
+        let held = all.remainder(every).eq(0).logical_and(&all.lt(n * every));
+        (self.subset(&all.masked_select(&held.logical_not())), self.subset(&all.masked_select(&held)))
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> i64 {
+        self.labels.size()[0]
+    }
+
+    /// Whether there are no images.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Images `[N, C, H, W]` in [0, 1], labels `[N]` and indices `[N]` of `rows` `[N]`; `augment` draws from noise keyed by
+    /// the images' indices and `key`.
+    pub fn batch(&self, rows: &Tensor, kind: Kind, augment: Option<(&Augment, &Tensor)>) -> (Tensor, Tensor, Tensor) {
+        let index = self.index.index_select(0, rows);
+        let bytes = self.images.index_select(0, rows);
+        let bytes = match augment {
+            Some((augment, key)) => augment.apply(&bytes, &Noise::new(key, &index)),
+            None => bytes,
+        };
+        (bytes.to_kind(kind) / 255.0, self.labels.index_select(0, rows), index)
+    }
+
+    /// As [`Resident::batch`] for the images from `start`, at most `count` of them, in order.
+    pub fn slice(&self, start: i64, count: i64, kind: Kind) -> (Tensor, Tensor, Tensor) {
+        let count = count.min(self.len() - start);
+        let piece = |t: &Tensor| t.narrow(0, start, count);
+        (piece(&self.images).to_kind(kind) / 255.0, piece(&self.labels), piece(&self.index))
+    }
+}

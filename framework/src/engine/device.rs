@@ -1,0 +1,91 @@
+//! Which devices there are, and opening CUDA's half of libtorch where it exists.
+//!
+//! The program is linked against libtorch's CPU library only; on a machine whose libtorch has CUDA, opening
+//! `libtorch_cuda.so` beside it registers the GPU. So one binary serves both.
+
+use crate::{Error, Result};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use tch::{Cuda, Device};
+
+/// What was found at start.
+#[derive(Debug, Clone)]
+pub struct Devices {
+    /// The folder libtorch was loaded from, if it can be told.
+    pub libtorch: Option<PathBuf>,
+    /// CUDA devices that can be used.
+    pub cuda: usize,
+    /// Why CUDA cannot be used, if it was there but did not open.
+    pub cuda_problem: Option<String>,
+}
+
+/// Opens CUDA's libtorch if it is there, once, and says what was found.
+pub fn devices() -> &'static Devices {
+    static DEVICES: OnceLock<Devices> = OnceLock::new();
+    DEVICES.get_or_init(|| {
+        let libtorch = libtorch_folder();
+        let mut cuda_problem = None;
+        if let Some(library) =
+            libtorch.as_ref().map(|folder| folder.join("libtorch_cuda.so")).filter(|path| path.exists())
+        {
+            cuda_problem = open_forever(&library).err();
+        }
+        let cuda = if Cuda::is_available() { usize::try_from(Cuda::device_count()).unwrap_or(0) } else { 0 };
+        Devices { libtorch, cuda, cuda_problem }
+    })
+}
+
+/// `auto`, `cpu`, `cuda` or `cuda:N` to a device that exists.
+///
+/// # Errors
+/// When the name is none of these, or the device is not there.
+pub fn choose(name: &str) -> Result<Device> {
+    let found = devices();
+    let wanted = match name {
+        "cpu" => return Ok(Device::Cpu),
+        "auto" => return Ok(if found.cuda > 0 { Device::Cuda(0) } else { Device::Cpu }),
+        "cuda" => Some(0),
+        other => other.strip_prefix("cuda:").and_then(|n| n.parse::<usize>().ok()),
+    };
+    match wanted {
+        Some(n) if n < found.cuda => Ok(Device::Cuda(n)),
+        Some(_) => Err(Error::new(format!("device `{name}` is not there: {} CUDA devices were found", found.cuda))
+            .help("`foil doctor` says why; `device: auto` takes what there is")),
+        None => Err(Error::new(format!("`{name}` is not a device")).help("write auto, cpu, cuda or cuda:0")),
+    }
+}
+
+/// Where the dynamic linker found libtorch, from the process's own map of libraries.
+fn libtorch_folder() -> Option<PathBuf> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let line = maps.lines().find(|line| line.ends_with("/libtorch_cpu.so"))?;
+    Some(PathBuf::from(&line[line.find('/')?..]).parent()?.to_path_buf())
+}
+
+#[allow(unsafe_code)]
+fn open_forever(library: &std::path::Path) -> Result<(), String> {
+    // # Safety
+    // Opening runs the library's initialisers. The file lies beside the libtorch this process already runs and comes
+    // from the same package; it is never closed, since libtorch keeps pointers into it.
+    match unsafe { libloading::Library::new(library) } {
+        Ok(opened) => {
+            std::mem::forget(opened);
+            Ok(())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_devices() {
+        assert_eq!(choose("cpu").unwrap(), Device::Cpu);
+        assert!(choose("auto").is_ok());
+        assert!(choose("gpu").unwrap_err().to_string().contains("is not a device"));
+        assert!(choose("cuda:99").unwrap_err().to_string().contains("foil doctor"));
+        assert!(devices().libtorch.is_some());
+    }
+}

@@ -1,0 +1,66 @@
+//! Panics inside tensor code become errors.
+//!
+//! Losses and attacks are written with tch's plain operators, which panic when libtorch refuses (a shape that does not
+//! fit). The engine runs them in here, so that the user reads a message and keeps the last checkpoint.
+
+use crate::error::torch_message;
+use crate::{Error, Result};
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+thread_local! {
+    /// Where the panic under way happened; `None` outside `guard`.
+    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Runs `work`; a panic in it becomes an error with its message and source line.
+///
+/// # Errors
+/// The error of `work`, or its panic.
+pub fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let default = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let guarded = PLACE.with_borrow_mut(|place| {
+                let guarded = place.is_some();
+                if guarded {
+                    *place = Some(info.location().map(ToString::to_string).unwrap_or_default());
+                }
+                guarded
+            });
+            if !guarded {
+                default(info);
+            }
+        }));
+    });
+    let outer = PLACE.replace(Some(String::new()));
+    let result = catch_unwind(AssertUnwindSafe(work));
+    let place = PLACE.replace(outer).unwrap_or_default();
+    result.unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("unknown panic");
+        let ours = !place.contains("tch-");
+        Err(Error::new(if ours { format!("{} (at {place})", torch_message(text)) } else { torch_message(text) }))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Tensor;
+
+    #[test]
+    fn a_shape_error_is_told_without_a_backtrace() {
+        let error = guard(|| Ok(Tensor::from_slice(&[1f32, 2.0]) + Tensor::from_slice(&[1f32, 2.0, 3.0]))).unwrap_err();
+        assert!(error.message().contains("must match"), "{error}");
+        assert!(!error.message().contains("Exception raised"), "{error}");
+    }
+
+    #[test]
+    fn other_errors_pass_through() {
+        assert_eq!(guard(|| Err::<(), _>(Error::new("no"))).unwrap_err().message(), "no");
+        assert_eq!(guard(|| Ok(3)).unwrap(), 3);
+    }
+}

@@ -1,0 +1,51 @@
+//! A network with its optimiser: the model itself, or an attack's own network such as CAT's mask g.
+
+use super::Network;
+use crate::nn::Gradients;
+use crate::optim::Optimizer;
+use crate::scheduler::{Clock, Progress};
+use tch::Tensor;
+
+/// A network that learns.
+pub struct Learner {
+    network: Network,
+    optimizer: Box<dyn Optimizer>,
+}
+
+impl std::fmt::Debug for Learner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.network.fmt(f)
+    }
+}
+
+impl Learner {
+    /// Allocates the optimiser's state beside the network's parameters.
+    pub fn new(network: Network, mut optimizer: Box<dyn Optimizer>) -> Self {
+        optimizer.prepare(network.params().flat());
+        Self { network, optimizer }
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// One step down `loss`; returns the gradient, flat.
+    pub fn descend(&mut self, loss: &Tensor, clock: &Clock) -> Gradients {
+        let gradients = self.network.params().gradients(loss);
+        tch::no_grad(|| self.optimizer.update(self.network.params().flat(), &gradients.0, clock));
+        gradients
+    }
+
+    /// The learning rate at some progress.
+    pub fn learning_rate(&self, progress: &Progress) -> f64 {
+        self.optimizer.learning_rate(progress)
+    }
+
+    /// All it keeps, by name behind `prefix`, sharing its memory.
+    pub fn state(&self, prefix: &str) -> Vec<(String, Tensor)> {
+        let network = self.network.params().storage().into_iter().map(|(name, t)| (name.to_string(), t));
+        let optimizer = self.optimizer.state().into_iter().map(|(name, t)| (format!("optimizer.{name}"), t));
+        network.chain(optimizer).map(|(name, t)| (format!("{prefix}{name}"), t)).collect()
+    }
+}

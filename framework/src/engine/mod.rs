@@ -1,0 +1,16 @@
+//! One training step, and what it works on.
+//!
+//! The engine knows the traits and no method. A step is a fixed sequence of tensor operations over flat buffers, without
+//! host reads, so that on CUDA it can be captured as a graph; the CPU runs the same sequence eagerly.
+
+mod device;
+mod guard;
+mod learner;
+mod network;
+mod step;
+
+pub use device::{Devices, choose, devices};
+pub use guard::guard;
+pub use learner::Learner;
+pub use network::{Network, Normalize};
+pub use step::{Outcome, Step};

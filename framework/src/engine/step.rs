@@ -1,0 +1,122 @@
+//! One training step: attack, the loss's forward passes, update, and what the attack learns from it.
+
+use super::guard;
+use super::learner::Learner;
+use crate::attack::{Adversarial, Attack, Batch, Target};
+use crate::loss::{Forward, Loss, LossInput, LossOutput};
+use crate::nn::{Gradients, Mode};
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use tch::Tensor;
+
+/// What a training step is made of.
+pub struct Step {
+    /// The model f and its optimiser.
+    pub model: Learner,
+    /// What makes the training images.
+    pub attack: Box<dyn Attack>,
+    /// What is descended.
+    pub loss: Box<dyn Loss>,
+    /// Names of the two plugins, for messages.
+    pub names: [&'static str; 2],
+}
+
+impl std::fmt::Debug for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Step of attack {}, loss {}, {:?}", self.names[0], self.names[1], self.model)
+    }
+}
+
+/// Everything a step made, on the device.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The attack's result.
+    pub adversarial: Adversarial,
+    /// Logits by forward pass.
+    pub logits: BTreeMap<Forward, Tensor>,
+    /// The loss and its parts; what the attack learned is appended to the parts.
+    pub loss: LossOutput,
+    /// The gradient the update used.
+    pub gradients: Gradients,
+}
+
+impl Step {
+    /// Runs the step on `batch`, which must not be empty.
+    ///
+    /// # Errors
+    /// What a plugin reports or panics with, naming it.
+    pub fn run(&mut self, batch: &mut Batch) -> Result<Outcome> {
+        self.run_with(batch, None, None)
+    }
+
+    /// As [`Step::run`], with the attack's result given (then the attack is skipped), or its iterates recorded.
+    ///
+    /// # Errors
+    /// As [`Step::run`].
+    pub fn run_with(
+        &mut self,
+        batch: &mut Batch,
+        given: Option<Adversarial>,
+        iterates: Option<&std::cell::RefCell<Vec<Tensor>>>,
+    ) -> Result<Outcome> {
+        let [attack_name, loss_name] = self.names;
+        let in_attack = |e: Error| e.context(format!("attack `{attack_name}`"));
+        let in_loss = |e: Error| e.context(format!("loss `{loss_name}`"));
+        self.model.network().start_step();
+        if let Some(learner) = self.attack.learner() {
+            learner.network().start_step();
+        }
+        let passes = self.loss.passes();
+        let mut logits = BTreeMap::new();
+        if passes.contains(&Forward::CleanFirst) {
+            let clean = guard(|| Ok(self.model.network().differentiable(&batch.x, Mode::Train, Some(&batch.noise))))
+                .map_err(in_loss)?;
+            batch.clean_logits = Some(clean.detach());
+            logits.insert(Forward::CleanFirst, clean);
+        }
+
+        let adversarial = match given {
+            Some(adversarial) => adversarial,
+            None => {
+                let target = Target::new(self.model.network(), &batch.noise);
+                let target = match iterates {
+                    Some(iterates) => target.recording(iterates),
+                    None => target,
+                };
+                guard(|| self.attack.perturb(&target, batch)).map_err(in_attack)?
+            }
+        };
+
+        let loss = guard(|| {
+            for &pass in &passes {
+                let forward = |x: &Tensor| self.model.network().differentiable(x, Mode::Train, Some(&batch.noise));
+                match pass {
+                    Forward::CleanFirst | Forward::CleanAfterUpdate => {}
+                    Forward::Clean | Forward::CleanAgain => drop(logits.insert(pass, forward(&batch.x))),
+                    Forward::Adversarial => drop(logits.insert(pass, forward(&adversarial.x))),
+                    Forward::Together => {
+                        let both = forward(&Tensor::cat(&[&batch.x, &adversarial.x], 0)).chunk(2, 0);
+                        logits.insert(Forward::Clean, both[0].shallow_clone());
+                        logits.insert(Forward::Adversarial, both[1].shallow_clone());
+                    }
+                }
+            }
+            let input = LossInput::new(std::mem::take(&mut logits), &batch.y, &adversarial.side, batch.clock);
+            let output = self.loss.forward(&input)?;
+            logits = input.logits;
+            Ok(output)
+        });
+        let mut loss = loss.map_err(in_loss)?;
+        let gradients = guard(|| Ok(self.model.descend(&loss.total, batch.clock))).map_err(in_loss)?;
+        loss.total = loss.total.detach();
+
+        let target = Target::new(self.model.network(), &batch.noise);
+        let learned = guard(|| self.attack.after_update(&target, batch, &adversarial)).map_err(in_attack)?;
+        loss.parts.extend(learned);
+        if passes.contains(&Forward::CleanAfterUpdate) {
+            logits.insert(Forward::CleanAfterUpdate, target.logits(&batch.x, Mode::Train));
+        }
+        let logits = logits.into_iter().map(|(pass, z)| (pass, z.detach())).collect();
+        Ok(Outcome { adversarial, logits, loss, gradients })
+    }
+}

@@ -1,0 +1,116 @@
+//! One error type: what went wrong, and what to do instead.
+
+use std::fmt;
+use std::path::Path;
+
+/// What every fallible function of foil returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A message for the person at the terminal, printed as `error: …` and `help: …`; see `docs/decisions/` for the style.
+#[derive(Debug)]
+pub struct Error {
+    message: String,
+    help: Option<String>,
+    problems: Option<foil_config::Problems>,
+}
+
+impl Error {
+    /// An error that says what was found and what was expected.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None, problems: None }
+    }
+
+    /// Adds what to do instead.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Puts where it happened in front: `context: message`.
+    #[must_use]
+    pub fn context(mut self, context: impl fmt::Display) -> Self {
+        self.message = format!("{context}: {}", self.message);
+        self
+    }
+
+    /// The problems of a config, if that is what this error is.
+    pub fn problems(&self) -> Option<&foil_config::Problems> {
+        self.problems.as_ref()
+    }
+
+    /// The message without its help.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do instead, if it is known.
+    pub fn suggestion(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(problems) = &self.problems {
+            return problems.fmt(f);
+        }
+        write!(f, "error: {}", self.message)?;
+        match &self.help {
+            Some(help) => write!(f, "\n  help: {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<foil_config::Problems> for Error {
+    fn from(problems: foil_config::Problems) -> Self {
+        Self { message: "the configuration has problems".into(), help: None, problems: Some(problems) }
+    }
+}
+
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        Self::new(torch_message(&error.to_string()))
+    }
+}
+
+/// Says which file an I/O error is about.
+pub trait AtPath<T> {
+    /// # Errors
+    /// The same error, with `doing` (a verb, as in "reading") and the path in front.
+    fn at(self, doing: &str, path: &Path) -> Result<T>;
+}
+
+impl<T, E: fmt::Display> AtPath<T> for std::result::Result<T, E> {
+    fn at(self, doing: &str, path: &Path) -> Result<T> {
+        self.map_err(|e| Error::new(format!("{doing} {}: {e}", path.display())))
+    }
+}
+
+/// libtorch's message without the C++ backtrace it carries.
+pub(crate) fn torch_message(text: &str) -> String {
+    let text = text.strip_prefix("called `Result::unwrap()` on an `Err` value: Torch(\"").unwrap_or(text);
+    let text = text.split("\\nException raised from").next().unwrap_or(text);
+    let text = text.split("\nException raised from").next().unwrap_or(text);
+    text.replace("\\n", "\n").replace("\\\"", "\"").trim().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_in_the_house_style() {
+        let error = Error::new("`epochs` is 0").help("write at least 1").context("train");
+        assert_eq!(error.to_string(), "error: train: `epochs` is 0\n  help: write at least 1");
+    }
+
+    #[test]
+    fn a_torch_panic_loses_its_backtrace() {
+        let panic = "called `Result::unwrap()` on an `Err` value: Torch(\"size 3 must match 4\\nException raised from x (at y)\")";
+        assert_eq!(torch_message(panic), "size 3 must match 4");
+    }
+}

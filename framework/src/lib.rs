@@ -1,0 +1,56 @@
+//! **foil trains image classifiers that hold under attack.**
+//!
+//! A small engine that knows a few traits, plugins that implement them, and YAML pipelines that compose plugins into
+//! training runs. Start with [`loss::Loss`], the trait a newcomer writes first, then [`attack::Attack`]; `docs/` has the map.
+
+extern crate self as foil;
+
+pub mod attack;
+pub mod cli;
+pub mod data;
+pub mod engine;
+mod error;
+pub mod eval;
+pub mod loss;
+pub mod model;
+pub mod nn;
+pub mod objective;
+pub mod optim;
+pub mod pipeline;
+pub mod record;
+pub mod registry;
+pub mod report;
+pub mod scheduler;
+pub mod tensors;
+pub mod train;
+
+pub use error::{AtPath, Error, Result};
+pub use foil_macros::settings;
+
+/// This version of foil.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version of libtorch it is built for.
+pub const LIBTORCH: &str = "2.11.0";
+
+/// What a plugin needs, in one line.
+pub mod prelude {
+    pub use crate::attack::{Adversarial, Ascent, Attack, Batch, Box01, Target};
+    pub use crate::engine::{Learner, Network};
+    pub use crate::loss::{Forward, Loss, LossInput, LossOutput, terms};
+    pub use crate::model::Model;
+    pub use crate::nn::{self, BatchNorm2d, Builder, Conv2d, Linear, Mode, Pass};
+    pub use crate::objective::{Objective, Reference};
+    pub use crate::optim::Optimizer;
+    pub use crate::registry::{Build, Component, Config};
+    pub use crate::scheduler::{Progress, Scheduled, Scheduler};
+    pub use crate::{Error, Result, register, settings};
+    pub use tch::{Kind, Tensor};
+}
+
+/// Used by macros.
+#[doc(hidden)]
+pub mod __private {
+    pub use inventory;
+    pub use schemars;
+    pub use serde;
+}

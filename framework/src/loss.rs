@@ -1,0 +1,168 @@
+//! The loss trait: what a training step descends. Each row of Table 9 is one, and it is what a newcomer writes first.
+//!
+//! A loss is a pure function. It lists the forward passes it wants, in the order they are to run (batch norm's running
+//! statistics depend on it), and is handed their logits with the labels. The engine makes the passes, in train mode.
+
+use crate::scheduler::{Clock, Scheduled};
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use tch::{Kind, Tensor};
+
+/// A forward pass in train mode that a loss asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Forward {
+    /// The clean images, before the attack runs; the attack sees these logits too.
+    CleanFirst,
+    /// The clean images.
+    Clean,
+    /// The attacked images.
+    Adversarial,
+    /// The clean images in a pass of their own once more (TRADES's code makes its KL target so).
+    CleanAgain,
+    /// Clean and attacked images as one batch of 2N, so that batch norm sees the mixture (ALP); read as `clean` and `adversarial`.
+    Together,
+    /// The clean images after the update, without gradient: some codes log this, and it moves the running statistics.
+    CleanAfterUpdate,
+}
+
+/// What a loss is computed from.
+#[derive(Debug)]
+pub struct LossInput<'a> {
+    pub(crate) logits: BTreeMap<Forward, Tensor>,
+    pub(crate) y: &'a Tensor,
+    pub(crate) side: &'a BTreeMap<String, Tensor>,
+    pub(crate) clock: &'a Clock,
+}
+
+impl<'a> LossInput<'a> {
+    /// For tests and `foil probe`: logits by pass, labels `[N]`, the attack's side tensors.
+    pub fn new(
+        logits: BTreeMap<Forward, Tensor>,
+        y: &'a Tensor,
+        side: &'a BTreeMap<String, Tensor>,
+        clock: &'a Clock,
+    ) -> Self {
+        Self { logits, y, side, clock }
+    }
+
+    /// Labels `[N]`, int64.
+    pub fn y(&self) -> &Tensor {
+        self.y
+    }
+
+    /// The logits `[N, K]` of a pass the loss asked for.
+    ///
+    /// # Errors
+    /// When [`Loss::passes`] does not list it.
+    pub fn logits(&self, pass: Forward) -> Result<&Tensor> {
+        self.logits.get(&pass).ok_or_else(|| {
+            Error::new(format!("this loss did not ask for the pass {pass:?}")).help("list it in `passes()`")
+        })
+    }
+
+    /// Logits of the clean images: of the pass `Clean`, `Together` or `CleanFirst`.
+    ///
+    /// # Errors
+    /// When none of them was asked for.
+    pub fn clean(&self) -> Result<&Tensor> {
+        self.logits.get(&Forward::CleanFirst).map_or_else(|| self.logits(Forward::Clean), Ok)
+    }
+
+    /// Logits of the attacked images.
+    ///
+    /// # Errors
+    /// When neither `Adversarial` nor `Together` was asked for.
+    pub fn adversarial(&self) -> Result<&Tensor> {
+        self.logits(Forward::Adversarial)
+    }
+
+    /// A tensor that the attack provides by name, such as MMA's `weight`.
+    ///
+    /// # Errors
+    /// When the attack does not provide it.
+    pub fn side(&self, name: &str) -> Result<&Tensor> {
+        self.side
+            .get(name)
+            .ok_or_else(|| Error::new(format!("the attack provides no `{name}`")).help("list it in `needs()`"))
+    }
+
+    /// A scheduled number now.
+    pub fn now(&self, number: &Scheduled) -> Tensor {
+        number.at(self.clock)
+    }
+}
+
+/// A loss and the parts it is made of.
+#[derive(Debug)]
+pub struct LossOutput {
+    /// The scalar to descend, `[]`.
+    pub total: Tensor,
+    /// Named summands or diagnostics, `[]` each, for the log; gradients do not flow from them.
+    pub parts: Vec<(&'static str, Tensor)>,
+}
+
+impl LossOutput {
+    /// A loss without parts.
+    pub fn new(total: Tensor) -> Self {
+        Self { total, parts: Vec::new() }
+    }
+
+    /// Adds a named part.
+    #[must_use]
+    pub fn part(mut self, name: &'static str, value: &Tensor) -> Self {
+        self.parts.push((name, value.detach()));
+        self
+    }
+}
+
+/// A training loss.
+///
+/// The contract: a fixed sequence of tensor operations without host reads; the total is a mean over the batch's N images.
+pub trait Loss: Send {
+    /// The passes wanted, in the order they are to run.
+    fn passes(&self) -> Vec<Forward>;
+
+    /// Names of the attack's side tensors it reads; `foil check` refuses an attack that does not provide them.
+    fn needs(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    /// The smallest number of classes it is defined for.
+    fn least_classes(&self) -> i64 {
+        2
+    }
+
+    /// The loss.
+    ///
+    /// # Errors
+    /// When an input it asked for is missing; tensor operations that fail are caught by the engine.
+    fn forward(&self, input: &LossInput) -> Result<LossOutput>;
+}
+
+/// The formulas that several methods share, with the field's conventions.
+pub mod terms {
+    use super::{Kind, Tensor};
+
+    /// Cross-entropy per image, `[N]`, of `logits` `[N, K]` with labels `y` `[N]`.
+    pub fn cross_entropy(logits: &Tensor, y: &Tensor) -> Tensor {
+        -logits.log_softmax(-1, None::<Kind>).gather(1, &y.unsqueeze(1), false).squeeze_dim(1)
+    }
+
+    /// KL(softmax `p_logits` ‖ softmax `q_logits`) per image, `[N]`: the sum over classes of p (log p - log q), which is
+    /// `F.kl_div(log_softmax(q), softmax(p))`. Terms with p = 0 count 0. Gradients flow into both arguments.
+    pub fn kl(p_logits: &Tensor, q_logits: &Tensor) -> Tensor {
+        let log_p = p_logits.log_softmax(-1, None::<Kind>);
+        let log_q = q_logits.log_softmax(-1, None::<Kind>);
+        (log_p.exp() * (&log_p - log_q)).sum_dim_intlist(-1, false, None::<Kind>)
+    }
+
+    /// The probability of the label, `[N]`.
+    pub fn label_probability(logits: &Tensor, y: &Tensor) -> Tensor {
+        logits.softmax(-1, None::<Kind>).gather(1, &y.unsqueeze(1), false).squeeze_dim(1)
+    }
+
+    /// The largest of `values` `[N, K]` over the classes other than `y`, `[N]`.
+    pub fn largest_other(values: &Tensor, y: &Tensor) -> Tensor {
+        values.scatter_value(1, &y.unsqueeze(1), f64::NEG_INFINITY).amax(-1, false)
+    }
+}

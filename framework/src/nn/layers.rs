@@ -1,0 +1,176 @@
+//! Layers: a constructor that declares, and `forward`.
+
+use super::params::{BufferId, Builder, Group, Init, Mode, ParamId, Pass};
+use tch::Tensor;
+
+/// PyTorch's `nn.Conv2d` (square kernel): `[N, in, H, W]` to `[N, out, H', W']`.
+#[derive(Debug, Clone)]
+pub struct Conv2d {
+    weight: ParamId,
+    bias: Option<ParamId>,
+    stride: i64,
+    padding: i64,
+}
+
+/// How a convolution's weight starts.
+#[derive(Debug, Clone, Copy)]
+enum ConvInit {
+    PyTorch,
+    He(f64),
+}
+
+impl Conv2d {
+    fn declare(
+        nn: &Builder,
+        name: &str,
+        channels: [i64; 2],
+        kernel: i64,
+        stride: i64,
+        padding: i64,
+        bias: bool,
+        init: ConvInit,
+    ) -> Self {
+        let [inputs, outputs] = channels;
+        let bound = 1.0 / ((inputs * kernel * kernel) as f64).sqrt();
+        let (weight, bias_init) = match init {
+            ConvInit::PyTorch => (Init::Uniform(bound), Init::Uniform(bound)),
+            ConvInit::He(fan) => (Init::Normal((2.0 / fan).sqrt()), Init::Constant(0.0)),
+        };
+        Self {
+            weight: nn.param(name, "weight", &[outputs, inputs, kernel, kernel], weight, Group::Weight),
+            bias: bias.then(|| nn.param(name, "bias", &[outputs], bias_init, Group::Other)),
+            stride,
+            padding,
+        }
+    }
+
+    /// With a bias. PyTorch's initialisation: weight and bias uniform in ±1/sqrt(fan_in).
+    pub fn new(nn: &Builder, name: &str, channels: [i64; 2], kernel: i64, stride: i64, padding: i64) -> Self {
+        Self::declare(nn, name, channels, kernel, stride, padding, true, ConvInit::PyTorch)
+    }
+
+    /// Without a bias, as in front of a batch norm.
+    pub fn without_bias(nn: &Builder, name: &str, channels: [i64; 2], kernel: i64, stride: i64, padding: i64) -> Self {
+        Self::declare(nn, name, channels, kernel, stride, padding, false, ConvInit::PyTorch)
+    }
+
+    /// Without a bias, weight N(0, 2/(k·k·out)): He et al. 2015 by fan-out, as in the WideResNet codes.
+    pub fn he_fan_out(nn: &Builder, name: &str, channels: [i64; 2], kernel: i64, stride: i64, padding: i64) -> Self {
+        let fan = (kernel * kernel * channels[1]) as f64;
+        Self::declare(nn, name, channels, kernel, stride, padding, false, ConvInit::He(fan))
+    }
+
+    /// With a bias of zero, weight N(0, 2/(k·k·in)): He et al. 2015 by fan-in, as in TRADES's SmallCNN.
+    pub fn he_fan_in(nn: &Builder, name: &str, channels: [i64; 2], kernel: i64, stride: i64, padding: i64) -> Self {
+        let fan = (kernel * kernel * channels[0]) as f64;
+        Self::declare(nn, name, channels, kernel, stride, padding, true, ConvInit::He(fan))
+    }
+
+    /// `xs`: `[N, in, H, W]`.
+    pub fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
+        let bias = self.bias.map(|id| pass.param(id));
+        xs.conv2d(pass.param(self.weight), bias, [self.stride; 2], [self.padding; 2], [1, 1], 1)
+    }
+}
+
+/// PyTorch's `nn.Linear`: `[N, in]` to `[N, out]`.
+#[derive(Debug, Clone)]
+pub struct Linear {
+    weight: ParamId,
+    bias: ParamId,
+}
+
+impl Linear {
+    /// PyTorch's initialisation: weight and bias uniform in ±1/sqrt(in).
+    pub fn new(nn: &Builder, name: &str, inputs: i64, outputs: i64) -> Self {
+        let bound = 1.0 / (inputs as f64).sqrt();
+        Self::declare(nn, name, inputs, outputs, Init::Uniform(bound), Init::Uniform(bound))
+    }
+
+    /// The weight as PyTorch's, the bias zero, as in the WideResNet codes.
+    pub fn with_zero_bias(nn: &Builder, name: &str, inputs: i64, outputs: i64) -> Self {
+        let bound = 1.0 / (inputs as f64).sqrt();
+        Self::declare(nn, name, inputs, outputs, Init::Uniform(bound), Init::Constant(0.0))
+    }
+
+    /// Weight and bias zero, as TRADES's SmallCNN starts its last layer.
+    pub fn zero(nn: &Builder, name: &str, inputs: i64, outputs: i64) -> Self {
+        Self::declare(nn, name, inputs, outputs, Init::Constant(0.0), Init::Constant(0.0))
+    }
+
+    fn declare(nn: &Builder, name: &str, inputs: i64, outputs: i64, weight: Init, bias: Init) -> Self {
+        Self {
+            weight: nn.param(name, "weight", &[outputs, inputs], weight, Group::Weight),
+            bias: nn.param(name, "bias", &[outputs], bias, Group::Other),
+        }
+    }
+
+    /// `xs`: `[N, in]`.
+    pub fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
+        xs.linear(pass.param(self.weight), Some(pass.param(self.bias)))
+    }
+}
+
+/// PyTorch's `nn.BatchNorm2d`: weight 1, bias 0, eps 1e-5, momentum 0.1, unbiased running variance.
+#[derive(Debug, Clone)]
+pub struct BatchNorm2d {
+    weight: ParamId,
+    bias: ParamId,
+    mean: BufferId,
+    var: BufferId,
+}
+
+impl BatchNorm2d {
+    /// Over `channels` channels.
+    pub fn new(nn: &Builder, name: &str, channels: i64) -> Self {
+        nn.norm(name);
+        Self {
+            weight: nn.param(name, "weight", &[channels], Init::Constant(1.0), Group::Other),
+            bias: nn.param(name, "bias", &[channels], Init::Constant(0.0), Group::Other),
+            mean: nn.buffer(name, "running_mean", channels, 0.0),
+            var: nn.buffer(name, "running_var", channels, 1.0),
+        }
+    }
+
+    /// `xs`: `[N, C, H, W]`. In train mode the batch's statistics are used and move the running ones.
+    pub fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
+        xs.batch_norm(
+            Some(pass.param(self.weight)),
+            Some(pass.param(self.bias)),
+            Some(pass.buffer(self.mean)),
+            Some(pass.buffer(self.var)),
+            pass.mode() == Mode::Train,
+            0.1,
+            1e-5,
+            true,
+        )
+    }
+}
+
+/// In train mode each number is zero with probability `p` and otherwise divided by `1 - p`; keyed by image, so that it
+/// does not depend on the batch.
+pub fn dropout(pass: &Pass, xs: &Tensor, p: f64) -> Tensor {
+    if pass.mode() == Mode::Eval {
+        return xs.shallow_clone();
+    }
+    match pass.draw(&xs.size()[1..], xs.kind()) {
+        Some(u) => xs * u.ge(p).to_kind(xs.kind()) / (1.0 - p),
+        None => xs.shallow_clone(),
+    }
+}
+
+/// Nearest-neighbour resize to `size` = `[H, W]`, as `nn.Upsample(size=…)` does.
+pub fn nearest_resize(xs: &Tensor, size: [i64; 2]) -> Tensor {
+    xs.upsample_nearest2d(size, None, None)
+}
+
+/// max(x, 0), in place: convolutions, linear layers and norms do not need their output in the backward pass.
+pub fn relu(mut xs: Tensor) -> Tensor {
+    xs.relu_()
+}
+
+/// x for x > 0 and `slope` · x below.
+pub fn leaky_relu(xs: Tensor, slope: f64) -> Tensor {
+    // Not max(x, slope · x): at 0 PyTorch's gradient is the slope.
+    xs.where_self(&xs.gt(0.0), &(&xs * slope))
+}

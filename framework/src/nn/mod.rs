@@ -1,0 +1,14 @@
+//! What models are written in: layers with PyTorch's names, shapes and initialisations.
+//!
+//! A layer holds no tensor, only where its numbers lie in the network's flat buffer. The forward pass is handed a
+//! [`Pass`], which says which view of the numbers to use (frozen for attacks, differentiable for the update), whether
+//! batch norm uses the batch's statistics, and the random numbers of dropout. So one network is trained, attacked and
+//! evaluated from the same code without switching anything back.
+
+mod layers;
+mod noise;
+mod params;
+
+pub use layers::{BatchNorm2d, Conv2d, Linear, dropout, leaky_relu, nearest_resize, relu};
+pub use noise::{Noise, key_of, name_key, permutation};
+pub use params::{Builder, Gradients, Mode, Parameters, Pass};

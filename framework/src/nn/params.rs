@@ -1,0 +1,356 @@
+//! Parameters and buffers of a network, each kind in one flat tensor.
+//!
+//! A model first declares what it needs with a [`Builder`]; then [`Parameters`] lays everything out: convolution and
+//! linear weights first, then biases and norms, so that the optimiser, a checkpoint or an all-reduce touches one tensor.
+//! Four-dimensional weights lie channels-last. The tensors handed to layers are views of the flat ones.
+
+use super::noise::Noise;
+use crate::{Error, Result};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use tch::{Device, Kind, Tensor};
+
+/// PyTorch's two modes: `Train` is the batch's statistics (moving the running ones) and dropout, `Eval` neither.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// `model.train()`
+    Train,
+    /// `model.eval()`
+    Eval,
+}
+
+/// How a tensor starts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Init {
+    /// Uniform in `±bound`.
+    Uniform(f64),
+    /// Normal with this standard deviation.
+    Normal(f64),
+    /// One number everywhere.
+    Constant(f64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    Weight,
+    Other,
+}
+
+#[derive(Debug, Clone)]
+struct Spec {
+    name: String,
+    shape: Vec<i64>,
+    init: Init,
+    group: Group,
+}
+
+impl Spec {
+    fn numel(&self) -> i64 {
+        self.shape.iter().product()
+    }
+}
+
+/// Where a parameter lies; only layers hold one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ParamId(usize);
+
+/// Where a running statistic lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BufferId(usize);
+
+#[derive(Debug, Default)]
+struct Declared {
+    params: Vec<Spec>,
+    buffers: Vec<Spec>,
+    /// Names of batch norms, whose `num_batches_tracked` PyTorch keeps.
+    norms: Vec<String>,
+}
+
+/// Collects what a model declares; see the layers' constructors.
+#[derive(Debug, Default)]
+pub struct Builder {
+    declared: RefCell<Declared>,
+    prefix: RefCell<Vec<String>>,
+}
+
+impl Builder {
+    /// Everything declared in `build` gets `name.` in front, as a submodule's parameters do in PyTorch.
+    pub fn scope<T>(&self, name: impl ToString, build: impl FnOnce(&Builder) -> T) -> T {
+        self.prefix.borrow_mut().push(name.to_string());
+        let built = build(self);
+        self.prefix.borrow_mut().pop();
+        built
+    }
+
+    fn full_name(&self, layer: &str, tensor: &str) -> String {
+        let mut parts = self.prefix.borrow().clone();
+        parts.extend([layer, tensor].iter().filter(|part| !part.is_empty()).map(ToString::to_string));
+        parts.join(".")
+    }
+
+    pub(crate) fn param(&self, layer: &str, tensor: &str, shape: &[i64], init: Init, group: Group) -> ParamId {
+        let spec = Spec { name: self.full_name(layer, tensor), shape: shape.to_vec(), init, group };
+        let params = &mut self.declared.borrow_mut().params;
+        params.push(spec);
+        ParamId(params.len() - 1)
+    }
+
+    pub(crate) fn buffer(&self, layer: &str, tensor: &str, size: i64, start: f64) -> BufferId {
+        let name = self.full_name(layer, tensor);
+        let buffers = &mut self.declared.borrow_mut().buffers;
+        buffers.push(Spec { name, shape: vec![size], init: Init::Constant(start), group: Group::Other });
+        BufferId(buffers.len() - 1)
+    }
+
+    pub(crate) fn norm(&self, layer: &str) {
+        let name = self.full_name(layer, "num_batches_tracked");
+        self.declared.borrow_mut().norms.push(name);
+    }
+
+    /// The number of trainable values declared so far.
+    pub fn count(&self) -> i64 {
+        self.declared.borrow().params.iter().map(Spec::numel).sum()
+    }
+
+    /// Lays the declared tensors out on `device` as `kind`, and initialises them from `seed` if there is one.
+    pub fn finish(self, seed: Option<u64>, kind: Kind, device: Device) -> Parameters {
+        let Declared { params, buffers, norms } = self.declared.into_inner();
+        let mut layout: Vec<usize> = (0..params.len()).collect();
+        layout.sort_by_key(|&i| params[i].group == Group::Other);
+        let flat = Tensor::empty([params.iter().map(Spec::numel).sum()], (kind, device));
+        let stats = Tensor::empty([buffers.iter().map(Spec::numel).sum()], (kind, device));
+        let tracked = Tensor::zeros([1], (Kind::Int64, device));
+        let frozen = views(&flat, &params, &layout);
+        let leaves = frozen.iter().map(|v| v.detach().set_requires_grad(true)).collect();
+        let buffer_views = views(&stats, &buffers, &(0..buffers.len()).collect::<Vec<_>>());
+        let built = Parameters { params, buffers, norms, layout, flat, stats, tracked, frozen, leaves, buffer_views };
+        if let Some(seed) = seed {
+            built.initialise(seed);
+        }
+        built
+    }
+}
+
+/// Views into `flat` in the specs' own order; `layout` is the order in memory.
+fn views(flat: &Tensor, specs: &[Spec], layout: &[usize]) -> Vec<Tensor> {
+    let mut views: Vec<Option<Tensor>> = specs.iter().map(|_| None).collect();
+    let mut offset = 0;
+    for &i in layout {
+        let shape = &specs[i].shape;
+        let piece = flat.narrow(0, offset, specs[i].numel());
+        offset += specs[i].numel();
+        views[i] = Some(match shape.as_slice() {
+            &[o, c, h, w] => piece.view([o, h, w, c]).permute([0, 3, 1, 2]),
+            shape => piece.view(shape),
+        });
+    }
+    views.into_iter().flatten().collect()
+}
+
+/// A tensor's values in the flat buffer's order.
+fn flattened(tensor: &Tensor) -> Tensor {
+    if tensor.dim() == 4 { tensor.permute([0, 2, 3, 1]).reshape([-1]) } else { tensor.reshape([-1]) }
+}
+
+/// A network's numbers.
+#[derive(Debug)]
+pub struct Parameters {
+    params: Vec<Spec>,
+    buffers: Vec<Spec>,
+    norms: Vec<String>,
+    layout: Vec<usize>,
+    flat: Tensor,
+    stats: Tensor,
+    tracked: Tensor,
+    frozen: Vec<Tensor>,
+    leaves: Vec<Tensor>,
+    buffer_views: Vec<Tensor>,
+}
+
+/// The gradient of every parameter, flat.
+#[derive(Debug)]
+pub struct Gradients(pub Tensor);
+
+impl Parameters {
+    fn initialise(&self, seed: u64) {
+        tch::no_grad(|| {
+            for (spec, view) in self.params.iter().zip(&self.frozen) {
+                let mut view = view.shallow_clone();
+                let noise = Noise::seeded(&[seed, super::name_key(&spec.name)], spec.shape[0], view.device());
+                let row = &spec.shape[1..];
+                match spec.init {
+                    Init::Uniform(bound) => {
+                        view.copy_(&((noise.uniform("init", row, view.kind()) * 2.0 - 1.0) * bound))
+                    }
+                    Init::Normal(std) => view.copy_(&(noise.normal("init", row, view.kind()) * std)),
+                    Init::Constant(value) => drop(view.fill_(value)),
+                }
+            }
+            for (spec, view) in self.buffers.iter().zip(&self.buffer_views) {
+                if let Init::Constant(value) = spec.init {
+                    drop(view.shallow_clone().fill_(value));
+                }
+            }
+        });
+    }
+
+    /// All trainable values, `[P]`; convolution and linear weights first.
+    pub fn flat(&self) -> &Tensor {
+        &self.flat
+    }
+
+    /// The number of trainable values.
+    pub fn count(&self) -> i64 {
+        self.flat.numel() as i64
+    }
+
+    /// The numbers' precision.
+    pub fn kind(&self) -> Kind {
+        self.flat.kind()
+    }
+
+    /// Where the numbers are.
+    pub fn device(&self) -> Device {
+        self.flat.device()
+    }
+
+    /// The differentiable views, for `run_backward`.
+    pub fn leaves(&self) -> &[Tensor] {
+        &self.leaves
+    }
+
+    /// d`loss`/d(every parameter), flat. A parameter the loss does not reach has gradient zero.
+    pub fn gradients(&self, loss: &Tensor) -> Gradients {
+        let found = Tensor::run_backward(&[loss], &self.leaves, false, false);
+        let pieces: Vec<Tensor> = self
+            .layout
+            .iter()
+            .map(|&i| if found[i].defined() { flattened(&found[i]) } else { flattened(&self.frozen[i].zeros_like()) })
+            .collect();
+        Gradients(Tensor::cat(&pieces, 0))
+    }
+
+    /// A gradient's pieces under the parameters' names, in declaration order.
+    pub fn named_gradients(&self, gradients: &Gradients) -> Vec<(String, Tensor)> {
+        let pieces = views(&gradients.0, &self.params, &self.layout);
+        self.params.iter().map(|spec| spec.name.clone()).zip(pieces).collect()
+    }
+
+    /// Parameters and buffers under PyTorch's `state_dict` names and in its shapes; they share the network's memory,
+    /// `num_batches_tracked` apart.
+    pub fn state_dict(&self) -> Vec<(String, Tensor)> {
+        let named = |specs: &[Spec], tensors: &[Tensor]| {
+            specs.iter().zip(tensors).map(|(s, t)| (s.name.clone(), t.shallow_clone())).collect::<Vec<_>>()
+        };
+        let mut all = named(&self.params, &self.frozen);
+        all.extend(named(&self.buffers, &self.buffer_views));
+        all.extend(self.norms.iter().map(|name| (name.clone(), self.tracked.view([] as [i64; 0]))));
+        all
+    }
+
+    /// Names of the trainable parameters, in declaration order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.params.iter().map(|spec| spec.name.as_str())
+    }
+
+    /// The flat tensors themselves, which are all of the network's state: for checkpoints and comparisons.
+    pub fn storage(&self) -> Vec<(&'static str, Tensor)> {
+        vec![
+            ("flat", self.flat.shallow_clone()),
+            ("stats", self.stats.shallow_clone()),
+            ("tracked", self.tracked.shallow_clone()),
+        ]
+    }
+
+    /// Copies `tensors` (under `state_dict` names) in.
+    ///
+    /// # Errors
+    /// Names every tensor that is missing, unknown or of another shape, and changes nothing then.
+    /// `num_batches_tracked` may be missing.
+    pub fn load(&self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+        let own: BTreeMap<String, Tensor> = self.state_dict().into_iter().collect();
+        let mut wrong = Vec::new();
+        for (name, mine) in &own {
+            match tensors.get(name) {
+                None if name.ends_with("num_batches_tracked") => {}
+                None => wrong.push(format!("`{name}` {:?} is missing", mine.size())),
+                Some(t) if t.size() != mine.size() => {
+                    wrong.push(format!("`{name}` is {:?}, the model's is {:?}", t.size(), mine.size()));
+                }
+                Some(_) => {}
+            }
+        }
+        wrong.extend(
+            tensors
+                .keys()
+                .filter(|name| !own.contains_key(*name))
+                .map(|name| format!("`{name}` is unknown to the model")),
+        );
+        if !wrong.is_empty() {
+            let more = wrong.len().saturating_sub(8);
+            let mut shown = wrong[..wrong.len() - more].join("\n  ");
+            if more > 0 {
+                shown += &format!("\n  and {more} more");
+            }
+            return Err(Error::new(format!("these weights do not fit the model\n  {shown}"))
+                .help("is it the same `model:` as the one they were saved from?"));
+        }
+        tch::no_grad(|| {
+            for (name, mut mine) in own {
+                if let Some(t) = tensors.get(&name) {
+                    mine.copy_(t);
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// The context of a forward pass: `frozen` for attacks and evaluation, differentiable for the update.
+    ///
+    /// `number` tells passes over one batch apart, so that each draws its own dropout from `noise`.
+    pub fn pass<'a>(&'a self, mode: Mode, differentiable: bool, number: u32, noise: Option<&'a Noise>) -> Pass<'a> {
+        if mode == Mode::Train && !self.norms.is_empty() {
+            drop(self.tracked.shallow_clone().g_add_scalar_(1));
+        }
+        Pass {
+            values: if differentiable { &self.leaves } else { &self.frozen },
+            buffers: &self.buffer_views,
+            mode,
+            noise,
+            number,
+            draws: 0.into(),
+        }
+    }
+}
+
+/// What a forward pass runs with; models hand it on to their layers.
+#[derive(Debug)]
+pub struct Pass<'a> {
+    values: &'a [Tensor],
+    buffers: &'a [Tensor],
+    mode: Mode,
+    noise: Option<&'a Noise>,
+    number: u32,
+    draws: std::cell::Cell<u32>,
+}
+
+impl Pass<'_> {
+    pub(crate) fn param(&self, id: ParamId) -> &Tensor {
+        &self.values[id.0]
+    }
+
+    pub(crate) fn buffer(&self, id: BufferId) -> &Tensor {
+        &self.buffers[id.0]
+    }
+
+    /// The mode this pass runs in.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Uniform numbers for dropout, another set at each call; none where nothing is random.
+    pub(crate) fn draw(&self, row: &[i64], kind: Kind) -> Option<Tensor> {
+        let n = self.draws.replace(self.draws.get() + 1);
+        self.noise.map(|noise| noise.uniform(&format!("dropout.{}.{n}", self.number), row, kind))
+    }
+}

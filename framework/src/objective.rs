@@ -1,0 +1,30 @@
+//! What an attack ascends.
+//!
+//! Figure 5 of the CAT paper swaps it, so it is registered like everything else: `ce`, `kl`, `cw`, `slm`.
+
+use tch::Tensor;
+
+/// What an objective may look at besides the attacked logits.
+#[derive(Debug, Clone, Copy)]
+pub struct Reference<'a> {
+    /// Labels `[N]`, int64.
+    pub y: &'a Tensor,
+    /// Logits `[N, K]` of the clean images, if [`Objective::needs_clean`].
+    pub clean: Option<&'a Tensor>,
+}
+
+/// A number per image that an attack makes as large as it can.
+pub trait Objective: Send {
+    /// `logits` `[N, K]` of the attacked images to `[N]`; differentiable in `logits`.
+    fn value(&self, logits: &Tensor, reference: Reference) -> Tensor;
+
+    /// Whether [`Reference::clean`] is needed.
+    fn needs_clean(&self) -> bool {
+        false
+    }
+
+    /// The smallest number of classes it is defined for.
+    fn least_classes(&self) -> i64 {
+        2
+    }
+}

@@ -1,0 +1,162 @@
+//! From a checked pipeline to the parts of a run, and the checks that need them together.
+
+use super::Pipeline;
+use crate::attack::Attack;
+use crate::engine::{Learner, Step};
+use crate::eval::NATURAL;
+use crate::loss::Forward;
+use crate::nn::Mode;
+use crate::record::Rule;
+use crate::registry::{Build, DataFacts};
+use foil_config::{Problem, did_you_mean};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use tch::{Device, Kind};
+
+/// The parts of a run.
+pub struct Assembled {
+    /// A training step.
+    pub step: Step,
+    /// Attacks for selection and evaluation.
+    pub attacks: BTreeMap<String, Box<dyn Attack>>,
+    /// The selection rule.
+    pub select: Rule,
+    /// Facts about the data.
+    pub data: DataFacts,
+}
+
+impl std::fmt::Debug for Assembled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}, judged by {:?}", self.step, self.attacks.keys())
+    }
+}
+
+/// Shape and size of the data set that a pipeline names, without reading it.
+fn facts(pipeline: &Pipeline) -> Result<DataFacts, Problem> {
+    let known = foil_data::entry(&pipeline.data.name)
+        .map_err(|error| Problem::new("data.name", error.message(), error.help()))?;
+    let count = known.counts.train as i64;
+    let limit = pipeline.data.train_limit.map_or(count, |limit| (limit as i64).min(count));
+    if pipeline.data.validation as i64 >= limit {
+        return Err(Problem::new(
+            "data.validation",
+            format!("holds out {} of {limit} training images", pipeline.data.validation),
+            "hold out fewer, so that some are left to train on",
+        ));
+    }
+    Ok(DataFacts {
+        channels: known.image[0] as i64,
+        height: known.image[1] as i64,
+        width: known.image[2] as i64,
+        classes: known.classes() as i64,
+        train: limit - pipeline.data.validation as i64,
+    })
+}
+
+/// Builds every part of `pipeline`, and reports everything that is wrong with them.
+///
+/// With `dry` the networks' numbers are left unset: enough for `foil check`.
+///
+/// # Errors
+/// All problems, by key path.
+pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> Result<Assembled, Vec<Problem>> {
+    let problems = RefCell::default();
+    let data = match facts(pipeline) {
+        Ok(data) => data,
+        Err(problem) => return Err(vec![problem]),
+    };
+    let cx = Build::new(data, pipeline.seed, kind, device, &problems).dry(dry);
+
+    let network = cx.network("model", &pipeline.model, data.channels);
+    let optimizer = cx.component("optimizer", &pipeline.optimizer);
+    let loss = cx.component("loss", &pipeline.loss);
+    let attack = cx.component("attack", &pipeline.attack);
+    let attacks: BTreeMap<String, Box<dyn Attack>> = pipeline
+        .attacks
+        .iter()
+        .filter_map(|(name, component)| Some((name.clone(), cx.at("attacks").component(name, component)?)))
+        .collect();
+
+    for (name, attack) in &attacks {
+        if attack.mode() != Mode::Eval {
+            cx.at("attacks").problem(
+                name,
+                "judges the model in train mode, which would move its batch-norm statistics",
+                "write `mode: eval`",
+            );
+        }
+    }
+    if let (Some(loss), Some(attack)) = (&loss, &attack) {
+        let provided = attack.provides();
+        for need in loss.needs().into_iter().filter(|need| !provided.contains(need)) {
+            let has = if provided.is_empty() { "nothing by name".to_string() } else { provided.join(", ") };
+            cx.problem(
+                "loss",
+                format!(
+                    "the loss `{}` needs `{need}`, which the attack `{}` does not provide",
+                    pipeline.loss.name(),
+                    pipeline.attack.name()
+                ),
+                format!("choose another attack; this one provides {has}"),
+            );
+        }
+        if attack.needs_clean_logits() && !loss.passes().contains(&Forward::CleanFirst) {
+            cx.problem(
+                "attack",
+                format!("the attack `{}` needs logits of the clean images before it runs, which the loss `{}` does not make", pipeline.attack.name(), pipeline.loss.name()),
+                "choose another loss",
+            );
+        }
+        if data.classes < loss.least_classes() {
+            cx.problem(
+                "loss",
+                format!("needs {} classes, the data have {}", loss.least_classes(), data.classes),
+                "choose another loss",
+            );
+        }
+    }
+    if network.as_ref().is_some_and(crate::engine::Network::is_mask) {
+        cx.problem(
+            "model",
+            format!("`{}` makes masks, not logits", pipeline.model.name()),
+            "it belongs under `attack.mask`",
+        );
+    }
+
+    let mut known: Vec<&str> = pipeline.attacks.keys().map(String::as_str).collect();
+    known.push(NATURAL);
+    let unknown = |key: &str, name: &str| {
+        let meant = did_you_mean(name, &known).map(|m| format!("did you mean `{m}`? ")).unwrap_or_default();
+        cx.problem(key, format!("there is no attack called `{name}`"), format!("{meant}known: {}", known.join(", ")));
+    };
+    for (key, names) in [("evaluate", &pipeline.evaluate), ("train.watch", &pipeline.train.watch)] {
+        for (i, name) in names.iter().enumerate().filter(|(_, name)| !known.contains(&name.as_str())) {
+            unknown(&format!("{key}.{i}"), name);
+        }
+    }
+    let select = match Rule::parse(&pipeline.select) {
+        Ok(rule) => {
+            for error in rule.check(&known) {
+                cx.problem("select", error.to_string(), error.help.as_str());
+            }
+            Some(rule)
+        }
+        Err(error) => {
+            cx.problem("select", error.to_string(), error.help.as_str());
+            None
+        }
+    };
+
+    let built = (network, optimizer, loss, attack, select);
+    let problems = problems.into_inner();
+    match built {
+        (Some(network), Some(optimizer), Some(loss), Some(attack), Some(select)) if problems.is_empty() => {
+            let (mean, std) =
+                foil_data::entry(&pipeline.data.name).map_or((&[][..], &[][..]), |known| (known.mean, known.std));
+            let model = Learner::new(network.normalized(&pipeline.normalize, mean, std), optimizer);
+            let names = [pipeline.attack.name(), pipeline.loss.name()];
+            Ok(Assembled { step: Step { model, attack, loss, names }, attacks, select, data })
+        }
+        _ => Err(problems),
+    }
+}

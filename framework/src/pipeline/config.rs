@@ -1,0 +1,107 @@
+//! What a pipeline may say.
+
+use crate::attack::Attack;
+use crate::data::Augment;
+use crate::engine::Normalize;
+use crate::loss::Loss;
+use crate::model::Model;
+use crate::optim::Optimizer;
+use crate::registry::Component;
+use foil_macros::settings;
+use std::collections::BTreeMap;
+
+/// A training run: data, model, attack, loss, optimiser, and how it is judged.
+#[settings]
+pub struct Pipeline {
+    /// A name for tables and folders; the file's name if it is left out.
+    #[set(default)]
+    pub name: Option<String>,
+    /// Everything random follows from it.
+    #[set(default = 0)]
+    pub seed: u64,
+    /// Where it runs: `auto` (CUDA if there is one), `cpu`, `cuda` or `cuda:N`.
+    #[set(default = "auto")]
+    pub device: String,
+    /// The images.
+    pub data: DataConfig,
+    /// The network f.
+    pub model: Component<dyn Model>,
+    /// What happens to images before the first layer; attacks act in front of it, in [0, 1].
+    #[set(default = Normalize::None)]
+    pub normalize: Normalize,
+    /// The attack that makes the training images.
+    pub attack: Component<dyn Attack>,
+    /// What is descended.
+    pub loss: Component<dyn Loss>,
+    /// How the parameters are updated, the learning rate's schedule included.
+    pub optimizer: Component<dyn Optimizer>,
+    /// How long, and in what pieces.
+    pub train: Train,
+    /// Attacks for selection and evaluation, by the names that `select` and `evaluate` use.
+    #[set(default)]
+    pub attacks: BTreeMap<String, Component<dyn Attack>>,
+    /// Which checkpoint is kept: the one with the largest value of this expression over `natural` and the names in `attacks`.
+    /// Strictly larger replaces.
+    #[set(default = "natural")]
+    pub select: String,
+    /// Rows of the final evaluation: `natural` and names in `attacks`.
+    #[set(default = vec!["natural".to_string()])]
+    pub evaluate: Vec<String>,
+}
+
+/// Which images, and what happens to them.
+#[settings]
+pub struct DataConfig {
+    /// The data set: `mnist_subset` (comes with foil), `mnist`, `cifar10` or `cifar100`.
+    pub name: String,
+    /// Its folder; if left out it is looked for (`foil data list` says where).
+    #[set(default)]
+    pub path: Option<String>,
+    /// Random crops and flips of training images.
+    #[set(default)]
+    pub augment: Option<Augment>,
+    /// Only the first so many training images.
+    #[set(default, range = 1..)]
+    pub train_limit: Option<u64>,
+    /// Only the first so many test images.
+    #[set(default, range = 1..)]
+    pub test_limit: Option<u64>,
+    /// So many training images are held out, and select the checkpoint in place of the test images. The papers select on
+    /// the test set, which is the default here and stated in the log.
+    #[set(default = 0)]
+    pub validation: u64,
+}
+
+/// Arithmetic of training.
+#[settings]
+#[derive(Copy, PartialEq)]
+pub enum Precision {
+    /// 32 bits.
+    Fp32,
+}
+
+/// How long, and in what pieces.
+#[settings]
+pub struct Train {
+    /// Passes over the training images.
+    #[set(range = 1..=1_000_000)]
+    pub epochs: u64,
+    /// Images in a step; the last step of an epoch may have fewer.
+    #[set(default = 128, range = 1..=65_536)]
+    pub batch_size: u64,
+    /// Images at a time in evaluations.
+    #[set(default = 500, range = 1..=65_536)]
+    pub eval_batch_size: u64,
+    /// Arithmetic of training.
+    #[set(default = Precision::Fp32)]
+    pub precision: Precision,
+    /// Metrics that are measured each epoch besides those in `select`: `natural` and names in `attacks`.
+    #[set(default)]
+    pub watch: Vec<String>,
+    /// Epochs between measurements of these metrics; the last epoch is always measured.
+    #[set(default = 1, range = 1..)]
+    pub eval_every: u64,
+    /// Besides after each epoch, the state is saved every so many steps, so that a killed run loses little.
+    #[set(default, range = 1..)]
+    pub checkpoint_steps: Option<u64>,
+}

@@ -1,0 +1,90 @@
+//! From a file to a checked pipeline.
+
+use super::Pipeline;
+use crate::record::{Norm, Threat};
+use crate::registry::Registry;
+use crate::{AtPath, Error, Result};
+use foil_config::{Checked, Problem};
+use std::path::Path;
+
+/// A pipeline, and where each of its keys was written.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the file says, with includes, overrides and defaults.
+    pub pipeline: Pipeline,
+    /// Finds the place of a key path, for problems found later.
+    pub checked: Checked,
+}
+
+/// The JSON Schema of a pipeline, in which components are references to the registry.
+pub fn root_schema() -> serde_json::Value {
+    schemars::schema_for!(Pipeline).to_value()
+}
+
+/// The self-contained JSON Schema that editors use, with every plugin's keys.
+pub fn editor_schema() -> serde_json::Value {
+    foil_config::editor_schema(&root_schema(), &Registry)
+}
+
+/// Reads a pipeline file, follows its `extends`, applies `key=value` overrides, and checks everything.
+///
+/// # Errors
+/// Every problem of the file at once, each with its place.
+pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
+    let checked = foil_config::load(path, overrides, &root_schema(), &Registry)?;
+    let mut pipeline: Pipeline = serde_yaml::from_value(checked.value.clone())
+        .map_err(|e| Error::new(format!("{}: {e}", path.display())).help("this passed the schema; please report it"))?;
+    if pipeline.name.is_none() {
+        pipeline.name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    }
+    Ok(Loaded { pipeline, checked })
+}
+
+/// Reads a `resolved.yaml` of a run folder.
+///
+/// # Errors
+/// As [`load`].
+pub fn from_resolved(path: &Path) -> Result<Pipeline> {
+    if !path.exists() {
+        return Err(Error::new(format!("{} is not there", path.display())).help("is this a run folder of foil?"));
+    }
+    Ok(load(path, &[])?.pipeline)
+}
+
+impl Loaded {
+    /// Turns problems found while building into an error that says where each was written.
+    ///
+    /// # Errors
+    /// When there are any.
+    pub fn report(&self, problems: Vec<Problem>) -> Result<()> {
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(self.checked.problems(problems).into())
+    }
+}
+
+impl Pipeline {
+    /// What the model is trained against, as far as the attack's settings say: its `norm` and the largest `eps` in them.
+    pub fn threat(&self) -> Threat {
+        let settings = serde_yaml::to_value(&self.attack).unwrap_or_default();
+        let l2 = find(&settings, "norm").is_some_and(|norm| norm.as_str() == Some("L2"));
+        let eps = find(&settings, "eps")
+            .and_then(|eps| eps.as_f64().or_else(|| eps.as_str().and_then(foil_config::fraction)));
+        Threat { norm: if l2 { Norm::L2 } else { Norm::Linf }, eps: eps.unwrap_or(0.0) }
+    }
+
+    /// The pipeline as YAML, plugins' parts included; reading it gives the same pipeline.
+    ///
+    /// # Errors
+    /// When a plugin's settings have no YAML form.
+    pub fn to_yaml(&self) -> Result<String> {
+        serde_yaml::to_string(self).at("writing", Path::new("the resolved pipeline"))
+    }
+}
+
+/// The first value under `key`, at any depth.
+fn find<'a>(settings: &'a serde_yaml::Value, key: &str) -> Option<&'a serde_yaml::Value> {
+    let map = settings.as_mapping()?;
+    map.get(key).or_else(|| map.values().find_map(|value| find(value, key)))
+}

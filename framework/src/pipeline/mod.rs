@@ -1,0 +1,9 @@
+//! A training run as YAML: what a file may say, and how it becomes the parts of a run.
+
+mod assemble;
+mod config;
+mod load;
+
+pub use assemble::{Assembled, assemble};
+pub use config::{DataConfig, Pipeline, Precision, Train};
+pub use load::{Loaded, editor_schema, from_resolved, load, root_schema};

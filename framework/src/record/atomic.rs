@@ -1,0 +1,150 @@
+//! Files that are either the old ones or the new ones, never half of each.
+//!
+//! The bytes go to a new file beside the target, are synced to disk, and take the target's name by a rename, which
+//! POSIX makes atomic; then the folder is synced, so that the new name survives a power cut too. A writer killed
+//! half-way leaves the target as it was, and beside it a file `.NAME.PID-N.tmp` that nothing reads.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Replaces the file at `path` by `bytes`, or creates it.
+///
+/// # Errors
+/// As [`write_with`].
+pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+    write_with(path, |file| file.write_all(bytes.as_ref()))
+}
+
+/// Replaces the file at `path` by what `fill` writes, or creates it. A symbolic link at `path` is replaced, not
+/// followed.
+///
+/// # Errors
+/// What `fill` returns, or the system's error with the path in its text: no such folder, no permission, no space.
+/// `InvalidInput` when `path` does not end in a file name. The file at `path` is then what it was, and nothing is left
+/// beside it.
+pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let path = path.as_ref();
+    replace(path, fill).map_err(|error| at(path, error))
+}
+
+/// The same error with the path in front of its text.
+pub(crate) fn at(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+fn replace(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let name =
+        path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path has no file name"))?;
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+
+    let (mut file, unfinished) = create_beside(folder, name.to_os_string())?;
+    fill(&mut file)?;
+    file.sync_all()?;
+    drop(file); // Windows does not rename an open file.
+    fs::rename(&unfinished.0, path)?;
+    sync_folder(folder)
+}
+
+/// Removes the file when dropped. After the rename there is nothing left to remove, and that is no error.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn create_beside(folder: &Path, name: OsString) -> io::Result<(File, Unfinished)> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let mut temporary = OsString::from(".");
+        temporary.push(&name);
+        temporary.push(format!(".{}-{}.tmp", process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+        let path = folder.join(temporary);
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(file) => return Ok((file, Unfinished(path))),
+            // Left by a killed process that had our number.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Elsewhere a folder cannot be opened as a file, and the system keeps its names safe itself.
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn creates_then_replaces_and_leaves_nothing_beside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        write(&path, "a longer first text").unwrap();
+        write(&path, "second").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second");
+        assert_eq!(names(folder.path()), ["state"]);
+    }
+
+    #[test]
+    fn a_writer_that_fails_leaves_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        write(&path, "old").unwrap();
+        let error = write_with(&path, |file| {
+            file.write_all(b"half of the n")?;
+            Err(io::Error::other("out of words"))
+        })
+        .unwrap_err();
+        assert!(error.to_string().ends_with("state: out of words"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        assert_eq!(names(folder.path()), ["state"]);
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_written_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = write(folder.path().join("missing/state"), "").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(error.to_string().contains("missing/state"), "{error}");
+        assert_eq!(write("/", "").unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        let inner = folder.path().join("a_folder");
+        fs::create_dir(&inner).unwrap();
+        write(&inner, "").unwrap_err();
+        assert_eq!(names(folder.path()), ["a_folder"]);
+    }
+
+    #[test]
+    fn two_writers_at_once_do_not_mix() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        std::thread::scope(|scope| {
+            for letter in ["a", "b"] {
+                let path = &path;
+                scope.spawn(move || (0..50).for_each(|_| write(path, letter.repeat(10_000)).unwrap()));
+            }
+        });
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text == "a".repeat(10_000) || text == "b".repeat(10_000));
+    }
+}

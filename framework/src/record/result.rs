@@ -1,0 +1,173 @@
+//! The record of one evaluation, as a small JSON file whose words are RobustBench's where it has one.
+//!
+//! ```json
+//! { "model": "cat_cw_cifar10", "dataset": "cifar10", "threat": { "norm": "Linf", "eps": 0.03137254901960784 }, "n": 10000,
+//!   "entries": [{ "name": "pgd20", "attack": { "type": "pgd", "steps": 20 }, "accuracy": 55.3, "seconds": 41.2 }], "avg": 55.3 }
+//! ```
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::atomic;
+use super::threat::Threat;
+
+/// One model under a suite of attacks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvalRecord {
+    /// The model's name, from its card.
+    pub model: String,
+    /// The test set.
+    pub dataset: String,
+    /// What the attacks were allowed. An entry whose attack is `null` saw clean images.
+    pub threat: Threat,
+    /// `fp32` or `tf32`.
+    pub precision: String,
+    /// Where it ran, such as `cpu` or `NVIDIA H100 80GB HBM3`.
+    pub device: String,
+    /// The seed of the attacks' random starts.
+    pub seed: u64,
+    /// Images evaluated.
+    pub n: u64,
+    /// One for each attack, in the order of the suite.
+    pub entries: Vec<Entry>,
+    /// The mean accuracy over all entries, clean ones too (as in CAT's Table 2), in percent. Absent without entries.
+    pub avg: Option<f64>,
+    /// The version of foil that evaluated.
+    pub foil_version: String,
+    /// The version of libtorch that it ran on.
+    pub libtorch: String,
+    /// When: UTC, RFC 3339.
+    pub date: String,
+    /// [`config_hash`](super::stamp::config_hash) of the resolved config.
+    pub config_hash: String,
+}
+
+/// How a model did under one attack.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The attack's name in the suite, such as `pgd20`; `natural` for clean images.
+    pub name: String,
+    /// The attack's resolved settings; `null` for clean images.
+    #[serde(default)]
+    pub attack: serde_json::Value,
+    /// Images classified rightly, in percent of `n`.
+    pub accuracy: f64,
+    /// Wall time, in seconds.
+    pub seconds: f64,
+}
+
+impl EvalRecord {
+    /// Writes the record to `path`, indented, whole or not at all. `avg` is computed anew.
+    ///
+    /// # Errors
+    /// `InvalidInput` when an accuracy is not between 0 and 100 percent; otherwise the system's error with the path in
+    /// its text.
+    pub fn write(&mut self, path: impl AsRef<Path>) -> io::Result<()> {
+        let path = path.as_ref();
+        if let Some(why) = self.problem() {
+            return Err(atomic::at(path, io::Error::new(io::ErrorKind::InvalidInput, why)));
+        }
+        self.avg = self.mean();
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        atomic::write(path, text)
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// `InvalidData` when the file holds something else, otherwise the system's error; both with the path in the text.
+    pub fn load(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
+        let invalid =
+            |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("not an evaluation record: {why}"));
+        let read = || -> io::Result<Self> {
+            let record: EvalRecord =
+                serde_json::from_slice(&fs::read(path)?).map_err(|error| invalid(error.to_string()))?;
+            record.problem().map_or(Ok(()), |why| Err(invalid(why)))?;
+            Ok(record)
+        };
+        read().map_err(|error| atomic::at(path, error))
+    }
+
+    /// The entry called `name`.
+    pub fn entry(&self, name: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.name == name)
+    }
+
+    fn mean(&self) -> Option<f64> {
+        let sum: f64 = self.entries.iter().map(|entry| entry.accuracy).sum();
+        (!self.entries.is_empty()).then(|| sum / self.entries.len() as f64)
+    }
+
+    fn problem(&self) -> Option<String> {
+        let entry = self.entries.iter().find(|entry| !(0.0..=100.0).contains(&entry.accuracy))?;
+        Some(format!("the accuracy of `{}` is {}, not a percentage", entry.name, entry.accuracy))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Norm;
+
+    fn record(accuracies: &[(&str, f64)]) -> EvalRecord {
+        let attack =
+            |name: &str| if name == "natural" { serde_json::Value::Null } else { serde_json::json!({ "type": name }) };
+        let entry =
+            |&(name, accuracy): &(&str, f64)| Entry { name: name.into(), attack: attack(name), accuracy, seconds: 1.5 };
+        EvalRecord {
+            model: "cat_cw".into(),
+            dataset: "cifar10".into(),
+            threat: Threat { norm: Norm::Linf, eps: 8.0 / 255.0 },
+            precision: "fp32".into(),
+            device: "cpu".into(),
+            seed: 0,
+            n: 10_000,
+            entries: accuracies.iter().map(entry).collect(),
+            avg: None,
+            foil_version: "0.1.0".into(),
+            libtorch: "2.11.0".into(),
+            date: "2026-03-21T09:30:00Z".into(),
+            config_hash: "ab".repeat(32),
+        }
+    }
+
+    /// CAT, Table 2, AT on CIFAR-10: the average is that of the five columns.
+    #[test]
+    fn written_and_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result.json");
+        let mut record = record(&[("natural", 84.0), ("pgd20", 50.5)]);
+        record.write(&path).unwrap();
+        assert_eq!(record.avg, Some(67.25));
+        assert_eq!(EvalRecord::load(&path).unwrap(), record);
+        assert_eq!(record.entry("pgd20").unwrap().accuracy, 50.5);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains("\"eps\": 0.03137254901960784\n") && text.ends_with("}\n"), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_percentage_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result.json");
+        for accuracy in [f64::NAN, -0.1, 100.5] {
+            let error = record(&[("fgsm", accuracy)]).write(&path).unwrap_err().to_string();
+            assert!(error.contains("the accuracy of `fgsm` is"), "{error}");
+        }
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn another_file_is_named_with_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result.json");
+        fs::write(&path, "{\"model\": 3}").unwrap();
+        let error = EvalRecord::load(&path).unwrap_err().to_string();
+        assert!(error.contains("result.json: not an evaluation record: invalid type"), "{error}");
+        assert_eq!(EvalRecord::load(folder.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,262 @@
+//! A plugin's part of a config, type-erased: it can be read, written back and built without knowing the plugin.
+
+use super::{Kind, find};
+use crate::engine::Network;
+use crate::model::Model;
+use crate::nn::{Builder, key_of, name_key};
+use crate::{Error, Result};
+use foil_config::Problem;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::any::Any;
+use std::cell::RefCell;
+use std::fmt;
+use tch::{Device, Kind as Precision};
+
+/// A plugin's settings, which can build what they describe.
+///
+/// A loss, objective or scheduler usually is its own settings; then there is nothing to write.
+pub trait Config<T: ?Sized>: erased_serde::Serialize + fmt::Debug + Send + Sync {
+    /// Builds it. What is wrong with a key is reported with [`Build::problem`], as often as needed.
+    ///
+    /// # Errors
+    /// What is wrong with the whole.
+    fn build(&self, cx: &Build) -> Result<Box<T>>;
+}
+
+macro_rules! is_its_own_config {
+    ($($trait:path),*) => {
+        $(impl<C: $trait + Clone + Serialize + fmt::Debug + Send + Sync + 'static> Config<dyn $trait> for C {
+            fn build(&self, _: &Build) -> Result<Box<dyn $trait>> {
+                Ok(Box::new(self.clone()))
+            }
+        })*
+    };
+}
+is_its_own_config!(crate::loss::Loss, crate::objective::Objective, crate::scheduler::Scheduler);
+
+/// What is known of the data when a plugin is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataFacts {
+    /// Colour channels, 1 or 3.
+    pub channels: i64,
+    /// Image height in pixels.
+    pub height: i64,
+    /// Image width in pixels.
+    pub width: i64,
+    /// Number of classes.
+    pub classes: i64,
+    /// Number of training images.
+    pub train: i64,
+}
+
+/// What a plugin is built with; also collects what is wrong with its settings.
+#[derive(Debug)]
+pub struct Build<'a> {
+    /// Facts about the data.
+    pub data: DataFacts,
+    /// The run's seed.
+    pub seed: u64,
+    /// The precision of parameters and images.
+    pub kind: Precision,
+    /// The run's device.
+    pub device: Device,
+    path: String,
+    problems: &'a RefCell<Vec<Problem>>,
+    declaring: Option<(&'a Builder, i64)>,
+    dry: bool,
+}
+
+impl<'a> Build<'a> {
+    /// The context of a whole pipeline; `problems` receives what is found.
+    pub fn new(
+        data: DataFacts,
+        seed: u64,
+        kind: Precision,
+        device: Device,
+        problems: &'a RefCell<Vec<Problem>>,
+    ) -> Self {
+        Self { data, seed, kind, device, path: String::new(), problems, declaring: None, dry: false }
+    }
+
+    /// With `dry` networks are laid out but not initialised: enough to check a pipeline.
+    #[must_use]
+    pub fn dry(self, dry: bool) -> Self {
+        Self { dry, ..self }
+    }
+
+    /// The context of the value at `key`.
+    pub fn at(&self, key: &str) -> Build<'a> {
+        let parts: Vec<&str> = [self.path.as_str(), key].into_iter().filter(|part| !part.is_empty()).collect();
+        let path = parts.join(".");
+        Build { path, ..*self }
+    }
+
+    /// Reports a problem with this value's `key`.
+    pub fn problem(&self, key: &str, message: impl Into<String>, help: impl Into<String>) {
+        self.problems.borrow_mut().push(Problem::new(self.at(key).path, message, help));
+    }
+
+    /// Whether anything was reported.
+    pub fn has_problems(&self) -> bool {
+        !self.problems.borrow().is_empty()
+    }
+
+    /// Where a model declares its parameters.
+    ///
+    /// # Panics
+    /// When what is built is not a model: only [`Build::network`] provides one.
+    pub fn builder(&self) -> &Builder {
+        self.declaring.expect("models are built through `Build::network`").0
+    }
+
+    /// Channels of a model's input: the images', or more for a mask network that sees two images.
+    pub fn inputs(&self) -> i64 {
+        self.declaring.map_or(self.data.channels, |(_, channels)| channels)
+    }
+
+    /// Builds the model at `key` with its initial parameters; `None` as in [`Build::component`].
+    pub fn network(&self, key: &str, model: &Component<dyn Model>, inputs: i64) -> Option<Network> {
+        let builder = Builder::default();
+        let model = Build { declaring: Some((&builder, inputs)), ..self.at("") }.component(key, model)?;
+        let seed = key_of(&[self.seed, name_key(key)]) as u64;
+        let seed = (!self.dry).then_some(seed);
+        Some(Network::new(model, builder, seed, self.kind, self.device))
+    }
+
+    /// Builds the component at `key`; an error is reported there and gives `None`, so that the rest is checked too.
+    pub fn component<T: Kind + ?Sized>(&self, key: &str, component: &Component<T>) -> Option<Box<T>> {
+        let here = self.at(key);
+        match component.config.build(&here) {
+            Ok(built) => Some(built),
+            Err(error) => {
+                let help = error.suggestion().unwrap_or_default().to_string();
+                self.problems.borrow_mut().push(Problem::new(here.path, error.message(), help));
+                None
+            }
+        }
+    }
+}
+
+pub(super) type Parse = fn(&mut dyn erased_serde::Deserializer) -> Result<Box<dyn Any>, erased_serde::Error>;
+
+pub(super) fn schema<C: schemars::JsonSchema>() -> schemars::Schema {
+    schemars::schema_for!(C)
+}
+
+pub(super) fn parse<T: Kind + ?Sized, C: Config<T> + DeserializeOwned + 'static>(
+    deserializer: &mut dyn erased_serde::Deserializer,
+) -> Result<Box<dyn Any>, erased_serde::Error> {
+    let config: Box<dyn Config<T>> = Box::new(erased_serde::deserialize::<C>(deserializer)?);
+    Ok(Box::new(config))
+}
+
+/// A plugin chosen in a config: `{ type: NAME, … }`, or just `NAME`.
+pub struct Component<T: Kind + ?Sized> {
+    name: &'static str,
+    config: Box<dyn Config<T>>,
+}
+
+impl<T: Kind + ?Sized> Component<T> {
+    /// Its name in configs.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Builds it outside a pipeline, for what needs no context, such as a scheduler.
+    ///
+    /// # Errors
+    /// What is wrong with its settings.
+    pub fn build_alone(&self) -> Result<Box<T>> {
+        let problems = RefCell::default();
+        let nothing = DataFacts { channels: 0, height: 0, width: 0, classes: 0, train: 0 };
+        let built = self.config.build(&Build::new(nothing, 0, Precision::Float, Device::Cpu, &problems))?;
+        match problems.into_inner().into_iter().next() {
+            None => Ok(built),
+            Some(problem) => {
+                Err(Error::new(format!("`{}` {}", problem.path, problem.message))
+                    .help(problem.help.unwrap_or_default()))
+            }
+        }
+    }
+
+    /// The component called `name` with every key at its default.
+    ///
+    /// # Errors
+    /// When there is no such plugin, or one of its keys has no default.
+    pub fn named(name: &str) -> Result<Self> {
+        serde_yaml::from_value(serde_yaml::Value::from(name)).map_err(|e| Error::new(e.to_string()))
+    }
+}
+
+impl<T: Kind + ?Sized> fmt::Debug for Component<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.name, self.config)
+    }
+}
+
+impl<T: Kind + ?Sized> Clone for Component<T> {
+    /// Through its own YAML, since the settings' type is not known here.
+    fn clone(&self) -> Self {
+        serde_yaml::to_value(self).and_then(serde_yaml::from_value).expect("a config that was read can be read again")
+    }
+}
+
+impl<T: Kind + ?Sized> Serialize for Component<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::Error;
+        struct Erased<'a, T: ?Sized>(&'a dyn Config<T>);
+        impl<T: ?Sized> Serialize for Erased<'_, T> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                erased_serde::serialize(self.0, serializer)
+            }
+        }
+        let settings = serde_yaml::to_value(Erased(self.config.as_ref())).map_err(S::Error::custom)?;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", self.name)?;
+        for (key, value) in settings.as_mapping().into_iter().flatten() {
+            map.serialize_entry(key, value)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de, T: Kind + ?Sized> Deserialize<'de> for Component<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde_yaml::{Mapping, Value};
+        let (name, settings) = match Value::deserialize(deserializer)? {
+            Value::String(name) => (name, Mapping::new()),
+            Value::Mapping(mut map) => match map.remove("type") {
+                Some(Value::String(name)) => (name, map),
+                _ => return Err(D::Error::custom(format!("expected `type:` with the name of the {}", T::NAME))),
+            },
+            other => {
+                return Err(D::Error::custom(format!("expected {} {}, found {other:?}", article(T::NAME), T::NAME)));
+            }
+        };
+        let entry = find(T::NAME, &name).map_err(|e| D::Error::custom(e.message().to_string()))?;
+        let mut erased = <dyn erased_serde::Deserializer>::erase(Value::Mapping(settings));
+        let parsed = (entry.parse)(&mut erased).map_err(|e| D::Error::custom(format!("{} `{name}`: {e}", T::NAME)))?;
+        let config = *parsed
+            .downcast::<Box<dyn Config<T>>>()
+            .map_err(|_| D::Error::custom(format!("`{name}` is not {} {}", article(T::NAME), T::NAME)))?;
+        Ok(Self { name: entry.name, config })
+    }
+}
+
+fn article(word: &str) -> &'static str {
+    if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
+}
+
+impl<T: Kind + ?Sized> schemars::JsonSchema for Component<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("Component_{}", T::NAME).into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "x-component": T::NAME })
+    }
+}

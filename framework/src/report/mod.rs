@@ -1,0 +1,12 @@
+//! What people look at: tables, pictures and the progress of long work.
+//!
+//! [`table`] sets accuracies side by side for a terminal, a README, a paper and a spreadsheet; [`picture`] shows what
+//! attacks and masks do to images; [`progress`] says how far a run is. Numbers come from the files that
+//! [`record`](crate::record) keeps.
+
+pub mod picture;
+pub mod progress;
+pub mod table;
+
+pub use progress::Progress;
+pub use table::{Align, Cell, Column, Style, Table};

@@ -1,0 +1,105 @@
+//! One image, as a tensor holds it.
+
+use thiserror::Error;
+
+use super::palette::Palette;
+use super::{Caption, Tone};
+
+/// An image, what its numbers mean, and what stands beneath it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Image {
+    pub(super) channels: usize,
+    pub(super) height: usize,
+    pub(super) width: usize,
+    pub(super) values: Vec<f32>,
+    pub(super) palette: Palette,
+    pub(super) caption: Option<Caption>,
+}
+
+/// Why there is no picture.
+#[derive(Debug, Error)]
+pub enum PictureError {
+    /// Neither grey nor colour.
+    #[error("an image has {0} channels; 1 and 3 can be shown")]
+    Channels(usize),
+    /// The values do not fill the image.
+    #[error("{channels}x{height}x{width} values were expected, {got} given")]
+    Length {
+        /// Channels.
+        channels: usize,
+        /// Rows of pixels.
+        height: usize,
+        /// Pixels in a row.
+        width: usize,
+        /// How many values there were.
+        got: usize,
+    },
+    /// More than 64 million pixels.
+    #[error("the picture would be {0}x{1} pixels; use fewer images or a smaller scale")]
+    TooLarge(usize, usize),
+    /// The file could not be written.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The PNG could not be made.
+    #[error(transparent)]
+    Png(#[from] png::EncodingError),
+}
+
+impl Image {
+    /// An image of `channels` (1 grey, 3 red, green, blue) times `height` times `width` values in that order, as in a
+    /// torch tensor `[C, H, W]`.
+    ///
+    /// # Errors
+    /// [`PictureError::Channels`] or [`PictureError::Length`].
+    pub fn new(channels: usize, height: usize, width: usize, values: Vec<f32>) -> Result<Self, PictureError> {
+        if channels != 1 && channels != 3 {
+            return Err(PictureError::Channels(channels));
+        }
+        if height.checked_mul(width).and_then(|pixels| pixels.checked_mul(channels)) != Some(values.len()) {
+            return Err(PictureError::Length { channels, height, width, got: values.len() });
+        }
+        Ok(Image { channels, height, width, values, palette: Palette::Plain, caption: None })
+    }
+
+    /// The same image, its numbers shown by `palette`.
+    pub fn palette(self, palette: Palette) -> Self {
+        Image { palette, ..self }
+    }
+
+    /// The same image with a line beneath it.
+    pub fn caption(self, text: impl Into<String>, tone: Tone) -> Self {
+        Image { caption: Some(Caption { text: text.into(), tone }), ..self }
+    }
+
+    /// The colour of a pixel.
+    pub(super) fn pixel(&self, y: usize, x: usize) -> [u8; 3] {
+        let value = |channel: usize| self.values[(channel * self.height + y) * self.width + x];
+        if self.channels == 1 {
+            self.palette.grey(value(0))
+        } else {
+            self.palette.colour([value(0), value(1), value(2)])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_are_checked() {
+        assert!(Image::new(1, 2, 3, vec![0.0; 6]).is_ok());
+        assert_eq!(
+            Image::new(2, 1, 1, vec![0.0; 2]).unwrap_err().to_string(),
+            "an image has 2 channels; 1 and 3 can be shown"
+        );
+        assert_eq!(Image::new(3, 2, 2, vec![0.0; 4]).unwrap_err().to_string(), "3x2x2 values were expected, 4 given");
+        assert!(Image::new(3, usize::MAX, 2, vec![]).is_err());
+    }
+
+    #[test]
+    fn channels_come_first() {
+        let image = Image::new(3, 1, 2, vec![1.0, 0.0, 0.0, 1.0, 0.0, 0.0]).unwrap();
+        assert_eq!([image.pixel(0, 0), image.pixel(0, 1)], [[255, 0, 0], [0, 255, 0]]);
+    }
+}

@@ -1,0 +1,207 @@
+//! The scheduler trait, and numbers that follow one.
+//!
+//! A scheduler is a number as a function of progress. The learning rate is one use; FAT's tau, a radius that grows or a
+//! beta that ramps up are others: every config key of type [`Scheduled`] takes a plain number or a scheduler. A loss or an attack
+//! reads it with [`Scheduled::at`] as a device scalar, which the [`Clock`] refreshes between steps, so that a captured
+//! step sees the new value.
+
+use crate::registry::Component;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tch::{Device, Kind, Tensor};
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// Epoch, from 0.
+    pub epoch: u64,
+    /// Step within the epoch, from 0.
+    pub step: u64,
+    /// Steps in an epoch.
+    pub steps_per_epoch: u64,
+    /// Epochs in the run.
+    pub epochs: u64,
+}
+
+impl Progress {
+    /// Epochs done before this step, with fraction: `epoch + step / steps_per_epoch`.
+    pub fn epochs_done(&self) -> f64 {
+        self.epoch as f64 + self.step as f64 / self.steps_per_epoch as f64
+    }
+}
+
+/// A number as a function of progress.
+///
+/// The contract: pure, cheap (called on the host once a step), finite for every progress within the run.
+pub trait Scheduler: Send + Sync {
+    /// The number at this point of the run.
+    fn value(&self, progress: &Progress) -> f64;
+}
+
+/// A config value that is a number (`0.1`, `8/255`) or follows a scheduler (`{ type: multistep, … }`).
+#[derive(Clone)]
+pub struct Scheduled {
+    number: Number,
+    id: u64,
+}
+
+#[derive(Clone)]
+enum Number {
+    Constant(f64),
+    Follows(Arc<Component<dyn Scheduler>>, Arc<dyn Scheduler>),
+}
+
+impl std::fmt::Debug for Scheduled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.number {
+            Number::Constant(value) => write!(f, "{value}"),
+            Number::Follows(component, _) => component.fmt(f),
+        }
+    }
+}
+
+impl From<f64> for Scheduled {
+    fn from(value: f64) -> Self {
+        Self::new(Number::Constant(value))
+    }
+}
+
+impl Scheduled {
+    fn new(number: Number) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self { number, id: NEXT.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// The number, if it is the same all the time.
+    pub fn constant(&self) -> Option<f64> {
+        match self.number {
+            Number::Constant(value) => Some(value),
+            Number::Follows(..) => None,
+        }
+    }
+
+    /// The number at some progress.
+    pub fn value(&self, progress: &Progress) -> f64 {
+        match &self.number {
+            Number::Constant(value) => *value,
+            Number::Follows(_, scheduler) => scheduler.value(progress),
+        }
+    }
+
+    /// The number now, as a `[]` double on the run's device; it multiplies tensors of any kind without changing it.
+    pub fn at(&self, clock: &Clock) -> Tensor {
+        clock.read(self)
+    }
+}
+
+impl Serialize for Scheduled {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.number {
+            Number::Constant(value) => match as_255ths(*value) {
+                Some(text) => serializer.serialize_str(&text),
+                None => serializer.serialize_f64(*value),
+            },
+            Number::Follows(component, _) => component.serialize(serializer),
+        }
+    }
+}
+
+/// `8/255` where that is exactly the number, so that a resolved config reads like the one that was written.
+fn as_255ths(value: f64) -> Option<String> {
+    let n = (value * 255.0).round();
+    (n != 0.0 && n.abs() < 255.0 && n / 255.0 == value).then(|| format!("{n}/255"))
+}
+
+impl<'de> Deserialize<'de> for Scheduled {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let value = serde_yaml::Value::deserialize(deserializer)?;
+        match value.as_f64().or_else(|| value.as_str().and_then(foil_config::fraction)) {
+            Some(number) => Ok(Self::new(Number::Constant(number))),
+            None => {
+                let component: Component<dyn Scheduler> = serde_yaml::from_value(value).map_err(D::Error::custom)?;
+                let scheduler = component.build_alone().map_err(|e| D::Error::custom(e.message()))?;
+                Ok(Self::new(Number::Follows(Arc::new(component), scheduler.into())))
+            }
+        }
+    }
+}
+
+impl schemars::JsonSchema for Scheduled {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Scheduled".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "anyOf": [{ "type": "number" }, { "x-component": "scheduler" }] })
+    }
+}
+
+/// The run's progress, and the device scalars that follow it.
+#[derive(Debug)]
+pub struct Clock {
+    progress: RefCell<Progress>,
+    scalars: RefCell<BTreeMap<u64, (Scheduled, f64, Tensor)>>,
+    device: Device,
+}
+
+impl Clock {
+    /// A clock at the start of a run.
+    pub fn new(epochs: u64, steps_per_epoch: u64, device: Device) -> Self {
+        let start = Progress { epoch: 0, step: 0, steps_per_epoch: steps_per_epoch.max(1), epochs };
+        Self { progress: start.into(), scalars: RefCell::default(), device }
+    }
+
+    /// Where the run is.
+    pub fn progress(&self) -> Progress {
+        *self.progress.borrow()
+    }
+
+    /// Moves to a step and refreshes, in place, every scalar whose number has changed.
+    pub fn set(&self, epoch: u64, step: u64) {
+        let progress = Progress { epoch, step, ..self.progress() };
+        self.progress.replace(progress);
+        for (number, held, scalar) in self.scalars.borrow_mut().values_mut() {
+            let value = number.value(&progress);
+            if value.to_bits() != held.to_bits() {
+                *held = value;
+                drop(scalar.fill_(value));
+            }
+        }
+    }
+
+    fn read(&self, number: &Scheduled) -> Tensor {
+        let mut scalars = self.scalars.borrow_mut();
+        let entry = scalars.entry(number.id).or_insert_with(|| {
+            let value = number.value(&self.progress());
+            (number.clone(), value, Tensor::full([] as [i64; 0], value, (Kind::Double, self.device)))
+        });
+        entry.2.shallow_clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fraction_is_written_back_as_one() {
+        let number: Scheduled = serde_yaml::from_str("8/255").unwrap();
+        assert_eq!(number.constant(), Some(8.0 / 255.0));
+        assert_eq!(serde_yaml::to_string(&number).unwrap().trim(), "8/255");
+        assert_eq!(serde_yaml::to_string(&Scheduled::from(0.031)).unwrap().trim(), "0.031");
+    }
+
+    #[test]
+    fn the_clock_hands_out_one_scalar_per_number() {
+        let clock = Clock::new(2, 10, Device::Cpu);
+        let beta = Scheduled::from(6.0);
+        assert_eq!(beta.at(&clock).data_ptr(), beta.at(&clock).data_ptr());
+        assert_eq!((Tensor::ones([2], (Kind::Float, Device::Cpu)) * beta.at(&clock)).kind(), Kind::Float);
+    }
+}

@@ -1,0 +1,9 @@
+//! Training runs: epochs, checkpoint selection, resume, and the folder a run leaves behind.
+
+mod folder;
+mod tally;
+mod trainer;
+
+pub use folder::Folder;
+pub use tally::Tally;
+pub use trainer::{Ended, Trainer};

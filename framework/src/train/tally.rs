@@ -1,0 +1,67 @@
+//! Sums over an epoch, kept on the device so that a step needs no host read.
+
+use crate::engine::Outcome;
+use crate::loss::Forward;
+use crate::record::Values;
+use std::collections::BTreeMap;
+use tch::{Device, Kind, Tensor};
+
+/// Sums of per-image means and hits since the epoch began.
+#[derive(Debug)]
+pub struct Tally {
+    sums: BTreeMap<String, Tensor>,
+    images: i64,
+    device: Device,
+}
+
+impl Tally {
+    /// Nothing yet.
+    pub fn new(device: Device) -> Self {
+        Self { sums: BTreeMap::new(), images: 0, device }
+    }
+
+    fn add(&mut self, name: &str, value: &Tensor) {
+        let device = self.device;
+        let sum = self.sums.entry(name.to_string()).or_insert_with(|| Tensor::zeros([1], (Kind::Double, device)));
+        let _ = sum.g_add_(value);
+    }
+
+    /// Adds a step's loss, its parts, and the hits on clean and attacked images.
+    pub fn step(&mut self, outcome: &Outcome, y: &Tensor) {
+        let n = y.size()[0];
+        self.images += n;
+        self.add("train_loss", &(&outcome.loss.total * n as f64));
+        for (name, value) in &outcome.loss.parts {
+            self.add(&format!("train_{name}"), &(value * n as f64));
+        }
+        let hits = |z: &Tensor| z.argmax(-1, false).eq_tensor(y).sum(Kind::Double);
+        let clean = [Forward::CleanFirst, Forward::Clean, Forward::CleanAfterUpdate];
+        if let Some(z) = clean.iter().find_map(|pass| outcome.logits.get(pass)) {
+            self.add("train_natural", &(hits(z) * 100.0));
+        }
+        if let Some(z) = outcome.logits.get(&Forward::Adversarial) {
+            self.add("train_adversarial", &(hits(z) * 100.0));
+        }
+    }
+
+    /// The means so far; reads them from the device.
+    pub fn means(&self) -> Values {
+        let images = self.images.max(1) as f64;
+        self.sums.iter().map(|(name, sum)| (name.clone(), sum.double_value(&[0]) / images)).collect()
+    }
+
+    /// The mean loss so far; reads it from the device.
+    pub fn loss(&self) -> f64 {
+        self.sums.get("train_loss").map_or(f64::NAN, |sum| sum.double_value(&[0]) / self.images.max(1) as f64)
+    }
+
+    /// The sums by name, and the number of images, for a checkpoint within an epoch.
+    pub fn state(&self) -> (Vec<(String, Tensor)>, i64) {
+        (self.sums.iter().map(|(name, sum)| (name.clone(), sum.shallow_clone())).collect(), self.images)
+    }
+
+    /// The tally that [`Tally::state`] gave.
+    pub fn restore(sums: BTreeMap<String, Tensor>, images: i64, device: Device) -> Self {
+        Self { sums: sums.into_iter().map(|(name, sum)| (name, sum.to_device(device))).collect(), images, device }
+    }
+}

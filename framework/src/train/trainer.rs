@@ -1,0 +1,337 @@
+//! The epoch loop.
+//!
+//! Everything random is a function of the seed, the epoch and the image, and everything that changes is in the state file,
+//! so a run that was killed anywhere and resumed ends with the same bits as one that was not (on the CPU).
+
+use super::folder::{Folder, Position};
+use super::tally::Tally;
+use crate::attack::Batch;
+use crate::data::Resident;
+use crate::eval::{NATURAL, Trial, percent};
+use crate::nn::{Noise, key_of, name_key, permutation};
+use crate::pipeline::{Assembled, Pipeline, assemble};
+use crate::record::{EventWriter, MetricsLog, ModelCard, Row, Values, stamp};
+use crate::report::Progress;
+use crate::scheduler::Clock;
+use crate::{AtPath, Error, Result};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tch::{Device, Kind, Tensor};
+
+/// A run that trains.
+#[derive(Debug)]
+pub struct Trainer {
+    pipeline: Pipeline,
+    parts: Assembled,
+    train: Resident,
+    judge: Resident,
+    clock: Clock,
+    folder: Folder,
+    metrics: MetricsLog,
+    events: EventWriter,
+    position: Position,
+    tally: Tally,
+    card: ModelCard,
+    device: Device,
+    /// The key of the epoch's random numbers, `[]` int64 on the device.
+    key: Tensor,
+}
+
+/// How a call of [`Trainer::run`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// All epochs are done.
+    Finished,
+    /// It was asked to stop; the state is saved.
+    Stopped,
+}
+
+impl Trainer {
+    /// Prepares a run in `folder`: builds everything, reads the data, and takes up the saved state if there is one.
+    ///
+    /// # Errors
+    /// What is wrong with the pipeline, the data or the saved state.
+    pub fn new(pipeline: Pipeline, parts: Assembled, folder: Folder, device: Device) -> Result<Self> {
+        let data = crate::data::read(&pipeline)?;
+        let limited = |images, limit: Option<u64>| {
+            let all = Resident::new(images, device);
+            limit.map_or_else(|| all.first(i64::MAX), |n| all.first(n as i64))
+        };
+        let train = limited(&data.train, pipeline.data.train_limit);
+        let (train, judge) = match pipeline.data.validation {
+            0 => (train, limited(&data.test, pipeline.data.test_limit)),
+            held => train.hold_out(held as i64),
+        };
+        let resolved = pipeline.to_yaml()?;
+        let position = folder.read_state()?;
+        let steps = (train.len() as u64).div_ceil(pipeline.train.batch_size);
+        let clock = Clock::new(pipeline.train.epochs, steps, device);
+        let mut metrics = MetricsLog::open(folder.path()).at("opening", folder.path())?;
+        let card = card(&pipeline, &data, &resolved);
+        let (position, tally) = match position {
+            Some((state, position)) => {
+                let tally =
+                    restore(&parts, &state, &position, device).map_err(|e| e.context(folder.state().display()))?;
+                (position, tally)
+            }
+            None => (Position::default(), Tally::new(device)),
+        };
+        metrics.truncate_after(position.epoch).at("opening", folder.path())?;
+        let events =
+            EventWriter::create(folder.path(), position.epoch * steps + position.step).at("opening", folder.path())?;
+        let key = Tensor::zeros([] as [i64; 0], (Kind::Int64, device));
+        Ok(Self { pipeline, parts, train, judge, clock, folder, metrics, events, position, tally, card, device, key })
+    }
+
+    /// Builds the parts of `pipeline` on its device.
+    ///
+    /// # Errors
+    /// The problems of the pipeline, by key path.
+    pub fn assemble(pipeline: &Pipeline, device: Device) -> Result<Assembled, Vec<foil_config::Problem>> {
+        assemble(pipeline, Kind::Float, device, false)
+    }
+
+    /// Epochs done before this call.
+    pub fn epochs_done(&self) -> u64 {
+        self.position.epoch
+    }
+
+    /// The number of the model's trainable values.
+    pub fn parameters(&self) -> i64 {
+        self.parts.step.model.network().params().count()
+    }
+
+    /// Trains until the epochs are done or `stop` is set; then the state is saved.
+    ///
+    /// # Errors
+    /// A loss that is not finite, what a plugin reports, or a file that cannot be written; the last checkpoint stands.
+    pub fn run(&mut self, stop: &AtomicBool) -> Result<Ended> {
+        while self.position.epoch < self.pipeline.train.epochs {
+            if !self.epoch(stop)? {
+                self.save_state()?;
+                return Ok(Ended::Stopped);
+            }
+        }
+        Ok(Ended::Finished)
+    }
+
+    /// Where a step is, for messages, with what stands of the run.
+    fn here(&self, error: Error) -> Error {
+        let stands = if self.folder.state().exists() {
+            format!("the last good checkpoint stands: {}", self.folder.state().display())
+        } else {
+            "nothing was saved before".to_string()
+        };
+        let at = format!("epoch {}, step {}", self.position.epoch + 1, self.position.step + 1);
+        Error::new(error.message())
+            .context(at)
+            .help(error.suggestion().map_or(stands.clone(), |help| format!("{help}; {stands}")))
+    }
+
+    /// One epoch; false when it was stopped within.
+    fn epoch(&mut self, stop: &AtomicBool) -> Result<bool> {
+        let (epoch, epochs) = (self.position.epoch, self.pipeline.train.epochs);
+        let started = Instant::now();
+        let size = self.pipeline.train.batch_size as i64;
+        let steps = (self.train.len() as u64).div_ceil(size as u64);
+        let seed = self.pipeline.seed;
+        let order = permutation(&[seed, name_key("shuffle"), epoch], self.train.len(), self.device);
+        let _ = self.key.fill_(key_of(&[seed, name_key("train"), epoch]));
+        let mut progress = Progress::new(format!("epoch {}/{epochs}", epoch + 1), steps);
+        progress.tick(self.position.step, String::new);
+        let mut saved = Instant::now();
+
+        while self.position.step < steps {
+            if stop.load(Ordering::Relaxed) {
+                progress.done("stopped");
+                return Ok(false);
+            }
+            let step = self.position.step as i64;
+            let rows = order.narrow(0, step * size, size.min(self.train.len() - step * size));
+            self.clock.set(epoch, step as u64);
+            let augment = self.pipeline.data.augment.as_ref().map(|augment| (augment, &self.key));
+            let (x, y, index) = self.train.batch(&rows, Kind::Float, augment);
+            let noise = Noise::new(&self.key, &index);
+            let mut batch = Batch { x, y, index, noise, clock: &self.clock, clean_logits: None };
+            let outcome = match self.parts.step.run(&mut batch) {
+                Ok(outcome) => outcome,
+                Err(error) => return Err(self.here(error)),
+            };
+            self.tally.step(&outcome, &batch.y);
+            // On the CPU a look at the loss is free; elsewhere it waits for the device, so it is taken now and then.
+            if self.device == Device::Cpu || step % 50 == 49 {
+                let loss = self.tally.loss();
+                if !loss.is_finite() {
+                    let help = "try a smaller learning rate; `optimizer.lr` may ramp up with `type: piecewise_linear`";
+                    return Err(self.here(Error::new("the loss is not finite").help(help)));
+                }
+            }
+            self.position.step += 1;
+            progress.tick(1, || format!("loss {:.3}", self.tally.loss()));
+            let due = self.pipeline.train.checkpoint_steps.is_some_and(|every| self.position.step % every == 0);
+            if due && self.position.step < steps && saved.elapsed() > Duration::ZERO {
+                self.save_state()?;
+                saved = Instant::now();
+            }
+        }
+
+        let mut values = self.tally.means();
+        values.insert("lr".into(), self.parts.step.model.learning_rate(&self.clock.progress()));
+        let trained = started.elapsed();
+        let measured = self.measure(&mut values)?;
+        let message = summary(&values);
+        progress.done(&message);
+        self.finish_epoch(values, measured, steps, trained, started.elapsed())?;
+        Ok(true)
+    }
+
+    /// Names to measure each epoch: those of the selection rule, then those watched.
+    fn watched(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.parts.select.names().iter().map(ToString::to_string).collect();
+        names
+            .extend(self.pipeline.train.watch.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>());
+        names
+    }
+
+    /// Accuracies after this epoch, unless it is not its turn.
+    fn measure(&mut self, values: &mut Values) -> Result<bool> {
+        let done = self.position.epoch + 1;
+        if done % self.pipeline.train.eval_every != 0 && done != self.pipeline.train.epochs {
+            return Ok(false);
+        }
+        for name in self.watched() {
+            let attack = self.parts.attacks.get_mut(&name);
+            if attack.is_none() && name != NATURAL {
+                return Err(Error::new(format!("there is no attack called `{name}`")));
+            }
+            let mut trial = Trial {
+                name: &name,
+                attack: attack.map(|attack| attack.as_mut() as _),
+                data: &self.judge,
+                batch_size: self.pipeline.train.eval_batch_size as i64,
+                seed: self.pipeline.seed,
+            };
+            let right = trial.run(self.parts.step.model.network(), &mut |_| {})?;
+            values.insert(name, percent(&right));
+        }
+        Ok(true)
+    }
+
+    fn finish_epoch(
+        &mut self,
+        values: Values,
+        measured: bool,
+        steps: u64,
+        trained: Duration,
+        total: Duration,
+    ) -> Result<()> {
+        self.position.epoch += 1;
+        self.position.step = 0;
+        let (epoch, step) = (self.position.epoch, self.position.epoch * steps);
+        self.card.epochs = epoch;
+        self.card.metrics = values.clone();
+        self.card.created = stamp::now();
+        let weights = self.parts.step.model.network().params().state_dict();
+        if measured {
+            let score =
+                self.parts.select.eval(|name| values.get(name).copied()).map_err(|e| Error::new(e.to_string()))?;
+            if self.position.best.offer(epoch, score) {
+                self.folder.write_model(&self.folder.best(), &weights, &self.card)?;
+            }
+        }
+        let fields = serde_json::to_string(&values).unwrap_or_default();
+        tracing::info!(epoch, seconds = total.as_secs_f64(), "Epoch finished. {fields}");
+        let mut curves: Vec<(String, f64)> = values.iter().map(|(name, value)| (tag(name), *value)).collect();
+        curves.push(("time/train_seconds".into(), trained.as_secs_f64()));
+        curves.push(("time/epoch_seconds".into(), total.as_secs_f64()));
+        let curves: Vec<(&str, f64)> = curves.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        self.events.scalars(step, &curves).at("writing", self.folder.path())?;
+        self.metrics.append(Row { epoch, step, values }).at("writing", self.folder.path())?;
+        self.folder.write_model(&self.folder.last(), &weights, &self.card)?;
+        self.tally = Tally::new(self.device);
+        self.save_state()
+    }
+
+    fn save_state(&mut self) -> Result<()> {
+        let (sums, images) = self.tally.state();
+        self.position.tallied = images;
+        let mut state = state(&self.parts);
+        state.extend(sums.into_iter().map(|(name, sum)| (format!("tally.{name}"), sum)));
+        self.folder.write_state(&state, &self.position)
+    }
+
+    /// What the run's best checkpoint scored, by the selection rule, and its epoch.
+    pub fn best(&self) -> Option<(u64, f64)> {
+        self.position.best.held.map(|held| (held.epoch, held.score))
+    }
+}
+
+/// Everything a step keeps between steps, by name, sharing its memory.
+fn state(parts: &Assembled) -> Vec<(String, Tensor)> {
+    let mut state = parts.step.model.state("model.");
+    state.extend(parts.step.attack.state().into_iter().map(|(name, t)| (format!("attack.{name}"), t)));
+    state
+}
+
+/// Copies a saved state into the parts, and returns the tally.
+fn restore(parts: &Assembled, saved: &BTreeMap<String, Tensor>, position: &Position, device: Device) -> Result<Tally> {
+    for (name, mut tensor) in state(parts) {
+        let stored = saved.get(&name).filter(|stored| stored.size() == tensor.size());
+        let stored = stored.ok_or_else(|| {
+            Error::new(format!("`{name}` is missing or of another shape"))
+                .help("the state belongs to another pipeline; was resolved.yaml changed?")
+        })?;
+        tch::no_grad(|| tensor.copy_(stored));
+    }
+    let sums =
+        saved.iter().filter_map(|(name, t)| Some((name.strip_prefix("tally.")?.to_string(), t.copy()))).collect();
+    Ok(Tally::restore(sums, position.tallied, device))
+}
+
+/// TensorBoard groups curves by what is in front of the slash.
+fn tag(name: &str) -> String {
+    match name.strip_prefix("train_") {
+        Some(rest) => format!("train/{rest}"),
+        None if name == "lr" => "train/lr".into(),
+        None => format!("accuracy/{name}"),
+    }
+}
+
+fn summary(values: &Values) -> String {
+    let parts =
+        values.iter().filter(|(name, _)| *name == "train_loss" || !name.starts_with("train_")).map(|(name, value)| {
+            match name.as_str() {
+                "train_loss" => format!("loss {value:.4}"),
+                "lr" => format!("lr {value}"),
+                _ => format!("{name} {value:.2}"),
+            }
+        });
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+fn card(pipeline: &Pipeline, data: &foil_data::Dataset, resolved: &str) -> ModelCard {
+    let (mean, std) = match pipeline.normalize {
+        crate::engine::Normalize::Data => (data.mean.to_vec(), data.std.to_vec()),
+        _ => Default::default(),
+    };
+    let name = pipeline.name.clone().unwrap_or_default();
+    ModelCard {
+        architecture: pipeline.model.name().into(),
+        dataset: pipeline.data.name.clone(),
+        classes: data.class_names.clone(),
+        mean,
+        std,
+        threat: pipeline.threat(),
+        method: format!("{} + {}", pipeline.attack.name(), pipeline.loss.name()),
+        seed: pipeline.seed,
+        epochs: 0,
+        metrics: Values::default(),
+        foil_version: crate::VERSION.into(),
+        libtorch_version: crate::LIBTORCH.into(),
+        config_hash: stamp::config_hash(resolved),
+        created: stamp::now(),
+        command: format!("foil train {name}/resolved.yaml"),
+        name,
+    }
+}

@@ -1,0 +1,122 @@
+//! A command line that is written as it would be typed, and run as it must be.
+
+use std::fmt;
+use std::process::{Command, ExitStatus};
+
+use crate::failure::{Failure, OrFail, Result};
+use crate::workspace::Workspace;
+
+/// Builds the program. All packages are named so that their features are those of `cargo test`, and nothing is built twice.
+pub const BUILD: &str = "build --release --workspace --bin foil";
+
+/// What is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Program {
+    Cargo,
+    Foil,
+}
+
+/// A program with its arguments, run at the root of the repository.
+#[derive(Debug, Clone)]
+pub struct Job {
+    program: Program,
+    arguments: Vec<String>,
+    environment: Option<(&'static str, &'static str)>,
+}
+
+impl Job {
+    /// `cargo WORDS`, the words divided at spaces.
+    pub fn cargo(words: &str) -> Self {
+        Job { program: Program::Cargo, arguments: split(words), environment: None }
+    }
+
+    /// `foil WORDS MORE`, the words divided at spaces, `more` taken as they are.
+    pub fn foil(words: &str, more: impl IntoIterator<Item = String>) -> Self {
+        let arguments = split(words).into_iter().chain(more).collect();
+        Job { program: Program::Foil, arguments, environment: None }
+    }
+
+    /// The same with a variable set.
+    pub fn with(self, name: &'static str, value: &'static str) -> Self {
+        Job { environment: Some((name, value)), ..self }
+    }
+
+    /// What to start, for who needs more than [`Job::run`].
+    pub fn command(&self, workspace: &Workspace) -> Command {
+        let mut command = match self.program {
+            Program::Cargo => workspace.cargo(),
+            Program::Foil => workspace.foil(),
+        };
+        command.current_dir(&workspace.root).args(&self.arguments).envs(self.environment);
+        command
+    }
+
+    /// Runs it and waits; it prints to this program's own output.
+    pub fn run(&self, workspace: &Workspace) -> Result<()> {
+        let status = self.command(workspace).status().or_fail(|| format!("start `{self}`"))?;
+        self.check(status)
+    }
+
+    /// Fails, with the command to repeat, unless it went well.
+    pub fn check(&self, status: ExitStatus) -> Result<()> {
+        if status.success() {
+            return Ok(());
+        }
+        Err(Failure::new(format!("`{}` failed ({status})", self.short()), format!("to repeat it alone: {self}")))
+    }
+
+    /// As it is typed, a long list cut off.
+    pub fn brief(&self) -> String {
+        let text = self.to_string();
+        match text.char_indices().nth(100) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text,
+        }
+    }
+
+    fn short(&self) -> String {
+        let name = if self.program == Program::Cargo { "cargo" } else { "foil" };
+        format!("{name} {}", self.arguments.first().map_or("", String::as_str))
+    }
+}
+
+/// As one would type it at the root of the repository.
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        if let Some((name, value)) = self.environment {
+            write!(f, "{name}={} ", quoted(value))?;
+        }
+        // `cargo foil`, because the bare binary may be elsewhere or out of date.
+        f.write_str(if self.program == Program::Cargo { "cargo" } else { "cargo foil" })?;
+        for argument in &self.arguments {
+            write!(f, " {}", quoted(argument))?;
+        }
+        Ok(())
+    }
+}
+
+fn split(words: &str) -> Vec<String> {
+    words.split_whitespace().map(str::to_owned).collect()
+}
+
+/// In single quotes where a shell would otherwise see more than one plain word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=+:,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_written_as_it_is_typed() {
+        let docs = Job::cargo("doc --no-deps").with("RUSTDOCFLAGS", "-D warnings");
+        assert_eq!(docs.to_string(), "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps");
+        let check = Job::foil("check", ["a b.yaml".to_owned(), "it's".to_owned()]);
+        assert_eq!(check.to_string(), r"cargo foil check 'a b.yaml' 'it'\''s'");
+    }
+}

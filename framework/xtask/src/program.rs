@@ -1,0 +1,55 @@
+//! `cargo foil` and `cargo demo`: build the program if it is not up to date, then become it.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use crate::failure::{OrFail, Result};
+use crate::job::{BUILD, Job};
+use crate::workspace::Workspace;
+use crate::{libtorch, setup};
+
+/// A build that is quicker than this is not worth a word.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// `cargo foil ARGS...`: the program, in the folder the user is in, its exit code handed on.
+pub fn foil(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
+    setup::ensure(workspace)?;
+    build(workspace)?;
+    let error = workspace.foil().args(arguments).exec(); // comes back only if it could not start
+    Err(error).or_fail(|| format!("start {}", workspace.foil_path().display()))
+}
+
+/// `cargo demo [ARGS]`: the same for `foil demo`, at the root of the repository.
+pub fn demo(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
+    let libtorch = setup::ensure(workspace)?;
+    if libtorch::gpu::present() && !libtorch.cuda {
+        eprintln!(
+            "note: there is an NVIDIA GPU here, but this libtorch has no CUDA; `cargo xtask setup --cuda` fetches one"
+        );
+    }
+    build(workspace)?;
+    let error = workspace.foil().current_dir(&workspace.root).arg("demo").args(arguments).exec();
+    Err(error).or_fail(|| format!("start {}", workspace.foil_path().display()))
+}
+
+/// The first build shows cargo's own progress; later ones are silent unless they take long.
+fn build(workspace: &Workspace) -> Result<()> {
+    if !workspace.foil_path().exists() {
+        eprintln!("Building foil. The first build compiles the bindings to libtorch: about 5 to 8 minutes on 2 cores.");
+        return Job::cargo(BUILD).run(workspace);
+    }
+    let job = Job::cargo(BUILD);
+    let (done, waiting) = mpsc::channel::<()>();
+    let watch = thread::spawn(move || {
+        if waiting.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("Building foil again, because something it is made of has changed.");
+        }
+    });
+    let status = job.command(workspace).arg("--quiet").status().or_fail(|| format!("start `{job}`"));
+    drop(done);
+    let _ = watch.join();
+    job.check(status?)
+}

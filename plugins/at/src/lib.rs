@@ -1,0 +1,29 @@
+//! AT: cross-entropy on attacked images.
+//!
+//! Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, arXiv:1706.06083, Eq. 2.1;
+//! the recipe is that of Rice et al., "Overfitting in adversarially robust deep learning", ICML 2020 (robust_overfitting).
+
+use foil::prelude::*;
+
+/// AT: adversarial training (Madry et al. 2018, Eq. 2.1; Table 9, first row). L = CE(f(x'), y), mean over the batch.
+///
+/// With `attack: none` it is undefended training.
+#[settings]
+pub struct At {
+    /// Whether a clean pass in train mode follows each update, as in robust_overfitting's code. It is for the log there, but it
+    /// moves batch norm's running statistics towards clean images.
+    #[set(default = true)]
+    pub log_clean: bool,
+}
+
+impl Loss for At {
+    fn passes(&self) -> Vec<Forward> {
+        if self.log_clean { vec![Forward::Adversarial, Forward::CleanAfterUpdate] } else { vec![Forward::Adversarial] }
+    }
+
+    fn forward(&self, input: &LossInput) -> Result<LossOutput> {
+        Ok(LossOutput::new(terms::cross_entropy(input.adversarial()?, input.y()).mean(None::<Kind>)))
+    }
+}
+
+register!(dyn Loss, "at", At, "{}");

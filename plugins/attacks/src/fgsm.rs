@@ -1,0 +1,43 @@
+//! FGSM: one step of the whole radius along the sign of the gradient.
+
+use crate::pgd::{AttackMode, check_radius};
+use crate::{Norm, Start};
+use foil::prelude::*;
+
+/// The fast gradient sign method (Goodfellow et al. 2015, arXiv:1412.6572): x' = clamp(x + eps · sign(gradient of the cross-entropy), 0, 1).
+///
+/// Without a random start, as the CAT paper evaluates it. It is `pgd` with one step of size eps.
+#[settings]
+pub struct Fgsm {
+    /// The ball's radius, and the step.
+    #[set(unit = "image", range = 0.0..=1.0)]
+    pub eps: Scheduled,
+    /// Where it starts.
+    #[set(default = Start::None)]
+    pub start: Start,
+    /// The model's mode during the attack.
+    #[set(default = AttackMode::Eval)]
+    pub mode: AttackMode,
+}
+
+impl Config<dyn Attack> for Fgsm {
+    fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
+        check_radius(cx, "eps", &self.eps, Norm::Linf);
+        let one_step = crate::Pgd {
+            objective: Component::named("ce")?,
+            norm: Norm::Linf,
+            eps: self.eps.clone(),
+            alpha: self.eps.clone(),
+            steps: 1,
+            start: self.start.clone(),
+            start_eps: Option::None,
+            restarts: 1,
+            keep: crate::pgd::Keep::Last,
+            mode: self.mode,
+            clip: true,
+        };
+        one_step.build(cx)
+    }
+}
+
+register!(dyn Attack, "fgsm", Fgsm, "{ eps: 8/255 }");

@@ -1,0 +1,9 @@
+//! What methods share: attacks and the objectives they ascend.
+
+mod fgsm;
+mod none;
+mod objectives;
+mod pgd;
+
+pub use objectives::{Ce, Cw, Kl};
+pub use pgd::{Norm, Pgd, Start};

@@ -1,0 +1,220 @@
+//! PGD: steps along the gradient, each projected back into the ball and into [0, 1].
+//!
+//! Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, arXiv:1706.06083.
+//! x' = P(x' + alpha · sign(gradient)) for Linf; for L2 the gradient is divided by its norm and P scales delta into the ball.
+
+use foil::prelude::*;
+
+/// Where an attack starts.
+#[settings]
+pub enum Start {
+    /// Uniform in the ball (L2: a uniform direction at a uniform radius, as in robust_overfitting), clamped to [0, 1].
+    Uniform,
+    /// x + 0.001 · N(0, 1), not clamped before the first step: TRADES, MART.
+    Gaussian,
+    /// The image itself.
+    None,
+}
+
+/// The norm of a ball.
+#[settings]
+#[derive(Copy, PartialEq)]
+pub enum Norm {
+    /// The largest change of a pixel.
+    #[serde(rename = "Linf")]
+    Linf,
+    /// The Euclidean length of the change.
+    #[serde(rename = "L2")]
+    L2,
+}
+
+/// PyTorch's two modes, which decide batch norm's statistics during the attack.
+#[settings]
+#[derive(Copy)]
+pub enum AttackMode {
+    /// The batch's statistics; they move the running ones (robust_overfitting, CAT).
+    Train,
+    /// The running statistics (TRADES, MART, FAT, and every evaluation).
+    Eval,
+}
+
+impl From<AttackMode> for Mode {
+    fn from(mode: AttackMode) -> Self {
+        match mode {
+            AttackMode::Train => Mode::Train,
+            AttackMode::Eval => Mode::Eval,
+        }
+    }
+}
+
+/// Which point an attack returns.
+#[settings]
+#[derive(Copy, PartialEq)]
+pub enum Keep {
+    /// The last one.
+    Last,
+    /// The one with the largest cross-entropy among the restarts' last points; costs a forward pass each
+    /// (robust_overfitting and CAT, with one restart too: the pass moves the running statistics).
+    Worst,
+}
+
+/// Projected gradient descent (Madry et al. 2018, arXiv:1706.06083).
+///
+/// `steps` times: x' = P(x' + alpha · sign(gradient of the objective)), where P projects into the ball of radius eps
+/// around x and then into [0, 1]. For L2 the step is alpha · gradient/‖gradient‖.
+#[settings]
+pub struct Pgd {
+    /// What is ascended.
+    #[set(default = Component::named("ce").expect("`ce` is registered beside `pgd`"))]
+    pub objective: Component<dyn Objective>,
+    /// The ball's norm.
+    #[set(default = Norm::Linf)]
+    pub norm: Norm,
+    /// The ball's radius. For `norm: L2` a length, which may exceed 1.
+    #[set(unit = "image", range = 0.0..)]
+    pub eps: Scheduled,
+    /// Step size.
+    #[set(unit = "image", range = 0.0..)]
+    pub alpha: Scheduled,
+    /// Number of steps. With 0 the attack is its random start.
+    #[set(default = 10, range = 0..=100_000)]
+    pub steps: u32,
+    /// Where it starts.
+    #[set(default = Start::Uniform)]
+    pub start: Start,
+    /// Radius of a uniform start, if it is not eps (CAT's MNIST code starts in 0.1).
+    #[set(unit = "image", range = 0.0..)]
+    pub start_eps: Option<Scheduled>,
+    /// Independent tries.
+    #[set(default = 1, range = 1..=1000)]
+    pub restarts: u32,
+    /// Which point is returned; several restarts always keep the worst.
+    #[set(default = Keep::Last)]
+    pub keep: Keep,
+    /// The model's mode during the attack.
+    #[set(default = AttackMode::Eval)]
+    pub mode: AttackMode,
+    /// Whether points are kept in [0, 1]. CAT's MNIST code does not, which is another threat model.
+    #[set(default = true)]
+    pub clip: bool,
+}
+
+struct Running {
+    config: Pgd,
+    objective: Box<dyn Objective>,
+}
+
+impl Config<dyn Attack> for Pgd {
+    fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
+        check_radius(cx, "eps", &self.eps, self.norm);
+        check_radius(cx, "alpha", &self.alpha, self.norm);
+        let objective =
+            cx.component("objective", &self.objective).ok_or_else(|| Error::new("its objective cannot be built"))?;
+        if cx.data.classes < objective.least_classes() {
+            cx.problem(
+                "objective",
+                format!("needs {} classes, the data have {}", objective.least_classes(), cx.data.classes),
+                "choose another objective",
+            );
+        }
+        Ok(Box::new(Running { config: self.clone(), objective }))
+    }
+}
+
+/// A constant Linf radius over 1 is a number from the 0..255 scale.
+pub(crate) fn check_radius(cx: &Build, key: &str, number: &Scheduled, norm: Norm) {
+    if let (Norm::Linf, Some(value)) = (norm, number.constant()) {
+        if value > 1.0 {
+            cx.problem(key, format!("is {value}, but images are scaled to [0, 1]"), format!("write `{value}/255`"));
+        }
+    }
+}
+
+/// Euclidean length of each image's change, `[N, 1, 1, 1]`.
+fn lengths(delta: &Tensor) -> Tensor {
+    delta.flatten(1, -1).square().sum_dim_intlist(1, false, Option::<Kind>::None).sqrt().view([-1, 1, 1, 1])
+}
+
+impl Running {
+    fn project(&self, x_adv: &Tensor, x: &Tensor, eps: &Tensor) -> Tensor {
+        match self.config.norm {
+            Norm::Linf => Box01::new(x, eps, self.config.clip).project(x_adv),
+            Norm::L2 => {
+                let delta = x_adv - x;
+                let inside = x + &delta * (eps / lengths(&delta).clamp_min(1e-12)).clamp_max(1.0);
+                if self.config.clip { inside.clamp(0.0, 1.0) } else { inside }
+            }
+        }
+    }
+
+    fn start(&self, batch: &Batch, eps: &Tensor, name: &str) -> Tensor {
+        if let Some(given) = batch.noise.given("start") {
+            return given;
+        }
+        let radius = self.config.start_eps.as_ref().map_or_else(|| eps.shallow_clone(), |r| batch.now(r));
+        match (&self.config.start, self.config.norm) {
+            (Start::None, _) => batch.x.shallow_clone(),
+            (Start::Gaussian, _) => &batch.x + batch.normal(name) * 0.001,
+            (Start::Uniform, Norm::Linf) => {
+                let moved = &batch.x + (batch.uniform(name) * 2.0 - 1.0) * radius;
+                if self.config.clip { moved.clamp(0.0, 1.0) } else { moved }
+            }
+            (Start::Uniform, Norm::L2) => {
+                let direction = batch.normal(name);
+                let length = batch.noise.uniform(&format!("{name}.length"), &[1, 1, 1], batch.x.kind()) * radius;
+                let moved = &batch.x + &direction / lengths(&direction).clamp_min(1e-12) * length;
+                if self.config.clip { moved.clamp(0.0, 1.0) } else { moved }
+            }
+        }
+    }
+
+    fn direction(&self, gradient: &Tensor) -> Tensor {
+        match self.config.norm {
+            Norm::Linf => gradient.sign(),
+            Norm::L2 => gradient / lengths(gradient).clamp_min(1e-12),
+        }
+    }
+}
+
+impl Attack for Running {
+    fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
+        let mode = self.mode();
+        let (eps, alpha) = (batch.now(&self.config.eps), batch.now(&self.config.alpha));
+        let clean = self.objective.needs_clean().then(|| target.logits(&batch.x, mode));
+        let reference = Reference { y: &batch.y, clean: clean.as_ref() };
+        let pick = self.config.restarts > 1 || self.config.keep == Keep::Worst;
+        let mut worst: Option<(Tensor, Tensor)> = None;
+        for restart in 0..self.config.restarts {
+            let name = if restart == 0 { "start".to_string() } else { format!("start.{restart}") };
+            let mut x = self.start(batch, &eps, &name);
+            target.iterate(&x);
+            for _ in 0..self.config.steps {
+                let gradient = target.ascend(&x, mode, self.objective.as_ref(), reference).gradient;
+                x = self.project(&(x + self.direction(&gradient) * &alpha), &batch.x, &eps);
+                target.iterate(&x);
+            }
+            // A Gaussian start is not clamped by itself.
+            if self.config.steps == 0 {
+                x = self.project(&x, &batch.x, &eps);
+            }
+            if !pick {
+                return Ok(Adversarial::new(x));
+            }
+            let loss = terms::cross_entropy(&target.logits(&x, mode), &batch.y);
+            worst = Some(match worst {
+                None => (loss, x),
+                Some((best_loss, best)) => {
+                    let better = loss.ge_tensor(&best_loss);
+                    (loss.where_self(&better, &best_loss), x.where_self(&better.view([-1, 1, 1, 1]), &best))
+                }
+            });
+        }
+        worst.map(|(_, x)| Adversarial::new(x)).ok_or_else(|| Error::new("`restarts` is 0"))
+    }
+
+    fn mode(&self) -> Mode {
+        self.config.mode.into()
+    }
+}
+
+register!(dyn Attack, "pgd", Pgd, "{ eps: 8/255, alpha: 2/255, steps: 10 }");

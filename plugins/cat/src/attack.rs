@@ -1,0 +1,123 @@
+//! The calibrated attack and how its mask learns: Eq. 10, 11 and 14.
+
+use foil::engine::Learner;
+use foil::prelude::*;
+
+/// What the mask network sees.
+#[settings]
+#[derive(Copy, PartialEq)]
+pub enum MaskInput {
+    /// X + delta, as in the authors' code.
+    Sum,
+    /// X and delta as 2C channels, one reading of Eq. 11's g(X, delta).
+    Concat,
+}
+
+/// CAT's attack (Huang et al. 2021, Eq. 10, 11, 14): X_cali = clamp(X + M · delta), M = g(X + delta), delta from any attack.
+///
+/// After each update of f the mask network g descends KL(f(X') ‖ f(X_cali)) + beta1 · CE(f(X_cali), y), where X' = clamp(X + delta) and f
+/// is the updated model, held fixed. f and g run in train mode. Where the paper is silent the authors' code is followed.
+#[settings]
+pub struct Calibrated {
+    /// The attack whose perturbation is calibrated: PGD on `ce` (CAT_cent) or on `cw` (CAT_cw).
+    pub inner: Component<dyn Attack>,
+    /// The mask network g: `mask_cnn` for MNIST (Table 5), `mask_resnet18` for CIFAR (Table 6).
+    pub mask: Component<dyn Model>,
+    /// Weight of the cross-entropy in Eq. 14: larger keeps the images easier. 0.05, 0.1 or 0.3 in the paper.
+    #[set(range = 0.0..)]
+    pub beta1: Scheduled,
+    /// How g learns; the authors use f's optimiser and schedule.
+    pub optimizer: Component<dyn Optimizer>,
+    /// What g sees.
+    #[set(default = MaskInput::Sum)]
+    pub input: MaskInput,
+    /// Whether images are kept in [0, 1]; the authors' MNIST code does not.
+    #[set(default = true)]
+    pub clip: bool,
+}
+
+struct Running {
+    config: Calibrated,
+    inner: Box<dyn Attack>,
+    mask: Learner,
+}
+
+impl Config<dyn Attack> for Calibrated {
+    fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
+        let channels = cx.data.channels * if self.input == MaskInput::Concat { 2 } else { 1 };
+        let inner = cx.component("inner", &self.inner);
+        let optimizer = cx.component("optimizer", &self.optimizer);
+        let network = cx.network("mask", &self.mask, channels);
+        let (Some(inner), Some(optimizer), Some(network)) = (inner, optimizer, network) else {
+            return Err(Error::new("one of its parts cannot be built"));
+        };
+        Ok(Box::new(Running { config: self.clone(), inner, mask: Learner::new(network, optimizer) }))
+    }
+}
+
+impl Running {
+    fn clip(&self, x: Tensor) -> Tensor {
+        if self.config.clip { x.clamp(0.0, 1.0) } else { x }
+    }
+
+    /// What g sees, from X and delta.
+    fn input(&self, x: &Tensor, delta: &Tensor) -> Tensor {
+        match self.config.input {
+            MaskInput::Sum => x + delta,
+            MaskInput::Concat => Tensor::cat(&[x, delta], 1),
+        }
+    }
+}
+
+impl Attack for Running {
+    fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
+        let attacked = self.inner.perturb(target, batch)?.x;
+        let delta = &attacked - &batch.x;
+        let mask = self.mask.network().frozen(&self.input(&batch.x, &delta), Mode::Train, Some(&batch.noise));
+        let calibrated = self.clip(&batch.x + &mask * &delta);
+        Ok(Adversarial::new(calibrated).with("attacked", attacked).with("delta", delta).with("mask", mask))
+    }
+
+    fn mode(&self) -> Mode {
+        Mode::Train
+    }
+
+    fn provides(&self) -> Vec<&'static str> {
+        vec!["attacked", "delta", "mask"]
+    }
+
+    fn after_update(
+        &mut self,
+        target: &Target,
+        batch: &Batch,
+        adversarial: &Adversarial,
+    ) -> Result<Vec<(&'static str, Tensor)>> {
+        let delta = &adversarial.side["delta"];
+        let mask = self.mask.network().differentiable(&self.input(&batch.x, delta), Mode::Train, Some(&batch.noise));
+        let attacked = target.logits(&self.clip(&batch.x + delta), Mode::Train);
+        let calibrated = target.forward(&self.clip(&batch.x + &mask * delta), Mode::Train);
+        let follow = terms::kl(&attacked, &calibrated).mean(None::<Kind>);
+        let keep = terms::cross_entropy(&calibrated, &batch.y).mean(None::<Kind>);
+        let loss = &follow + &keep * batch.now(&self.config.beta1);
+        let mean = mask.detach().mean(None::<Kind>);
+        self.mask.descend(&loss, batch.clock);
+        Ok(vec![("mask_loss", loss.detach()), ("mask_mean", mean)])
+    }
+
+    fn state(&self) -> Vec<(String, Tensor)> {
+        let mut state = self.mask.state("mask.");
+        state.extend(self.inner.state().into_iter().map(|(name, t)| (format!("inner.{name}"), t)));
+        state
+    }
+
+    fn learner(&self) -> Option<&Learner> {
+        Some(&self.mask)
+    }
+}
+
+register!(
+    dyn Attack,
+    "calibrated",
+    Calibrated,
+    "{ inner: { type: pgd, objective: { type: cw, kappa: 50 }, eps: 8/255, alpha: 2/255, mode: train }, mask: mask_cnn, beta1: 0.05, optimizer: { type: sgd, lr: 0.1 } }"
+);
