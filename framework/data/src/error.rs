@@ -125,7 +125,7 @@ impl DataError {
                 format!("{meant}known data sets: {}", known.join(", "))
             }
             Self::NotFound { name, download_bytes, .. } => {
-                let megabytes = download_bytes.div_ceil(1_000_000);
+                let megabytes = (download_bytes + 500_000) / 1_000_000;
                 format!(
                     "`foil data get {name}` fetches it ({megabytes} MB); or set FOIL_DATA to the folder that has it"
                 )

@@ -2,6 +2,7 @@
 //! `mnist`, `cifar10`, `cifar100` in it). A set that is not found is skipped, and the output says so.
 
 use foil_data::{DataError, Dataset, Images, catalog, load};
+use std::io::Write;
 use std::time::Instant;
 
 /// The data set, or a visible skip.
@@ -13,7 +14,8 @@ fn here(name: &str) -> Option<Dataset> {
             Some(data)
         }
         Err(error @ DataError::NotFound { .. }) => {
-            eprintln!("SKIPPED {name}: {error}");
+            // Not `eprintln!`, which the test runner swallows.
+            let _ = writeln!(std::io::stderr(), "SKIPPED {name}: {error}");
             None
         }
         Err(error) => panic!("{error}"),

@@ -41,12 +41,7 @@ pub(super) fn run(args: &Args) -> Exit {
     let loaded = load(&args.file, &args.overrides)?;
     let pipeline = &loaded.pipeline;
     let device = choose(&pipeline.device)?;
-    let mut parts = match Trainer::assemble(pipeline, device) {
-        Ok(parts) => parts,
-        Err(problems) => {
-            return Err(loaded.report(problems).err().unwrap_or_else(|| Error::new("the pipeline cannot be built")));
-        }
-    };
+    let mut parts = loaded.built(Trainer::assemble(pipeline, device))?;
     let (n, data) = (pipeline.train.batch_size as i64, parts.data);
     let noise = Noise::seeded(&[1], n, device);
     let x = noise.uniform("x", &[data.channels, data.height, data.width], Kind::Float);

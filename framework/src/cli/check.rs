@@ -61,8 +61,6 @@ pub(super) fn split(inputs: &[String]) -> (Vec<PathBuf>, Vec<String>) {
 /// Loads a pipeline and builds its parts without their numbers.
 pub(super) fn check(file: &Path, overrides: &[String]) -> Result<Pipeline> {
     let loaded = load(file, overrides)?;
-    if let Err(problems) = assemble(&loaded.pipeline, Kind::Float, Device::Cpu, true) {
-        loaded.report(problems)?;
-    }
+    loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, true))?;
     Ok(loaded.pipeline)
 }

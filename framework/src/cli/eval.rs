@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> Exit {
     if let Some(file) = files.first() {
         return Err(Error::new(format!("`{}` is not an override", file.display())).help("write key=value"));
     }
-    evaluate(&args.run, &Options { overrides, out: args.out.clone() })
+    show(&args.run, &Options { overrides, out: args.out.clone() })
 }
 
 /// The run folder and checkpoint that `path` names.
@@ -61,22 +61,25 @@ fn checkpoint(path: &Path) -> Result<(Folder, PathBuf)> {
     Ok((folder, best))
 }
 
-pub(super) fn evaluate(path: &Path, options: &Options) -> Exit {
+/// Evaluates, prints the table, and says where the record is.
+pub(super) fn show(path: &Path, options: &Options) -> Exit {
+    let (record, out) = evaluate(path, options)?;
+    println!("{}", table(std::slice::from_ref(&record)).terminal(Style::stdout()));
+    println!("{} test images, {}, record: {}", record.n, record.threat, out.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Evaluates the checkpoint at `path`, and writes and returns its record.
+pub(super) fn evaluate(path: &Path, options: &Options) -> Result<(EvalRecord, PathBuf)> {
     let (folder, weights) = checkpoint(path)?;
     let loaded = load(&folder.resolved(), &options.overrides)?;
     let pipeline = &loaded.pipeline;
     let device = choose(&pipeline.device)?;
-    let mut parts = match assemble(pipeline, Kind::Float, device, false) {
-        Ok(parts) => parts,
-        Err(problems) => {
-            return Err(loaded.report(problems).err().unwrap_or_else(|| Error::new("the pipeline cannot be built")));
-        }
-    };
+    let mut parts = loaded.built(assemble(pipeline, Kind::Float, device, false))?;
     let network = parts.step.model.network();
     network.params().load(&tensors::read(&weights)?.0).map_err(|e| e.context(weights.display()))?;
-    let data = crate::data::read(pipeline)?;
     let limit = pipeline.data.test_limit.map_or(i64::MAX, |limit| limit as i64);
-    let test = Resident::new(&data.test, device).first(limit);
+    let test = Resident::new(&crate::data::read(pipeline)?.test, device).first(limit);
 
     let mut entries = Vec::new();
     for name in &pipeline.evaluate {
@@ -106,7 +109,7 @@ pub(super) fn evaluate(path: &Path, options: &Options) -> Exit {
         dataset: pipeline.data.name.clone(),
         threat: pipeline.threat(),
         precision: "fp32".into(),
-        device: format!("{device:?}"),
+        device: format!("{device:?}").to_lowercase(),
         seed: pipeline.seed,
         n: test.len() as u64,
         entries,
@@ -118,9 +121,7 @@ pub(super) fn evaluate(path: &Path, options: &Options) -> Exit {
     };
     let out = options.out.clone().unwrap_or_else(|| folder.path().join("eval.json"));
     record.write(&out).at("writing", &out)?;
-    println!("{}", table(std::slice::from_ref(&record)).terminal(Style::stdout()));
-    println!("{} of {} test images, {}, record: {}", record.n, data.test.len(), record.threat, out.display());
-    Ok(ExitCode::SUCCESS)
+    Ok((record, out))
 }
 
 /// Models as rows and attacks as columns, with the mean of a row as `Avg`, as in the CAT paper's Tables 2 and 3.

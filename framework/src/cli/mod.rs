@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod demo;
 mod eval;
 mod train;
 
@@ -30,6 +31,7 @@ enum Command {
     Eval(eval::Args),
     Check(check::Args),
     Bench(bench::Args),
+    Demo(demo::Args),
 }
 
 /// Runs the command line and returns the program's exit code: 0, 1 for an error, 2 for wrong usage, 130 when interrupted.
@@ -41,6 +43,7 @@ pub fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Demo(args) => demo::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("{error}");

@@ -3,7 +3,7 @@
 use super::Exit;
 use super::eval;
 use crate::engine::choose;
-use crate::pipeline::{Pipeline, load};
+use crate::pipeline::{Loaded, Pipeline, load};
 use crate::train::{Ended, Folder, Trainer};
 use crate::{AtPath, Error, Result};
 use std::path::{Path, PathBuf};
@@ -39,50 +39,54 @@ pub(super) fn run(args: &Args) -> Exit {
     let (loaded, folder) = match (&args.resume, &args.file) {
         (Some(run), _) => {
             let folder = Folder::open(run)?;
-            (load(&folder.resolved(), &[])?, folder)
+            (load(&folder.resolved(), &[])?, Some(folder))
         }
-        (None, Some(file)) => {
-            let loaded = load(file, &args.overrides)?;
-            (loaded, Folder::default())
-        }
+        (None, Some(file)) => (load(file, &args.overrides)?, None),
         (None, None) => return Err(Error::new("no file was named").help("foil train FILE, or foil train --resume RUN")),
     };
+    let place = match folder {
+        Some(folder) => Place::Old(folder),
+        None => Place::New(args.run_dir.clone().map_or_else(|| free_folder(&loaded.pipeline), Ok)?),
+    };
+    let stop = on_interrupt()?;
+    let (folder, ended) = train(&loaded, place, &stop)?;
+    if ended == Ended::Stopped {
+        eprintln!("stopped and saved; go on with: foil train --resume {}", folder.path().display());
+        return Ok(ExitCode::from(130));
+    }
+    if args.no_eval { Ok(ExitCode::SUCCESS) } else { eval::show(folder.path(), &eval::Options::default()) }
+}
+
+/// Where a run's files go.
+pub(super) enum Place {
+    /// A folder that is to be made.
+    New(PathBuf),
+    /// The folder of a run that is to go on.
+    Old(Folder),
+}
+
+/// Trains a pipeline until it is done or `stop` is set.
+pub(super) fn train(loaded: &Loaded, place: Place, stop: &AtomicBool) -> Result<(Folder, Ended)> {
     let pipeline = &loaded.pipeline;
     let device = choose(&pipeline.device).map_err(|e| e.context("device"))?;
-    let parts = match Trainer::assemble(pipeline, device) {
-        Ok(parts) => parts,
-        Err(problems) => {
-            return Err(loaded.report(problems).err().unwrap_or_else(|| Error::new("the pipeline cannot be built")));
-        }
-    };
-    let folder = match &args.resume {
-        Some(_) => folder,
-        None => {
-            let folder = Folder::create(&args.run_dir.clone().map_or_else(|| free_folder(pipeline), Ok)?)?;
+    // Everything is built and checked before a folder is made.
+    let parts = loaded.built(Trainer::assemble(pipeline, device))?;
+    let folder = match place {
+        Place::Old(folder) => folder,
+        Place::New(path) => {
+            let folder = Folder::create(&path)?;
             crate::record::atomic::write(folder.resolved(), pipeline.to_yaml()?).at("writing", &folder.resolved())?;
             folder
         }
     };
     start_log(&folder)?;
-
     let mut trainer = Trainer::new(pipeline.clone(), parts, folder.clone(), device)?;
     eprintln!("{}", introduction(pipeline, &trainer, &folder, device));
-    let stop = on_interrupt()?;
-    match trainer.run(&stop)? {
-        Ended::Stopped => {
-            eprintln!("stopped and saved; go on with: foil train --resume {}", folder.path().display());
-            return Ok(ExitCode::from(130));
-        }
-        Ended::Finished => {}
-    }
-    if let Some((epoch, score)) = trainer.best() {
+    let ended = trainer.run(stop)?;
+    if let (Ended::Finished, Some((epoch, score))) = (ended, trainer.best()) {
         eprintln!("best checkpoint: epoch {epoch} ({} = {score:.2}), {}", pipeline.select, folder.best().display());
     }
-    drop(trainer);
-    if args.no_eval {
-        return Ok(ExitCode::SUCCESS);
-    }
-    eval::evaluate(folder.path(), &eval::Options::default())
+    Ok((folder, ended))
 }
 
 fn introduction(pipeline: &Pipeline, trainer: &Trainer, folder: &Folder, device: tch::Device) -> String {
@@ -141,7 +145,7 @@ fn start_log(folder: &Folder) -> Result<()> {
 }
 
 /// Set by the first Ctrl-C (or SIGTERM); the second one ends the program at once.
-fn on_interrupt() -> Result<Arc<AtomicBool>> {
+pub(super) fn on_interrupt() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))

@@ -52,15 +52,12 @@ pub fn from_resolved(path: &Path) -> Result<Pipeline> {
 }
 
 impl Loaded {
-    /// Turns problems found while building into an error that says where each was written.
+    /// What was built, or an error that says where each of its problems was written.
     ///
     /// # Errors
-    /// When there are any.
-    pub fn report(&self, problems: Vec<Problem>) -> Result<()> {
-        if problems.is_empty() {
-            return Ok(());
-        }
-        Err(self.checked.problems(problems).into())
+    /// The problems.
+    pub fn built<T>(&self, parts: Result<T, Vec<Problem>>) -> Result<T> {
+        parts.map_err(|problems| self.checked.problems(problems).into())
     }
 }
 

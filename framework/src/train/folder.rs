@@ -11,7 +11,7 @@ use tch::Tensor;
 /// The folder of one run.
 ///
 /// `resolved.yaml` is the pipeline, `metrics.jsonl`, `metrics.csv` and `events.out.tfevents.*` its curves, `best.safetensors` and
-/// `last.safetensors` its weights under PyTorch's names with a model card, `state.safetensors` what resuming needs,
+/// `last.safetensors` its weights under PyTorch's names with a model card, `best_mask.safetensors` CAT's mask network, `state.safetensors` what resuming needs,
 /// `log.txt` what happened.
 #[derive(Debug, Clone, Default)]
 pub struct Folder(PathBuf);
@@ -73,6 +73,11 @@ impl Folder {
     /// The weights that the selection rule chose.
     pub fn best(&self) -> PathBuf {
         self.0.join("best.safetensors")
+    }
+
+    /// The mask network's weights at the best checkpoint, for an attack that has one.
+    pub fn best_mask(&self) -> PathBuf {
+        self.0.join("best_mask.safetensors")
     }
 
     /// The weights after the last epoch that finished.

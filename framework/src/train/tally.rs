@@ -37,10 +37,10 @@ impl Tally {
         let hits = |z: &Tensor| z.argmax(-1, false).eq_tensor(y).sum(Kind::Double);
         let clean = [Forward::CleanFirst, Forward::Clean, Forward::CleanAfterUpdate];
         if let Some(z) = clean.iter().find_map(|pass| outcome.logits.get(pass)) {
-            self.add("train_natural", &(hits(z) * 100.0));
+            self.add("train_natural_acc", &(hits(z) * 100.0));
         }
         if let Some(z) = outcome.logits.get(&Forward::Adversarial) {
-            self.add("train_adversarial", &(hits(z) * 100.0));
+            self.add("train_adversarial_acc", &(hits(z) * 100.0));
         }
     }
 

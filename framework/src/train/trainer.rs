@@ -237,6 +237,13 @@ impl Trainer {
             let score =
                 self.parts.select.eval(|name| values.get(name).copied()).map_err(|e| Error::new(e.to_string()))?;
             if self.position.best.offer(epoch, score) {
+                if let Some(mask) = self.parts.step.attack.learner() {
+                    self.folder.write_model(
+                        &self.folder.best_mask(),
+                        &mask.network().params().state_dict(),
+                        &self.card,
+                    )?;
+                }
                 self.folder.write_model(&self.folder.best(), &weights, &self.card)?;
             }
         }
