@@ -1,7 +1,7 @@
 //! Layers: a constructor that declares, and `forward`.
 
 use super::params::{BufferId, Builder, Group, Init, Mode, ParamId, Pass};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// PyTorch's `nn.Conv2d` (square kernel): `[N, in, H, W]` to `[N, out, H', W']`.
 #[derive(Debug, Clone)]
@@ -162,6 +162,16 @@ pub fn dropout(pass: &Pass, xs: &Tensor, p: f64) -> Tensor {
 /// Nearest-neighbour resize to `size` = `[H, W]`, as `nn.Upsample(size=…)` does.
 pub fn nearest_resize(xs: &Tensor, size: [i64; 2]) -> Tensor {
     xs.upsample_nearest2d(size, None, None)
+}
+
+/// The largest of each 2 x 2 square, as `nn.MaxPool2d(2)` does; an odd last row or column is left out.
+pub fn max_pool2(xs: &Tensor) -> Tensor {
+    xs.max_pool2d([2; 2], [2; 2], [0; 2], [1; 2], false)
+}
+
+/// The mean over all pixels: `[N, C, H, W]` to `[N, C]`. Codes that pool windows as large as their last map mean this.
+pub fn global_average(xs: &Tensor) -> Tensor {
+    xs.mean_dim([2i64, 3].as_slice(), false, None::<Kind>)
 }
 
 /// max(x, 0), in place: convolutions, linear layers and norms do not need their output in the backward pass.

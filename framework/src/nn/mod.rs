@@ -9,6 +9,6 @@ mod layers;
 mod noise;
 mod params;
 
-pub use layers::{BatchNorm2d, Conv2d, Linear, dropout, leaky_relu, nearest_resize, relu};
+pub use layers::{BatchNorm2d, Conv2d, Linear, dropout, global_average, leaky_relu, max_pool2, nearest_resize, relu};
 pub use noise::{Noise, key_of, name_key, permutation};
 pub use params::{Builder, Gradients, Mode, Parameters, Pass};

@@ -5,7 +5,8 @@ use foil::prelude::*;
 /// The mask network g for MNIST (CAT, Table 5): a mask in (0, 1) of the images' own size and channels.
 ///
 /// conv 64 stride 2, conv 128, conv 128 (3 x 3, padding 1, LeakyReLU 0.2 after each), nearest-neighbour resize to the
-/// image, conv to the image's channels, sigmoid. 223,233 parameters on one channel.
+/// image, conv to the image's channels, sigmoid. 223,233 parameters on one channel. Names are those of its
+/// `nn.Sequential`.
 #[settings]
 pub struct MaskCnn {}
 
@@ -20,11 +21,11 @@ impl Config<dyn Model> for MaskCnn {
         let nn = cx.builder();
         Ok(Box::new(Net {
             convs: [
-                Conv2d::new(nn, "conv1", [cx.inputs(), 64], 3, 2, 1),
-                Conv2d::new(nn, "conv2", [64, 128], 3, 1, 1),
-                Conv2d::new(nn, "conv3", [128, 128], 3, 1, 1),
+                Conv2d::new(nn, "0", [cx.inputs(), 64], 3, 2, 1),
+                Conv2d::new(nn, "2", [64, 128], 3, 1, 1),
+                Conv2d::new(nn, "4", [128, 128], 3, 1, 1),
             ],
-            out: Conv2d::new(nn, "conv4", [128, cx.data.channels], 3, 1, 1),
+            out: Conv2d::new(nn, "7", [128, cx.data.channels], 3, 1, 1),
             size: [cx.data.height, cx.data.width],
         }))
     }
@@ -43,3 +44,14 @@ impl Model for Net {
 }
 
 register!(dyn Model, "mask_cnn", MaskCnn, "{}");
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{MNIST, count, count_with_inputs};
+
+    #[test]
+    fn has_as_many_parameters_as_the_paper() {
+        assert_eq!(count("mask_cnn", MNIST), 223_233);
+        assert_eq!(count_with_inputs("mask_cnn", MNIST, 2), 223_809);
+    }
+}

@@ -42,3 +42,13 @@ impl Model for Net {
 }
 
 register!(dyn Model, "small_cnn", SmallCnn, "{}");
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{MNIST, count};
+
+    #[test]
+    fn has_as_many_parameters_as_the_paper() {
+        assert_eq!(count("small_cnn", MNIST), 379_702);
+    }
+}

@@ -1,0 +1,100 @@
+//! Residual blocks, and the stages they form.
+
+use foil::prelude::*;
+
+/// A constructor of 3 x 3 and 1 x 1 convolutions without bias, which fixes how they start.
+pub(crate) type NewConv = fn(&Builder, &str, [i64; 2], i64, i64, i64) -> Conv2d;
+
+/// The pre-activation block of He et al. 2016, "Identity Mappings in Deep Residual Networks": batch norm and ReLU in front
+/// of each convolution. Where the shape changes, the shortcut is a 1 x 1 convolution of the activated input.
+pub(crate) struct PreActBlock {
+    bn1: BatchNorm2d,
+    conv1: Conv2d,
+    bn2: BatchNorm2d,
+    conv2: Conv2d,
+    shortcut: Option<Conv2d>,
+    drop_rate: f64,
+}
+
+impl PreActBlock {
+    /// `channels` is `[in, out]`, `shortcut` the name of the 1 x 1 convolution; nothing is dropped.
+    pub(crate) fn new(nn: &Builder, channels: [i64; 2], stride: i64, conv: NewConv, shortcut: &str) -> Self {
+        let [inputs, outputs] = channels;
+        Self {
+            bn1: BatchNorm2d::new(nn, "bn1", inputs),
+            conv1: conv(nn, "conv1", channels, 3, stride, 1),
+            bn2: BatchNorm2d::new(nn, "bn2", outputs),
+            conv2: conv(nn, "conv2", [outputs; 2], 3, 1, 1),
+            shortcut: (stride != 1 || inputs != outputs).then(|| conv(nn, shortcut, channels, 1, stride, 0)),
+            drop_rate: 0.0,
+        }
+    }
+
+    /// Drops this share of the values between the convolutions in train mode.
+    pub(crate) fn dropping(self, drop_rate: f64) -> Self {
+        Self { drop_rate, ..self }
+    }
+
+    pub(crate) fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
+        let ys = nn::relu(self.bn1.forward(pass, xs));
+        let shortcut = self.shortcut.as_ref().map(|conv| conv.forward(pass, &ys));
+        let ys = nn::relu(self.bn2.forward(pass, &self.conv1.forward(pass, &ys)));
+        let ys = if self.drop_rate > 0.0 { nn::dropout(pass, &ys, self.drop_rate) } else { ys };
+        self.conv2.forward(pass, &ys) + shortcut.as_ref().unwrap_or(xs)
+    }
+}
+
+/// The block of He et al. 2015, "Deep Residual Learning": each convolution is followed by batch norm, the sum by ReLU.
+/// Where the shape changes, the shortcut is a 1 x 1 convolution and a batch norm.
+pub(crate) struct BasicBlock {
+    conv1: Conv2d,
+    bn1: BatchNorm2d,
+    conv2: Conv2d,
+    bn2: BatchNorm2d,
+    shortcut: Option<(Conv2d, BatchNorm2d)>,
+}
+
+impl BasicBlock {
+    /// `channels` is `[in, out]`.
+    pub(crate) fn new(nn: &Builder, channels: [i64; 2], stride: i64) -> Self {
+        let [inputs, outputs] = channels;
+        Self {
+            conv1: Conv2d::without_bias(nn, "conv1", channels, 3, stride, 1),
+            bn1: BatchNorm2d::new(nn, "bn1", outputs),
+            conv2: Conv2d::without_bias(nn, "conv2", [outputs; 2], 3, 1, 1),
+            bn2: BatchNorm2d::new(nn, "bn2", outputs),
+            shortcut: (stride != 1 || inputs != outputs).then(|| {
+                let conv = Conv2d::without_bias(nn, "shortcut.0", channels, 1, stride, 0);
+                (conv, BatchNorm2d::new(nn, "shortcut.1", outputs))
+            }),
+        }
+    }
+
+    pub(crate) fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
+        let ys = nn::relu(self.bn1.forward(pass, &self.conv1.forward(pass, xs)));
+        let ys = self.bn2.forward(pass, &self.conv2.forward(pass, &ys));
+        let shortcut = self.shortcut.as_ref().map(|(conv, bn)| bn.forward(pass, &conv.forward(pass, xs)));
+        nn::relu(ys + shortcut.as_ref().unwrap_or(xs))
+    }
+}
+
+/// `blocks` blocks named `name.0`, `name.1`, …; the first goes from `channels[0]` to `channels[1]` with this stride.
+pub(crate) fn stage<B>(
+    nn: &Builder,
+    name: &str,
+    blocks: i64,
+    channels: [i64; 2],
+    stride: i64,
+    block: impl Fn(&Builder, [i64; 2], i64) -> B,
+) -> Vec<B> {
+    let first = |nn: &Builder| block(nn, channels, stride);
+    let later = |nn: &Builder| block(nn, [channels[1]; 2], 1);
+    nn.scope(name, |nn| (0..blocks).map(|i| if i == 0 { nn.scope(i, first) } else { nn.scope(i, later) }).collect())
+}
+
+/// ResNet-18's stages `layer1` to `layer4`, two blocks each, from 64 channels to 512 while the image halves three times.
+pub(crate) fn resnet18_stages<B>(nn: &Builder, block: impl Fn(&Builder, [i64; 2], i64) -> B) -> Vec<B> {
+    let stages =
+        [("layer1", [64, 64], 1), ("layer2", [64, 128], 2), ("layer3", [128, 256], 2), ("layer4", [256, 512], 2)];
+    stages.into_iter().flat_map(|(name, channels, stride)| stage(nn, name, 2, channels, stride, &block)).collect()
+}

@@ -1,0 +1,75 @@
+//! PreAct-ResNet-18: the CIFAR network of robust_overfitting and of the CAT paper.
+
+use crate::blocks::{PreActBlock, resnet18_stages};
+use crate::shape;
+use foil::prelude::*;
+
+/// PreAct-ResNet-18 for small images (He et al. 2016, arXiv:1603.05027). 11,172,170 parameters on CIFAR-10.
+///
+/// conv 64 without pooling, four stages of two pre-activation blocks (64, 128, 256, 512 channels; strides 1, 2, 2, 2), batch
+/// norm, ReLU, mean over the image, linear. Names are those of robust_overfitting and CAT. All start as PyTorch's layers do.
+#[settings]
+pub struct PreactResnet18 {
+    /// Whether a batch norm and a ReLU follow the last block: robust_overfitting and CAT have them, FAT's copy does not.
+    #[set(default = true)]
+    pub final_norm: bool,
+}
+
+struct Net {
+    conv1: Conv2d,
+    blocks: Vec<PreActBlock>,
+    bn: Option<BatchNorm2d>,
+    linear: Linear,
+}
+
+impl Config<dyn Model> for PreactResnet18 {
+    fn build(&self, cx: &Build) -> Result<Box<dyn Model>> {
+        shape::require_eight_pixels(cx);
+        let nn = cx.builder();
+        let block =
+            |nn: &Builder, channels, stride| PreActBlock::new(nn, channels, stride, Conv2d::without_bias, "shortcut.0");
+        Ok(Box::new(Net {
+            conv1: Conv2d::without_bias(nn, "conv1", [cx.inputs(), 64], 3, 1, 1),
+            blocks: resnet18_stages(nn, block),
+            bn: self.final_norm.then(|| BatchNorm2d::new(nn, "bn", 512)),
+            linear: Linear::new(nn, "linear", 512, cx.data.classes),
+        }))
+    }
+}
+
+impl Model for Net {
+    fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
+        let xs = self.blocks.iter().fold(self.conv1.forward(pass, xs), |xs, block| block.forward(pass, &xs));
+        let xs = match &self.bn {
+            Some(bn) => nn::relu(bn.forward(pass, &xs)),
+            None => xs,
+        };
+        self.linear.forward(pass, &nn::global_average(&xs))
+    }
+}
+
+register!(dyn Model, "preact_resnet18", PreactResnet18, "{}");
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{CIFAR10, CIFAR100, count, problems};
+    use foil::registry::DataFacts;
+
+    #[test]
+    fn has_as_many_parameters_as_the_papers() {
+        assert_eq!(count("preact_resnet18", CIFAR10), 11_172_170);
+        assert_eq!(count("preact_resnet18", CIFAR100), 11_218_340);
+        assert_eq!(count("{ type: preact_resnet18, final_norm: false }", CIFAR10), 11_171_146);
+    }
+
+    #[test]
+    fn images_too_small_are_reported() {
+        let tiny = DataFacts { height: 4, ..CIFAR10 };
+        assert_eq!(
+            problems("preact_resnet18", tiny),
+            [
+                "model: takes images of at least 8 x 8; the data's are 3 x 4 x 32 (channels, height, width) (`small_cnn` takes images of any size)"
+            ]
+        );
+    }
+}

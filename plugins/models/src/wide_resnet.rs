@@ -1,0 +1,98 @@
+//! Wide residual networks: the larger CIFAR networks of TRADES, MART, FAT, MMA and CAT.
+
+use crate::blocks::{PreActBlock, stage};
+use crate::shape;
+use foil::prelude::*;
+
+/// Wide ResNet (Zagoruyko & Komodakis 2016, arXiv:1605.07146). WRN-34-10 has 46,160,474 parameters on CIFAR-10.
+///
+/// conv 16, three groups of (depth - 4)/6 pre-activation blocks (16, 32, 64 channels times `width`; strides 1, 2, 2), batch
+/// norm, ReLU, mean over the image, linear. Convolutions start as N(0, 2/(9 · out)) (He et al. 2015, fan-out), the last bias
+/// at 0. Names are those of TRADES, whose code also holds a group `sub_block1` that is never run; it is left out here.
+/// TRADES, MART, FAT-TRADES and CAT use 34-10, MMA 28-4 (with `normalize: per_image`). FAT's "WRN-32-10" is 34-10.
+#[settings]
+pub struct WideResnet {
+    /// Number of layers, 6n + 4.
+    #[set(default = 34, range = 10..)]
+    pub depth: i64,
+    /// Channels relative to the narrow network.
+    #[set(default = 10, range = 1..)]
+    pub width: i64,
+    /// Share of values dropped between a block's convolutions in train mode; the papers drop none.
+    #[set(default = 0.0, range = 0.0.., below = 1.0)]
+    pub drop_rate: f64,
+}
+
+struct Net {
+    conv1: Conv2d,
+    blocks: Vec<PreActBlock>,
+    bn1: BatchNorm2d,
+    fc: Linear,
+}
+
+impl Config<dyn Model> for WideResnet {
+    fn build(&self, cx: &Build) -> Result<Box<dyn Model>> {
+        shape::require_eight_pixels(cx);
+        let blocks = (self.depth - 4) / 6;
+        if self.depth != 6 * blocks + 4 {
+            let help = format!("write {} or {}", 6 * blocks + 4, 6 * blocks + 10);
+            cx.problem("depth", format!("is {}, but a wide ResNet has 6n + 4 layers", self.depth), help);
+        }
+        let nn = cx.builder();
+        let conv = Conv2d::he_fan_out;
+        let block = |nn: &Builder, channels, stride| {
+            PreActBlock::new(nn, channels, stride, conv, "convShortcut").dropping(self.drop_rate)
+        };
+        let [narrow, middle, wide] = [16, 32, 64].map(|channels| channels * self.width);
+        let groups = [
+            ("block1.layer", [16, narrow], 1),
+            ("block2.layer", [narrow, middle], 2),
+            ("block3.layer", [middle, wide], 2),
+        ];
+        Ok(Box::new(Net {
+            conv1: conv(nn, "conv1", [cx.inputs(), 16], 3, 1, 1),
+            blocks: groups
+                .into_iter()
+                .flat_map(|(name, channels, stride)| stage(nn, name, blocks, channels, stride, block))
+                .collect(),
+            bn1: BatchNorm2d::new(nn, "bn1", wide),
+            fc: Linear::with_zero_bias(nn, "fc", wide, cx.data.classes),
+        }))
+    }
+}
+
+impl Model for Net {
+    fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
+        let xs = self.blocks.iter().fold(self.conv1.forward(pass, xs), |xs, block| block.forward(pass, &xs));
+        let xs = nn::relu(self.bn1.forward(pass, &xs));
+        self.fc.forward(pass, &nn::global_average(&xs))
+    }
+}
+
+register!(dyn Model, "wide_resnet", WideResnet, "{ depth: 34, width: 10 }");
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{CIFAR10, CIFAR100, count, problems};
+    use foil::registry::DataFacts;
+
+    #[test]
+    fn has_as_many_parameters_as_the_papers() {
+        assert_eq!(count("wide_resnet", CIFAR10), 46_160_474);
+        assert_eq!(count("wide_resnet", CIFAR100), 46_218_164);
+        assert_eq!(count("{ type: wide_resnet, depth: 28, width: 10 }", CIFAR10), 36_479_194);
+        assert_eq!(count("{ type: wide_resnet, depth: 28, width: 4 }", CIFAR10), 5_849_050);
+    }
+
+    #[test]
+    fn depths_and_images_that_do_not_fit_are_reported_together() {
+        let found = problems("{ type: wide_resnet, depth: 30 }", DataFacts { width: 7, ..CIFAR10 });
+        assert_eq!(
+            found,
+            [
+                "model: takes images of at least 8 x 8; the data's are 3 x 32 x 7 (channels, height, width) (`small_cnn` takes images of any size)",
+                "model.depth: is 30, but a wide ResNet has 6n + 4 layers (write 28 or 34)",
+            ]
+        );
+    }
+}
