@@ -100,14 +100,11 @@ impl Network {
         if self.per_image {
             return None;
         }
-        tch::no_grad(|| {
-            let pass = self.params.pass(mode, false, self.passes.get(), Some(noise));
-            let (gradient, logits) =
-                self.model.input_gradient(&pass, &self.normalize(xs), &|z| tch::with_grad(|| d_logits(z)))?;
-            self.passes.set(self.passes.get() + 1);
-            let gradient = self.affine.as_ref().map_or(gradient.shallow_clone(), |(_, std)| gradient / std);
-            Some((gradient, logits))
-        })
+        let pass = self.params.pass(mode, false, self.passes.get(), Some(noise));
+        let (gradient, logits) = self.model.input_gradient(&pass, &self.normalize(&xs.detach()), d_logits)?;
+        self.passes.set(self.passes.get() + 1);
+        let gradient = self.affine.as_ref().map_or(gradient.shallow_clone(), |(_, std)| gradient / std);
+        Some((gradient, logits))
     }
 
     /// Whether this is a mask network.
