@@ -5,7 +5,7 @@
 //! reads it with [`Scheduled::at`] as a device scalar, which the [`Clock`] refreshes between steps, so that a captured
 //! step sees the new value.
 
-use crate::registry::Component;
+use crate::registry::{Build, Component};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -39,6 +39,11 @@ impl Progress {
 pub trait Scheduler: Send + Sync {
     /// The number at this point of the run.
     fn value(&self, progress: &Progress) -> f64;
+
+    /// Reports what is wrong with its settings beyond what their ranges say; called when it is built.
+    fn check(&self, cx: &Build) {
+        let _ = cx;
+    }
 }
 
 /// A config value that is a number (`0.1`, `8/255`) or follows a scheduler (`{ type: multistep, … }`).
@@ -123,7 +128,10 @@ impl<'de> Deserialize<'de> for Scheduled {
             Some(number) => Ok(Self::new(Number::Constant(number))),
             None => {
                 let component: Component<dyn Scheduler> = serde_yaml::from_value(value).map_err(D::Error::custom)?;
-                let scheduler = component.build_alone().map_err(|e| D::Error::custom(e.message()))?;
+                let scheduler = component.build_alone().map_err(|e| {
+                    let help = e.suggestion().map(|help| format!(" ({help})")).unwrap_or_default();
+                    D::Error::custom(format!("scheduler `{}`: {}{help}", component.name(), e.message()))
+                })?;
                 Ok(Self::new(Number::Follows(Arc::new(component), scheduler.into())))
             }
         }

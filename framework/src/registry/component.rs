@@ -4,6 +4,7 @@ use super::{Kind, find};
 use crate::engine::Network;
 use crate::model::Model;
 use crate::nn::{Builder, key_of, name_key};
+use crate::scheduler::Scheduler;
 use crate::{Error, Result};
 use foil_config::Problem;
 use serde::de::{DeserializeOwned, Error as _};
@@ -34,7 +35,14 @@ macro_rules! is_its_own_config {
         })*
     };
 }
-is_its_own_config!(crate::loss::Loss, crate::objective::Objective, crate::scheduler::Scheduler);
+is_its_own_config!(crate::loss::Loss, crate::objective::Objective);
+
+impl<C: Scheduler + Clone + Serialize + fmt::Debug + 'static> Config<dyn Scheduler> for C {
+    fn build(&self, cx: &Build) -> Result<Box<dyn Scheduler>> {
+        self.check(cx);
+        Ok(Box::new(self.clone()))
+    }
+}
 
 /// What is known of the data when a plugin is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

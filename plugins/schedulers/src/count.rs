@@ -23,4 +23,9 @@ impl Count {
             Count::Steps => progress.epoch as f64 + (progress.step + 1) as f64 / progress.steps_per_epoch as f64,
         }
     }
+
+    /// How much of `epochs`, or else of the run, has passed: from 0 to 1.
+    pub(crate) fn share(self, progress: &Progress, epochs: Option<f64>) -> f64 {
+        (self.time(progress) / epochs.unwrap_or(progress.epochs as f64)).clamp(0.0, 1.0)
+    }
 }

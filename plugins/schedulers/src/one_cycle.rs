@@ -1,0 +1,99 @@
+//! A number that rises to a peak and falls again, over the whole run: fast CIFAR training.
+
+use crate::Count;
+use crate::cosine::half_cosine;
+use foil::prelude::*;
+
+/// Linearly from `start` to `peak` during the first `up` of the run, then down to `end` (Smith & Topin 2018).
+///
+/// With linear sides and `up: 0.4` it is the cyclic rate of fast adversarial training (Wong et al. 2020) and of
+/// robust_overfitting.
+#[settings]
+pub struct OneCycle {
+    /// The number at the top.
+    pub peak: f64,
+    /// Share of the run before the top.
+    #[set(default = 0.3, range = 0.0.., below = 1.0)]
+    pub up: f64,
+    /// The number at time 0.
+    #[set(default)]
+    pub start: f64,
+    /// The number at the end.
+    #[set(default)]
+    pub end: f64,
+    /// The way down.
+    #[set(default = Down::Linear)]
+    pub down: Down,
+    /// When it ends; by default with the run.
+    #[set(default, above = 0.0, unit = "epochs")]
+    pub epochs: Option<f64>,
+    /// How epochs are counted.
+    #[set(default = Count::Steps)]
+    pub count: Count,
+}
+
+/// How a number falls.
+#[settings]
+#[derive(Copy, PartialEq)]
+pub enum Down {
+    /// On a straight line.
+    Linear,
+    /// Along half a cosine.
+    Cosine,
+}
+
+impl Scheduler for OneCycle {
+    fn value(&self, progress: &Progress) -> f64 {
+        let share = self.count.share(progress, self.epochs);
+        if share < self.up {
+            return self.start + (self.peak - self.start) * share / self.up;
+        }
+        let share = (share - self.up) / (1.0 - self.up);
+        match self.down {
+            Down::Linear => self.peak + (self.end - self.peak) * share,
+            Down::Cosine => half_cosine(self.peak, self.end, share),
+        }
+    }
+}
+
+register!(dyn Scheduler, "one_cycle", OneCycle, "{ peak: 0.2, up: 0.4 }");
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{at, close, scheduler};
+
+    // s = torch.optim.lr_scheduler.OneCycleLR(SGD(lr=.1), max_lr=.2, total_steps=11, pct_start=5/11, anneal_strategy=…,
+    //     div_factor=20, final_div_factor=10, cycle_momentum=False); s.get_last_lr() after 0, 1, … s.step()
+    // PyTorch puts the top at step pct_start · total_steps - 1 = 4 and the end at step total_steps - 1 = 10.
+    #[test]
+    fn equals_pytorch_step_by_step() {
+        let shape = "peak: 0.2, up: 0.4, start: 0.01, end: 0.001, epochs: 10, count: epochs";
+        let linear = scheduler(&format!("{{ type: one_cycle, {shape} }}"));
+        for (epoch, expected) in [
+            (0, 0.01),
+            (1, 0.0575),
+            (3, 0.1525),
+            (4, 0.2),
+            (5, 0.16683333333333333),
+            (9, 0.03416666666666665),
+            (10, 0.001),
+        ] {
+            close(at(&*linear, epoch, 0), expected);
+        }
+        let cosine = scheduler(&format!("{{ type: one_cycle, {shape}, down: cosine }}"));
+        for (epoch, expected) in
+            [(4, 0.2), (5, 0.18666952767655168), (7, 0.1005), (9, 0.014330472323448348), (10, 0.001)]
+        {
+            close(at(&*cosine, epoch, 0), expected);
+        }
+    }
+
+    #[test]
+    fn is_robust_overfittings_cyclic_rate_too() {
+        let cycle = scheduler("{ type: one_cycle, peak: 0.2, up: 0.4 }");
+        let points = scheduler("{ type: piecewise_linear, points: [[0, 0], [80, 0.2], [200, 0]] }");
+        for (epoch, step) in [(0, 0), (40, 7), (79, 390), (80, 0), (150, 200), (199, 390)] {
+            close(at(&*cycle, epoch, step), at(&*points, epoch, step));
+        }
+    }
+}
