@@ -1,11 +1,12 @@
 //! What people look at: tables, pictures and the progress of long work.
 //!
 //! [`table`] sets accuracies side by side for a terminal, a README, a paper and a spreadsheet; [`picture`] shows what
-//! attacks and masks do to images; [`progress`] says how far a run is. Numbers come from the files that
+//! attacks and masks do to images; [`plot`] draws a curve in a terminal; [`progress`] says how far a run is. Numbers come from the files that
 //! [`record`](crate::record) keeps.
 
 pub mod gallery;
 pub mod picture;
+pub mod plot;
 pub mod progress;
 pub mod table;
 
