@@ -22,6 +22,7 @@ pub mod registry;
 pub mod report;
 pub mod scheduler;
 pub mod tensors;
+pub mod testing;
 pub mod train;
 
 pub use error::{AtPath, Error, Result};

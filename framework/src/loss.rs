@@ -90,6 +90,51 @@ impl<'a> LossInput<'a> {
     pub fn now(&self, number: &Scheduled) -> Tensor {
         number.at(self.clock)
     }
+
+    /// Checks that `loss` can be computed from this input: that everything it asks for is there, logits are finite `[N, K]`
+    /// with enough classes, and labels lie in `0..K`.
+    ///
+    /// It reads tensors back to the host, so it is for tests and `foil probe`; a training step checks its labels once, when
+    /// the data are loaded.
+    ///
+    /// # Errors
+    /// Names the first thing that is wrong.
+    pub fn check(&self, loss: &dyn Loss) -> Result<()> {
+        let shape = self.y.size();
+        let [n] = shape[..] else { return Err(Error::new(format!("labels are {shape:?}, but must be [N]"))) };
+        if n == 0 || self.y.kind() != Kind::Int64 {
+            return Err(Error::new(format!(
+                "labels are {n} of {:?}, but must be at least one of Int64",
+                self.y.kind()
+            )));
+        }
+        for (pass, logits) in &self.logits {
+            let shape = logits.size();
+            let classes = match shape[..] {
+                [rows, classes] if rows == n => classes,
+                _ => return Err(Error::new(format!("logits of {pass:?} are {shape:?}, but must be [{n}, K]"))),
+            };
+            if classes < loss.least_classes() {
+                let least = loss.least_classes();
+                return Err(Error::new(format!("logits of {pass:?} have {classes} classes, but it needs {least}")));
+            }
+            if logits.isfinite().all().int64_value(&[]) == 0 {
+                return Err(Error::new(format!("logits of {pass:?} are not all finite")));
+            }
+            let (low, high) = (self.y.min().int64_value(&[]), self.y.max().int64_value(&[]));
+            if low < 0 || high >= classes {
+                let wrong = if low < 0 { low } else { high };
+                return Err(Error::new(format!("label {wrong} is out of range"))
+                    .help(format!("the logits have {classes} classes, so labels are 0 to {}", classes - 1)));
+            }
+        }
+        loss.needs().into_iter().try_for_each(|name| self.side(name).map(drop))?;
+        loss.passes().into_iter().try_for_each(|pass| match pass {
+            Forward::CleanAfterUpdate => Ok(()),
+            Forward::Together => self.clean().and(self.adversarial()).map(drop),
+            pass => self.logits(pass).map(drop),
+        })
+    }
 }
 
 /// A loss and the parts it is made of.
@@ -164,5 +209,12 @@ pub mod terms {
     /// The largest of `values` `[N, K]` over the classes other than `y`, `[N]`.
     pub fn largest_other(values: &Tensor, y: &Tensor) -> Tensor {
         values.scatter_value(1, &y.unsqueeze(1), f64::NEG_INFINITY).amax(-1, false)
+    }
+
+    /// MMA's soft logit margin per image, `[N]`: logsumexp over the other classes of z, minus z_y (Ding et al. 2020). Below 0
+    /// exactly where the label's probability exceeds one half.
+    pub fn soft_logit_margin(logits: &Tensor, y: &Tensor) -> Tensor {
+        let label = logits.gather(1, &y.unsqueeze(1), false).squeeze_dim(1);
+        logits.scatter_value(1, &y.unsqueeze(1), f64::NEG_INFINITY).logsumexp([-1i64].as_slice(), false) - label
     }
 }

@@ -49,7 +49,7 @@ fn facts(pipeline: &Pipeline) -> Result<DataFacts, Problem> {
         height: known.image[1] as i64,
         width: known.image[2] as i64,
         classes: known.classes() as i64,
-        train: limit - pipeline.data.validation as i64,
+        train: limit,
     })
 }
 

@@ -55,7 +55,7 @@ pub struct DataFacts {
     pub width: i64,
     /// Number of classes.
     pub classes: i64,
-    /// Number of training images.
+    /// Number of training images, held-out ones included: every index of a training batch lies below it.
     pub train: i64,
 }
 

@@ -5,5 +5,5 @@ mod none;
 mod objectives;
 mod pgd;
 
-pub use objectives::{Ce, Cw, Kl};
+pub use objectives::{Ce, Cw, Kl, LeastLikely, Slm};
 pub use pgd::{Norm, Pgd, Start};

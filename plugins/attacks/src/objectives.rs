@@ -49,6 +49,76 @@ impl Objective for Cw {
     }
 }
 
+/// MMA's soft logit margin (Ding et al. 2020): logsumexp over the other classes of z, minus z_y.
+///
+/// It is above 0 exactly where the label's probability is below one half, and its gradient never vanishes.
+#[settings]
+pub struct Slm {}
+
+impl Objective for Slm {
+    fn value(&self, logits: &Tensor, reference: Reference) -> Tensor {
+        terms::soft_logit_margin(logits, reference.y)
+    }
+}
+
+/// Towards the class that the model finds least likely for the clean image: ascended is minus the cross-entropy with it.
+///
+/// The targeted attack of ALP's official code (Kannan et al. 2018); labels play no part. Of equal logits the first is the smallest.
+#[settings]
+pub struct LeastLikely {}
+
+impl Objective for LeastLikely {
+    fn value(&self, logits: &Tensor, reference: Reference) -> Tensor {
+        match reference.clean {
+            Some(clean) => -terms::cross_entropy(logits, &clean.argmin(-1, false)),
+            None => panic!("the objective `least_likely` was given no clean logits"),
+        }
+    }
+
+    fn needs_clean(&self) -> bool {
+        true
+    }
+}
+
 register!(dyn foil::objective::Objective, "ce", Ce, "{}");
 register!(dyn foil::objective::Objective, "kl", Kl, "{}");
 register!(dyn foil::objective::Objective, "cw", Cw, "{ kappa: 50 }");
+register!(dyn foil::objective::Objective, "slm", Slm, "{}");
+register!(dyn foil::objective::Objective, "least_likely", LeastLikely, "{}");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use foil::testing::{assert_close, from_yaml};
+
+    /// The value for one image with label 0.
+    fn value(yaml: &str, logits: [f64; 3], clean: [f64; 3]) -> f64 {
+        let [logits, clean] = [logits, clean].map(|z| Tensor::from_slice2(&[z]));
+        let objective: Box<dyn Objective> = from_yaml(yaml, Kind::Double);
+        let reference = Reference { y: &Tensor::from_slice(&[0i64]), clean: Some(&clean) };
+        objective.value(&logits, reference).double_value(&[0])
+    }
+
+    // By hand. p = (0.5, 0.3, 0.2) and q = (0.2, 0.7, 0.1) as logs: CE = -ln 0.2; KL(p ‖ q) = sum p ln(p/q);
+    // margin of (1, 3, 2) is 1 - 3 = -2; SLM = ln(0.7 + 0.1) - ln 0.2; the least likely class of p is the last.
+    #[test]
+    fn values_by_hand() {
+        let (p, q) = ([0.5f64, 0.3, 0.2].map(f64::ln), [0.2f64, 0.7, 0.1].map(f64::ln));
+        let kl = 0.5 * (0.5f64 / 0.2).ln() + 0.3 * (0.3f64 / 0.7).ln() + 0.2 * (0.2f64 / 0.1).ln();
+        let check = |found: f64, expected: f64| assert_close(&Tensor::from(found), &Tensor::from(expected), 1e-12);
+        check(value("ce", q, p), -0.2f64.ln());
+        check(value("kl", q, p), kl);
+        check(value("{ type: cw, kappa: 50 }", [1.0, 3.0, 2.0], p), -48.0);
+        check(value("{ type: cw, kappa: 1 }", [1.0, 3.0, 2.0], p), 0.0);
+        check(value("slm", q, p), (0.8f64 / 0.2).ln());
+        check(value("least_likely", q, p), 0.1f64.ln());
+    }
+
+    // The margin is linear in the logits: scaled logits scale it.
+    #[test]
+    fn a_margin_without_kappa_scales_with_the_logits() {
+        let z = [3.0, 1.0, -2.0];
+        let [one, three] = [1.0, 3.0].map(|by| value("{ type: cw, kappa: 0 }", z.map(|v| v * by), z));
+        assert_eq!((one, three), (-2.0, -6.0));
+    }
+}

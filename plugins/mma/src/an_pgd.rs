@@ -1,0 +1,141 @@
+//! AN-PGD: the nearest boundary along an attack's direction, by bisection.
+
+use foil::prelude::*;
+
+/// MMA's adaptive-norm PGD (Ding et al. 2020, Algorithm 2): moves each correctly classified image onto its decision boundary.
+///
+/// An image is correct where its soft logit margin (objective `slm`) is below 0 in the clean train-mode pass; others stay clean. PGD on
+/// `slm` in eval mode, with radius e_i = max(e_min, the distance found last time), step 2.5 · e_i / `steps` and a uniform start, gives the
+/// direction u = (x' - x) / (e_i + 1e-12). Then `search_steps` bisections of [0, 1.05 · d_max], beginning at e_i, look for the e where
+/// f(clamp(x + e · u, 0, 1)) changes its mind. The training image is x + e · u, which the authors' code does not clamp to
+/// [0, 1]; neither do we. e_i is kept for the next epoch, 0 for misclassified images. `mma.weight` is 0 for correct images with
+/// e_i >= d_max, and else 1.
+///
+/// The authors' code puts only the correct images through AN-PGD. Here all go, and masks pick: PGD treats each image by itself, but
+/// the search runs in train mode (11 passes that move batch norm's running statistics), and its batch statistics are those of
+/// the whole batch, not of the correct part. With `search_mode: eval` each image is again by itself. An attack for training: it
+/// keeps distances by training image, so it cannot judge a model; the paper tests with `pgd` on `slm`.
+#[settings]
+pub struct AnPgd {
+    /// Images farther than this from the boundary count as robust. 12/255, 20/255 or 32/255 on CIFAR, 0.45 on MNIST.
+    #[set(unit = "image", above = 0.0, range = ..=1.0)]
+    pub d_max: Scheduled,
+    /// The smallest radius of PGD, and the first one. 0.005 on CIFAR, 0.1 on MNIST.
+    #[set(default = 0.005.into(), unit = "image", above = 0.0, range = ..=1.0)]
+    pub e_min: Scheduled,
+    /// PGD steps. 10 on CIFAR, 40 on MNIST.
+    #[set(default = 10, range = 1..=100_000)]
+    pub steps: u32,
+    /// Bisections.
+    #[set(default = 10, range = 0..=100)]
+    pub search_steps: u32,
+    /// The model's mode during the search: `train` as in the authors' code, or `eval`.
+    #[set(default = SearchMode::Train)]
+    pub search_mode: SearchMode,
+}
+
+/// PyTorch's two modes.
+#[settings]
+#[derive(Copy)]
+pub enum SearchMode {
+    /// The batch's statistics; they move the running ones.
+    Train,
+    /// The running statistics.
+    Eval,
+}
+
+struct Running {
+    config: AnPgd,
+    /// The distance found last for each training image, `[train]`.
+    radii: Tensor,
+}
+
+impl Config<dyn Attack> for AnPgd {
+    fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
+        Ok(Box::new(Running { config: self.clone(), radii: Tensor::zeros([cx.data.train], (cx.kind, cx.device)) }))
+    }
+}
+
+impl Running {
+    /// The direction to the boundary, `[N, C, H, W]`, from PGD in a ball of `radii` `[N]`, and the point it ended at.
+    fn direction(&self, target: &Target, batch: &Batch, radii: &Tensor) -> (Tensor, Tensor) {
+        let eps = radii.view([-1, 1, 1, 1]);
+        let alpha = &eps * 2.5 / f64::from(self.config.steps);
+        let ball = Box01::new(&batch.x, &eps, true);
+        let start = || (&batch.x + (batch.uniform("start") * 2.0 - 1.0) * &eps).clamp(0.0, 1.0);
+        let mut x = batch.noise.given("start").unwrap_or_else(start);
+        target.iterate(&x);
+        for _ in 0..self.config.steps {
+            let margin = |logits: &Tensor| terms::soft_logit_margin(logits, &batch.y);
+            let gradient = target.gradient(&x, Mode::Eval, &margin).gradient;
+            x = ball.project(&(x + gradient.sign() * &alpha));
+            target.iterate(&x);
+        }
+        ((&x - &batch.x) / (eps + 1e-12), x)
+    }
+
+    /// The distance to the boundary along `direction`, `[N]`, by bisection from the point `x` at distance `radii`.
+    fn search(&self, target: &Target, batch: &Batch, direction: &Tensor, x: &Tensor, radii: &Tensor) -> Tensor {
+        let mode = match self.config.search_mode {
+            SearchMode::Train => Mode::Train,
+            SearchMode::Eval => Mode::Eval,
+        };
+        let margin = |x: &Tensor| terms::soft_logit_margin(&target.logits(x, mode), &batch.y);
+        let mut low = radii.zeros_like();
+        let mut high = &low + batch.now(&self.config.d_max) * 1.05;
+        let mut distance = radii.shallow_clone();
+        let mut inside = margin(x).lt(0.0);
+        for _ in 0..self.config.search_steps {
+            low = low.maximum(&distance).where_self(&inside, &low);
+            high = high.where_self(&inside, &high.minimum(&distance));
+            distance = (&low + &high) / 2.0;
+            // The last look decides nothing, but in train mode it moves the running statistics, as in the authors' code.
+            inside = margin(&(&batch.x + distance.view([-1, 1, 1, 1]) * direction).clamp(0.0, 1.0)).lt(0.0);
+        }
+        distance
+    }
+}
+
+impl Attack for Running {
+    fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
+        let clean = batch.clean_logits.as_ref().ok_or_else(|| {
+            Error::new("it was given no logits of the clean images")
+                .help("use it with a loss that makes them, such as `mma`")
+        })?;
+        let correct = terms::soft_logit_margin(clean, &batch.y).lt(0.0);
+        let radii = self.radii.index_select(0, &batch.index).maximum(&batch.now(&self.config.e_min));
+        let radii = radii.to_kind(batch.x.kind());
+        let (direction, x) = self.direction(target, batch, &radii);
+        let distance = self.search(target, batch, &direction, &x, &radii);
+
+        let moved = &batch.x + distance.view([-1, 1, 1, 1]) * direction;
+        let far = distance.ge_tensor(&batch.now(&self.config.d_max)).logical_and(&correct);
+        let found = &distance * correct.to_kind(distance.kind());
+        let _ = self.radii.index_copy_(0, &batch.index, &found);
+        Ok(Adversarial::new(moved.where_self(&correct.view([-1, 1, 1, 1]), &batch.x))
+            .with("mma.weight", far.logical_not().to_kind(distance.kind()))
+            .with("mma.distance", found))
+    }
+
+    /// Train mode, whatever the search's: with distances kept by training image it cannot judge.
+    fn mode(&self) -> Mode {
+        Mode::Train
+    }
+
+    fn provides(&self) -> Vec<&'static str> {
+        vec!["mma.weight", "mma.distance"]
+    }
+
+    fn needs_clean_logits(&self) -> bool {
+        true
+    }
+
+    fn state(&self) -> Vec<(String, Tensor)> {
+        vec![("radii".to_string(), self.radii.shallow_clone())]
+    }
+}
+
+register!(dyn Attack, "an_pgd", AnPgd, "{ d_max: 32/255, e_min: 0.005, steps: 10 }");
+
+#[cfg(test)]
+mod tests;
