@@ -89,7 +89,7 @@ pub fn loss_with(
     loss.forward(&input)
 }
 
-/// A convolution, batch norm, ReLU and a linear layer, for images of [`FACTS`]: 373 parameters under the names `conv`, `bn`
+/// A convolution, batch norm, ReLU and a linear layer, for images of [`FACTS`]: 367 parameters under the names `conv`, `bn`
 /// and `fc`. Its running statistics are not those of any batch, so train and eval mode differ.
 #[derive(Debug)]
 pub struct TinyNet {

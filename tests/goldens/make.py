@@ -442,7 +442,7 @@ def attacks():
     cases = {}
     for case, config, attack in table:
         fresh(f, 1).eval()
-        n = 6
+        n = 5
         x = (torch.rand(n, 2, 5, 5) * 1.2 - 0.1).clamp(0, 1)
         with torch.no_grad():
             y = f(x).argmax(1)
@@ -469,7 +469,61 @@ def attacks():
     save("attacks", tensors, cases)
 
 
+# Whole training steps with the attacked images given: which passes are made, in which order, and what they move.
+
+STEPS = {
+    "at": ["adversarial", "after_update"],
+    "trades": ["clean", "adversarial", "clean_again"],
+    "trades_single": ["clean", "adversarial"],
+    "trades_detached": ["clean", "adversarial", "clean_again"],
+    "mart": ["clean", "adversarial"],
+    "mart_of_fat": ["adversarial", "clean"],
+    "alp": ["clean", "adversarial"],
+    "alp_official": ["together"],
+    "mma": ["clean_first", "adversarial"],
+    "cat": ["adversarial", "clean", "after_update"],
+}
+
+
+def steps():
+    f = TinyNet()
+
+    def restart():
+        fresh(f, 1).train()
+        f.fc.weight.data *= 0.3  # logits of about 1, which float32 can follow through MART's log(q + 1e-12)
+
+    restart()
+    x = torch.rand(4, 2, 5, 5)
+    x_adv = (x + 0.2 * torch.rand(x.shape) - 0.1).clamp(0, 1)
+    y, weight = torch.tensor([0, 3, 1, 1]), torch.tensor([1.0, 1, 0, 1])
+    tensors = {f"model.{k}": v.clone() for k, v in numbers(f).items()}
+    tensors |= {"x": x, "x_adv": x_adv, "y": y, "weight": weight}
+    cases = {}
+    for case, passes in STEPS.items():
+        restart()
+        cases[case], _, loss = LOSSES[case]
+        z = {}
+        for name in passes:
+            if name == "together":
+                z["clean"], z["adversarial"] = f(torch.cat([x, x_adv])).chunk(2)
+            elif name != "after_update":
+                z[name] = f(x_adv if name == "adversarial" else x)
+        total = loss(z, y, {"mma.weight": weight})
+        gradient = torch.autograd.grad(total, list(f.parameters()))
+        with torch.no_grad():
+            for value, grad in zip(f.parameters(), gradient):
+                value -= 0.1 * grad
+            if "after_update" in passes:
+                f(x)
+        tensors[f"{case}/total"] = total
+        tensors[f"{case}/gradient"] = torch.cat([grad.flatten() for grad in gradient])
+        for s in ["running_mean", "running_var"]:
+            tensors[f"{case}/{s}"] = getattr(f.bn, s).clone()
+    save("steps", tensors, cases)
+
+
 if __name__ == "__main__":
     losses()
     objectives()
     attacks()
+    steps()

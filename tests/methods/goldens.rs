@@ -2,6 +2,7 @@
 //!
 //! The numbers are made by `tests/goldens/make.py`, which says how each was computed.
 
+use foil::engine::Step;
 use foil::nn::Noise;
 use foil::prelude::*;
 use foil::scheduler::Clock;
@@ -162,6 +163,37 @@ fn attacks() {
         let statistics: Named = network.params().state_dict().into_iter().collect();
         for name in ["running_mean", "running_var"] {
             case.compare(&statistics[&format!("bn.{name}")], &format!("expected.{name}"));
+        }
+    });
+}
+
+/// The loss and its gradient by every parameter through the passes that the loss asks for, and the running statistics after them,
+/// which tell their order: a step of SGD with the attacked images given.
+#[test]
+fn training_steps() {
+    each_case("steps.safetensors", |case, shared| {
+        let network = network(case.kind);
+        network.params().load(&under(shared, "model.")).unwrap();
+        let optimizer = from_yaml("{ type: sgd, lr: 0.1, momentum: 0, weight_decay: 0 }", case.kind);
+        let model = Learner::new(network, optimizer);
+        let (attack, loss) = (from_yaml("none", case.kind), from_yaml(&case.config, case.kind));
+        let mut step = Step { model, attack, loss, names: ["none", "loss"] };
+
+        let get = |name: &str| shared[name].shallow_clone();
+        let (clock, index) = (Clock::new(1, 1, Device::Cpu), Tensor::arange(4, (Kind::Int64, Device::Cpu)));
+        let noise = Noise::new(&Tensor::from(0i64), &index);
+        let mut batch = Batch { x: get("x"), y: get("y"), index, noise, clock: &clock, clean_logits: None };
+        let given = Adversarial::new(get("x_adv")).with("mma.weight", get("weight"));
+        let outcome = step.run_with(&mut batch, Some(given), None).unwrap();
+
+        case.compare(&outcome.loss.total, "total");
+        let params = step.model.network().params();
+        let gradients = params.named_gradients(&outcome.gradients);
+        let flat: Vec<Tensor> = gradients.iter().map(|(_, gradient)| gradient.reshape([-1])).collect();
+        case.compare(&Tensor::cat(&flat, 0), "gradient");
+        let state: Named = params.state_dict().into_iter().collect();
+        for name in ["running_mean", "running_var"] {
+            case.compare(&state[&format!("bn.{name}")], name);
         }
     });
 }

@@ -52,3 +52,24 @@ impl Model for Mask {
 }
 
 register!(dyn Model, "tiny_mask", TinyMask, "{}");
+
+/// What `foil explain` shows as an example can be read and built.
+#[test]
+fn every_example_builds() {
+    let mut built = 0;
+    for entry in foil::registry::entries() {
+        let yaml = entry.example().replacen('{', &format!("{{ type: {}, ", entry.name()), 1);
+        match entry.kind() {
+            "attack" => drop(foil::testing::from_yaml::<dyn Attack>(&yaml, Kind::Float)),
+            "loss" => drop(foil::testing::from_yaml::<dyn Loss>(&yaml, Kind::Float)),
+            "objective" => drop(foil::testing::from_yaml::<dyn Objective>(&yaml, Kind::Float)),
+            _ => continue,
+        }
+        assert!(
+            entry.description().lines().count() > 2 || entry.name() == "none" || entry.kind() == "objective",
+            "{yaml}"
+        );
+        built += 1;
+    }
+    assert!(built >= 18, "only {built} plugins are linked in");
+}

@@ -5,6 +5,7 @@ use crate::engine::Network;
 use crate::model::Model;
 use crate::nn::{Builder, key_of, name_key};
 use crate::scheduler::Scheduler;
+use crate::objective::Objective;
 use crate::{Error, Result};
 use foil_config::Problem;
 use serde::de::{DeserializeOwned, Error as _};
@@ -131,6 +132,20 @@ impl<'a> Build<'a> {
         let seed = key_of(&[self.seed, name_key(key)]) as u64;
         let seed = (!self.dry).then_some(seed);
         Some(Network::new(model, builder, seed, self.kind, self.device))
+    }
+
+    /// Builds the objective at `key`, and reports one that needs more classes than the data have.
+    ///
+    /// # Errors
+    /// When it cannot be built; why is reported at `key`.
+    pub fn objective(&self, key: &str, component: &Component<dyn Objective>) -> Result<Box<dyn Objective>> {
+        let objective =
+            self.component(key, component).ok_or_else(|| Error::new(format!("its `{key}` cannot be built")))?;
+        let (least, classes) = (objective.least_classes(), self.data.classes);
+        if classes < least {
+            self.problem(key, format!("needs {least} classes, the data have {classes}"), "choose another objective");
+        }
+        Ok(objective)
     }
 
     /// Builds the component at `key`; an error is reported there and gives `None`, so that the rest is checked too.

@@ -27,3 +27,22 @@ impl Loss for At {
 }
 
 register!(dyn Loss, "at", At, "{}");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use foil::testing::{assert_close, loss_from_yaml, loss_on};
+
+    // By hand: the attacked images' labels have probabilities 0.5 and 0.2; clean logits play no part.
+    #[test]
+    fn two_images_by_hand() {
+        let attacked = Tensor::from_slice2(&[[0.5, 0.5], [0.8, 0.2]]).log();
+        let clean = attacked.full_like(f64::NAN);
+        let loss = loss_from_yaml("{ type: at }");
+        let y = Tensor::from_slice(&[0i64, 1]);
+        let side = std::collections::BTreeMap::new();
+        let total = foil::testing::loss_with(loss.as_ref(), &clean, &attacked, &y, &side).unwrap().total;
+        assert_close(&total, &Tensor::from(-(0.5f64.ln() + 0.2f64.ln()) / 2.0), 1e-12);
+        assert_close(&loss_on(loss.as_ref(), &attacked, &attacked, &y).total, &total, 0.0);
+    }
+}

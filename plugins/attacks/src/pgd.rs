@@ -108,15 +108,7 @@ impl Config<dyn Attack> for Pgd {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
         check_radius(cx, "eps", &self.eps, self.norm);
         check_radius(cx, "alpha", &self.alpha, self.norm);
-        let objective =
-            cx.component("objective", &self.objective).ok_or_else(|| Error::new("its objective cannot be built"))?;
-        if cx.data.classes < objective.least_classes() {
-            cx.problem(
-                "objective",
-                format!("needs {} classes, the data have {}", objective.least_classes(), cx.data.classes),
-                "choose another objective",
-            );
-        }
+        let objective = cx.objective("objective", &self.objective)?;
         Ok(Box::new(Running { config: self.clone(), objective }))
     }
 }
@@ -148,7 +140,7 @@ impl Running {
     }
 
     fn start(&self, batch: &Batch, eps: &Tensor, name: &str) -> Tensor {
-        if let Some(given) = batch.noise.given("start") {
+        if let Some(given) = batch.noise.given(name) {
             return given;
         }
         let radius = self.config.start_eps.as_ref().map_or_else(|| eps.shallow_clone(), |r| batch.now(r));
@@ -218,3 +210,64 @@ impl Attack for Running {
 }
 
 register!(dyn Attack, "pgd", Pgd, "{ eps: 8/255, alpha: 2/255, steps: 10 }");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use foil::engine::Network;
+    use foil::testing::{assert_close, attack_from_yaml};
+
+    /// z = (0, w · x) for two pixels, so that with label 0 the cross-entropy grows along w = (4, -3).
+    struct Line(Linear);
+
+    impl Model for Line {
+        fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
+            self.0.forward(pass, &xs.flatten(1, -1))
+        }
+    }
+
+    /// The attacked pixels of the image (0.5, 0.05) with label 0.
+    fn attacked(yaml: &str) -> Tensor {
+        let nn = Builder::default();
+        let network =
+            Network::new(Box::new(Line(Linear::zero(&nn, "fc", 2, 2))), nn, Some(0), Kind::Double, tch::Device::Cpu);
+        network.params().state_dict()[0].1.get(1).copy_(&Tensor::from_slice(&[4.0, -3.0]));
+        let clock = foil::scheduler::Clock::new(1, 1, tch::Device::Cpu);
+        let zero = || Tensor::from_slice(&[0i64]);
+        let batch = Batch {
+            x: Tensor::from_slice(&[0.5, 0.05]).view([1, 1, 1, 2]),
+            y: zero(),
+            index: zero(),
+            noise: nn::Noise::new(&zero(), &zero()),
+            clock: &clock,
+            clean_logits: Option::None,
+        };
+        attack_from_yaml(yaml, Kind::Double).perturb(&Target::new(&network, &batch.noise), &batch).unwrap().x.view(-1)
+    }
+
+    // The sign of the gradient is (1, -1), its direction (0.8, -0.6); the second pixel stops at 0.
+    #[test]
+    fn two_pixels_by_hand() {
+        let check =
+            |yaml: &str, expected: [f64; 2]| assert_close(&attacked(yaml), &Tensor::from_slice(&expected), 1e-12);
+        check("{ type: pgd, eps: 0.3, alpha: 0.04, steps: 1, start: none }", [0.54, 0.01]);
+        check("{ type: pgd, eps: 0.3, alpha: 0.04, steps: 5, start: none }", [0.7, 0.0]);
+        check("{ type: pgd, eps: 0.1, alpha: 0.04, steps: 5, start: none }", [0.6, 0.0]);
+        check("{ type: pgd, eps: 0.1, alpha: 0.04, steps: 5, start: none, clip: false }", [0.6, -0.05]);
+        check("{ type: pgd, norm: L2, eps: 1, alpha: 0.05, steps: 1, start: none }", [0.54, 0.02]);
+        check("{ type: pgd, norm: L2, eps: 0.05, alpha: 0.5, steps: 1, start: none }", [0.54, 0.02]);
+        check("{ type: fgsm, eps: 0.02 }", [0.52, 0.03]);
+        check("{ type: fgsm, eps: 0.2 }", [0.7, 0.0]);
+    }
+
+    #[test]
+    fn radii_on_the_scale_of_bytes_are_refused() {
+        for yaml in ["{ type: pgd, eps: 8, alpha: 0.1 }", "{ type: pgd, eps: 0.1, alpha: 2 }", "{ type: fgsm, eps: 8 }"]
+        {
+            let refused = std::panic::catch_unwind(|| attack_from_yaml(yaml, Kind::Float)).err().unwrap();
+            let message = refused.downcast_ref::<String>().unwrap();
+            assert!(message.contains("but images are scaled to [0, 1]"), "{message}");
+        }
+        attack_from_yaml("{ type: pgd, norm: L2, eps: 2, alpha: 0.5 }", Kind::Float);
+    }
+}

@@ -40,3 +40,19 @@ impl Loss for Cat {
 }
 
 register!(dyn Loss, "cat", Cat, "{ beta: 5 }");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use foil::testing::{assert_close, loss_from_yaml, loss_on};
+
+    // By hand: clean p = (0.5, 0.5), calibrated q = (0.2, 0.8), y = 0: -ln 0.2 · 0.5000001 + 5 · KL(p ‖ q).
+    #[test]
+    fn one_image_by_hand() {
+        let z = |p: [f64; 2]| Tensor::from_slice2(&[p]).log();
+        let y = Tensor::from_slice(&[0i64]);
+        let output = loss_on(loss_from_yaml("{ type: cat }").as_ref(), &z([0.5, 0.5]), &z([0.2, 0.8]), &y);
+        let kl = 0.5 * (0.5f64 / 0.2).ln() + 0.5 * (0.5f64 / 0.8).ln();
+        assert_close(&output.total, &Tensor::from(-0.2f64.ln() * 0.500_000_1 + 5.0 * kl), 1e-12);
+    }
+}

@@ -46,7 +46,7 @@ pub struct EarlyStoppedPgd {
     /// from 21, 2 from 41, 3 from 61, 4 from 81.
     #[set(range = 0.0..)]
     pub tau: Scheduled,
-    /// Size of the normal noise in each step. 0.001 for FAT, 0 for FAT-TRADES and FAT-MART.
+    /// Size of the normal noise in each step, drawn for step K as `noise.K`. 0.001 for FAT, 0 for FAT-TRADES and FAT-MART.
     #[set(default = 0.0.into(), unit = "image", range = 0.0..=1.0)]
     pub omega: Scheduled,
     /// Where it starts.
@@ -61,8 +61,7 @@ struct Running {
 
 impl Config<dyn Attack> for EarlyStoppedPgd {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
-        let objective =
-            cx.component("objective", &self.objective).ok_or_else(|| Error::new("its objective cannot be built"))?;
+        let objective = cx.objective("objective", &self.objective)?;
         Ok(Box::new(Running { config: self.clone(), objective }))
     }
 }

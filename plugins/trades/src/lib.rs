@@ -40,3 +40,29 @@ impl Loss for Trades {
 }
 
 register!(dyn Loss, "trades", Trades, "{ beta: 6 }");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use foil::testing::{assert_close, loss_from_yaml, loss_on};
+
+    // import torch, torch.nn.functional as F
+    // c = torch.tensor([[2., 0.], [0., 1.]]); a = torch.tensor([[1., 0.], [1., 0.]]); y = torch.tensor([0, 1])
+    // F.cross_entropy(c, y) + 6 * F.kl_div(F.log_softmax(a, 1), F.softmax(c, 1), reduction="batchmean")   # 1.8078
+    //
+    // By hand, with s(t) = 1/(1 + e^-t): CE = (ln(1 + e^-2) + ln(1 + e^-1))/2; the clean probabilities of the first class are s(2)
+    // and s(-1), the attacked one s(1) twice.
+    #[test]
+    fn two_images_by_hand() {
+        let s = |t: f64| 1.0 / (1.0 + (-t).exp());
+        let kl = |p: f64, q: f64| p * (p / q).ln() + (1.0 - p) * ((1.0 - p) / (1.0 - q)).ln();
+        let expected = -(s(2.0).ln() + s(1.0).ln()) / 2.0 + 6.0 * (kl(s(2.0), s(1.0)) + kl(s(-1.0), s(1.0))) / 2.0;
+        let clean = Tensor::from_slice2(&[[2.0, 0.0], [0.0, 1.0]]);
+        let attacked = Tensor::from_slice2(&[[1.0, 0.0], [1.0, 0.0]]);
+        for yaml in ["{ type: trades }", "{ type: trades, single_clean_pass: true }"] {
+            let output = loss_on(loss_from_yaml(yaml).as_ref(), &clean, &attacked, &Tensor::from_slice(&[0i64, 1]));
+            assert_close(&output.total, &Tensor::from(expected), 1e-12);
+            assert_close(&output.total, &Tensor::from(1.8078), 1e-4);
+        }
+    }
+}
