@@ -78,7 +78,13 @@ pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> R
         .collect();
 
     for (name, attack) in &attacks {
-        if attack.mode() != Mode::Eval {
+        if attack.needs_clean_logits() {
+            cx.at("attacks").problem(
+                name,
+                "needs a training step's logits of the clean images, so it cannot judge a model",
+                "choose another attack, such as `pgd`",
+            );
+        } else if attack.mode() != Mode::Eval {
             cx.at("attacks").problem(
                 name,
                 "judges the model in train mode, which would move its batch-norm statistics",

@@ -115,10 +115,10 @@ impl Config<dyn Attack> for Pgd {
 
 /// A constant Linf radius over 1 is a number from the 0..255 scale.
 pub(crate) fn check_radius(cx: &Build, key: &str, number: &Scheduled, norm: Norm) {
-    if let (Norm::Linf, Some(value)) = (norm, number.constant()) {
-        if value > 1.0 {
-            cx.problem(key, format!("is {value}, but images are scaled to [0, 1]"), format!("write `{value}/255`"));
-        }
+    if let (Norm::Linf, Some(value)) = (norm, number.constant())
+        && value > 1.0
+    {
+        cx.problem(key, format!("is {value}, but images are scaled to [0, 1]"), format!("write `{value}/255`"));
     }
 }
 

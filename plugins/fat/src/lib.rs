@@ -42,7 +42,7 @@ pub struct EarlyStoppedPgd {
     #[set(default = 10, range = 0..=100_000)]
     pub steps: u32,
     /// Steps taken after the first misclassification; fractions count as the next whole number. It grows while the authors
-    /// train, counting epochs from 1: FAT 0, 1 from epoch 51, 2 from 91; FAT-TRADES 0, 1 from 31, 2 from 51, 3 from 71; FAT-MART 0, 1
+    /// train (`type: steps`), counting epochs from 1: FAT 0, 1 from epoch 51, 2 from 91; FAT-TRADES 0, 1 from 31, 2 from 51, 3 from 71; FAT-MART 0, 1
     /// from 21, 2 from 41, 3 from 61, 4 from 81.
     #[set(range = 0.0..)]
     pub tau: Scheduled,
