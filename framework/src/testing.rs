@@ -1,6 +1,6 @@
 //! What plugins are tested with: settings from YAML, a tiny model with fixed numbers, and comparisons that print both sides.
 //!
-//! ```no_run
+//! ```no_run,standalone_crate
 //! use foil::testing::{assert_close, loss_from_yaml, loss_on};
 //! use tch::Tensor;
 //!

@@ -86,7 +86,7 @@ impl Running {
         let mut distance = radii.shallow_clone();
         let mut inside = margin(x).lt(0.0);
         for _ in 0..self.config.search_steps {
-            low = low.maximum(&distance).where_self(&inside, &low);
+            low = distance.where_self(&inside, &low);
             high = high.where_self(&inside, &high.minimum(&distance));
             distance = (&low + &high) / 2.0;
             // The last look decides nothing, but in train mode it moves the running statistics, as in the authors' code.
@@ -111,7 +111,7 @@ impl Attack for Running {
         let moved = &batch.x + distance.view([-1, 1, 1, 1]) * direction;
         let far = distance.ge_tensor(&batch.now(&self.config.d_max)).logical_and(&correct);
         let found = &distance * correct.to_kind(distance.kind());
-        let _ = self.radii.index_copy_(0, &batch.index, &found);
+        let _ = self.radii.index_copy_(0, &batch.index, &found.to_kind(self.radii.kind()));
         Ok(Adversarial::new(moved.where_self(&correct.view([-1, 1, 1, 1]), &batch.x))
             .with("mma.weight", far.logical_not().to_kind(distance.kind()))
             .with("mma.distance", found))
