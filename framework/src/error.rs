@@ -71,6 +71,13 @@ impl From<foil_config::Problems> for Error {
     }
 }
 
+impl From<foil_data::DataError> for Error {
+    fn from(error: foil_data::DataError) -> Self {
+        let places: String = error.places().iter().map(|place| format!("\n  --> {place}")).collect();
+        Self::new(error.message() + &places).help(error.help())
+    }
+}
+
 impl From<tch::TchError> for Error {
     fn from(error: tch::TchError) -> Self {
         Self::new(torch_message(&error.to_string()))

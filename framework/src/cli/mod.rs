@@ -2,28 +2,39 @@
 
 mod bench;
 mod check;
+mod data;
 mod demo;
+mod doctor;
 mod eval;
+mod explain;
+mod list;
+mod schema;
+mod text;
 mod train;
 
-use crate::Result;
+use crate::{Error, Result};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
 
 /// Train image classifiers that hold under attack.
 #[derive(Debug, Parser)]
-#[command(name = "foil", version, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(name = "foil", version = VERSION.as_str(), arg_required_else_help = true, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+static VERSION: LazyLock<String> = LazyLock::new(|| format!("{} (libtorch {})", crate::VERSION, crate::LIBTORCH));
 
 const EXAMPLES: &str = "Examples:
   foil train configs/mnist/trades.yaml                    train, and evaluate the best checkpoint
   foil train configs/mnist/trades.yaml loss.beta=1        any key can be overridden
   foil eval runs/trades                                   evaluate again
   foil list                                               what there is to compose
-  foil explain trades                                     a plugin's paper, formula and keys";
+  foil explain trades                                     a plugin's paper, formula and keys
+  foil doctor                                             what this machine has, and what to do about the rest";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -32,11 +43,19 @@ enum Command {
     Check(check::Args),
     Bench(bench::Args),
     Demo(demo::Args),
+    List(list::Args),
+    Explain(explain::Args),
+    Schema(schema::Args),
+    Data(data::Args),
+    Doctor(doctor::Args),
 }
 
 /// Runs the command line and returns the program's exit code: 0, 1 for an error, 2 for wrong usage, 130 when interrupted.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if !matches!(cli.command, Command::Train(_) | Command::Demo(_)) {
+        end_when_nobody_reads();
+    }
     crate::engine::devices();
     let done = match cli.command {
         Command::Train(args) => train::run(&args),
@@ -44,6 +63,11 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Schema(args) => schema::run(&args),
+        Command::Data(args) => data::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("{error}");
@@ -53,3 +77,43 @@ pub fn main() -> ExitCode {
 
 /// What a command ends with.
 type Exit = Result<ExitCode>;
+
+/// `foil list | head` ends as `cat | head` does. Rust ignores SIGPIPE at start, and then printing panics.
+fn end_when_nobody_reads() {
+    #[cfg(unix)]
+    {
+        // Without it a panic says the same less nicely; that is no reason to stop here.
+        let _ = signal_hook::flag::register_conditional_default(
+            signal_hook::consts::SIGPIPE,
+            Arc::new(AtomicBool::new(true)),
+        );
+    }
+}
+
+/// The value as indented JSON.
+fn json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value).map_err(|error| Error::new(format!("cannot be written as JSON: {error}")))
+}
+
+/// `1234567` as `1,234,567`.
+fn thousands(n: impl ToString) -> String {
+    let digits = n.to_string();
+    let groups: Vec<String> =
+        digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group).into_owned()).collect();
+    groups.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        assert_eq!([thousands(0), thousands(999), thousands(1_234_567)], ["0", "999", "1,234,567"]);
+    }
+}

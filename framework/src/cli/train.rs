@@ -1,7 +1,6 @@
 //! `foil train`: a run, or the rest of one.
 
-use super::Exit;
-use super::eval;
+use super::{Exit, eval, thousands};
 use crate::engine::choose;
 use crate::pipeline::{Loaded, Pipeline, load};
 use crate::train::{Ended, Folder, Trainer};
@@ -110,13 +109,6 @@ fn introduction(pipeline: &Pipeline, trainer: &Trainer, folder: &Folder, device:
         pipeline.select,
         folder.path().display(),
     )
-}
-
-fn thousands(n: i64) -> String {
-    let digits = n.to_string();
-    let groups: Vec<String> =
-        digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group).into_owned()).collect();
-    groups.join(",")
 }
 
 /// `runs/NAME`, or `runs/NAME-2` and so on if it is taken.

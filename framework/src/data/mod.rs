@@ -7,7 +7,7 @@ pub use augment::{Augment, Padding};
 pub use resident::Resident;
 
 use crate::pipeline::Pipeline;
-use crate::{Error, Result};
+use crate::Result;
 
 /// Reads the data set of a pipeline into memory; what was noticed on the way goes to the log.
 ///
@@ -15,10 +15,7 @@ use crate::{Error, Result};
 /// When it is not found, or its files are not what they should be.
 pub fn read(pipeline: &Pipeline) -> Result<foil_data::Dataset> {
     let folder = pipeline.data.path.as_deref().map(std::path::Path::new);
-    let data = foil_data::load(&pipeline.data.name, folder).map_err(|error| {
-        let places: String = error.places().iter().map(|place| format!("\n  --> {place}")).collect();
-        Error::new(error.message() + &places).help(error.help())
-    })?;
+    let data = foil_data::load(&pipeline.data.name, folder)?;
     for note in &data.notes {
         tracing::warn!("{note}");
     }

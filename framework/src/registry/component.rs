@@ -1,6 +1,6 @@
 //! A plugin's part of a config, type-erased: it can be read, written back and built without knowing the plugin.
 
-use super::{Kind, find};
+use super::{Kind, article, find};
 use crate::engine::Network;
 use crate::model::Model;
 use crate::nn::{Builder, key_of, name_key};
@@ -266,10 +266,6 @@ impl<'de, T: Kind + ?Sized> Deserialize<'de> for Component<T> {
             .map_err(|_| D::Error::custom(format!("`{name}` is not {} {}", article(T::NAME), T::NAME)))?;
         Ok(Self { name: entry.name, config })
     }
-}
-
-fn article(word: &str) -> &'static str {
-    if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }
 
 impl<T: Kind + ?Sized> schemars::JsonSchema for Component<T> {

@@ -5,6 +5,7 @@
 //! [`crate::plugin`]; then a [`Component`] can be read from a config, built, and written back.
 
 mod component;
+pub mod manual;
 
 pub use component::{Build, Component, Config, DataFacts};
 
@@ -88,9 +89,11 @@ impl Entry {
         (self.schema)().to_value()
     }
 
-    /// The first line of its description.
+    /// The first paragraph of its description, as one line.
     pub fn summary(&self) -> String {
-        self.description().lines().next().unwrap_or_default().to_string()
+        let description = self.description();
+        let first: Vec<&str> = description.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        first.join(" ")
     }
 
     /// What it is, with paper and equation: its config's doc comment.
@@ -99,6 +102,11 @@ impl Entry {
         let text = |key: &str| schema.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_string();
         text("description")
     }
+}
+
+/// The word's article: `an` attack, `a` loss.
+pub(crate) fn article(word: &str) -> &'static str {
+    if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }
 
 type Table = BTreeMap<(&'static str, &'static str), &'static Entry>;

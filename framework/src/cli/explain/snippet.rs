@@ -1,0 +1,115 @@
+//! A plugin's example as a part of a pipeline, ready to be pasted.
+
+use crate::engine::guard;
+use crate::model::Model;
+use crate::pipeline::root_schema;
+use crate::registry::manual::{Key, keys};
+use crate::registry::{Build, Component, DataFacts, Entry, entries};
+use crate::report::plot;
+use crate::scheduler::{Progress, Scheduler};
+use crate::{Error, Result};
+use serde_yaml::{Mapping, Value};
+use std::cell::RefCell;
+use tch::{Device, Kind};
+
+/// Where a reader expects plugins that have no key of their own in a pipeline: a scheduler in the learning rate.
+const HOSTS: [&str; 3] = ["optimizer", "attack", "loss"];
+
+/// The example under the key where it stands in a pipeline, inside another plugin if need be.
+///
+/// # Errors
+/// When the registered example is not YAML, or nothing takes plugins of this kind.
+pub(super) fn yaml(entry: &Entry) -> Result<String> {
+    let placed = placed(entry)?;
+    serde_yaml::to_string(&placed).map_err(|error| Error::new(error.to_string()))
+}
+
+fn placed(entry: &Entry) -> Result<Value> {
+    let component = Value::Mapping(example(entry)?);
+    if let Some(key) = root_key(entry) {
+        return Ok(map(&key, component));
+    }
+    let (host, key) = host(entry)
+        .ok_or_else(|| Error::new(format!("nothing takes the {} `{}`", entry.kind(), entry.name())))?;
+    let mut outer = example(host)?;
+    outer.insert(key.path.as_str().into(), component);
+    let root = root_key(host).ok_or_else(|| Error::new(format!("`{}` has no place in a pipeline", host.name())))?;
+    Ok(map(&root, Value::Mapping(outer)))
+}
+
+/// `type` and the keys of the registered example.
+fn example(entry: &Entry) -> Result<Mapping> {
+    let keys: Value = serde_yaml::from_str(entry.example())
+        .map_err(|error| Error::new(format!("the example of {} `{}`: {error}", entry.kind(), entry.name())))?;
+    let mut map = Mapping::new();
+    map.insert("type".into(), entry.name().into());
+    map.extend(keys.as_mapping().cloned().unwrap_or_default());
+    Ok(map)
+}
+
+/// The key of a pipeline that takes this plugin.
+fn root_key(entry: &Entry) -> Option<String> {
+    let fits = |key: &Key| key.components == [entry.kind()] && key.path == entry.kind();
+    let key = keys(&root_schema()).into_iter().find(fits)?;
+    (!is_mask(entry)).then_some(key.path)
+}
+
+/// The first plugin with a key that takes this one.
+fn host(entry: &Entry) -> Option<(&'static Entry, Key)> {
+    HOSTS.iter().flat_map(|kind| entries().into_iter().filter(move |host| host.kind() == *kind)).find_map(|host| {
+        let takes = |key: &Key| key.components.iter().any(|kind| kind == entry.kind());
+        Some((host, keys(&host.schema()).into_iter().find(takes)?))
+    })
+}
+
+/// Whether it is a model that makes masks, which stands inside an attack.
+fn is_mask(entry: &Entry) -> bool {
+    entry.kind() == "model"
+        && guard(|| {
+            let component: Component<dyn Model> = read(entry)?;
+            let digits = DataFacts { channels: 1, height: 28, width: 28, classes: 10, train: 1 };
+            let problems = RefCell::default();
+            let build = Build::new(digits, 0, Kind::Float, Device::Cpu, &problems).dry(true);
+            Ok(build.network("model", &component, 1).is_some_and(|network| network.is_mask()))
+        })
+        .unwrap_or(false)
+}
+
+/// How the example of a scheduler runs over the epochs; `None` for other plugins.
+pub(super) fn curve(entry: &Entry) -> Option<String> {
+    const STEPS: u64 = 10;
+    if entry.kind() != "scheduler" {
+        return None;
+    }
+    let epochs = epochs(entry);
+    let values = guard(|| {
+        let scheduler = read::<dyn Scheduler>(entry)?.build_alone()?;
+        let at = |time: u64| Progress { epoch: time / STEPS, step: time % STEPS, steps_per_epoch: STEPS, epochs };
+        Ok((0..epochs * STEPS).map(|time| scheduler.value(&at(time))).collect::<Vec<f64>>())
+    })
+    .ok()?;
+    Some(format!("The example over a run of {epochs} epochs:\n\n{}", plot::curve(&values, 60, 8)))
+}
+
+/// Long enough a run to show everything: a quarter more than the largest time in the example, 100 where it names none.
+fn epochs(entry: &Entry) -> u64 {
+    let in_epochs = keys(&entry.schema()).into_iter().filter(|key| key.unit.as_deref() == Some("epochs"));
+    let example = example(entry).unwrap_or_default();
+    let largest = in_epochs.filter_map(|key| largest(example.get(key.path.as_str())?)).fold(0.0, f64::max);
+    if largest > 0.0 { (largest * 1.25).ceil().min(10_000.0) as u64 } else { 100 }
+}
+
+fn largest(value: &Value) -> Option<f64> {
+    match value {
+        Value::Sequence(items) => items.iter().filter_map(largest).reduce(f64::max),
+        other => other.as_f64(),
+    }
+}
+
+fn read<T: crate::registry::Kind + ?Sized>(entry: &Entry) -> Result<Component<T>> {
+    serde_yaml::from_value(Value::Mapping(example(entry)?)).map_err(|error| Error::new(error.to_string()))
+}
+
+fn map(key: &str, value: Value) -> Value {
+    Value::Mapping([(Value::from(key), value)].into_iter().collect())
+}
