@@ -27,6 +27,11 @@ pub(super) fn run(args: &Args) -> Exit {
     if files.is_empty() {
         return Err(Error::new("no file was named").help("foil check FILE… [key=value…]"));
     }
+    let no_override = files.iter().find(|file| !file.exists() && file.extension().is_none());
+    if let Some(word) = no_override {
+        let message = format!("`{}` is neither a file nor an override", word.display());
+        return Err(Error::new(message).help("write an override as key=value"));
+    }
     let mut failed = 0;
     for file in &files {
         match check(file, &overrides) {
@@ -43,7 +48,7 @@ pub(super) fn run(args: &Args) -> Exit {
             }
         }
     }
-    if failed > 0 {
+    if failed > 0 && files.len() > 1 {
         eprintln!("{failed} of {} files have problems", files.len());
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

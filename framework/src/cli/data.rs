@@ -121,7 +121,13 @@ pub(super) fn page(set: &Entry) -> String {
         super::thousands(set.counts.test),
         set.classes()
     );
-    let fields = [("where", where_.as_str()), ("size", &size), ("licence", set.licence), ("cite", set.citation), ("page", set.homepage)];
+    let fields = [
+        ("where", where_.as_str()),
+        ("size", &size),
+        ("licence", set.licence),
+        ("cite", set.citation),
+        ("page", set.homepage),
+    ];
     let mut page = format!("{}  {}: {}\n", text::bold(set.name), set.title, set.about);
     for (name, value) in fields {
         let value = text::wrap(value, text::width(), 11);
@@ -137,7 +143,10 @@ fn get(name: &str, dir: Option<&Path>) -> Result<()> {
         Some(folder) => {
             println!("`{name}` is in {}", folder.display());
             if dir.is_some() && foil_data::find(name, None).is_err() {
-                println!("it is found with `data.path: {}` in a pipeline, or with FOIL_DATA set to that folder", folder.display());
+                println!(
+                    "it is found with `data.path: {}` in a pipeline, or with FOIL_DATA set to that folder",
+                    folder.display()
+                );
             }
         }
     }
@@ -159,7 +168,8 @@ impl Shown {
                 self.line(&format!("fetching {url} ({} MB{resumed})", of.div_ceil(1_000_000)));
                 // Hidden by itself where standard error is no terminal.
                 let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
-                self.bar = Some(ProgressBar::new(of).with_style(style).with_prefix(file.to_string()).with_position(have));
+                self.bar =
+                    Some(ProgressBar::new(of).with_style(style).with_prefix(file.to_string()).with_position(have));
             }
             Progress::Received { have } => self.bar.iter().for_each(|bar| bar.set_position(have)),
             Progress::Failed { url, reason } => self.line(&format!("{url} failed: {reason}")),

@@ -75,7 +75,10 @@ fn foil() -> Finding {
 
 fn libtorch() -> Finding {
     let Some(folder) = &devices().libtorch else {
-        return Finding::new("libtorch", format!("made for {}; where it was loaded from cannot be told", crate::LIBTORCH));
+        return Finding::new(
+            "libtorch",
+            format!("made for {}; where it was loaded from cannot be told", crate::LIBTORCH),
+        );
     };
     let version = version_of(folder);
     let shown = version.as_deref().unwrap_or("of unknown version");
@@ -105,16 +108,19 @@ fn version_of(folder: &Path) -> Option<String> {
 }
 
 fn processor() -> Finding {
-    let cores = std::thread::available_parallelism().map_or("an unknown number of".into(), |n| n.to_string());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = tch::get_num_threads();
     let info = read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = field(&info, "model name").unwrap_or(std::env::consts::ARCH);
     let finding = Finding::new(
         "processor",
-        format!("{model}, {cores} cores, {}, libtorch computes with {} threads", instructions(), tch::get_num_threads()),
+        format!("{model}, {}, {cores} cores; libtorch computes with {threads} threads", instructions()),
     );
     match std::env::var("OMP_NUM_THREADS") {
-        Ok(threads) => finding.help(format!("OMP_NUM_THREADS={threads} sets the number of threads")),
-        Err(_) => finding,
+        Ok(set) if (threads as usize) < cores => {
+            finding.help(format!("OMP_NUM_THREADS={set} leaves cores idle; without it every core computes"))
+        }
+        _ => finding,
     }
 }
 
@@ -190,8 +196,9 @@ fn cuda(gpus: &[String]) -> Finding {
     match (&found.cuda_problem, opened, gpus.is_empty()) {
         (Some(problem), ..) => Finding::new("CUDA", format!("libtorch_cuda.so is there but does not open: {problem}"))
             .help("libtorch's CUDA libraries are not complete: `cargo xtask setup --cuda --force` fetches them"),
-        (None, true, _) => Finding::new("CUDA", "libtorch has it, but sees no device")
-            .help("see `nvidia-smi`, and whether CUDA_VISIBLE_DEVICES hides the device; CUDA 13 needs driver 580 or later"),
+        (None, true, _) => Finding::new("CUDA", "libtorch has it, but sees no device").help(
+            "see `nvidia-smi`, and whether CUDA_VISIBLE_DEVICES hides the device; CUDA 13 needs driver 580 or later",
+        ),
         (None, false, false) => Finding::new("CUDA", "not used: this libtorch is the one for CPUs")
             .help("`cargo xtask setup --cuda` fetches the one for GPUs"),
         (None, false, true) => Finding::new("CUDA", "none, runs use the CPU"),
@@ -205,12 +212,12 @@ fn cuda_version(number: i64) -> String {
 
 fn driver(gpus: &[String]) -> Finding {
     let version = read_to_string("/proc/driver/nvidia/version").ok();
-    let version = version.as_deref().and_then(|text| text.lines().next()).map(|line| line.replace("NVRM version: ", ""));
+    let version =
+        version.as_deref().and_then(|text| text.lines().next()).map(|line| line.replace("NVRM version: ", ""));
     match (version, gpus.is_empty()) {
-        (version, false) => Finding {
-            found: version.into_iter().chain(gpus.iter().cloned()).collect(),
-            ..Finding::new("driver", "")
-        },
+        (version, false) => {
+            Finding { found: version.into_iter().chain(gpus.iter().cloned()).collect(), ..Finding::new("driver", "") }
+        }
         (Some(version), true) => {
             Finding::new("driver", version).help("nvidia-smi shows no device; it may say why when you run it")
         }
@@ -223,10 +230,14 @@ fn computing() -> Finding {
     let all = std::iter::once(Device::Cpu).chain((0..devices().cuda).map(Device::Cuda));
     let mut finding = Finding { found: Vec::new(), ..Finding::new("computing", "") };
     for device in all {
+        let name = match device {
+            Device::Cuda(n) => format!("cuda:{n}"),
+            _ => "cpu".to_string(),
+        };
         match works(device) {
-            Ok(()) => finding.found.push(format!("{device:?} works")),
+            Ok(()) => finding.found.push(format!("{name} works")),
             Err(reason) => {
-                finding.found.push(format!("{device:?} fails: {reason}"));
+                finding.found.push(format!("{name} fails: {reason}"));
                 finding.help = Some("choose another device with `device:` in the pipeline".into());
             }
         }
@@ -270,7 +281,9 @@ fn data_sets() -> Finding {
     let finding = Finding { found, ..Finding::new("data", "") };
     match missing.first() {
         None => finding,
-        Some(name) => finding.help(format!("`foil data get {name}` fetches it; `foil data list` says where was looked")),
+        Some(name) => {
+            finding.help(format!("`foil data get {name}` fetches it; `foil data list` says where was looked"))
+        }
     }
 }
 

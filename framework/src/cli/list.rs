@@ -37,7 +37,8 @@ pub(super) fn run(args: &Args) -> Exit {
     if let Some(kind) = &args.kind {
         known(kind)?;
     }
-    let rows: Vec<Row> = rows().into_iter().filter(|row| args.kind.as_ref().is_none_or(|kind| kind == row.kind)).collect();
+    let rows: Vec<Row> =
+        rows().into_iter().filter(|row| args.kind.as_ref().is_none_or(|kind| kind == row.kind)).collect();
     if args.json {
         println!("{}", super::json(&rows)?);
     } else {
@@ -81,7 +82,10 @@ fn table(rows: Vec<Row>) -> Table {
     let text = |text: &str| Cell::Text(text.to_string());
     Table {
         columns: ["name", "kind", "what it is", "crate"].map(Column::text).into(),
-        rows: rows.iter().map(|row| vec![text(row.name), text(row.kind), text(&row.summary), text(row.source)]).collect(),
+        rows: rows
+            .iter()
+            .map(|row| vec![text(row.name), text(row.kind), text(&row.summary), text(row.source)])
+            .collect(),
         ..Table::default()
     }
 }

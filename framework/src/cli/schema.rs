@@ -31,7 +31,11 @@ pub(super) fn run(args: &Args) -> Exit {
         None => println!("{schema}"),
         Some(file) => {
             crate::record::atomic::write(file, schema + "\n").map_err(|error| Error::new(error.to_string()))?;
-            eprintln!("wrote {}; begin a pipeline with: # yaml-language-server: $schema={}", file.display(), file.display());
+            eprintln!(
+                "wrote {}; begin a pipeline with: # yaml-language-server: $schema={}",
+                file.display(),
+                file.display()
+            );
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -110,7 +110,10 @@ mod tests {
 
     #[test]
     fn links_become_words() {
-        assert_eq!(without_links("a [`Network`](crate::engine::Network), a [`Clock`] in [0, 1]"), "a `Network`, a `Clock` in [0, 1]");
+        assert_eq!(
+            without_links("a [`Network`](crate::engine::Network), a [`Clock`] in [0, 1]"),
+            "a `Network`, a `Clock` in [0, 1]"
+        );
         assert_eq!(without_links("an open [` stays"), "an open [` stays");
     }
 }

@@ -6,8 +6,8 @@ mod resident;
 pub use augment::{Augment, Padding};
 pub use resident::Resident;
 
-use crate::pipeline::Pipeline;
 use crate::Result;
+use crate::pipeline::Pipeline;
 
 /// Reads the data set of a pipeline into memory; what was noticed on the way goes to the log.
 ///

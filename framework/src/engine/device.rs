@@ -35,23 +35,35 @@ pub fn devices() -> &'static Devices {
     })
 }
 
+/// Whether `name` is one a device may have, on this machine or another.
+///
+/// # Errors
+/// When it is none of `auto`, `cpu`, `cuda` and `cuda:N`.
+pub fn known(name: &str) -> Result<()> {
+    let number = |name: &str| name.strip_prefix("cuda:").is_some_and(|n| n.parse::<usize>().is_ok());
+    match ["auto", "cpu", "cuda"].contains(&name) || number(name) {
+        true => Ok(()),
+        false => Err(Error::new(format!("is `{name}`, which is no device")).help("write auto, cpu, cuda or cuda:0")),
+    }
+}
+
 /// `auto`, `cpu`, `cuda` or `cuda:N` to a device that exists.
 ///
 /// # Errors
 /// When the name is none of these, or the device is not there.
 pub fn choose(name: &str) -> Result<Device> {
-    let found = devices();
-    let wanted = match name {
-        "cpu" => return Ok(Device::Cpu),
-        "auto" => return Ok(if found.cuda > 0 { Device::Cuda(0) } else { Device::Cpu }),
-        "cuda" => Some(0),
-        other => other.strip_prefix("cuda:").and_then(|n| n.parse::<usize>().ok()),
-    };
-    match wanted {
-        Some(n) if n < found.cuda => Ok(Device::Cuda(n)),
-        Some(_) => Err(Error::new(format!("device `{name}` is not there: {} CUDA devices were found", found.cuda))
-            .help("`foil doctor` says why; `device: auto` takes what there is")),
-        None => Err(Error::new(format!("`{name}` is not a device")).help("write auto, cpu, cuda or cuda:0")),
+    known(name).map_err(|error| {
+        Error::new(format!("`device` {}", error.message())).help(error.suggestion().unwrap_or_default())
+    })?;
+    let found = devices().cuda;
+    match name {
+        "cpu" => Ok(Device::Cpu),
+        "auto" if found == 0 => Ok(Device::Cpu),
+        _ => match name.strip_prefix("cuda:").and_then(|n| n.parse().ok()).unwrap_or(0) {
+            n if n < found => Ok(Device::Cuda(n)),
+            _ => Err(Error::new(format!("device `{name}` is not there: {found} CUDA devices were found"))
+                .help("`foil doctor` says why; `device: auto` takes what there is")),
+        },
     }
 }
 
@@ -84,7 +96,7 @@ mod tests {
     fn names_of_devices() {
         assert_eq!(choose("cpu").unwrap(), Device::Cpu);
         assert!(choose("auto").is_ok());
-        assert!(choose("gpu").unwrap_err().to_string().contains("is not a device"));
+        assert!(choose("gpu").unwrap_err().to_string().contains("is no device"));
         assert!(choose("cuda:99").unwrap_err().to_string().contains("foil doctor"));
         assert!(devices().libtorch.is_some());
     }

@@ -40,7 +40,7 @@ fn facts(pipeline: &Pipeline) -> Result<DataFacts, Problem> {
     if pipeline.data.validation as i64 >= limit {
         return Err(Problem::new(
             "data.validation",
-            format!("holds out {} of {limit} training images", pipeline.data.validation),
+            format!("`data.validation` holds out {} of {limit} training images", pipeline.data.validation),
             "hold out fewer, so that some are left to train on",
         ));
     }
@@ -67,6 +67,9 @@ pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> R
     };
     let cx = Build::new(data, pipeline.seed, kind, device, &problems).dry(dry);
 
+    if let Err(error) = crate::engine::known(&pipeline.device) {
+        cx.problem("device", error.message(), error.suggestion().unwrap_or_default());
+    }
     let network = cx.network("model", &pipeline.model, data.channels);
     let optimizer = cx.component("optimizer", &pipeline.optimizer);
     let loss = cx.component("loss", &pipeline.loss);
@@ -99,7 +102,7 @@ pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> R
             cx.problem(
                 "loss",
                 format!(
-                    "the loss `{}` needs `{need}`, which the attack `{}` does not provide",
+                    "is `{}`, which needs `{need}`, but the attack `{}` does not provide that",
                     pipeline.loss.name(),
                     pipeline.attack.name()
                 ),
@@ -109,7 +112,11 @@ pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> R
         if attack.needs_clean_logits() && !loss.passes().contains(&Forward::CleanFirst) {
             cx.problem(
                 "attack",
-                format!("the attack `{}` needs logits of the clean images before it runs, which the loss `{}` does not make", pipeline.attack.name(), pipeline.loss.name()),
+                format!(
+                    "is `{}`, which needs logits of the clean images before it runs, but the loss `{}` does not make them",
+                    pipeline.attack.name(),
+                    pipeline.loss.name()
+                ),
                 "choose another loss",
             );
         }
@@ -124,8 +131,8 @@ pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> R
     if network.as_ref().is_some_and(crate::engine::Network::is_mask) {
         cx.problem(
             "model",
-            format!("`{}` makes masks, not logits", pipeline.model.name()),
-            "it belongs under `attack.mask`",
+            format!("is `{}`, which makes masks, not logits", pipeline.model.name()),
+            "choose a classifier here; a mask network belongs inside an attack that has a `mask`",
         );
     }
 
@@ -133,7 +140,8 @@ pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> R
     known.push(NATURAL);
     let unknown = |key: &str, name: &str| {
         let meant = did_you_mean(name, &known).map(|m| format!("did you mean `{m}`? ")).unwrap_or_default();
-        cx.problem(key, format!("there is no attack called `{name}`"), format!("{meant}known: {}", known.join(", ")));
+        let help = format!("{meant}defined are: {}", known.join(", "));
+        cx.problem(key, format!("is `{name}`, which is not defined under `attacks`"), help);
     };
     for (key, names) in [("evaluate", &pipeline.evaluate), ("train.watch", &pipeline.train.watch)] {
         for (i, name) in names.iter().enumerate().filter(|(_, name)| !known.contains(&name.as_str())) {
@@ -143,12 +151,12 @@ pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> R
     let select = match Rule::parse(&pipeline.select) {
         Ok(rule) => {
             for error in rule.check(&known) {
-                cx.problem("select", error.to_string(), error.help.as_str());
+                cx.problem("select", format!("at {error}"), error.help.as_str());
             }
             Some(rule)
         }
         Err(error) => {
-            cx.problem("select", error.to_string(), error.help.as_str());
+            cx.problem("select", format!("at {error}"), error.help.as_str());
             None
         }
     };

@@ -102,9 +102,14 @@ impl<'a> Build<'a> {
         Build { path, ..*self }
     }
 
-    /// Reports a problem with this value's `key`.
-    pub fn problem(&self, key: &str, message: impl Into<String>, help: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem::new(self.at(key).path, message, help));
+    /// Reports a problem with this value's `key`, or with the value itself if `key` is empty.
+    ///
+    /// `message` begins with a verb, since it follows the key: `is 8, but images are scaled to [0, 1]` becomes
+    /// `` `attack.eps` is 8, but images are scaled to [0, 1] ``.
+    pub fn problem(&self, key: &str, message: impl std::fmt::Display, help: impl Into<String>) {
+        let path = self.at(key).path;
+        let message = format!("`{path}` {message}");
+        self.problems.borrow_mut().push(Problem::new(path, message, help));
     }
 
     /// Whether anything was reported.
@@ -150,12 +155,15 @@ impl<'a> Build<'a> {
 
     /// Builds the component at `key`; an error is reported there and gives `None`, so that the rest is checked too.
     pub fn component<T: Kind + ?Sized>(&self, key: &str, component: &Component<T>) -> Option<Box<T>> {
-        let here = self.at(key);
-        match component.config.build(&here) {
+        let before = self.problems.borrow().len();
+        match component.config.build(&self.at(key)) {
             Ok(built) => Some(built),
             Err(error) => {
-                let help = error.suggestion().unwrap_or_default().to_string();
-                self.problems.borrow_mut().push(Problem::new(here.path, error.message(), help));
+                // When a part of it has said what is wrong, that the whole cannot be built is no news.
+                if self.problems.borrow().len() == before {
+                    let help = error.suggestion().unwrap_or_default();
+                    self.problem(key, format_args!("cannot be built: {}", error.message()), help);
+                }
                 None
             }
         }
@@ -197,10 +205,7 @@ impl<T: Kind + ?Sized> Component<T> {
         let built = self.config.build(&Build::new(nothing, 0, Precision::Float, Device::Cpu, &problems))?;
         match problems.into_inner().into_iter().next() {
             None => Ok(built),
-            Some(problem) => {
-                Err(Error::new(format!("`{}` {}", problem.path, problem.message))
-                    .help(problem.help.unwrap_or_default()))
-            }
+            Some(problem) => Err(Error::new(problem.message).help(problem.help.unwrap_or_default())),
         }
     }
 

@@ -159,7 +159,9 @@ fn choices(schema: &Value) -> Vec<(String, String)> {
 fn written(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Number(number) => number.as_f64().filter(|n| n.abs() < 1e15).map_or(number.to_string(), |n| n.to_string()),
+        Value::Number(number) => {
+            number.as_f64().filter(|n| n.abs() < 1e15).map_or(number.to_string(), |n| n.to_string())
+        }
         Value::Array(items) => format!("[{}]", items.iter().map(written).collect::<Vec<_>>().join(", ")),
         Value::Object(map) => match map.get("type").filter(|_| map.len() == 1) {
             Some(name) => written(name),
@@ -219,7 +221,8 @@ mod tests {
 
     #[test]
     fn every_key_and_every_word_means_something() {
-        let all = entries().into_iter().map(|entry| (entry.name(), entry.schema())).chain([("pipeline", root_schema())]);
+        let all =
+            entries().into_iter().map(|entry| (entry.name(), entry.schema())).chain([("pipeline", root_schema())]);
         for (name, schema) in all {
             assert!(!text(&schema, "description").is_empty(), "{name} has no description");
             for key in keys(&schema) {

@@ -51,6 +51,13 @@ impl Config<dyn Attack> for Calibrated {
         let (Some(inner), Some(optimizer), Some(network)) = (inner, optimizer, network) else {
             return Err(Error::new("one of its parts cannot be built"));
         };
+        if !network.is_mask() {
+            cx.problem(
+                "mask",
+                format!("is `{}`, which makes logits, not masks", self.mask.name()),
+                "choose a mask network",
+            );
+        }
         Ok(Box::new(Running { config: self.clone(), inner, mask: Learner::new(network, optimizer) }))
     }
 }

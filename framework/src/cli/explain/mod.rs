@@ -98,8 +98,19 @@ impl Subject {
         let plugins = entries();
         let mut known: Vec<&str> = plugins.iter().map(|entry| entry.name()).chain(kinds()).chain(sets).collect();
         known.extend(keys.iter().map(|key| key.path.as_str()).chain(["pipeline"]));
-        Err(unknown(name, &known, "plugin, kind or key", ""))
+        let having = having(name);
+        match having.is_empty() {
+            true => Err(unknown(name, &known, "plugin, kind or key of a pipeline", "")),
+            false => Err(Error::new(format!("`{name}` is a key of {}", having.join(", ")))
+                .help(format!("`foil explain {}` tells about it", having[0]))),
+        }
     }
+}
+
+/// Plugins with a key of this name.
+fn having(key: &str) -> Vec<String> {
+    let has = |entry: &&Entry| manual::keys(&entry.schema()).iter().any(|one| one.path == key);
+    entries().into_iter().filter(has).map(|entry| format!("{} {}", entry.kind(), entry.name())).collect()
 }
 
 fn kinds() -> Vec<&'static str> {
@@ -109,6 +120,10 @@ fn kinds() -> Vec<&'static str> {
 /// `list` is what the known words are called; when it is empty they are too many to list.
 fn unknown(word: &str, known: &[&str], what: &str, list: &str) -> Error {
     let meant = did_you_mean(word, known).map(|meant| format!("did you mean `{meant}`? ")).unwrap_or_default();
-    let all = if list.is_empty() { "`foil list` shows what there is".into() } else { format!("{list}: {}", known.join(", ")) };
+    let all = if list.is_empty() {
+        "`foil list` shows what there is".into()
+    } else {
+        format!("{list}: {}", known.join(", "))
+    };
     Error::new(format!("no {what} is called `{word}`")).help(meant + &all)
 }

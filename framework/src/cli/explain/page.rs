@@ -35,7 +35,7 @@ fn plugin(entry: &Entry) -> String {
     }
     if let Some(curve) = snippet::curve(entry) {
         page.push('\n');
-        page.extend(curve.lines().map(|line| format!("  {line}\n")));
+        page.extend(curve.lines().map(|line| format!("  {line}").trim_end().to_string() + "\n"));
     }
     page
 }
@@ -77,17 +77,18 @@ fn list(keys: &[Key]) -> String {
 fn key(key: &Key) -> String {
     let scale = match key.unit.as_deref() {
         None => String::new(),
-        Some("image") => "on the [0, 1] scale of images, such as 8/255".into(),
+        Some("image") => "in image units such as 8/255".into(),
         Some(unit) => format!("in {unit}"),
     };
-    let facts: Vec<&str> = [&key.takes, &key.bounds, &scale].map(String::as_str).into_iter().filter(|s| !s.is_empty()).collect();
+    let facts: Vec<&str> =
+        [&key.takes, &key.bounds, &scale].map(String::as_str).into_iter().filter(|s| !s.is_empty()).collect();
     let fallback = match &key.fallback {
         Fallback::Required => "Required.".to_string(),
         Fallback::Unset => "May be left out.".to_string(),
         Fallback::Value(value) => format!("Default: {value}."),
     };
-    let head = text::wrap(&format!("{}: {}. {fallback}", key.path, facts.join(", ")), text::width(), 2);
-    let mut out = head.replacen(&key.path, &text::bold(&key.path), 1);
+    let head = text::wrap(&format!("{}: {}. {fallback}", key.path, facts.join(", ")), text::width(), 6);
+    let mut out = format!("  {}", head.trim_start().replacen(&key.path, &text::bold(&key.path), 1));
     out += &text::wrap(&key.about, text::width(), 6);
     let width = key.choices.iter().map(|(word, _)| word.len()).max().unwrap_or(0) + 10;
     for (word, about) in &key.choices {

@@ -25,12 +25,15 @@ pub(super) fn yaml(entry: &Entry) -> Result<String> {
 }
 
 fn placed(entry: &Entry) -> Result<Value> {
-    let component = Value::Mapping(example(entry)?);
+    let component = match example(entry)? {
+        only_type if only_type.len() == 1 => entry.name().into(),
+        map => Value::Mapping(map),
+    };
     if let Some(key) = root_key(entry) {
         return Ok(map(&key, component));
     }
-    let (host, key) = host(entry)
-        .ok_or_else(|| Error::new(format!("nothing takes the {} `{}`", entry.kind(), entry.name())))?;
+    let (host, key) =
+        host(entry).ok_or_else(|| Error::new(format!("nothing takes the {} `{}`", entry.kind(), entry.name())))?;
     let mut outer = example(host)?;
     outer.insert(key.path.as_str().into(), component);
     let root = root_key(host).ok_or_else(|| Error::new(format!("`{}` has no place in a pipeline", host.name())))?;
@@ -91,12 +94,12 @@ pub(super) fn curve(entry: &Entry) -> Option<String> {
     Some(format!("The example over a run of {epochs} epochs:\n\n{}", plot::curve(&values, 60, 8)))
 }
 
-/// Long enough a run to show everything: a quarter more than the largest time in the example, 100 where it names none.
+/// Long enough a run to show everything: a third more than the largest time in the example, 100 where it names none.
 fn epochs(entry: &Entry) -> u64 {
     let in_epochs = keys(&entry.schema()).into_iter().filter(|key| key.unit.as_deref() == Some("epochs"));
     let example = example(entry).unwrap_or_default();
     let largest = in_epochs.filter_map(|key| largest(example.get(key.path.as_str())?)).fold(0.0, f64::max);
-    if largest > 0.0 { (largest * 1.25).ceil().min(10_000.0) as u64 } else { 100 }
+    if largest > 0.0 { (largest * 4.0 / 30.0).ceil().min(1000.0) as u64 * 10 } else { 100 }
 }
 
 fn largest(value: &Value) -> Option<f64> {
