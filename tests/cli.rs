@@ -1,0 +1,273 @@
+//! The command line as a user meets it: help, what there is to compose, the manual, the schema, the machine, exit codes.
+
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Read;
+use std::process::{Command, Output, Stdio};
+
+const COMMANDS: [&str; 9] = ["train", "eval", "check", "bench", "list", "explain", "schema", "data", "doctor"];
+
+fn command(words: &[&str]) -> Command {
+    let mut foil = Command::new(env!("CARGO_BIN_EXE_foil"));
+    foil.current_dir(env!("CARGO_MANIFEST_DIR")).env("OMP_NUM_THREADS", "1").args(words);
+    foil
+}
+
+fn run(words: &[&str]) -> Output {
+    command(words).output().expect("foil runs")
+}
+
+/// What a command that succeeds prints.
+fn shown(words: &[&str]) -> String {
+    let Output { status, stdout, stderr } = run(words);
+    assert!(status.success(), "foil {words:?}: {}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).expect("UTF-8")
+}
+
+/// The exit code and the message of a command that fails.
+fn failure(words: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stdout, stderr } = run(words);
+    assert!(stdout.is_empty(), "foil {words:?} prints {}", String::from_utf8_lossy(&stdout));
+    let stderr = String::from_utf8(stderr).expect("UTF-8");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    (status.code(), stderr)
+}
+
+fn json(words: &[&str]) -> Value {
+    serde_json::from_str(&shown(words)).expect("JSON")
+}
+
+fn assert_holds(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "`{part}` is not in:\n{text}");
+    }
+}
+
+/// Kind and name of every plugin.
+fn plugins() -> Vec<(String, String)> {
+    let listed = json(&["list", "--json"]);
+    let word = |row: &Value, key: &str| row[key].as_str().expect("a word").to_string();
+    let rows = listed.as_array().expect("an array").iter().map(|row| (word(row, "kind"), word(row, "name")));
+    rows.filter(|(kind, _)| kind != "data").collect()
+}
+
+#[test]
+fn every_command_has_help_with_examples() {
+    let help = shown(&["--help"]);
+    assert_holds(&help, &COMMANDS);
+    assert_holds(&help, &["Examples:"]);
+    for words in COMMANDS.iter().map(|name| vec![*name]).chain([vec!["data", "list"], vec!["data", "get"]]) {
+        let words: Vec<&str> = words.into_iter().chain(["--help"]).collect();
+        assert_holds(&shown(&words), &["Usage: foil", "Examples:\n  foil "]);
+    }
+}
+
+#[test]
+fn versions() {
+    let version = shown(&["--version"]);
+    assert!(version.starts_with(concat!("foil ", env!("CARGO_PKG_VERSION"), " (libtorch 2.")), "{version}");
+}
+
+#[test]
+fn wrong_usage_is_2_and_an_error_is_1() {
+    for words in [&["trian"][..], &["check"], &["list", "--jsn"], &["explain"], &["data"], &["data", "get"], &["train"]]
+    {
+        let (code, message) = failure(words);
+        assert_eq!(code, Some(2), "foil {words:?}: {message}");
+    }
+    for (words, part) in [
+        (&["list", "atack"][..], "did you mean `attack`?"),
+        (&["explain", "pdg"], "did you mean `pgd`?"),
+        (&["explain", "atack", "pgd"], "did you mean `attack`?"),
+        (&["explain", "attack", "pdg"], "did you mean `pgd`?"),
+        (&["explain", "kappa"], "`kappa` is a key of objective cw"),
+        (&["explain", "a", "b:c"], "foil explain NAME"),
+        (&["explain", "attack", "--example"], "only a plugin has an example"),
+        (&["data", "get", "cifar-10"], "did you mean `cifar10`?"),
+        (&["check", "nothing.yaml"], "there is no such file"),
+        (&["check", "seed=1"], "no file was named"),
+        (&["eval", "nowhere"], "nowhere"),
+        (&["schema", "--out", "no/such/folder/x.json"], "no/such/folder/x.json"),
+    ] {
+        let (code, message) = failure(words);
+        assert_eq!(code, Some(1), "foil {words:?}: {message}");
+        assert!(message.starts_with("error: "), "{message}");
+        assert_holds(&message, &[part]);
+    }
+}
+
+#[test]
+fn the_list_is_sorted_and_says_what_and_where_from() {
+    let listed = shown(&["list"]);
+    assert_holds(&listed, &["pgd", "Projected gradient descent", "foil-attacks", "mnist_subset", "foil explain NAME"]);
+    let attacks = json(&["list", "attack", "--json"]);
+    let attacks = attacks.as_array().expect("an array");
+    let names: Vec<&str> = attacks.iter().filter_map(|row| row["name"].as_str()).collect();
+    assert!(names.len() > 1 && names.is_sorted(), "{names:?}");
+    for row in attacks {
+        assert_eq!(row["kind"], "attack");
+        assert!(row["summary"].as_str().is_some_and(|text| text.len() > 10), "{row}");
+    }
+}
+
+#[test]
+fn a_page_holds_the_whole_manual() {
+    let pgd = shown(&["explain", "pgd"]);
+    assert_holds(&pgd, &["pgd, an attack from the crate foil-attacks", "arXiv:1706.06083", "\nKeys\n", "\nExample\n"]);
+    assert_holds(&pgd, &["  eps: a number or a scheduler, at least 0, in image units such as 8/255. Required.\n"]);
+    assert_holds(
+        &pgd,
+        &["  steps: a whole number, 0 to 100000. Default: 10.\n", "  objective: an objective. Default: ce.\n"],
+    );
+    assert_holds(&pgd, &["        gaussian  x + 0.001 · N(0, 1)"]); // the meaning of a word
+    assert!(pgd.lines().all(|line| line.chars().count() <= 100), "{pgd}");
+    assert_eq!(pgd, shown(&["explain", "attack", "pgd"]));
+    assert_eq!(pgd, shown(&["explain", "attack:pgd"]));
+
+    assert_holds(&shown(&["explain", "multistep"]), &["a scheduler from", "over a run of 200 epochs", "optimizer:"]);
+    assert_holds(&shown(&["explain", "objective"]), &["is what an attack ascends", "  kl ", "objective of attack pgd"]);
+    assert_holds(&shown(&["explain", "cifar10"]), &["CIFAR-10", "licence", "Krizhevsky"]);
+    let pipeline = shown(&["explain", "pipeline"]);
+    assert_holds(
+        &pipeline,
+        &["  train.epochs: a whole number, 1 to 1000000. Required.", "  data.augment.flip: true or false."],
+    );
+    let epochs = shown(&["explain", "train.epochs"]);
+    assert!(pipeline.contains(&epochs) && epochs.lines().count() == 2, "{epochs}");
+}
+
+#[test]
+fn every_plugin_has_a_page_whose_example_is_a_pipeline() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let base = "model: small_cnn\noptimizer: { type: sgd, lr: 0.1 }\nattack: { type: pgd, eps: 0.3, alpha: 0.01 }\n\
+                loss: at\ntrain: { epochs: 1 }\n";
+    let (mut files, mut failed) = (Vec::new(), String::new());
+    for (kind, name) in plugins() {
+        let page = shown(&["explain", &kind, &name]);
+        assert_holds(&page, &[" from the crate foil", "\nExample\n"]);
+        assert!(kind != "scheduler" || page.contains("over a run of"), "{page}");
+        let example = shown(&["explain", &kind, &name, "--example"]);
+        files.push((kind, name, example));
+    }
+    assert!(files.len() >= 15, "{} plugins", files.len());
+    // A network is made for one size of image: an example is right if it is right for some data.
+    let sets = ["mnist_subset", "cifar10"];
+    for set in sets {
+        fs::write(folder.path().join(format!("{set}.yaml")), format!("data: {{ name: {set} }}\n{base}"))
+            .expect("written");
+    }
+    for (kind, name, example) in files {
+        let checked = sets.map(|set| {
+            let file = folder.path().join(format!("{kind}-{name}-{set}.yaml"));
+            fs::write(&file, format!("extends: {set}.yaml\n{example}")).expect("written");
+            let Output { status, stderr, .. } = run(&["check", file.to_str().expect("a path in UTF-8")]);
+            let message = String::from_utf8_lossy(&stderr).into_owned();
+            assert!(!message.contains("panicked"), "{kind} {name}: {message}");
+            // Which attack a loss needs is for its page to say; the base has a plain one.
+            let needs_its_attack = kind == "loss" && message.contains("does not provide that");
+            (status.success() || needs_its_attack, message)
+        });
+        if !checked.iter().any(|(right, _)| *right) {
+            writeln!(failed, "{kind} {name}:\n{example}{}", checked[0].1).expect("a string");
+        }
+    }
+    assert!(failed.is_empty(), "{failed}");
+}
+
+#[test]
+fn the_schema_describes_every_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("foil.schema.json");
+    let Output { status, stderr, .. } = run(&["schema", "--out", file.to_str().expect("UTF-8")]);
+    assert!(status.success());
+    assert_holds(&String::from_utf8_lossy(&stderr), &["# yaml-language-server: $schema="]);
+    let text = fs::read_to_string(&file).expect("the schema");
+    assert_eq!(text, shown(&["schema"]));
+    let schema: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    let definitions = schema["$defs"].as_object().expect("definitions");
+    let maps = definitions.iter().map(|(name, map)| (name.as_str(), map)).chain([("pipeline", &schema)]);
+    for (name, map) in maps {
+        for (key, about) in map["properties"].as_object().into_iter().flatten().filter(|(key, _)| *key != "type") {
+            assert!(
+                about["description"].as_str().is_some_and(|text| !text.is_empty()),
+                "{name}: `{key}` has no description"
+            );
+        }
+    }
+    for (kind, name) in plugins() {
+        let plugin = &definitions[&format!("component.{kind}.{name}")];
+        assert!(plugin["description"].as_str().is_some_and(|text| !text.is_empty()), "{kind} {name}");
+    }
+}
+
+#[test]
+fn the_doctor_looks_at_everything() {
+    let page = shown(&["doctor"]);
+    let names = ["foil", "libtorch", "processor", "memory", "CUDA", "driver", "computing", "plugins", "data"];
+    for name in names {
+        assert!(page.lines().any(|line| line.starts_with(&format!("{name:<11}"))), "{name} is not in {page}");
+    }
+    assert_holds(&page, &[env!("CARGO_PKG_VERSION"), "cpu works", "mnist_subset: built in"]);
+    let report = json(&["doctor", "--json"]);
+    assert_eq!(report["works"], true);
+    let found: Vec<&str> =
+        report["findings"].as_array().expect("findings").iter().filter_map(|f| f["name"].as_str()).collect();
+    assert_eq!(found, names);
+}
+
+#[test]
+fn data_sets_are_described_and_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let list = |words: &[&str]| {
+        let output = command(words).env("FOIL_DATA", folder.path()).env("XDG_CACHE_HOME", folder.path()).output();
+        String::from_utf8(output.expect("foil runs").stdout).expect("UTF-8")
+    };
+    assert_holds(&list(&["data", "list"]), &["cifar100", "licence", "cite", "built in", "foil data get mnist"]);
+    fs::create_dir(folder.path().join("cifar10")).expect("a folder");
+    fs::write(folder.path().join("cifar10/cifar-10-binary.tar.gz"), "").expect("a file"); // is found by its name
+    let sets: Value = serde_json::from_str(&list(&["data", "list", "--json"])).expect("JSON");
+    let set =
+        |name: &str| sets.as_array().expect("sets").iter().find(|set| set["name"] == name).expect("a set").clone();
+    assert!(set("cifar10")["found"].as_str().is_some_and(|place| place.ends_with("cifar-10-binary.tar.gz")));
+    assert_eq!(set("mnist")["found"], Value::Null);
+    assert_eq!(set("mnist_subset")["found"], "built in");
+    assert_holds(&list(&["data", "get", "mnist_subset"]), &["comes with foil"]);
+}
+
+#[test]
+fn a_download_without_a_server_says_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = command(&["data", "get", "mnist", "--dir"])
+        .arg(folder.path())
+        .env("HTTPS_PROXY", "http://127.0.0.1:9") // nobody answers there
+        .env("https_proxy", "http://127.0.0.1:9")
+        .output()
+        .expect("foil runs");
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_holds(
+        &message,
+        &["error: `train-images-idx3-ubyte.gz` of `mnist` could not be fetched", "help: no network here?"],
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let mistake = "tests/data/errors/several_problems_at_once.yaml";
+    for words in [&["schema"][..], &["explain", "pipeline"], &["list"], &["check", mistake]] {
+        let mut foil = command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("foil runs");
+        drop(foil.stdout.take());
+        if words[0] == "check" {
+            drop(foil.stderr.take()); // where it says what is wrong
+        }
+        let mut said = String::new();
+        foil.stderr.take().map(|mut stderr| stderr.read_to_string(&mut said).expect("UTF-8"));
+        let status = foil.wait().expect("foil ends");
+        assert!(said.is_empty(), "foil {words:?}: {said}");
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        assert_eq!(signal, Some(13), "foil {words:?} ends by SIGPIPE, as `cat` does: {status}");
+    }
+}
