@@ -110,9 +110,9 @@ pub(super) fn page(set: &Entry) -> String {
     let where_ = match foil_data::find(set.name, None) {
         Ok(layout) => layout.to_string(),
         Err(error) => {
-            let places = error.places().join(", ");
-            let error = format!("{}, looked in {places}; {}", error.message(), error.help());
-            error.replacen(&format!("`{}` is ", set.name), "", 1)
+            let message = error.message();
+            let message = message.strip_prefix(&format!("`{}` ", set.name)).unwrap_or(&message);
+            format!("{message} ({}); {}", error.places().join(", "), error.help())
         }
     };
     let size = format!(
@@ -165,7 +165,7 @@ impl Shown {
             Progress::Present { file } => self.line(&format!("{file} is there already")),
             Progress::Started { file, url, have, of } => {
                 let resumed = if have > 0 { format!(", from byte {have}") } else { String::new() };
-                self.line(&format!("fetching {url} ({} MB{resumed})", of.div_ceil(1_000_000)));
+                self.line(&format!("fetching {url} ({} MB{resumed})", (of + 500_000) / 1_000_000));
                 // Hidden by itself where standard error is no terminal.
                 let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
                 self.bar =

@@ -35,16 +35,10 @@ pub fn devices() -> &'static Devices {
     })
 }
 
-/// Whether `name` is one a device may have, on this machine or another.
-///
-/// # Errors
-/// When it is none of `auto`, `cpu`, `cuda` and `cuda:N`.
-pub fn known(name: &str) -> Result<()> {
-    let number = |name: &str| name.strip_prefix("cuda:").is_some_and(|n| n.parse::<usize>().is_ok());
-    match ["auto", "cpu", "cuda"].contains(&name) || number(name) {
-        true => Ok(()),
-        false => Err(Error::new(format!("is `{name}`, which is no device")).help("write auto, cpu, cuda or cuda:0")),
-    }
+/// Whether a device on some machine has this name: `auto`, `cpu`, `cuda` or `cuda:N`.
+pub fn is_device(name: &str) -> bool {
+    let number = name.strip_prefix("cuda:").and_then(|n| n.parse::<usize>().ok());
+    number.is_some() || ["auto", "cpu", "cuda"].contains(&name)
 }
 
 /// `auto`, `cpu`, `cuda` or `cuda:N` to a device that exists.
@@ -52,9 +46,9 @@ pub fn known(name: &str) -> Result<()> {
 /// # Errors
 /// When the name is none of these, or the device is not there.
 pub fn choose(name: &str) -> Result<Device> {
-    known(name).map_err(|error| {
-        Error::new(format!("`device` {}", error.message())).help(error.suggestion().unwrap_or_default())
-    })?;
+    if !is_device(name) {
+        return Err(Error::new(format!("`{name}` is no device")).help("write auto, cpu, cuda or cuda:0"));
+    }
     let found = devices().cuda;
     match name {
         "cpu" => Ok(Device::Cpu),

@@ -9,7 +9,7 @@ mod learner;
 mod network;
 mod step;
 
-pub use device::{Devices, choose, devices, known};
+pub use device::{Devices, choose, devices, is_device};
 pub use guard::guard;
 pub use learner::Learner;
 pub use network::{Network, Normalize};

@@ -67,8 +67,12 @@ pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> R
     };
     let cx = Build::new(data, pipeline.seed, kind, device, &problems).dry(dry);
 
-    if let Err(error) = crate::engine::known(&pipeline.device) {
-        cx.problem("device", error.message(), error.suggestion().unwrap_or_default());
+    if !crate::engine::is_device(&pipeline.device) {
+        cx.problem(
+            "device",
+            format!("is `{}`, which is no device", pipeline.device),
+            "write auto, cpu, cuda or cuda:0",
+        );
     }
     let network = cx.network("model", &pipeline.model, data.channels);
     let optimizer = cx.component("optimizer", &pipeline.optimizer);
