@@ -1,13 +1,13 @@
 //! `foil doctor`: what this machine has, and what to do about what it has not.
 
 use super::{Exit, data, text};
-use crate::engine::devices;
+use crate::engine::{devices, guard};
 use crate::registry::{KINDS, entries};
 use serde::Serialize;
 use std::fs::read_to_string;
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use tch::{Cuda, Device, Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Say what this machine has (libtorch, CUDA, memory, plugins, data), and what to do about what is missing.
 #[derive(Debug, clap::Args)]
@@ -185,10 +185,13 @@ fn gpus() -> Vec<String> {
 fn cuda(gpus: &[String]) -> Finding {
     let found = devices();
     if found.cuda > 0 {
-        let runtime = tch::utils::version_cudart();
-        let mut finding = Finding::new("CUDA", format!("{} devices, CUDA {}", found.cuda, cuda_version(runtime)));
-        if Cuda::cudnn_is_available() {
-            finding.found[0] += &format!(", cuDNN {}", tch::utils::version_cudnn());
+        let mut finding = Finding::new("CUDA", format!("{} devices", found.cuda));
+        // libtorch throws when its CUDA half cannot say.
+        if let Ok(runtime) = guard(|| Ok(tch::utils::version_cudart())) {
+            finding.found[0] += &format!(", CUDA {}", cuda_version(runtime));
+        }
+        if let Ok(version) = guard(|| Ok(tch::utils::version_cudnn())) {
+            finding.found[0] += &format!(", cuDNN {version}");
         }
         return finding;
     }
