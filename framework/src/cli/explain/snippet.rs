@@ -80,15 +80,14 @@ fn is_mask(entry: &Entry) -> bool {
 
 /// How the example of a scheduler runs over the epochs; `None` for other plugins.
 pub(super) fn curve(entry: &Entry) -> Option<String> {
-    const STEPS: u64 = 10;
     if entry.kind() != "scheduler" {
         return None;
     }
     let epochs = epochs(entry);
     let values = guard(|| {
         let scheduler = read::<dyn Scheduler>(entry)?.build_alone()?;
-        let at = |time: u64| Progress { epoch: time / STEPS, step: time % STEPS, steps_per_epoch: STEPS, epochs };
-        Ok((0..epochs * STEPS).map(|time| scheduler.value(&at(time))).collect::<Vec<f64>>())
+        let start_of = |epoch: u64| Progress { epoch, step: 0, steps_per_epoch: 100, epochs };
+        Ok((0..epochs).map(|epoch| scheduler.value(&start_of(epoch))).collect::<Vec<f64>>())
     })
     .ok()?;
     Some(format!("The example over a run of {epochs} epochs:\n\n{}", plot::curve(&values, 60, 8)))
