@@ -5,11 +5,11 @@
 //! optimiser (CAT's mask g), and learn after the model's update (Eq. 14); all of that is in [`Attack::state`] and so in
 //! every checkpoint.
 
-use crate::Result;
 use crate::engine::Network;
 use crate::nn::{Mode, Noise};
 use crate::objective::{Objective, Reference};
 use crate::scheduler::{Clock, Scheduled};
+use crate::{Error, Result};
 use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
@@ -148,6 +148,19 @@ pub trait Attack: Send {
     /// # Errors
     /// When an input is missing; tensor operations that fail are caught by the engine.
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial>;
+
+    /// What [`Attack::perturb`] makes of images `x_adv` `[N, C, H, W]` once they are attacked; `foil probe` may be given these.
+    ///
+    /// # Errors
+    /// Unless the attack says otherwise, when it provides side tensors: it finds them while attacking.
+    fn complete(&mut self, target: &Target, batch: &Batch, x_adv: Tensor) -> Result<Adversarial> {
+        let _ = (target, batch);
+        match self.provides().as_slice() {
+            [] => Ok(Adversarial::new(x_adv)),
+            side => Err(Error::new(format!("attacked images do not tell its {}", side.join(", ")))
+                .help("leave `x_adv` out, and give `start` and its draws")),
+        }
+    }
 
     /// The mode it runs the model in; an attack that evaluates must say `Eval`.
     fn mode(&self) -> Mode;

@@ -17,6 +17,7 @@ pub mod nn;
 pub mod objective;
 pub mod optim;
 pub mod pipeline;
+pub mod probe;
 pub mod record;
 pub mod registry;
 pub mod report;

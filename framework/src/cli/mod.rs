@@ -10,6 +10,7 @@ mod explain;
 mod list;
 mod schema;
 mod text;
+mod probe;
 mod train;
 
 use crate::{Error, Result};
@@ -48,6 +49,7 @@ enum Command {
     Schema(schema::Args),
     Data(data::Args),
     Doctor(doctor::Args),
+    Probe(probe::Args),
 }
 
 /// Runs the command line and returns the program's exit code: 0, 1 for an error, 2 for wrong usage, 130 when interrupted.
@@ -68,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Schema(args) => schema::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Probe(args) => probe::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("{error}");

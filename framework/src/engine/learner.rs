@@ -4,12 +4,15 @@ use super::Network;
 use crate::nn::Gradients;
 use crate::optim::Optimizer;
 use crate::scheduler::{Clock, Progress};
+use std::cell::Cell;
 use tch::Tensor;
 
 /// A network that learns.
 pub struct Learner {
     network: Network,
     optimizer: Box<dyn Optimizer>,
+    keeps: Cell<bool>,
+    last: Option<Gradients>,
 }
 
 impl std::fmt::Debug for Learner {
@@ -22,7 +25,7 @@ impl Learner {
     /// Allocates the optimiser's state beside the network's parameters.
     pub fn new(network: Network, mut optimizer: Box<dyn Optimizer>) -> Self {
         optimizer.prepare(network.params().flat());
-        Self { network, optimizer }
+        Self { network, optimizer, keeps: false.into(), last: None }
     }
 
     /// The network.
@@ -34,7 +37,20 @@ impl Learner {
     pub fn descend(&mut self, loss: &Tensor, clock: &Clock) -> Gradients {
         let gradients = self.network.params().gradients(loss);
         tch::no_grad(|| self.optimizer.update(self.network.params().flat(), &gradients.0, clock));
+        if self.keeps.get() {
+            self.last = Some(Gradients(gradients.0.shallow_clone()));
+        }
         gradients
+    }
+
+    /// Keeps the gradient of every later [`Learner::descend`] for [`Learner::last_gradients`]; for `foil probe`.
+    pub fn keep_gradients(&self) {
+        self.keeps.set(true);
+    }
+
+    /// The gradient of the last step down, if it was to be kept.
+    pub fn last_gradients(&self) -> Option<&Gradients> {
+        self.last.as_ref()
     }
 
     /// The learning rate at some progress.

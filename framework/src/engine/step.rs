@@ -49,14 +49,14 @@ impl Step {
         self.run_with(batch, None, None)
     }
 
-    /// As [`Step::run`], with the attack's result given (then the attack is skipped), or its iterates recorded.
+    /// As [`Step::run`], with attacked images given (then the attack only completes them), or its iterates recorded.
     ///
     /// # Errors
     /// As [`Step::run`].
     pub fn run_with(
         &mut self,
         batch: &mut Batch,
-        given: Option<Adversarial>,
+        given: Option<Tensor>,
         iterates: Option<&std::cell::RefCell<Vec<Tensor>>>,
     ) -> Result<Outcome> {
         let [attack_name, loss_name] = self.names;
@@ -75,17 +75,16 @@ impl Step {
             logits.insert(Forward::CleanFirst, clean);
         }
 
-        let adversarial = match given {
-            Some(adversarial) => adversarial,
-            None => {
-                let target = Target::new(self.model.network(), &batch.noise);
-                let target = match iterates {
-                    Some(iterates) => target.recording(iterates),
-                    None => target,
-                };
-                guard(|| self.attack.perturb(&target, batch)).map_err(in_attack)?
-            }
+        let target = Target::new(self.model.network(), &batch.noise);
+        let target = match iterates {
+            Some(iterates) => target.recording(iterates),
+            None => target,
         };
+        let adversarial = guard(|| match given {
+            Some(x_adv) => self.attack.complete(&target, batch, x_adv),
+            None => self.attack.perturb(&target, batch),
+        })
+        .map_err(in_attack)?;
 
         let loss = guard(|| {
             for &pass in &passes {

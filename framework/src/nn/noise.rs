@@ -7,6 +7,7 @@
 //!
 //! The mixer is the 32-bit finaliser `lowbias32` found by C. Wellons' hash prospector.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
@@ -47,12 +48,14 @@ pub struct Noise {
     key: Tensor,
     index: Tensor,
     given: BTreeMap<String, Tensor>,
+    drawn: RefCell<BTreeMap<String, Vec<i64>>>,
 }
 
 impl Noise {
     /// `key`: `[]` int64, [`key_of`] seed, epoch and purpose. `index`: `[N]` int64, the images' indices in the data set.
     pub fn new(key: &Tensor, index: &Tensor) -> Self {
-        Self { key: key.shallow_clone(), index: index.shallow_clone(), given: BTreeMap::new() }
+        let (given, drawn) = (BTreeMap::new(), RefCell::default());
+        Self { key: key.shallow_clone(), index: index.shallow_clone(), given, drawn }
     }
 
     /// A source for work outside a batch, such as initialising parameters: row `i` is keyed by `i` itself.
@@ -66,8 +69,22 @@ impl Noise {
         self.given.insert(name.to_string(), values);
     }
 
-    /// What was given for `name`, if anything.
+    /// What was given for `name`, if anything; it counts as drawn.
     pub fn given(&self, name: &str) -> Option<Tensor> {
+        let given = self.given.get(name)?;
+        self.drawn.borrow_mut().insert(name.to_string(), given.size());
+        Some(given.shallow_clone())
+    }
+
+    /// The names and shapes of all draws made so far, those that were given included.
+    pub fn drawn(&self) -> BTreeMap<String, Vec<i64>> {
+        self.drawn.borrow().clone()
+    }
+
+    /// Notes a draw of `row` per image, and returns what was given in its place.
+    fn draw(&self, name: &str, row: &[i64]) -> Option<Tensor> {
+        let shape = self.index.size().into_iter().chain(row.iter().copied()).collect();
+        self.drawn.borrow_mut().insert(name.to_string(), shape);
         self.given.get(name).map(Tensor::shallow_clone)
     }
 
@@ -85,17 +102,21 @@ impl Noise {
         mix(rows.unsqueeze(1).bitwise_xor_tensor(&columns)).view(shape.as_slice())
     }
 
+    /// The numbers behind [`Noise::uniform`] and [`Noise::normal`], which note their draws themselves.
+    fn unit(&self, name: &str, row: &[i64], kind: Kind) -> Tensor {
+        self.bits(name, row).bitwise_right_shift_tensor_scalar(8).to_kind(kind) / 16_777_216.0
+    }
+
     /// `[N, …row]` numbers uniform in `[0, 1)`, multiples of 2^-24.
     pub fn uniform(&self, name: &str, row: &[i64], kind: Kind) -> Tensor {
-        self.given(name)
-            .unwrap_or_else(|| self.bits(name, row).bitwise_right_shift_tensor_scalar(8).to_kind(kind) / 16_777_216.0)
+        self.draw(name, row).unwrap_or_else(|| self.unit(name, row, kind))
     }
 
     /// `[N, …row]` numbers from the standard normal distribution (Box and Muller 1958).
     pub fn normal(&self, name: &str, row: &[i64], kind: Kind) -> Tensor {
-        self.given(name).unwrap_or_else(|| {
-            let radius: Tensor = 1.0 - self.uniform(&format!("{name}.radius"), row, kind);
-            let angle = self.uniform(&format!("{name}.angle"), row, kind) * std::f64::consts::TAU;
+        self.draw(name, row).unwrap_or_else(|| {
+            let radius: Tensor = 1.0 - self.unit(&format!("{name}.radius"), row, kind);
+            let angle = self.unit(&format!("{name}.angle"), row, kind) * std::f64::consts::TAU;
             (radius.log() * -2.0).sqrt() * angle.cos()
         })
     }
@@ -103,7 +124,7 @@ impl Noise {
     /// `[N, …row]` integers uniform in `0..below`.
     pub fn below(&self, name: &str, below: i64, row: &[i64]) -> Tensor {
         // 2^32 is so far above any `below` used here that the bias of the multiplication is under one in a million.
-        self.given(name).unwrap_or_else(|| (self.bits(name, row) * below).bitwise_right_shift_tensor_scalar(32))
+        self.draw(name, row).unwrap_or_else(|| (self.bits(name, row) * below).bitwise_right_shift_tensor_scalar(32))
     }
 }
 
@@ -163,6 +184,16 @@ mod tests {
         assert_eq!(a.get(2), b.get(0));
         let other = Noise::new(&key, &Tensor::from_slice(&[5i64])).uniform("restart", &[4], Kind::Float);
         assert_ne!(a.get(0), other.get(0));
+    }
+
+    #[test]
+    fn draws_are_noted_whether_given_or_not() {
+        let mut noise = noise(2);
+        noise.give("start", Tensor::zeros([2, 3], (Kind::Float, Device::Cpu)));
+        noise.give("never", Tensor::zeros([2, 3], (Kind::Float, Device::Cpu)));
+        let _ = (noise.given("start"), noise.given("other"), noise.normal("direction", &[4], Kind::Float));
+        let expected = [("direction".to_string(), vec![2, 4]), ("start".to_string(), vec![2, 3])];
+        assert_eq!(noise.drawn(), BTreeMap::from(expected));
     }
 
     #[test]

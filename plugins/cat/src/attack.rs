@@ -78,11 +78,16 @@ impl Running {
 
 impl Attack for Running {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
-        let attacked = self.inner.perturb(target, batch)?.x;
-        let delta = &attacked - &batch.x;
+        let x_adv = self.inner.perturb(target, batch)?.x;
+        self.complete(target, batch, x_adv)
+    }
+
+    fn complete(&mut self, _: &Target, batch: &Batch, x_adv: Tensor) -> Result<Adversarial> {
+        let delta = &x_adv - &batch.x;
         let mask = self.mask.network().frozen(&self.input(&batch.x, &delta), Mode::Train, Some(&batch.noise));
-        let calibrated = self.clip(&batch.x + &mask * &delta);
-        Ok(Adversarial::new(calibrated).with("attacked", attacked).with("delta", delta).with("mask", mask))
+        let x_cali = self.clip(&batch.x + &mask * &delta);
+        let result = Adversarial::new(x_cali.shallow_clone());
+        Ok(result.with("x_adv", x_adv).with("x_cali", x_cali).with("delta", delta).with("mask", mask))
     }
 
     fn mode(&self) -> Mode {
@@ -90,7 +95,7 @@ impl Attack for Running {
     }
 
     fn provides(&self) -> Vec<&'static str> {
-        vec!["attacked", "delta", "mask"]
+        vec!["x_adv", "x_cali", "delta", "mask"]
     }
 
     fn after_update(
