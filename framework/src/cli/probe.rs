@@ -6,6 +6,7 @@ use crate::engine::choose;
 use crate::pipeline::{Pipeline, assemble, load};
 use crate::probe::{Inputs, Probed, compare, probe};
 use crate::report::{Align, Cell, Column, Style, Table};
+use crate::scheduler::Clock;
 use crate::{Error, Result, tensors};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -74,14 +75,17 @@ pub(super) fn run(args: &Args) -> Exit {
         Dtype::F32 => Kind::Float,
         Dtype::F64 => Kind::Double,
     };
-    let mut parts = match assemble(pipeline, kind, choose(&pipeline.device)?, false) {
+    let device = choose(&pipeline.device)?;
+    let mut parts = match assemble(pipeline, kind, device, false) {
         Ok(parts) => parts,
         Err(problems) => {
             return Err(loaded.report(problems).err().unwrap_or_else(|| Error::new("the pipeline cannot be built")));
         }
     };
-    let inputs = Inputs::read(&parts, weights, batch)?;
-    let probed = probe(&mut parts, pipeline, inputs, args.iterates)?;
+    let inputs = Inputs::read(&parts.step, &parts.data, weights, batch)?;
+    let steps = (parts.data.train as u64).div_ceil(pipeline.train.batch_size);
+    let clock = Clock::new(pipeline.train.epochs, steps, device);
+    let probed = probe(&mut parts.step, &parts.data, &clock, pipeline.seed, inputs, args.iterates)?;
     tensors::write(out, &probed.tensors, metadata(pipeline, args.dtype, &probed.random)?)?;
     print!("{}", summary(pipeline, &probed));
     println!("{} tensors: {}", probed.tensors.len(), out.display());
@@ -101,8 +105,8 @@ fn metadata(pipeline: &Pipeline, dtype: Dtype, random: &[String]) -> Result<Hash
 /// Loss, gradients and updates, and what was random.
 fn summary(pipeline: &Pipeline, probed: &Probed) -> String {
     let losses = probed.tensors.iter().filter_map(|(name, t)| {
-        let value = format!("{:.9}", t.double_value(&[]));
-        Some(vec![Cell::Text(name.strip_prefix("loss.")?.into()), Cell::Text(value)])
+        let part = name.strip_prefix("loss.")?;
+        Some(vec![Cell::Text(part.into()), Cell::Text(format!("{:.9}", t.double_value(&[])))])
     });
     let losses =
         Table { title: "Loss".into(), columns: vec![Column::text("part"), number("value")], rows: losses.collect() };

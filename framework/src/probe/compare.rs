@@ -49,8 +49,11 @@ impl Difference {
         let largest = |t: &Tensor| t.abs().nan_to_num(0.0, 0.0, 0.0).max().double_value(&[]);
         let relative = if absolute == 0.0 { 0.0 } else { absolute / largest(&a).max(largest(&b)) };
         let mut flat = apart.argmax(None::<i64>, false).int64_value(&[]);
-        let mut place: Vec<i64> = a.size().iter().rev().map(|n| (flat % n, flat /= n).0).collect();
-        place.reverse();
+        let mut place = Vec::new();
+        for n in a.size().into_iter().rev() {
+            place.insert(0, flat % n);
+            flat /= n;
+        }
         Self { absolute, relative, place, ..unlike }
     }
 

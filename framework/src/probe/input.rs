@@ -1,8 +1,9 @@
 //! What a probe is fed, and everything that can be wrong with it.
 
 use super::{LEARNER, per_image};
+use crate::engine::Step;
 use crate::nn::Parameters;
-use crate::pipeline::Assembled;
+use crate::registry::DataFacts;
 use crate::tensors::{self, Named};
 use crate::{Error, Result};
 use foil_config::did_you_mean;
@@ -32,13 +33,12 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Reads both files for the step in `parts`; `docs/probe.md` says what they hold.
+    /// Reads both files for `step` on such data; `docs/probe.md` says what they hold.
     ///
     /// # Errors
     /// Everything that is wrong with the files: names, shapes, types, numbers out of range or not finite.
-    pub fn read(parts: &Assembled, weights: &Path, batch: &Path) -> Result<Self> {
+    pub fn read(step: &Step, data: &DataFacts, weights: &Path, batch: &Path) -> Result<Self> {
         let (mut w, mut b) = (Sheet::read(weights)?, Sheet::read(batch)?);
-        let data = &parts.data;
 
         // A batch without usable images still has a size for the other checks, if its labels are usable.
         let length = |name: &str| b.tensors.get(name).and_then(|t| t.size().first().copied());
@@ -74,11 +74,11 @@ impl Inputs {
         b.rest_is_unknown(&["x", "y", "index", "start", "x_adv", "noise.NAME"]);
 
         let mut known = Vec::new();
-        let model = w.network("", parts.step.model.network().params(), &mut known);
-        let learner = parts.step.attack.learner();
+        let model = w.network("", step.model.network().params(), &mut known);
+        let learner = step.attack.learner();
         let learner = learner.map(|learner| w.network(LEARNER, learner.network().params(), &mut known));
         let mut state = Named::new();
-        for (name, all) in per_image(parts.step.attack.as_ref(), data) {
+        for (name, all) in per_image(step.attack.as_ref(), data) {
             let shape: Vec<i64> = std::iter::once(n).chain(all.size()[1..].iter().copied()).collect();
             state.extend(w.floats(&name, &shape, Must::MayBe).map(|rows| (name.clone(), rows)));
             known.push(name);
@@ -90,7 +90,7 @@ impl Inputs {
             return Err(Error::new(format!("these files do not fit the step\n  {}", wrong.join("\n  ")))
                 .help("docs/probe.md says what they hold; `model`, `attack` and `data` are the config's"));
         };
-        let params = parts.step.model.network().params();
+        let params = step.model.network().params();
         let ours = |t: Tensor| {
             let kind = if t.is_floating_point() { params.kind() } else { t.kind() };
             t.to_kind(kind).to_device(params.device())

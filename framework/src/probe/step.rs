@@ -2,10 +2,10 @@
 
 use super::{Inputs, LEARNER, per_image};
 use crate::attack::Batch;
-use crate::engine::Learner;
+use crate::engine::{Learner, Step};
 use crate::loss::Forward;
 use crate::nn::{Gradients, Noise, key_of, name_key};
-use crate::pipeline::{Assembled, Pipeline};
+use crate::registry::DataFacts;
 use crate::scheduler::Clock;
 use crate::{Error, Result};
 use std::cell::RefCell;
@@ -34,36 +34,40 @@ pub struct Update {
     pub change: f64,
 }
 
-/// Runs one step of `parts`, which `pipeline` describes, on `inputs`: the first step of a run, with the optimiser's state zero.
+/// Runs `step` on `inputs` at the clock's time, and hands out every number it made.
 ///
 /// What is random and not given is drawn as in the first epoch of a training run with the same seed and image indices.
 ///
 /// # Errors
 /// What a plugin reports; and a draw that was given in another shape than the step draws it in, or that it never draws.
-pub fn probe(parts: &mut Assembled, pipeline: &Pipeline, inputs: Inputs, iterates: bool) -> Result<Probed> {
+pub fn probe(
+    step: &mut Step,
+    data: &DataFacts,
+    clock: &Clock,
+    seed: u64,
+    inputs: Inputs,
+    iterates: bool,
+) -> Result<Probed> {
     let Inputs { model, learner, state, x, y, index, x_adv, draws } = inputs;
-    parts.step.model.network().params().load(&model)?;
-    if let Some(own) = parts.step.attack.learner() {
+    step.model.network().params().load(&model)?;
+    if let Some(own) = step.attack.learner() {
         own.network().params().load(&learner)?;
         own.keep_gradients();
     }
-    for (name, all) in per_image(parts.step.attack.as_ref(), &parts.data) {
+    for (name, all) in per_image(step.attack.as_ref(), data) {
         if let Some(rows) = state.get(&name) {
             let _ = all.shallow_clone().index_copy_(0, &index, &rows.to_kind(all.kind()));
         }
     }
-    let before = [Some(&parts.step.model), parts.step.attack.learner()].map(|learner| learner.map(values));
+    let before = [Some(&step.model), step.attack.learner()].map(|learner| learner.map(values));
 
-    let device = x.device();
-    let steps = (parts.data.train as u64).div_ceil(pipeline.train.batch_size);
-    let clock = Clock::new(pipeline.train.epochs, steps, device);
-    let key = Tensor::from(key_of(&[pipeline.seed, name_key("train"), 0])).to_device(device);
+    let key = Tensor::from(key_of(&[seed, name_key("train"), 0])).to_device(x.device());
     let mut noise = Noise::new(&key, &index);
     let given: BTreeMap<String, Vec<i64>> = draws.iter().map(|(name, t)| (name.clone(), t.size())).collect();
     draws.into_iter().for_each(|(name, values)| noise.give(&name, values));
-    let mut batch = Batch { x, y, index, noise, clock: &clock, clean_logits: None };
+    let mut batch = Batch { x, y, index, noise, clock, clean_logits: None };
     let points = RefCell::new(Vec::new());
-    let outcome = parts.step.run_with(&mut batch, x_adv, iterates.then_some(&points));
+    let outcome = step.run_with(&mut batch, x_adv, iterates.then_some(&points));
     let drawn = batch.noise.drawn();
     // A draw of the wrong shape is the cause of whatever the step complained of.
     let outcome = misgiven(&given, &drawn, outcome.is_ok()).map_or(outcome, Err)?;
@@ -78,11 +82,11 @@ pub fn probe(parts: &mut Assembled, pipeline: &Pipeline, inputs: Inputs, iterate
     out.add("loss.total", &outcome.loss.total);
     outcome.loss.parts.iter().for_each(|(name, t)| out.add(&format!("loss.{name}"), t));
     let [model_before, learner_before] = before;
-    out.learner("", &parts.step.model, Some(&outcome.gradients), model_before);
-    if let Some(own) = parts.step.attack.learner() {
+    out.learner("", &step.model, Some(&outcome.gradients), model_before);
+    if let Some(own) = step.attack.learner() {
         out.learner(LEARNER, own, own.last_gradients(), learner_before);
     }
-    for (name, all) in per_image(parts.step.attack.as_ref(), &parts.data) {
+    for (name, all) in per_image(step.attack.as_ref(), data) {
         out.add(&name, &all.index_select(0, &batch.index));
     }
     let random = drawn.into_keys().filter(|name| !given.contains_key(name)).collect();
@@ -157,5 +161,139 @@ impl Output {
             self.updates.push(Update { name: format!("{prefix}{name}"), gradient, change });
         }
         after.iter().for_each(|(name, t)| self.add(&format!("{prefix}after.{name}"), t));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attack::{Adversarial, Attack, Target};
+    use crate::engine::Network;
+    use crate::loss::{Loss, LossInput, LossOutput, terms};
+    use crate::model::Model;
+    use crate::nn::{Builder, Linear, Mode, Pass};
+    use crate::registry::{Build, Component};
+    use crate::tensors;
+    use std::collections::HashMap;
+    use tch::Device;
+
+    const DATA: DataFacts = DataFacts { channels: 1, height: 1, width: 2, classes: 2, train: 5 };
+
+    struct Flat(Linear);
+
+    impl Model for Flat {
+        fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
+            self.0.forward(pass, &xs.flatten(1, -1))
+        }
+    }
+
+    /// Moves each image by its radius, which then doubles: the bookkeeping of MMA without its mathematics.
+    struct Radii(Tensor);
+
+    impl Attack for Radii {
+        fn perturb(&mut self, _: &Target, batch: &Batch) -> Result<Adversarial> {
+            let radius = self.0.index_select(0, &batch.index);
+            let _ = self.0.index_copy_(0, &batch.index, &(&radius * 2.0));
+            let moved = &batch.x + radius.view([-1, 1, 1, 1]) * batch.uniform("push");
+            Ok(Adversarial::new(moved).with("weight", radius))
+        }
+
+        fn mode(&self) -> Mode {
+            Mode::Eval
+        }
+
+        fn provides(&self) -> Vec<&'static str> {
+            vec!["weight"]
+        }
+
+        fn state(&self) -> Vec<(String, Tensor)> {
+            vec![("radius".into(), self.0.shallow_clone())]
+        }
+    }
+
+    struct Ce;
+
+    impl Loss for Ce {
+        fn passes(&self) -> Vec<Forward> {
+            vec![Forward::CleanFirst, Forward::Adversarial]
+        }
+
+        fn forward(&self, input: &LossInput) -> Result<LossOutput> {
+            Ok(LossOutput::new(terms::cross_entropy(input.adversarial()?, input.y()).mean(None::<Kind>)))
+        }
+    }
+
+    fn step() -> Step {
+        let sgd: Component<dyn crate::optim::Optimizer> = serde_yaml::from_str("{ type: sgd, lr: 1.0 }").unwrap();
+        let problems = RefCell::default();
+        let sgd = Build::new(DATA, 0, Kind::Double, Device::Cpu, &problems).component("optimizer", &sgd).unwrap();
+        let builder = Builder::default();
+        let model = Box::new(Flat(Linear::new(&builder, "fc", 2, 2)));
+        let network = Network::new(model, builder, None, Kind::Double, Device::Cpu);
+        let attack = Box::new(Radii(Tensor::full([DATA.train], 0.1, (Kind::Float, Device::Cpu))));
+        Step { model: Learner::new(network, sgd), attack, loss: Box::new(Ce), names: ["radii", "ce"] }
+    }
+
+    fn doubles(values: &[f64], shape: &[i64]) -> Tensor {
+        Tensor::from_slice(values).view(shape)
+    }
+
+    /// One step on files with two images and these tensors besides.
+    fn run(more_weights: &[(&str, Tensor)], more_batch: &[(&str, Tensor)]) -> Result<Probed> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, tensors: &[(&str, Tensor)], more: &[(&str, Tensor)]| {
+            let all = tensors.iter().chain(more).map(|(name, t)| (name.to_string(), t.shallow_clone()));
+            tensors::write(&folder.path().join(name), &all.collect::<Vec<_>>(), HashMap::new()).unwrap();
+            folder.path().join(name)
+        };
+        let weights = [("fc.weight", doubles(&[1.0, 0.0, 0.0, 1.0], &[2, 2])), ("fc.bias", doubles(&[0.0, 0.0], &[2]))];
+        let batch = [
+            ("x", doubles(&[0.5, 0.25, 0.0, 1.0], &[2, 1, 1, 2])),
+            ("y", Tensor::from_slice(&[0i64, 1])),
+            ("index", Tensor::from_slice(&[4i64, 1])),
+        ];
+        let (w, b) = (file("w", &weights, more_weights), file("b", &batch, more_batch));
+        let mut step = step();
+        let inputs = Inputs::read(&step, &DATA, &w, &b)?;
+        probe(&mut step, &DATA, &Clock::new(1, 1, Device::Cpu), 0, inputs, false)
+    }
+
+    #[test]
+    fn what_an_attack_keeps_per_image_goes_in_and_comes_out() {
+        let push = ("noise.push", doubles(&[1.0, 0.0, 0.5, 0.0], &[2, 1, 1, 2]));
+        let probed = run(&[("radius", doubles(&[0.25, 0.5], &[2]))], &[push]).unwrap();
+        let found = |name: &str| {
+            let (_, t) = probed.tensors.iter().find(|(n, _)| n == name).unwrap();
+            Vec::<f64>::try_from(t.to_kind(Kind::Double).contiguous().view(-1)).unwrap()
+        };
+        assert_eq!(found("x_adv"), [0.75, 0.25, 0.25, 1.0]);
+        assert_eq!(found("weight"), [0.25, 0.5]);
+        assert_eq!(found("radius"), [0.5, 1.0]);
+        // The only clean pass, though it ran before the attack.
+        assert_eq!(found("logits.clean"), [0.5, 0.25, 0.0, 1.0]);
+        let (gradient, after) = (found("grad.fc.bias"), found("after.fc.bias"));
+        assert!(gradient.iter().zip(&after).all(|(g, a)| *a == -g), "{gradient:?} {after:?}");
+        assert!(probed.random.is_empty(), "{:?}", probed.random);
+        assert_eq!(probed.updates[1].name, "fc.bias");
+    }
+
+    #[test]
+    fn what_was_not_given_is_random() {
+        assert_eq!(run(&[], &[]).unwrap().random, ["push"]);
+    }
+
+    #[test]
+    fn draws_that_do_not_fit_are_refused() {
+        // One number per image would be spread over its pixels without a word.
+        let wrong = [("noise.push", doubles(&[0.5; 2], &[2, 1, 1, 1])), ("noise.pull", doubles(&[0.5; 2], &[2]))];
+        let text = run(&[], &wrong).unwrap_err().to_string();
+        assert!(text.contains("`push` is [2, 1, 1, 1]; the step draws [2, 1, 1, 2]"), "{text}");
+        assert!(text.contains("`pull` is never drawn") && text.contains("help: this step draws push"), "{text}");
+    }
+
+    #[test]
+    fn side_tensors_cannot_be_guessed_from_attacked_images() {
+        let error = run(&[], &[("x_adv", doubles(&[0.5; 4], &[2, 1, 1, 2]))]).unwrap_err().to_string();
+        assert!(error.contains("attack `radii`: attacked images do not tell its weight"), "{error}");
     }
 }

@@ -1,0 +1,308 @@
+//! `foil probe` against PyTorch: the same weights and images, one step, every number.
+//!
+//! `tests/probe/reference.py` makes the same steps in plain PyTorch. What it gave, in double precision and with PyTorch 2.11.0, is
+//! committed beside it as a digest of each tensor, to which foil's is held: 1e-10 in double precision, 1e-5 in single. With
+//! FOIL_TEST_PYTHON naming a Python that has torch and safetensors, the script also runs here and every number is
+//! compared; with FOIL_TEST_UPDATE=1 besides, the digests are written anew.
+
+use foil::tensors::{self, Named};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tch::{Kind, Tensor};
+
+/// Numbers in [0, 1), multiples of 2^-24, that look random and are a function of place and `salt`.
+fn scattered(shape: &[i64], salt: u32) -> Tensor {
+    let hash = |i: u32| {
+        let h = (i.wrapping_mul(0x9e37_79b1)) ^ salt.wrapping_mul(0x85eb_ca6b);
+        let h = (h ^ (h >> 15)).wrapping_mul(0x2c1b_3c6d);
+        let h = (h ^ (h >> 12)).wrapping_mul(0x297a_2d39);
+        (h ^ (h >> 15)) >> 8
+    };
+    let n = shape.iter().product::<i64>() as u32;
+    let numbers: Vec<f32> = (0..n).map(|i| hash(i) as f32 / 16_777_216.0).collect();
+    Tensor::from_slice(&numbers).view(shape)
+}
+
+/// Weights of `small_cnn` (or `mask_cnn`), uniform in ±sqrt(6/fan_in), so that logits are of order one: where they hardly
+/// differ, a KL divergence in single precision is mostly rounding.
+fn weights(method: &str) -> Named {
+    let small_cnn: [(&str, &[i64]); 6] = [
+        ("0", &[32, 1, 3, 3]),
+        ("2", &[32, 32, 3, 3]),
+        ("4", &[64, 32, 3, 3]),
+        ("6", &[64, 64, 3, 3]),
+        ("9", &[100, 3136]),
+        ("11", &[10, 100]),
+    ];
+    let mask_cnn: [(&str, &[i64]); 4] = [
+        ("mask.conv1", &[64, 1, 3, 3]),
+        ("mask.conv2", &[128, 64, 3, 3]),
+        ("mask.conv3", &[128, 128, 3, 3]),
+        ("mask.conv4", &[1, 128, 3, 3]),
+    ];
+    let layers = small_cnn.iter().chain(if method == "cat_cw" { &mask_cnn[..] } else { &[] });
+    let tensors = layers.enumerate().flat_map(|(i, (name, shape))| {
+        let bound = (6.0 / shape[1..].iter().product::<i64>() as f64).sqrt();
+        let tensor = |what: &str, shape: &[i64], salt: u32| {
+            (format!("{name}.{what}"), (scattered(shape, salt) * 2.0 - 1.0) * bound)
+        };
+        let salt = 2 * i as u32 + 10;
+        [tensor("weight", shape, salt), tensor("bias", &shape[..1], salt + 1)]
+    });
+    tensors.collect()
+}
+
+/// Four images, part of them black as digits are, and where the attack starts on them.
+fn batch() -> Named {
+    let shape = [4, 1, 28, 28];
+    let u = scattered(&shape, 1);
+    let x = &u * u.gt(0.4);
+    let start = (&x + (scattered(&shape, 2) * 2.0 - 1.0) * 0.3).clamp(0.0, 1.0);
+    let y = Tensor::from_slice(&[3i64, 0, 7, 9]);
+    let index = Tensor::from_slice(&[5i64, 2, 11, 8]);
+    [("x", x), ("y", y), ("index", index), ("start", start)].map(|(name, t)| (name.to_string(), t)).into()
+}
+
+/// A folder with a step's two files.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(weights: Named, batch: Named) -> Self {
+        let bench = Self { folder: tempfile::tempdir().unwrap() };
+        for (name, tensors) in [("w", weights), ("b", batch)] {
+            tensors::write(&bench.file(name), &tensors.into_iter().collect::<Vec<_>>(), HashMap::new()).unwrap();
+        }
+        bench
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.safetensors"))
+    }
+
+    fn foil(&self, arguments: &[&str]) -> Output {
+        let mut foil = Command::new(env!("CARGO_BIN_EXE_foil"));
+        foil.current_dir(self.folder.path()).env("OMP_NUM_THREADS", "1").args(arguments).output().unwrap()
+    }
+
+    /// One step; `more` goes behind the command.
+    fn probe(&self, method: &str, out: &str, more: &[&str]) -> Output {
+        let config = beside(&format!("{method}.yaml"));
+        let fixed =
+            ["probe", config.to_str().unwrap(), "--weights", "w.safetensors", "--batch", "b.safetensors", "--out", out];
+        self.foil(&[&fixed, more].concat())
+    }
+
+    fn tensors(&self, name: &str) -> Named {
+        tensors::read(&self.file(name)).unwrap().0
+    }
+}
+
+fn beside(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/probe").join(name)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn succeeds(output: Output) -> String {
+    assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn fails(output: Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    text(&output.stderr)
+}
+
+/// A tensor in a few numbers: eight of its own, its largest, its norm, and its sum under scattered signs, which no swap or
+/// change of a single number leaves alone.
+fn digest(tensor: &Tensor) -> Value {
+    let flat = tensor.to_kind(Kind::Double).contiguous().view(-1);
+    let n = flat.numel() as i64;
+    let places: Vec<i64> = (0..8.min(n)).map(|k| k * n / 8.min(n)).collect();
+    let sample = Vec::<f64>::try_from(flat.index_select(0, &Tensor::from_slice(&places))).unwrap();
+    let signs: Tensor = scattered(&[n], 3).gt(0.5).to_kind(Kind::Double) * 2.0 - 1.0;
+    json!({
+        "shape": tensor.size(),
+        "largest": flat.abs().max().double_value(&[]),
+        "norm": flat.norm().double_value(&[]),
+        "signed": (&flat * signs).sum(Kind::Double).double_value(&[]),
+        "sample": sample,
+    })
+}
+
+/// What is different in two digests of one tensor.
+fn difference(name: &str, ours: &Value, theirs: &Value, tolerance: f64) -> Option<String> {
+    let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
+    let close = |a: &Value, b: &Value, scale: f64| (number(a) - number(b)).abs() <= tolerance * scale.max(1e-4);
+    let (largest, norm) = (number(&theirs["largest"]), number(&theirs["norm"]));
+    let samples = ours["sample"].as_array()?.iter().zip(theirs["sample"].as_array()?);
+    let same = ours["shape"] == theirs["shape"]
+        && close(&ours["largest"], &theirs["largest"], largest)
+        && close(&ours["norm"], &theirs["norm"], norm)
+        && close(&ours["signed"], &theirs["signed"], norm)
+        && samples.into_iter().all(|(a, b)| close(a, b, largest));
+    (!same).then(|| format!("{name}\n  foil    {ours}\n  PyTorch {theirs}"))
+}
+
+fn equals_pytorch(method: &str) {
+    let bench = Bench::new(weights(method), batch());
+    let committed = beside(&format!("{method}.json"));
+    let python = std::env::var("FOIL_TEST_PYTHON").ok();
+    for (dtype, tolerance) in [("f64", 1e-10), ("f32", 1e-5)] {
+        let ours = format!("foil_{dtype}.safetensors");
+        let said = succeeds(bench.probe(method, &ours, &["--dtype", dtype, "--iterates"]));
+        assert!(said.contains("Nothing was left to chance"), "{said}");
+
+        if let Some(python) = &python {
+            let theirs = format!("pytorch_{dtype}.safetensors");
+            let script = beside("reference.py");
+            let mut run = Command::new(python);
+            run.current_dir(bench.folder.path()).arg(script).arg(method).args(["--dtype", dtype, "--out", &theirs]);
+            succeeds(run.args(["--weights", "w.safetensors", "--batch", "b.safetensors"]).output().unwrap());
+            let said = succeeds(bench.foil(&["probe", "--compare", &ours, &theirs]));
+            assert!(!said.contains("only in"), "{said}");
+            if dtype == "f64" && std::env::var("FOIL_TEST_UPDATE").is_ok() {
+                let lines: Vec<String> = bench
+                    .tensors("pytorch_f64")
+                    .iter()
+                    .map(|(name, t)| format!("{}: {}", json!(name), digest(t)))
+                    .collect();
+                std::fs::write(&committed, format!("{{\n{}\n}}\n", lines.join(",\n"))).unwrap();
+            }
+        }
+
+        let reference: HashMap<String, Value> =
+            serde_json::from_str(&std::fs::read_to_string(&committed).unwrap()).unwrap();
+        let ours = bench.tensors(&format!("foil_{dtype}"));
+        let mut names: Vec<&String> = reference.keys().collect();
+        names.sort();
+        assert_eq!(ours.keys().collect::<Vec<_>>(), names);
+        let wrong: Vec<String> =
+            ours.iter().filter_map(|(name, t)| difference(name, &digest(t), &reference[name], tolerance)).collect();
+        assert!(wrong.is_empty(), "{method} {dtype}\n{}", wrong.join("\n"));
+    }
+}
+
+#[test]
+fn at_equals_pytorch() {
+    equals_pytorch("at");
+}
+
+#[test]
+fn trades_equals_pytorch() {
+    equals_pytorch("trades");
+}
+
+#[test]
+fn cat_equals_pytorch() {
+    equals_pytorch("cat_cw");
+}
+
+/// `tensors` with some replaced, added, or taken away.
+fn changed(mut tensors: Named, changes: Vec<(&str, Option<Tensor>)>) -> Named {
+    for (name, tensor) in changes {
+        match tensor {
+            Some(tensor) => drop(tensors.insert(name.to_string(), tensor)),
+            None => drop(tensors.remove(name).unwrap()),
+        }
+    }
+    tensors
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let ones = |shape: &[i64]| Some(scattered(shape, 5));
+    let w = vec![
+        ("0.bias", None),
+        ("2.weight", ones(&[32, 32, 3])),
+        ("2.bias", ones(&[32]).map(|t| t.log())),
+        ("4.bias", ones(&[64]).map(|t| t.to_kind(Kind::Half))),
+        ("11.wieght", ones(&[10, 100])),
+        ("mask.conv1.bias", ones(&[64])),
+    ];
+    let w = changed(
+        changed(weights("at"), w),
+        vec![("2.bias", Some(Tensor::full([32], f64::NAN, (Kind::Float, tch::Device::Cpu))))],
+    );
+    let b = vec![
+        ("x", ones(&[4, 1, 28, 28]).map(|x| x * 255.0)),
+        ("y", Some(Tensor::from_slice(&[3i64, 0, 10, -1]))),
+        ("index", Some(Tensor::from_slice(&[3i64, 4, 3, 70_000]))),
+        ("start", ones(&[3, 1, 28, 28])),
+        ("noise.dropout.0.0", ones(&[2])),
+        ("noise.start", ones(&[4, 1, 28, 28])),
+        ("labels", ones(&[4])),
+    ];
+    let bench = Bench::new(w, changed(batch(), b));
+    let said = fails(bench.probe("at", "out.safetensors", &[]));
+    let expected = "\
+error: these files do not fit the step
+  w.safetensors: `0.bias` is missing; it is [32]
+  w.safetensors: `2.weight` is [32, 32, 3]; it must be [32, 32, 3, 3]
+  w.safetensors: `2.bias` holds 32 numbers that are not finite, the first at [0]
+  w.safetensors: `4.bias` is float16; it must be float32 or float64
+  w.safetensors: `11.wieght` is unknown; did you mean `11.weight`?
+  w.safetensors: `mask.conv1.bias` is unknown; neither the model nor the attack has it
+  b.safetensors: `start` is [3, 1, 28, 28]; it must be [4, 1, 28, 28]
+  b.safetensors: `x` reaches from 0 to 255; images are in [0, 1]
+";
+    assert_eq!(said, expected);
+    assert!(!bench.file("out").exists());
+}
+
+#[test]
+fn attacked_images_can_be_given_and_give_the_same_step() {
+    let bench = Bench::new(weights("cat_cw"), batch());
+    succeeds(bench.probe("cat_cw", "whole.safetensors", &[]));
+    let x_adv = bench.tensors("whole").remove("x_adv");
+    let given = changed(batch(), vec![("start", None), ("x_adv", x_adv)]);
+    tensors::write(&bench.file("b"), &given.into_iter().collect::<Vec<_>>(), HashMap::new()).unwrap();
+    succeeds(bench.probe("cat_cw", "given.safetensors", &[]));
+    let said =
+        succeeds(bench.foil(&["probe", "--compare", "whole.safetensors", "given.safetensors", "--tolerance", "0"]));
+    assert!(said.contains("0 of 53 tensors differ") && !said.contains("only in"), "{said}");
+}
+
+#[test]
+fn what_was_left_to_chance_is_said() {
+    let bench = Bench::new(weights("at"), changed(batch(), vec![("start", None)]));
+    let said = succeeds(bench.probe("at", "out.safetensors", &["attack.steps=1", "seed=3"]));
+    assert!(said.contains("Random, from seed 3: start"), "{said}");
+    let (_, metadata) = tensors::read(&bench.file("out")).unwrap();
+    assert_eq!(metadata["foil.random"], r#"["start"]"#);
+    assert!(metadata["foil.config"].contains("steps: 1"), "{}", metadata["foil.config"]);
+}
+
+#[test]
+fn a_comparison_lists_the_worst_first_and_what_is_missing() {
+    let named = |tensors: &[(&str, f64)]| tensors.iter().map(|(n, v)| (n.to_string(), Tensor::from(*v))).collect();
+    let bench = Bench::new(
+        named(&[("loss.total", 2.0), ("loss.kl", 1.0), ("mask", 1.0)]),
+        named(&[("loss.total", 2.0 + 1e-9), ("loss.kl", 1.5), ("x_adv", 1.0)]),
+    );
+    let compare =
+        |more: &[&str]| bench.foil(&[&["probe", "--compare", "w.safetensors", "b.safetensors"], more].concat());
+    let output = compare(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    let expected = "\
+Largest differences
+┌────────────┬───────┬──────────┬──────────┬────┬─────────┐
+│ tensor     │ shape │ absolute │ relative │ at │         │
+├────────────┼───────┼──────────┼──────────┼────┼─────────┤
+│ loss.kl    │ []    │  5.00e-1 │  3.33e-1 │ [] │ differs │
+│ loss.total │ []    │  1.00e-9 │ 5.00e-10 │ [] │ differs │
+└────────────┴───────┴──────────┴──────────┴────┴─────────┘
+only in w.safetensors: mask
+only in b.safetensors: x_adv
+2 of 2 tensors differ by more than 1e-10 (float64) or 1e-5, relative
+";
+    assert_eq!(text(&output.stdout), expected);
+    assert!(compare(&["--tolerance", "0.5"]).status.success());
+    assert!(fails(compare(&["--tolerance", "-1"])).contains("from 0 on"));
+}
