@@ -174,7 +174,7 @@ fn hold_against(first: &Path, second: &Path, tolerance: Option<f64>) -> Exit {
         }
     }
     let differ = comparison.differences.iter().filter(|d| d.exceeds(tolerance)).count();
-    let allowed = tolerance.map_or("1e-10 (float64) or 1e-5".to_string(), |t| format!("{t:e}"));
+    let allowed = tolerance.map_or("1e-10 (float64) or 1e-5".to_string(), |t| format!("{t:?}"));
     println!("{differ} of {} tensors differ by more than {allowed}, relative", comparison.differences.len());
     Ok(if differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

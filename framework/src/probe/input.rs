@@ -55,7 +55,7 @@ impl Inputs {
         if let Some(x) = x.as_ref().filter(|x| x.numel() > 0) {
             let (low, high) = (x.min().double_value(&[]), x.max().double_value(&[]));
             if low < 0.0 || high > 1.0 {
-                b.wrong("x", format!("reaches from {low} to {high}; images are in [0, 1]"));
+                b.wrong("x", format!("reaches from {low:.3} to {high:.3}; images are in [0, 1]"));
             }
         }
         b.in_range("y", y.as_ref(), data.classes, "classes");
