@@ -310,3 +310,37 @@ only in b.safetensors: x_adv
     assert!(compare(&["--tolerance", "0.5"]).status.success());
     assert!(fails(compare(&["--tolerance=-1"])).contains("from 0 on"));
 }
+
+/// The commands of docs/probe.md, with the images and weights that its Python makes.
+#[test]
+#[ignore = "needs FOIL_TEST_PYTHON, a Python with torch and safetensors"]
+fn the_manual_holds() {
+    let python = std::env::var("FOIL_TEST_PYTHON").expect("FOIL_TEST_PYTHON names a Python");
+    let manual = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/probe.md")).unwrap();
+    let (_, rest) = manual.split_once("```python\n").unwrap();
+    let (code, rest) = rest.split_once("   ```\n").unwrap();
+    let code: String = code.lines().map(|line| format!("{}\n", line.strip_prefix("   ").unwrap_or(line))).collect();
+    let commands = rest.lines().map(str::trim).filter(|line| {
+        line.starts_with("python reference.py")
+            || line.starts_with("foil probe cat_cw")
+            || line.starts_with("foil probe --compare f")
+    });
+
+    let bench = Bench::new(Named::new(), Named::new());
+    for name in ["reference.py", "base.yaml", "cat_cw.yaml"] {
+        std::fs::copy(beside(name), bench.folder.path().join(name)).unwrap();
+    }
+    succeeds(Command::new(&python).current_dir(bench.folder.path()).args(["-c", &code]).output().unwrap());
+    let mut said = Vec::new();
+    for command in commands {
+        let (program, arguments) = command.split_once(' ').unwrap();
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        said.push(succeeds(match program {
+            "foil" => bench.foil(&arguments),
+            _ => Command::new(&python).current_dir(bench.folder.path()).args(arguments).output().unwrap(),
+        }));
+    }
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(said[1].contains("Nothing was left to chance"), "{}", said[1]);
+    assert!(said[2].contains("0 of 56 tensors differ"), "{}", said[2]);
+}

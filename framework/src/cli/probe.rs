@@ -137,7 +137,7 @@ fn small(value: f64) -> Cell {
 }
 
 fn hold_against(first: &Path, second: &Path, tolerance: Option<f64>) -> Exit {
-    if tolerance.is_some_and(|t| !(t >= 0.0)) {
+    if tolerance.is_some_and(|t| t.is_nan() || t < 0.0) {
         return Err(Error::new("--tolerance must be a number from 0 on").help("write 1e-5"));
     }
     let comparison = compare(&tensors::read(first)?.0, &tensors::read(second)?.0);

@@ -61,8 +61,9 @@ impl Difference {
     /// ten-thousandth of it are rounding whatever they are compared with: some gradients are zero but for that.
     pub fn exceeds(&self, tolerance: Option<f64>) -> bool {
         let tolerance = tolerance.unwrap_or(self.usual);
-        // Not `>`: what is no number is no agreement either.
-        !(self.relative <= tolerance || self.absolute <= tolerance * 1e-4)
+        // Asked this way round because a difference that is no number is no agreement either.
+        let agree = self.relative <= tolerance || self.absolute <= tolerance * 1e-4;
+        !agree
     }
 }
 

@@ -60,10 +60,9 @@ impl Inputs {
         }
         b.in_range("y", y.as_ref(), data.classes, "classes");
         b.in_range("index", index.as_ref(), data.train, "training images");
-        if let Some(index) = index.as_ref().and_then(|index| Vec::<i64>::try_from(index).ok()) {
-            if index.iter().collect::<BTreeSet<_>>().len() < index.len() {
-                b.wrong("index", "holds an image twice");
-            }
+        let places = index.as_ref().and_then(|index| Vec::<i64>::try_from(index).ok()).unwrap_or_default();
+        if places.iter().collect::<BTreeSet<_>>().len() < places.len() {
+            b.wrong("index", "holds an image twice");
         }
         let mut draws: Named = start.map(|start| ("start".to_string(), start)).into_iter().collect();
         for name in b.tensors.keys().cloned().collect::<Vec<_>>() {
