@@ -23,14 +23,11 @@ impl Conv2d {
     fn declare(
         nn: &Builder,
         name: &str,
-        channels: [i64; 2],
-        kernel: i64,
-        stride: i64,
-        padding: i64,
+        [inputs, outputs]: [i64; 2],
+        [kernel, stride, padding]: [i64; 3],
         bias: bool,
         init: ConvInit,
     ) -> Self {
-        let [inputs, outputs] = channels;
         let bound = 1.0 / ((inputs * kernel * kernel) as f64).sqrt();
         let (weight, bias_init) = match init {
             ConvInit::PyTorch => (Init::Uniform(bound), Init::Uniform(bound)),
@@ -46,24 +43,24 @@ impl Conv2d {
 
     /// With a bias. PyTorch's initialisation: weight and bias uniform in ±1/sqrt(fan_in).
     pub fn new(nn: &Builder, name: &str, channels: [i64; 2], kernel: i64, stride: i64, padding: i64) -> Self {
-        Self::declare(nn, name, channels, kernel, stride, padding, true, ConvInit::PyTorch)
+        Self::declare(nn, name, channels, [kernel, stride, padding], true, ConvInit::PyTorch)
     }
 
     /// Without a bias, as in front of a batch norm.
     pub fn without_bias(nn: &Builder, name: &str, channels: [i64; 2], kernel: i64, stride: i64, padding: i64) -> Self {
-        Self::declare(nn, name, channels, kernel, stride, padding, false, ConvInit::PyTorch)
+        Self::declare(nn, name, channels, [kernel, stride, padding], false, ConvInit::PyTorch)
     }
 
     /// Without a bias, weight N(0, 2/(k·k·out)): He et al. 2015 by fan-out, as in the WideResNet codes.
     pub fn he_fan_out(nn: &Builder, name: &str, channels: [i64; 2], kernel: i64, stride: i64, padding: i64) -> Self {
         let fan = (kernel * kernel * channels[1]) as f64;
-        Self::declare(nn, name, channels, kernel, stride, padding, false, ConvInit::He(fan))
+        Self::declare(nn, name, channels, [kernel, stride, padding], false, ConvInit::He(fan))
     }
 
     /// With a bias of zero, weight N(0, 2/(k·k·in)): He et al. 2015 by fan-in, as in TRADES's SmallCNN.
     pub fn he_fan_in(nn: &Builder, name: &str, channels: [i64; 2], kernel: i64, stride: i64, padding: i64) -> Self {
         let fan = (kernel * kernel * channels[0]) as f64;
-        Self::declare(nn, name, channels, kernel, stride, padding, true, ConvInit::He(fan))
+        Self::declare(nn, name, channels, [kernel, stride, padding], true, ConvInit::He(fan))
     }
 
     /// `xs`: `[N, in, H, W]`.
