@@ -22,7 +22,7 @@ use tch::{Device, Kind, Tensor};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil demo
-  foil demo --dir /tmp/demo         somewhere else; a second call goes on where the first one stopped")]
+  foil demo --dir runs/mine         somewhere else; a second call goes on where the first one stopped")]
 pub(super) struct Args {
     /// Where the runs, the table and the picture go.
     #[arg(long, default_value = "runs/demo")]

@@ -8,9 +8,9 @@ mod doctor;
 mod eval;
 mod explain;
 mod list;
+mod probe;
 mod schema;
 mod text;
-mod probe;
 mod train;
 
 use crate::{Error, Result};

@@ -76,12 +76,7 @@ pub(super) fn run(args: &Args) -> Exit {
         Dtype::F64 => Kind::Double,
     };
     let device = choose(&pipeline.device)?;
-    let mut parts = match assemble(pipeline, kind, device, false) {
-        Ok(parts) => parts,
-        Err(problems) => {
-            return Err(loaded.report(problems).err().unwrap_or_else(|| Error::new("the pipeline cannot be built")));
-        }
-    };
+    let mut parts = loaded.built(assemble(pipeline, kind, device, false))?;
     let inputs = Inputs::read(&parts.step, &parts.data, weights, batch)?;
     let steps = (parts.data.train as u64).div_ceil(pipeline.train.batch_size);
     let clock = Clock::new(pipeline.train.epochs, steps, device);

@@ -131,7 +131,7 @@ impl Attack for Running {
     }
 
     fn state(&self) -> Vec<(String, Tensor)> {
-        vec![("radii".to_string(), self.radii.shallow_clone())]
+        vec![("radius".to_string(), self.radii.shallow_clone())]
     }
 }
 
