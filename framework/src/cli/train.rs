@@ -5,10 +5,11 @@ use crate::engine::choose;
 use crate::pipeline::{Loaded, Pipeline, load};
 use crate::train::{Ended, Folder, Trainer};
 use crate::{AtPath, Error, Result};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tracing_subscriber::prelude::*;
 
 /// Train a pipeline and evaluate its best checkpoint.
@@ -45,12 +46,17 @@ pub(super) fn run(args: &Args) -> Exit {
     };
     let place = match folder {
         Some(folder) => Place::Old(folder),
-        None => Place::New(args.run_dir.clone().map_or_else(|| free_folder(&loaded.pipeline), Ok)?),
+        None => args.run_dir.clone().map_or(Place::Free, Place::New),
     };
     let stop = on_interrupt()?;
     let (folder, ended) = train(&loaded, place, &stop)?;
     if ended == Ended::Stopped {
-        eprintln!("stopped and saved; go on with: foil train --resume {}", folder.path().display());
+        say(&format!("stopped and saved; go on with: foil train --resume {}", folder.path().display()));
+        return Ok(ExitCode::from(130));
+    }
+    // From here on there is nothing to save, and the first Ctrl-C ends the program.
+    if stop.swap(true, Ordering::Relaxed) {
+        say(&format!("trained, but not evaluated; go on with: foil eval {}", folder.path().display()));
         return Ok(ExitCode::from(130));
     }
     if args.no_eval { Ok(ExitCode::SUCCESS) } else { eval::show(folder.path(), &eval::Options::default()) }
@@ -58,6 +64,8 @@ pub(super) fn run(args: &Args) -> Exit {
 
 /// Where a run's files go.
 pub(super) enum Place {
+    /// `runs/NAME`, or `runs/NAME-2` and so on if it is taken.
+    Free,
     /// A folder that is to be made.
     New(PathBuf),
     /// The folder of a run that is to go on.
@@ -72,27 +80,39 @@ pub(super) fn train(loaded: &Loaded, place: Place, stop: &AtomicBool) -> Result<
     let parts = loaded.built(Trainer::assemble(pipeline, device))?;
     let folder = match place {
         Place::Old(folder) => folder,
-        Place::New(path) => {
-            let folder = Folder::create(&path)?;
+        Place::Free | Place::New(_) => {
+            let folder = Folder::create(&if let Place::New(path) = place { path } else { free_folder(pipeline)? })?;
             crate::record::atomic::write(folder.resolved(), pipeline.to_yaml()?).at("writing", &folder.resolved())?;
             folder
         }
     };
     start_log(&folder)?;
     let mut trainer = Trainer::new(pipeline.clone(), parts, folder.clone(), device)?;
-    eprintln!("{}", introduction(pipeline, &trainer, &folder, device));
-    let ended = trainer.run(stop)?;
-    if let (Ended::Finished, Some((epoch, score))) = (ended, trainer.best()) {
-        eprintln!("best checkpoint: epoch {epoch} ({} = {score:.2}), {}", pipeline.select, folder.best().display());
+    say(&introduction(pipeline, &trainer, &folder, device));
+    let ended = trainer.run(stop).inspect_err(|error| tracing::error!("{error}"))?;
+    match (ended, trainer.best()) {
+        (Ended::Finished, Some((epoch, score))) => say(&format!(
+            "best checkpoint: epoch {epoch} ({} = {score:.2}), {}",
+            pipeline.select,
+            folder.best().display()
+        )),
+        _ => tracing::info!("{ended:?}."),
     }
     Ok((folder, ended))
 }
 
+/// Tells the person at the terminal and the run's log. A terminal that is gone is no reason to stop.
+fn say(text: &str) {
+    tracing::info!("{text}");
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 fn introduction(pipeline: &Pipeline, trainer: &Trainer, folder: &Folder, device: tch::Device) -> String {
     let parameters = trainer.parameters();
-    let resumed = match trainer.epochs_done() {
-        0 => String::new(),
-        done => format!(", resumed after epoch {done}"),
+    let resumed = match (trainer.epochs_done(), trainer.steps_done()) {
+        (0, 0) => String::new(),
+        (epochs, 0) => format!(", resumed after epoch {epochs}"),
+        (epochs, steps) => format!(", resumed after step {steps} of epoch {}", epochs + 1),
     };
     let selection = match pipeline.data.validation {
         0 => "test images, as the papers do (data.validation: N holds out training images instead)".to_string(),
@@ -111,16 +131,21 @@ fn introduction(pipeline: &Pipeline, trainer: &Trainer, folder: &Folder, device:
     )
 }
 
-/// `runs/NAME`, or `runs/NAME-2` and so on if it is taken.
+/// Makes `runs/NAME`, or `runs/NAME-2` and so on: the first that is not there, also when several runs start at once.
 fn free_folder(pipeline: &Pipeline) -> Result<PathBuf> {
-    let name = pipeline.name.as_deref().unwrap_or("run");
-    let candidates =
-        (1..10_000).map(|n| Path::new("runs").join(if n == 1 { name.to_string() } else { format!("{name}-{n}") }));
-    let free = |path: &PathBuf| !path.exists();
-    candidates.into_iter().find(free).ok_or_else(|| Error::new("runs/ is full").help("choose a folder with --run-dir"))
+    let (runs, name) = (Path::new("runs"), pipeline.name.as_deref().unwrap_or("run"));
+    std::fs::create_dir_all(runs).at("making", runs)?;
+    for n in 1..10_000 {
+        let path = runs.join(if n == 1 { name.to_string() } else { format!("{name}-{n}") });
+        match std::fs::create_dir(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => return made.at("making", &path).map(|()| path),
+        }
+    }
+    Err(Error::new("runs/ is full").help("choose a folder with --run-dir"))
 }
 
-/// The run's log goes into its folder; warnings are shown too.
+/// The run's log goes into its folder; its warnings are shown too.
 fn start_log(folder: &Folder) -> Result<()> {
     let path = folder.log();
     let file = std::fs::OpenOptions::new().create(true).append(true).open(&path).at("opening", &path)?;
@@ -130,7 +155,8 @@ fn start_log(folder: &Folder) -> Result<()> {
         .without_time()
         .with_target(false)
         .with_writer(std::io::stderr)
-        .with_filter(tracing_subscriber::filter::LevelFilter::WARN);
+        // Errors are printed where the program ends.
+        .with_filter(tracing_subscriber::filter::filter_fn(|event| *event.level() == tracing::Level::WARN));
     // A second run in the same process keeps the first one's log.
     let _ = tracing_subscriber::registry().with(in_file).with(shown).try_init();
     Ok(())

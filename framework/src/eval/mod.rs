@@ -32,6 +32,18 @@ impl Trial<'_> {
     /// # Errors
     /// What the attack reports, with its name.
     pub fn run(&mut self, network: &Network, tick: &mut dyn FnMut(u64)) -> Result<Tensor> {
+        let right = self.run_while(network, &mut |n| {
+            tick(n);
+            true
+        })?;
+        right.ok_or_else(|| Error::new(format!("evaluation `{}` was stopped", self.name)))
+    }
+
+    /// As [`Trial::run`], but ends with `None` once `go_on` is false.
+    ///
+    /// # Errors
+    /// As [`Trial::run`].
+    pub fn run_while(&mut self, network: &Network, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<Tensor>> {
         let kind = network.params().kind();
         let device = network.params().device();
         let clock = Clock::new(1, 1, device);
@@ -54,9 +66,11 @@ impl Trial<'_> {
             right.push(hit.map_err(|e: Error| e.context(format!("evaluation `{}`", self.name)))?);
             let done = batch.y.size()[0];
             start += done;
-            tick(done as u64);
+            if !go_on(done as u64) {
+                return Ok(None);
+            }
         }
-        Ok(Tensor::cat(&right, 0))
+        Ok(Some(Tensor::cat(&right, 0)))
     }
 }
 

@@ -31,6 +31,18 @@ pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut File) -> io::Re
     replace(path, fill).map_err(|error| at(path, error))
 }
 
+/// Removes what killed writers of the file at `path` left beside it. For a caller who knows that nobody writes it now.
+pub fn sweep(path: impl AsRef<Path>) {
+    let (Some(folder), Some(name)) = (path.as_ref().parent(), path.as_ref().file_name()) else { return };
+    let prefix = format!(".{}.", name.to_string_lossy());
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with(&prefix) && name.ends_with(".tmp")) {
+            let _ = fs::remove_file(entry.path()); // Rubbish that stays does no harm.
+        }
+    }
+}
+
 /// The same error with the path in front of its text.
 pub(crate) fn at(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))

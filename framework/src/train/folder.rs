@@ -1,10 +1,12 @@
 //! A run's folder, and what is stored in it so that the run can go on.
 
-use crate::record::{Best, ModelCard};
+use crate::record::{Best, ModelCard, atomic};
 use crate::tensors::{self, Named};
 use crate::{AtPath, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use tch::Tensor;
 
@@ -12,7 +14,7 @@ use tch::Tensor;
 ///
 /// `resolved.yaml` is the pipeline, `metrics.jsonl`, `metrics.csv` and `events.out.tfevents.*` its curves, `best.safetensors` and
 /// `last.safetensors` its weights under PyTorch's names with a model card, `best_mask.safetensors` CAT's mask network, `state.safetensors` what resuming needs,
-/// `log.txt` what happened.
+/// `log.txt` what happened; `run.lock` is locked while a process trains in it.
 #[derive(Debug, Clone, Default)]
 pub struct Folder(PathBuf);
 
@@ -95,6 +97,28 @@ impl Folder {
         self.0.join("log.txt")
     }
 
+    /// Keeps other processes from training in this folder as long as the file that is returned lives.
+    pub(super) fn lock(&self) -> Result<File> {
+        let path = self.0.join("run.lock");
+        let mut file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).at("opening", &path)?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            let holder = std::fs::read_to_string(&path).unwrap_or_default();
+            return Err(Error::new(format!("another process ({}) is training in {}", holder.trim(), self.0.display()))
+                .help("wait until it is done, or end it with Ctrl-C; `foil eval` may run beside it"));
+        }
+        // Some network file systems have no locks; there the user is the lock. The text is for the message above.
+        let _ = file.set_len(0).and_then(|()| writeln!(file, "pid {}", std::process::id()));
+        Ok(file)
+    }
+
+    /// Removes what earlier processes were writing when they were killed; the folder must be locked.
+    pub(super) fn sweep(&self) {
+        let metrics = ["metrics.jsonl", "metrics.csv"].map(|name| self.0.join(name));
+        let files = [self.resolved(), self.best(), self.best_mask(), self.last(), self.state()];
+        files.iter().chain(&metrics).for_each(|path| atomic::sweep(path));
+    }
+
     pub(super) fn write_model(&self, path: &Path, weights: &[(String, Tensor)], card: &ModelCard) -> Result<()> {
         let metadata = card.to_metadata().map_err(|e| Error::new(e.to_string()))?;
         tensors::write(path, weights, metadata)
@@ -111,10 +135,18 @@ impl Folder {
         if !path.exists() {
             return Ok(None);
         }
-        let (tensors, metadata) = tensors::read(&path)?;
-        let text = metadata
-            .get(POSITION)
-            .ok_or_else(|| Error::new(format!("{} is not the state of a run", path.display())))?;
-        Ok(Some((tensors, serde_json::from_str(text).at("reading", &path)?)))
+        let read = || {
+            let (tensors, metadata) = tensors::read(&path)?;
+            let text = metadata
+                .get(POSITION)
+                .ok_or_else(|| Error::new(format!("{} is not the state of a run", path.display())))?;
+            Ok((tensors, serde_json::from_str(text).at("reading", &path)?))
+        };
+        read().map(Some).map_err(|error: Error| {
+            error.help(format!(
+                "put a good copy back, or begin anew with --run-dir; the best checkpoint stands: foil eval {}",
+                self.0.display()
+            ))
+        })
     }
 }

@@ -50,9 +50,9 @@ impl Tally {
         self.sums.iter().map(|(name, sum)| (name.clone(), sum.double_value(&[0]) / images)).collect()
     }
 
-    /// The mean loss so far; reads it from the device.
-    pub fn loss(&self) -> f64 {
-        self.sums.get("train_loss").map_or(f64::NAN, |sum| sum.double_value(&[0]) / self.images.max(1) as f64)
+    /// The mean loss so far, if there was a step; reads it from the device.
+    pub fn loss(&self) -> Option<f64> {
+        self.sums.get("train_loss").map(|sum| sum.double_value(&[0]) / self.images.max(1) as f64)
     }
 
     /// The sums by name, and the number of images, for a checkpoint within an epoch.

@@ -8,13 +8,14 @@ use super::tally::Tally;
 use crate::attack::Batch;
 use crate::data::Resident;
 use crate::eval::{NATURAL, Trial, percent};
-use crate::nn::{Noise, key_of, name_key, permutation};
+use crate::nn::{Noise, Parameters, key_of, name_key, permutation};
 use crate::pipeline::{Assembled, Pipeline, assemble};
 use crate::record::{EventWriter, MetricsLog, ModelCard, Row, Values, stamp};
 use crate::report::Progress;
 use crate::scheduler::Clock;
 use crate::{AtPath, Error, Result};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tch::{Device, Kind, Tensor};
@@ -36,6 +37,8 @@ pub struct Trainer {
     device: Device,
     /// The key of the epoch's random numbers, `[]` int64 on the device.
     key: Tensor,
+    /// Held as long as this run may write to its folder.
+    _lock: File,
 }
 
 /// How a call of [`Trainer::run`] ended.
@@ -53,6 +56,8 @@ impl Trainer {
     /// # Errors
     /// What is wrong with the pipeline, the data or the saved state.
     pub fn new(pipeline: Pipeline, parts: Assembled, folder: Folder, device: Device) -> Result<Self> {
+        let lock = folder.lock()?;
+        folder.sweep();
         let data = crate::data::read(&pipeline)?;
         let limited = |images, limit: Option<u64>| {
             let all = Resident::new(images, device);
@@ -75,13 +80,34 @@ impl Trainer {
                     restore(&parts, &state, &position, device).map_err(|e| e.context(folder.state().display()))?;
                 (position, tally)
             }
+            // Killed between the first epoch's metrics and its state, a run leaves one row.
+            None if metrics.rows().len() > 1 => {
+                let rows = metrics.rows().len();
+                return Err(Error::new(format!("{} is missing, but this run has done {rows} epochs", folder.state().display()))
+                    .help(format!("put it back; without it a run can only begin anew: --run-dir DIR\n        its best checkpoint stands: foil eval {}", folder.path().display())));
+            }
             None => (Position::default(), Tally::new(device)),
         };
         metrics.truncate_after(position.epoch).at("opening", folder.path())?;
         let events =
             EventWriter::create(folder.path(), position.epoch * steps + position.step).at("opening", folder.path())?;
         let key = Tensor::zeros([] as [i64; 0], (Kind::Int64, device));
-        Ok(Self { pipeline, parts, train, judge, clock, folder, metrics, events, position, tally, card, device, key })
+        Ok(Self {
+            pipeline,
+            parts,
+            train,
+            judge,
+            clock,
+            folder,
+            metrics,
+            events,
+            position,
+            tally,
+            card,
+            device,
+            key,
+            _lock: lock,
+        })
     }
 
     /// Builds the parts of `pipeline` on its device.
@@ -97,6 +123,11 @@ impl Trainer {
         self.position.epoch
     }
 
+    /// Steps done before this call in the epoch that comes next.
+    pub fn steps_done(&self) -> u64 {
+        self.position.step
+    }
+
     /// The number of the model's trainable values.
     pub fn parameters(&self) -> i64 {
         self.parts.step.model.network().params().count()
@@ -109,6 +140,7 @@ impl Trainer {
     pub fn run(&mut self, stop: &AtomicBool) -> Result<Ended> {
         while self.position.epoch < self.pipeline.train.epochs {
             if !self.epoch(stop)? {
+                self.sound()?;
                 self.save_state()?;
                 return Ok(Ended::Stopped);
             }
@@ -140,7 +172,6 @@ impl Trainer {
         let _ = self.key.fill_(key_of(&[seed, name_key("train"), epoch]));
         let mut progress = Progress::new(format!("epoch {}/{epochs}", epoch + 1), steps);
         progress.tick(self.position.step, String::new);
-        let mut saved = Instant::now();
 
         while self.position.step < steps {
             if stop.load(Ordering::Relaxed) {
@@ -159,31 +190,50 @@ impl Trainer {
                 Err(error) => return Err(self.here(error)),
             };
             self.tally.step(&outcome, &batch.y);
+            let done = self.position.step + 1;
+            let due = done < steps && self.pipeline.train.checkpoint_steps.is_some_and(|every| done % every == 0);
             // On the CPU a look at the loss is free; elsewhere it waits for the device, so it is taken now and then.
-            if self.device == Device::Cpu || step % 50 == 49 {
-                let loss = self.tally.loss();
-                if !loss.is_finite() {
-                    let help = "try a smaller learning rate; `optimizer.lr` may ramp up with `type: piecewise_linear`";
-                    return Err(self.here(Error::new("the loss is not finite").help(help)));
-                }
+            if due || done == steps || self.device == Device::Cpu || done % 50 == 0 {
+                self.sound()?;
             }
-            self.position.step += 1;
-            progress.tick(1, || format!("loss {:.3}", self.tally.loss()));
-            let due = self.pipeline.train.checkpoint_steps.is_some_and(|every| self.position.step % every == 0);
-            if due && self.position.step < steps && saved.elapsed() > Duration::ZERO {
+            self.position.step = done;
+            progress.tick(1, || format!("loss {:.3}", self.tally.loss().unwrap_or(f64::NAN)));
+            if due {
                 self.save_state()?;
-                saved = Instant::now();
             }
         }
 
+        self.clock.set(epoch, steps - 1); // where it is, unless the run was stopped in the measurements and resumed here
         let mut values = self.tally.means();
         values.insert("lr".into(), self.parts.step.model.learning_rate(&self.clock.progress()));
         let trained = started.elapsed();
-        let measured = self.measure(&mut values)?;
+        let measured = (epoch + 1) % self.pipeline.train.eval_every == 0 || epoch + 1 == epochs;
+        if measured {
+            let Some(accuracies) = self.measure(stop)? else {
+                progress.done("stopped");
+                return Ok(false);
+            };
+            values.extend(accuracies);
+        }
         let message = summary(&values);
         progress.done(&message);
         self.finish_epoch(values, measured, steps, trained, started.elapsed())?;
         Ok(true)
+    }
+
+    /// An error when what was learned is not finite: it is worth neither saving nor measuring.
+    fn sound(&self) -> Result<()> {
+        let loss = self.tally.loss();
+        let finite = |params: &Parameters| params.flat().isfinite().all().int64_value(&[]) == 1;
+        let networks = [("model", Some(&self.parts.step.model)), ("mask network", self.parts.step.attack.learner())];
+        let spoilt = networks.iter().find(|(_, learner)| learner.is_some_and(|l| !finite(l.network().params())));
+        let what = match spoilt {
+            _ if loss.is_some_and(|loss| !loss.is_finite()) => "the loss is not finite".to_string(),
+            Some((what, _)) => format!("the weights of the {what} are not finite"),
+            None => return Ok(()),
+        };
+        let help = "try a smaller learning rate; `optimizer.lr` may ramp up with `type: piecewise_linear`";
+        Err(self.here(Error::new(what).help(help)))
     }
 
     /// Names to measure each epoch: those of the selection rule, then those watched.
@@ -194,12 +244,9 @@ impl Trainer {
         names
     }
 
-    /// Accuracies after this epoch, unless it is not its turn.
-    fn measure(&mut self, values: &mut Values) -> Result<bool> {
-        let done = self.position.epoch + 1;
-        if done % self.pipeline.train.eval_every != 0 && done != self.pipeline.train.epochs {
-            return Ok(false);
-        }
+    /// Accuracies after this epoch; `None` when it was stopped.
+    fn measure(&mut self, stop: &AtomicBool) -> Result<Option<Values>> {
+        let mut accuracies = Values::new();
         for name in self.watched() {
             let attack = self.parts.attacks.get_mut(&name);
             if attack.is_none() && name != NATURAL {
@@ -212,10 +259,11 @@ impl Trainer {
                 batch_size: self.pipeline.train.eval_batch_size as i64,
                 seed: self.pipeline.seed,
             };
-            let right = trial.run(self.parts.step.model.network(), &mut |_| {})?;
-            values.insert(name, percent(&right));
+            let go_on = &mut |_| !stop.load(Ordering::Relaxed);
+            let Some(right) = trial.run_while(self.parts.step.model.network(), go_on)? else { return Ok(None) };
+            accuracies.insert(name, percent(&right));
         }
-        Ok(true)
+        Ok(Some(accuracies))
     }
 
     fn finish_epoch(
