@@ -1,0 +1,122 @@
+//! `foil eval` and `foil bench`: what they print and record, and what must hold between the numbers.
+
+mod tiny;
+
+use serde_json::Value;
+use tiny::{AT, Place};
+
+/// A digit classifier after 16 steps: far better than chance, and easy to attack.
+fn trained() -> Place {
+    let place = Place::with(AT);
+    let rate = "optimizer={ type: adam, lr: 0.003 }";
+    let quick =
+        ["attack=none", "data.augment=null", "data.train_limit=160", "train.epochs=2", "train.checkpoint_steps=1000"];
+    place.train("run", &[&quick[..], &[rate]].concat());
+    place
+}
+
+fn accuracies(record: &Value) -> Vec<(String, f64)> {
+    let entries = record["entries"].as_array().unwrap().iter();
+    entries.map(|e| (e["name"].as_str().unwrap().to_string(), e["accuracy"].as_f64().unwrap())).collect()
+}
+
+#[test]
+fn a_record_says_what_was_done() {
+    let place = trained();
+    let ended = place.foil(&["eval", "run"]).ok();
+    let record = place.run("run").json("eval.json");
+    for (field, value) in [("model", "tiny"), ("dataset", "mnist_subset"), ("precision", "fp32"), ("device", "cpu")] {
+        assert_eq!(record[field], value, "{field}");
+    }
+    assert_eq!((&record["n"], &record["seed"]), (&50.into(), &7.into()));
+    assert_eq!(record["config_hash"], place.run("run").tensors("best.safetensors").1["foil.config_hash"].as_str());
+    assert_eq!(record["entries"][0]["attack"], Value::Null);
+    assert_eq!(
+        (&record["entries"][1]["attack"]["type"], &record["entries"][1]["attack"]["steps"]),
+        (&"pgd".into(), &2.into())
+    );
+    let scores = accuracies(&record);
+    assert_eq!(scores.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["natural", "pgd2"]);
+    let mean = (scores[0].1 + scores[1].1) / 2.0;
+    assert!((record["avg"].as_f64().unwrap() - mean).abs() < 1e-9);
+    // The table on standard output has the same numbers, and names the attacks as papers do.
+    assert!(ended.out.contains("Natural") && ended.out.contains("PGD-2"), "{}", ended.out);
+    for number in [scores[0].1, scores[1].1, mean] {
+        assert!(ended.out.contains(&format!("{number:.2}")), "{}", ended.out);
+    }
+    // They are what the run measured at its best epoch: the same images, attack and random starts.
+    let row = place.run("run").metrics().into_iter().max_by(|a, b| {
+        let score = |row: &Value| row["natural"].as_f64().unwrap() + row["pgd2"].as_f64().unwrap();
+        score(a).total_cmp(&score(b)).then(b["epoch"].as_u64().cmp(&a["epoch"].as_u64()))
+    });
+    let row = row.unwrap();
+    assert_eq!((&row["natural"], &row["pgd2"]), (&scores[0].1.into(), &scores[1].1.into()));
+}
+
+#[test]
+fn checkpoints_and_overrides() {
+    let place = trained();
+    let eval = |args: &[&str]| {
+        place.foil(&[&["eval"], args, &["--out", "out.json"]].concat()).ok();
+        let text = std::fs::read_to_string(place.path("out.json")).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    let whole = eval(&["run"]);
+    assert!(!place.run("run").file("eval.json").exists(), "--out was given");
+    assert_eq!(accuracies(&eval(&["run/best.safetensors"])), accuracies(&whole));
+    let last = accuracies(&eval(&["run/last.safetensors"]));
+    let epoch = place.run("run").metrics().pop().unwrap();
+    assert_eq!((last[0].1, last[1].1), (epoch["natural"].as_f64().unwrap(), epoch["pgd2"].as_f64().unwrap()));
+
+    let other = eval(&["run", "evaluate=[pgd2]", "attacks.pgd2.steps=3", "data.test_limit=20"]);
+    assert_eq!((&other["n"], &other["entries"][0]["attack"]["steps"]), (&20.into(), &3.into()));
+    assert_eq!(accuracies(&other).len(), 1);
+    assert_ne!(other["config_hash"], whole["config_hash"]);
+    // The size of a batch is no part of the result.
+    assert_eq!(accuracies(&eval(&["run", "train.eval_batch_size=7"])), accuracies(&whole));
+
+    let error = place.foil(&["eval", "run", "attacks.pgd2.stepps=3"]).error();
+    assert!(error.contains("unknown key `stepps` in `attacks.pgd2` (attack `pgd`)"), "{error}");
+}
+
+#[test]
+fn stronger_attacks_leave_less() {
+    let place = trained();
+    let attack =
+        |name: &str, settings: &str| format!("attacks.{name}={{ type: pgd, alpha: 0.05, start: none, {settings} }}");
+    let suite = [
+        attack("pgd0", "eps: 0, steps: 3"),
+        attack("pgd1", "eps: 0.3, steps: 1"),
+        attack("pgd4", "eps: 0.3, steps: 4"),
+        attack("pgd12", "eps: 0.3, steps: 12"),
+        "attacks.fgsm={ type: fgsm, eps: 0.05 }".to_string(),
+        "evaluate=[natural, pgd0, pgd1, pgd4, pgd12, fgsm]".to_string(),
+    ];
+    let overrides: Vec<&str> = suite.iter().map(String::as_str).collect();
+    place.foil(&[&["eval", "run"], &overrides[..]].concat()).ok();
+    let scores = accuracies(&place.run("run").json("eval.json"));
+    let of = |wanted: &str| scores.iter().find(|(name, _)| name == wanted).unwrap().1;
+    assert!(of("natural") > 30.0, "it learned nothing: {scores:?}");
+    assert_eq!(of("pgd0"), of("natural"), "a ball of radius 0 is the image");
+    assert!(of("natural") >= of("pgd1") && of("pgd1") >= of("pgd4") && of("pgd4") >= of("pgd12"), "{scores:?}");
+    assert!(of("pgd12") < of("natural"), "{scores:?}");
+    assert_eq!(of("fgsm"), of("pgd1"), "FGSM is PGD's first step where both are 0.05");
+}
+
+#[test]
+fn bench_tells_the_time_of_a_step() {
+    let place = Place::with(AT);
+    let line = place.foil(&["bench", "tiny.yaml", "--runs", "3"]).ok().out;
+    assert!(line.contains(" ms a step (median of 3;") && line.trim_end().ends_with(" images/s"), "{line}");
+    let record: Value =
+        serde_json::from_str(&place.foil(&["bench", "tiny.yaml", "--runs", "3", "--json"]).ok().out).unwrap();
+    let number = |field: &str| record[field].as_f64().unwrap();
+    assert!(number("ms") > 0.0);
+    assert!((number("images_per_second") * number("ms") / 1000.0 - 20.0).abs() < 1e-6, "{record}");
+    assert_eq!(
+        (&record["attack"], &record["loss"], &record["model"]),
+        (&"pgd".into(), &"at".into(), &"small_cnn".into())
+    );
+    let error = place.foil(&["bench", "tiny.yaml", "--runs", "0"]).error();
+    assert!(error.contains("--runs 0 measures nothing"), "{error}");
+}

@@ -1,0 +1,261 @@
+//! What a run leaves in its folder: every file that is promised, each saying the same as the others.
+
+mod tiny;
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+use tiny::{AT, CAT, Place, Run};
+
+#[test]
+fn every_file_is_there() {
+    let place = Place::with(AT);
+    place.foil(&["train", "tiny.yaml", "--run-dir", "run", "train.epochs=1"]).ok();
+    let mut files = place.run("run").files();
+    files.retain(|name| !name.starts_with("events.out.tfevents."));
+    let promised = ["best.safetensors", "eval.json", "last.safetensors", "log.txt", "metrics.csv", "metrics.jsonl"];
+    assert_eq!(files, [&promised[..], &["resolved.yaml", "run.lock", "state.safetensors"]].concat());
+}
+
+#[test]
+fn a_mask_network_is_kept_beside_its_model() {
+    let place = Place::with(CAT);
+    let run = place.train("run", &["train.epochs=1"]);
+    let (mask, _) = run.tensors("best_mask.safetensors");
+    let state = run.tensors("state.safetensors").0;
+    // The only epoch is the best one, so the mask is the one in the state, as names instead of one flat tensor.
+    let bytes = |pick: &dyn Fn(&str) -> bool, of: &BTreeMap<String, (String, Vec<usize>, Vec<u8>)>| -> usize {
+        of.iter()
+            .filter(|(name, _)| pick(name))
+            .map(|(_, (kind, _, bytes))| usize::from(kind == "F32") * bytes.len())
+            .sum()
+    };
+    let in_state = |name: &str| name.starts_with("attack.") && !name.contains("optimizer");
+    assert_eq!(bytes(&|_| true, &mask), bytes(&in_state, &state));
+}
+
+#[test]
+fn the_resolved_pipeline_is_the_one_that_ran() {
+    let place = Place::with(AT);
+    place.foil(&["train", "tiny.yaml", "--run-dir", "run", "train.epochs=1", "attack.steps=1"]).ok();
+    let run = place.run("run");
+    let hash = |args: &[&str]| place.foil(args).ok().out.split_whitespace().nth(1).unwrap().to_string();
+    let resolved = hash(&["check", "run/resolved.yaml"]);
+    assert_eq!(resolved, hash(&["check", "tiny.yaml", "train.epochs=1", "attack.steps=1"]));
+    assert_ne!(resolved, hash(&["check", "tiny.yaml", "train.epochs=1"]));
+    let stored = &run.tensors("best.safetensors").1["foil.config_hash"];
+    assert!(stored.len() == 64 && stored.starts_with(&resolved), "{stored} {resolved}");
+    assert_eq!(run.json("eval.json")["config_hash"], **stored);
+    // A run of the resolved file is the same run.
+    place.foil(&["train", "run/resolved.yaml", "--run-dir", "again", "--no-eval"]).ok();
+    place.run("again").assert_same(&run);
+}
+
+#[test]
+fn the_metrics_agree_with_each_other() {
+    let place = Place::with(AT);
+    let run = place.train("run", &["train.eval_every=2"]);
+    let rows = run.metrics();
+    let csv = run.text("metrics.csv");
+    let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let names = lines.next().unwrap();
+    assert_eq!(names[..2], ["epoch", "step"]);
+    assert_eq!(rows.len(), 3);
+    for (epoch, row) in (1..).zip(&rows) {
+        let fields = lines.next().unwrap();
+        assert_eq!((&row["epoch"], &row["step"]), (&Value::from(epoch), &Value::from(4 * epoch)));
+        for (name, field) in names.iter().zip(&fields) {
+            let value = row.get(name).map_or(String::new(), |number| match number.as_u64() {
+                Some(whole) => whole.to_string(),
+                None => format!("{:?}", number.as_f64().unwrap()),
+            });
+            assert_eq!(*field, value, "{name} of epoch {epoch}");
+        }
+        // Measured every second epoch, and after the last.
+        assert_eq!(row.get("natural").is_some(), epoch >= 2, "{row}");
+    }
+    assert!(lines.next().is_none());
+    let loss = rows[0]["train_loss"].as_f64().unwrap();
+    assert!((1.5..3.0).contains(&loss), "the first epoch's loss is about ln 10, not {loss}");
+}
+
+/// The best epoch by `natural + pgd2`, as the metrics have it: the first of the largest.
+fn best_of(run: &Run) -> (u64, f64) {
+    let number = |row: &Value, name: &str| row[name].as_f64().unwrap();
+    let scores = run
+        .metrics()
+        .into_iter()
+        .map(|row| (row["epoch"].as_u64().unwrap(), number(&row, "natural") + number(&row, "pgd2")));
+    scores.fold((0, f64::NEG_INFINITY), |best, next| if next.1 > best.1 { next } else { best })
+}
+
+#[test]
+fn the_best_epoch_by_the_rule_is_kept_with_its_card() {
+    let place = Place::with(AT);
+    // A rate that teaches for three epochs and then ruins: the best epoch is neither the first nor the last.
+    let rate = "optimizer={ type: adam, lr: { type: multistep, start: 0.003, milestones: [3], gamma: 30 } }";
+    let teach = ["attack.steps=0", "data.augment=null", "data.train_limit=160", "train.checkpoint_steps=1000", rate];
+    let run = place.train("run", &[&teach[..], &["train.epochs=4"]].concat());
+    let (epoch, score) = best_of(&run);
+    assert!((2..4).contains(&epoch), "{}", run.text("metrics.jsonl"));
+    let held = &run.position()["best"]["held"];
+    assert_eq!((&held["epoch"], &held["score"]), (&epoch.into(), &score.into()));
+
+    let (weights, card) = run.tensors("best.safetensors");
+    let of_card = |field: &str| card[&format!("foil.{field}")].as_str();
+    assert_eq!(of_card("epochs"), epoch.to_string());
+    let known = [
+        ("name", "tiny"),
+        ("architecture", "small_cnn"),
+        ("dataset", "mnist_subset"),
+        ("seed", "7"),
+        ("method", "pgd + at"),
+    ];
+    known.iter().for_each(|(field, value)| assert_eq!(of_card(field), *value, "{field}"));
+    assert_eq!(of_card("threat"), r#"{"norm":"Linf","eps":0.3}"#);
+    let metrics: Value = serde_json::from_str(of_card("metrics")).unwrap();
+    assert_eq!(metrics["natural"], run.metrics()[epoch as usize - 1]["natural"]);
+    // PyTorch's names and shapes: `nn.Sequential` of convolutions 0, 2, 4, 6 and linear layers 9, 11.
+    assert_eq!(weights["0.weight"].1, [32, 1, 3, 3]);
+    assert_eq!(weights["11.bias"].1, [10]);
+    // They are that epoch's weights: a run that ends there has them as its last.
+    let until = place.train("until", &[&teach[..], &[&format!("train.epochs={epoch}")]].concat());
+    assert!(until.tensors("last.safetensors").0 == weights);
+    assert!(run.tensors("last.safetensors").0 != weights);
+}
+
+#[test]
+fn a_tie_keeps_the_earlier_epoch() {
+    let place = Place::with(AT);
+    // A rate of zero leaves every epoch equal.
+    let run = place.train("run", &["optimizer.lr=0", "optimizer.weight_decay=0"]);
+    let scores: Vec<_> = run.metrics().iter().map(|row| (row["natural"].clone(), row["pgd2"].clone())).collect();
+    assert!(scores.windows(2).all(|pair| pair[0] == pair[1]), "{scores:?}");
+    assert_eq!(run.tensors("best.safetensors").1["foil.epochs"], "1");
+}
+
+#[test]
+fn it_is_said_on_which_images_the_checkpoint_is_selected() {
+    let place = Place::with(AT);
+    let on_test = place.train("test", &["train.epochs=1"]);
+    let held_out = place.train("held", &["train.epochs=1", "data.validation=20"]);
+    let selection = |run: &Run| run.text("log.txt").lines().find(|l| l.starts_with("selection: ")).unwrap().to_string();
+    assert!(selection(&on_test).contains("natural + pgd2, measured on test images"), "{}", selection(&on_test));
+    assert!(selection(&held_out).contains("natural + pgd2, measured on 20 held-out training images"));
+    // 60 images are left to train on, and accuracies come in steps of 1/20.
+    assert_eq!((&on_test.metrics()[0]["step"], &held_out.metrics()[0]["step"]), (&4.into(), &3.into()));
+    let natural = held_out.metrics()[0]["natural"].as_f64().unwrap();
+    assert_eq!(natural % 5.0, 0.0, "{natural}");
+}
+
+/// The scalars of a run as TensorBoard shows them: tag to (step, value).
+type Curves = BTreeMap<String, Vec<(u64, f32)>>;
+
+#[test]
+fn tensorboard_shows_the_metrics_also_after_a_resume() {
+    let place = Place::with(AT);
+    let run = place.train("run", &["train.epochs=1"]);
+    fs::write(run.file("resolved.yaml"), run.text("resolved.yaml").replace("epochs: 1", "epochs: 2")).unwrap();
+    place.foil(&["train", "--resume", "run", "--no-eval"]).ok();
+
+    let mut shown = framed(&run);
+    if let Some(python) = std::env::var_os("FOIL_TEST_PYTHON") {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts/check_tensorboard.py");
+        let output = Command::new(python).arg(script).arg(&run.0).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let read: BTreeMap<String, Vec<Value>> = serde_json::from_slice(&output.stdout).unwrap();
+        let point = |p: &Value| (p["step"].as_u64().unwrap(), p["value"].as_f64().unwrap() as f32);
+        let read: Curves = read.iter().map(|(tag, points)| (tag.clone(), points.iter().map(point).collect())).collect();
+        assert_eq!(read, shown);
+    }
+    for (tag, metric) in
+        [("train/loss", "train_loss"), ("train/lr", "lr"), ("accuracy/natural", "natural"), ("accuracy/pgd2", "pgd2")]
+    {
+        let rows = run.metrics();
+        let expected: Vec<_> =
+            rows.iter().map(|r| (r["step"].as_u64().unwrap(), r[metric].as_f64().unwrap() as f32)).collect();
+        assert_eq!(shown.remove(tag), Some(expected), "{tag}");
+    }
+}
+
+/// Reads the event files as TFRecords: length, masked CRC-32C of it, data, masked CRC-32C of the data. In the data, a
+/// value is recognised by its bytes: field 1 (tag), then field 2 (float).
+fn framed(run: &Run) -> Curves {
+    let mut curves = Curves::new();
+    for name in run.files().iter().filter(|name| name.starts_with("events.out.tfevents.")) {
+        let bytes = fs::read(run.file(name)).unwrap();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (length, tail) = rest.split_at(8);
+            let n = u64::from_le_bytes(length.try_into().unwrap()) as usize;
+            assert_eq!(tail[..4], masked_crc(length).to_le_bytes(), "{name}");
+            let data = &tail[4..4 + n];
+            assert_eq!(tail[4 + n..8 + n], masked_crc(data).to_le_bytes(), "{name}");
+            rest = &tail[8 + n..];
+            scalars(data, &mut curves);
+        }
+    }
+    curves
+}
+
+/// One event: `1: fixed64 time`, `2: varint step`, `5: summary` of `1: value` of `1: tag`, `2: fixed32`.
+fn scalars(mut event: &[u8], curves: &mut Curves) {
+    let mut step = 0;
+    while let Some((&key, tail)) = event.split_first() {
+        match key {
+            0x09 => event = &tail[8..],
+            0x10 => (step, event) = varint(tail),
+            0x2a => {
+                let (length, tail) = varint(tail);
+                let (mut summary, after) = tail.split_at(length as usize);
+                event = after;
+                while let Some((0x0a, tail)) = summary.split_first() {
+                    let (length, tail) = varint(tail);
+                    let (value, after) = tail.split_at(length as usize);
+                    summary = after;
+                    let (length, tail) = varint(&value[1..]);
+                    let (tag, number) = tail.split_at(length as usize);
+                    let number = f32::from_le_bytes(number[1..5].try_into().unwrap());
+                    curves.entry(String::from_utf8(tag.to_vec()).unwrap()).or_default().push((step, number));
+                }
+            }
+            _ => {
+                let (length, tail) = varint(tail);
+                event = &tail[length as usize..];
+            }
+        }
+    }
+}
+
+fn varint(bytes: &[u8]) -> (u64, &[u8]) {
+    let length = bytes.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+    let value = bytes[..length].iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f));
+    (value, &bytes[length..])
+}
+
+/// CRC-32C bit by bit, rotated and shifted as TFRecord has it.
+fn masked_crc(data: &[u8]) -> u32 {
+    let crc = !data.iter().fold(!0u32, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| crc >> 1 ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 })
+    });
+    crc.rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
+/// Memory does not grow with the number of steps.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_stays_where_it_is() {
+    let place = Place::with(AT);
+    let tiny =
+        ["train.epochs=12", "train.batch_size=2", "attack.steps=1", "train.checkpoint_steps=1000", "select=natural"];
+    let mut running = place.start(&[&["train", "tiny.yaml", "--no-eval", "--run-dir", "run"], &tiny[..]].concat());
+    let mut resident = Vec::new();
+    while resident.len() < 11 && running.wait_for("epoch ") {
+        resident.push(running.resident());
+    }
+    running.end().ok();
+    // 40 steps an epoch; libtorch's allocator settles in the first.
+    let (early, late) = (resident[2], resident[10]);
+    assert!(late < early + 8 * 1024, "KiB after each epoch: {resident:?}");
+}

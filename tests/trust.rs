@@ -1,0 +1,218 @@
+//! When something goes wrong: the run stops, says where and what to do, and nothing that was good is lost.
+//!
+//! Here: losses that are not finite, folders that are damaged, taken or no runs, and disks that are full. Kills are in
+//! `resume.rs`, signals in `interrupt.rs`, mistakes in pipeline files elsewhere.
+
+mod tiny;
+
+use std::fs;
+use tiny::{AT, Place, Stored, read_tensors};
+
+const TRAIN: &[&str] = &["train", "tiny.yaml", "--no-eval", "--run-dir", "run"];
+const RESUME: &[&str] = &["train", "--resume", "run", "--no-eval"];
+
+/// Every file that a failed or refused call must leave alone.
+fn files(place: &Place) -> Vec<(String, Vec<u8>)> {
+    let run = place.run("run");
+    let kept =
+        ["resolved.yaml", "metrics.jsonl", "metrics.csv", "best.safetensors", "last.safetensors", "state.safetensors"];
+    kept.iter().filter_map(|name| Some((name.to_string(), fs::read(run.file(name)).ok()?))).collect()
+}
+
+fn finite(stored: &Stored) -> bool {
+    let floats = stored.0.values().filter(|(kind, _, _)| kind == "F32");
+    floats
+        .into_iter()
+        .all(|(_, _, bytes)| bytes.chunks_exact(4).all(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]).is_finite()))
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_run_where_it_happens() {
+    let place = Place::with(AT);
+    // Good in the first epoch, absurd from the second on.
+    let rate = "optimizer.lr={ type: multistep, start: 0.05, milestones: [1], gamma: 1e31 }";
+    let error = place.foil(&[TRAIN, &[rate, "train.checkpoint_steps=1000"]].concat()).error();
+    assert!(error.contains("error: epoch 2, step 2: the loss is not finite"), "{error}");
+    assert!(error.contains("the last good checkpoint stands: run/state.safetensors"), "{error}");
+    let run = place.run("run");
+    assert!(run.text("log.txt").contains("the loss is not finite"), "{}", run.text("log.txt"));
+    assert_eq!((&run.position()["epoch"], run.metrics().len()), (&1.into(), 1));
+    for name in ["best.safetensors", "last.safetensors", "state.safetensors"] {
+        assert!(finite(&run.tensors(name)), "{name}");
+    }
+    // The same again from the checkpoint; and with a rate that works in the file, the run goes on.
+    let error = place.foil(RESUME).error();
+    assert!(error.contains("epoch 2, step 2"), "{error}");
+    fs::write(run.file("resolved.yaml"), run.text("resolved.yaml").replace("1e31", "0.1")).unwrap();
+    place.foil(RESUME).ok();
+    assert_eq!(run.metrics().len(), 3);
+}
+
+#[test]
+fn weights_that_are_not_finite_are_not_saved() {
+    let place = Place::with(AT);
+    // The loss of the first step is finite, the weights after it are not, and a checkpoint is due.
+    let error = place.foil(&[TRAIN, &["optimizer.lr=1e60"]].concat()).error();
+    assert!(error.contains("epoch 1, step 1: the weights of the model are not finite"), "{error}");
+    assert!(error.contains("help: try a smaller learning rate"), "{error}");
+    assert!(error.contains("nothing was saved before"), "{error}");
+    assert!(!place.run("run").file("state.safetensors").exists());
+}
+
+#[test]
+fn a_folder_with_something_in_it_is_not_overwritten() {
+    let place = Place::with(AT);
+    place.train("run", &["train.epochs=1"]);
+    let before = files(&place);
+    let error = place.foil(TRAIN).error();
+    assert!(error.contains("the run folder run is not empty"), "{error}");
+    assert!(error.contains("foil train --resume run") && error.contains("--run-dir DIR"), "{error}");
+    assert!(files(&place) == before);
+}
+
+#[test]
+fn runs_that_start_at_once_take_folders_of_their_own() {
+    let place = Place::with(AT);
+    let start = |seed| place.start(&["train", "tiny.yaml", "--no-eval", "train.epochs=1", seed]);
+    let both = ["seed=1", "seed=2"].map(start);
+    let _ = both.map(|running| running.end().ok());
+    let seeds = ["runs/tiny", "runs/tiny-2"].map(|run| place.run(run).text("resolved.yaml").contains("seed: 1"));
+    assert_ne!(seeds[0], seeds[1]);
+}
+
+#[test]
+fn a_file_where_the_folder_should_be() {
+    let place = Place::with(AT);
+    fs::write(place.path("run"), "precious").unwrap();
+    let error = place.foil(TRAIN).error();
+    assert!(error.contains("making run: "), "{error}");
+    let error = place.foil(&["train", "tiny.yaml", "--run-dir", "run/inside"]).error();
+    assert!(error.contains("making run/inside: "), "{error}");
+    assert_eq!(fs::read_to_string(place.path("run")).unwrap(), "precious");
+}
+
+#[test]
+fn what_is_no_run_cannot_be_resumed_or_evaluated() {
+    let place = Place::with(AT);
+    fs::create_dir(place.path("empty")).unwrap();
+    for folder in ["empty", "none", "tiny.yaml"] {
+        for args in [["train", "--resume", folder], ["eval", folder, "seed=0"]] {
+            let error = place.foil(&args).error();
+            assert!(error.contains(&format!("{folder} is not a run folder: it has no resolved.yaml")), "{error}");
+        }
+    }
+    assert!(place.run("empty").files().is_empty());
+}
+
+#[test]
+fn a_damaged_state_is_named_and_nothing_is_touched() {
+    let place = Place::with(AT);
+    let run = place.train("run", &["train.epochs=1"]);
+    let state = run.file("state.safetensors");
+    let whole = fs::read(&state).unwrap();
+    let mut elsewhere = whole.clone();
+    elsewhere[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    let model = fs::read(run.file("last.safetensors")).unwrap(); // a good file, but no state
+    for damaged in [&whole[..whole.len() / 2], &whole[..10], &[], &elsewhere, &model] {
+        fs::write(&state, damaged).unwrap();
+        let before = files(&place);
+        let error = place.foil(RESUME).error();
+        assert!(error.contains("error: run/state.safetensors is not "), "{error}");
+        assert!(error.contains("foil eval run"), "{error}");
+        assert!(files(&place) == before);
+    }
+    // The model is still there, as the message says.
+    place.foil(&["eval", "run"]).ok();
+    fs::write(&state, whole).unwrap();
+    place.foil(RESUME).ok();
+}
+
+#[test]
+fn a_lost_state_does_not_begin_the_run_anew() {
+    let place = Place::with(AT);
+    let run = place.train("run", &["train.epochs=2"]);
+    fs::remove_file(run.file("state.safetensors")).unwrap();
+    let before = files(&place);
+    let error = place.foil(RESUME).error();
+    assert!(error.contains("run/state.safetensors is missing, but this run has done 2 epochs"), "{error}");
+    assert!(files(&place) == before);
+}
+
+#[test]
+fn a_state_of_another_pipeline_is_refused() {
+    let place = Place::with(AT);
+    let run = place.train("run", &["train.epochs=1"]);
+    let changed = run.text("resolved.yaml").replace("momentum: 0.9", "momentum: 0").replace("type: sgd", "type: adam");
+    let changed: Vec<&str> = changed.lines().filter(|l| !l.contains("momentum") && !l.contains("nesterov")).collect();
+    fs::write(run.file("resolved.yaml"), changed.join("\n")).unwrap();
+    let before = files(&place);
+    let error = place.foil(RESUME).error();
+    assert!(error.contains("run/state.safetensors: `model.optimizer."), "{error}");
+    assert!(error.contains("was resolved.yaml changed?"), "{error}");
+    assert!(files(&place) == before);
+}
+
+#[test]
+fn resuming_a_finished_run_only_evaluates() {
+    let place = Place::with(AT);
+    let run = place.train("run", &["train.epochs=1"]);
+    assert!(!run.file("eval.json").exists());
+    let before = files(&place);
+    let ended = place.foil(&["train", "--resume", "run"]).ok();
+    assert!(files(&place) == before);
+    assert_eq!(run.json("eval.json")["n"], 50);
+    assert!(!ended.err.contains("epoch 1/1"), "{}", ended.err);
+    assert!(ended.err.contains("resumed after epoch 1"), "{}", ended.err);
+}
+
+#[test]
+fn one_process_trains_in_a_folder() {
+    let place = Place::with(AT);
+    let running = place.start(&[TRAIN, &["train.epochs=1000"]].concat());
+    let error = place.foil(RESUME).error();
+    assert!(error.contains("another process (pid ") && error.contains(") is training in run"), "{error}");
+    assert!(running.kill());
+    // The lock goes with its process, however that ends.
+    let second = place.start(RESUME);
+    assert!(second.kill());
+}
+
+/// The disk is full: simulated by a limit on the size of files, which the metrics stay below and checkpoints do not.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_named_and_leaves_the_last_checkpoint() {
+    let place = Place::with(AT);
+    let run = place.train("run", &["train.epochs=1"]);
+    fs::write(run.file("resolved.yaml"), run.text("resolved.yaml").replace("epochs: 1", "epochs: 2")).unwrap();
+    let before = read_tensors(&run.file("state.safetensors"));
+    let line =
+        format!("trap '' XFSZ; ulimit -f 1024; exec {} train --resume run --no-eval", env!("CARGO_BIN_EXE_foil"));
+    let output = place.command("sh", &["-c", &line]).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("error: run/state.safetensors: File too large"), "{error}");
+    assert!(!error.contains("panicked"), "{error}");
+    assert!(read_tensors(&run.file("state.safetensors")) == before);
+    assert!(!run.files().iter().any(|name| name.ends_with(".tmp")), "{:?}", run.files());
+    // With room again, it goes on.
+    place.foil(RESUME).ok();
+    assert_eq!(run.metrics().len(), 2);
+}
+
+#[test]
+fn weights_that_do_not_fit_are_listed() {
+    let place = Place::with(AT);
+    place.train("run", &["train.epochs=1", "train.batch_size=80"]);
+    let error = place.foil(&["eval", "run/best.safetensors", "data.name=cifar10"]).error();
+    assert!(error.contains("best.safetensors") && error.contains("`0.weight`"), "{error}");
+    assert!(!place.run("run").file("eval.json").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_terminal_that_went_away_does_not_end_the_run() {
+    let place = Place::with(AT);
+    let line = format!("{} train tiny.yaml --no-eval --run-dir run 2>&1 | true", env!("CARGO_BIN_EXE_foil"));
+    assert!(place.command("sh", &["-c", &line]).output().unwrap().status.success());
+    assert_eq!(place.run("run").metrics().len(), 3);
+}
