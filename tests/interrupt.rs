@@ -36,16 +36,17 @@ fn a_signal_saves_and_resuming_equals_the_undisturbed_run() {
 #[test]
 fn it_does_not_wait_for_an_epochs_measurements() {
     let place = Place::with(AT);
-    // One quick step, then ten slow batches of measurement.
-    let slow = &["data.train_limit=20", "train.epochs=1", "train.eval_batch_size=5", "attacks.pgd2.steps=40"];
-    let whole = place.train("whole", slow);
-    let running = place.start(&[TRAIN, slow].concat());
+    // Two quick steps at different rates, then ten slow batches of measurement.
+    let rate = "optimizer.lr={ type: multistep, start: 0.05, milestones: [0.7], count: steps }";
+    let slow = ["data.train_limit=40", "train.epochs=1", "train.eval_batch_size=5", "attacks.pgd2.steps=40", rate];
+    let whole = place.train("whole", &slow);
+    let running = place.start(&[TRAIN, &slow].concat());
     sleep(Duration::from_millis(400));
     running.signal("INT");
     let ended = running.end();
     assert_eq!(ended.code, Some(130), "{}", ended.err);
     let run = place.run("run");
-    assert_eq!((&run.position()["epoch"], &run.position()["step"]), (&0.into(), &1.into()));
+    assert_eq!((&run.position()["epoch"], &run.position()["step"]), (&0.into(), &2.into()));
 
     place.foil(&["train", "--resume", "run", "--no-eval"]).ok();
     run.assert_same(&whole);

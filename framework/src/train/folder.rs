@@ -116,7 +116,7 @@ impl Folder {
     pub(super) fn sweep(&self) {
         let metrics = ["metrics.jsonl", "metrics.csv"].map(|name| self.0.join(name));
         let files = [self.resolved(), self.best(), self.best_mask(), self.last(), self.state()];
-        files.iter().chain(&metrics).for_each(|path| atomic::sweep(path));
+        files.iter().chain(&metrics).for_each(atomic::sweep);
     }
 
     pub(super) fn write_model(&self, path: &Path, weights: &[(String, Tensor)], card: &ModelCard) -> Result<()> {

@@ -191,7 +191,8 @@ impl Trainer {
             };
             self.tally.step(&outcome, &batch.y);
             let done = self.position.step + 1;
-            let due = done < steps && self.pipeline.train.checkpoint_steps.is_some_and(|every| done % every == 0);
+            let due =
+                done < steps && self.pipeline.train.checkpoint_steps.is_some_and(|every| done.is_multiple_of(every));
             // On the CPU a look at the loss is free; elsewhere it waits for the device, so it is taken now and then.
             if due || done == steps || self.device == Device::Cpu || done % 50 == 0 {
                 self.sound()?;
@@ -207,7 +208,7 @@ impl Trainer {
         let mut values = self.tally.means();
         values.insert("lr".into(), self.parts.step.model.learning_rate(&self.clock.progress()));
         let trained = started.elapsed();
-        let measured = (epoch + 1) % self.pipeline.train.eval_every == 0 || epoch + 1 == epochs;
+        let measured = (epoch + 1).is_multiple_of(self.pipeline.train.eval_every) || epoch + 1 == epochs;
         if measured {
             let Some(accuracies) = self.measure(stop)? else {
                 progress.done("stopped");
