@@ -167,6 +167,22 @@ fn attacks() {
     });
 }
 
+/// An attack whose result is stored.
+struct Given {
+    x_adv: Tensor,
+    weight: Tensor,
+}
+
+impl Attack for Given {
+    fn perturb(&mut self, _: &Target, _: &Batch) -> Result<Adversarial> {
+        Ok(Adversarial::new(self.x_adv.shallow_clone()).with("mma.weight", self.weight.shallow_clone()))
+    }
+
+    fn mode(&self) -> Mode {
+        Mode::Eval
+    }
+}
+
 /// The loss and its gradient by every parameter through the passes that the loss asks for, and the running statistics after them,
 /// which tell their order: a step of SGD with the attacked images given.
 #[test]
@@ -176,15 +192,14 @@ fn training_steps() {
         network.params().load(&under(shared, "model.")).unwrap();
         let optimizer = from_yaml("{ type: sgd, lr: 0.1, momentum: 0, weight_decay: 0 }", case.kind);
         let model = Learner::new(network, optimizer);
-        let (attack, loss) = (from_yaml("none", case.kind), from_yaml(&case.config, case.kind));
-        let mut step = Step { model, attack, loss, names: ["none", "loss"] };
-
         let get = |name: &str| shared[name].shallow_clone();
+        let attack = Box::new(Given { x_adv: get("x_adv"), weight: get("weight") });
+        let mut step = Step { model, attack, loss: from_yaml(&case.config, case.kind), names: ["given", "loss"] };
+
         let (clock, index) = (Clock::new(1, 1, Device::Cpu), Tensor::arange(4, (Kind::Int64, Device::Cpu)));
         let noise = Noise::new(&Tensor::from(0i64), &index);
         let mut batch = Batch { x: get("x"), y: get("y"), index, noise, clock: &clock, clean_logits: None };
-        let given = Adversarial::new(get("x_adv")).with("mma.weight", get("weight"));
-        let outcome = step.run_with(&mut batch, Some(given), None).unwrap();
+        let outcome = step.run(&mut batch).unwrap();
 
         case.compare(&outcome.loss.total, "total");
         let params = step.model.network().params();

@@ -194,7 +194,7 @@ impl Trainer {
             let due =
                 done < steps && self.pipeline.train.checkpoint_steps.is_some_and(|every| done.is_multiple_of(every));
             // On the CPU a look at the loss is free; elsewhere it waits for the device, so it is taken now and then.
-            if due || done == steps || self.device == Device::Cpu || done % 50 == 0 {
+            if due || done == steps || self.device == Device::Cpu || done.is_multiple_of(50) {
                 self.sound()?;
             }
             self.position.step = done;
