@@ -37,10 +37,10 @@ fn weights(method: &str) -> Named {
         ("11", &[10, 100]),
     ];
     let mask_cnn: [(&str, &[i64]); 4] = [
-        ("mask.conv1", &[64, 1, 3, 3]),
-        ("mask.conv2", &[128, 64, 3, 3]),
-        ("mask.conv3", &[128, 128, 3, 3]),
-        ("mask.conv4", &[1, 128, 3, 3]),
+        ("mask.0", &[64, 1, 3, 3]),
+        ("mask.2", &[128, 64, 3, 3]),
+        ("mask.4", &[128, 128, 3, 3]),
+        ("mask.7", &[1, 128, 3, 3]),
     ];
     let layers = small_cnn.iter().chain(if method == "cat_cw" { &mask_cnn[..] } else { &[] });
     let tensors = layers.enumerate().flat_map(|(i, (name, shape))| {
@@ -224,7 +224,7 @@ fn everything_that_is_wrong_is_said_at_once() {
         ("2.bias", ones(&[32]).map(|t| t / 0.0)),
         ("4.bias", ones(&[64]).map(|t| t.to_kind(Kind::Half))),
         ("11.wieght", ones(&[10, 100])),
-        ("mask.conv1.bias", ones(&[64])),
+        ("mask.0.bias", ones(&[64])),
     ];
     let b = vec![
         ("x", ones(&[4, 1, 28, 28]).map(|x| x * 255.0)),
@@ -244,7 +244,7 @@ error: these files do not fit the step
   w.safetensors: `2.bias` holds 32 numbers that are not finite, the first at [0]
   w.safetensors: `4.bias` is float16; it must be float32 or float64
   w.safetensors: `11.wieght` is unknown; did you mean `11.weight`?
-  w.safetensors: `mask.conv1.bias` is unknown; neither the model nor the attack has it
+  w.safetensors: `mask.0.bias` is unknown; neither the model nor the attack has it
   b.safetensors: `start` is [3, 1, 28, 28]; it must be [4, 1, 28, 28]
   b.safetensors: `x` reaches from 0.088 to 254.978; images are in [0, 1]
   b.safetensors: `y` holds -1; the data have 10 classes, 0 to 9

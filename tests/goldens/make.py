@@ -308,7 +308,7 @@ def an_pgd(f, b, d_max, e_min, steps, search_mode):
     correct = slm(b["clean_logits"], y) < 0
     rows = correct.nonzero().squeeze(1) if search_mode == "eval" else torch.arange(len(y))
     x0, y = x0[rows], y[rows]
-    e = b["state.radii"][b["index"][rows]].clamp(min=e_min)
+    e = b["state.radius"][b["index"][rows]].clamp(min=e_min)
     eps = e.view(-1, 1, 1, 1)
     f.eval()
     x = b["start"][rows]
@@ -334,9 +334,9 @@ def an_pgd(f, b, d_max, e_min, steps, search_mode):
             out[row] = x0[i] + e[i] * u[i]
             distance[row] = e[i]
             weight[row] = float(e[i] < d_max)
-    radii = b["state.radii"].clone()
+    radii = b["state.radius"].clone()
     radii[b["index"]] = distance
-    return {"x": out, "side.mma.weight": weight, "side.mma.distance": distance, "after.radii": radii}
+    return {"x": out, "side.mma.weight": weight, "side.mma.distance": distance, "after.radius": radii}
 
 
 def correct_only(f, b, eps, alpha, steps):
@@ -455,7 +455,7 @@ def attacks():
             b |= {f"noise.{k}": normal(*x.shape) for k in range(1, 7)}
         if "an_pgd" in config:
             b["clean_logits"] = f(x).detach()
-            b["state.radii"] = torch.where(torch.rand(32) < 0.5, torch.zeros(32), torch.rand(32) * 0.08)
+            b["state.radius"] = torch.where(torch.rand(32) < 0.5, torch.zeros(32), torch.rand(32) * 0.08)
         result = attack(b)
         if case == "fgsm":
             del b["start"]  # foil must start at the image by itself

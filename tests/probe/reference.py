@@ -33,19 +33,13 @@ def small_cnn():
     )  # fmt: skip
 
 
-class MaskCnn(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2d(1, 64, 3, stride=2, padding=1)
-        self.conv2 = nn.Conv2d(64, 128, 3, padding=1)
-        self.conv3 = nn.Conv2d(128, 128, 3, padding=1)
-        self.conv4 = nn.Conv2d(128, 1, 3, padding=1)
-
-    def forward(self, x):
-        h = x
-        for conv in (self.conv1, self.conv2, self.conv3):
-            h = F.leaky_relu(conv(h), 0.2)
-        return torch.sigmoid(self.conv4(F.interpolate(h, size=x.shape[2:], mode="nearest")))
+def mask_cnn():
+    return nn.Sequential(
+        nn.Conv2d(1, 64, 3, stride=2, padding=1), nn.LeakyReLU(0.2),
+        nn.Conv2d(64, 128, 3, padding=1), nn.LeakyReLU(0.2),
+        nn.Conv2d(128, 128, 3, padding=1), nn.LeakyReLU(0.2),
+        nn.Upsample((28, 28)), nn.Conv2d(128, 1, 3, padding=1), nn.Sigmoid(),
+    )  # fmt: skip
 
 
 def kl(target, logits):
@@ -152,7 +146,7 @@ def main():
     dtype = torch.float64 if args.dtype == "f64" else torch.float32
     torch.set_num_threads(1)
     weights, batch = load_file(args.weights), load_file(args.batch)
-    f, g = small_cnn().to(dtype), MaskCnn().to(dtype)
+    f, g = small_cnn().to(dtype), mask_cnn().to(dtype)
     f.load_state_dict({name: w for name, w in weights.items() if not name.startswith("mask.")})
     if args.method == "cat_cw":
         g.load_state_dict({name.removeprefix("mask."): w for name, w in weights.items() if name.startswith("mask.")})

@@ -52,6 +52,6 @@ mod tests {
 
     #[test]
     fn colour_images_are_reported() {
-        assert!(problems("lenet5_madry", CIFAR10)[0].starts_with("model: takes grey images of 28 x 28"));
+        assert!(problems("lenet5_madry", CIFAR10)[0].starts_with("`model` takes grey images of 28 x 28"));
     }
 }

@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(
             problems("preact_resnet18", tiny),
             [
-                "model: takes images of at least 8 x 8; the data's are 3 x 4 x 32 (channels, height, width) (`small_cnn` takes images of any size)"
+                "`model` takes images of at least 8 x 8; the data's are 3 x 4 x 32 (channels, height, width) (`small_cnn` takes images of any size)"
             ]
         );
     }

@@ -16,8 +16,7 @@ fn build(model: &str, data: DataFacts, inputs: i64, dry: bool) -> (Option<Networ
     let problems = RefCell::default();
     let cx = Build::new(data, 0, Kind::Float, tch::Device::Cpu, &problems).dry(dry);
     let network = cx.network("model", &component, inputs);
-    let told =
-        |p: &foil_config::Problem| format!("{}: {} ({})", p.path, p.message, p.help.as_deref().unwrap_or_default());
+    let told = |p: &foil_config::Problem| format!("{} ({})", p.message, p.help.as_deref().unwrap_or_default());
     let found = problems.borrow().iter().map(told).collect();
     (network, found)
 }

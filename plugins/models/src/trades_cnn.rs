@@ -74,7 +74,7 @@ mod tests {
         assert_eq!(
             problems("trades_cnn", CIFAR10),
             [
-                "model: takes grey images of 28 x 28; the data's are 3 x 32 x 32 (channels, height, width) (`preact_resnet18`, `resnet18` and `wide_resnet` take colour images)"
+                "`model` takes grey images of 28 x 28; the data's are 3 x 32 x 32 (channels, height, width) (`preact_resnet18`, `resnet18` and `wide_resnet` take colour images)"
             ]
         );
     }

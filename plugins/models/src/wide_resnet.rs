@@ -90,8 +90,8 @@ mod tests {
         assert_eq!(
             found,
             [
-                "model: takes images of at least 8 x 8; the data's are 3 x 32 x 7 (channels, height, width) (`small_cnn` takes images of any size)",
-                "model.depth: is 30, but a wide ResNet has 6n + 4 layers (write 28 or 34)",
+                "`model` takes images of at least 8 x 8; the data's are 3 x 32 x 7 (channels, height, width) (`small_cnn` takes images of any size)",
+                "`model.depth` is 30, but a wide ResNet has 6n + 4 layers (write 28 or 34)",
             ]
         );
     }
