@@ -23,7 +23,7 @@ enum Shown {
 pub fn gallery(network: &Network, attack: &mut dyn Attack, batch: &Batch, class_names: &[String]) -> Result<Grid> {
     let target = Target::new(network, &batch.noise);
     let made = guard(|| attack.perturb(&target, batch))?;
-    let attacked = made.side.get("attacked").unwrap_or(&made.x);
+    let attacked = made.side.get("x_adv").unwrap_or(&made.x);
     let delta = attacked - &batch.x;
     let mut rows = vec![
         ("natural", &batch.x, Shown::Picture),
