@@ -22,7 +22,8 @@ fn steps(configs: Vec<String>, smoke: Vec<String>, runs: &Path, quick: bool) -> 
         step("format", Job::cargo("fmt --all --check")),
         step("lints", Job::cargo("clippy --release --workspace --all-targets -- -D warnings")),
         step("build", Job::cargo(BUILD)),
-        step("tests", Job::cargo("test --release --workspace")),
+        // Test processes share the cores; threads that spin while they wait would slow them down tenfold.
+        step("tests", Job::cargo("test --release --workspace").with("OMP_WAIT_POLICY", "passive")),
     ];
     if !configs.is_empty() {
         steps.push(step("configs", Job::foil("check", configs)));
@@ -33,7 +34,8 @@ fn steps(configs: Vec<String>, smoke: Vec<String>, runs: &Path, quick: bool) -> 
     for config in smoke {
         let name = Path::new(&config).file_stem().unwrap_or_default().display().to_string();
         let run = runs.join(&name).display().to_string();
-        steps.push(step(&format!("smoke {name}"), Job::foil("train", [config, "--run-dir".to_owned(), run])));
+        let (command, into) = if name.starts_with("sweep") { ("sweep", "--dir") } else { ("train", "--run-dir") };
+        steps.push(step(&format!("smoke {name}"), Job::foil(command, [config, into.to_owned(), run])));
     }
     let docs = Job::cargo("doc --release --workspace --no-deps");
     steps.push(step("docs", docs.with("RUSTDOCFLAGS", "-D warnings")));
@@ -73,7 +75,8 @@ pub fn command(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     Ok(())
 }
 
-/// Every `.yaml` under the folder, as paths from the root, sorted; none if there is no such folder.
+/// Every pipeline under the folder, as paths from the root, sorted; none if there is no such folder. What only holds parts for others,
+/// `base*.yaml`, is checked through them.
 fn yaml_files(root: &Path, folder: &str) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::from(folder)];
@@ -83,13 +86,17 @@ fn yaml_files(root: &Path, folder: &str) -> Result<Vec<String>> {
             let path = folder.join(entry.or_fail(|| format!("read the folder {}", folder.display()))?.file_name());
             if root.join(&path).is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            } else if path.extension().is_some_and(|extension| extension == "yaml") && !is_base(&path) {
                 found.push(path.display().to_string());
             }
         }
     }
     found.sort();
     Ok(found)
+}
+
+fn is_base(path: &Path) -> bool {
+    path.file_stem().is_some_and(|stem| stem.display().to_string().starts_with("base"))
 }
 
 /// How long each step took; `last` is how the last one ended.
@@ -110,10 +117,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn configs_are_found_at_any_depth_and_sorted() {
+    fn configs_are_found_at_any_depth_and_sorted_without_bases() {
         let scratch = tempfile::tempdir().unwrap();
         assert!(yaml_files(scratch.path(), "configs").unwrap().is_empty());
-        for file in ["configs/smoke/at.yaml", "configs/cifar10/deep/b.yaml", "configs/a.yaml", "configs/README.md"] {
+        for file in ["configs/smoke/at.yaml", "configs/cifar10/deep/b.yaml", "configs/a.yaml", "configs/base_cat.yaml", "configs/README.md"] {
             let path = scratch.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
