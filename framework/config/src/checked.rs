@@ -1,6 +1,6 @@
 //! A pipeline that was read and found right, which still knows where everything was written.
 
-use crate::node::{Kind, Node};
+use crate::node::Node;
 use crate::place::Place;
 use crate::problem::{Problem, Problems};
 use serde_yaml::Value;
@@ -20,14 +20,14 @@ impl Checked {
     /// Where the key at `path` was written; list entries count from 0, as in `evaluate.0.eps`. `None` when the key was
     /// left to its default.
     pub fn locate(&self, path: &str) -> Option<Place> {
-        let (place, found) = self.nearest(path);
+        let (place, found) = self.root.nearest(path, &self.root.place);
         found.then_some(place)
     }
 
     /// A problem with the value at `path`, shown where that value, or the nearest key around it, was written. An empty
     /// `help` is none.
     pub fn problem(&self, path: &str, message: impl Into<String>, help: impl Into<String>) -> Problem {
-        Problem::new(path, message, help).at(&self.nearest(path).0)
+        Problem::new(path, message, help).at(&self.root.nearest(path, &self.root.place).0)
     }
 
     /// Finds the places of problems that have only a path, and sorts them.
@@ -35,28 +35,10 @@ impl Checked {
         let placed = problems.into_iter().map(|problem| match problem.place {
             Some(_) => problem,
             None => {
-                let place = self.nearest(&problem.path).0;
+                let place = self.root.nearest(&problem.path, &self.root.place).0;
                 problem.at(&place)
             }
         });
         Problems::from(placed.collect::<Vec<_>>())
-    }
-
-    /// The place of the path, or of the longest part of it that was written; and whether it was all.
-    fn nearest(&self, path: &str) -> (Place, bool) {
-        let (mut node, mut place) = (&self.root, &self.root.place);
-        for key in path.split('.').filter(|key| !key.is_empty()) {
-            let next = match &node.kind {
-                Kind::Map(map) => map.get(key).map(|entry| (&entry.node, &entry.key)),
-                Kind::Seq(items) => key.parse().ok().and_then(|n: usize| items.get(n)).map(|item| (item, &item.place)),
-                Kind::Str(_) if key == "type" => Some((node, place)),
-                _ => None,
-            };
-            match next {
-                Some((inner, at)) => (node, place) = (inner, at),
-                None => return (place.clone(), false),
-            }
-        }
-        (place.clone(), true)
     }
 }

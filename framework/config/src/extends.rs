@@ -54,7 +54,14 @@ impl Loader {
         let mut root = parse(&source, &mut self.problems)?;
         let map = match &mut root.kind {
             Kind::Map(map) => map,
-            Kind::Null => return Some(Node { kind: Kind::Map(Default::default()), ..root }),
+            // A base may be all comments; a pipeline may not.
+            Kind::Null if order > 0 => return Some(Node { kind: Kind::Map(Default::default()), ..root }),
+            Kind::Null => {
+                let help = "start from a copy of another pipeline, or build on one with `extends: FILE`; \
+                            `foil explain pipeline` lists the keys";
+                self.problems.push(Problem::new("", "the file is empty", help).at(&root.place));
+                return None;
+            }
             _ => {
                 let message = format!("the file holds {}, but a pipeline is a map of keys", root.describe());
                 self.problems.push(Problem::new("", message, "write lines such as `loss: trades`").at(&root.place));

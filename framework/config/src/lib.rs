@@ -58,6 +58,13 @@ pub trait Catalog {
 
     /// The JSON Schema of a plugin's keys, without `type`. `None` allows any keys.
     fn schema(&self, kind: &str, name: &str) -> Option<serde_json::Value>;
+
+    /// What no schema can say of a plugin that meets its own: `component` is its normal form, written at `path`. The
+    /// problems' paths begin with `path`.
+    fn check(&self, kind: &str, path: &str, component: &serde_yaml::Value) -> Vec<Problem> {
+        let _ = (kind, path, component);
+        Vec::new()
+    }
 }
 
 /// Reads the pipeline at `path` with what it extends, applies `overrides` in order, and checks the whole.

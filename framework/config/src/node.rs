@@ -63,6 +63,25 @@ impl Node {
         }
     }
 
+    /// The place of what stands at `path` below this node, or around it as far as that was written; and whether it was all.
+    /// The node itself is shown at `here`.
+    pub fn nearest(&self, path: &str, here: &Place) -> (Place, bool) {
+        let (mut node, mut place) = (self, here);
+        for key in path.split('.').filter(|key| !key.is_empty()) {
+            let next = match &node.kind {
+                Kind::Map(map) => map.get(key).map(|entry| (&entry.node, &entry.key)),
+                Kind::Seq(items) => key.parse().ok().and_then(|n: usize| items.get(n)).map(|item| (item, &item.place)),
+                Kind::Str(_) if key == "type" => Some((node, place)),
+                _ => None,
+            };
+            match next {
+                Some((inner, at)) => (node, place) = (inner, at),
+                None => return (place.clone(), false),
+            }
+        }
+        (place.clone(), true)
+    }
+
     /// How a message calls it: `3`, `the text `ten``, `a list`.
     pub fn describe(&self) -> String {
         match &self.kind {

@@ -3,7 +3,7 @@
 use crate::node::{Entry, Kind, Map, Node};
 use crate::place::{Place, Source};
 use crate::problem::{Problem, note};
-use crate::{scalar, show};
+use crate::{scalar, show, suggest};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(crate) fn parse(source: &Arc<Source>, problems: &mut Vec<Problem>) -> Option
     while let Some(event) = parser.next_event() {
         let outcome = match event {
             Ok((event, span)) => builder.event(event, &builder.place(span.start)),
-            Err(error) => Err(builder.syntax(error.info()).at(&builder.place(*error.marker()))),
+            Err(error) => Err(builder.syntax(error.info(), &builder.place(*error.marker()))),
         };
         if let Err(problem) = outcome {
             builder.problems.push(problem);
@@ -52,7 +52,16 @@ impl Builder<'_> {
     }
 
     /// The parser's complaint, with what usually causes it.
-    fn syntax(&self, info: &str) -> Problem {
+    fn syntax(&self, info: &str, place: &Place) -> Problem {
+        // YAML reads `loss:at` as the start of a longer text, and finds no fault before a later line.
+        if info.contains("simple key") || info.contains("mapping values") {
+            let lines = (1..=place.line().unwrap_or(1)).rev().map(|line| Place::new(self.source, line, 1));
+            let written = lines.filter(|place| place.line_text().is_some_and(|text| !text.trim().is_empty())).take(2);
+            let help = |place: Place| Some((suggest::space_after_colon(place.line_text()?)?, place));
+            if let Some((help, place)) = written.filter_map(help).next() {
+                return Problem::new("", "not valid YAML: this is no `key: value`", help).at(&place);
+            }
+        }
         let opened = match self.stack.last() {
             Some(Open::Seq(place, _) | Open::Map(place, ..)) if place.line().is_some() => format!(" opened at {place}"),
             _ => String::new(),
@@ -61,6 +70,7 @@ impl Builder<'_> {
             _ if info.contains("mapping values are not allowed") => {
                 "quote a value that contains `: `, and align keys that belong together"
             }
+            _ if info.contains("simple key") => "write `key: value`, with a colon and a space",
             _ if info.contains("tabs disallowed") => "indent with spaces",
             _ if info.contains("unexpected character") => "quote a value that starts with one of YAML's own signs",
             _ if info.contains("quoted scalar") => "close the quotation mark; in \"…\", write a backslash as \\\\",
@@ -70,7 +80,7 @@ impl Builder<'_> {
             }
             _ => "",
         };
-        Problem::new("", format!("not valid YAML: {}", show::sentence(info)), help)
+        Problem::new("", format!("not valid YAML: {}", show::sentence(info)), help).at(place)
     }
 
     /// # Errors

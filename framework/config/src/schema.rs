@@ -65,8 +65,7 @@ fn flatten<'s>(keywords: Keywords<'s>, root: &Value, hops: usize, found: &mut Ve
     for option in options {
         let mut merged = resolve(option, root).into_owned();
         for (key, value) in keywords.iter() {
-            let own =
-                matches!(key.as_str(), "anyOf" | "oneOf" | "description" | "title" | "default" | "$defs" | "$schema");
+            let own = matches!(key.as_str(), "anyOf" | "oneOf" | "title" | "$defs" | "$schema");
             if !own && !merged.contains_key(key) {
                 merged.insert(key.clone(), value.clone());
             }

@@ -37,6 +37,15 @@ pub(crate) fn help<S: AsRef<str>>(word: &str, candidates: &[S], lead: &str) -> S
     format!("{meant}{lead}: {}", show::list(&words))
 }
 
+/// What `loss:at` was meant to be, which YAML takes for one word.
+pub(crate) fn space_after_colon(text: &str) -> Option<String> {
+    let (key, value) = text.trim().split_once(':')?;
+    let is_key = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let value = value.split(|c: char| c.is_whitespace() || c == ',').next().filter(|value| !value.is_empty())?;
+    (is_key && !value.starts_with('/'))
+        .then(|| format!("a space belongs after the colon: `{}: {}`", show::short(key), show::short(value)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +71,21 @@ mod tests {
             assert_eq!(did_you_mean(word, &keys), expected, "{word}: {why}");
         }
         assert_eq!(did_you_mean(&"x".repeat(100_000), &keys), None, "very long words are not compared");
+    }
+
+    #[test]
+    fn a_word_with_a_colon_lacks_a_space() {
+        for (text, expected) in [
+            ("loss:at", Some("`loss: at`")),
+            ("  eps:0.3 alpha:0.1", Some("`eps: 0.3`")),
+            ("loss: at", None),
+            ("loss:", None),
+            ("http://example.org", None),
+            ("{a:1", None),
+        ] {
+            let help = expected.map(|pair| format!("a space belongs after the colon: {pair}"));
+            assert_eq!(space_after_colon(text), help, "{text}");
+        }
     }
 
     #[test]

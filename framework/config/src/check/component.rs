@@ -2,6 +2,7 @@
 
 use super::{Checker, Spot};
 use crate::node::{Kind, Map, Node};
+use crate::problem::note;
 use crate::schema::resolve;
 use crate::{show, suggest};
 use serde_json::Value as Json;
@@ -38,10 +39,12 @@ impl Checker<'_> {
         let names = self.catalog.names(kind);
         if !names.contains(name) {
             let message = format!("no {kind} is called `{}`", show::short(name));
-            let help = suggest::help(name, &names, &format!("known {}", show::plural(kind)));
+            let known = || suggest::help(name, &names, &format!("known {}", show::plural(kind)));
+            let help = suggest::space_after_colon(name).unwrap_or_else(known);
             self.problem(&Spot { place, ..spot.clone() }, message, help);
             return node.to_yaml();
         }
+        let before = self.problems.len();
         let mut whole = Mapping::new();
         whole.insert(Yaml::from("type"), Yaml::from(name.as_str()));
         match self.schema(kind, name) {
@@ -51,7 +54,23 @@ impl Checker<'_> {
             }
             None => whole.extend(keys.iter().map(|(key, entry)| (Yaml::from(key.as_str()), entry.node.to_yaml()))),
         }
-        Yaml::Mapping(whole)
+        let whole = Yaml::Mapping(whole);
+        if self.problems.len() == before && !self.ignore_missing {
+            for problem in self.catalog.check(kind, &spot.path, &whole) {
+                let inside = problem.path.strip_prefix(&spot.path).unwrap_or_default();
+                let (place, _) = node.nearest(inside, spot.place);
+                note(&mut self.problems, problem.at(&place));
+            }
+        }
+        whole
+    }
+
+    /// Whether it is text, and no plugin's name nor near one.
+    pub(super) fn names_nothing(&self, node: &Node, kind: &str) -> bool {
+        let names = self.catalog.names(kind);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let Kind::Str(text) = &node.kind else { return false };
+        !names.contains(&text.as_str()) && suggest::did_you_mean(text, &names).is_none()
     }
 
     /// What a map without `type` was perhaps meant to be: `typ: pgd`, or `pgd: { … }` as in other tools.
@@ -67,7 +86,7 @@ impl Checker<'_> {
         }
     }
 
-    fn known(&self, kind: &str) -> String {
+    pub(super) fn known(&self, kind: &str) -> String {
         format!("known {}: {}", show::plural(kind), show::list(&self.catalog.names(kind)))
     }
 

@@ -2,7 +2,7 @@
 
 use crate::node::{Kind, Node};
 use crate::schema::{Keywords, Shape, accepts, component, literals, types};
-use crate::show;
+use crate::{show, suggest};
 use serde_json::Value as Json;
 
 /// `` a number from 0 to 1, or a scheduler (its name, or a map with `type`) ``.
@@ -22,6 +22,15 @@ pub(super) fn any_of(options: &[Keywords<'_>]) -> String {
         many => phrases.push(format!("one of {}", show::list(many))),
     }
     if phrases.is_empty() { "another value".to_string() } else { phrases.join(", or ") }
+}
+
+/// `` `steps` takes a whole number from 0 to 100: Number of steps; its default is 10 ``.
+pub(super) fn manual(name: &str, keywords: &Keywords<'_>, options: &[Keywords<'_>]) -> String {
+    let about = keywords.get("description").and_then(Json::as_str).and_then(|text| text.lines().next());
+    let about = about.map(|line| format!(": {}", line.trim_end_matches('.'))).unwrap_or_default();
+    let default = keywords.get("default").filter(|value| value.is_number() || value.is_string() || value.is_boolean());
+    let default = default.map(|value| format!("; its default is {}", literal(value))).unwrap_or_default();
+    format!("{name} takes {}{about}{default}", any_of(options))
 }
 
 /// `null` is left out: nobody writes it, they leave the key out.
@@ -93,6 +102,7 @@ pub(super) fn repair(node: &Node, options: &[Keywords<'_>], optional: bool) -> S
     match &node.kind {
         Kind::Null if optional => "give it a value, or leave the key out".to_string(),
         Kind::Null => "give it a value".to_string(),
+        Kind::Str(text) if takes(Shape::Map) => suggest::space_after_colon(text).unwrap_or_default(),
         Kind::Str(text) if takes(Shape::Bool) => match text.to_lowercase().as_str() {
             "yes" | "on" | "y" => "write `true`".to_string(),
             "no" | "off" | "n" => "write `false`".to_string(),

@@ -87,7 +87,10 @@ impl<'c> Checker<'c> {
         // The last of equals would win with `max_by_key`; the first one should.
         let best = open.rev().max_by_key(|option| likeness(option, node));
         match best {
-            Some(option) => self.fitting(node, option, root, spot),
+            Some(option) => match component(option).filter(|_| options.iter().any(|o| accepts(o, Shape::Number))) {
+                Some(kind) if self.names_nothing(node, kind) => self.no_number(node, kind, &options, spot),
+                _ => self.fitting(node, option, root, spot),
+            },
             None => {
                 match listed.is_empty() {
                     true => self.mismatch(node, &options, spot),
@@ -154,6 +157,15 @@ impl<'c> Checker<'c> {
     fn mismatch(&mut self, node: &Node, options: &[Keywords<'_>], spot: &Spot<'_>) {
         let message = format!("{} is {}, but takes {}", spot.name(), node.describe(), expect::any_of(options));
         self.problem(spot, message, expect::repair(node, options, spot.optional));
+    }
+
+    /// `eps: large`, where a number or a scheduler belongs.
+    fn no_number(&mut self, node: &Node, kind: &str, options: &[Keywords<'_>], spot: &Spot<'_>) -> Yaml {
+        let message = format!("{} is {}, but takes {}", spot.name(), node.describe(), expect::any_of(options));
+        let example = if options.iter().any(number::is_image_unit) { "8/255" } else { "0.1" };
+        let help = format!("write a number such as `{example}`, or `{{ type: NAME, … }}`; {}", self.known(kind));
+        self.problem(spot, message, help);
+        node.to_yaml()
     }
 
     fn not_listed(&mut self, node: &Node, listed: &[&Json], spot: &Spot<'_>) {

@@ -53,14 +53,16 @@ impl Checker<'_> {
                 self.problem(spot, message, help);
             } else {
                 let expected = expect::bounds(keywords).unwrap_or_default();
-                self.problem(spot, format!("{} is {shown}, but must be {expected}", spot.name()), "");
+                let help = expect::manual(&spot.name(), keywords, std::slice::from_ref(keywords));
+                self.problem(spot, format!("{} is {shown}, but must be {expected}", spot.name()), help);
             }
             return;
         }
         let (low, high) = width(keywords).unwrap_or((value, value));
         if value < low || value > high {
             let expected = if value < low { format!("at least {low}") } else { format!("at most {high}") };
-            self.problem(spot, format!("{} is {shown}, but must be {expected}", spot.name()), "");
+            let help = expect::manual(&spot.name(), keywords, std::slice::from_ref(keywords));
+            self.problem(spot, format!("{} is {shown}, but must be {expected}", spot.name()), help);
         }
     }
 }
@@ -70,7 +72,7 @@ fn needs_whole(keywords: &Keywords<'_>) -> bool {
     types.contains(&"integer") && !types.contains(&"number")
 }
 
-fn is_image_unit(keywords: &Keywords<'_>) -> bool {
+pub(super) fn is_image_unit(keywords: &Keywords<'_>) -> bool {
     keywords.get("x-unit").and_then(Json::as_str) == Some("image")
 }
 

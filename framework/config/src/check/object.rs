@@ -34,8 +34,9 @@ impl Checker<'_> {
             let value = match (properties.get(key), closed) {
                 (Some(schema), _) => self.value(&entry.node, schema, root, &child),
                 (None, Some(Json::Bool(false))) => {
-                    let free: Vec<&str> =
-                        properties.keys().map(String::as_str).filter(|key| !map.contains_key(*key)).collect();
+                    // What the same file gives beside it was not meant; what a base gives may well be.
+                    let beside = |key: &str| map.get(key).is_some_and(|e| e.key.source() == entry.key.source());
+                    let free: Vec<&str> = properties.keys().map(String::as_str).filter(|key| !beside(key)).collect();
                     let suggestion = suggest::did_you_mean(key, &free);
                     meant.extend(suggestion);
                     self.unknown_key(key, suggestion, properties, &child, spot);
@@ -84,10 +85,7 @@ impl Checker<'_> {
     fn missing_key(&mut self, key: &str, schema: Option<&Json>, root: &Json, spot: &Spot<'_>) {
         let help = schema.map(|schema| {
             let keywords = resolve(schema, root);
-            let about = keywords.get("description").and_then(Json::as_str).and_then(|text| text.lines().next());
-            let about = about.map(|line| format!(": {}", line.trim_end_matches('.'))).unwrap_or_default();
-            let takes = expect::any_of(&alternatives(keywords.clone(), root));
-            format!("`{key}` takes {takes}{about}")
+            expect::manual(&format!("`{key}`"), &keywords, &alternatives(keywords.clone(), root))
         });
         self.problem(spot, format!("missing key `{key}` {}", container(spot)), help.unwrap_or_default());
     }
