@@ -3,6 +3,7 @@
 mod tiny;
 
 use serde_json::Value;
+use std::fs;
 use tiny::{AT, Place};
 
 /// A digit classifier after 16 steps: far better than chance, and easy to attack.
@@ -77,6 +78,20 @@ fn checkpoints_and_overrides() {
 
     let error = place.foil(&["eval", "run", "attacks.pgd2.stepps=3"]).error();
     assert!(error.contains("unknown key `stepps` in `attacks.pgd2` (attack `pgd`)"), "{error}");
+}
+
+#[test]
+fn outputs_that_are_not_finite_are_wrong_and_counted() {
+    let place = trained();
+    let spoilt = place.run("run").file("best.safetensors");
+    let mut bytes = fs::read(&spoilt).unwrap();
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    bytes[header..].fill(0xff); // NaN in every weight
+    fs::write(&spoilt, bytes).unwrap();
+    let output = place.foil(&["eval", "run", "evaluate=[natural]"]).ok();
+    let warning = "evaluation `natural`: the logits of 50 of 50 images are not finite; they count as misclassified";
+    assert!(output.err.contains(warning), "{}", output.err);
+    assert_eq!(place.run("run").json("eval.json")["entries"][0]["accuracy"], 0.0);
 }
 
 #[test]

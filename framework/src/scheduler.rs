@@ -40,7 +40,7 @@ pub trait Scheduler: Send + Sync {
     /// The number at this point of the run.
     fn value(&self, progress: &Progress) -> f64;
 
-    /// Reports what is wrong with its settings beyond what their ranges say; called when it is built.
+    /// Reports what is wrong with its settings beyond what their ranges say; called when a pipeline is checked.
     fn check(&self, cx: &Build) {
         let _ = cx;
     }
@@ -128,10 +128,7 @@ impl<'de> Deserialize<'de> for Scheduled {
             Some(number) => Ok(Self::new(Number::Constant(number))),
             None => {
                 let component: Component<dyn Scheduler> = serde_yaml::from_value(value).map_err(D::Error::custom)?;
-                let scheduler = component.build_alone().map_err(|e| {
-                    let help = e.suggestion().map(|help| format!(" ({help})")).unwrap_or_default();
-                    D::Error::custom(format!("scheduler `{}`: {}{help}", component.name(), e.message()))
-                })?;
+                let scheduler = component.build_alone().map_err(|error| D::Error::custom(error.message()))?;
                 Ok(Self::new(Number::Follows(Arc::new(component), scheduler.into())))
             }
         }

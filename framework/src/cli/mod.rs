@@ -18,6 +18,8 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::registry::LookupSpan;
 
 /// Train image classifiers that hold under attack.
 #[derive(Debug, Parser)]
@@ -57,6 +59,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     if !matches!(cli.command, Command::Train(_) | Command::Demo(_)) {
         end_when_nobody_reads();
+        // Training has a log of its own besides.
+        let _ = tracing_subscriber::registry().with(warnings()).try_init();
     }
     crate::engine::devices();
     let done = match cli.command {
@@ -76,6 +80,15 @@ pub fn main() -> ExitCode {
         eprintln!("{error}");
         ExitCode::FAILURE
     })
+}
+
+/// Shows warnings at the terminal. Errors are printed where the program ends.
+fn warnings<S: tracing::Subscriber + for<'a> LookupSpan<'a>>() -> impl tracing_subscriber::Layer<S> {
+    tracing_subscriber::fmt::layer()
+        .without_time()
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .with_filter(tracing_subscriber::filter::filter_fn(|event| *event.level() == tracing::Level::WARN))
 }
 
 /// What a command ends with.

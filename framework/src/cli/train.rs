@@ -1,6 +1,6 @@
 //! `foil train`: a run, or the rest of one.
 
-use super::{Exit, eval, thousands};
+use super::{Exit, eval, thousands, warnings};
 use crate::engine::choose;
 use crate::pipeline::{Loaded, Pipeline, load};
 use crate::train::{Ended, Folder, Trainer};
@@ -78,16 +78,20 @@ pub(super) fn train(loaded: &Loaded, place: Place, stop: &AtomicBool) -> Result<
     let device = choose(&pipeline.device).map_err(|e| e.context("device"))?;
     // Everything is built and checked before a folder is made.
     let parts = loaded.built(Trainer::assemble(pipeline, device))?;
-    let folder = match place {
-        Place::Old(folder) => folder,
+    let (folder, lock) = match place {
+        Place::Old(folder) => {
+            let lock = folder.lock()?;
+            (folder, lock)
+        }
         Place::Free | Place::New(_) => {
-            let folder = Folder::create(&if let Place::New(path) = place { path } else { free_folder(pipeline)? })?;
+            let path = if let Place::New(path) = place { path } else { free_folder(pipeline)? };
+            let (folder, lock) = Folder::create(&path)?;
             crate::record::atomic::write(folder.resolved(), pipeline.to_yaml()?).at("writing", &folder.resolved())?;
-            folder
+            (folder, lock)
         }
     };
     start_log(&folder)?;
-    let mut trainer = Trainer::new(pipeline.clone(), parts, folder.clone(), device)?;
+    let mut trainer = Trainer::new(pipeline.clone(), parts, folder.clone(), lock, device)?;
     say(&introduction(pipeline, &trainer, &folder, device));
     let ended = trainer.run(stop).inspect_err(|error| tracing::error!("{error}"))?;
     match (ended, trainer.best()) {
@@ -151,14 +155,8 @@ fn start_log(folder: &Folder) -> Result<()> {
     let file = std::fs::OpenOptions::new().create(true).append(true).open(&path).at("opening", &path)?;
     let filter = || tracing_subscriber::EnvFilter::try_from_env("FOIL_LOG").unwrap_or_else(|_| "info".into());
     let in_file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(Arc::new(file)).with_filter(filter());
-    let shown = tracing_subscriber::fmt::layer()
-        .without_time()
-        .with_target(false)
-        .with_writer(std::io::stderr)
-        // Errors are printed where the program ends.
-        .with_filter(tracing_subscriber::filter::filter_fn(|event| *event.level() == tracing::Level::WARN));
     // A second run in the same process keeps the first one's log.
-    let _ = tracing_subscriber::registry().with(in_file).with(shown).try_init();
+    let _ = tracing_subscriber::registry().with(in_file).with(warnings()).try_init();
     Ok(())
 }
 

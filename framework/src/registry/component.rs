@@ -200,12 +200,20 @@ impl<T: Kind + ?Sized> Component<T> {
     /// # Errors
     /// What is wrong with its settings.
     pub fn build_alone(&self) -> Result<Box<T>> {
+        self.build_at(self.name).map_err(|problems| match problems.into_iter().next() {
+            Some(Problem { message, help, .. }) => Error::new(message).help(help.unwrap_or_default()),
+            None => Error::new(format!("`{}` cannot be built", self.name)),
+        })
+    }
+
+    /// The same, with everything that is wrong with the settings at `path`.
+    pub(super) fn build_at(&self, path: &str) -> Result<Box<T>, Vec<Problem>> {
         let problems = RefCell::default();
         let nothing = DataFacts { channels: 0, height: 0, width: 0, classes: 0, train: 0 };
-        let built = self.config.build(&Build::new(nothing, 0, Precision::Float, Device::Cpu, &problems))?;
-        match problems.into_inner().into_iter().next() {
-            None => Ok(built),
-            Some(problem) => Err(Error::new(problem.message).help(problem.help.unwrap_or_default())),
+        let built = Build::new(nothing, 0, Precision::Float, Device::Cpu, &problems).component(path, self);
+        match (built, problems.into_inner()) {
+            (Some(built), problems) if problems.is_empty() => Ok(built),
+            (_, problems) => Err(problems),
         }
     }
 

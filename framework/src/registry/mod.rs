@@ -9,7 +9,8 @@ pub mod manual;
 
 pub use component::{Build, Component, Config, DataFacts};
 
-use foil_config::did_you_mean;
+use crate::scheduler::Scheduler;
+use foil_config::{Problem, did_you_mean};
 use std::collections::BTreeMap;
 use std::sync::{OnceLock, RwLock};
 
@@ -145,6 +146,16 @@ impl foil_config::Catalog for Registry {
     }
     fn schema(&self, kind: &str, name: &str) -> Option<serde_json::Value> {
         find(kind, name).ok().map(Entry::schema)
+    }
+    /// Only schedulers can be built before anything is known of the data; the others are checked by
+    /// [`assemble`](crate::pipeline::assemble).
+    fn check(&self, kind: &str, path: &str, component: &serde_yaml::Value) -> Vec<Problem> {
+        if kind != <dyn Scheduler>::NAME {
+            return Vec::new();
+        }
+        // One that meets its schema and cannot be read nevertheless is reported when the pipeline is read.
+        let read = serde_yaml::from_value::<Component<dyn Scheduler>>(component.clone());
+        read.ok().and_then(|scheduler| scheduler.build_at(path).err()).unwrap_or_default()
     }
 }
 

@@ -18,9 +18,15 @@ use tch::Tensor;
 #[derive(Debug, Clone, Default)]
 pub struct Folder(PathBuf);
 
+/// As long as it lives, other processes do not train in the folder.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "closing the file unlocks it")] File);
+
 /// Where a run was when its state was saved.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Position {
+    /// The hash of the pipeline that came this far; empty when nothing was done.
+    pub config: String,
     /// Epochs done.
     pub epoch: u64,
     /// Steps done in the epoch under way.
@@ -32,21 +38,31 @@ pub(super) struct Position {
 }
 
 const POSITION: &str = "foil.position";
+const LOCK: &str = "run.lock";
 
 impl Folder {
-    /// A new folder for a run.
+    /// A new folder for a run, locked before anything is written.
     ///
     /// # Errors
-    /// When it exists and holds something, or cannot be made.
-    pub fn create(path: &Path) -> Result<Self> {
-        if path.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-            return Err(Error::new(format!("the run folder {} is not empty", path.display())).help(format!(
-                "go on with it: foil train --resume {}; or choose another: --run-dir DIR",
-                path.display()
-            )));
-        }
+    /// When it exists and holds something, another process has just made it, or it cannot be made.
+    pub fn create(path: &Path) -> Result<(Self, Lock)> {
+        let folder = Self(path.to_path_buf());
+        folder.require_empty()?;
         std::fs::create_dir_all(path).at("making", path)?;
-        Ok(Self(path.to_path_buf()))
+        let lock = folder.lock()?;
+        // Another run may have come and gone since.
+        folder.require_empty()?;
+        Ok((folder, lock))
+    }
+
+    fn require_empty(&self) -> Result<()> {
+        let path = self.0.display();
+        let mut entries = self.0.read_dir().into_iter().flatten().flatten();
+        if entries.any(|entry| entry.file_name() != LOCK) {
+            let help = format!("go on with it: foil train --resume {path}; or choose another: --run-dir DIR");
+            return Err(Error::new(format!("the run folder {path} is not empty")).help(help));
+        }
+        Ok(())
     }
 
     /// The folder of an earlier run.
@@ -97,9 +113,12 @@ impl Folder {
         self.0.join("log.txt")
     }
 
-    /// Keeps other processes from training in this folder as long as the file that is returned lives.
-    pub(super) fn lock(&self) -> Result<File> {
-        let path = self.0.join("run.lock");
+    /// Keeps other processes from training in this folder.
+    ///
+    /// # Errors
+    /// When another process does.
+    pub fn lock(&self) -> Result<Lock> {
+        let path = self.0.join(LOCK);
         let mut file =
             OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).at("opening", &path)?;
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
@@ -109,7 +128,7 @@ impl Folder {
         }
         // Some network file systems have no locks; there the user is the lock. The text is for the message above.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "pid {}", std::process::id()));
-        Ok(file)
+        Ok(Lock(file))
     }
 
     /// Removes what earlier processes were writing when they were killed; the folder must be locked.
@@ -148,5 +167,25 @@ impl Folder {
                 self.0.display()
             ))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_runs_that_make_the_same_folder_one_gets_it() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("run");
+        let (folder, lock) = Folder::create(&path).unwrap();
+        let error = Folder::create(&path).unwrap_err();
+        assert!(error.message().starts_with("another process (pid "), "{error}");
+        // Ended before it had written anything, it leaves the folder to the next.
+        drop(lock);
+        let (_, lock) = Folder::create(&path).unwrap();
+        std::fs::write(folder.resolved(), "").unwrap();
+        drop(lock);
+        assert!(Folder::create(&path).unwrap_err().message().ends_with("run is not empty"));
     }
 }

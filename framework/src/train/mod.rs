@@ -4,6 +4,6 @@ mod folder;
 mod tally;
 mod trainer;
 
-pub use folder::Folder;
+pub use folder::{Folder, Lock};
 pub use tally::Tally;
 pub use trainer::{Ended, Trainer};

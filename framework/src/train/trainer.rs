@@ -3,7 +3,7 @@
 //! Everything random is a function of the seed, the epoch and the image, and everything that changes is in the state file,
 //! so a run that was killed anywhere and resumed ends with the same bits as one that was not (on the CPU).
 
-use super::folder::{Folder, Position};
+use super::folder::{Folder, Lock, Position};
 use super::tally::Tally;
 use crate::attack::Batch;
 use crate::data::Resident;
@@ -15,7 +15,6 @@ use crate::report::Progress;
 use crate::scheduler::Clock;
 use crate::{AtPath, Error, Result};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tch::{Device, Kind, Tensor};
@@ -38,7 +37,7 @@ pub struct Trainer {
     /// The key of the epoch's random numbers, `[]` int64 on the device.
     key: Tensor,
     /// Held as long as this run may write to its folder.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// How a call of [`Trainer::run`] ended.
@@ -51,12 +50,11 @@ pub enum Ended {
 }
 
 impl Trainer {
-    /// Prepares a run in `folder`: builds everything, reads the data, and takes up the saved state if there is one.
+    /// Prepares a run in `folder`, which `lock` keeps for it: builds everything, reads the data, and takes up the saved state if there is one.
     ///
     /// # Errors
     /// What is wrong with the pipeline, the data or the saved state.
-    pub fn new(pipeline: Pipeline, parts: Assembled, folder: Folder, device: Device) -> Result<Self> {
-        let lock = folder.lock()?;
+    pub fn new(pipeline: Pipeline, parts: Assembled, folder: Folder, lock: Lock, device: Device) -> Result<Self> {
         folder.sweep();
         let data = crate::data::read(&pipeline)?;
         let limited = |images, limit: Option<u64>| {
@@ -88,6 +86,16 @@ impl Trainer {
             }
             None => (Position::default(), Tally::new(device)),
         };
+        let config = stamp::config_hash(&resolved);
+        if !position.config.is_empty() && position.config != config {
+            tracing::warn!(
+                "{} says something else than when the run stopped, and the rest of the run follows what it says now; \
+                 to end with one pipeline's result undo the change, or begin anew: foil train {} --run-dir DIR",
+                folder.resolved().display(),
+                folder.resolved().display(),
+            );
+        }
+        let position = Position { config, ..position };
         metrics.truncate_after(position.epoch).at("opening", folder.path())?;
         let events =
             EventWriter::create(folder.path(), position.epoch * steps + position.step).at("opening", folder.path())?;

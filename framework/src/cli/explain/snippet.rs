@@ -1,6 +1,8 @@
 //! A plugin's example as a part of a pipeline, ready to be pasted.
 
+use crate::attack::Attack;
 use crate::engine::guard;
+use crate::loss::{Forward, Loss};
 use crate::model::Model;
 use crate::pipeline::root_schema;
 use crate::registry::manual::{Key, keys};
@@ -15,16 +17,20 @@ use tch::{Device, Kind};
 /// Where a reader expects plugins that have no key of their own in a pipeline: a scheduler in the learning rate.
 const HOSTS: [&str; 3] = ["optimizer", "attack", "loss"];
 
-/// The example under the key where it stands in a pipeline, inside another plugin if need be.
+/// The example under the key where it stands in a pipeline, inside another plugin if need be, and with the attack or loss
+/// that it cannot do without.
 ///
 /// # Errors
 /// When the registered example is not YAML, or nothing takes plugins of this kind.
 pub(super) fn yaml(entry: &Entry) -> Result<String> {
-    let placed = placed(entry)?;
-    serde_yaml::to_string(&placed).map_err(|error| Error::new(error.to_string()))
+    let mut parts = placed(entry)?;
+    if let Some(partner) = partner(entry) {
+        parts.extend(placed(partner)?);
+    }
+    serde_yaml::to_string(&parts).map_err(|error| Error::new(error.to_string()))
 }
 
-fn placed(entry: &Entry) -> Result<Value> {
+fn placed(entry: &Entry) -> Result<Mapping> {
     let component = match example(entry)? {
         only_type if only_type.len() == 1 => entry.name().into(),
         map => Value::Mapping(map),
@@ -67,15 +73,42 @@ fn host(entry: &Entry) -> Option<(&'static Entry, Key)> {
 
 /// Whether it is a model that makes masks, which stands inside an attack.
 fn is_mask(entry: &Entry) -> bool {
-    entry.kind() == "model"
-        && guard(|| {
-            let component: Component<dyn Model> = read(entry)?;
-            let digits = DataFacts { channels: 1, height: 28, width: 28, classes: 10, train: 1 };
-            let problems = RefCell::default();
-            let build = Build::new(digits, 0, Kind::Float, Device::Cpu, &problems).dry(true);
-            Ok(build.network("model", &component, 1).is_some_and(|network| network.is_mask()))
-        })
-        .unwrap_or(false)
+    let network = |cx: &Build, model: &Component<dyn Model>| cx.network("model", model, 1);
+    entry.kind() == "model" && built(entry, network).is_some_and(|network| network.is_mask())
+}
+
+/// The attack whose side tensors a loss needs; or the loss that makes clean logits for an attack which needs them first, and
+/// takes what that attack provides.
+fn partner(entry: &Entry) -> Option<&'static Entry> {
+    let loss = |entry: &Entry| built(entry, |cx, loss: &Component<dyn Loss>| cx.component("loss", loss));
+    let attack = |entry: &Entry| built(entry, |cx, attack: &Component<dyn Attack>| cx.component("attack", attack));
+    let fit = |loss: &dyn Loss, attack: &dyn Attack| {
+        let (needs, provided) = (loss.needs(), attack.provides());
+        !needs.is_empty()
+            && needs.iter().all(|need| provided.contains(need))
+            && (!attack.needs_clean_logits() || loss.passes().contains(&Forward::CleanFirst))
+    };
+    let mut others = entries().into_iter();
+    match entry.kind() {
+        "loss" => loss(entry).and_then(|loss| {
+            others.find(|other| other.kind() == "attack" && attack(other).is_some_and(|attack| fit(&*loss, &*attack)))
+        }),
+        "attack" => attack(entry).filter(|attack| attack.needs_clean_logits()).and_then(|attack| {
+            others.find(|other| other.kind() == "loss" && loss(other).is_some_and(|loss| fit(&*loss, &*attack)))
+        }),
+        _ => None,
+    }
+}
+
+/// The plugin's example, built for digits; `None` when it cannot be.
+fn built<T: crate::registry::Kind + ?Sized, B>(
+    entry: &Entry,
+    build: impl Fn(&Build, &Component<T>) -> Option<B>,
+) -> Option<B> {
+    let digits = DataFacts { channels: 1, height: 28, width: 28, classes: 10, train: 1 };
+    let problems = RefCell::default();
+    let cx = Build::new(digits, 0, Kind::Float, Device::Cpu, &problems).dry(true);
+    guard(|| Ok(build(&cx, &read(entry)?))).ok().flatten()
 }
 
 /// How the example of a scheduler runs over the epochs; `None` for other plugins.
@@ -112,6 +145,6 @@ fn read<T: crate::registry::Kind + ?Sized>(entry: &Entry) -> Result<Component<T>
     serde_yaml::from_value(Value::Mapping(example(entry)?)).map_err(|error| Error::new(error.to_string()))
 }
 
-fn map(key: &str, value: Value) -> Value {
-    Value::Mapping([(Value::from(key), value)].into_iter().collect())
+fn map(key: &str, value: Value) -> Mapping {
+    [(Value::from(key), value)].into_iter().collect()
 }
