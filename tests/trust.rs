@@ -156,13 +156,13 @@ fn a_state_of_another_pipeline_is_refused() {
 fn a_changed_pipeline_is_said_once() {
     let place = Place::with(AT);
     let run = place.train("run", &["train.epochs=1"]);
-    assert!(!place.foil(RESUME).ok().err.contains("WARN"));
+    assert!(!place.foil(RESUME).ok().err.contains("warning: "));
     fs::write(run.file("resolved.yaml"), run.text("resolved.yaml").replace("epochs: 1", "epochs: 2")).unwrap();
     let said = place.foil(RESUME).ok().err;
-    assert!(said.contains("WARN run/resolved.yaml says something else than when the run stopped"), "{said}");
+    assert!(said.contains("warning: run/resolved.yaml says something else than when the run stopped"), "{said}");
     assert!(said.contains("foil train run/resolved.yaml --run-dir DIR"), "{said}");
     assert_eq!(run.metrics().len(), 2);
-    assert!(!place.foil(RESUME).ok().err.contains("WARN"));
+    assert!(!place.foil(RESUME).ok().err.contains("warning: "));
 }
 
 #[test]

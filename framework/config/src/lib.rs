@@ -47,7 +47,7 @@ pub use editor::editor_schema;
 pub use place::Place;
 pub use problem::{Problem, Problems};
 pub use scalar::fraction;
-pub use suggest::did_you_mean;
+pub use suggest::{did_you_mean, suggest};
 
 use std::path::Path;
 

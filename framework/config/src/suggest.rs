@@ -30,8 +30,9 @@ fn normal(word: &str) -> String {
     word.to_lowercase().replace('-', "_")
 }
 
-/// `` did you mean `steps`? `` followed by a list of what would do.
-pub(crate) fn help<S: AsRef<str>>(word: &str, candidates: &[S], lead: &str) -> String {
+/// `` did you mean `steps`? known keys: eps, steps ``: the word that was probably meant, if one is near, and behind `lead` all
+/// that would do.
+pub fn suggest<S: AsRef<str>>(word: &str, candidates: &[S], lead: &str) -> String {
     let words: Vec<&str> = candidates.iter().map(AsRef::as_ref).collect();
     let meant = did_you_mean(word, &words).map(|meant| format!("did you mean `{meant}`? ")).unwrap_or_default();
     format!("{meant}{lead}: {}", show::list(&words))
@@ -90,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_help_lists_what_would_do() {
-        assert_eq!(help("pdg", &["fgsm", "pgd"], "known attacks"), "did you mean `pgd`? known attacks: fgsm, pgd");
-        assert_eq!(help("zzz", &["fgsm", "pgd"], "known attacks"), "known attacks: fgsm, pgd");
+        assert_eq!(suggest("pdg", &["fgsm", "pgd"], "known attacks"), "did you mean `pgd`? known attacks: fgsm, pgd");
+        assert_eq!(suggest("zzz", &["fgsm", "pgd"], "known attacks"), "known attacks: fgsm, pgd");
     }
 }

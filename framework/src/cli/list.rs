@@ -4,7 +4,6 @@ use super::Exit;
 use crate::registry::{KINDS, entries};
 use crate::report::{Cell, Column, Style, Table};
 use crate::{Error, Result};
-use foil_config::did_you_mean;
 use std::process::ExitCode;
 
 /// List what there is to compose: attacks, losses, objectives, models, schedulers, optimizers and data sets.
@@ -53,8 +52,7 @@ fn known(kind: &str) -> Result<()> {
     if kinds.contains(&kind) {
         return Ok(());
     }
-    let meant = did_you_mean(kind, &kinds).map(|meant| format!("did you mean `{meant}`? ")).unwrap_or_default();
-    Err(Error::new(format!("there is no kind `{kind}`")).help(format!("{meant}kinds: {}", kinds.join(", "))))
+    Err(Error::new(format!("there is no kind `{kind}`")).help(foil_config::suggest(kind, &kinds, "kinds")))
 }
 
 /// Everything by kind, in the order of [`KINDS`], and by name.

@@ -18,6 +18,9 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::{self, FmtContext, FormatEvent, FormatFields, format::Writer};
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry::LookupSpan;
 
@@ -82,13 +85,20 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// Shows warnings at the terminal. Errors are printed where the program ends.
-fn warnings<S: tracing::Subscriber + for<'a> LookupSpan<'a>>() -> impl tracing_subscriber::Layer<S> {
-    tracing_subscriber::fmt::layer()
-        .without_time()
-        .with_target(false)
-        .with_writer(std::io::stderr)
-        .with_filter(tracing_subscriber::filter::filter_fn(|event| *event.level() == tracing::Level::WARN))
+/// Shows warnings at the terminal as `warning: …`. Errors are printed where the program ends.
+fn warnings<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl tracing_subscriber::Layer<S> {
+    let shown = filter_fn(|event| *event.level() == Level::WARN);
+    fmt::layer().with_ansi(false).with_writer(std::io::stderr).event_format(Warning).with_filter(shown)
+}
+
+struct Warning;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'static> FormatEvent<S, N> for Warning {
+    fn format_event(&self, cx: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> std::fmt::Result {
+        write!(to, "warning: ")?;
+        cx.format_fields(to.by_ref(), event)?;
+        writeln!(to)
+    }
 }
 
 /// What a command ends with.

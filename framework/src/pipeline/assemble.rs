@@ -8,7 +8,7 @@ use crate::loss::Forward;
 use crate::nn::Mode;
 use crate::record::Rule;
 use crate::registry::{Build, DataFacts};
-use foil_config::{Problem, did_you_mean};
+use foil_config::{Problem, suggest};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use tch::{Device, Kind};
@@ -102,7 +102,6 @@ pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> R
     if let (Some(loss), Some(attack)) = (&loss, &attack) {
         let provided = attack.provides();
         for need in loss.needs().into_iter().filter(|need| !provided.contains(need)) {
-            let has = if provided.is_empty() { "nothing by name".to_string() } else { provided.join(", ") };
             cx.problem(
                 "loss",
                 format!(
@@ -110,7 +109,7 @@ pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> R
                     pipeline.loss.name(),
                     pipeline.attack.name()
                 ),
-                format!("choose another attack; this one provides {has}"),
+                format!("`foil explain loss {}` shows an attack that goes with it", pipeline.loss.name()),
             );
         }
         if attack.needs_clean_logits() && !loss.passes().contains(&Forward::CleanFirst) {
@@ -121,7 +120,7 @@ pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> R
                     pipeline.attack.name(),
                     pipeline.loss.name()
                 ),
-                "choose another loss",
+                format!("`foil explain attack {}` shows a loss that goes with it", pipeline.attack.name()),
             );
         }
         if data.classes < loss.least_classes() {
@@ -143,8 +142,7 @@ pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> R
     let mut known: Vec<&str> = pipeline.attacks.keys().map(String::as_str).collect();
     known.push(NATURAL);
     let unknown = |key: &str, name: &str| {
-        let meant = did_you_mean(name, &known).map(|m| format!("did you mean `{m}`? ")).unwrap_or_default();
-        let help = format!("{meant}defined are: {}", known.join(", "));
+        let help = suggest(name, &known, "defined are");
         cx.problem(key, format!("is `{name}`, which is not defined under `attacks`"), help);
     };
     for (key, names) in [("evaluate", &pipeline.evaluate), ("train.watch", &pipeline.train.watch)] {

@@ -10,7 +10,7 @@ pub mod manual;
 pub use component::{Build, Component, Config, DataFacts};
 
 use crate::scheduler::Scheduler;
-use foil_config::{Problem, did_you_mean};
+use foil_config::{Problem, suggest};
 use std::collections::BTreeMap;
 use std::sync::{OnceLock, RwLock};
 
@@ -132,8 +132,7 @@ pub fn find(kind: &str, name: &str) -> crate::Result<&'static Entry> {
         return Ok(entry);
     }
     let known: Vec<&str> = all.iter().filter(|e| e.kind == kind).map(|e| e.name).collect();
-    let meant = did_you_mean(name, &known).map(|m| format!("did you mean `{m}`? ")).unwrap_or_default();
-    Err(crate::Error::new(format!("no {kind} is called `{name}`")).help(format!("{meant}known: {}", known.join(", "))))
+    Err(crate::Error::new(format!("no {kind} is called `{name}`")).help(suggest(name, &known, "known")))
 }
 
 /// The registry as the config checker sees it.

@@ -39,7 +39,7 @@ impl Checker<'_> {
         let names = self.catalog.names(kind);
         if !names.contains(name) {
             let message = format!("no {kind} is called `{}`", show::short(name));
-            let known = || suggest::help(name, &names, &format!("known {}", show::plural(kind)));
+            let known = || suggest::suggest(name, &names, &format!("known {}", show::plural(kind)));
             let help = suggest::space_after_colon(name).unwrap_or_else(known);
             self.problem(&Spot { place, ..spot.clone() }, message, help);
             return node.to_yaml();

@@ -24,13 +24,17 @@ pub(super) fn any_of(options: &[Keywords<'_>]) -> String {
     if phrases.is_empty() { "another value".to_string() } else { phrases.join(", or ") }
 }
 
-/// `` `steps` takes a whole number from 0 to 100: Number of steps; its default is 10 ``.
+/// `` `steps` takes a whole number from 0 to 100, 10 if left out: Number of steps ``.
 pub(super) fn manual(name: &str, keywords: &Keywords<'_>, options: &[Keywords<'_>]) -> String {
+    let default = match keywords.get("default") {
+        Some(Json::Number(number)) => number.as_f64().map(|value| value.to_string()),
+        Some(value @ (Json::String(_) | Json::Bool(_))) => Some(literal(value)),
+        _ => None,
+    };
+    let default = default.map(|value| format!(", {value} if left out")).unwrap_or_default();
     let about = keywords.get("description").and_then(Json::as_str).and_then(|text| text.lines().next());
     let about = about.map(|line| format!(": {}", line.trim_end_matches('.'))).unwrap_or_default();
-    let default = keywords.get("default").filter(|value| value.is_number() || value.is_string() || value.is_boolean());
-    let default = default.map(|value| format!("; its default is {}", literal(value))).unwrap_or_default();
-    format!("{name} takes {}{about}{default}", any_of(options))
+    format!("{name} takes {}{default}{about}", any_of(options))
 }
 
 /// `null` is left out: nobody writes it, they leave the key out.

@@ -163,7 +163,11 @@ impl<'c> Checker<'c> {
     fn no_number(&mut self, node: &Node, kind: &str, options: &[Keywords<'_>], spot: &Spot<'_>) -> Yaml {
         let message = format!("{} is {}, but takes {}", spot.name(), node.describe(), expect::any_of(options));
         let example = if options.iter().any(number::is_image_unit) { "8/255" } else { "0.1" };
-        let help = format!("write a number such as `{example}`, or `{{ type: NAME, … }}`; {}", self.known(kind));
+        let help = format!(
+            "write a number such as `{example}`, or {} as `{{ type: NAME, … }}`; {}",
+            crate::show::article(kind),
+            self.known(kind)
+        );
         self.problem(spot, message, help);
         node.to_yaml()
     }
@@ -174,7 +178,7 @@ impl<'c> Checker<'c> {
         self.problem(
             spot,
             format!("{} cannot be {}", spot.name(), node.quote()),
-            crate::suggest::help(word, &words, "choices"),
+            crate::suggest(word, &words, "choices"),
         );
     }
 

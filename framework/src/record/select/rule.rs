@@ -38,10 +38,7 @@ impl Rule {
             .map(|(name, column)| RuleError {
                 column,
                 what: format!("no metric is called `{name}`"),
-                help: match foil_config::did_you_mean(name, known) {
-                    Some(near) => format!("did you mean `{near}`? this run has: {}", known.join(", ")),
-                    None => format!("this run has: {}", known.join(", ")),
-                },
+                help: foil_config::suggest(name, known, "this run has"),
             })
             .collect()
     }
