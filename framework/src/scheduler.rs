@@ -128,7 +128,9 @@ impl<'de> Deserialize<'de> for Scheduled {
             Some(number) => Ok(Self::new(Number::Constant(number))),
             None => {
                 let component: Component<dyn Scheduler> = serde_yaml::from_value(value).map_err(D::Error::custom)?;
-                let scheduler = component.build_alone().map_err(|error| D::Error::custom(error.message()))?;
+                // A pipeline's checker has built it before, and has said where it is wrong.
+                let wrong = |error: crate::Error| format!("scheduler `{}`: {}", component.name(), error.message());
+                let scheduler = component.build_alone().map_err(|error| D::Error::custom(wrong(error)))?;
                 Ok(Self::new(Number::Follows(Arc::new(component), scheduler.into())))
             }
         }

@@ -200,7 +200,7 @@ impl<T: Kind + ?Sized> Component<T> {
     /// # Errors
     /// What is wrong with its settings.
     pub fn build_alone(&self) -> Result<Box<T>> {
-        self.build_at(self.name).map_err(|problems| match problems.into_iter().next() {
+        self.build_at("").map_err(|problems| match problems.into_iter().next() {
             Some(Problem { message, help, .. }) => Error::new(message).help(help.unwrap_or_default()),
             None => Error::new(format!("`{}` cannot be built", self.name)),
         })
