@@ -1,7 +1,7 @@
 //! `foil check`: resolve, validate, print.
 
 use super::Exit;
-use crate::pipeline::{Pipeline, assemble, load};
+use crate::pipeline::{Loaded, Pipeline, assemble, load};
 use crate::record::stamp;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -35,16 +35,17 @@ pub(super) fn run(args: &Args) -> Exit {
     let mut failed = 0;
     for file in &files {
         match check(file, &overrides) {
-            Ok(pipeline) => {
-                let yaml = pipeline.to_yaml()?;
-                println!("ok  {}  {}", &stamp::config_hash(&yaml)[..12], file.display());
+            Ok(checked) => {
+                let yaml = checked.pipeline.to_yaml()?;
+                let runs = if checked.runs > 0 { format!("  ({} runs)", checked.runs) } else { String::new() };
+                println!("ok  {}  {}{runs}", &stamp::config_hash(&yaml)[..12], file.display());
                 if args.print {
                     println!("\n{yaml}");
                 }
             }
-            Err(error) => {
+            Err(message) => {
                 failed += 1;
-                eprintln!("{error}");
+                eprintln!("{message}");
             }
         }
     }
@@ -63,9 +64,44 @@ pub(super) fn split(inputs: &[String]) -> (Vec<PathBuf>, Vec<String>) {
     )
 }
 
-/// Loads a pipeline and builds its parts without their numbers.
-pub(super) fn check(file: &Path, overrides: &[String]) -> Result<Pipeline> {
-    let loaded = load(file, overrides)?;
+/// A file without problems.
+struct Good {
+    pipeline: Pipeline,
+    /// Combinations of its sweep, if it is one.
+    runs: usize,
+}
+
+/// Loads a pipeline and builds its parts without their numbers; of a sweep, those of every combination.
+///
+/// # Errors
+/// All messages; below those that only some combinations have, which.
+fn check(file: &Path, overrides: &[String]) -> Result<Good, String> {
+    let text = |error: Error| error.to_string();
+    let sweep = built(load(file, overrides)).map_err(text)?;
+    let runs = sweep.built(sweep.pipeline.combinations(overrides)).map_err(text)?;
+    let mut messages: Vec<(String, Vec<&str>)> = Vec::new();
+    for run in &runs {
+        if let Err(error) = built(run.load(file, overrides)) {
+            let message = error.to_string();
+            match messages.iter_mut().find(|(known, _)| *known == message) {
+                Some((_, labels)) => labels.push(&run.label),
+                None => messages.push((message, vec![&run.label])),
+            }
+        }
+    }
+    if messages.is_empty() {
+        return Ok(Good { pipeline: sweep.pipeline, runs: runs.len() });
+    }
+    let shown = messages.iter().map(|(message, labels)| {
+        let lines = labels.iter().map(|label| format!("\n  in the run {label} of the sweep"));
+        format!("{message}{}", lines.collect::<String>())
+    });
+    Err(shown.collect::<Vec<_>>().join("\n"))
+}
+
+/// Builds the parts of what was loaded, without their numbers.
+fn built(loaded: Result<Loaded>) -> Result<Loaded> {
+    let loaded = loaded?;
     loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, true))?;
-    Ok(loaded.pipeline)
+    Ok(loaded)
 }

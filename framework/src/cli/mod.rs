@@ -10,6 +10,7 @@ mod explain;
 mod list;
 mod probe;
 mod schema;
+mod sweep;
 mod text;
 mod train;
 
@@ -37,6 +38,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| format!("{} (libtorch {})", 
 const EXAMPLES: &str = "Examples:
   foil train configs/mnist/trades.yaml                    train, and evaluate the best checkpoint
   foil train configs/mnist/trades.yaml loss.beta=1        any key can be overridden
+  foil sweep configs/sweeps/table8_beta.yaml              train and compare all values that a file lists
   foil eval runs/trades                                   evaluate again
   foil list                                               what there is to compose
   foil explain trades                                     a plugin's paper, formula and keys
@@ -45,6 +47,7 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::Args),
+    Sweep(sweep::Args),
     Eval(eval::Args),
     Check(check::Args),
     Bench(bench::Args),
@@ -60,7 +63,7 @@ enum Command {
 /// Runs the command line and returns the program's exit code: 0, 1 for an error, 2 for wrong usage, 130 when interrupted.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    if !matches!(cli.command, Command::Train(_) | Command::Demo(_)) {
+    if !matches!(cli.command, Command::Train(_) | Command::Sweep(_) | Command::Demo(_)) {
         end_when_nobody_reads();
         // Training has a log of its own besides.
         let _ = tracing_subscriber::registry().with(warnings()).try_init();
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
     crate::engine::devices();
     let done = match cli.command {
         Command::Train(args) => train::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args) -> Exit {
             let folder = Folder::open(run)?;
             (load(&folder.resolved(), &[])?, Some(folder))
         }
-        (None, Some(file)) => (load(file, &args.overrides)?, None),
+        (None, Some(file)) => (one_run(file, load(file, &args.overrides)?)?, None),
         (None, None) => return Err(Error::new("no file was named").help("foil train FILE, or foil train --resume RUN")),
     };
     let place = match folder {
@@ -60,6 +60,18 @@ pub(super) fn run(args: &Args) -> Exit {
         return Ok(ExitCode::from(130));
     }
     if args.no_eval { Ok(ExitCode::SUCCESS) } else { eval::show(folder.path(), &eval::Options::default()) }
+}
+
+/// Refuses a sweep.
+fn one_run(file: &Path, loaded: Loaded) -> Result<Loaded> {
+    let runs = loaded.pipeline.sweep.values().map(Vec::len).fold(1, usize::saturating_mul);
+    if loaded.pipeline.sweep.is_empty() {
+        return Ok(loaded);
+    }
+    let file = file.display();
+    Err(Error::new(format!("{file} is a sweep of {runs} runs")).help(format!(
+        "train them all: foil sweep {file}; or the file without its sweep: foil train {file} sweep=null"
+    )))
 }
 
 /// Where a run's files go.

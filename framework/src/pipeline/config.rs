@@ -47,6 +47,11 @@ pub struct Pipeline {
     /// Rows of the final evaluation: `natural` and names in `attacks`.
     #[set(default = vec!["natural".to_string()])]
     pub evaluate: Vec<String>,
+    /// Makes the file a sweep, which `foil sweep` trains: dotted keys and the values that each takes, in all combinations,
+    /// as in `{ loss.beta: [5, 4, 3], attack.objective: [ce, cw] }`. A run has none.
+    #[set(default)]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sweep: BTreeMap<String, Vec<serde_json::Value>>,
 }
 
 /// Which images, and what happens to them.

@@ -3,7 +3,9 @@
 mod assemble;
 mod config;
 mod load;
+mod sweep;
 
 pub use assemble::{Assembled, assemble};
 pub use config::{DataConfig, Pipeline, Precision, Train};
 pub use load::{Loaded, editor_schema, from_resolved, load, root_schema};
+pub use sweep::Combination;
