@@ -3,7 +3,7 @@
 use super::Exit;
 use super::eval::{self, table};
 use super::train::{Place, on_interrupt, train};
-use crate::pipeline::{Loaded, from_resolved, load};
+use crate::pipeline::{Combination, Loaded, from_resolved, load};
 use crate::record::{EvalRecord, atomic};
 use crate::report::Style;
 use crate::train::{Ended, Folder};
@@ -40,8 +40,8 @@ pub(super) fn run(args: &Args) -> Exit {
         )));
     }
     // Each is read before the first is trained, since an error in the last one would come hours later.
-    let load = |run: &crate::pipeline::Combination| Ok((run.label.clone(), run.load(&args.file, &args.overrides)?));
-    let runs: Vec<(String, Loaded)> = combinations.iter().map(load).collect::<Result<_>>()?;
+    let read = |run: &Combination| Ok((run.label.clone(), run.load(&args.file, &args.overrides)?));
+    let runs: Vec<(String, Loaded)> = combinations.iter().map(read).collect::<Result<_>>()?;
     let name = sweep.pipeline.name.as_deref().unwrap_or("sweep");
     let dir = args.dir.clone().unwrap_or_else(|| Path::new("runs").join(name));
 

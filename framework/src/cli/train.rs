@@ -5,11 +5,12 @@ use crate::engine::choose;
 use crate::pipeline::{Loaded, Pipeline, load};
 use crate::train::{Ended, Folder, Trainer};
 use crate::{AtPath, Error, Result};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tracing_subscriber::prelude::*;
 
 /// Train a pipeline and evaluate its best checkpoint.
@@ -161,13 +162,30 @@ fn free_folder(pipeline: &Pipeline) -> Result<PathBuf> {
     Err(Error::new("runs/ is full").help("choose a folder with --run-dir"))
 }
 
-/// The run's log goes into its folder; its warnings are shown too.
+/// The log of the run under way: a program may make several runs, but sets up its logging once.
+static LOG: Mutex<Option<File>> = Mutex::new(None);
+
+struct RunLog;
+
+impl Write for RunLog {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let log = LOG.lock().unwrap_or_else(PoisonError::into_inner);
+        log.as_ref().map_or(Ok(bytes.len()), |mut file| file.write(bytes))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// From here on the log goes into this run's folder; its warnings are shown too.
 fn start_log(folder: &Folder) -> Result<()> {
     let path = folder.log();
-    let file = std::fs::OpenOptions::new().create(true).append(true).open(&path).at("opening", &path)?;
+    let file = File::options().create(true).append(true).open(&path).at("opening", &path)?;
+    *LOG.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
     let filter = || tracing_subscriber::EnvFilter::try_from_env("FOIL_LOG").unwrap_or_else(|_| "info".into());
-    let in_file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(Arc::new(file)).with_filter(filter());
-    // A second run in the same process keeps the first one's log.
+    let in_file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| RunLog).with_filter(filter());
+    // From the second run on it is set up already.
     let _ = tracing_subscriber::registry().with(in_file).with(warnings()).try_init();
     Ok(())
 }

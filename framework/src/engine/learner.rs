@@ -22,9 +22,11 @@ impl std::fmt::Debug for Learner {
 }
 
 impl Learner {
-    /// Allocates the optimiser's state beside the network's parameters.
+    /// Allocates the optimiser's state beside the network's parameters, unless the build is dry.
     pub fn new(network: Network, mut optimizer: Box<dyn Optimizer>) -> Self {
-        optimizer.prepare(network.params().flat());
+        if network.params().is_set() {
+            optimizer.prepare(network.params().flat());
+        }
         Self { network, optimizer, keeps: false.into(), last: None }
     }
 

@@ -123,7 +123,19 @@ impl Builder {
         let frozen = views(&flat, &params, &layout);
         let leaves = frozen.iter().map(|v| v.detach().set_requires_grad(true)).collect();
         let buffer_views = views(&stats, &buffers, &(0..buffers.len()).collect::<Vec<_>>());
-        let built = Parameters { params, buffers, norms, layout, flat, stats, tracked, frozen, leaves, buffer_views };
+        let built = Parameters {
+            params,
+            buffers,
+            norms,
+            layout,
+            flat,
+            stats,
+            tracked,
+            frozen,
+            leaves,
+            buffer_views,
+            set: seed.is_some(),
+        };
         if let Some(seed) = seed {
             built.initialise(seed);
         }
@@ -165,6 +177,7 @@ pub struct Parameters {
     frozen: Vec<Tensor>,
     leaves: Vec<Tensor>,
     buffer_views: Vec<Tensor>,
+    set: bool,
 }
 
 /// The gradient of every parameter, flat.
@@ -172,6 +185,11 @@ pub struct Parameters {
 pub struct Gradients(pub Tensor);
 
 impl Parameters {
+    /// Whether the numbers were initialised. Those of a dry build never are, and then nothing of their size need be allocated.
+    pub(crate) fn is_set(&self) -> bool {
+        self.set
+    }
+
     fn initialise(&self, seed: u64) {
         tch::no_grad(|| {
             for (spec, view) in self.params.iter().zip(&self.frozen) {

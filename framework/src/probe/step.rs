@@ -229,7 +229,7 @@ mod tests {
         let sgd = Build::new(DATA, 0, Kind::Double, Device::Cpu, &problems).component("optimizer", &sgd).unwrap();
         let builder = Builder::default();
         let model = Box::new(Flat(Linear::new(&builder, "fc", 2, 2)));
-        let network = Network::new(model, builder, None, Kind::Double, Device::Cpu);
+        let network = Network::new(model, builder, Some(0), Kind::Double, Device::Cpu);
         let attack = Box::new(Radii(Tensor::full([DATA.train], 0.1, (Kind::Float, Device::Cpu))));
         Step { model: Learner::new(network, sgd), attack, loss: Box::new(Ce), names: ["radii", "ce"] }
     }
