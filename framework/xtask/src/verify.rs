@@ -120,7 +120,13 @@ mod tests {
     fn configs_are_found_at_any_depth_and_sorted_without_bases() {
         let scratch = tempfile::tempdir().unwrap();
         assert!(yaml_files(scratch.path(), "configs").unwrap().is_empty());
-        for file in ["configs/smoke/at.yaml", "configs/cifar10/deep/b.yaml", "configs/a.yaml", "configs/base_cat.yaml", "configs/README.md"] {
+        for file in [
+            "configs/smoke/at.yaml",
+            "configs/cifar10/deep/b.yaml",
+            "configs/a.yaml",
+            "configs/base_cat.yaml",
+            "configs/README.md",
+        ] {
             let path = scratch.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
