@@ -38,10 +38,22 @@ fn it_does_not_wait_for_an_epochs_measurements() {
     let place = Place::with(AT);
     // Two quick steps at different rates, then ten slow batches of measurement.
     let rate = "optimizer.lr={ type: multistep, start: 0.05, milestones: [0.7], count: steps }";
-    let slow = ["data.train_limit=40", "train.epochs=1", "train.eval_batch_size=5", "attacks.pgd2.steps=40", rate];
+    let slow = [
+        "data.train_limit=40",
+        "train.epochs=1",
+        "train.eval_batch_size=5",
+        "attacks.pgd2.steps=40",
+        "train.checkpoint_steps=1",
+        rate,
+    ];
     let whole = place.train("whole", &slow);
     let running = place.start(&[TRAIN, &slow].concat());
-    sleep(Duration::from_millis(400));
+    // The first of the two steps has been saved; the second takes milliseconds, the measurements seconds.
+    let started = Instant::now();
+    while !place.path("run/state.safetensors").exists() && started.elapsed() < Duration::from_secs(60) {
+        sleep(Duration::from_millis(5));
+    }
+    sleep(Duration::from_millis(500));
     running.signal("INT");
     let ended = running.end();
     assert_eq!(ended.code, Some(130), "{}", ended.err);
@@ -56,6 +68,7 @@ fn it_does_not_wait_for_an_epochs_measurements() {
 fn the_second_signal_ends_it_at_once() {
     let place = Place::with(AT);
     let running = place.start(&[TRAIN, &["attack.steps=50000"]].concat());
+    sleep(Duration::from_secs(2)); // into the first step, which takes minutes
     running.signal("INT");
     sleep(Duration::from_millis(300)); // two signals of a kind at once are one
     let second = Instant::now();
