@@ -48,7 +48,7 @@ fn each_says_what_to_expect() {
         let says = |phrase: &&str| header.contains(*phrase);
         let of_a_base =
             header.contains("Not a run by itself.") || file.components().any(|part| part.as_os_str() == "demo");
-        assert!(!header.is_empty() && (of_a_base || phrases.iter().any(|p| says(p))), "{}: {header}", file.display());
+        assert!(!header.is_empty() && (of_a_base || phrases.iter().any(says)), "{}: {header}", file.display());
     }
 }
 
