@@ -114,10 +114,11 @@ impl Serialize for Scheduled {
     }
 }
 
-/// `8/255` where that is exactly the number, so that a resolved config reads like the one that was written.
+/// `8/255` where that is exactly the number and shorter to read, so that a resolved config reads like the one that was written.
 fn as_255ths(value: f64) -> Option<String> {
     let n = (value * 255.0).round();
-    (n != 0.0 && n.abs() < 255.0 && n / 255.0 == value).then(|| format!("{n}/255"))
+    let longer = format!("{value}").len() > 6;
+    (longer && (1.0..=64.0).contains(&n.abs()) && n / 255.0 == value).then(|| format!("{n}/255"))
 }
 
 impl<'de> Deserialize<'de> for Scheduled {
@@ -201,7 +202,10 @@ mod tests {
         let number: Scheduled = serde_yaml::from_str("8/255").unwrap();
         assert_eq!(number.constant(), Some(8.0 / 255.0));
         assert_eq!(serde_yaml::to_string(&number).unwrap().trim(), "8/255");
-        assert_eq!(serde_yaml::to_string(&Scheduled::from(0.031)).unwrap().trim(), "0.031");
+        for plain in ["0.031", "0.2", "0.3333333333333333"] {
+            let number: Scheduled = serde_yaml::from_str(plain).unwrap();
+            assert_eq!(serde_yaml::to_string(&number).unwrap().trim(), plain);
+        }
     }
 
     #[test]

@@ -16,8 +16,8 @@ use tch::{Cuda, Device, Kind, Tensor};
 /// Time a pipeline's training step on random images: the median, and images per second.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  foil bench configs/mnist/at.yaml
-  foil bench configs/mnist/at.yaml train.batch_size=100 attack.steps=20 --runs 20 --json")]
+  foil bench configs/demo/at.yaml
+  foil bench configs/demo/at.yaml train.batch_size=100 attack.steps=20 --runs 20 --json")]
 pub(super) struct Args {
     /// The pipeline file.
     file: PathBuf,

@@ -90,9 +90,9 @@ clean digits and loses nearly all of them under PGD-20; the other three were tra
 
 const NEXT: &str = "
 Try next:
-  cargo foil explain calibrated                           what CAT does, and every key it takes
-  cargo foil train configs/mnist/cat_cw.yaml              the paper's recipe
-  cargo foil train configs/demo/at.yaml attack.eps=0.2    change anything from the command line";
+  cargo foil explain calibrated                                      what CAT does, and every key it takes
+  cargo foil train configs/mnist/at.yaml data.name=mnist_subset      the paper's recipe, on these digits
+  cargo foil train configs/demo/at.yaml train.epochs=3               change anything from the command line";
 
 /// The picture of a run's attack on the first test images.
 fn draw(run: &Path, picture: &Path) -> Result<()> {

@@ -36,8 +36,8 @@ struct Cli {
 static VERSION: LazyLock<String> = LazyLock::new(|| format!("{} (libtorch {})", crate::VERSION, crate::LIBTORCH));
 
 const EXAMPLES: &str = "Examples:
-  foil train configs/mnist/trades.yaml                    train, and evaluate the best checkpoint
-  foil train configs/mnist/trades.yaml loss.beta=1        any key can be overridden
+  foil train configs/demo/trades.yaml                    train, and evaluate the best checkpoint
+  foil train configs/demo/trades.yaml loss.beta=1        any key can be overridden
   foil sweep configs/sweeps/table8_beta.yaml              train and compare all values that a file lists
   foil eval runs/trades                                   evaluate again
   foil list                                               what there is to compose

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[command(after_help = "Examples:
   foil sweep configs/sweeps/table8_beta.yaml
   foil sweep configs/sweeps/table8_beta.yaml train.epochs=20 --dir runs/short
-  foil sweep configs/mnist/trades.yaml 'sweep={ loss.beta: [1, 3, 6] }'      any file becomes a sweep
+  foil sweep configs/demo/trades.yaml 'sweep={ loss.beta: [1, 3, 6] }'      any file becomes a sweep
 
 The same command again goes on where the last one stopped; finished runs are not trained again.")]
 pub(super) struct Args {

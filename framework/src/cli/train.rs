@@ -16,8 +16,8 @@ use tracing_subscriber::prelude::*;
 /// Train a pipeline and evaluate its best checkpoint.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  foil train configs/mnist/cat_cw.yaml
-  foil train configs/mnist/cat_cw.yaml attack.beta1=0.1 seed=1 --run-dir runs/mine
+  foil train configs/demo/cat_cw.yaml
+  foil train configs/demo/cat_cw.yaml attack.beta1=0.1 seed=1 --run-dir runs/mine
   foil train --resume runs/mine          goes on after Ctrl-C or a crash, to the same result")]
 pub(super) struct Args {
     /// The pipeline file.
@@ -97,6 +97,7 @@ pub(super) fn train(loaded: &Loaded, place: Place, stop: &AtomicBool) -> Result<
             (folder, lock)
         }
         Place::Free | Place::New(_) => {
+            crate::data::find(pipeline)?;
             let path = if let Place::New(path) = place { path } else { free_folder(pipeline)? };
             let (folder, lock) = Folder::create(&path)?;
             crate::record::atomic::write(folder.resolved(), pipeline.to_yaml()?).at("writing", &folder.resolved())?;

@@ -9,6 +9,15 @@ pub use resident::Resident;
 use crate::Result;
 use crate::pipeline::Pipeline;
 
+/// Says whether the data set of a pipeline is on this machine, without reading it.
+///
+/// # Errors
+/// When it is not, with the places looked and what to do.
+pub fn find(pipeline: &Pipeline) -> Result<()> {
+    foil_data::find(&pipeline.data.name, pipeline.data.path.as_deref().map(std::path::Path::new))?;
+    Ok(())
+}
+
 /// Reads the data set of a pipeline into memory; what was noticed on the way goes to the log.
 ///
 /// # Errors

@@ -1,8 +1,8 @@
 //! Names to constructors: how a config's `type: pgd` becomes an attack.
 //!
 //! A plugin's config struct is registered under a kind and a name with [`register!`](crate::register). The entries of
-//! everything linked into the program are collected by `inventory`, those of libraries loaded at run time are added by
-//! [`crate::plugin`]; then a [`Component`] can be read from a config, built, and written back.
+//! everything linked into the program are collected by `inventory`; a [`Component`] can then be read from a config, built, and
+//! written back.
 
 mod component;
 pub mod manual;
