@@ -32,6 +32,8 @@ fn a_record_says_what_was_done() {
     assert_eq!((&record["n"], &record["seed"]), (&50.into(), &7.into()));
     assert_eq!(record["config_hash"], place.run("run").tensors("best.safetensors").1["foil.config_hash"].as_str());
     assert_eq!(record["entries"][0]["attack"], Value::Null);
+    // Trained without an attack, judged at 0.1: the record is about the judging.
+    assert_eq!((&record["threat"]["norm"], &record["threat"]["eps"]), (&"Linf".into(), &0.1.into()));
     assert_eq!(
         (&record["entries"][1]["attack"]["type"], &record["entries"][1]["attack"]["steps"]),
         (&"pgd".into(), &2.into())

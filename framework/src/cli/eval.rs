@@ -107,7 +107,7 @@ pub(super) fn evaluate(path: &Path, options: &Options) -> Result<(EvalRecord, Pa
     let mut record = EvalRecord {
         model: pipeline.name.clone().unwrap_or_default(),
         dataset: pipeline.data.name.clone(),
-        threat: pipeline.threat(),
+        threat: pipeline.judged_threat(),
         precision: "fp32".into(),
         device: format!("{device:?}").to_lowercase(),
         seed: pipeline.seed,

@@ -68,6 +68,7 @@ pub fn main() -> ExitCode {
         // Training has a log of its own besides.
         let _ = tracing_subscriber::registry().with(warnings()).try_init();
     }
+    crate::engine::memory::keep();
     crate::engine::devices();
     let done = match cli.command {
         Command::Train(args) => train::run(&args),

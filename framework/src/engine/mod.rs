@@ -6,6 +6,7 @@
 mod device;
 mod guard;
 mod learner;
+pub mod memory;
 mod network;
 mod step;
 

@@ -1,8 +1,9 @@
 //! From a file to a checked pipeline.
 
 use super::Pipeline;
+use crate::attack::Attack;
 use crate::record::{Norm, Threat};
-use crate::registry::Registry;
+use crate::registry::{Component, Registry};
 use crate::{AtPath, Error, Result};
 use foil_config::{Checked, Problem};
 use std::path::Path;
@@ -63,13 +64,16 @@ impl Loaded {
 }
 
 impl Pipeline {
-    /// What the model is trained against, as far as the attack's settings say: its `norm` and the largest `eps` in them.
+    /// What the model is trained against, as far as the attack's settings say: its norm and radius. Where the radius follows a
+    /// scheduler, or there is no attack, it is what the model is judged against.
     pub fn threat(&self) -> Threat {
-        let settings = serde_yaml::to_value(&self.attack).unwrap_or_default();
-        let l2 = find(&settings, "norm").is_some_and(|norm| norm.as_str() == Some("L2"));
-        let eps = find(&settings, "eps")
-            .and_then(|eps| eps.as_f64().or_else(|| eps.as_str().and_then(foil_config::fraction)));
-        Threat { norm: if l2 { Norm::L2 } else { Norm::Linf }, eps: eps.unwrap_or(0.0) }
+        threat_of(&self.attack).unwrap_or_else(|| self.judged_threat())
+    }
+
+    /// What the attacks of the final evaluation are allowed: the largest radius among them.
+    pub fn judged_threat(&self) -> Threat {
+        let judges = self.evaluate.iter().filter_map(|name| threat_of(self.attacks.get(name)?));
+        judges.reduce(|a, b| if b.eps > a.eps { b } else { a }).unwrap_or(Threat { norm: Norm::Linf, eps: 0.0 })
     }
 
     /// The pipeline as YAML, plugins' parts included; reading it gives the same pipeline.
@@ -79,6 +83,14 @@ impl Pipeline {
     pub fn to_yaml(&self) -> Result<String> {
         serde_yaml::to_string(self).at("writing", Path::new("the resolved pipeline"))
     }
+}
+
+/// The norm and the radius in an attack's settings, at any depth; none if the radius is not a number.
+fn threat_of(attack: &Component<dyn Attack>) -> Option<Threat> {
+    let settings = serde_yaml::to_value(attack).ok()?;
+    let norm = if find(&settings, "norm").and_then(|norm| norm.as_str()) == Some("L2") { Norm::L2 } else { Norm::Linf };
+    let eps = find(&settings, "eps")?;
+    Some(Threat { norm, eps: eps.as_f64().or_else(|| eps.as_str().and_then(foil_config::fraction))? })
 }
 
 /// The first value under `key`, at any depth.
