@@ -1,6 +1,8 @@
 //! Training runs: epochs, checkpoint selection, resume, and the folder a run leaves behind.
 
+mod describe;
 mod folder;
+mod state;
 mod tally;
 mod trainer;
 

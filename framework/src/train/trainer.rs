@@ -3,7 +3,9 @@
 //! Everything random is a function of the seed, the epoch and the image, and everything that changes is in the state file,
 //! so a run that was killed anywhere and resumed ends with the same bits as one that was not (on the CPU).
 
+use super::describe::{card, summary, tag};
 use super::folder::{Folder, Lock, Position};
+use super::state::{restore, state};
 use super::tally::Tally;
 use crate::attack::Batch;
 use crate::data::Resident;
@@ -14,7 +16,6 @@ use crate::record::{EventWriter, MetricsLog, ModelCard, Row, Values, stamp};
 use crate::report::Progress;
 use crate::scheduler::Clock;
 use crate::{AtPath, Error, Result};
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tch::{Device, Kind, Tensor};
@@ -305,7 +306,7 @@ impl Trainer {
             }
         }
         let fields = serde_json::to_string(&values).unwrap_or_default();
-        tracing::info!(epoch, seconds = total.as_secs_f64(), "Epoch finished. {fields}");
+        tracing::info!(epoch, seconds = total.as_secs_f64(), metrics = fields, "Epoch finished.");
         let mut curves: Vec<(String, f64)> = values.iter().map(|(name, value)| (tag(name), *value)).collect();
         curves.push(("time/train_seconds".into(), trained.as_secs_f64()));
         curves.push(("time/epoch_seconds".into(), total.as_secs_f64()));
@@ -328,74 +329,5 @@ impl Trainer {
     /// What the run's best checkpoint scored, by the selection rule, and its epoch.
     pub fn best(&self) -> Option<(u64, f64)> {
         self.position.best.held.map(|held| (held.epoch, held.score))
-    }
-}
-
-/// Everything a step keeps between steps, by name, sharing its memory.
-fn state(parts: &Assembled) -> Vec<(String, Tensor)> {
-    let mut state = parts.step.model.state("model.");
-    state.extend(parts.step.attack.state().into_iter().map(|(name, t)| (format!("attack.{name}"), t)));
-    state
-}
-
-/// Copies a saved state into the parts, and returns the tally.
-fn restore(parts: &Assembled, saved: &BTreeMap<String, Tensor>, position: &Position, device: Device) -> Result<Tally> {
-    for (name, mut tensor) in state(parts) {
-        let stored = saved.get(&name).filter(|stored| stored.size() == tensor.size());
-        let stored = stored.ok_or_else(|| {
-            Error::new(format!("`{name}` is missing or of another shape"))
-                .help("the state belongs to another pipeline; was resolved.yaml changed?")
-        })?;
-        tch::no_grad(|| tensor.copy_(stored));
-    }
-    let sums =
-        saved.iter().filter_map(|(name, t)| Some((name.strip_prefix("tally.")?.to_string(), t.copy()))).collect();
-    Ok(Tally::restore(sums, position.tallied, device))
-}
-
-/// TensorBoard groups curves by what is in front of the slash.
-fn tag(name: &str) -> String {
-    match name.strip_prefix("train_") {
-        Some(rest) => format!("train/{rest}"),
-        None if name == "lr" => "train/lr".into(),
-        None => format!("accuracy/{name}"),
-    }
-}
-
-fn summary(values: &Values) -> String {
-    let parts =
-        values.iter().filter(|(name, _)| *name == "train_loss" || !name.starts_with("train_")).map(|(name, value)| {
-            match name.as_str() {
-                "train_loss" => format!("loss {value:.4}"),
-                "lr" => format!("lr {value}"),
-                _ => format!("{name} {value:.2}"),
-            }
-        });
-    parts.collect::<Vec<_>>().join(", ")
-}
-
-fn card(pipeline: &Pipeline, data: &foil_data::Dataset, resolved: &str) -> ModelCard {
-    let (mean, std) = match pipeline.normalize {
-        crate::engine::Normalize::Data => (data.mean.to_vec(), data.std.to_vec()),
-        _ => Default::default(),
-    };
-    let name = pipeline.name.clone().unwrap_or_default();
-    ModelCard {
-        architecture: pipeline.model.name().into(),
-        dataset: pipeline.data.name.clone(),
-        classes: data.class_names.clone(),
-        mean,
-        std,
-        threat: pipeline.threat(),
-        method: format!("{} + {}", pipeline.attack.name(), pipeline.loss.name()),
-        seed: pipeline.seed,
-        epochs: 0,
-        metrics: Values::default(),
-        foil_version: crate::VERSION.into(),
-        libtorch_version: crate::LIBTORCH.into(),
-        config_hash: stamp::config_hash(resolved),
-        created: stamp::now(),
-        command: format!("foil train {name}/resolved.yaml"),
-        name,
     }
 }

@@ -1,0 +1,53 @@
+//! How a run is told: its curves' names, an epoch's line, the model card.
+
+use crate::pipeline::Pipeline;
+use crate::record::{ModelCard, Values, stamp};
+
+/// TensorBoard groups curves by what is in front of the slash.
+pub(super) fn tag(name: &str) -> String {
+    match name.strip_prefix("train_") {
+        Some(rest) => format!("train/{rest}"),
+        None if name == "lr" => "train/lr".into(),
+        None => format!("accuracy/{name}"),
+    }
+}
+
+/// An epoch in one line: the loss, the rate, and what was measured.
+pub(super) fn summary(values: &Values) -> String {
+    let parts =
+        values.iter().filter(|(name, _)| *name == "train_loss" || !name.starts_with("train_")).map(|(name, value)| {
+            match name.as_str() {
+                "train_loss" => format!("loss {value:.4}"),
+                "lr" => format!("lr {value}"),
+                _ => format!("{name} {value:.2}"),
+            }
+        });
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+/// What there is to say about the run's model before it is trained.
+pub(super) fn card(pipeline: &Pipeline, data: &foil_data::Dataset, resolved: &str) -> ModelCard {
+    let (mean, std) = match pipeline.normalize {
+        crate::engine::Normalize::Data => (data.mean.to_vec(), data.std.to_vec()),
+        _ => Default::default(),
+    };
+    let name = pipeline.name.clone().unwrap_or_default();
+    ModelCard {
+        architecture: pipeline.model.name().into(),
+        dataset: pipeline.data.name.clone(),
+        classes: data.class_names.clone(),
+        mean,
+        std,
+        threat: pipeline.threat(),
+        method: format!("{} + {}", pipeline.attack.name(), pipeline.loss.name()),
+        seed: pipeline.seed,
+        epochs: 0,
+        metrics: Values::default(),
+        foil_version: crate::VERSION.into(),
+        libtorch_version: crate::LIBTORCH.into(),
+        config_hash: stamp::config_hash(resolved),
+        created: stamp::now(),
+        command: format!("foil train {name}/resolved.yaml"),
+        name,
+    }
+}
