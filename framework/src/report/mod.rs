@@ -4,6 +4,7 @@
 //! attacks and masks do to images; [`plot`] draws a curve in a terminal; [`progress`] says how far a run is. Numbers come from the files that
 //! [`record`](crate::record) keeps.
 
+pub mod chart;
 pub mod gallery;
 pub mod picture;
 pub mod plot;

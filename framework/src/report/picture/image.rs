@@ -3,7 +3,9 @@
 use thiserror::Error;
 
 use super::palette::Palette;
-use super::{Caption, Tone};
+use super::{Caption, Picture, Tone};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 /// An image, what its numbers mean, and what stands beneath it.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,8 +73,33 @@ impl Image {
         Image { caption: Some(Caption { text: text.into(), tone }), ..self }
     }
 
+    /// Pixels in a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows of pixels.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// What stands beneath it, if anything does.
+    pub fn words(&self) -> Option<&Caption> {
+        self.caption.as_ref()
+    }
+
+    /// The image by itself, a pixel a pixel, as a PNG in a URI.
+    ///
+    /// # Errors
+    /// [`PictureError::Png`] for an image without pixels.
+    pub fn data_uri(&self) -> Result<String, PictureError> {
+        let pixels = (0..self.height).flat_map(|y| (0..self.width).flat_map(move |x| self.pixel(y, x)));
+        let picture = Picture { width: self.width, height: self.height, rgb: pixels.collect() };
+        Ok(format!("data:image/png;base64,{}", BASE64.encode(picture.png()?)))
+    }
+
     /// The colour of a pixel.
-    pub(super) fn pixel(&self, y: usize, x: usize) -> [u8; 3] {
+    pub(crate) fn pixel(&self, y: usize, x: usize) -> [u8; 3] {
         let value = |channel: usize| self.values[(channel * self.height + y) * self.width + x];
         if self.channels == 1 {
             self.palette.grey(value(0))
