@@ -102,6 +102,7 @@ pub(super) fn evaluate(path: &Path, options: &Options) -> Result<(EvalRecord, Pa
             attack: settings,
             accuracy,
             seconds: started.elapsed().as_secs_f64(),
+            stages: Vec::new(),
         });
     }
     let mut record = EvalRecord {
@@ -113,6 +114,8 @@ pub(super) fn evaluate(path: &Path, options: &Options) -> Result<(EvalRecord, Pa
         seed: pipeline.seed,
         n: test.len() as u64,
         entries,
+        worst_case: None,
+        trust: Vec::new(),
         avg: None,
         foil_version: crate::VERSION.into(),
         libtorch: crate::LIBTORCH.into(),

@@ -5,7 +5,8 @@
 //! | `metrics.jsonl`, `metrics.csv` | [`metrics`] | foil on resume, pandas, spreadsheets |
 //! | `events.out.tfevents.…` | [`tensorboard`] | TensorBoard |
 //! | model metadata, `card.md` | [`card`] | people, Hugging Face, `foil evaluate` |
-//! | `result.json` | [`result`] | [`report`](crate::report), leaderboards |
+//! | `eval.json` | [`result`] | [`report`](crate::report), leaderboards |
+//! | `eval.images.csv` | [`images`] | foil's comparisons, pandas, spreadsheets |
 //!
 //! [`select`] decides which epoch of a run is its model. A file is either appended to and synced, or replaced through
 //! [`atomic`], so a run killed at any moment leaves files that can be read.
@@ -13,16 +14,20 @@
 pub mod atomic;
 pub mod card;
 pub(crate) mod csv;
+pub mod images;
 pub mod metrics;
 pub mod result;
 pub mod select;
 pub mod stamp;
 pub mod tensorboard;
 pub mod threat;
+pub mod trust;
 
 pub use card::{CardError, ModelCard};
+pub use images::ImageRecord;
 pub use metrics::{MetricsLog, Row, Values};
-pub use result::{Entry, EvalRecord};
+pub use result::{Entry, EvalRecord, Stage};
 pub use select::{Best, Rule, RuleError};
 pub use tensorboard::EventWriter;
 pub use threat::{Norm, Threat};
+pub use trust::TrustCheck;

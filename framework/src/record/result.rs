@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::atomic;
 use super::threat::Threat;
+use super::trust::TrustCheck;
 
 /// One model under a suite of attacks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,13 @@ pub struct EvalRecord {
     pub n: u64,
     /// One for each attack, in the order of the suite.
     pub entries: Vec<Entry>,
+    /// Images right under every entry, in percent of `n`: the worst case of each image over the whole evaluation. Absent in
+    /// records of old versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worst_case: Option<f64>,
+    /// Whether these figures can be believed; empty when nothing was checked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trust: Vec<TrustCheck>,
     /// The mean accuracy over all entries, clean ones too (as in CAT's Table 2), in percent. Absent without entries.
     pub avg: Option<f64>,
     /// The version of foil that evaluated.
@@ -55,6 +63,22 @@ pub struct Entry {
     pub attack: serde_json::Value,
     /// Images classified rightly, in percent of `n`.
     pub accuracy: f64,
+    /// Wall time, in seconds.
+    pub seconds: f64,
+    /// The attacks that a chain such as `autoattack` runs one after the other; empty for a single attack.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<Stage>,
+}
+
+/// One attack of a chain: it sees the images that all before it left right.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Its name in the chain, such as `apgd_ce`.
+    pub name: String,
+    /// Images right after it, in percent of the record's `n`.
+    pub accuracy: f64,
+    /// Images that it broke.
+    pub broken: u64,
     /// Wall time, in seconds.
     pub seconds: f64,
 }
@@ -104,8 +128,10 @@ impl EvalRecord {
     }
 
     fn problem(&self) -> Option<String> {
-        let entry = self.entries.iter().find(|entry| !(0.0..=100.0).contains(&entry.accuracy))?;
-        Some(format!("the accuracy of `{}` is {}, not a percentage", entry.name, entry.accuracy))
+        let stages = self.entries.iter().flat_map(|entry| entry.stages.iter().map(|s| (&s.name, s.accuracy)));
+        let entries = self.entries.iter().map(|entry| (&entry.name, entry.accuracy));
+        let (name, accuracy) = entries.chain(stages).find(|(_, accuracy)| !(0.0..=100.0).contains(accuracy))?;
+        Some(format!("the accuracy of `{name}` is {accuracy}, not a percentage"))
     }
 }
 
@@ -117,8 +143,13 @@ mod tests {
     fn record(accuracies: &[(&str, f64)]) -> EvalRecord {
         let attack =
             |name: &str| if name == "natural" { serde_json::Value::Null } else { serde_json::json!({ "type": name }) };
-        let entry =
-            |&(name, accuracy): &(&str, f64)| Entry { name: name.into(), attack: attack(name), accuracy, seconds: 1.5 };
+        let entry = |&(name, accuracy): &(&str, f64)| Entry {
+            name: name.into(),
+            attack: attack(name),
+            accuracy,
+            seconds: 1.5,
+            stages: vec![],
+        };
         EvalRecord {
             model: "cat_cw".into(),
             dataset: "cifar10".into(),
@@ -128,6 +159,8 @@ mod tests {
             seed: 0,
             n: 10_000,
             entries: accuracies.iter().map(entry).collect(),
+            worst_case: None,
+            trust: vec![],
             avg: None,
             foil_version: "0.1.0".into(),
             libtorch: "2.11.0".into(),
@@ -148,6 +181,31 @@ mod tests {
         assert_eq!(record.entry("pgd20").unwrap().accuracy, 50.5);
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains("\"eps\": 0.03137254901960784\n") && text.ends_with("}\n"), "{text}");
+    }
+
+    #[test]
+    fn stages_and_checks_come_back_and_old_records_have_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result.json");
+        let mut record = record(&[("natural", 84.0), ("autoattack", 48.0)]);
+        record.write(&path).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("stages") && !text.contains("trust") && !text.contains("worst_case"), "{text}");
+        let stage = Stage { name: "apgd_ce".into(), accuracy: 50.0, broken: 3400, seconds: 9.0 };
+        record.entries[1].stages.push(stage);
+        record.worst_case = Some(47.9);
+        let says = "no input gradient is zero".into();
+        record.trust.push(TrustCheck {
+            name: "zero_gradients".into(),
+            passed: Some(true),
+            value: 0.0,
+            limit: 1.0,
+            says,
+        });
+        record.write(&path).unwrap();
+        assert_eq!(EvalRecord::load(&path).unwrap(), record);
+        record.entries[1].stages[0].accuracy = 101.0;
+        assert!(record.write(&path).unwrap_err().to_string().contains("the accuracy of `apgd_ce` is 101"));
     }
 
     #[test]
