@@ -1,15 +1,17 @@
 //! What people look at: tables, pictures and the progress of long work.
 //!
-//! [`table`] sets accuracies side by side for a terminal, a README, a paper and a spreadsheet; [`picture`] shows what
+//! [`gather`] reads run folders and takes means over seeds; [`table`] sets accuracies side by side for a terminal, a README, a paper and a spreadsheet; [`picture`] shows what
 //! attacks and masks do to images; [`plot`] draws a curve in a terminal; [`progress`] says how far a run is. Numbers come from the files that
 //! [`record`](crate::record) keeps.
 
 pub mod chart;
 pub mod gallery;
+pub mod gather;
 pub mod picture;
 pub mod plot;
 pub mod progress;
 pub mod table;
 
+pub use gather::{Group, Run, Spread, Stage};
 pub use progress::Progress;
 pub use table::{Align, Cell, Column, Style, Table};

@@ -1,0 +1,61 @@
+//! Runs that differ only in their seed.
+
+use super::{Run, Spread};
+use crate::record::EvalRecord;
+
+/// The runs of one method with one set of settings, by seed.
+#[derive(Debug)]
+pub struct Group {
+    /// What the first of them is called.
+    pub label: String,
+    /// At least one, by seed.
+    pub runs: Vec<Run>,
+}
+
+/// Puts runs together that differ only in their seed, in the order in which their methods first occur.
+pub fn group(runs: Vec<Run>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for run in runs {
+        match groups.iter_mut().find(|group| group.method() == run.method) {
+            Some(group) => group.runs.push(run),
+            None => groups.push(Group { label: run.label().to_string(), runs: vec![run] }),
+        }
+    }
+    groups.iter_mut().for_each(|group| group.runs.sort_by_key(|run| run.pipeline.seed));
+    groups
+}
+
+impl Group {
+    /// [`Pipeline::method_hash`](crate::pipeline::Pipeline::method_hash) of all of them.
+    pub fn method(&self) -> &str {
+        self.runs.first().map_or("", |run| &run.method)
+    }
+
+    /// The records of those that are evaluated.
+    pub fn evals(&self) -> impl Iterator<Item = &EvalRecord> {
+        self.runs.iter().filter_map(|run| run.eval.as_ref())
+    }
+
+    /// Percent of images classified rightly under the attack called `entry`; none if no run was evaluated under it.
+    pub fn accuracy(&self, entry: &str) -> Option<Spread> {
+        let values: Vec<f64> = self.evals().filter_map(|eval| Some(eval.entry(entry)?.accuracy)).collect();
+        Spread::of(&values)
+    }
+
+    /// The mean over the entries of each evaluation, in percent.
+    pub fn avg(&self) -> Option<Spread> {
+        let values: Vec<f64> = self.evals().filter_map(|eval| eval.avg).collect();
+        Spread::of(&values)
+    }
+}
+
+/// The names of the entries of all evaluations, in the order in which they first occur.
+pub fn entries(groups: &[Group]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for entry in groups.iter().flat_map(Group::evals).flat_map(|eval| &eval.entries) {
+        if !names.contains(&entry.name) {
+            names.push(entry.name.clone());
+        }
+    }
+    names
+}

@@ -1,0 +1,148 @@
+//! One run, read from its folder.
+
+use crate::pipeline::{Pipeline, load};
+use crate::record::metrics;
+use crate::record::select::Held;
+use crate::record::{Best, EvalRecord, Row, Rule};
+use crate::train::Folder;
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// A run as its folder has it.
+#[derive(Debug)]
+pub struct Run {
+    /// The folder.
+    pub path: PathBuf,
+    /// The pipeline that was resolved when it began.
+    pub pipeline: Pipeline,
+    /// [`Pipeline::training_hash`].
+    pub hash: String,
+    /// [`Pipeline::method_hash`]: the same for all seeds.
+    pub method: String,
+    /// Its curves, an epoch a row.
+    pub metrics: Vec<Row>,
+    /// The epoch that was selected so far, and its score by `select`.
+    pub best: Option<Held>,
+    /// The record of its evaluation (`eval.json`), if there is one that can be read.
+    pub eval: Option<EvalRecord>,
+    /// What is odd about the folder, each in a sentence for people.
+    pub notes: Vec<String>,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// So many epochs are done, but not all.
+    Partial(u64),
+    /// Trained, and not evaluated.
+    Trained,
+    /// Trained and evaluated.
+    Evaluated,
+}
+
+impl Run {
+    /// Reads the run in a folder. Records that cannot be read are notes: the rest of the run stands.
+    ///
+    /// # Errors
+    /// When the folder holds no run, or its pipeline cannot be read.
+    pub fn load(path: &Path) -> Result<Self> {
+        let folder = Folder::open(path)?;
+        let pipeline = load(&folder.resolved(), &[])?.pipeline;
+        let mut notes = Vec::new();
+        let curves = path.join("metrics.jsonl");
+        let metrics = match curves.exists().then(|| metrics::load(&curves)) {
+            Some(Ok(rows)) => rows,
+            Some(Err(error)) => {
+                notes.push(format!("no curves: {error}"));
+                Vec::new()
+            }
+            None => Vec::new(),
+        };
+        let record = path.join("eval.json");
+        let eval = match record.exists().then(|| EvalRecord::load(&record)) {
+            Some(Ok(eval)) => Some(eval),
+            Some(Err(error)) => {
+                notes.push(format!("not evaluated: {error}"));
+                None
+            }
+            None => None,
+        };
+        let best = best(&pipeline, &metrics);
+        let (hash, method) = (pipeline.training_hash()?, pipeline.method_hash()?);
+        Ok(Self { path: path.to_path_buf(), pipeline, hash, method, metrics, best, eval, notes })
+    }
+
+    /// Reads the runs in several folders; one that cannot be read is an error beside the others.
+    pub fn load_all(paths: &[PathBuf]) -> (Vec<Self>, Vec<Error>) {
+        let (mut runs, mut errors) = (Vec::new(), Vec::new());
+        for path in paths {
+            match Self::load(path) {
+                Ok(run) => runs.push(run),
+                Err(error) => errors.push(error),
+            }
+        }
+        (runs, errors)
+    }
+
+    /// What it is called.
+    pub fn label(&self) -> &str {
+        self.pipeline.name.as_deref().unwrap_or("run")
+    }
+
+    /// How far it is.
+    pub fn stage(&self) -> Stage {
+        let done = self.metrics.last().map_or(0, |row| row.epoch);
+        match self.eval {
+            _ if done < self.pipeline.train.epochs => Stage::Partial(done),
+            None => Stage::Trained,
+            Some(_) => Stage::Evaluated,
+        }
+    }
+}
+
+/// What the trainer selected: the same rule over the same rows gives the same epoch.
+fn best(pipeline: &Pipeline, metrics: &[Row]) -> Option<Held> {
+    let rule = Rule::parse(&pipeline.select).ok()?;
+    let mut best = Best::default();
+    for row in metrics {
+        if let Ok(score) = rule.eval(|name| row.values.get(name).copied()) {
+            best.offer(row.epoch, score);
+        }
+    }
+    best.held
+}
+
+/// The run folders among and below `roots`, sorted. Folders in a run folder, and deeper than three levels, are not looked at.
+pub fn find(roots: &[PathBuf]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    roots.iter().for_each(|root| below(root, 3, &mut found));
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn below(folder: &Path, levels: usize, found: &mut Vec<PathBuf>) {
+    if Folder::open(folder).is_ok() {
+        found.push(folder.to_path_buf());
+    } else if levels > 0 {
+        let entries = folder.read_dir().into_iter().flatten().flatten();
+        entries.filter(|entry| entry.path().is_dir()).for_each(|entry| below(&entry.path(), levels - 1, found));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_folders_are_found_below_others() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path();
+        for run in ["a", "sweep/b", "sweep/deep/c", "a/inside", "1/2/3/4/too_deep"] {
+            std::fs::create_dir_all(root.join(run)).unwrap();
+            std::fs::write(root.join(run).join("resolved.yaml"), "").unwrap();
+        }
+        let found = find(&[root.to_path_buf(), root.join("a"), root.join("nowhere")]);
+        assert_eq!(found, ["a", "sweep/b", "sweep/deep/c"].map(|run| root.join(run)));
+    }
+}
