@@ -22,6 +22,7 @@ pub mod record;
 pub mod registry;
 pub mod report;
 pub mod scheduler;
+pub mod shim;
 pub mod tensors;
 pub mod testing;
 pub mod train;

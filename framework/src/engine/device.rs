@@ -72,8 +72,10 @@ fn libtorch_folder() -> Option<PathBuf> {
 fn open_forever(library: &std::path::Path) -> Result<(), String> {
     // # Safety
     // Opening runs the library's initialisers. The file lies beside the libtorch this process already runs and comes
-    // from the same package; it is never closed, since libtorch keeps pointers into it.
-    match unsafe { libloading::Library::new(library) } {
+    // from the same package; it is never closed, since libtorch keeps pointers into it. Its symbols are made known to what is
+    // opened later, which is CUDA's half of the shim.
+    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+    match unsafe { Library::open(Some(library), RTLD_NOW | RTLD_GLOBAL) } {
         Ok(opened) => {
             std::mem::forget(opened);
             Ok(())

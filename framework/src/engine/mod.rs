@@ -3,6 +3,7 @@
 //! The engine knows the traits and no method. A step is a fixed sequence of tensor operations over flat buffers, without
 //! host reads, so that on CUDA it can be captured as a graph; the CPU runs the same sequence eagerly.
 
+pub mod cuda;
 mod device;
 mod guard;
 mod learner;

@@ -3,6 +3,7 @@
 //! It links no libtorch and has no dependency, so it is built in seconds, before anything that takes minutes.
 //! `cargo demo`, `cargo verify`, `cargo foil` and `cargo xtask` are aliases for it (`.cargo/config.toml`).
 
+mod cuda;
 mod failure;
 mod job;
 mod libtorch;
@@ -25,7 +26,7 @@ struct Command {
     run: fn(&Workspace, &[OsString]) -> Result<()>,
 }
 
-const COMMANDS: [Command; 4] = [
+const COMMANDS: [Command; 5] = [
     Command {
         name: "demo",
         usage: "cargo demo [ARGS]",
@@ -49,6 +50,12 @@ const COMMANDS: [Command; 4] = [
         usage: "cargo xtask setup [--cuda | --cpu] [--force]",
         about: "make libtorch usable (the others call this by themselves)",
         run: setup::command,
+    },
+    Command {
+        name: "cuda",
+        usage: "cargo xtask cuda",
+        about: "compile CUDA's half of the shim; needs no GPU",
+        run: cuda::command,
     },
 ];
 
@@ -103,7 +110,7 @@ mod tests {
         assert_eq!(
             failure,
             "error: xtask has no command `train`\n  \
-             help: it has: demo, foil, verify, setup; `cargo foil` takes the program's own commands"
+             help: it has: demo, foil, verify, setup, cuda; `cargo foil` takes the program's own commands"
         );
     }
 

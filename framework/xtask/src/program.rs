@@ -8,16 +8,18 @@ use std::time::Duration;
 
 use crate::failure::{OrFail, Result};
 use crate::job::{BUILD, Job};
+use crate::libtorch::installed::Installed;
 use crate::workspace::Workspace;
-use crate::{libtorch, setup};
+use crate::{cuda, libtorch, setup};
 
 /// A build that is quicker than this is not worth a word.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// `cargo foil ARGS...`: the program, in the folder the user is in, its exit code handed on.
 pub fn foil(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
-    setup::ensure(workspace)?;
+    let libtorch = setup::ensure(workspace)?;
     build(workspace)?;
+    with_cuda(workspace, &libtorch);
     let error = workspace.foil().args(arguments).exec(); // comes back only if it could not start
     Err(error).or_fail(|| format!("start {}", workspace.foil_path().display()))
 }
@@ -31,8 +33,18 @@ pub fn demo(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
         );
     }
     build(workspace)?;
+    with_cuda(workspace, &libtorch);
     let error = workspace.foil().current_dir(&workspace.root).arg("demo").args(arguments).exec();
     Err(error).or_fail(|| format!("start {}", workspace.foil_path().display()))
+}
+
+/// CUDA's half of the shim, where libtorch has CUDA. Without it everything works, but slower, which `foil doctor` says.
+fn with_cuda(workspace: &Workspace, libtorch: &Installed) {
+    if libtorch.cuda
+        && let Err(failure) = cuda::build(workspace, libtorch)
+    {
+        eprintln!("note: steps are not captured on the GPU, because {failure}");
+    }
 }
 
 /// The first build shows cargo's own progress; later ones are silent unless they take long.

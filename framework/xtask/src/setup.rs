@@ -21,15 +21,17 @@ struct Options {
 }
 
 /// All that set-up looks at outside the repository.
-struct Surroundings {
+pub struct Surroundings {
     users_libtorch: Option<PathBuf>,
-    cache: Option<PathBuf>,
-    python: Python,
+    /// `FOIL_CACHE`.
+    pub cache: Option<PathBuf>,
+    /// What fetches.
+    pub python: Python,
     gpu: bool,
 }
 
 impl Surroundings {
-    fn look(workspace: &Workspace) -> Self {
+    pub fn look(workspace: &Workspace) -> Self {
         let cache = std::env::var_os("FOIL_CACHE").and_then(|path| std::path::absolute(path).ok());
         Surroundings {
             users_libtorch: workspace.users_libtorch(),
@@ -93,7 +95,8 @@ fn set_up(link: &Path, around: &Surroundings, options: Options) -> Result<Instal
     }
 
     let beside = link.parent().unwrap_or(link);
-    let torch = fetch::fetch(set, around.cache.as_deref().unwrap_or(beside), &around.python, options.force)?;
+    let torch =
+        fetch::fetch(set, around.cache.as_deref().unwrap_or(beside), &around.python, options.force)?.join("torch");
     link::point(link, &torch)?;
     Installed::check(link).map_err(|problem| {
         Failure::new(format!("{}, as it was fetched, {problem}", torch.display()), "try `cargo xtask setup --force`")

@@ -18,12 +18,11 @@ use super::pins::{Pin, Set, pins};
 use super::python::Python;
 use crate::failure::{Failure, OrFail, Result};
 
-/// The `torch` folder of the set in the store, fetched if it is not there or `force` is given.
+/// The folder of the set in the store, fetched if it is not there or `force` is given.
 pub fn fetch(set: Set, store: &Path, python: &Python, force: bool) -> Result<PathBuf> {
     let home = store.join(set.folder());
-    let torch = home.join("torch");
     if !force && set.is_in(&home) {
-        return Ok(torch);
+        return Ok(home);
     }
     require_platform(OS, ARCH, cfg!(target_env = "gnu"))?;
     python.require_pip()?;
@@ -31,9 +30,9 @@ pub fn fetch(set: Set, store: &Path, python: &Python, force: bool) -> Result<Pat
     make_folder(store)?;
     let _lock = lock(&store.join("lock"))?;
     if !force && set.is_in(&home) {
-        return Ok(torch); // someone else fetched it while we waited
+        return Ok(home); // someone else fetched it while we waited
     }
-    eprintln!("Fetching libtorch {VERSION} into {}: {}.", home.display(), set.cost());
+    eprintln!("Fetching {} into {}: {}.", set.what(), home.display(), set.cost());
     let wheels = download(set, &store.join("downloads"), python)?;
     let partial = store.join("partial");
     remove(&partial)?;
@@ -48,7 +47,7 @@ pub fn fetch(set: Set, store: &Path, python: &Python, force: bool) -> Result<Pat
     remove(&home)?;
     fs::rename(&partial, &home).or_fail(|| format!("rename {} to {}", partial.display(), home.display()))?;
     remove(&store.join("downloads"))?;
-    Ok(torch)
+    Ok(home)
 }
 
 /// The wheels of the set, in `folder`, which may hold others too.

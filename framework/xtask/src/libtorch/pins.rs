@@ -12,6 +12,8 @@ pub enum Set {
     Cpu,
     /// All of torch's libraries, and NVIDIA's.
     Cuda,
+    /// What compiles CUDA's half of the shim on any machine: the CUDA runtime's headers and the kernel compiler. No libtorch.
+    Compiler,
 }
 
 /// The file in a fetched set that says what it was made from. It is written last.
@@ -23,6 +25,7 @@ impl Set {
         match self {
             Set::Cpu => include_str!("../../requirements-cpu.txt"),
             Set::Cuda => include_str!("../../requirements-cuda.txt"),
+            Set::Compiler => include_str!("../../requirements-cuda-compiler.txt"),
         }
     }
 
@@ -40,13 +43,28 @@ impl Set {
                 "nvidia/cu13/lib/libcudart.so",
             ],
             Set::Cuda => &["torch/lib/", "torch/include/", "torch/version.py", "nvidia/"],
+            Set::Compiler => {
+                &["nvidia/cu13/include/", "nvidia/cu13/lib/libnvrtc.so", "nvidia/cu13/lib/libnvrtc-builtins.so"]
+            }
         }
     }
 
     /// The name of its folder.
     pub fn folder(self) -> String {
-        let kind = if self == Set::Cuda { "cuda" } else { "cpu" };
-        format!("libtorch-{VERSION}-{kind}")
+        match self {
+            Set::Cpu => format!("libtorch-{VERSION}-cpu"),
+            Set::Cuda => format!("libtorch-{VERSION}-cuda"),
+            Set::Compiler => "cuda-compiler-13.0".to_owned(),
+        }
+    }
+
+    /// What it is, for messages.
+    pub fn what(self) -> String {
+        if self == Set::Compiler {
+            "the CUDA headers and kernel compiler".to_owned()
+        } else {
+            format!("libtorch {VERSION}")
+        }
     }
 
     /// What fetching it takes.
@@ -54,6 +72,7 @@ impl Set {
         match self {
             Set::Cpu => "544 MB to download, 500 MB on disk, for the CPU only",
             Set::Cuda => "2.5 GB to download, 3.7 GB on disk, for NVIDIA GPUs; `cargo xtask setup --cpu` takes 500 MB",
+            Set::Compiler => "93 MB to download, 115 MB on disk",
         }
     }
 
@@ -63,7 +82,7 @@ impl Set {
         format!("{}\n{}\n{}\n", self.folder(), pins.join("\n"), self.members().join(" "))
     }
 
-    /// The stamps of both sets.
+    /// The stamps of the two sets that have a libtorch.
     pub fn stamps() -> [String; 2] {
         [Set::Cpu.stamp(), Set::Cuda.stamp()]
     }
@@ -129,7 +148,7 @@ mod tests {
 
     #[test]
     fn every_pin_has_one_version_and_one_hash() {
-        for set in [Set::Cpu, Set::Cuda] {
+        for set in [Set::Cpu, Set::Cuda, Set::Compiler] {
             for pin in pins(set.requirements()) {
                 let (what, hash) = pin.line.split_once(" --hash=sha256:").expect(pin.line);
                 assert_eq!(what.matches("==").count(), 1, "{what}");
@@ -143,7 +162,9 @@ mod tests {
         let torch = |set: Set| pins(set.requirements()).next().unwrap();
         assert_eq!(torch(Set::Cpu), torch(Set::Cuda));
         assert_eq!(torch(Set::Cpu).what, format!("torch=={VERSION}"));
-        assert!(pins(Set::Cpu.requirements()).all(|pin| pins(Set::Cuda.requirements()).any(|other| other == pin)));
+        for part in [Set::Cpu, Set::Compiler] {
+            assert!(pins(part.requirements()).all(|pin| pins(Set::Cuda.requirements()).any(|other| other == pin)));
+        }
     }
 
     #[test]

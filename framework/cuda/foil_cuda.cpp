@@ -1,0 +1,147 @@
+// CUDA's half of the shim, `libfoil_cuda.so`: capture, events, memory, and launches of the kernels in kernels.cu.
+//
+// It is opened at run time after libtorch's CUDA half, whose symbols it uses; a machine without CUDA never opens it. Everything happens
+// on the calling thread's current stream. As in framework/shim, no exception leaves a function: null, or a message for `foil_cuda_free`.
+#include "../shim/guard.h"
+#include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAStream.h>
+#include <cstdint>
+#include <cstdlib>
+#include <cuda_runtime_api.h>
+
+using at::cuda::CUDAGraph;
+
+extern const char foil_kernels_ptx[]; // from kernels.cu, by `cargo xtask cuda`
+
+extern "C" {
+
+// Goes up with every change to these functions; the program refuses another one's library.
+int foil_cuda_version() { return 1; }
+
+void foil_cuda_free(char* message) { std::free(message); }
+
+// What a device is. Bytes and multiprocessors; the capability 9.0 is 90.
+struct FoilDevice {
+    char name[128];
+    int capability;
+    int multiprocessors;
+    int64_t memory;
+    int64_t cache;
+};
+
+char* foil_cuda_device(int device, FoilDevice* out) {
+    return guarded([&] {
+        cudaDeviceProp properties;
+        C10_CUDA_CHECK(cudaGetDeviceProperties(&properties, device));
+        std::strncpy(out->name, properties.name, sizeof out->name - 1);
+        out->name[sizeof out->name - 1] = 0;
+        out->capability = properties.major * 10 + properties.minor;
+        out->multiprocessors = properties.multiProcessorCount;
+        out->memory = static_cast<int64_t>(properties.totalGlobalMem);
+        out->cache = properties.l2CacheSize;
+    });
+}
+
+// From here on this thread works on a stream of its own: the default stream cannot be captured.
+char* foil_cuda_own_stream(int device) {
+    return guarded([&] {
+        C10_CUDA_CHECK(cudaSetDevice(device));
+        C10_CUDA_CHECK(cudaDeviceSynchronize());
+        c10::cuda::setCurrentCUDAStream(c10::cuda::getStreamFromPool(false, static_cast<c10::DeviceIndex>(device)));
+    });
+}
+
+char* foil_cuda_wait() {
+    return guarded([] { C10_CUDA_CHECK(cudaStreamSynchronize(c10::cuda::getCurrentCUDAStream())); });
+}
+
+// The same for an operator recorder, which has no use for a message.
+void foil_cuda_wait_silently() { std::free(foil_cuda_wait()); }
+
+// --- capture ---
+
+// `pool` is another graph whose memory this one may share, or null.
+char* foil_cuda_graph_begin(CUDAGraph** out, CUDAGraph* pool) {
+    return guarded([&] {
+        auto graph = std::make_unique<CUDAGraph>();
+        // Thread-local: what other threads do, such as a log's writer, does not spoil the capture.
+        graph->capture_begin(pool ? pool->pool() : at::cuda::MempoolId_t{0, 0}, cudaStreamCaptureModeThreadLocal);
+        *out = graph.release();
+    });
+}
+
+char* foil_cuda_graph_end(CUDAGraph* graph) {
+    return guarded([&] { graph->capture_end(); });
+}
+
+char* foil_cuda_graph_replay(CUDAGraph* graph) {
+    return guarded([&] { graph->replay(); });
+}
+
+void foil_cuda_graph_free(CUDAGraph* graph) {
+    std::free(guarded([&] { delete graph; }));
+    cudaGetLastError(); // what a failed capture left behind is told already
+}
+
+// --- events ---
+
+char* foil_cuda_event(cudaEvent_t* out) {
+    return guarded([&] {
+        C10_CUDA_CHECK(cudaEventCreate(out));
+        C10_CUDA_CHECK(cudaEventRecord(*out, c10::cuda::getCurrentCUDAStream()));
+    });
+}
+
+char* foil_cuda_elapsed(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {
+    return guarded([&] {
+        C10_CUDA_CHECK(cudaEventSynchronize(to));
+        C10_CUDA_CHECK(cudaEventElapsedTime(milliseconds, from, to));
+    });
+}
+
+void foil_cuda_event_free(cudaEvent_t event) { cudaEventDestroy(event); }
+
+// --- memory ---
+
+// The most that tensors held at once since the last reset, and the most that was taken from the device.
+char* foil_cuda_peak(int device, int64_t* tensors, int64_t* reserved) {
+    return guarded([&] {
+        auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(static_cast<c10::DeviceIndex>(device));
+        *tensors = stats.allocated_bytes[0].peak;
+        *reserved = stats.reserved_bytes[0].peak;
+    });
+}
+
+char* foil_cuda_reset_peak(int device) {
+    return guarded([&] { c10::cuda::CUDACachingAllocator::resetPeakStats(static_cast<c10::DeviceIndex>(device)); });
+}
+
+// Gives cached blocks back, so that a graph's own pool finds room.
+char* foil_cuda_empty_cache() {
+    return guarded([] { c10::cuda::CUDACachingAllocator::emptyCache(); });
+}
+
+// --- kernels ---
+
+// The kernel called `name`, compiled for the current device on first use.
+char* foil_cuda_kernel(cudaKernel_t* out, const char* name) {
+    return guarded([&] {
+        static cudaLibrary_t library = [] {
+            cudaLibrary_t loaded;
+            C10_CUDA_CHECK(cudaLibraryLoadData(&loaded, foil_kernels_ptx, nullptr, nullptr, 0, nullptr, nullptr, 0));
+            return loaded;
+        }();
+        C10_CUDA_CHECK(cudaLibraryGetKernel(out, library, name));
+    });
+}
+
+char* foil_cuda_launch(cudaKernel_t kernel, unsigned blocks, unsigned threads, void** arguments) {
+    return guarded([&] {
+        auto stream = c10::cuda::getCurrentCUDAStream();
+        C10_CUDA_CHECK(cudaLaunchKernel(reinterpret_cast<const void*>(kernel), dim3(blocks), dim3(threads), arguments, 0, stream));
+    });
+}
+}

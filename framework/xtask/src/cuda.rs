@@ -1,0 +1,127 @@
+//! `cargo xtask cuda`: compiles CUDA's half of the shim, `libfoil_cuda.so`, beside the program.
+//!
+//! It needs a C++ compiler but neither nvcc nor a GPU: the headers and NVRTC, which makes PTX of the kernels, come from pinned wheels. The
+//! driver of the machine that has the GPU makes machine code of the PTX.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+use crate::failure::{Failure, OrFail, Result};
+use crate::libtorch::fetch::fetch;
+use crate::libtorch::installed::Installed;
+use crate::libtorch::pins::Set;
+use crate::setup::{self, Surroundings};
+use crate::workspace::Workspace;
+
+/// bf16 conversions need it; on older devices the program uses libtorch's own kernels.
+const ARCHITECTURE: &str = "--gpu-architecture=compute_80";
+
+/// `cargo xtask cuda`.
+pub fn command(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
+    if let Some(unknown) = arguments.first() {
+        return Err(Failure::new(format!("`cuda` does not know `{}`", unknown.display()), "it takes nothing"));
+    }
+    let libtorch = setup::ensure(workspace)?;
+    println!("{}", build(workspace, &libtorch)?.display());
+    Ok(())
+}
+
+/// The library, compiled if it is not there or older than what it is made of.
+pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
+    let library = workspace.foil_path().with_file_name("libfoil_cuda.so");
+    let sources = workspace.root.join("framework/cuda");
+    let guard = workspace.root.join("framework/shim/guard.h");
+    let made_of = ["foil_cuda.cpp", "kernels.cu", "nvrtc.cpp"].map(|name| sources.join(name));
+    let newest = made_of.iter().chain([&guard]).filter_map(|path| changed(path)).max();
+    if changed(&library).is_some_and(|made| newest.is_some_and(|newest| made > newest)) {
+        return Ok(library);
+    }
+
+    let around = Surroundings::look(workspace);
+    let toolkit = toolkit(workspace, libtorch, &around)?;
+    let scratch = workspace.foil_path().with_file_name("cuda");
+    fs::create_dir_all(&scratch).or_fail(|| format!("make the folder {}", scratch.display()))?;
+    let include = |folder: &Path| OsString::from(format!("-I{}", folder.join("include").display()));
+    let nvrtc = toolkit.join("lib/libnvrtc.so.13");
+
+    let compiler = scratch.join("nvrtc");
+    let mut make = cxx();
+    make.arg(sources.join("nvrtc.cpp")).arg(include(&toolkit)).arg(&nvrtc).arg("-o").arg(&compiler);
+    run(make, "the kernel compiler")?;
+
+    let ptx = scratch.join("kernels.ptx");
+    let mut make = Command::new(&compiler);
+    make.arg(sources.join("kernels.cu")).arg(&ptx).args([ARCHITECTURE, "-default-device"]);
+    run(with_path(make, &toolkit.join("lib")), "the kernels")?;
+
+    // The text as it is, as a C string.
+    let data = scratch.join("kernels.s");
+    let text = format!(
+        ".section .rodata\n.global foil_kernels_ptx\nfoil_kernels_ptx:\n.incbin \"{}\"\n.byte 0\n.section .note.GNU-stack,\"\"\n",
+        ptx.display()
+    );
+    fs::write(&data, text).or_fail(|| format!("write {}", data.display()))?;
+    let new = scratch.join("libfoil_cuda.so");
+    let mut make = cxx();
+    make.args(["-shared", "-fPIC", "-O2"]).arg(sources.join("foil_cuda.cpp")).arg(&data);
+    make.arg(include(&libtorch.path)).arg(include(&toolkit)).arg("-o").arg(&new);
+    run(make, "CUDA's half of the shim")?;
+    fs::rename(&new, &library).or_fail(|| format!("write {}", library.display()))?;
+    Ok(library)
+}
+
+fn changed(path: &Path) -> Option<SystemTime> {
+    path.metadata().and_then(|data| data.modified()).ok()
+}
+
+/// A folder with `include/` and `lib/`: beside a libtorch that has CUDA, else fetched.
+fn toolkit(workspace: &Workspace, libtorch: &Installed, around: &Surroundings) -> Result<PathBuf> {
+    let real = libtorch.path.canonicalize().unwrap_or_else(|_| libtorch.path.clone());
+    let beside = real.with_file_name("nvidia").join("cu13");
+    if ["include/cuda_runtime.h", "include/crt", "lib/libnvrtc.so.13"].iter().all(|part| beside.join(part).exists()) {
+        return Ok(beside);
+    }
+    let store = around.cache.clone().unwrap_or_else(|| workspace.root.join(".libtorch"));
+    Ok(fetch(Set::Compiler, &store, &around.python, false)?.join("nvidia/cu13"))
+}
+
+fn cxx() -> Command {
+    let mut command = Command::new(std::env::var_os("CXX").unwrap_or_else(|| "c++".into()));
+    command.args(["-std=c++17", "-O1"]);
+    command
+}
+
+fn with_path(mut command: Command, folder: &Path) -> Command {
+    command.env("LD_LIBRARY_PATH", folder);
+    command
+}
+
+/// Runs it; what it says is part of the error.
+fn run(mut command: Command, what: &str) -> Result<()> {
+    let output = command.output().or_fail(|| format!("start {}", command.get_program().display()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let start: String = said.lines().take(20).collect::<Vec<_>>().join("\n");
+    Err(Failure::new(format!("{what} could not be compiled ({})", output.status), start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compiler_that_fails_is_quoted() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo 'no such header' >&2; exit 3"]);
+        let failure = run(command, "the kernels").unwrap_err().to_string();
+        assert!(
+            failure.contains("the kernels could not be compiled") && failure.contains("no such header"),
+            "{failure}"
+        );
+    }
+}
