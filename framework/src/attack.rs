@@ -36,6 +36,14 @@ impl Batch<'_> {
         number.at(self.clock)
     }
 
+    /// The part of the batch at `rows` `[n]`, in that order; each image keeps its random numbers.
+    #[must_use]
+    pub fn rows(&self, rows: &Tensor) -> Self {
+        let pick = |t: &Tensor| t.index_select(0, rows);
+        let (noise, clean_logits) = (self.noise.rows(rows), self.clean_logits.as_ref().map(pick));
+        Self { x: pick(&self.x), y: pick(&self.y), index: pick(&self.index), noise, clock: self.clock, clean_logits }
+    }
+
     /// `[N, C, H, W]` numbers uniform in [0, 1), keyed by `name` and image.
     pub fn uniform(&self, name: &str) -> Tensor {
         self.noise.uniform(name, &self.x.size()[1..], self.x.kind())
@@ -85,12 +93,26 @@ pub struct Target<'a> {
     network: &'a Network,
     noise: &'a Noise,
     iterates: Option<&'a std::cell::RefCell<Vec<Tensor>>>,
+    shrinks: bool,
 }
 
 impl<'a> Target<'a> {
     /// The network, with the batch's random numbers for its dropout.
     pub fn new(network: &'a Network, noise: &'a Noise) -> Self {
-        Self { network, noise, iterates: None }
+        Self { network, noise, iterates: None, shrinks: false }
+    }
+
+    /// For a judge who asks only whether each image falls, and who does not capture the attack.
+    #[must_use]
+    pub fn shrinking(mut self) -> Self {
+        self.shrinks = true;
+        self
+    }
+
+    /// Whether an attack may read the device and go on with the images that it has not broken yet. Whether an image falls must
+    /// not depend on it.
+    pub fn shrinks(&self) -> bool {
+        self.shrinks
     }
 
     /// Keeps every iterate that an attack reports; for `foil probe`.
@@ -193,6 +215,21 @@ pub trait Attack: Send {
     /// Everything it keeps between steps, by name, sharing its memory: checkpoints copy out of and into these tensors.
     fn state(&self) -> Vec<(String, Tensor)> {
         Vec::new()
+    }
+
+    /// The names of the attacks that it is a chain of, in order; none for a single attack. Those that belong together share
+    /// what stands before a dot: `apgd_t.1`, `apgd_t.2`.
+    ///
+    /// An evaluation runs the stages one after the other, each only on images that are still right. [`Attack::perturb`] runs them
+    /// all on every image.
+    fn stages(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The stage at place `n` of [`Attack::stages`].
+    fn stage(&mut self, n: usize) -> Option<&mut dyn Attack> {
+        let _ = n;
+        None
     }
 
     /// The mask network and what it gives, for pictures and `foil probe`; only attacks that have one.

@@ -211,6 +211,11 @@ pub mod terms {
         values.scatter_value(1, &y.unsqueeze(1), f64::NEG_INFINITY).amax(-1, false)
     }
 
+    /// z_y minus the largest other logit per image, `[N]`: above 0 where the label is the prediction.
+    pub fn margin(logits: &Tensor, y: &Tensor) -> Tensor {
+        logits.gather(1, &y.unsqueeze(1), false).squeeze_dim(1) - largest_other(logits, y)
+    }
+
     /// MMA's soft logit margin per image, `[N]`: logsumexp over the other classes of z, minus z_y (Ding et al. 2020). Below 0
     /// exactly where the label's probability exceeds one half.
     pub fn soft_logit_margin(logits: &Tensor, y: &Tensor) -> Tensor {

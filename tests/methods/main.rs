@@ -5,6 +5,7 @@
 mod bad_input;
 mod goldens;
 mod properties;
+mod suite;
 
 // A plugin crate that nothing names is not linked.
 use foil_alp as _;

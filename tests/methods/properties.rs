@@ -29,7 +29,15 @@ const ATTACKS: &[&str] = &[
     "{ type: fgsm, eps: EPS }",
     "{ type: early_stopped_pgd, objective: ce, eps: EPS, alpha: 0.05, steps: 3, tau: 1, omega: 0.02 }",
     "{ type: correct_only, inner: { type: pgd, eps: EPS, alpha: 0.05, steps: 3 } }",
+    "{ type: apgd, eps: EPS, steps: 6 }",
+    "{ type: apgd, objective: dlr, eps: EPS, steps: 4, restarts: 2 }",
+    "{ type: square, eps: EPS, n_queries: 15 }",
+    "{ type: worst_of, attacks: [{ type: fgsm, eps: EPS }, { type: square, eps: EPS, n_queries: 5 }] }",
 ];
+
+/// Those whose steps may leave the ball: only what they return lies in it.
+const ROAMING: &[&str] =
+    &["{ type: fab_t, eps: EPS, steps: 5, targets: 2 }", "{ type: autoattack, eps: EPS, steps: 3, n_queries: 9 }"];
 
 fn attack(template: &str, eps: f64) -> Box<dyn Attack> {
     from_yaml(&template.replace("EPS", &eps.to_string()), Kind::Double)
@@ -72,21 +80,37 @@ proptest! {
     }
 
     #[test]
+    fn what_roaming_attacks_return_lies_in_the_ball_and_the_box(seed in 0u64..1000, n in 1i64..6, eps in 0.0..0.4f64) {
+        let (network, images) = (network(Kind::Double), images(n, seed, Kind::Double));
+        for template in ROAMING {
+            let (x, _) = run(attack(template, eps).as_mut(), &network, &images.batch(seed));
+            prop_assert!(largest(&(&x - &images.x)) <= eps + 1e-12, "{template} leaves the ball");
+            prop_assert!(largest(&(&x - 0.5)) <= 0.5, "{template} leaves [0, 1]");
+        }
+    }
+
+    #[test]
     fn an_l2_attack_stays_in_its_ball(seed in 0u64..1000, n in 1i64..6, eps in 0.0..2.0f64) {
         let (network, images) = (network(Kind::Double), images(n, seed, Kind::Double));
-        let mut l2 = attack("{ type: pgd, norm: L2, eps: EPS, alpha: 0.4, steps: 4 }", eps);
-        let (_, iterates) = run(l2.as_mut(), &network, &images.batch(seed));
-        for point in iterates {
-            let length = (&point - &images.x).flatten(1, -1).square().sum_dim_intlist(1, false, None::<Kind>).sqrt();
-            prop_assert!(largest(&length) <= eps + 1e-12);
-            prop_assert!(largest(&(&point - 0.5)) <= 0.5);
+        for (template, roams) in [
+            ("{ type: pgd, norm: L2, eps: EPS, alpha: 0.4, steps: 4 }", false),
+            ("{ type: apgd, norm: L2, eps: EPS, steps: 4 }", false),
+            ("{ type: square, norm: L2, eps: EPS, n_queries: 6 }", false),
+            ("{ type: fab_t, norm: L2, eps: EPS, steps: 4 }", true),
+        ] {
+            let (x, iterates) = run(attack(template, eps).as_mut(), &network, &images.batch(seed));
+            for point in iterates.iter().filter(|_| !roams).chain([&x]) {
+                let length = (point - &images.x).flatten(1, -1).square().sum_dim_intlist(1, false, None::<Kind>).sqrt();
+                prop_assert!(largest(&length) <= eps + 1e-12, "{template} leaves the ball");
+                prop_assert!(largest(&(point - 0.5)) <= 0.5, "{template} leaves [0, 1]");
+            }
         }
     }
 
     #[test]
     fn with_radius_0_images_stay_clean(seed in 0u64..1000) {
         let (network, images) = (network(Kind::Double), images(4, seed, Kind::Double));
-        for template in ATTACKS {
+        for template in ATTACKS.iter().chain(ROAMING) {
             prop_assert!(run(attack(template, 0.0).as_mut(), &network, &images.batch(seed)).0 == images.x, "{template}");
         }
     }

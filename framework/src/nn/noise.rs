@@ -64,6 +64,13 @@ impl Noise {
         Self::new(&key, &Tensor::arange(rows, (Kind::Int64, device)))
     }
 
+    /// The random numbers of the images at `rows` `[n]` of the batch.
+    #[must_use]
+    pub fn rows(&self, rows: &Tensor) -> Self {
+        let given = self.given.iter().map(|(name, given)| (name.clone(), given.index_select(0, rows))).collect();
+        Self { given, ..Self::new(&self.key, &self.index.index_select(0, rows)) }
+    }
+
     /// Replaces what the draw called `name` returns; `foil probe` leaves nothing to chance this way.
     pub fn give(&mut self, name: &str, values: Tensor) {
         self.given.insert(name.to_string(), values);
@@ -182,6 +189,8 @@ mod tests {
         let b = Noise::new(&key, &Tensor::from_slice(&[2i64, 5])).uniform("start", &[4], Kind::Float);
         assert_eq!(a.get(0), b.get(1));
         assert_eq!(a.get(2), b.get(0));
+        let part = Noise::new(&key, &Tensor::from_slice(&[5i64, 9, 2])).rows(&Tensor::from_slice(&[2i64, 0]));
+        assert_eq!(part.uniform("start", &[4], Kind::Float), b);
         let other = Noise::new(&key, &Tensor::from_slice(&[5i64])).uniform("restart", &[4], Kind::Float);
         assert_ne!(a.get(0), other.get(0));
     }

@@ -95,6 +95,9 @@ fn threat_of(attack: &Component<dyn Attack>) -> Option<Threat> {
 
 /// The first value under `key`, at any depth.
 fn find<'a>(settings: &'a serde_yaml::Value, key: &str) -> Option<&'a serde_yaml::Value> {
-    let map = settings.as_mapping()?;
-    map.get(key).or_else(|| map.values().find_map(|value| find(value, key)))
+    match settings {
+        serde_yaml::Value::Mapping(map) => map.get(key).or_else(|| map.values().find_map(|value| find(value, key))),
+        serde_yaml::Value::Sequence(list) => list.iter().find_map(|value| find(value, key)),
+        _ => None,
+    }
 }

@@ -1,6 +1,7 @@
 //! FGSM: one step of the whole radius along the sign of the gradient.
 
-use crate::pgd::{AttackMode, check_radius};
+use crate::ball::check_radius;
+use crate::pgd::AttackMode;
 use crate::{Norm, Start};
 use foil::prelude::*;
 

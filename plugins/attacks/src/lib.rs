@@ -1,9 +1,22 @@
 //! What methods share: attacks and the objectives they ascend.
 
+mod apgd;
+mod autoattack;
+mod ball;
+mod chain;
+mod fab;
 mod fgsm;
+mod live;
 mod none;
 mod objectives;
 mod pgd;
+mod square;
 
-pub use objectives::{Ce, Cw, Kl, LeastLikely, Slm};
-pub use pgd::{Norm, Pgd, Start};
+pub use apgd::{Apgd, ApgdT};
+pub use autoattack::AutoAttack;
+pub use ball::Norm;
+pub use chain::WorstOf;
+pub use fab::FabT;
+pub use objectives::{Ce, Cw, Dlr, Kl, LeastLikely, Slm};
+pub use pgd::{Pgd, Start};
+pub use square::Square;

@@ -43,8 +43,7 @@ pub struct Cw {
 
 impl Objective for Cw {
     fn value(&self, logits: &Tensor, reference: Reference) -> Tensor {
-        let label = logits.gather(1, &reference.y.unsqueeze(1), false).squeeze_dim(1);
-        let margin = label - terms::largest_other(logits, reference.y);
+        let margin = terms::margin(logits, reference.y);
         -(margin + self.kappa).clamp_min(0.0)
     }
 }
@@ -80,11 +79,30 @@ impl Objective for LeastLikely {
     }
 }
 
+/// The difference of logits ratio of APGD (Croce & Hein 2020, section 4): −(z_y − largest other) / (z₍₁₎ − z₍₃₎), z₍ᵢ₎ the i-th largest.
+///
+/// Neither a shift nor a scale of the logits changes it, so a network that only scales its logits gains nothing.
+#[settings]
+pub struct Dlr {}
+
+impl Objective for Dlr {
+    fn value(&self, logits: &Tensor, reference: Reference) -> Tensor {
+        let sorted = logits.sort(-1, true).0;
+        let margin = terms::margin(logits, reference.y);
+        -margin / (sorted.select(1, 0) - sorted.select(1, 2) + 1e-12)
+    }
+
+    fn least_classes(&self) -> i64 {
+        3
+    }
+}
+
 register!(dyn foil::objective::Objective, "ce", Ce, "{}");
 register!(dyn foil::objective::Objective, "kl", Kl, "{}");
 register!(dyn foil::objective::Objective, "cw", Cw, "{ kappa: 50 }");
 register!(dyn foil::objective::Objective, "slm", Slm, "{}");
 register!(dyn foil::objective::Objective, "least_likely", LeastLikely, "{}");
+register!(dyn foil::objective::Objective, "dlr", Dlr, "{}");
 
 #[cfg(test)]
 mod tests {
@@ -111,6 +129,8 @@ mod tests {
         check(value("{ type: cw, kappa: 50 }", [1.0, 3.0, 2.0], p), -48.0);
         check(value("{ type: cw, kappa: 1 }", [1.0, 3.0, 2.0], p), 0.0);
         check(value("slm", q, p), (0.8f64 / 0.2).ln());
+        check(value("dlr", [1.0, 3.0, 2.0], p), (3.0 - 1.0) / (3.0 - 1.0));
+        check(value("dlr", [5.0, 3.0, 1.0], p), -(5.0 - 3.0) / (5.0 - 1.0));
         check(value("least_likely", q, p), 0.1f64.ln());
     }
 

@@ -3,6 +3,8 @@
 //! Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, arXiv:1706.06083.
 //! x' = P(x' + alpha · sign(gradient)) for Linf; for L2 the gradient is divided by its norm and P scales delta into the ball.
 
+use crate::Norm;
+use crate::ball::{Ball, check_radius};
 use foil::prelude::*;
 
 /// Where an attack starts.
@@ -14,18 +16,6 @@ pub enum Start {
     Gaussian,
     /// The image itself.
     None,
-}
-
-/// The norm of a ball.
-#[settings]
-#[derive(Copy, PartialEq)]
-pub enum Norm {
-    /// The largest change of a pixel.
-    #[serde(rename = "Linf")]
-    Linf,
-    /// The Euclidean length of the change.
-    #[serde(rename = "L2")]
-    L2,
 }
 
 /// PyTorch's two modes, which decide batch norm's statistics during the attack.
@@ -113,32 +103,7 @@ impl Config<dyn Attack> for Pgd {
     }
 }
 
-/// A constant Linf radius over 1 is a number from the 0..255 scale.
-pub(crate) fn check_radius(cx: &Build, key: &str, number: &Scheduled, norm: Norm) {
-    if let (Norm::Linf, Some(value)) = (norm, number.constant())
-        && value > 1.0
-    {
-        cx.problem(key, format!("is {value}, but images are scaled to [0, 1]"), format!("write `{value}/255`"));
-    }
-}
-
-/// Euclidean length of each image's change, `[N, 1, 1, 1]`.
-fn lengths(delta: &Tensor) -> Tensor {
-    delta.flatten(1, -1).square().sum_dim_intlist(1, false, Option::<Kind>::None).sqrt().view([-1, 1, 1, 1])
-}
-
 impl Running {
-    fn project(&self, x_adv: &Tensor, x: &Tensor, eps: &Tensor) -> Tensor {
-        match self.config.norm {
-            Norm::Linf => Box01::new(x, eps, self.config.clip).project(x_adv),
-            Norm::L2 => {
-                let delta = x_adv - x;
-                let inside = x + &delta * (eps / lengths(&delta).clamp_min(1e-12)).clamp_max(1.0);
-                if self.config.clip { inside.clamp(0.0, 1.0) } else { inside }
-            }
-        }
-    }
-
     fn start(&self, batch: &Batch, eps: &Tensor, name: &str) -> Tensor {
         if let Some(given) = batch.noise.given(name) {
             return given;
@@ -154,16 +119,9 @@ impl Running {
             (Start::Uniform, Norm::L2) => {
                 let direction = batch.normal(name);
                 let length = batch.noise.uniform(&format!("{name}.length"), &[1, 1, 1], batch.x.kind()) * radius;
-                let moved = &batch.x + &direction / lengths(&direction).clamp_min(1e-12) * length;
+                let moved = &batch.x + Norm::L2.unit(&direction) * length;
                 if self.config.clip { moved.clamp(0.0, 1.0) } else { moved }
             }
-        }
-    }
-
-    fn direction(&self, gradient: &Tensor) -> Tensor {
-        match self.config.norm {
-            Norm::Linf => gradient.sign(),
-            Norm::L2 => gradient / lengths(gradient).clamp_min(1e-12),
         }
     }
 }
@@ -175,6 +133,7 @@ impl Attack for Running {
         let clean = self.objective.needs_clean().then(|| target.logits(&batch.x, mode));
         let reference = Reference { y: &batch.y, clean: clean.as_ref() };
         let pick = self.config.restarts > 1 || self.config.keep == Keep::Worst;
+        let ball = Ball::new(self.config.norm, &batch.x, &eps, self.config.clip);
         let mut worst: Option<(Tensor, Tensor)> = None;
         for restart in 0..self.config.restarts {
             let name = if restart == 0 { "start".to_string() } else { format!("start.{restart}") };
@@ -182,12 +141,12 @@ impl Attack for Running {
             target.iterate(&x);
             for _ in 0..self.config.steps {
                 let gradient = target.ascend(&x, mode, self.objective.as_ref(), reference).gradient;
-                x = self.project(&(x + self.direction(&gradient) * &alpha), &batch.x, &eps);
+                x = ball.project(&(x + self.config.norm.direction(&gradient) * &alpha));
                 target.iterate(&x);
             }
             // A Gaussian start is not clamped by itself.
             if self.config.steps == 0 {
-                x = self.project(&x, &batch.x, &eps);
+                x = ball.project(&x);
             }
             if !pick {
                 return Ok(Adversarial::new(x));

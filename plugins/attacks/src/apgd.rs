@@ -1,0 +1,109 @@
+//! APGD: PGD that chooses its own step size.
+//!
+//! Croce & Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks",
+//! ICML 2020, arXiv:2003.01690, Algorithm 1; constants and start as in the authors' code.
+
+mod run;
+
+use crate::Norm;
+use crate::ball::check_radius;
+use crate::chain::Chain;
+use foil::prelude::*;
+use run::{Aim, Run};
+
+/// APGD (Croce & Hein 2020, Algorithm 1): momentum, and a step size that starts at 2 · eps and is halved where progress stops.
+///
+/// From a random point at distance eps: v = P(x + step · direction), x' = P(x + 0.75 (v − x) + 0.25 (x − last x)). After 22 %
+/// of the steps, and then after windows that shrink by 3 % down to 6 %, an image's step is halved, and it goes back to its best
+/// point, if fewer than rho of the window's steps raised the objective, or if the step was left alone last time and the best
+/// value has not risen since. Returned is the last misclassified point; for an image that never was, the one with the largest objective.
+///
+/// `ce` is AutoAttack's first attack, `dlr` the second loss of the paper.
+#[settings]
+pub struct Apgd {
+    /// What is ascended: `ce` or `dlr`.
+    #[set(default = Component::named("ce").expect("`ce` is registered beside `apgd`"))]
+    pub objective: Component<dyn Objective>,
+    /// The ball's norm.
+    #[set(default = Norm::Linf)]
+    pub norm: Norm,
+    /// The ball's radius. For `norm: L2` a length, which may exceed 1.
+    #[set(unit = "image", range = 0.0..)]
+    pub eps: Scheduled,
+    /// Number of steps.
+    #[set(default = 100, range = 1..=100_000)]
+    pub steps: u32,
+    /// Independent tries; a try begins only for images that stand.
+    #[set(default = 1, range = 1..=1000)]
+    pub restarts: u32,
+    /// The share of a window's steps that must raise the objective for the step size to stay.
+    #[set(default = 0.75, range = 0.0..=1.0)]
+    pub rho: f64,
+}
+
+impl Config<dyn Attack> for Apgd {
+    fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
+        check_radius(cx, "eps", &self.eps, self.norm);
+        let name = self.objective.name();
+        let run = |restart: u32| -> Result<Run> {
+            let aim = Aim::Objective(cx.objective("objective", &self.objective)?);
+            let name = format!("apgd_{name}.{restart}");
+            Ok(Run { name, norm: self.norm, eps: self.eps.clone(), steps: self.steps, rho: self.rho, aim })
+        };
+        if self.restarts == 1 {
+            return Ok(Box::new(run(1)?));
+        }
+        let runs = (1..=self.restarts).map(|r| Ok((r.to_string(), Box::new(run(r)?) as Box<dyn Attack>)));
+        Ok(Box::new(Chain(runs.collect::<Result<_>>()?)))
+    }
+}
+
+register!(dyn Attack, "apgd", Apgd, "{ eps: 8/255, objective: dlr }");
+
+/// Targeted APGD (Croce & Hein 2020, section 5): one run towards each of the most likely wrong classes.
+///
+/// With t the second, third, … class of the clean logits it ascends −(z_y − z_t) / (z₍₁₎ − (z₍₃₎ + z₍₄₎) / 2), z₍ᵢ₎ the i-th largest; see
+/// `apgd` for the steps. A run begins only for images that stand. It needs four classes.
+#[settings]
+pub struct ApgdT {
+    /// The ball's norm.
+    #[set(default = Norm::Linf)]
+    pub norm: Norm,
+    /// The ball's radius. For `norm: L2` a length, which may exceed 1.
+    #[set(unit = "image", range = 0.0..)]
+    pub eps: Scheduled,
+    /// Number of steps of each run.
+    #[set(default = 100, range = 1..=100_000)]
+    pub steps: u32,
+    /// Number of wrong classes that are tried; no more than there are.
+    #[set(default = 9, range = 1..=10_000)]
+    pub targets: u32,
+    /// Independent tries for each class.
+    #[set(default = 1, range = 1..=1000)]
+    pub restarts: u32,
+    /// The share of a window's steps that must raise the objective for the step size to stay.
+    #[set(default = 0.75, range = 0.0..=1.0)]
+    pub rho: f64,
+}
+
+impl Config<dyn Attack> for ApgdT {
+    fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
+        check_radius(cx, "eps", &self.eps, self.norm);
+        if cx.data.classes < 4 {
+            let why = format!("needs 4 classes for its targeted loss, the data have {}", cx.data.classes);
+            cx.problem("", why, "choose `{ type: apgd, objective: dlr }`, which needs 3, or `apgd`");
+        }
+        let mut runs: Vec<(String, Box<dyn Attack>)> = Vec::new();
+        for rank in 1..=i64::from(self.targets).min(cx.data.classes - 1) {
+            for restart in 1..=self.restarts {
+                let stage = if restart == 1 { rank.to_string() } else { format!("{rank}-{restart}") };
+                let (name, eps) = (format!("apgd_t.{stage}"), self.eps.clone());
+                let run = Run { name, norm: self.norm, eps, steps: self.steps, rho: self.rho, aim: Aim::Ranked(rank) };
+                runs.push((stage, Box::new(run)));
+            }
+        }
+        Ok(Box::new(Chain(runs)))
+    }
+}
+
+register!(dyn Attack, "apgd_t", ApgdT, "{ eps: 8/255 }");

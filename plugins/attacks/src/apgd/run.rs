@@ -1,0 +1,239 @@
+//! One run of APGD.
+
+use crate::Norm;
+use crate::ball::Ball;
+use crate::live::Live;
+use foil::prelude::*;
+
+/// What a run ascends.
+pub(crate) enum Aim {
+    /// An objective.
+    Objective(Box<dyn Objective>),
+    /// The targeted DLR towards the class at this rank of the clean logits; rank 0 is the most likely one.
+    Ranked(i64),
+}
+
+/// One run from one random start.
+pub(crate) struct Run {
+    /// Keys its random start.
+    pub(crate) name: String,
+    pub(crate) norm: Norm,
+    pub(crate) eps: Scheduled,
+    pub(crate) steps: u32,
+    pub(crate) rho: f64,
+    pub(crate) aim: Aim,
+}
+
+/// After which steps (counted from 1) step sizes are looked at.
+fn checkpoints(steps: u32) -> Vec<u32> {
+    let share = |percent: u32| (steps * percent / 100).max(1);
+    let (mut window, mut at, mut found) = (share(22), 0, Vec::new());
+    while at + window <= steps {
+        at += window;
+        found.push(at);
+        window = window.saturating_sub(share(3)).max(share(6));
+    }
+    found
+}
+
+/// How often the judge lets broken images leave.
+const SHRINK: u32 = 10;
+
+/// The targeted DLR of `logits` `[N, K]`, `[N]`.
+fn targeted_dlr(logits: &Tensor, y: &Tensor, class: &Tensor) -> Tensor {
+    let of = |class: &Tensor| logits.gather(1, &class.unsqueeze(1), false).squeeze_dim(1);
+    let sorted = logits.topk(4, -1, true, true).0;
+    let at = |rank: i64| sorted.select(1, rank);
+    -(of(y) - of(class)) / (at(0) - (at(2) + at(3)) * 0.5 + 1e-12)
+}
+
+/// Where the images are.
+struct Path {
+    y: Tensor,
+    clean: Option<Tensor>,
+    ball: Ball,
+    center: Tensor,
+    x: Tensor,
+    last: Tensor,
+    gradient: Tensor,
+    value: Tensor,
+    step: Tensor,
+    best_x: Tensor,
+    best_gradient: Tensor,
+    best: Tensor,
+    best_at_check: Tensor,
+    rises: Tensor,
+    reduced: Tensor,
+    wrong_x: Tensor,
+    broken: Tensor,
+}
+
+/// `[N]` to `[N, 1, 1, 1]`.
+fn wide(t: &Tensor) -> Tensor {
+    t.view([-1, 1, 1, 1])
+}
+
+impl Run {
+    fn look(&self, target: &Target, x: &Tensor, y: &Tensor, clean: Option<&Tensor>) -> (Tensor, Tensor, Tensor) {
+        let class = match (&self.aim, clean) {
+            (Aim::Ranked(rank), Some(clean)) => Some(clean.argsort(-1, true).select(1, *rank)),
+            _ => None,
+        };
+        let value = |logits: &Tensor| match (&self.aim, &class) {
+            (Aim::Objective(objective), _) => objective.value(logits, Reference { y, clean }),
+            (Aim::Ranked(_), Some(class)) => targeted_dlr(logits, y, class),
+            (Aim::Ranked(_), None) => unreachable!("`clean` is made for ranks"),
+        };
+        let ascent = target.gradient(x, Mode::Eval, &value);
+        let reached = value(&ascent.logits);
+        (ascent.gradient, reached, ascent.logits)
+    }
+
+    fn start(&self, target: &Target, batch: &Batch, eps: &Tensor) -> Path {
+        let draw = format!("{}.start", self.name);
+        let direction = match self.norm {
+            Norm::Linf => batch.uniform(&draw) * 2.0 - 1.0,
+            Norm::L2 => batch.normal(&draw),
+        };
+        let (center, y) = (batch.x.shallow_clone(), batch.y.shallow_clone());
+        // As far as eps allows: some pixel, or the length, reaches it.
+        let x = (&center + self.norm.unit(&direction) * eps).clamp(0.0, 1.0);
+        let needs_clean = match &self.aim {
+            Aim::Objective(objective) => objective.needs_clean(),
+            Aim::Ranked(_) => true,
+        };
+        let clean = needs_clean.then(|| target.logits(&center, Mode::Eval));
+        let (gradient, best, logits) = self.look(target, &x, &y, clean.as_ref());
+        let ball = Ball::new(self.norm, &center, eps, true);
+        let copy = Tensor::shallow_clone;
+        Path {
+            clean,
+            ball,
+            last: copy(&x),
+            best_gradient: copy(&gradient),
+            gradient,
+            // The authors' buffer of values is zero before the first step.
+            value: best.zeros_like(),
+            step: best.zeros_like() + eps * 2.0,
+            best_x: copy(&x),
+            best_at_check: copy(&best),
+            rises: best.zeros_like(),
+            reduced: best.ones_like().to_kind(Kind::Bool),
+            wrong_x: copy(&x),
+            broken: logits.argmax(-1, false).ne_tensor(&y),
+            best,
+            center,
+            y,
+            x,
+        }
+    }
+
+    /// One step, and what became of it.
+    fn step(&self, target: &Target, path: &mut Path, first: bool) {
+        let momentum = if first { 0.0 } else { 0.25 };
+        let ahead = path.ball.project(&(&path.x + self.norm.direction(&path.gradient) * wide(&path.step)));
+        let mixed = &path.x + (ahead - &path.x) * (1.0 - momentum) + (&path.x - &path.last) * momentum;
+        path.last = std::mem::replace(&mut path.x, path.ball.project(&mixed));
+
+        let (gradient, value, logits) = self.look(target, &path.x, &path.y, path.clean.as_ref());
+        path.gradient = gradient;
+        let wrong = logits.argmax(-1, false).ne_tensor(&path.y);
+        path.wrong_x = path.x.where_self(&wide(&wrong), &path.wrong_x);
+        path.broken = path.broken.logical_or(&wrong);
+
+        path.rises += value.gt_tensor(&path.value).to_kind(value.kind());
+        let better = value.gt_tensor(&path.best);
+        path.best_x = path.x.where_self(&wide(&better), &path.best_x);
+        path.best_gradient = path.gradient.where_self(&wide(&better), &path.best_gradient);
+        path.best = value.where_self(&better, &path.best);
+        path.value = value;
+    }
+
+    /// Halves step sizes after a window of `window` steps.
+    fn check(&self, path: &mut Path, window: u32) {
+        let stalls = path.rises.le(self.rho * f64::from(window));
+        let stuck = path.reduced.logical_not().logical_and(&path.best_at_check.ge_tensor(&path.best));
+        let reduce = stalls.logical_or(&stuck);
+        path.step = (&path.step * 0.5).where_self(&reduce, &path.step);
+        path.x = path.best_x.where_self(&wide(&reduce), &path.x);
+        path.gradient = path.best_gradient.where_self(&wide(&reduce), &path.gradient);
+        path.best_at_check = path.best.shallow_clone();
+        path.rises = path.rises.zeros_like();
+        path.reduced = reduce;
+    }
+}
+
+impl Path {
+    /// The last misclassified point, else the best.
+    fn found(&self) -> Tensor {
+        self.wrong_x.where_self(&wide(&self.broken), &self.best_x)
+    }
+
+    fn rows(self, rows: &Tensor, norm: Norm, eps: &Tensor) -> Self {
+        let pick = |t: Tensor| t.index_select(0, rows);
+        let center = pick(self.center);
+        Self {
+            y: pick(self.y),
+            clean: self.clean.map(pick),
+            ball: Ball::new(norm, &center, eps, true),
+            center,
+            x: pick(self.x),
+            last: pick(self.last),
+            gradient: pick(self.gradient),
+            value: pick(self.value),
+            step: pick(self.step),
+            best_x: pick(self.best_x),
+            best_gradient: pick(self.best_gradient),
+            best: pick(self.best),
+            best_at_check: pick(self.best_at_check),
+            rises: pick(self.rises),
+            reduced: pick(self.reduced),
+            wrong_x: pick(self.wrong_x),
+            broken: pick(self.broken),
+        }
+    }
+}
+
+impl Attack for Run {
+    fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
+        let eps = batch.now(&self.eps);
+        let mut path = self.start(target, batch, &eps);
+        let mut live = Live::new(batch);
+        let (checks, mut window) = (checkpoints(self.steps), 0);
+        target.iterate(&path.x);
+        for k in 1..=self.steps {
+            self.step(target, &mut path, k == 1);
+            target.iterate(&path.x);
+            window += 1;
+            if checks.contains(&k) {
+                self.check(&mut path, std::mem::take(&mut window));
+            }
+            if target.shrinks() && k % SHRINK == 0 {
+                if let Some(stay) = live.shrink(&path.broken, &path.found()) {
+                    path = path.rows(&stay, self.norm, &eps);
+                }
+                if live.is_empty() {
+                    break;
+                }
+            }
+        }
+        Ok(Adversarial::new(live.finish(&path.found())))
+    }
+
+    fn mode(&self) -> Mode {
+        Mode::Eval
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Croce & Hein 2020, section 3: p0 = 0, p1 = 0.22, p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06).
+    #[test]
+    fn checkpoints_of_the_paper() {
+        assert_eq!(checkpoints(100), [22, 41, 57, 70, 80, 87, 93, 99]);
+        assert_eq!(checkpoints(10), [2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        assert_eq!(checkpoints(1), [1]);
+    }
+}

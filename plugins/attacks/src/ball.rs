@@ -1,0 +1,77 @@
+//! The geometry that the attacks share: the norms, their steepest directions, and the ball around an image.
+
+use foil::prelude::*;
+
+/// The norm of a ball.
+#[settings]
+#[derive(Copy, PartialEq)]
+pub enum Norm {
+    /// The largest change of a pixel.
+    #[serde(rename = "Linf")]
+    Linf,
+    /// The Euclidean length of the change.
+    #[serde(rename = "L2")]
+    L2,
+}
+
+impl Norm {
+    /// The norm of each image's change, `[N, 1, 1, 1]`.
+    pub(crate) fn length(self, delta: &Tensor) -> Tensor {
+        let flat = delta.flatten(1, -1);
+        let length = match self {
+            Norm::Linf => flat.abs().amax(1, false),
+            Norm::L2 => flat.square().sum_dim_intlist(1, false, None::<Kind>).sqrt(),
+        };
+        length.view([-1, 1, 1, 1])
+    }
+
+    /// Each change divided by its norm.
+    pub(crate) fn unit(self, delta: &Tensor) -> Tensor {
+        delta / self.length(delta).clamp_min(1e-12)
+    }
+
+    /// The direction of norm 1 in which a function with this gradient grows fastest.
+    pub(crate) fn direction(self, gradient: &Tensor) -> Tensor {
+        match self {
+            Norm::Linf => gradient.sign(),
+            Norm::L2 => self.unit(gradient),
+        }
+    }
+}
+
+/// A constant Linf radius over 1 is a number from the 0..255 scale.
+pub(crate) fn check_radius(cx: &Build, key: &str, number: &Scheduled, norm: Norm) {
+    if let (Norm::Linf, Some(value)) = (norm, number.constant())
+        && value > 1.0
+    {
+        cx.problem(key, format!("is {value}, but images are scaled to [0, 1]"), format!("write `{value}/255`"));
+    }
+}
+
+/// The points within `eps` of `x`, and within [0, 1] if asked for.
+pub(crate) enum Ball {
+    Linf(Box01),
+    L2 { x: Tensor, eps: Tensor, clip: bool },
+}
+
+impl Ball {
+    /// Around `x` `[N, C, H, W]`; `eps` a scalar.
+    pub(crate) fn new(norm: Norm, x: &Tensor, eps: &Tensor, clip: bool) -> Self {
+        match norm {
+            Norm::Linf => Self::Linf(Box01::new(x, eps, clip)),
+            Norm::L2 => Self::L2 { x: x.shallow_clone(), eps: eps.shallow_clone(), clip },
+        }
+    }
+
+    /// Into the ball and then into [0, 1]; for L2 that is not always the nearest point of both, but it lies in both.
+    pub(crate) fn project(&self, x_adv: &Tensor) -> Tensor {
+        match self {
+            Self::Linf(box01) => box01.project(x_adv),
+            Self::L2 { x, eps, clip } => {
+                let delta = x_adv - x;
+                let inside = x + &delta * (eps / Norm::L2.length(&delta).clamp_min(1e-12)).clamp_max(1.0);
+                if *clip { inside.clamp(0.0, 1.0) } else { inside }
+            }
+        }
+    }
+}

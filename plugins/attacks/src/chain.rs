@@ -1,0 +1,92 @@
+//! Attacks one after the other, the worst case of all: what AutoAttack, restarts and targeted attacks are made of.
+
+use foil::prelude::*;
+
+/// Attacks in order. An image that one has broken is not given to the next.
+///
+/// [`Attack::perturb`] keeps the batch whole: every attack runs on every image, and masks say whose result counts. An evaluation
+/// runs the stages itself and shrinks between them; both give the same images.
+pub(crate) struct Chain(pub(crate) Vec<(String, Box<dyn Attack>)>);
+
+impl Attack for Chain {
+    fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
+        let mut x = batch.x.shallow_clone();
+        let mut margin = terms::margin(&target.logits(&x, Mode::Eval), &batch.y);
+        for (_, attack) in &mut self.0 {
+            let found = attack.perturb(target, batch)?.x;
+            let at_found = terms::margin(&target.logits(&found, Mode::Eval), &batch.y);
+            // Of images that stand, the worst point; a broken one keeps what broke it.
+            let take = margin.gt(0.0).logical_and(&at_found.lt_tensor(&margin));
+            x = found.where_self(&take.view([-1, 1, 1, 1]), &x);
+            margin = at_found.where_self(&take, &margin);
+        }
+        Ok(Adversarial::new(x))
+    }
+
+    fn mode(&self) -> Mode {
+        let train = self.0.iter().any(|(_, attack)| attack.mode() != Mode::Eval);
+        if train { Mode::Train } else { Mode::Eval }
+    }
+
+    fn needs_clean_logits(&self) -> bool {
+        self.0.iter().any(|(_, attack)| attack.needs_clean_logits())
+    }
+
+    fn stages(&self) -> Vec<String> {
+        let named = |(name, attack): &(String, Box<dyn Attack>)| match attack.stages() {
+            inner if inner.is_empty() => vec![name.clone()],
+            inner => inner.iter().map(|stage| format!("{name}.{stage}")).collect(),
+        };
+        self.0.iter().flat_map(named).collect()
+    }
+
+    fn stage(&mut self, mut n: usize) -> Option<&mut dyn Attack> {
+        for (_, attack) in &mut self.0 {
+            let stages = attack.stages().len();
+            if n < stages.max(1) {
+                return if stages == 0 { Some(attack.as_mut()) } else { attack.stage(n) };
+            }
+            n -= stages.max(1);
+        }
+        None
+    }
+}
+
+/// The worst of several attacks: each runs on the images that those before it left right, as AutoAttack's do.
+///
+/// Of an image that none of them breaks, the point with the smallest margin is returned. Attacks of the same kind draw the same random
+/// start.
+#[settings]
+pub struct WorstOf {
+    /// The attacks, in order; the cheap ones first save time.
+    pub attacks: Vec<Component<dyn Attack>>,
+}
+
+impl Config<dyn Attack> for WorstOf {
+    fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
+        if self.attacks.is_empty() {
+            cx.problem(
+                "attacks",
+                "is empty",
+                "list at least one attack, such as `{ type: pgd, eps: 8/255, alpha: 2/255 }`",
+            );
+        }
+        let mut chain: Vec<(String, Box<dyn Attack>)> = Vec::new();
+        for (i, component) in self.attacks.iter().enumerate() {
+            let alike = self.attacks[..i].iter().filter(|other| other.name() == component.name()).count();
+            let name =
+                if alike == 0 { component.name().to_string() } else { format!("{}-{}", component.name(), alike + 1) };
+            if let Some(attack) = cx.at("attacks").component(&i.to_string(), component) {
+                chain.push((name, attack));
+            }
+        }
+        Ok(Box::new(Chain(chain)))
+    }
+}
+
+register!(
+    dyn Attack,
+    "worst_of",
+    WorstOf,
+    "{ attacks: [{ type: fgsm, eps: 8/255 }, { type: pgd, eps: 8/255, alpha: 2/255, steps: 10 }] }"
+);
