@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use tch::Device;
 
+/// Rounding errors of 1e-16 grow along 100 steps of sign, momentum and search; a wrong formula is off by 1e-3.
+const CLOSE: f64 = 1e-6;
+
 fn goldens() -> (Named, BTreeMap<String, String>, Network) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/suite.safetensors");
     let (tensors, metadata) = foil::tensors::read(&path).unwrap();
@@ -50,13 +53,13 @@ fn attacks_equal_plain_pytorch() {
         };
         let found = found.unwrap().x;
         match tensors.get(&format!("{name}.standing")) {
-            None => assert_close(&found, &tensors[name], 1e-9),
+            None => assert_close(&found, &tensors[name], CLOSE),
             // Of images that stand the oracle returns nothing; foil the worst point it has seen.
             Some(standing) => {
                 assert_eq!(&right(&network, &found, &batch.y), standing);
                 let broken = standing.logical_not().nonzero().view(-1);
                 let [found, expected] = [&found, &tensors[name]].map(|t| t.index_select(0, &broken));
-                assert_close(&found, &expected, 1e-9);
+                assert_close(&found, &expected, CLOSE);
                 assert!((3..24).contains(&broken.size()[0]), "all or nothing breaks");
             }
         }
@@ -89,7 +92,7 @@ fn a_shrinking_batch_finds_the_same() {
         let rows = Tensor::from_slice(&[20i64, 3, 7, 11, 0]);
         let part = images.rows(&rows, 3);
         let of_part = attack.perturb(&Target::new(&network, &part.noise), &part).unwrap().x;
-        assert_close(&of_part, &whole.index_select(0, &rows), 1e-9);
+        assert_close(&of_part, &whole.index_select(0, &rows), CLOSE);
     }
 }
 
