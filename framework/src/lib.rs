@@ -7,6 +7,7 @@ extern crate self as foil;
 
 pub mod attack;
 pub mod cli;
+pub mod compare;
 pub mod data;
 pub mod engine;
 mod error;

@@ -2,9 +2,11 @@
 
 use crate::record::atomic;
 use crate::{AtPath, Error, Result};
-use safetensors::tensor::TensorView;
+use safetensors::tensor::{Metadata, TensorView};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
@@ -79,6 +81,29 @@ pub fn read(path: &Path) -> Result<(Named, HashMap<String, String>)> {
     Ok((named, header.metadata().clone().unwrap_or_default()))
 }
 
+/// Reads the string map of a safetensors file and nothing else of it, however large it is.
+///
+/// # Errors
+/// As [`read`], as far as the header tells.
+pub fn metadata(path: &Path) -> Result<HashMap<String, String>> {
+    let mut file = File::open(path).at("reading", path)?;
+    let whole = file.metadata().at("reading", path)?.len();
+    let mut length = [0u8; 8];
+    let cut = |e: &dyn std::fmt::Display| {
+        Error::new(format!("{} is not a whole safetensors file: {e}", path.display()))
+            .help("was it cut short while copying?")
+    };
+    file.read_exact(&mut length).map_err(|e| cut(&e))?;
+    let header = u64::from_le_bytes(length);
+    if header > whole {
+        return Err(cut(&"its header is longer than the file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(header).read_to_end(&mut bytes).at("reading", path)?;
+    let header: Metadata = serde_json::from_slice(&bytes).map_err(|e| cut(&e))?;
+    Ok(header.metadata().clone().unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +121,7 @@ mod tests {
         assert_eq!(named["a"], tensors[0].1);
         assert_eq!(named["n"].size(), [0i64; 0]);
         assert_eq!(metadata["foil.x"], "y");
+        assert_eq!(super::metadata(&path).unwrap(), metadata);
     }
 
     #[test]
@@ -107,6 +133,9 @@ mod tests {
         for length in [0, 4, 20, bytes.len() - 1] {
             std::fs::write(&path, &bytes[..length]).unwrap();
             assert!(read(&path).unwrap_err().to_string().contains("not a whole safetensors file"));
+            let header = metadata(&path);
+            let whole = length == bytes.len() - 1; // the header is, the numbers are not
+            assert!(header.is_ok() == whole && (whole || header.unwrap_err().to_string().contains("not a whole")));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod compare;
 mod data;
 mod demo;
 mod doctor;
@@ -38,6 +39,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| format!("{} (libtorch {})", 
 const EXAMPLES: &str = "Examples:
   foil train configs/demo/trades.yaml                    train, and evaluate the best checkpoint
   foil train configs/demo/trades.yaml loss.beta=1        any key can be overridden
+  foil compare configs/demo/*.yaml --seeds 3              train what is not trained yet, and compare
   foil sweep configs/sweeps/table8_beta.yaml              train and compare all values that a file lists
   foil eval runs/trades                                   evaluate again
   foil list                                               what there is to compose
@@ -47,6 +49,7 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::Args),
+    Compare(compare::Args),
     Sweep(sweep::Args),
     Eval(eval::Args),
     Check(check::Args),
@@ -63,8 +66,12 @@ enum Command {
 /// Runs the command line and returns the program's exit code: 0, 1 for an error, 2 for wrong usage, 130 when interrupted.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    if !matches!(cli.command, Command::Train(_) | Command::Sweep(_) | Command::Demo(_)) {
+    let trains = matches!(cli.command, Command::Train(_) | Command::Demo(_));
+    let works_long = trains || matches!(cli.command, Command::Compare(_) | Command::Sweep(_));
+    if !works_long {
         end_when_nobody_reads();
+    }
+    if !trains {
         // Training has a log of its own besides.
         let _ = tracing_subscriber::registry().with(warnings()).try_init();
     }
@@ -72,6 +79,7 @@ pub fn main() -> ExitCode {
     crate::engine::devices();
     let done = match cli.command {
         Command::Train(args) => train::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Sweep(args) => sweep::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Check(args) => check::run(&args),

@@ -34,6 +34,9 @@ pub(super) struct Args {
     /// Train only; leave the final evaluation to `foil eval`.
     #[arg(long)]
     no_eval: bool,
+    /// End, saving, when standard input does: a comparison that is killed leaves no runs behind that nobody waits for.
+    #[arg(long, hide = true)]
+    attended: bool,
 }
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -50,17 +53,34 @@ pub(super) fn run(args: &Args) -> Exit {
         None => args.run_dir.clone().map_or(Place::Free, Place::New),
     };
     let stop = on_interrupt()?;
+    let trained = Arc::new(AtomicBool::new(false));
+    if args.attended {
+        end_with_input(&stop, &trained);
+    }
     let (folder, ended) = train(&loaded, place, &stop)?;
     if ended == Ended::Stopped {
         say(&format!("stopped and saved; go on with: foil train --resume {}", folder.path().display()));
         return Ok(ExitCode::from(130));
     }
+    trained.store(true, Ordering::SeqCst);
     // From here on there is nothing to save, and the first Ctrl-C ends the program.
-    if stop.swap(true, Ordering::Relaxed) {
+    if stop.swap(true, Ordering::SeqCst) {
         say(&format!("trained, but not evaluated; go on with: foil eval {}", folder.path().display()));
         return Ok(ExitCode::from(130));
     }
     if args.no_eval { Ok(ExitCode::SUCCESS) } else { eval::show(folder.path(), &eval::Options::default()) }
+}
+
+/// When standard input ends, sets `stop`, or ends the program where the run is `trained` and there is nothing to save.
+fn end_with_input(stop: &Arc<AtomicBool>, trained: &Arc<AtomicBool>) {
+    let (stop, trained) = (Arc::clone(stop), Arc::clone(trained));
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        stop.store(true, Ordering::SeqCst);
+        if trained.load(Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+    });
 }
 
 /// Refuses a sweep.

@@ -41,11 +41,25 @@ pub fn is_device(name: &str) -> bool {
     number.is_some() || ["auto", "cpu", "cuda"].contains(&name)
 }
 
-/// `auto`, `cpu`, `cuda` or `cuda:N` to a device that exists.
+/// The environment variable that says where a run goes, whatever its pipeline says; so one pipeline runs on any of several devices.
+pub const DEVICE: &str = "FOIL_DEVICE";
+
+/// `auto`, `cpu`, `cuda` or `cuda:N` to a device that exists; [`DEVICE`] goes before `name`.
 ///
 /// # Errors
 /// When the name is none of these, or the device is not there.
 pub fn choose(name: &str) -> Result<Device> {
+    match std::env::var(DEVICE) {
+        Ok(instead) if !instead.is_empty() => named(&instead).map_err(|error| error.context(DEVICE)),
+        _ => named(name),
+    }
+}
+
+/// The device that is called `name`.
+///
+/// # Errors
+/// When the name is none, or the device is not there.
+pub fn named(name: &str) -> Result<Device> {
     if !is_device(name) {
         return Err(Error::new(format!("`{name}` is no device")).help("write auto, cpu, cuda or cuda:0"));
     }

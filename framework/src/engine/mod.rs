@@ -11,7 +11,7 @@ pub mod memory;
 mod network;
 mod step;
 
-pub use device::{Devices, choose, devices, is_device};
+pub use device::{DEVICE, Devices, choose, devices, is_device, named};
 pub use guard::guard;
 pub use learner::Learner;
 pub use network::{Network, Normalize};

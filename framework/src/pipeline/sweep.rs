@@ -14,6 +14,8 @@ const MOST: usize = 1000;
 pub struct Combination {
     /// What is particular to it, `attack.eps=8_255,loss.beta=5`: its name in tables, and its folder's.
     pub label: String,
+    /// The same without the seed, if that is among what is swept: what it has in common with the runs of other seeds.
+    pub row: String,
     /// The overrides that make it of the sweep's file.
     overrides: Vec<String>,
 }
@@ -86,11 +88,15 @@ impl Pipeline {
 }
 
 fn combination(run: &[(&String, &Value)]) -> Combination {
-    let label = run.iter().map(|(key, value)| format!("{key}={}", word(value))).collect::<Vec<_>>().join(",");
+    let words = |run: &mut dyn Iterator<Item = &(&String, &Value)>| {
+        run.map(|(key, value)| format!("{key}={}", word(value))).collect::<Vec<_>>().join(",")
+    };
+    let label = words(&mut run.iter());
+    let row = words(&mut run.iter().filter(|(key, _)| *key != "seed"));
     // JSON is YAML. The sweep goes first: a key inside it may be called anything.
     let mut overrides = vec!["sweep=null".to_string(), format!("name={}", Value::from(label.as_str()))];
     overrides.extend(run.iter().map(|(key, value)| format!("{key}={value}")));
-    Combination { label, overrides }
+    Combination { label, row, overrides }
 }
 
 /// The value as part of a folder's name: `8/255` as `8_255`, `{"type":"cw"}` as `{type:cw}`.

@@ -131,6 +131,14 @@ impl Folder {
         Ok(Lock(file))
     }
 
+    /// Who trains in this folder now, as `pid 4711`; `None` when nobody does.
+    pub fn holder(&self) -> Option<String> {
+        let path = self.0.join(LOCK);
+        let file = OpenOptions::new().read(true).write(true).open(&path).ok()?;
+        let held = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        held.then(|| std::fs::read_to_string(&path).unwrap_or_default().trim().to_string())
+    }
+
     /// Removes what earlier processes were writing when they were killed; the folder must be locked.
     pub(super) fn sweep(&self) {
         let metrics = ["metrics.jsonl", "metrics.csv"].map(|name| self.0.join(name));
@@ -146,6 +154,23 @@ impl Folder {
     pub(super) fn write_state(&self, tensors: &[(String, Tensor)], position: &Position) -> Result<()> {
         let text = serde_json::to_string(position).at("writing", &self.state())?;
         tensors::write(&self.state(), tensors, HashMap::from([(POSITION.to_string(), text)]))
+    }
+
+    /// Epochs that are done and saved; `None` when no state was saved yet.
+    ///
+    /// # Errors
+    /// When the state file cannot be read.
+    pub fn epochs_done(&self) -> Result<Option<u64>> {
+        let path = self.state();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let metadata = tensors::metadata(&path)?;
+        let text = metadata
+            .get(POSITION)
+            .ok_or_else(|| Error::new(format!("{} is not the state of a run", path.display())))?;
+        let position: Position = serde_json::from_str(text).at("reading", &path)?;
+        Ok(Some(position.epoch))
     }
 
     /// The saved state; `None` when the run was stopped before it had saved one.

@@ -3,7 +3,7 @@
 use crate::pipeline::{Pipeline, load};
 use crate::record::metrics;
 use crate::record::select::Held;
-use crate::record::{Best, EvalRecord, Row, Rule};
+use crate::record::{Best, EvalRecord, ImageRecord, Row, Rule};
 use crate::train::Folder;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -21,6 +21,8 @@ pub struct Run {
     pub method: String,
     /// Its curves, an epoch a row.
     pub metrics: Vec<Row>,
+    /// Epochs done, of which a run that goes on keeps the result.
+    pub epochs: u64,
     /// The epoch that was selected so far, and its score by `select`.
     pub best: Option<Held>,
     /// The record of its evaluation (`eval.json`), if there is one that can be read.
@@ -67,9 +69,19 @@ impl Run {
             }
             None => None,
         };
+        let epochs = match folder.epochs_done() {
+            Ok(Some(epochs)) => epochs,
+            // Where the state was removed to save room, the last weights tell that the last row is whole.
+            Ok(None) if folder.last().exists() => metrics.last().map_or(0, |row| row.epoch),
+            Ok(None) => 0,
+            Err(error) => {
+                notes.push(error.message().to_string());
+                0
+            }
+        };
         let best = best(&pipeline, &metrics);
         let (hash, method) = (pipeline.training_hash()?, pipeline.method_hash()?);
-        Ok(Self { path: path.to_path_buf(), pipeline, hash, method, metrics, best, eval, notes })
+        Ok(Self { path: path.to_path_buf(), pipeline, hash, method, metrics, epochs, best, eval, notes })
     }
 
     /// Reads the runs in several folders; one that cannot be read is an error beside the others.
@@ -84,6 +96,22 @@ impl Run {
         (runs, errors)
     }
 
+    /// What became of each image of its evaluation; none where that was not stored.
+    ///
+    /// # Errors
+    /// When the file is there but cannot be read, or does not belong to the evaluation.
+    pub fn images(&self) -> Result<Option<ImageRecord>> {
+        let path = ImageRecord::beside(&self.path.join("eval.json"));
+        let Some(eval) = self.eval.as_ref().filter(|_| path.exists()) else { return Ok(None) };
+        let images = ImageRecord::load(&path).map_err(|error| Error::new(error.to_string()))?;
+        if images.len() as u64 != eval.n {
+            let (images, n) = (images.len(), eval.n);
+            let message = format!("{} has {images} images, but eval.json has {n}", path.display());
+            return Err(Error::new(message).help(format!("evaluate again: foil eval {}", self.path.display())));
+        }
+        Ok(Some(images))
+    }
+
     /// What it is called.
     pub fn label(&self) -> &str {
         self.pipeline.name.as_deref().unwrap_or("run")
@@ -91,9 +119,8 @@ impl Run {
 
     /// How far it is.
     pub fn stage(&self) -> Stage {
-        let done = self.metrics.last().map_or(0, |row| row.epoch);
         match self.eval {
-            _ if done < self.pipeline.train.epochs => Stage::Partial(done),
+            _ if self.epochs < self.pipeline.train.epochs => Stage::Partial(self.epochs),
             None => Stage::Trained,
             Some(_) => Stage::Evaluated,
         }

@@ -5,11 +5,13 @@
 
 mod csv;
 mod data;
+mod heading;
 mod latex;
 mod markdown;
 mod terminal;
 
 pub use data::{Align, Cell, Column, Table};
+pub use heading::heading;
 pub use terminal::Style;
 
 #[cfg(test)]

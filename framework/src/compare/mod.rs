@@ -1,0 +1,17 @@
+//! Many runs side by side: what is there already, what is still to be done, and what came out.
+//!
+//! `foil compare` and `foil sweep` make a [`WorkList`](crate::pipeline::WorkList). [`plan`] finds the runs of it that are on disk,
+//! [`work`] trains and evaluates the rest in processes of their own, [`Comparison`] puts means, deviations and paired tests in
+//! one table, and [`slurm`] writes the same list for a cluster.
+
+mod gathered;
+mod plan;
+pub mod significance;
+pub mod slurm;
+mod summary;
+mod worker;
+
+pub use gathered::{Comparison, Row, WORST_CASE, oddities};
+pub use plan::{State, Task, plan};
+pub use summary::per_class;
+pub use worker::{Fate, work};

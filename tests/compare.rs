@@ -1,0 +1,187 @@
+//! `foil compare`: every run once, means over seeds, paired tests, and what is said when runs do not go together.
+
+mod tiny;
+
+use serde_json::{Value, json};
+use std::fs;
+use std::process::Command;
+use tiny::{AT, Place};
+
+/// `tiny.yaml` is AT, `other.yaml` the same with another radius; both train for one epoch.
+fn place() -> Place {
+    let place = Place::with(&AT.replace("epochs: 3", "epochs: 1"));
+    fs::write(place.path("other.yaml"), "extends: tiny.yaml\nname: other\nattack: { eps: 0.1 }\n").unwrap();
+    place
+}
+
+const COMPARE: [&str; 3] = ["compare", "tiny.yaml", "other.yaml"];
+
+fn compare(more: &[&'static str]) -> Vec<&'static str> {
+    [&COMPARE[..], more].concat()
+}
+
+/// Puts other figures into a record: `natural` and `pgd2` in percent.
+fn set(place: &Place, run: &str, natural: f64, pgd2: f64) {
+    let run = place.run(run);
+    let mut record = run.json("eval.json");
+    record["entries"][0]["accuracy"] = json!(natural);
+    record["entries"][1]["accuracy"] = json!(pgd2);
+    record["avg"] = json!((natural + pgd2) / 2.0);
+    fs::write(run.file("eval.json"), record.to_string()).unwrap();
+}
+
+/// Stores the images of a record: of 50, right under `natural` are all, under `pgd2` those for which `right` is true.
+fn images(place: &Place, run: &str, right: impl Fn(usize) -> bool) {
+    let mut text = "index,label,natural,natural.margin,pgd2,pgd2.margin,broken_by\n".to_string();
+    for i in 0..50 {
+        let (hit, by) = if right(i) { (1, "") } else { (0, "pgd2") };
+        text += &format!("{i},{},1,1.0,{hit},0.5,{by}\n", i % 10);
+    }
+    fs::write(place.run(run).file("eval.images.csv"), text).unwrap();
+}
+
+#[test]
+fn runs_are_made_once_and_summed_up_over_seeds() {
+    let place = place();
+    let plan = place.foil(&compare(&["--seeds", "2", "--dry-run"])).ok();
+    assert!(plan.out.contains("0 of 4 runs done") && plan.out.matches("to be trained").count() == 4, "{}", plan.out);
+    assert!(!place.path("runs").exists());
+
+    let ended = place.foil(&compare(&["--seeds", "2", "--devices", "cpu,cpu"])).ok();
+    assert!(ended.err.contains("[other (seed 8)] folder: runs/other-seed8"), "{}", ended.err);
+    assert!(ended.out.contains("4 of 4 runs") && ended.out.contains("natural + pgd2 on test images"), "{}", ended.out);
+    let runs = ["tiny", "tiny-seed8", "other", "other-seed8"];
+    let stamps =
+        || runs.map(|run| fs::metadata(place.path(&format!("runs/{run}/eval.json"))).unwrap().modified().unwrap());
+    let before = stamps();
+
+    // Again, and one under another name: nothing is trained or evaluated.
+    fs::write(place.path("renamed.yaml"), "extends: other.yaml\nname: renamed\ndevice: auto\n").unwrap();
+    let again = place.foil(&["compare", "tiny.yaml", "renamed.yaml", "other.yaml", "--seeds", "2"]).ok();
+    assert_eq!(
+        (again.err.matches("done before").count(), again.err.matches("run 1 of").count()),
+        (4, 0),
+        "{}",
+        again.err
+    );
+    assert!(again.out.contains("other (other.yaml) is the same run as renamed (renamed.yaml)"), "{}", again.out);
+    assert_eq!(stamps(), before);
+
+    // statistics.mean and stdev of [90, 94] and [60, 63]: 92, 2.828427…; 61.5, 2.121320…
+    set(&place, "runs/tiny", 90.0, 60.0);
+    set(&place, "runs/tiny-seed8", 94.0, 63.0);
+    images(&place, "runs/tiny", |i| i < 30);
+    images(&place, "runs/tiny-seed8", |i| i < 30);
+    images(&place, "runs/other", |i| (10..32).contains(&i));
+    images(&place, "runs/other-seed8", |i| (10..32).contains(&i));
+    let ended = place.foil(&compare(&["--seeds", "2", "--gather"])).ok();
+    assert!(ended.out.contains("92.00 ± 2.83") && ended.out.contains("61.50 ± 2.12"), "{}", ended.out);
+    let gathered: Value = place.run("runs/compare").json("compare.json");
+    let row = &gathered["rows"][0];
+    assert_eq!(row["accuracy"]["natural"]["mean"], 92.0);
+    assert!((row["accuracy"]["pgd2"]["std"].as_f64().unwrap() - 4.5f64.sqrt()).abs() < 1e-12, "{row}");
+    assert_eq!((&row["runs"][1]["seed"], &row["avg"]["n"]), (&json!(8), &json!(2)));
+    // tiny alone is right on 10 images, other alone on 2: p = 2 (1 + 12 + 66) / 2^12.
+    let against = &gathered["rows"][1]["against_baseline"]["pgd2"];
+    assert_eq!((&against["better"], &against["worse"], &against["points"]), (&json!(2), &json!(10), &json!(-16.0)));
+    assert!((against["p"].as_f64().unwrap() - 158.0 / 4096.0).abs() < 1e-12, "{against}");
+    let (low, high) = (against["low"].as_f64().unwrap(), against["high"].as_f64().unwrap());
+    assert!(low < -16.0 && -16.0 < high && high < 0.0 && low > -35.0, "{against}");
+    assert!(ended.out.contains("p 0.039") && ended.out.contains("McNemar"), "{}", ended.out);
+    // Class 0 of five images: right are 0, 10 and 20.
+    let page = place.run("runs/compare").text("table.md");
+    assert!(page.contains("Accuracy of each class under PGD-2") && page.contains("60.0 ± 0.0"), "{page}");
+    let other = place.foil(&compare(&["--seeds", "2", "--gather", "--baseline", "other"])).ok();
+    assert!(other.out.contains("Difference to other") && other.out.contains("+16.00"), "{}", other.out);
+    let err = place.foil(&compare(&["--baseline", "othr"])).error();
+    assert!(err.contains("no row is called `othr`") && err.contains("did you mean `other`"), "{err}");
+
+    // Another evaluation: evaluated anew, not trained. Its radius differs from the other row's, which is said.
+    let state = || fs::metadata(place.path("runs/other/state.safetensors")).unwrap().modified().unwrap();
+    let trained = state();
+    let far = "extends: other.yaml\nattacks: { far: { type: fgsm, eps: 0.2 } }\nevaluate: [natural, far]\n";
+    fs::write(place.path("far.yaml"), format!("{far}name: far\n")).unwrap();
+    let ended = place.foil(&["compare", "tiny.yaml", "far.yaml"]).ok();
+    assert!(ended.out.contains("evaluated") && !ended.err.contains("epoch 1/1"), "{}{}", ended.out, ended.err);
+    assert!(ended.out.contains("judged under different threat models"), "{}", ended.out);
+    assert_eq!(state(), trained);
+    let again = place.foil(&["compare", "tiny.yaml", "far.yaml"]).ok();
+    assert_eq!(again.err.matches("done before").count(), 2, "{}", again.err);
+}
+
+#[test]
+fn killed_it_goes_on_to_the_same_result() {
+    let place = Place::with(AT);
+    fs::write(place.path("other.yaml"), "extends: tiny.yaml\nname: other\nseed: 9\n").unwrap();
+    let mut running = place.start(&COMPARE);
+    assert!(running.wait_for("epoch 1/3"));
+    assert!(running.kill(), "it ended before it could be killed");
+    let ended = place.foil(&COMPARE).ok();
+    assert!(ended.out.contains("2 of 2 runs") && ended.out.contains("went on"), "{}{}", ended.out, ended.err);
+    let alone = place.train("alone", &[]);
+    place.run("runs/tiny").assert_same(&alone);
+}
+
+#[test]
+fn a_run_that_fails_is_a_note_and_the_exit_code_says_so() {
+    let place = place();
+    fs::write(place.path("bad.yaml"), "extends: tiny.yaml\nname: bad\noptimizer: { lr: 1.0e+30 }\n").unwrap();
+    let ended = place.foil(&["compare", "bad.yaml", "tiny.yaml"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert!(ended.out.contains("note: bad failed: epoch 1") && ended.out.contains("1 of 2 runs, "), "{}", ended.out);
+    assert!(ended.err.contains("1 of 2 runs failed; the same command tries them again"), "{}", ended.err);
+    assert!(place.run("runs/compare").text("table.csv").contains("bad,,,"));
+}
+
+#[test]
+fn what_does_not_go_together_is_refused_before_anything_is_trained() {
+    let place = place();
+    fs::write(place.path("mnist.yaml"), "extends: tiny.yaml\nname: all\ndata: { name: mnist }\n").unwrap();
+    let err = place.foil(&["compare", "tiny.yaml", "mnist.yaml"]).error();
+    assert!(err.contains("different data sets: tiny is on mnist_subset, all on mnist"), "{err}");
+    let err = place.foil(&compare(&["--devices", "cuda:99"])).error();
+    assert!(err.contains("--devices: device `cuda:99` is not there"), "{err}");
+    let err = place.foil(&["compare", "tiny.yaml", "attack.eps=8"]).error();
+    assert!(err.contains("`attack.eps` is 8"), "{err}");
+    let err = place.foil(&["compare", "train.epochs=1"]).error();
+    assert!(err.contains("no file was named"), "{err}");
+    let err = place.foil(&["compare", "tiny.yaml", "sweep={ seed: [1, 2] }", "--seeds", "2"]).error();
+    assert!(err.contains("sweeps the seed"), "{err}");
+    assert!(!place.path("runs").exists());
+}
+
+#[test]
+fn a_slurm_task_is_one_run_and_the_table_comes_after() {
+    let place = place();
+    let words = ["compare", "tiny.yaml", "other.yaml", "evaluate=[natural, pgd2]"];
+    let ended = place.foil(&[&words[..], &["--slurm", "jobs"]].concat()).ok();
+    assert!(ended.out.contains("bash jobs/submit.sh") && ended.out.contains("--gather"), "{}", ended.out);
+    for script in ["jobs/array.sh", "jobs/submit.sh"] {
+        assert!(Command::new("bash").arg("-n").arg(place.path(script)).status().unwrap().success(), "{script}");
+    }
+    let script = fs::read_to_string(place.path("jobs/array.sh")).unwrap();
+    assert!(script.contains("#SBATCH --array=0-1\n") && !script.contains("gpu"), "{script}");
+    let task = |n: &str| {
+        let mut bash = place.command("bash", &["jobs/array.sh"]);
+        let output = bash.env("SLURM_ARRAY_TASK_ID", n).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, err) = task("1");
+    assert!(code == Some(0) && err.contains("folder: runs/other"), "{err}");
+    let (code, err) = task("1");
+    assert!(code == Some(0) && err.contains("done before") && !err.contains("epoch 1/1"), "{err}");
+    assert!(!place.path("runs/tiny").exists() && !place.path("runs/compare").exists());
+
+    let ended = place.foil(&[&words[..], &["--gather"]].concat());
+    assert_eq!(ended.code, Some(1));
+    assert!(
+        ended.out.contains("note: tiny is missing: to be trained") && ended.out.contains("1 of 2"),
+        "{}",
+        ended.out
+    );
+
+    // A list that has changed is not worked on by number.
+    fs::write(place.path("other.yaml"), "extends: tiny.yaml\nname: other\nattack: { eps: 0.2 }\n").unwrap();
+    let (code, err) = task("0");
+    assert!(code == Some(1) && err.contains("not the one that this job was written for"), "{err}");
+}
