@@ -43,6 +43,12 @@ fn adversarial_training_with_augmentation() {
     killed_and_resumed(AT, 1);
 }
 
+// The bf16 copy of the weights is no state: it follows from the fp32 ones.
+#[test]
+fn adversarial_training_in_bf16() {
+    killed_and_resumed(&AT.replace("train: {", "train: { precision: bf16,"), 4);
+}
+
 #[test]
 fn cat_with_its_mask_network() {
     killed_and_resumed(CAT, 2);

@@ -109,7 +109,7 @@ pub(super) fn evaluate(path: &Path, options: &Options) -> Result<(EvalRecord, Pa
         model: pipeline.name.clone().unwrap_or_default(),
         dataset: pipeline.data.name.clone(),
         threat: pipeline.judged_threat(),
-        precision: "fp32".into(),
+        precision: pipeline.train.eval_precision.name().into(),
         device: format!("{device:?}").to_lowercase(),
         seed: pipeline.seed,
         n: test.len() as u64,

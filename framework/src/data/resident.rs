@@ -66,13 +66,19 @@ impl Resident {
             Some((augment, key)) => augment.apply(&bytes, &Noise::new(key, &index)),
             None => bytes,
         };
-        (bytes.to_kind(kind) / 255.0, self.labels.index_select(0, rows), index)
+        (scaled(&bytes, kind), self.labels.index_select(0, rows), index)
     }
 
     /// As [`Resident::batch`] for the images from `start`, at most `count` of them, in order.
     pub fn slice(&self, start: i64, count: i64, kind: Kind) -> (Tensor, Tensor, Tensor) {
         let count = count.min(self.len() - start);
         let piece = |t: &Tensor| t.narrow(0, start, count);
-        (piece(&self.images).to_kind(kind) / 255.0, piece(&self.labels), piece(&self.index))
+        (scaled(&piece(&self.images), kind), piece(&self.labels), piece(&self.index))
     }
+}
+
+/// Bytes to numbers in [0, 1], channels-last as the networks' weights are, so that no layer copies them into its layout.
+fn scaled(bytes: &Tensor, kind: Kind) -> Tensor {
+    // Bytes are the cheapest to move. `[N, C, H, W]` always has four dimensions.
+    crate::shim::channels_last(bytes).unwrap_or_else(|_| bytes.shallow_clone()).to_kind(kind) / 255.0
 }

@@ -39,6 +39,7 @@ impl Learner {
     pub fn descend(&mut self, loss: &Tensor, clock: &Clock) -> Gradients {
         let gradients = self.network.params().gradients(loss);
         tch::no_grad(|| self.optimizer.update(self.network.params().flat(), &gradients.0, clock));
+        self.network.params().refresh_half();
         if self.keeps.get() {
             self.last = Some(Gradients(gradients.0.shallow_clone()));
         }

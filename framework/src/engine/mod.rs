@@ -9,10 +9,12 @@ mod guard;
 mod learner;
 pub mod memory;
 mod network;
+mod precision;
 mod step;
 
 pub use device::{DEVICE, Devices, choose, devices, is_device, named};
 pub use guard::guard;
 pub use learner::Learner;
 pub use network::{Network, Normalize};
+pub use precision::{JudgePrecision, Judged, Precision};
 pub use step::{Outcome, Step};

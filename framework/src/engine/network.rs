@@ -1,5 +1,6 @@
 //! A model with its numbers, its input normalisation, and the ways to run it.
 
+use super::precision::{JudgePrecision, Judged, Precision};
 use crate::model::Model;
 use crate::nn::{Builder, Mode, Noise, Parameters};
 use foil_macros::settings;
@@ -25,6 +26,9 @@ pub struct Network {
     affine: Option<(Tensor, Tensor)>,
     per_image: bool,
     passes: Cell<u32>,
+    precision: Precision,
+    judge: JudgePrecision,
+    judged: Cell<bool>,
 }
 
 impl std::fmt::Debug for Network {
@@ -36,7 +40,41 @@ impl std::fmt::Debug for Network {
 impl Network {
     /// Lays out what `model` declared in `builder`, and initialises it from `seed` if there is one.
     pub fn new(model: Box<dyn Model>, builder: Builder, seed: Option<u64>, kind: Kind, device: Device) -> Self {
-        Self { model, params: builder.finish(seed, kind, device), affine: None, per_image: false, passes: 0.into() }
+        Self {
+            model,
+            params: builder.finish(seed, kind, device),
+            affine: None,
+            per_image: false,
+            passes: 0.into(),
+            precision: Precision::Fp32,
+            judge: JudgePrecision::Fp32,
+            judged: false.into(),
+        }
+    }
+
+    /// Sets the arithmetic of training and of judging.
+    #[must_use]
+    pub fn computing(mut self, precision: Precision, judge: JudgePrecision) -> Self {
+        if precision == Precision::Bf16 {
+            self.params.add_half();
+        }
+        Self { precision, judge, ..self }
+    }
+
+    /// From here until the guard is dropped the network computes as its judges do.
+    #[must_use]
+    pub fn judged(&self) -> Judged<'_> {
+        self.judge(true);
+        Judged(self)
+    }
+
+    pub(super) fn judge(&self, judged: bool) {
+        self.judged.set(judged);
+    }
+
+    /// Whether this pass is in bf16.
+    fn is_half(&self) -> bool {
+        self.precision == Precision::Bf16 && !self.judged.get()
     }
 
     /// Puts a normalisation in front; `mean` and `std` are the data set's, per channel, in [0, 1] units.
@@ -70,13 +108,27 @@ impl Network {
 
     fn run(&self, xs: &Tensor, mode: Mode, differentiable: bool, noise: Option<&Noise>) -> Tensor {
         let number = self.passes.replace(self.passes.get() + 1);
-        let pass = self.params.pass(mode, differentiable, number, noise);
-        self.model.forward(&pass, &self.normalize(xs))
+        self.params.track(mode);
+        let pass = self.params.pass(mode, differentiable, self.is_half(), number, noise);
+        let out = self.model.forward(&pass, &self.entering(xs));
+        if self.is_half() { out.to_kind(self.params.kind()) } else { out }
     }
 
-    /// Starts a step: passes are numbered from 0 again, so that dropout draws the same numbers whenever the step is run.
+    /// What the first layer sees.
+    fn entering(&self, xs: &Tensor) -> Tensor {
+        let xs = self.normalize(xs);
+        if self.is_half() { xs.to_kind(Kind::BFloat16) } else { xs }
+    }
+
+    /// Starts a step: passes are numbered from 0 again, so that dropout draws the same numbers whenever the step is run, and the
+    /// arithmetic is that of this network.
     pub fn start_step(&self) {
         self.passes.set(0);
+        self.params.refresh_half();
+        let exact =
+            if self.judged.get() { self.judge == JudgePrecision::Fp32 } else { self.precision == Precision::Fp32 };
+        // libtorch has no reason to refuse.
+        let _ = crate::shim::allow_tf32(!exact);
     }
 
     /// Logits with gradients flowing into the parameters.
@@ -100,8 +152,16 @@ impl Network {
         if self.per_image {
             return None;
         }
-        let pass = self.params.pass(mode, false, self.passes.get(), Some(noise));
-        let (gradient, logits) = self.model.input_gradient(&pass, &self.normalize(&xs.detach()), d_logits)?;
+        let half = self.is_half();
+        let pass = self.params.pass(mode, false, half, self.passes.get(), Some(noise));
+        let whole = self.params.kind();
+        let narrow = |logits: &Tensor| {
+            if half { d_logits(&logits.to_kind(whole)).to_kind(Kind::BFloat16) } else { d_logits(logits) }
+        };
+        let xs = self.entering(&xs.detach());
+        let (gradient, logits) = self.model.input_gradient(&pass, &xs, &narrow)?;
+        self.params.track(mode);
+        let (gradient, logits) = (gradient.to_kind(whole), logits.to_kind(whole));
         self.passes.set(self.passes.get() + 1);
         let gradient = self.affine.as_ref().map_or(gradient.shallow_clone(), |(_, std)| gradient / std);
         Some((gradient, logits))

@@ -44,6 +44,7 @@ impl Trial<'_> {
     /// # Errors
     /// As [`Trial::run`].
     pub fn run_while(&mut self, network: &Network, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<Tensor>> {
+        let _judged = network.judged();
         let kind = network.params().kind();
         let device = network.params().device();
         let clock = Clock::new(1, 1, device);

@@ -1,6 +1,6 @@
 //! Layers: a constructor that declares, and `forward`.
 
-use super::params::{BufferId, Builder, Group, Init, Mode, ParamId, Pass};
+use super::params::{BufferId, Builder, Group, Init, Mode, NormId, ParamId, Pass};
 use tch::{Kind, Tensor};
 
 /// PyTorch's `nn.Conv2d` (square kernel): `[N, in, H, W]` to `[N, out, H', W']`.
@@ -35,7 +35,7 @@ impl Conv2d {
         };
         Self {
             weight: nn.param(name, "weight", &[outputs, inputs, kernel, kernel], weight, Group::Weight),
-            bias: bias.then(|| nn.param(name, "bias", &[outputs], bias_init, Group::Other)),
+            bias: bias.then(|| nn.param(name, "bias", &[outputs], bias_init, Group::Bias)),
             stride,
             padding,
         }
@@ -67,6 +67,15 @@ impl Conv2d {
     pub fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
         let bias = self.bias.map(|id| pass.param(id));
         xs.conv2d(pass.param(self.weight), bias, [self.stride; 2], [self.padding; 2], [1, 1], 1)
+    }
+
+    /// The gradient with respect to its input `xs`, of which only shape and layout count, from that with respect to its output.
+    ///
+    /// # Panics
+    /// When the shapes do not belong together, as tch's operators do.
+    pub fn backward(&self, pass: &Pass, d_out: &Tensor, xs: &Tensor) -> Tensor {
+        crate::shim::conv_input_gradient(d_out, xs, pass.param(self.weight), self.stride, self.padding)
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The gradient with respect to its input, `size` = `[H, W]`, from that with respect to its output: one product with
@@ -107,7 +116,7 @@ impl Linear {
     fn declare(nn: &Builder, name: &str, inputs: i64, outputs: i64, weight: Init, bias: Init) -> Self {
         Self {
             weight: nn.param(name, "weight", &[outputs, inputs], weight, Group::Weight),
-            bias: nn.param(name, "bias", &[outputs], bias, Group::Other),
+            bias: nn.param(name, "bias", &[outputs], bias, Group::Bias),
         }
     }
 
@@ -115,27 +124,36 @@ impl Linear {
     pub fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
         xs.linear(pass.param(self.weight), Some(pass.param(self.bias)))
     }
+
+    /// The gradient with respect to its input, `[N, in]`, from that with respect to its output, `[N, out]`.
+    pub fn backward(&self, pass: &Pass, d_out: &Tensor) -> Tensor {
+        d_out.matmul(pass.param(self.weight))
+    }
 }
+
+/// What batch norm adds to a variance.
+pub(super) const EPS: f64 = 1e-5;
+/// The weight of a batch in the running statistics.
+pub(super) const MOMENTUM: f64 = 0.1;
 
 /// PyTorch's `nn.BatchNorm2d`: weight 1, bias 0, eps 1e-5, momentum 0.1, unbiased running variance.
 #[derive(Debug, Clone)]
 pub struct BatchNorm2d {
-    weight: ParamId,
-    bias: ParamId,
-    mean: BufferId,
-    var: BufferId,
+    pub(super) weight: ParamId,
+    pub(super) bias: ParamId,
+    pub(super) mean: BufferId,
+    pub(super) var: BufferId,
+    pub(super) id: NormId,
 }
 
 impl BatchNorm2d {
     /// Over `channels` channels.
     pub fn new(nn: &Builder, name: &str, channels: i64) -> Self {
-        nn.norm(name);
-        Self {
-            weight: nn.param(name, "weight", &[channels], Init::Constant(1.0), Group::Other),
-            bias: nn.param(name, "bias", &[channels], Init::Constant(0.0), Group::Other),
-            mean: nn.buffer(name, "running_mean", channels, 0.0),
-            var: nn.buffer(name, "running_var", channels, 1.0),
-        }
+        let weight = nn.param(name, "weight", &[channels], Init::Constant(1.0), Group::Norm);
+        let bias = nn.param(name, "bias", &[channels], Init::Constant(0.0), Group::Norm);
+        let mean = nn.buffer(name, "running_mean", channels, 0.0);
+        let var = nn.buffer(name, "running_var", channels, 1.0);
+        Self { weight, bias, mean, var, id: nn.norm(name, [weight, bias], [mean, var]) }
     }
 
     /// `xs`: `[N, C, H, W]`. In train mode the batch's statistics are used and move the running ones.
@@ -146,8 +164,8 @@ impl BatchNorm2d {
             Some(pass.buffer(self.mean)),
             Some(pass.buffer(self.var)),
             pass.mode() == Mode::Train,
-            0.1,
-            1e-5,
+            MOMENTUM,
+            EPS,
             true,
         )
     }

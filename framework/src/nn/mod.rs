@@ -5,10 +5,12 @@
 //! batch norm uses the batch's statistics, and the random numbers of dropout. So one network is trained, attacked and
 //! evaluated from the same code without switching anything back.
 
+pub mod fused;
 mod layers;
 mod noise;
 mod params;
 
+pub use fused::Activated;
 pub use layers::{BatchNorm2d, Conv2d, Linear, dropout, global_average, leaky_relu, max_pool2, nearest_resize, relu};
 pub use noise::{Noise, key_of, name_key, permutation};
 pub use params::{Builder, Gradients, Mode, Parameters, Pass};

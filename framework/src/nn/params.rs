@@ -32,8 +32,12 @@ pub(crate) enum Init {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Group {
+    /// Weights of convolutions and linear layers.
     Weight,
-    Other,
+    /// Their biases.
+    Bias,
+    /// What batch norm multiplies and adds, always in full precision.
+    Norm,
 }
 
 #[derive(Debug, Clone)]
@@ -58,12 +62,23 @@ pub(crate) struct ParamId(usize);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BufferId(usize);
 
+/// Which batch norm it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NormId(usize);
+
+/// A batch norm: its name, weight and bias, running mean and variance.
+#[derive(Debug)]
+struct NormSpec {
+    name: String,
+    params: [ParamId; 2],
+    buffers: [BufferId; 2],
+}
+
 #[derive(Debug, Default)]
 struct Declared {
     params: Vec<Spec>,
     buffers: Vec<Spec>,
-    /// Names of batch norms, whose `num_batches_tracked` PyTorch keeps.
-    norms: Vec<String>,
+    norms: Vec<NormSpec>,
 }
 
 /// Collects what a model declares; see the layers' constructors.
@@ -98,13 +113,16 @@ impl Builder {
     pub(crate) fn buffer(&self, layer: &str, tensor: &str, size: i64, start: f64) -> BufferId {
         let name = self.full_name(layer, tensor);
         let buffers = &mut self.declared.borrow_mut().buffers;
-        buffers.push(Spec { name, shape: vec![size], init: Init::Constant(start), group: Group::Other });
+        buffers.push(Spec { name, shape: vec![size], init: Init::Constant(start), group: Group::Norm });
         BufferId(buffers.len() - 1)
     }
 
-    pub(crate) fn norm(&self, layer: &str) {
+    /// Notes a batch norm, whose `num_batches_tracked` PyTorch keeps.
+    pub(crate) fn norm(&self, layer: &str, params: [ParamId; 2], buffers: [BufferId; 2]) -> NormId {
         let name = self.full_name(layer, "num_batches_tracked");
-        self.declared.borrow_mut().norms.push(name);
+        let norms = &mut self.declared.borrow_mut().norms;
+        norms.push(NormSpec { name, params, buffers });
+        NormId(norms.len() - 1)
     }
 
     /// The number of trainable values declared so far.
@@ -116,13 +134,26 @@ impl Builder {
     pub fn finish(self, seed: Option<u64>, kind: Kind, device: Device) -> Parameters {
         let Declared { params, buffers, norms } = self.declared.into_inner();
         let mut layout: Vec<usize> = (0..params.len()).collect();
-        layout.sort_by_key(|&i| params[i].group == Group::Other);
+        layout.sort_by_key(|&i| params[i].group != Group::Weight);
         let flat = Tensor::empty([params.iter().map(Spec::numel).sum()], (kind, device));
         let stats = Tensor::empty([buffers.iter().map(Spec::numel).sum()], (kind, device));
         let tracked = Tensor::zeros([1], (Kind::Int64, device));
         let frozen = views(&flat, &params, &layout);
         let leaves = frozen.iter().map(|v| v.detach().set_requires_grad(true)).collect();
-        let buffer_views = views(&stats, &buffers, &(0..buffers.len()).collect::<Vec<_>>());
+        let in_order: Vec<usize> = (0..buffers.len()).collect();
+        let buffer_views = views(&stats, &buffers, &in_order);
+        let (params_at, buffers_at) = (offsets(&params, &layout), offsets(&buffers, &in_order));
+        let positions = |starts: &mut dyn Iterator<Item = (i64, i64)>| {
+            let all: Vec<i64> = starts.flat_map(|(start, length)| start..start + length).collect();
+            Tensor::from_slice(&all).to_device(device)
+        };
+        let of_params = |k: usize| {
+            positions(&mut norms.iter().map(|norm| norm.params[k].0).map(|i| (params_at[i], params[i].numel())))
+        };
+        let of_buffers = |k: usize| {
+            positions(&mut norms.iter().map(|norm| norm.buffers[k].0).map(|i| (buffers_at[i], buffers[i].numel())))
+        };
+        let norm_positions = [of_params(0), of_params(1), of_buffers(0), of_buffers(1)];
         let built = Parameters {
             params,
             buffers,
@@ -134,6 +165,8 @@ impl Builder {
             frozen,
             leaves,
             buffer_views,
+            half: None,
+            norm_positions,
             set: seed.is_some(),
         };
         if let Some(seed) = seed {
@@ -159,6 +192,17 @@ fn views(flat: &Tensor, specs: &[Spec], layout: &[usize]) -> Vec<Tensor> {
     views.into_iter().flatten().collect()
 }
 
+/// Where each spec begins in a flat tensor laid out in this order.
+fn offsets(specs: &[Spec], layout: &[usize]) -> Vec<i64> {
+    let mut offsets = vec![0; specs.len()];
+    let mut next = 0;
+    for &i in layout {
+        offsets[i] = next;
+        next += specs[i].numel();
+    }
+    offsets
+}
+
 /// A tensor's values in the flat buffer's order.
 fn flattened(tensor: &Tensor) -> Tensor {
     if tensor.dim() == 4 { tensor.permute([0, 2, 3, 1]).reshape([-1]) } else { tensor.reshape([-1]) }
@@ -169,7 +213,7 @@ fn flattened(tensor: &Tensor) -> Tensor {
 pub struct Parameters {
     params: Vec<Spec>,
     buffers: Vec<Spec>,
-    norms: Vec<String>,
+    norms: Vec<NormSpec>,
     layout: Vec<usize>,
     flat: Tensor,
     stats: Tensor,
@@ -177,7 +221,18 @@ pub struct Parameters {
     frozen: Vec<Tensor>,
     leaves: Vec<Tensor>,
     buffer_views: Vec<Tensor>,
+    half: Option<Half>,
+    /// Where the batch norms' weights and biases lie in `flat`, and their means and variances in `stats`, norm by norm.
+    norm_positions: [Tensor; 4],
     set: bool,
+}
+
+/// A copy of the numbers in bf16, which passes of half precision run with. Its views of norms are those of the full numbers.
+#[derive(Debug)]
+struct Half {
+    flat: Tensor,
+    frozen: Vec<Tensor>,
+    leaves: Vec<Tensor>,
 }
 
 /// The gradient of every parameter, flat.
@@ -188,6 +243,33 @@ impl Parameters {
     /// Whether the numbers were initialised. Those of a dry build never are, and then nothing of their size need be allocated.
     pub(crate) fn is_set(&self) -> bool {
         self.set
+    }
+
+    /// Makes room for bf16; [`Parameters::refresh_half`] fills it.
+    pub(crate) fn add_half(&mut self) {
+        if !self.set {
+            return;
+        }
+        let flat = self.flat.empty_like().to_kind(Kind::BFloat16);
+        let frozen: Vec<Tensor> = views(&flat, &self.params, &self.layout)
+            .into_iter()
+            .enumerate()
+            .map(|(i, view)| if self.params[i].group == Group::Norm { self.frozen[i].shallow_clone() } else { view })
+            .collect();
+        let leaf = |(i, view): (usize, &Tensor)| match self.params[i].group {
+            Group::Norm => self.leaves[i].shallow_clone(),
+            Group::Weight | Group::Bias => view.detach().set_requires_grad(true),
+        };
+        let leaves = frozen.iter().enumerate().map(leaf).collect();
+        self.half = Some(Half { flat, frozen, leaves });
+        self.refresh_half();
+    }
+
+    /// Copies the numbers into those of bf16, if there are any: after whatever changed them, and before the passes that are to see it.
+    pub(crate) fn refresh_half(&self) {
+        if let Some(half) = &self.half {
+            tch::no_grad(|| half.flat.shallow_clone().copy_(&self.flat));
+        }
     }
 
     fn initialise(&self, seed: u64) {
@@ -234,16 +316,17 @@ impl Parameters {
 
     /// The differentiable views, for `run_backward`.
     pub fn leaves(&self) -> &[Tensor] {
-        &self.leaves
+        self.half.as_ref().map_or(&self.leaves, |half| &half.leaves)
     }
 
     /// d`loss`/d(every parameter), flat. A parameter the loss does not reach has gradient zero.
     pub fn gradients(&self, loss: &Tensor) -> Gradients {
-        let found = Tensor::run_backward(&[loss], &self.leaves, false, false);
+        let found = Tensor::run_backward(&[loss], self.leaves(), false, false);
+        let whole = |gradient: &Tensor| flattened(&gradient.to_kind(self.kind()));
         let pieces: Vec<Tensor> = self
             .layout
             .iter()
-            .map(|&i| if found[i].defined() { flattened(&found[i]) } else { flattened(&self.frozen[i].zeros_like()) })
+            .map(|&i| if found[i].defined() { whole(&found[i]) } else { flattened(&self.frozen[i].zeros_like()) })
             .collect();
         Gradients(Tensor::cat(&pieces, 0))
     }
@@ -262,7 +345,7 @@ impl Parameters {
         };
         let mut all = named(&self.params, &self.frozen);
         all.extend(named(&self.buffers, &self.buffer_views));
-        all.extend(self.norms.iter().map(|name| (name.clone(), self.tracked.view([] as [i64; 0]))));
+        all.extend(self.norms.iter().map(|norm| (norm.name.clone(), self.tracked.view([] as [i64; 0]))));
         all
     }
 
@@ -320,19 +403,46 @@ impl Parameters {
                 }
             }
         });
+        self.refresh_half();
         Ok(())
+    }
+
+    /// Counts a batch for the norms, if the pass moves their statistics.
+    pub(crate) fn track(&self, mode: Mode) {
+        if mode == Mode::Train && !self.norms.is_empty() {
+            drop(self.tracked.shallow_clone().g_add_scalar_(1));
+        }
+    }
+
+    /// Every batch norm as an affine map: factors and summands, norm by norm.
+    fn affine(&self) -> [Tensor; 2] {
+        let [weight, bias, mean, var] = &self.norm_positions;
+        let of = |flat: &Tensor, at: &Tensor| flat.index_select(0, at);
+        let scale = of(&self.flat, weight) * (of(&self.stats, var) + super::layers::EPS).rsqrt();
+        let shift = of(&self.flat, bias) - of(&self.stats, mean) * &scale;
+        [scale, shift]
     }
 
     /// The context of a forward pass: `frozen` for attacks and evaluation, differentiable for the update.
     ///
-    /// `number` tells passes over one batch apart, so that each draws its own dropout from `noise`.
-    pub fn pass<'a>(&'a self, mode: Mode, differentiable: bool, number: u32, noise: Option<&'a Noise>) -> Pass<'a> {
-        if mode == Mode::Train && !self.norms.is_empty() {
-            drop(self.tracked.shallow_clone().g_add_scalar_(1));
-        }
+    /// `number` tells passes over one batch apart, so that each draws its own dropout from `noise`. With `half` it runs in bf16, if
+    /// there is room for that.
+    pub fn pass<'a>(
+        &'a self,
+        mode: Mode,
+        differentiable: bool,
+        half: bool,
+        number: u32,
+        noise: Option<&'a Noise>,
+    ) -> Pass<'a> {
+        let (frozen, leaves) = match &self.half {
+            Some(numbers) if half => (&numbers.frozen, &numbers.leaves),
+            _ => (&self.frozen, &self.leaves),
+        };
         Pass {
-            values: if differentiable { &self.leaves } else { &self.frozen },
-            buffers: &self.buffer_views,
+            all: self,
+            values: if differentiable { leaves } else { frozen },
+            affine: std::cell::OnceCell::new(),
             mode,
             noise,
             number,
@@ -344,8 +454,9 @@ impl Parameters {
 /// What a forward pass runs with; models hand it on to their layers.
 #[derive(Debug)]
 pub struct Pass<'a> {
+    all: &'a Parameters,
     values: &'a [Tensor],
-    buffers: &'a [Tensor],
+    affine: std::cell::OnceCell<[Tensor; 2]>,
     mode: Mode,
     noise: Option<&'a Noise>,
     number: u32,
@@ -358,7 +469,16 @@ impl Pass<'_> {
     }
 
     pub(crate) fn buffer(&self, id: BufferId) -> &Tensor {
-        &self.buffers[id.0]
+        &self.all.buffer_views[id.0]
+    }
+
+    /// A batch norm with its running statistics as `x · scale + shift`, `[C]` each; all of them are computed at once.
+    pub(crate) fn affine(&self, id: NormId) -> (Tensor, Tensor) {
+        let [scale, shift] = self.affine.get_or_init(|| self.all.affine());
+        let channels = |norm: &NormSpec| self.all.params[norm.params[0].0].numel();
+        let start = self.all.norms[..id.0].iter().map(channels).sum();
+        let length = channels(&self.all.norms[id.0]);
+        (scale.narrow(0, start, length), shift.narrow(0, start, length))
     }
 
     /// The mode this pass runs in.
@@ -369,6 +489,8 @@ impl Pass<'_> {
     /// Uniform numbers for dropout, another set at each call; none where nothing is random.
     pub(crate) fn draw(&self, row: &[i64], kind: Kind) -> Option<Tensor> {
         let n = self.draws.replace(self.draws.get() + 1);
+        // bf16 cannot hold the draw's 24 bits.
+        let kind = if kind == Kind::Double { Kind::Double } else { Kind::Float };
         self.noise.map(|noise| noise.uniform(&format!("dropout.{}.{n}", self.number), row, kind))
     }
 }

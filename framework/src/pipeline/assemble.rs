@@ -65,7 +65,9 @@ pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> R
         Ok(data) => data,
         Err(problem) => return Err(vec![problem]),
     };
-    let cx = Build::new(data, pipeline.seed, kind, device, &problems).dry(dry);
+    let cx = Build::new(data, pipeline.seed, kind, device, &problems)
+        .dry(dry)
+        .computing(pipeline.train.precision, pipeline.train.eval_precision);
 
     if !crate::engine::is_device(&pipeline.device) {
         cx.problem(

@@ -2,7 +2,7 @@
 
 use crate::attack::Attack;
 use crate::data::Augment;
-use crate::engine::Normalize;
+use crate::engine::{JudgePrecision, Normalize, Precision};
 use crate::loss::Loss;
 use crate::model::Model;
 use crate::optim::Optimizer;
@@ -77,14 +77,6 @@ pub struct DataConfig {
     pub validation: u64,
 }
 
-/// Arithmetic of training.
-#[settings]
-#[derive(Copy, PartialEq)]
-pub enum Precision {
-    /// 32 bits.
-    Fp32,
-}
-
 /// How long, and in what pieces.
 #[settings]
 pub struct Train {
@@ -100,6 +92,9 @@ pub struct Train {
     /// Arithmetic of training.
     #[set(default = Precision::Fp32)]
     pub precision: Precision,
+    /// Arithmetic of measurements and evaluations, which is never bf16; records state it.
+    #[set(default = JudgePrecision::Fp32)]
+    pub eval_precision: JudgePrecision,
     /// Metrics that are measured each epoch besides those in `select`: `natural` and names in `attacks`.
     #[set(default)]
     pub watch: Vec<String>,

@@ -8,7 +8,7 @@ mod sweep;
 mod worklist;
 
 pub use assemble::{Assembled, assemble};
-pub use config::{DataConfig, Pipeline, Precision, Train};
+pub use config::{DataConfig, Pipeline, Train};
 pub use load::{Loaded, editor_schema, from_resolved, load, root_schema};
 pub use sweep::Combination;
 pub use worklist::{Wanted, WorkList, judged_alike};

@@ -1,7 +1,7 @@
 //! A plugin's part of a config, type-erased: it can be read, written back and built without knowing the plugin.
 
 use super::{Kind, article, find};
-use crate::engine::Network;
+use crate::engine::{JudgePrecision, Network, Precision};
 use crate::model::Model;
 use crate::nn::{Builder, key_of, name_key};
 use crate::objective::Objective;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
-use tch::{Device, Kind as Precision};
+use tch::{Device, Kind as Number};
 
 /// A plugin's settings, which can build what they describe.
 ///
@@ -67,32 +67,34 @@ pub struct Build<'a> {
     pub data: DataFacts,
     /// The run's seed.
     pub seed: u64,
-    /// The precision of parameters and images.
-    pub kind: Precision,
+    /// The type of parameters and images.
+    pub kind: Number,
     /// The run's device.
     pub device: Device,
     path: String,
     problems: &'a RefCell<Vec<Problem>>,
     declaring: Option<(&'a Builder, i64)>,
     dry: bool,
+    arithmetic: (Precision, JudgePrecision),
 }
 
 impl<'a> Build<'a> {
     /// The context of a whole pipeline; `problems` receives what is found.
-    pub fn new(
-        data: DataFacts,
-        seed: u64,
-        kind: Precision,
-        device: Device,
-        problems: &'a RefCell<Vec<Problem>>,
-    ) -> Self {
-        Self { data, seed, kind, device, path: String::new(), problems, declaring: None, dry: false }
+    pub fn new(data: DataFacts, seed: u64, kind: Number, device: Device, problems: &'a RefCell<Vec<Problem>>) -> Self {
+        let arithmetic = (Precision::Fp32, JudgePrecision::Fp32);
+        Self { data, seed, kind, device, path: String::new(), problems, declaring: None, dry: false, arithmetic }
     }
 
     /// With `dry` networks are laid out but not initialised: enough to check a pipeline.
     #[must_use]
     pub fn dry(self, dry: bool) -> Self {
         Self { dry, ..self }
+    }
+
+    /// Sets the networks' arithmetic in training and when they are judged; fp32 otherwise.
+    #[must_use]
+    pub fn computing(self, training: Precision, judging: JudgePrecision) -> Self {
+        Self { arithmetic: (training, judging), ..self }
     }
 
     /// The context of the value at `key`.
@@ -136,7 +138,8 @@ impl<'a> Build<'a> {
         let model = Build { declaring: Some((&builder, inputs)), ..self.at("") }.component(key, model)?;
         let seed = key_of(&[self.seed, name_key(key)]) as u64;
         let seed = (!self.dry).then_some(seed);
-        Some(Network::new(model, builder, seed, self.kind, self.device))
+        let (training, judging) = self.arithmetic;
+        Some(Network::new(model, builder, seed, self.kind, self.device).computing(training, judging))
     }
 
     /// Builds the objective at `key`, and reports one that needs more classes than the data have.
@@ -210,7 +213,7 @@ impl<T: Kind + ?Sized> Component<T> {
     pub(super) fn build_at(&self, path: &str) -> Result<Box<T>, Vec<Problem>> {
         let problems = RefCell::default();
         let nothing = DataFacts { channels: 0, height: 0, width: 0, classes: 0, train: 0 };
-        let built = Build::new(nothing, 0, Precision::Float, Device::Cpu, &problems).component(path, self);
+        let built = Build::new(nothing, 0, Number::Float, Device::Cpu, &problems).component(path, self);
         match (built, problems.into_inner()) {
             (Some(built), problems) if problems.is_empty() => Ok(built),
             (_, problems) => Err(problems),

@@ -8,12 +8,12 @@ pub(crate) type NewConv = fn(&Builder, &str, [i64; 2], i64, i64, i64) -> Conv2d;
 /// The pre-activation block of He et al. 2016, "Identity Mappings in Deep Residual Networks": batch norm and ReLU in front
 /// of each convolution. Where the shape changes, the shortcut is a 1 x 1 convolution of the activated input.
 pub(crate) struct PreActBlock {
-    bn1: BatchNorm2d,
-    conv1: Conv2d,
-    bn2: BatchNorm2d,
-    conv2: Conv2d,
-    shortcut: Option<Conv2d>,
-    drop_rate: f64,
+    pub(crate) bn1: BatchNorm2d,
+    pub(crate) conv1: Conv2d,
+    pub(crate) bn2: BatchNorm2d,
+    pub(crate) conv2: Conv2d,
+    pub(crate) shortcut: Option<Conv2d>,
+    pub(crate) drop_rate: f64,
 }
 
 impl PreActBlock {

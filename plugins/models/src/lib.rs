@@ -4,6 +4,7 @@ mod blocks;
 mod lenet5_madry;
 mod mask_cnn;
 mod mask_resnet18;
+mod preact;
 mod preact_resnet18;
 mod resnet18;
 mod shape;

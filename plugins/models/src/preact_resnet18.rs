@@ -1,6 +1,7 @@
 //! PreAct-ResNet-18: the CIFAR network of robust_overfitting and of the CAT paper.
 
 use crate::blocks::{PreActBlock, resnet18_stages};
+use crate::preact::PreActNet;
 use crate::shape;
 use foil::prelude::*;
 
@@ -15,36 +16,18 @@ pub struct PreactResnet18 {
     pub final_norm: bool,
 }
 
-struct Net {
-    conv1: Conv2d,
-    blocks: Vec<PreActBlock>,
-    bn: Option<BatchNorm2d>,
-    linear: Linear,
-}
-
 impl Config<dyn Model> for PreactResnet18 {
     fn build(&self, cx: &Build) -> Result<Box<dyn Model>> {
         shape::require_eight_pixels(cx);
         let nn = cx.builder();
         let block =
             |nn: &Builder, channels, stride| PreActBlock::new(nn, channels, stride, Conv2d::without_bias, "shortcut.0");
-        Ok(Box::new(Net {
+        Ok(Box::new(PreActNet {
             conv1: Conv2d::without_bias(nn, "conv1", [cx.inputs(), 64], 3, 1, 1),
             blocks: resnet18_stages(nn, block),
             bn: self.final_norm.then(|| BatchNorm2d::new(nn, "bn", 512)),
             linear: Linear::new(nn, "linear", 512, cx.data.classes),
         }))
-    }
-}
-
-impl Model for Net {
-    fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
-        let xs = self.blocks.iter().fold(self.conv1.forward(pass, xs), |xs, block| block.forward(pass, &xs));
-        let xs = match &self.bn {
-            Some(bn) => nn::relu(bn.forward(pass, &xs)),
-            None => xs,
-        };
-        self.linear.forward(pass, &nn::global_average(&xs))
     }
 }
 

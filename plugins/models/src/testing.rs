@@ -11,10 +11,10 @@ pub(crate) const CIFAR10: DataFacts = DataFacts { channels: 3, height: 32, width
 pub(crate) const CIFAR100: DataFacts = DataFacts { classes: 100, ..CIFAR10 };
 
 /// Lays a model out, initialises it unless `dry`, and says what was reported as `key: message (help)`.
-fn build(model: &str, data: DataFacts, inputs: i64, dry: bool) -> (Option<Network>, Vec<String>) {
+fn build(model: &str, data: DataFacts, inputs: i64, kind: Kind, dry: bool) -> (Option<Network>, Vec<String>) {
     let component: Component<dyn Model> = serde_yaml::from_str(model).unwrap();
     let problems = RefCell::default();
-    let cx = Build::new(data, 0, Kind::Float, tch::Device::Cpu, &problems).dry(dry);
+    let cx = Build::new(data, 0, kind, tch::Device::Cpu, &problems).dry(dry);
     let network = cx.network("model", &component, inputs);
     let told = |p: &foil_config::Problem| format!("{} ({})", p.message, p.help.as_deref().unwrap_or_default());
     let found = problems.borrow().iter().map(told).collect();
@@ -22,12 +22,12 @@ fn build(model: &str, data: DataFacts, inputs: i64, dry: bool) -> (Option<Networ
 }
 
 pub(crate) fn problems(model: &str, data: DataFacts) -> Vec<String> {
-    build(model, data, data.channels, true).1
+    build(model, data, data.channels, Kind::Float, true).1
 }
 
 /// The number of trainable values; fails when something is reported.
 pub(crate) fn count_with_inputs(model: &str, data: DataFacts, inputs: i64) -> i64 {
-    let (network, problems) = build(model, data, inputs, true);
+    let (network, problems) = build(model, data, inputs, Kind::Float, true);
     assert_eq!(problems, Vec::<String>::new());
     network.unwrap().params().count()
 }
@@ -38,8 +38,13 @@ pub(crate) fn count(model: &str, data: DataFacts) -> i64 {
 
 /// A model with its initial parameters, and `n` random images for it.
 pub(crate) fn random(model: &str, data: DataFacts, n: i64) -> (Network, Noise, Tensor) {
-    let network = build(model, data, data.channels, false).0.unwrap();
+    random_of(model, data, n, Kind::Float)
+}
+
+/// The same in numbers of `kind`.
+pub(crate) fn random_of(model: &str, data: DataFacts, n: i64, kind: Kind) -> (Network, Noise, Tensor) {
+    let network = build(model, data, data.channels, kind, false).0.unwrap();
     let noise = Noise::seeded(&[1], n, tch::Device::Cpu);
-    let x = noise.uniform("x", &[data.channels, data.height, data.width], Kind::Float);
+    let x = noise.uniform("x", &[data.channels, data.height, data.width], kind);
     (network, noise, x)
 }

@@ -1,6 +1,7 @@
 //! Wide residual networks: the larger CIFAR networks of TRADES, MART, FAT, MMA and CAT.
 
 use crate::blocks::{PreActBlock, stage};
+use crate::preact::PreActNet;
 use crate::shape;
 use foil::prelude::*;
 
@@ -23,13 +24,6 @@ pub struct WideResnet {
     pub drop_rate: f64,
 }
 
-struct Net {
-    conv1: Conv2d,
-    blocks: Vec<PreActBlock>,
-    bn1: BatchNorm2d,
-    fc: Linear,
-}
-
 impl Config<dyn Model> for WideResnet {
     fn build(&self, cx: &Build) -> Result<Box<dyn Model>> {
         shape::require_eight_pixels(cx);
@@ -49,23 +43,15 @@ impl Config<dyn Model> for WideResnet {
             ("block2.layer", [narrow, middle], 2),
             ("block3.layer", [middle, wide], 2),
         ];
-        Ok(Box::new(Net {
+        Ok(Box::new(PreActNet {
             conv1: conv(nn, "conv1", [cx.inputs(), 16], 3, 1, 1),
             blocks: groups
                 .into_iter()
                 .flat_map(|(name, channels, stride)| stage(nn, name, blocks, channels, stride, block))
                 .collect(),
-            bn1: BatchNorm2d::new(nn, "bn1", wide),
-            fc: Linear::with_zero_bias(nn, "fc", wide, cx.data.classes),
+            bn: Some(BatchNorm2d::new(nn, "bn1", wide)),
+            linear: Linear::with_zero_bias(nn, "fc", wide, cx.data.classes),
         }))
-    }
-}
-
-impl Model for Net {
-    fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
-        let xs = self.blocks.iter().fold(self.conv1.forward(pass, xs), |xs, block| block.forward(pass, &xs));
-        let xs = nn::relu(self.bn1.forward(pass, &xs));
-        self.fc.forward(pass, &nn::global_average(&xs))
     }
 }
 

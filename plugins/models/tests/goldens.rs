@@ -96,6 +96,8 @@ fn check(golden: &str, model: &str, data: DataFacts, kind: Kind, tolerance: fn(&
     let leaf = x.detach().set_requires_grad(true);
     let logits = network.frozen(&leaf, Mode::Eval, None);
     let d_input = Tensor::run_backward(&[(&logits * &head).sum(kind)], &[&leaf], false, false).remove(0);
+    // Before the pass in train mode, which moves the statistics.
+    let own = network.input_gradient(&x, Mode::Eval, &noise, &|_| head.shallow_clone());
     network.start_step();
     let train_logits = network.differentiable(&x, Mode::Train, Some(&noise));
     let params = network.params();
@@ -107,9 +109,7 @@ fn check(golden: &str, model: &str, data: DataFacts, kind: Kind, tolerance: fn(&
         ("train_logits", train_logits.detach()),
         ("gradients", summary(params.named_gradients(&gradients))),
     ];
-    if let Some((own, _)) = network.input_gradient(&x, Mode::Eval, &noise, &|_| head.shallow_clone()) {
-        ours.push(("d_input", own));
-    }
+    ours.extend(own.map(|(own, _)| ("d_input", own)));
     let running: Vec<_> = params.state_dict().into_iter().filter(|(name, _)| name.contains("running_")).collect();
     if !running.is_empty() {
         ours.push(("statistics", summary(running)));

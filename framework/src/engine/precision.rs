@@ -1,0 +1,49 @@
+//! In which numbers a network computes.
+//!
+//! Parameters, their updates, batch norm, losses and checkpoints are fp32 whatever is chosen here; images and gradients with respect to them too.
+
+use super::Network;
+use foil_macros::settings;
+
+/// Arithmetic of training: of the network's forward and backward passes, attack and update alike.
+#[settings]
+#[derive(Copy, PartialEq)]
+pub enum Precision {
+    /// 32 bits.
+    Fp32,
+    /// 32 bits, but CUDA may round the factors of products to TF32's 10 bits, as PyTorch does in convolutions. On a CPU it is fp32.
+    Tf32,
+    /// Convolutions and linear layers in bfloat16 on a copy of the weights, with everything between them; batch norm's statistics, losses,
+    /// master weights and the optimiser in fp32.
+    Bf16,
+}
+
+/// Arithmetic of what judges a network; never bf16.
+#[settings]
+#[derive(Copy, PartialEq)]
+pub enum JudgePrecision {
+    /// 32 bits.
+    Fp32,
+    /// As in training.
+    Tf32,
+}
+
+impl JudgePrecision {
+    /// As in configs and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Tf32 => "tf32",
+        }
+    }
+}
+
+/// While it lives a network computes as its judges do; see [`Network::judged`].
+#[derive(Debug)]
+pub struct Judged<'a>(pub(super) &'a Network);
+
+impl Drop for Judged<'_> {
+    fn drop(&mut self) {
+        self.0.judge(false);
+    }
+}

@@ -1,0 +1,119 @@
+//! Batch norm with the ReLU behind it, as one pass over memory, forwards and backwards.
+//!
+//! For models that state their own input gradient ([`crate::model::Model::input_gradient`]): with the running statistics batch norm is an
+//! affine map by channel, which fuses with the ReLU and with a sum in front of it. The plain forms here run everywhere and are the oracle of
+//! the CUDA kernels (framework/cuda/kernels.cu), which take their place where they can. Arithmetic is fp32 whatever the activations' kind.
+
+mod kernels;
+
+use super::layers::{BatchNorm2d, EPS, MOMENTUM};
+use super::params::{Mode, Pass};
+use crate::shim::batch_norm_input_gradient;
+use tch::{Kind, Tensor};
+
+/// max(batch norm(x), 0), with what its gradient needs.
+#[derive(Debug)]
+pub struct Activated {
+    /// `[N, C, H, W]`.
+    pub out: Tensor,
+    norm: Norm,
+}
+
+#[derive(Debug)]
+enum Norm {
+    /// With the running statistics: the factors by channel, `[C]`.
+    Affine(Tensor),
+    /// With the batch's: the input, the weight, the mean and the inverse deviation by channel.
+    Batch(Tensor, Tensor, [Tensor; 2]),
+}
+
+impl BatchNorm2d {
+    /// max(batch norm(`xs`), 0), `[N, C, H, W]`, without autograd.
+    pub fn activate(&self, pass: &Pass, xs: &Tensor) -> Activated {
+        match pass.mode() {
+            Mode::Eval => {
+                let (scale, shift) = pass.affine(self.id);
+                let out = kernels::affine_relu(xs, &scale, &shift).unwrap_or_else(|| affine_relu(xs, &scale, &shift));
+                Activated { out, norm: Norm::Affine(scale) }
+            }
+            Mode::Train => {
+                let [weight, bias] = [self.weight, self.bias].map(|id| pass.param(id));
+                let [mean, var] = [self.mean, self.var].map(|id| Some(pass.buffer(id)));
+                let (mut out, mean, inverse_std) =
+                    xs.native_batch_norm(Some(weight), Some(bias), mean, var, true, MOMENTUM, EPS);
+                let _ = out.relu_();
+                Activated { out, norm: Norm::Batch(xs.shallow_clone(), weight.shallow_clone(), [mean, inverse_std]) }
+            }
+        }
+    }
+
+    /// `xs` + `ys`, and [`BatchNorm2d::activate`] of that.
+    pub fn activate_sum(&self, pass: &Pass, xs: &Tensor, ys: &Tensor) -> (Tensor, Activated) {
+        if pass.mode() == Mode::Eval {
+            let (scale, shift) = pass.affine(self.id);
+            if let Some((sum, out)) = kernels::add_affine_relu(xs, ys, &scale, &shift) {
+                return (sum, Activated { out, norm: Norm::Affine(scale) });
+            }
+        }
+        let sum = xs + ys;
+        let activated = self.activate(pass, &sum);
+        (sum, activated)
+    }
+}
+
+impl Activated {
+    /// The gradient with respect to batch norm's input, from that with respect to `out`; `other` is added to it, for an input that is used
+    /// twice. `gradient` may be used up.
+    pub fn input_gradient(&self, gradient: Tensor, other: Option<&Tensor>) -> Tensor {
+        match &self.norm {
+            Norm::Affine(scale) => {
+                let fused = kernels::affine_relu_backward(&gradient, &self.out, Some(scale), other);
+                fused.unwrap_or_else(|| affine_relu_backward(&gradient, &self.out, scale, other))
+            }
+            Norm::Batch(xs, weight, statistics) => {
+                let masked = kernels::affine_relu_backward(&gradient, &self.out, None, None)
+                    .unwrap_or_else(|| self.out.threshold_backward(&gradient, 0.0));
+                let [mean, inverse_std] = statistics;
+                // The shapes are those of the forward pass.
+                match batch_norm_input_gradient(&masked, xs, weight, [mean, inverse_std], EPS) {
+                    Ok(gradient) => match other {
+                        Some(other) => gradient + other,
+                        None => gradient,
+                    },
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    }
+}
+
+fn by_channel(values: &Tensor) -> Tensor {
+    values.view([1, -1, 1, 1])
+}
+
+/// max(`xs` · `scale` + `shift`, 0) with `scale`, `shift` `[C]`.
+fn affine_relu(xs: &Tensor, scale: &Tensor, shift: &Tensor) -> Tensor {
+    if xs.kind() == Kind::BFloat16 {
+        return (xs * by_channel(scale) + by_channel(shift)).relu_().to_kind(Kind::BFloat16);
+    }
+    by_channel(shift).addcmul(xs, &by_channel(scale)).relu_()
+}
+
+/// `gradient` · `scale` where `out` > 0, and `other` added everywhere.
+fn affine_relu_backward(gradient: &Tensor, out: &Tensor, scale: &Tensor, other: Option<&Tensor>) -> Tensor {
+    let mut masked = out.threshold_backward(gradient, 0.0);
+    if masked.kind() == Kind::BFloat16 {
+        let scaled = masked * by_channel(scale);
+        return other.map_or(scaled.shallow_clone(), |other| scaled + other).to_kind(Kind::BFloat16);
+    }
+    match other {
+        Some(other) => other.addcmul(&masked, &by_channel(scale)),
+        None => masked.g_mul_(&by_channel(scale)),
+    }
+}
+
+/// The nearest point to `xs` + `alpha` · sign(`gradient`) between `low` and `high`; `alpha` is a scalar, or `[N, 1, 1, 1]`.
+pub fn sign_step(xs: &Tensor, gradient: &Tensor, alpha: &Tensor, [low, high]: [&Tensor; 2]) -> Tensor {
+    kernels::sign_step(xs, gradient, alpha, [low, high])
+        .unwrap_or_else(|| (xs + gradient.sign() * alpha).maximum(low).minimum(high))
+}

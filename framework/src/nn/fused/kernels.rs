@@ -1,0 +1,150 @@
+//! The CUDA kernels in place of the plain forms: `None` where they do not apply.
+
+#![allow(unsafe_code)]
+
+use crate::engine::cuda::{Argument, Kernel, gpu};
+use crate::shim::is_channels_last;
+use std::sync::OnceLock;
+use tch::{Device, Kind, Tensor};
+
+/// Numbers that one thread handles.
+const WIDTH: i64 = 8;
+
+/// Whether a kernel may touch these tensors: on a CUDA device new enough, of one kind and shape, channels-last, in whole vectors.
+fn suits(tensors: &[&Tensor]) -> bool {
+    let Some(first) = tensors.first().filter(|first| is_new_enough(first.device())) else { return false };
+    let (kind, shape) = (first.kind(), first.size());
+    matches!(kind, Kind::Float | Kind::BFloat16)
+        && shape.len() == 4
+        && shape[1] % WIDTH == 0
+        && tensors
+            .iter()
+            .all(|t| t.kind() == kind && t.size() == shape && t.device() == first.device() && is_channels_last(t))
+}
+
+/// The kernels' PTX is for compute capability 8.0 and later.
+fn is_new_enough(device: Device) -> bool {
+    static NEW: OnceLock<bool> = OnceLock::new();
+    match device {
+        Device::Cuda(n) => *NEW.get_or_init(|| gpu(n).is_ok_and(|gpu| gpu.capability >= 80)),
+        _ => false,
+    }
+}
+
+fn of(kind: Kind, bf16: &'static str, f32: &'static str) -> Option<Kernel> {
+    // A kernel that cannot be had was already told of by whoever opened the library.
+    Kernel::named(if kind == Kind::BFloat16 { bf16 } else { f32 }).ok()
+}
+
+/// Factors by channel as kernels read them.
+fn whole(values: &Tensor, channels: i64) -> Option<Tensor> {
+    (values.size() == [channels]).then(|| values.to_kind(Kind::Float).contiguous())
+}
+
+pub(super) fn affine_relu(xs: &Tensor, scale: &Tensor, shift: &Tensor) -> Option<Tensor> {
+    if !suits(&[xs]) {
+        return None;
+    }
+    let kernel = of(xs.kind(), "affine_relu_bf16", "affine_relu_f32")?;
+    let (n, c) = (xs.numel() as i64, xs.size()[1]);
+    let (scale, shift, out) = (whole(scale, c)?, whole(shift, c)?, xs.empty_like());
+    let arguments = [
+        Argument::Numbers(Some(xs)),
+        Argument::Numbers(Some(&scale)),
+        Argument::Numbers(Some(&shift)),
+        Argument::Numbers(Some(&out)),
+        Argument::Long(n),
+        Argument::Int(c as i32),
+    ];
+    // # Safety
+    // The declaration is (T*, float*, float*, T*, long, int); `suits` and `whole` have checked kinds, sizes and layout.
+    unsafe { kernel.launch(n / WIDTH, &arguments) }.ok()?;
+    Some(out)
+}
+
+pub(super) fn add_affine_relu(xs: &Tensor, ys: &Tensor, scale: &Tensor, shift: &Tensor) -> Option<(Tensor, Tensor)> {
+    if !suits(&[xs, ys]) {
+        return None;
+    }
+    let kernel = of(xs.kind(), "add_affine_relu_bf16", "add_affine_relu_f32")?;
+    let (n, c) = (xs.numel() as i64, xs.size()[1]);
+    let (scale, shift, sum, out) = (whole(scale, c)?, whole(shift, c)?, xs.empty_like(), xs.empty_like());
+    let arguments = [
+        Argument::Numbers(Some(xs)),
+        Argument::Numbers(Some(ys)),
+        Argument::Numbers(Some(&scale)),
+        Argument::Numbers(Some(&shift)),
+        Argument::Numbers(Some(&sum)),
+        Argument::Numbers(Some(&out)),
+        Argument::Long(n),
+        Argument::Int(c as i32),
+    ];
+    // # Safety
+    // The declaration is (T*, T*, float*, float*, T*, T*, long, int), checked as above.
+    unsafe { kernel.launch(n / WIDTH, &arguments) }.ok()?;
+    Some((sum, out))
+}
+
+pub(super) fn affine_relu_backward(
+    gradient: &Tensor,
+    out: &Tensor,
+    scale: Option<&Tensor>,
+    other: Option<&Tensor>,
+) -> Option<Tensor> {
+    if !suits(&[out]) || gradient.kind() != out.kind() {
+        return None;
+    }
+    // The gradient of a mean is one number for all pixels.
+    let gradient = crate::shim::channels_last(gradient).ok()?;
+    let tensors: Vec<&Tensor> = [Some(out), Some(&gradient), other].into_iter().flatten().collect();
+    if !suits(&tensors) {
+        return None;
+    }
+    let kernel = of(out.kind(), "affine_relu_backward_bf16", "affine_relu_backward_f32")?;
+    let (n, c) = (out.numel() as i64, out.size()[1]);
+    let scale = match scale {
+        Some(scale) => Some(whole(scale, c)?),
+        None => None,
+    };
+    let found = out.empty_like();
+    let arguments = [
+        Argument::Numbers(Some(&gradient)),
+        Argument::Numbers(Some(out)),
+        Argument::Numbers(scale.as_ref()),
+        Argument::Numbers(other),
+        Argument::Numbers(Some(&found)),
+        Argument::Long(n),
+        Argument::Int(c as i32),
+    ];
+    // # Safety
+    // The declaration is (T*, T*, float* or null, T* or null, T*, long, int), checked as above.
+    unsafe { kernel.launch(n / WIDTH, &arguments) }.ok()?;
+    Some(found)
+}
+
+pub(super) fn sign_step(xs: &Tensor, gradient: &Tensor, alpha: &Tensor, [low, high]: [&Tensor; 2]) -> Option<Tensor> {
+    let all = [xs, gradient, low, high];
+    // Element by element, so that any one layout will do if all have it.
+    let alike = all.iter().all(|t| {
+        t.kind() == Kind::Float && t.size() == xs.size() && t.stride() == xs.stride() && t.device() == xs.device()
+    });
+    let dense = xs.is_contiguous() || is_channels_last(xs);
+    if !is_new_enough(xs.device()) || !alike || !dense || alpha.numel() != 1 || alpha.kind() != Kind::Double {
+        return None;
+    }
+    let kernel = Kernel::named("sign_step").ok()?;
+    let (n, out) = (xs.numel() as i64, xs.empty_like());
+    let arguments = [
+        Argument::Numbers(Some(xs)),
+        Argument::Numbers(Some(gradient)),
+        Argument::Numbers(Some(alpha)),
+        Argument::Numbers(Some(low)),
+        Argument::Numbers(Some(high)),
+        Argument::Numbers(Some(&out)),
+        Argument::Long(n),
+    ];
+    // # Safety
+    // The declaration is (float*, float*, double*, float*, float*, float*, long); all five images are dense with the same strides.
+    unsafe { kernel.launch(n, &arguments) }.ok()?;
+    Some(out)
+}

@@ -1,0 +1,120 @@
+//! What PreAct-ResNet-18 and wide ResNets are: a convolution, a chain of pre-activation blocks, the mean over the image, a linear layer.
+
+use crate::blocks::PreActBlock;
+use foil::nn::Activated;
+use foil::prelude::*;
+
+/// The whole network, with or without batch norm and ReLU behind the last block.
+pub(crate) struct PreActNet {
+    pub(crate) conv1: Conv2d,
+    pub(crate) blocks: Vec<PreActBlock>,
+    pub(crate) bn: Option<BatchNorm2d>,
+    pub(crate) linear: Linear,
+}
+
+/// What a block keeps for its gradient: its activated input, and what is between its convolutions.
+type Kept = [Activated; 2];
+
+impl PreActNet {
+    /// The batch norm that follows block `i`: the next block's first, or the last one.
+    fn norm_after(&self, i: usize) -> Option<&BatchNorm2d> {
+        self.blocks.get(i + 1).map(|block| &block.bn1).or(self.bn.as_ref())
+    }
+}
+
+impl Model for PreActNet {
+    fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
+        let xs = self.blocks.iter().fold(self.conv1.forward(pass, xs), |xs, block| block.forward(pass, &xs));
+        let xs = match &self.bn {
+            Some(bn) => nn::relu(bn.forward(pass, &xs)),
+            None => xs,
+        };
+        self.linear.forward(pass, &nn::global_average(&xs))
+    }
+
+    /// Without autograd: a block's sum, the next batch norm and its ReLU are one pass over memory, and so are their gradients.
+    fn input_gradient(
+        &self,
+        pass: &Pass,
+        xs: &Tensor,
+        d_logits: &dyn Fn(&Tensor) -> Tensor,
+    ) -> Option<(Tensor, Tensor)> {
+        if self.blocks.iter().any(|block| block.drop_rate > 0.0 && pass.mode() == Mode::Train) {
+            return None;
+        }
+        let first = self.blocks.first()?;
+        let mut sum = self.conv1.forward(pass, xs);
+        let mut activated = Some(first.bn1.activate(pass, &sum));
+        let mut kept: Vec<Kept> = Vec::new();
+        for (i, block) in self.blocks.iter().enumerate() {
+            let entering = activated.take()?;
+            let between = block.bn2.activate(pass, &block.conv1.forward(pass, &entering.out));
+            let ys = block.conv2.forward(pass, &between.out);
+            let shortcut = block.shortcut.as_ref().map(|conv| conv.forward(pass, &entering.out));
+            let shortcut = shortcut.as_ref().unwrap_or(&sum);
+            (sum, activated) = match self.norm_after(i) {
+                Some(bn) => {
+                    let (sum, next) = bn.activate_sum(pass, &ys, shortcut);
+                    (sum, Some(next))
+                }
+                None => (ys + shortcut, None),
+            };
+            kept.push([entering, between]);
+        }
+        let last = activated.as_ref().map_or(&sum, |activated| &activated.out);
+        let logits = self.linear.forward(pass, &nn::global_average(last));
+
+        let (_, _, h, w) = last.size4().ok()?;
+        let d_mean = self.linear.backward(pass, &d_logits(&logits)) / (h * w) as f64;
+        let mut d_sum = d_mean.unsqueeze(-1).unsqueeze(-1).expand_as(last);
+        if let Some(activated) = &activated {
+            d_sum = activated.input_gradient(d_sum, None);
+        }
+        for (block, [entering, between]) in self.blocks.iter().zip(&kept).rev() {
+            let d_between = between.input_gradient(block.conv2.backward(pass, &d_sum, &between.out), None);
+            let mut d_entering = block.conv1.backward(pass, &d_between, &entering.out);
+            d_sum = match &block.shortcut {
+                Some(conv) => {
+                    d_entering += conv.backward(pass, &d_sum, &entering.out);
+                    entering.input_gradient(d_entering, None)
+                }
+                None => entering.input_gradient(d_entering, Some(&d_sum)),
+            };
+        }
+        Some((self.conv1.backward(pass, &d_sum, xs), logits))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{CIFAR10, random_of};
+    use foil::prelude::*;
+
+    // Oracle: autograd in float64, in both modes; the running statistics must move alike too.
+    #[test]
+    fn its_own_input_gradient_is_autograds() {
+        let models = [
+            "preact_resnet18",
+            "{ type: preact_resnet18, final_norm: false }",
+            "{ type: wide_resnet, depth: 10, width: 2 }",
+        ];
+        for model in models {
+            for mode in [Mode::Eval, Mode::Train] {
+                let [(ours, noise, x), (theirs, _, _)] = [(); 2].map(|()| random_of(model, CIFAR10, 3, Kind::Double));
+                let d_logits = |logits: &Tensor| logits.detach().sin() + 0.5;
+                let (gradient, logits) = ours.input_gradient(&x, mode, &noise, &d_logits).unwrap();
+                let leaf = x.detach().set_requires_grad(true);
+                let expected = theirs.frozen(&leaf, mode, Some(&noise));
+                let value = (&expected * d_logits(&expected)).sum(Kind::Double);
+                let by_autograd = Tensor::run_backward(&[value], &[&leaf], false, false).remove(0);
+                let off = |a: &Tensor, b: &Tensor| ((a - b).abs().max() / b.abs().max()).double_value(&[]);
+                assert!(off(&logits, &expected.detach()) < 1e-10, "{model} {mode:?}: logits");
+                let found = off(&gradient, &by_autograd);
+                assert!(found < 1e-10 && !gradient.requires_grad(), "{model} {mode:?}: gradient by {found:e}");
+                for ((name, a), (_, b)) in ours.params().state_dict().iter().zip(theirs.params().state_dict()) {
+                    assert!((a - b).abs().max().double_value(&[]) < 1e-12, "{model} {mode:?}: {name}");
+                }
+            }
+        }
+    }
+}
