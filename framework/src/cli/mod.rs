@@ -10,6 +10,7 @@ mod eval;
 mod explain;
 mod list;
 mod probe;
+mod report;
 mod schema;
 mod sweep;
 mod text;
@@ -42,6 +43,7 @@ const EXAMPLES: &str = "Examples:
   foil compare configs/demo/*.yaml --seeds 3              train what is not trained yet, and compare
   foil sweep configs/sweeps/table8_beta.yaml              train and compare all values that a file lists
   foil eval runs/trades                                   evaluate again
+  foil report runs/trades runs/at                         one page with everything
   foil list                                               what there is to compose
   foil explain trades                                     a plugin's paper, formula and keys
   foil doctor                                             what this machine has, and what to do about the rest";
@@ -52,6 +54,7 @@ enum Command {
     Compare(compare::Args),
     Sweep(sweep::Args),
     Eval(eval::Args),
+    Report(report::Args),
     Check(check::Args),
     Bench(bench::Args),
     Demo(demo::Args),
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Sweep(args) => sweep::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),
@@ -135,7 +139,7 @@ fn json(value: &impl serde::Serialize) -> Result<String> {
 }
 
 /// `1234567` as `1,234,567`.
-fn thousands(n: impl ToString) -> String {
+pub(crate) fn thousands(n: impl ToString) -> String {
     let digits = n.to_string();
     let groups: Vec<String> =
         digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group).into_owned()).collect();

@@ -34,6 +34,10 @@ pub fn gallery(network: &Network, attack: &mut dyn Attack, batch: &Batch, class_
         rows.push(("mask", mask, Shown::Mask));
         rows.push(("calibrated", &made.x, Shown::Picture));
     }
+    // Nothing was done to the images: nothing more to see.
+    if delta.abs().max().double_value(&[]) == 0.0 && made.side.get("mask").is_none() {
+        rows.truncate(1);
+    }
     let limit = delta.abs().max().double_value(&[]).max(1e-6) as f32;
     let grid = rows.into_iter().map(|(label, images, shown)| {
         let predicted = match shown {

@@ -7,6 +7,10 @@ pub struct Axis {
     pub label: String,
     /// Whether equal ratios are equal distances. Numbers must be above 0 then.
     pub log: bool,
+    /// Whether only whole numbers are written, as for epochs.
+    pub whole: bool,
+    /// Whether it ends where the data end, and not at round numbers.
+    pub tight: bool,
     /// The ends; where they are not given they follow from the data.
     pub range: Option<[f64; 2]>,
     /// The least and the largest number that the quantity can have, such as 0 and 100 percent.
@@ -32,6 +36,7 @@ impl Axis {
         let [low, high] = match self.range {
             Some(range) => range,
             None if self.log => [low, high.max(low * 1.01)],
+            None if self.tight => [low, if high > low { high } else { low + 1.0 }],
             None => {
                 let spread = if high > low { high - low } else { high.abs().max(1.0) * 0.1 };
                 let step = step(spread, 5);
@@ -41,7 +46,7 @@ impl Axis {
                 [low.max(least), high.min(most).max(low.max(least) + step)]
             }
         };
-        Scale { low, high, start, end, log: self.log }
+        Scale { low, high, start, end, log: self.log, whole: self.whole }
     }
 }
 
@@ -53,6 +58,7 @@ pub(super) struct Scale {
     pub start: f64,
     pub end: f64,
     pub log: bool,
+    pub whole: bool,
 }
 
 impl Scale {
@@ -70,7 +76,7 @@ impl Scale {
             let inside = |tick: &f64| (self.low * 0.999..=self.high * 1.001).contains(tick);
             return ticks.filter(inside).map(|tick| (tick, written(tick, tick))).collect();
         }
-        let step = step(self.high - self.low, most);
+        let step = step(self.high - self.low, most).max(if self.whole { 1.0 } else { 0.0 });
         let (first, last) = ((self.low / step - 1e-6).ceil() as i64, (self.high / step + 1e-6).floor() as i64);
         (first..=last).map(|n| n as f64 * step).map(|tick| (tick, written(tick, step))).collect()
     }
@@ -111,6 +117,14 @@ mod tests {
             labels(&Axis { log: true, ..Axis::default() }, &[1.0, 100.0]),
             ["1", "2", "5", "10", "20", "50", "100"]
         );
+    }
+
+    #[test]
+    fn epochs_are_whole() {
+        let axis = Axis { whole: true, tight: true, ..Axis::default() };
+        assert_eq!(labels(&axis, &[1.0, 2.0]), ["1", "2"]);
+        assert_eq!(labels(&axis, &[1.0, 100.0]), ["20", "40", "60", "80", "100"]);
+        assert_eq!(labels(&axis, &[7.0]), ["7", "8"]);
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct Series {
     pub dots: bool,
     /// Whether the line is dashed.
     pub dashed: bool,
+    /// Points with a ring, such as the selected epoch.
+    pub marks: Vec<[f64; 2]>,
 }
 
 const SIZE: [f64; 2] = [460.0, 290.0];
@@ -71,9 +73,11 @@ impl Lines {
                 data-log=[self.x.log.then_some("1")] {
                 @for one in &self.series { (curve(one, &x, &y)) }
             }
-            @for ((one, label), place) in self.series.iter().zip(&labels).zip(&places) {
-                @if let Some(place) = place {
-                    (text(right + 7.0, place + 4.0, "start", &series(one.colour), FONT, label))
+            g class="ends" {
+                @for ((one, label), place) in self.series.iter().zip(&labels).zip(&places) {
+                    @if let Some(place) = place {
+                        (text(right + 7.0, place + 4.0, "start", &series(one.colour), FONT, label))
+                    }
                 }
             }
         };
@@ -126,6 +130,14 @@ fn curve(one: &Series, x: &Scale, y: &Scale) -> Markup {
     // More series than colours: the line tells them apart.
     let dash = (one.dashed || one.colour >= SERIES).then_some("5 3");
     let colour = series(one.colour);
+    // A line without length keeps its round ends round when the reader zooms; a circle would be stretched.
+    let dot = |point: &[f64; 2], size: f64, colour: &str| {
+        html! {
+            path d=(format!("M{}h.01", at(point))) stroke=(colour) stroke-width=(size) stroke-linecap="round" vector-effect="non-scaling-stroke" {
+                title { (one.label) ": " (written(point[1], 0.01)) " at " (point[0]) }
+            }
+        }
+    };
     html! {
         g {
             title { (one.label) }
@@ -135,11 +147,10 @@ fn curve(one: &Series, x: &Scale, y: &Scale) -> Markup {
             path d=(path) fill="none" stroke=(colour) stroke-width="1.8" stroke-linejoin="round" stroke-linecap="round"
                 stroke-dasharray=[dash] vector-effect="non-scaling-stroke" {}
             @if one.dots || one.points.len() == 1 {
-                @for point in one.points.iter().filter(|point| finite(point)) {
-                    circle cx=(px(x.at(point[0]))) cy=(px(y.at(point[1]))) r="2.8" fill=(colour) {
-                        title { (one.label) ": " (written(point[1], 0.01)) " at " (point[0]) }
-                    }
-                }
+                @for point in one.points.iter().filter(|point| finite(point)) { (dot(point, 5.6, &colour)) }
+            }
+            @for point in one.marks.iter().filter(|point| finite(point)) {
+                (dot(point, 9.0, &colour)) (dot(point, 4.6, "var(--page)"))
             }
         }
     }

@@ -10,6 +10,8 @@ static FONTS: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
     let mut fonts = fontdb::Database::new();
     fonts.load_font_data(epaint_default_fonts::UBUNTU_LIGHT.to_vec());
     let family = fonts.faces().next().and_then(|face| face.families.first()).map(|family| family.0.clone());
+    // For arrows and marks that the first font does not have.
+    fonts.load_font_data(epaint_default_fonts::HACK_REGULAR.to_vec());
     if let Some(family) = family {
         fonts.set_sans_serif_family(family);
     }

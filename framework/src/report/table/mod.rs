@@ -6,6 +6,7 @@
 mod csv;
 mod data;
 mod heading;
+mod html;
 mod latex;
 mod markdown;
 mod terminal;

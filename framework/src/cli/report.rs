@@ -1,0 +1,164 @@
+//! `foil report`: what runs came to, on one page.
+
+use super::Exit;
+use crate::attack::Batch;
+use crate::data::Resident;
+use crate::nn::{Noise, key_of};
+use crate::pipeline::{assemble, load};
+use crate::record::{EvalRecord, atomic};
+use crate::report::gallery::gallery;
+use crate::report::gather::find;
+use crate::report::page::{Report, View};
+use crate::report::picture::Grid;
+use crate::report::{Progress, Run};
+use crate::scheduler::Clock;
+use crate::train::Folder;
+use crate::{AtPath, Error, Result, tensors};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tch::{Device, Kind, Tensor};
+
+mod strength;
+
+/// Put runs side by side on one page of HTML: curves, tables, charts, images, checks and configs.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  foil report runs/at runs/cat_cw                  writes report.html
+  foil report runs/demo --out demo.html            every run below a folder
+  foil report runs/demo --figures figures          each chart also as SVG and PNG
+  foil report runs/demo --curves 200               measure accuracy by radius and by steps on 200 test images first
+
+The page is one file and needs no network: send it. Runs that differ only in their seed stand together.")]
+pub(super) struct Args {
+    /// Run folders, or folders with runs below.
+    #[arg(required = true)]
+    runs: Vec<PathBuf>,
+    /// The page.
+    #[arg(long, value_name = "FILE", default_value = "report.html")]
+    out: PathBuf,
+    /// Also write each chart as SVG and PNG into this folder.
+    #[arg(long, value_name = "DIR")]
+    figures: Option<PathBuf>,
+    /// Test images to show under each method's attack; 0 shows none and reads no weights.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(0..=64))]
+    images: u16,
+    /// Measure accuracy by radius and by steps on the first N test images, and keep it in each run's curves.json.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    curves: Option<u32>,
+    /// The page's heading.
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let mut report = read(&args.runs)?;
+    if let Some(title) = &args.title {
+        report.title.clone_from(title);
+    }
+    for view in &mut report.views {
+        match curves(view, args.curves) {
+            Ok(record) => view.curves = record,
+            Err(error) => {
+                report.problems.push(format!("{}: no curves by radius and steps: {}", view.label, words(&error)))
+            }
+        }
+    }
+    let mut progress = Progress::new("images", report.views.len() as u64);
+    for view in report.views.iter_mut().filter(|_| args.images > 0) {
+        progress.tick(1, String::new);
+        let Some(run) = view.group.runs.first().filter(|run| run.path.join("best.safetensors").exists()) else {
+            continue;
+        };
+        match pictures(&run.path, i64::from(args.images)) {
+            Ok(grid) => view.gallery = Some(grid),
+            Err(error) => report.problems.push(format!("{}: no images: {}", view.label, words(&error))),
+        }
+    }
+    drop(progress);
+
+    if let Some(parent) = args.out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).at("making", parent)?;
+    }
+    let page = report.html();
+    atomic::write(&args.out, &page).at("writing", &args.out)?;
+    if let Some(folder) = &args.figures {
+        std::fs::create_dir_all(folder).at("making", folder)?;
+        let figures = report.figures();
+        figures.iter().try_for_each(|figure| figure.write(folder))?;
+        println!("{} figures, each as SVG and PNG: {}", figures.len(), folder.display());
+    }
+    report.problems.iter().for_each(|problem| eprintln!("note: {problem}"));
+    println!("{} methods, {} KB: {}", report.views.len(), page.len() / 1024, args.out.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The runs in and below these folders. One that cannot be read is a problem on the page; none at all is an error.
+pub(super) fn read(folders: &[PathBuf]) -> Result<Report> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for folder in folders {
+        if !folder.exists() {
+            return Err(Error::new(format!("{} is not there", folder.display()))
+                .help("runs are in runs/ unless --run-dir said otherwise"));
+        }
+        let below = find(std::slice::from_ref(folder));
+        if below.is_empty() {
+            return Err(Error::new(format!(
+                "there is no run in {}: no resolved.yaml in it or below",
+                folder.display()
+            ))
+            .help("name a folder that `foil train` made, or one above it"));
+        }
+        paths.extend(below.into_iter().filter(|path| !paths.contains(path)).collect::<Vec<_>>());
+    }
+    let (runs, errors) = Run::load_all(&paths);
+    let problems: Vec<String> = errors.iter().map(words).collect();
+    if runs.is_empty() {
+        return Err(Error::new(format!(
+            "none of {} runs can be read; the first: {}",
+            paths.len(),
+            problems.first().map_or("", String::as_str)
+        )));
+    }
+    Ok(Report::new(runs, problems))
+}
+
+/// An error in one line. Those of a config say where in lines of their own.
+fn words(error: &Error) -> String {
+    let text = error.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.join(" ").trim_start_matches("error: ").to_string()
+}
+
+/// The curves of a view's first run: measured now on `n` images, or those of its folder.
+fn curves(view: &View, n: Option<u32>) -> Result<Option<EvalRecord>> {
+    let Some(run) = view.group.runs.first() else { return Ok(None) };
+    let path = run.path.join("curves.json");
+    match n {
+        Some(n) if run.path.join("best.safetensors").exists() => {
+            strength::measure(&run.path, i64::from(n), &path).map(Some)
+        }
+        _ if path.exists() => EvalRecord::load(&path).map(Some).map_err(|error| Error::new(error.to_string())),
+        _ => Ok(None),
+    }
+}
+
+/// What a run's attack does to the first `n` test images, at the end of its schedule.
+pub(super) fn pictures(run: &Path, n: i64) -> Result<Grid> {
+    let folder = Folder::open(run)?;
+    let loaded = load(&folder.resolved(), &[])?;
+    let mut parts = loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, false))?;
+    let network = parts.step.model.network();
+    network.params().load(&tensors::read(&folder.best())?.0).map_err(|e| e.context(folder.best().display()))?;
+    if let Some(mask) = parts.step.attack.learner() {
+        let path = folder.best_mask();
+        mask.network().params().load(&tensors::read(&path)?.0).map_err(|e| e.context(path.display()))?;
+    }
+    let data = crate::data::read(&loaded.pipeline)?;
+    let (x, y, index) = Resident::new(&data.test, Device::Cpu).slice(0, n, Kind::Float);
+    let noise = Noise::new(&Tensor::from(key_of(&[loaded.pipeline.seed])), &index);
+    let epochs = loaded.pipeline.train.epochs;
+    let clock = Clock::new(epochs, 1, Device::Cpu);
+    clock.set(epochs, 0);
+    let batch = Batch { x, y, index, noise, clock: &clock, clean_logits: None };
+    gallery(network, parts.step.attack.as_mut(), &batch, &data.class_names)
+}

@@ -1,0 +1,103 @@
+//! What was measured in training, epoch by epoch.
+
+use super::{Report, View, figures as side_by_side};
+use crate::report::chart::{Axis, Figure, Lines, Series};
+use maud::{Markup, html};
+
+/// Figures that stand open; the others are behind a line that opens them.
+const OPEN: usize = 4;
+
+pub(super) fn section(report: &Report) -> Markup {
+    let figures = figures(report);
+    let (first, rest) = figures.split_at(figures.len().min(OPEN));
+    if first.is_empty() {
+        return html! {};
+    }
+    html! {
+        p class="soft" {
+            "A ring marks the epoch that was selected. "
+            @if report.views.iter().any(|view| view.group.runs.len() > 1) { "Lines are means over seeds, with the range around them. " }
+            span class="needs-script" { "Drag across a chart to zoom, double-click to go back." }
+        }
+        (side_by_side(first))
+        @if !rest.is_empty() {
+            details { summary { "Losses, rates and training accuracies (" (rest.len()) ")" } (side_by_side(rest)) }
+        }
+    }
+}
+
+pub(super) fn figures(report: &Report) -> Vec<Figure> {
+    let mut names: Vec<&str> = Vec::new();
+    let rows = report.views.iter().flat_map(|view| &view.group.runs).flat_map(|run| &run.metrics);
+    for name in rows.flat_map(|row| row.values.keys()) {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    names.sort_by_key(|name| rank(name));
+    let figure = |name: &&str| {
+        let series = report.views.iter().enumerate().filter_map(|(colour, view)| series(view, colour, name));
+        Lines {
+            name: format!("training_{name}"),
+            title: title(name),
+            x: Axis { whole: true, tight: true, ..Axis::new("epoch") },
+            y: if is_accuracy(name) { Axis::percent("") } else { Axis::default() },
+            series: series.collect(),
+        }
+        .figure()
+    };
+    names.iter().filter_map(figure).collect()
+}
+
+/// One method's curve: the mean over its seeds at each epoch.
+fn series(view: &View, colour: usize, name: &str) -> Option<Series> {
+    let mut epochs = std::collections::BTreeMap::<u64, Vec<f64>>::new();
+    for row in view.group.runs.iter().flat_map(|run| &run.metrics) {
+        if let Some(value) = row.values.get(name) {
+            epochs.entry(row.epoch).or_default().push(*value);
+        }
+    }
+    if epochs.is_empty() {
+        return None;
+    }
+    let mean = |values: &Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
+    let points: Vec<[f64; 2]> = epochs.iter().map(|(epoch, values)| [*epoch as f64, mean(values)]).collect();
+    let range = |values: &Vec<f64>| {
+        [values.iter().copied().fold(f64::INFINITY, f64::min), values.iter().copied().fold(f64::NEG_INFINITY, f64::max)]
+    };
+    let several = view.group.runs.len() > 1;
+    let spread = if several { epochs.values().map(range).collect() } else { Vec::new() };
+    // Of several seeds each has its own epoch, and the mean has none.
+    let best = view.group.runs.first().and_then(|run| run.best.as_ref()).filter(|_| !several);
+    let marks = best.and_then(|best| Some([best.epoch as f64, mean(epochs.get(&best.epoch)?)])).into_iter().collect();
+    Some(Series { label: view.label.clone(), colour, points, spread, marks, ..Series::default() })
+}
+
+/// Accuracies on judged images first, then the loss, then the rest.
+fn rank(name: &str) -> u8 {
+    match name {
+        "natural" => 0,
+        "train_loss" => 2,
+        "lr" => 5,
+        _ if !name.starts_with("train_") => 1,
+        _ if is_accuracy(name) => 3,
+        _ => 4,
+    }
+}
+
+fn is_accuracy(name: &str) -> bool {
+    name != "lr" && (!name.starts_with("train_") || name.ends_with("_acc"))
+}
+
+fn title(name: &str) -> String {
+    match name.strip_prefix("train_") {
+        None if name == "lr" => "Learning rate".into(),
+        None if name == "natural" => "Natural accuracy, %".into(),
+        None => format!("Accuracy under {name}, %"),
+        Some("loss") => "Training loss".into(),
+        Some(rest) => match rest.strip_suffix("_acc") {
+            Some(which) => format!("Training accuracy, {which} images, %"),
+            None => format!("Training loss: {rest}"),
+        },
+    }
+}
