@@ -36,7 +36,7 @@ pub fn table_2() -> Vec<Made> {
         (
             "FAT",
             [85.1, 52.1],
-            "{ type: early_stopped_pgd, eps: 8/255, alpha: 0.007, steps: 10, tau: 1, omega: 0.001 }",
+            "{ type: early_stopped_pgd, objective: ce, eps: 8/255, alpha: 0.007, steps: 10, tau: 1, omega: 0.001 }",
             "at",
             &[],
         ),

@@ -43,9 +43,11 @@ impl Figure {
     /// The drawing for a page, in the reader's colours.
     pub fn inline(&self) -> Markup {
         let (width, height) = (self.width, self.height);
+        // What is wider than a phone is pushed sideways there, rather than made too small to read.
+        let least = if width > 480.0 { (width * 0.85).round() } else { 0.0 };
         html! {
             svg class="chart" viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(self.alt)
-                style=(format!("max-width:{}px", (width * 1.25).round())) {
+                style=(format!("min-width:{}px;max-width:{}px", least, (width * 1.25).round())) {
                 (self.images()) (self.body)
             }
         }
@@ -112,9 +114,9 @@ pub(super) fn px(value: f64) -> String {
     text.strip_suffix(".0").unwrap_or(&text).to_string()
 }
 
-/// About how wide words are: the letters of a sans-serif font take a bit more than half their height.
+/// About how wide words are at most: which font there is nobody knows, and letters take a bit more than half their height.
 pub(super) fn width_of(words: &str, size: f64) -> f64 {
-    words.chars().map(|letter| if letter.is_uppercase() || "mw%".contains(letter) { 0.72 } else { 0.55 }).sum::<f64>()
+    words.chars().map(|letter| if letter.is_uppercase() || "mw%".contains(letter) { 0.76 } else { 0.61 }).sum::<f64>()
         * size
 }
 

@@ -74,9 +74,9 @@ impl Scatter {
         let labels = place(&shown, &dots, [left, top, right, bottom]);
         let body = html! {
             text x="0" y="15" fill="var(--ink)" font-size="13.5" font-weight="600" { (self.title) }
-            (text(0.0, 36.0, "start", "var(--soft)", 11.5, &format!("↑ {}", self.y.label)))
+            (text(0.0, 36.0, "start", "var(--soft)", 11.5, &self.y.label))
             (grid(&x, &y))
-            (text(right, SIZE[1] - 4.0, "end", "var(--soft)", 11.5, &format!("{} →", self.x.label)))
+            (text(right, SIZE[1] - 4.0, "end", "var(--soft)", 11.5, &self.x.label))
             @if best.len() > 1 {
                 path d=(stairs()) fill="none" stroke="var(--soft)" stroke-width="1.2" stroke-dasharray="2 3" {}
             }

@@ -13,7 +13,7 @@ pub(super) fn section(report: &Report) -> Markup {
     html! {
         p class="soft" {
             "The first test images under the attack that each method was trained with, at its full radius. Beneath each is what the net "
-            "reads: " span class="pass" { "right" } " or " span class="fail" { "wrong ✗" } ". A mask goes from 0, dark, to 1, bright."
+            "reads: " span class="pass" { "right" } " or " span class="fail" { "wrong ×" } ". A mask goes from 0, dark, to 1, bright."
         }
         div class="galleries" {
             @for (view, grid) in shown {
@@ -39,7 +39,7 @@ fn cell(what: &str, image: &Image) -> Markup {
                 img src=(uri) alt={ (what) " " (words) } width=(image.width()) height=(image.height());
             }
             @match image.words().map(|caption| caption.tone) {
-                Some(Tone::Wrong) => { span class="fail" { (words) " ✗" } }
+                Some(Tone::Wrong) => { span class="fail" { (words) " ×" } }
                 Some(_) => { span class="pass" { (words) } }
                 None => {}
             }
@@ -73,7 +73,7 @@ pub fn figure(name: &str, title: &str, grid: &Grid) -> Figure {
             if let Some(caption) = image.words() {
                 captions = true;
                 let wrong = caption.tone == Tone::Wrong;
-                let text = if wrong { format!("{} ✗", caption.text) } else { caption.text.clone() };
+                let text = if wrong { format!("{} ×", caption.text) } else { caption.text.clone() };
                 words.push((
                     x + SIDE / 2.0,
                     top + SIDE + 12.0,
