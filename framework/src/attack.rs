@@ -197,6 +197,12 @@ pub trait Attack: Send {
         false
     }
 
+    /// Whether it keeps to the contract and so can be captured in a CUDA graph. One that reads the device, or takes from the host
+    /// what changes between steps, says false, and its steps run one operation after the other.
+    fn capturable(&self) -> bool {
+        true
+    }
+
     /// Called after the model's update with the same batch and this attack's result; what it learns from. Returns named
     /// scalars for the log.
     ///

@@ -177,6 +177,11 @@ pub trait Loss: Send {
         2
     }
 
+    /// Whether it keeps to the contract and so can be captured in a CUDA graph; see [`crate::attack::Attack::capturable`].
+    fn capturable(&self) -> bool {
+        true
+    }
+
     /// The loss.
     ///
     /// # Errors

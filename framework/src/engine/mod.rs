@@ -3,6 +3,7 @@
 //! The engine knows the traits and no method. A step is a fixed sequence of tensor operations over flat buffers, without
 //! host reads, so that on CUDA it can be captured as a graph; the CPU runs the same sequence eagerly.
 
+mod capture;
 pub mod cuda;
 mod device;
 mod guard;
@@ -12,6 +13,7 @@ mod network;
 mod precision;
 mod step;
 
+pub use capture::{Capture, Repeated};
 pub use device::{DEVICE, Devices, choose, devices, is_device, named};
 pub use guard::guard;
 pub use learner::Learner;

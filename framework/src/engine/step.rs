@@ -41,6 +41,14 @@ pub struct Outcome {
 }
 
 impl Step {
+    /// Which of its parts cannot be captured in a CUDA graph, if one cannot.
+    pub fn against_capture(&self) -> Option<String> {
+        let [attack, loss] = self.names;
+        let because = |what: &str, name: &str| format!("the {what} `{name}` says that it cannot be");
+        let attack = (!self.attack.capturable()).then(|| because("attack", attack));
+        attack.or_else(|| (!self.loss.capturable()).then(|| because("loss", loss)))
+    }
+
     /// Runs the step on `batch`, which must not be empty.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use super::Pipeline;
 use crate::attack::Attack;
-use crate::engine::{Learner, Step};
+use crate::engine::{Capture, Learner, Step};
 use crate::eval::NATURAL;
 use crate::loss::Forward;
 use crate::nn::Mode;
@@ -74,6 +74,13 @@ pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> R
             "device",
             format!("is `{}`, which is no device", pipeline.device),
             "write auto, cpu, cuda or cuda:0",
+        );
+    }
+    if pipeline.train.capture == Capture::On && (pipeline.device == "cpu" || (!dry && !device.is_cuda())) {
+        cx.problem(
+            "train.capture",
+            "is `on`, but the run is on the CPU, which has no CUDA graphs",
+            "write `auto`, or leave it out",
         );
     }
     let network = cx.network("model", &pipeline.model, data.channels);

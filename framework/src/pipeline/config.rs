@@ -2,7 +2,7 @@
 
 use crate::attack::Attack;
 use crate::data::Augment;
-use crate::engine::{JudgePrecision, Normalize, Precision};
+use crate::engine::{Capture, JudgePrecision, Normalize, Precision};
 use crate::loss::Loss;
 use crate::model::Model;
 use crate::optim::Optimizer;
@@ -95,6 +95,9 @@ pub struct Train {
     /// Arithmetic of measurements and evaluations, which is never bf16; records state it.
     #[set(default = JudgePrecision::Fp32)]
     pub eval_precision: JudgePrecision,
+    /// Whether a step is captured as a CUDA graph and replayed.
+    #[set(default = Capture::Auto)]
+    pub capture: Capture,
     /// Metrics that are measured each epoch besides those in `select`: `natural` and names in `attacks`.
     #[set(default)]
     pub watch: Vec<String>,

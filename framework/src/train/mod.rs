@@ -1,11 +1,13 @@
 //! Training runs: epochs, checkpoint selection, resume, and the folder a run leaves behind.
 
+mod body;
 mod describe;
 mod folder;
 mod state;
 mod tally;
 mod trainer;
 
+pub use body::step_on;
 pub use folder::{Folder, Lock};
 pub use tally::Tally;
 pub use trainer::{Ended, Trainer};

@@ -3,14 +3,15 @@
 //! Everything random is a function of the seed, the epoch and the image, and everything that changes is in the state file,
 //! so a run that was killed anywhere and resumed ends with the same bits as one that was not (on the CPU).
 
+use super::body::step_on;
 use super::describe::{card, summary, tag};
 use super::folder::{Folder, Lock, Position};
 use super::state::{restore, state};
 use super::tally::Tally;
-use crate::attack::Batch;
 use crate::data::Resident;
+use crate::engine::{Outcome, Repeated};
 use crate::eval::{NATURAL, Trial, percent};
-use crate::nn::{Noise, Parameters, key_of, name_key, permutation};
+use crate::nn::{Parameters, key_of, name_key, permutation};
 use crate::pipeline::{Assembled, Pipeline, assemble};
 use crate::record::{EventWriter, MetricsLog, ModelCard, Row, Values, stamp};
 use crate::report::Progress;
@@ -37,6 +38,8 @@ pub struct Trainer {
     device: Device,
     /// The key of the epoch's random numbers, `[]` int64 on the device.
     key: Tensor,
+    /// What a step makes, and the labels of its images.
+    steps: Repeated<(Outcome, Tensor)>,
     /// Held as long as this run may write to its folder.
     _lock: Lock,
 }
@@ -101,6 +104,7 @@ impl Trainer {
         let events =
             EventWriter::create(folder.path(), position.epoch * steps + position.step).at("opening", folder.path())?;
         let key = Tensor::zeros([] as [i64; 0], (Kind::Int64, device));
+        let repeated = Repeated::new(pipeline.train.capture, device, parts.step.against_capture())?;
         Ok(Self {
             pipeline,
             parts,
@@ -115,6 +119,7 @@ impl Trainer {
             card,
             device,
             key,
+            steps: repeated,
             _lock: lock,
         })
     }
@@ -190,15 +195,15 @@ impl Trainer {
             let step = self.position.step as i64;
             let rows = order.narrow(0, step * size, size.min(self.train.len() - step * size));
             self.clock.set(epoch, step as u64);
-            let augment = self.pipeline.data.augment.as_ref().map(|augment| (augment, &self.key));
-            let (x, y, index) = self.train.batch(&rows, Kind::Float, augment);
-            let noise = Noise::new(&self.key, &index);
-            let mut batch = Batch { x, y, index, noise, clock: &self.clock, clean_logits: None };
-            let outcome = match self.parts.step.run(&mut batch) {
-                Ok(outcome) => outcome,
-                Err(error) => return Err(self.here(error)),
-            };
-            self.tally.step(&outcome, &batch.y);
+            let Self { parts, train, key, clock, pipeline, .. } = self;
+            let augment = pipeline.data.augment.as_ref();
+            let made = self
+                .steps
+                .run(&[&rows], &mut |inputs| step_on(&mut parts.step, train, &inputs[0], key, clock, augment))
+                .map(|(outcome, labels)| self.tally.step(outcome, labels));
+            if let Err(error) = made {
+                return Err(self.here(error));
+            }
             let done = self.position.step + 1;
             let due =
                 done < steps && self.pipeline.train.checkpoint_steps.is_some_and(|every| done.is_multiple_of(every));

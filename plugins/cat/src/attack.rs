@@ -98,6 +98,10 @@ impl Attack for Running {
         vec!["x_adv", "x_cali", "delta", "mask"]
     }
 
+    fn capturable(&self) -> bool {
+        self.inner.capturable()
+    }
+
     fn after_update(
         &mut self,
         target: &Target,

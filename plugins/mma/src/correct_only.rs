@@ -43,6 +43,10 @@ impl Attack for Running {
         self.inner.needs_clean_logits()
     }
 
+    fn capturable(&self) -> bool {
+        self.inner.capturable()
+    }
+
     fn after_update(
         &mut self,
         target: &Target,

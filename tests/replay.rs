@@ -1,0 +1,144 @@
+//! Steps can be captured and replayed: between two of them only tensors change.
+//!
+//! A CUDA graph reads fixed addresses and no number of the host. Here, on a CPU, each method takes some steps as usual, and the same steps as a
+//! graph would: on inputs in fixed buffers, with a clock that hands out the scalars of its first step and does not know the time, and in
+//! the middle of wrong host numbers. Both must end with the same bits.
+
+use foil::attack::{Adversarial, Attack, Batch, Target};
+use foil::data::Resident;
+use foil::engine::{Outcome, Repeated};
+use foil::nn::{Mode, key_of};
+use foil::pipeline::{Assembled, Pipeline, load};
+use foil::scheduler::Clock;
+use foil::train::{Trainer, step_on};
+use std::path::{Path, PathBuf};
+use tch::{Device, Kind, Tensor};
+
+use foil_alp as _;
+use foil_at as _;
+use foil_attacks as _;
+use foil_cat as _;
+use foil_fat as _;
+use foil_mart as _;
+use foil_mma as _;
+use foil_models as _;
+use foil_schedulers as _;
+use foil_trades as _;
+
+/// Epoch, step, and the images of the step; the last one of an epoch has fewer.
+const STEPS: [(u64, u64, [i64; 2]); 6] =
+    [(0, 0, [0, 8]), (0, 1, [8, 8]), (0, 2, [16, 3]), (1, 0, [5, 8]), (1, 1, [13, 8]), (1, 2, [2, 3])];
+
+/// Everything that a run of these steps leaves: the losses, and the state of model, optimiser and attack.
+type Left = Vec<(String, Tensor)>;
+
+fn left(parts: &Assembled, losses: Vec<Tensor>) -> Left {
+    let mut all = parts.step.model.state("model.");
+    all.extend(parts.step.attack.state());
+    all.extend(losses.into_iter().enumerate().map(|(i, loss)| (format!("loss of step {i}"), loss)));
+    all.into_iter().map(|(name, t)| (name, t.copy())).collect()
+}
+
+/// Takes the steps; `blind` as a graph would.
+fn steps(pipeline: &Pipeline, data: &Resident, blind: bool, change: &dyn Fn(&mut Assembled)) -> Left {
+    let mut parts = Trainer::assemble(pipeline, Device::Cpu).unwrap();
+    change(&mut parts);
+    let clock = Clock::new(2, 3, Device::Cpu);
+    let mut key = Tensor::zeros([] as [i64; 0], (Kind::Int64, Device::Cpu));
+    let mut repeated: Repeated<(Outcome, Tensor)> = Repeated::fixed();
+    let mut losses = Vec::new();
+    let augment = pipeline.data.augment.as_ref();
+    for (i, (epoch, step, [first, count])) in STEPS.into_iter().enumerate() {
+        clock.set(epoch, step);
+        let _ = key.fill_(key_of(&[epoch]));
+        let rows = Tensor::arange_start(first, first + count, (Kind::Int64, Device::Cpu));
+        // The first step with a shape is taken as usual in both, as on CUDA.
+        let loss = if blind && i != 0 && i != 2 {
+            let unknowing = clock.without_time();
+            let work = &mut |inputs: &[Tensor]| step_on(&mut parts.step, data, &inputs[0], &key, &unknowing, augment);
+            repeated.run(&[&rows], work).unwrap().0.loss.total.copy()
+        } else if blind {
+            let work = &mut |inputs: &[Tensor]| step_on(&mut parts.step, data, &inputs[0], &key, &clock, augment);
+            repeated.run(&[&rows], work).unwrap().0.loss.total.copy()
+        } else {
+            step_on(&mut parts.step, data, &rows, &key, &clock, augment).unwrap().0.loss.total
+        };
+        losses.push(loss);
+    }
+    left(&parts, losses)
+}
+
+/// The names of tensors that differ in any bit.
+fn differing(a: &Left, b: &Left) -> Vec<String> {
+    assert_eq!(a.len(), b.len());
+    let differ = |((name, a), (_, b)): (&(String, Tensor), &(String, Tensor))| (!a.equal(b)).then(|| name.clone());
+    a.iter().zip(b).filter_map(differ).collect()
+}
+
+fn read(file: &Path, overrides: &[&str]) -> (Pipeline, Resident) {
+    let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+    let pipeline = load(file, &overrides).unwrap_or_else(|e| panic!("{e}")).pipeline;
+    let data = Resident::new(&foil::data::read(&pipeline).unwrap().train, Device::Cpu).first(24);
+    (pipeline, data)
+}
+
+fn smoke() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/smoke")
+}
+
+const FALLING: &str = "{ type: multistep, start: 0.02, milestones: [0.3, 1.4], gamma: 0.1, count: steps }";
+
+/// Every method of the smoke runs, its learning rate changing between steps.
+#[test]
+fn every_methods_steps_can_be_replayed() {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(smoke()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| !["base", "sweep", "at_resnet"].contains(&file.file_stem().unwrap().to_str().unwrap()));
+    assert!(files.len() > 10, "{files:?}");
+    for file in files {
+        let (pipeline, data) = read(&file, &[&format!("optimizer.lr={FALLING}"), "train.batch_size=8"]);
+        let usual = steps(&pipeline, &data, false, &|_| {});
+        assert_eq!(differing(&usual, &steps(&pipeline, &data, true, &|_| {})), [""; 0], "{}", file.display());
+    }
+}
+
+/// Numbers of attack and loss that change, augmentation, batch norm and bf16.
+#[test]
+fn scheduled_numbers_and_augmentation_are_read_from_tensors() {
+    let growing = "{ type: multistep, start: 0.1, milestones: [0.3, 0.7, 1.4], gamma: 1.5, count: steps }";
+    let (eps, beta) = (format!("attack.eps={growing}"), format!("loss.beta={growing}"));
+    let (tau, lr) = (format!("attack.tau={growing}"), format!("optimizer.lr={FALLING}"));
+    let augment = "data.augment={ pad: 2, padding: zero, flip: true }";
+    let resnet = "model={ type: wide_resnet, depth: 10, width: 1, drop_rate: 0.3 }";
+    let cases: [(&str, &[&str]); 4] = [
+        ("trades.yaml", &[&eps, &beta, &lr]),
+        ("fat_mart.yaml", &[&tau, &lr, augment]),
+        ("at.yaml", &[&lr, augment, resnet, "attack.mode=train"]),
+        ("at.yaml", &[&lr, augment, "train.precision=bf16"]),
+    ];
+    for (file, overrides) in cases {
+        let (pipeline, data) = read(&smoke().join(file), overrides);
+        let usual = steps(&pipeline, &data, false, &|_| {});
+        assert_eq!(differing(&usual, &steps(&pipeline, &data, true, &|_| {})), [""; 0], "{file} {overrides:?}");
+    }
+}
+
+/// An attack that takes a number from the host.
+struct Peeks;
+
+impl Attack for Peeks {
+    fn perturb(&mut self, _: &Target, batch: &Batch) -> foil::Result<Adversarial> {
+        Ok(Adversarial::new((&batch.x + 0.1 * batch.clock.progress().epochs_done().fract()).clamp(0.0, 1.0)))
+    }
+
+    fn mode(&self) -> Mode {
+        Mode::Eval
+    }
+}
+
+#[test]
+fn an_attack_that_reads_the_host_is_found_out() {
+    let (pipeline, data) = read(&smoke().join("at.yaml"), &["train.batch_size=8"]);
+    let peek = |parts: &mut Assembled| parts.step.attack = Box::new(Peeks);
+    let usual = steps(&pipeline, &data, false, &peek);
+    assert!(differing(&usual, &steps(&pipeline, &data, true, &peek)).contains(&"model.flat".to_string()));
+}
