@@ -13,6 +13,7 @@ mod probe;
 mod report;
 mod schema;
 mod sweep;
+mod table;
 mod text;
 mod train;
 
@@ -44,6 +45,7 @@ const EXAMPLES: &str = "Examples:
   foil sweep configs/sweeps/table8_beta.yaml              train and compare all values that a file lists
   foil eval runs/trades                                   evaluate again
   foil report runs/trades runs/at                         one page with everything
+  foil table 2                                            your runs beside the CAT paper's Table 2
   foil list                                               what there is to compose
   foil explain trades                                     a plugin's paper, formula and keys
   foil doctor                                             what this machine has, and what to do about the rest";
@@ -55,6 +57,7 @@ enum Command {
     Sweep(sweep::Args),
     Eval(eval::Args),
     Report(report::Args),
+    Table(table::Args),
     Check(check::Args),
     Bench(bench::Args),
     Demo(demo::Args),
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Sweep(args) => sweep::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Table(args) => table::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),

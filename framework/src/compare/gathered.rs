@@ -119,6 +119,15 @@ impl Comparison {
             }
         }
         gathered.notes.extend(oddities(&gathered.rows));
+        let blind: Vec<_> =
+            gathered.rows.iter().filter(|row| row.runs.iter().any(|(_, images)| images.is_none())).collect();
+        if gathered.rows.len() > 1 && !blind.is_empty() {
+            let labels: Vec<_> = blind.iter().map(|row| row.label.as_str()).collect();
+            gathered.notes.push(format!(
+            "no test of differences for {}: the images of its evaluation are not stored; `foil eval RUN` stores them",
+            labels.join(", ")
+        ));
+        }
         gathered.tasks = tasks;
         gathered
     }
@@ -170,14 +179,6 @@ pub fn oddities(rows: &[Row]) -> Vec<String> {
     differ("judged on different numbers of images", &|eval| eval.n.to_string());
     differ("judged by different versions of foil", &|eval| eval.foil_version.clone());
     differ("judged in different arithmetic", &|eval| eval.precision.clone());
-    let blind: Vec<_> = rows.iter().filter(|row| row.runs.iter().any(|(_, images)| images.is_none())).collect();
-    if rows.len() > 1 && !blind.is_empty() {
-        let labels: Vec<_> = blind.iter().map(|row| row.label.as_str()).collect();
-        notes.push(format!(
-            "no test of differences for {}: the images of its evaluation are not stored; `foil eval RUN` stores them",
-            labels.join(", ")
-        ));
-    }
     for (label, eval) in evals() {
         for check in eval.trust.iter().filter(|check| check.passed == Some(false)) {
             notes.push(format!("{label} (seed {}) fails the trust check `{}`: {}", eval.seed, check.name, check.says));

@@ -33,6 +33,7 @@ fn cell(place: Place, column: &Column) -> String {
             let number = format!("{value:.decimals$}");
             if place.best { format!("$\\mathbf{{{number}}}$") } else { format!("${number}$") }
         }
+        Cell::Text(text) if text.starts_with(['+', '-']) && text.parse::<f64>().is_ok() => format!("${text}$"),
         other if place.best => format!("\\textbf{{{}}}", escape(&other.plain(decimals))),
         other => escape(&other.plain(decimals)),
     }
@@ -68,6 +69,9 @@ fn escape(text: &str) -> String {
             'ε' => out += "$\\varepsilon$",
             'κ' => out += "$\\kappa$",
             'λ' => out += "$\\lambda$",
+            '‖' => out += "$\\|$",
+            '≠' => out += "$\\neq$",
+            '′' => out += "$'$",
             'τ' => out += "$\\tau$",
             c if c.is_control() => out.push(' '),
             c => out.push(c),

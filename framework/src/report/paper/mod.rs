@@ -1,0 +1,11 @@
+//! The tables of the CAT paper with our figures beside the published ones.
+//!
+//! The figures and what a run must be to stand in a row are data, `tables/*.yaml`; [`fill`] puts runs into them.
+
+mod data;
+mod fill;
+mod robustbench;
+
+pub use data::{Conditions, PaperColumn, PaperRow, PaperTable, fits, numbers, table};
+pub use fill::{Filled, fill};
+pub use robustbench::model_info;

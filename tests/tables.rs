@@ -1,0 +1,193 @@
+//! `foil table`: what runs were decides where they stand, beside the published figures.
+
+mod tiny;
+
+use serde_json::{Value, json};
+use std::fs;
+use std::process::Command;
+use tiny::Place;
+
+const CONFIGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/configs");
+
+/// Judges as the paper's, with these accuracies for natural, FGSM, PGD-20, PGD-100 and CW.
+fn record(data: &str, eps: &str, seed: u64, accuracies: [f64; 5]) -> Value {
+    let alpha = if eps == "0.3" { 0.015 } else { 0.003 };
+    let radius = if eps == "0.3" { json!(0.3) } else { json!(eps) };
+    let pgd = |steps: u64| json!({ "type": "pgd", "eps": radius, "alpha": alpha, "steps": steps, "start": "none" });
+    let cw = json!({ "type": "pgd", "objective": { "type": "cw" }, "eps": 0.031, "alpha": 0.003, "steps": 30 });
+    let attacks = [Value::Null, json!({ "type": "fgsm", "eps": radius }), pgd(20), pgd(100), cw];
+    let names = ["natural", "fgsm", "pgd20", "pgd100", "cw"];
+    let entries = names.iter().zip(attacks).zip(accuracies);
+    let entries: Vec<Value> = entries
+        .map(|((name, attack), accuracy)| json!({ "name": name, "attack": attack, "accuracy": accuracy, "seconds": 1.0 }))
+        .collect();
+    let eps = if eps == "0.3" { 0.3 } else { 8.0 / 255.0 };
+    json!({
+        "model": "m", "dataset": data, "threat": { "norm": "Linf", "eps": eps }, "precision": "fp32", "device": "cpu", "seed": seed,
+        "n": 10000, "entries": entries, "avg": accuracies.iter().sum::<f64>() / 5.0, "foil_version": "0.1.0", "libtorch": "2.11.0",
+        "date": "2026-11-22T00:00:00Z", "config_hash": "",
+    })
+}
+
+/// The folder that a finished run of a shipped config would have left, as far as tables read it.
+fn run(place: &Place, name: &str, config: &str, seed: u64, record: Option<Value>) {
+    let words = [&format!("{CONFIGS}/{config}.yaml"), &format!("seed={seed}"), "name=anything", "--print"]
+        .map(|word| word.to_string());
+    let printed = place.foil(&[&["check"][..], &words.iter().map(String::as_str).collect::<Vec<_>>()].concat()).ok();
+    let (_, yaml) = printed.out.split_once("\n\n").unwrap();
+    let folder = place.path(&format!("runs/{name}"));
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("resolved.yaml"), yaml).unwrap();
+    if let Some(record) = record {
+        fs::write(folder.join("eval.json"), record.to_string()).unwrap();
+    }
+}
+
+/// Two seeds of AT and one CAT_cw of Table 2, one run that was only trained, and one of Table 1.
+fn place() -> Place {
+    let place = Place::with("");
+    let cifar = |seed, accuracies| Some(record("cifar10", "8/255", seed, accuracies));
+    run(&place, "a0", "cifar10/at", 0, cifar(0, [82.0, 57.0, 52.0, 51.0, 50.0]));
+    run(&place, "a1", "cifar10/at", 1, cifar(1, [84.0, 59.0, 54.0, 53.0, 52.0]));
+    run(&place, "c", "cifar10/cat_cw_0.05", 0, cifar(0, [84.7, 58.9, 55.3, 54.5, 51.3]));
+    run(&place, "t", "cifar10/trades", 0, None);
+    run(&place, "m", "mnist/cat_cw_eps04", 0, Some(record("mnist", "0.3", 0, [99.0, 98.0, 97.0, 96.0, 95.0])));
+    place
+}
+
+/// The cells of the CSV lines of a method: ours, the paper's, the difference.
+fn lines(csv: &str, method: &str) -> Vec<Vec<String>> {
+    let lines = csv.lines().skip_while(|line| !line.starts_with(method));
+    let lines = lines.enumerate().take_while(|(n, line)| *n == 0 || line.starts_with(','));
+    lines.map(|(_, line)| line.split(',').map(str::to_string).collect()).collect()
+}
+
+#[test]
+fn ours_stand_beside_the_papers() {
+    let place = place();
+    let ended = place.foil(&["table", "2", "--format", "csv"]).ok();
+    let at = lines(&ended.out, "AT,");
+    // Means of 82 and 84, of 57 and 59 …; their deviation is the root of 2. The paper has 83.0 57.3 52.9 51.9 50.9 59.2.
+    assert_eq!(at[0][2..5], ["83.0", "1.4142135623730951", "58.0"], "{}", ended.out);
+    let column = |line: &[String]| line[2..].iter().step_by(2).cloned().collect::<Vec<_>>();
+    assert_eq!(column(&at[1]), ["83.0", "57.3", "52.9", "51.9", "50.9", "59.2"]);
+    assert_eq!(column(&at[2]), ["+0.0", "+0.7", "+0.1", "+0.1", "+0.1", "+0.2"]);
+    let cat = lines(&ended.out, "CAT_cw (beta1 0.05)");
+    assert_eq!(column(&cat[2]), ["+0.5", "+0.0", "+0.0", "+0.0", "+0.0", "+0.0"], "{cat:?}");
+    assert_eq!(lines(&ended.out, "MART").len(), 2, "nothing to subtract from: {}", ended.out);
+    for said in [
+        "runs/t is not evaluated",
+        "in no row of this table: anything (runs/m)",
+        "missing: MART: foil train configs/cifar10/mart.yaml",
+    ] {
+        assert!(ended.err.contains(said), "{said}: {}", ended.err);
+    }
+    assert!(ended.err.contains("judged on different data sets"), "{}", ended.err);
+
+    let one = place.foil(&["table", "1", "runs/m", "--format", "csv"]).ok();
+    assert_eq!(lines(&one.out, "CAT_cw (eps 0.4)")[2][2..], ["-0.1", "-0.1", "-0.2"], "{}", one.out);
+    let terminal = place.foil(&["table", "2"]).ok();
+    assert!(
+        terminal.out.contains("83.0 ± 1.4") && terminal.out.contains("missing: TRADES: foil train"),
+        "{}",
+        terminal.out
+    );
+}
+
+#[test]
+fn an_attack_that_is_not_the_papers_is_left_out() {
+    let place = Place::with("");
+    let mut weak = record("cifar10", "8/255", 0, [82.0, 57.0, 52.0, 51.0, 50.0]);
+    weak["entries"][2]["attack"]["steps"] = json!(2);
+    run(&place, "weak", "cifar10/at", 0, Some(weak));
+    let ended = place.foil(&["table", "2", "--format", "csv"]).ok();
+    assert_eq!(lines(&ended.out, "AT,")[0][2..], ["82.0", "57.0", "", "51.0", "50.0", ""], "{}", ended.out);
+    assert!(
+        ended.err.contains("PGD-20 of runs/weak is left out: its `steps` is not the paper's (20)"),
+        "{}",
+        ended.err
+    );
+    // Other settings of the same method are not the row's either way; both are shown, none is chosen.
+    run(&place, "long", "cifar10/at", 0, Some(record("cifar10", "8/255", 0, [82.5, 57.0, 52.0, 51.0, 50.0])));
+    let yaml = fs::read_to_string(place.path("runs/long/resolved.yaml")).unwrap();
+    fs::write(place.path("runs/long/resolved.yaml"), yaml.replace("epochs: 200", "epochs: 100")).unwrap();
+    let both = place.foil(&["table", "2"]).ok();
+    assert!(
+        both.out.contains("AT [anything (runs/long)]") && both.out.contains("AT [anything (runs/weak)]"),
+        "{}",
+        both.out
+    );
+}
+
+#[test]
+fn every_table_is_there_without_runs_and_its_commands_name_files() {
+    let place = Place::with("");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut document =
+        "\\documentclass{article}\\usepackage[landscape]{geometry}\\usepackage{booktabs}\\begin{document}\\tiny\n"
+            .to_string();
+    for number in ["1", "2", "3", "4", "7", "8", "9"] {
+        let ended = place.foil(&["table", number]).ok();
+        let commands: Vec<&str> = ended.out.lines().filter_map(|line| Some(line.split_once("foil ")?.1)).collect();
+        assert!(!commands.is_empty(), "{}", ended.out);
+        for command in commands {
+            let file = command.split(' ').nth(1).unwrap();
+            assert!(root.join(file).exists(), "table {number}: {command}");
+        }
+        let latex = place.foil(&["table", number, "--format", "latex"]).ok().out;
+        let body: Vec<&str> = latex.lines().filter(|line| line.ends_with(" \\\\")).collect();
+        let cells = |line: &str| line.matches(" & ").count();
+        assert!(body.len() > 5 && body.iter().all(|line| cells(line) == cells(body[0])), "{latex}");
+        document += &latex;
+        assert!(place.foil(&["table", number, "--format", "markdown"]).ok().out.starts_with("**CAT paper, Table "));
+    }
+    // The real thing, where there is one.
+    document += "\\end{document}\n";
+    fs::write(place.path("t.tex"), document).unwrap();
+    if Command::new("pdflatex").arg("--version").output().is_ok() {
+        let made =
+            place.command("pdflatex", &["-interaction=nonstopmode", "-halt-on-error", "t.tex"]).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+    }
+    let four = place.foil(&["table", "4"]).ok();
+    assert!(four.out.contains("'attacks.square={ type: square, eps: 8/255, n_queries: 5000 }'"), "{}", four.out);
+    let err = place.foil(&["table", "5"]).error();
+    assert!(err.contains("there is no table `5`") && err.contains("1, 2, 3, 4, 7, 8, 9"), "{err}");
+    let err = place.foil(&["table", "2", "nowhere"]).error();
+    assert!(err.contains("there is no run in nowhere"), "{err}");
+}
+
+#[test]
+fn tables_of_their_own() {
+    let place = place();
+    let plain = place.foil(&["table", "accuracy", "runs/a0", "runs/a1", "runs/c", "--format", "markdown"]).ok();
+    assert!(plain.out.contains("| 2 | 83.00 ± 1.41 |"), "{}", plain.out);
+    let err = place.foil(&["table", "per-class", "runs/c"]).error();
+    assert!(err.contains("no run has stored its images under `cw`") && err.contains("foil eval"), "{err}");
+    let mut images = "index,label,natural,natural.margin,cw,cw.margin,broken_by\n".to_string();
+    (0..10_000).for_each(|i| images += &format!("{i},{},1,1,{},1,\n", i % 10, u8::from(i % 10 != 3 && i < 5000)));
+    fs::write(place.path("runs/c/eval.images.csv"), images).unwrap();
+    let classes = place.foil(&["table", "per-class", "runs/c", "--format", "csv"]).ok();
+    let [head, row] = classes.out.lines().collect::<Vec<_>>()[..] else { panic!("{}", classes.out) };
+    assert!(
+        head.starts_with("model,airplane") && row == "anything,50.0,50.0,50.0,0.0,50.0,50.0,50.0,50.0,50.0,50.0",
+        "{head} {row}"
+    );
+
+    let out = place.foil(&["table", "robustbench", "runs/c", "--out", "c.json"]).ok();
+    assert_eq!(out.out, "c.json\n");
+    let records: Value = serde_json::from_str(&fs::read_to_string(place.path("c.json")).unwrap()).unwrap();
+    let record = &records[0];
+    let expected = [
+        ("eps", "8/255"),
+        ("clean_acc", "84.70"),
+        ("architecture", "PreActResNet-18"),
+        ("dataset", "cifar10"),
+        ("reported", "51.30"),
+    ];
+    expected.iter().for_each(|(key, value)| assert_eq!(record[key], *value, "{record}"));
+    assert!(
+        record["autoattack_acc"].is_null() && record["unreliable"] == false && record["number_forward_passes"] == 1,
+        "{record}"
+    );
+}
