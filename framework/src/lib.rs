@@ -12,6 +12,7 @@ pub mod data;
 pub mod engine;
 mod error;
 pub mod eval;
+pub mod interop;
 pub mod loss;
 pub mod model;
 pub mod nn;

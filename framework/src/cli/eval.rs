@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args) -> Exit {
 }
 
 /// The run folder and checkpoint that `path` names.
-fn checkpoint(path: &Path) -> Result<(Folder, PathBuf)> {
+pub(super) fn checkpoint(path: &Path) -> Result<(Folder, PathBuf)> {
     if path.extension().is_some_and(|extension| extension == "safetensors") {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         return Ok((Folder::open(parent)?, path.to_path_buf()));

@@ -8,6 +8,8 @@ mod demo;
 mod doctor;
 mod eval;
 mod explain;
+mod export;
+mod import;
 mod list;
 mod probe;
 mod report;
@@ -58,6 +60,8 @@ enum Command {
     Eval(eval::Args),
     Report(report::Args),
     Table(table::Args),
+    Import(import::Args),
+    Export(export::Args),
     Check(check::Args),
     Bench(bench::Args),
     Demo(demo::Args),
@@ -90,6 +94,8 @@ pub fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Table(args) => table::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),

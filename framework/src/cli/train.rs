@@ -2,9 +2,10 @@
 
 use super::{Exit, eval, thousands, warnings};
 use crate::engine::choose;
+use crate::interop::METHOD;
 use crate::pipeline::{Loaded, Pipeline, load};
 use crate::train::{Ended, Folder, Trainer};
-use crate::{AtPath, Error, Result};
+use crate::{AtPath, Error, Result, tensors};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,7 @@ pub(super) fn run(args: &Args) -> Exit {
     let (loaded, folder) = match (&args.resume, &args.file) {
         (Some(run), _) => {
             let folder = Folder::open(run)?;
+            refuse_imported(&folder)?;
             (load(&folder.resolved(), &[])?, Some(folder))
         }
         (None, Some(file)) => (one_run(file, load(file, &args.overrides)?)?, None),
@@ -81,6 +83,21 @@ fn end_with_input(stop: &Arc<AtomicBool>, trained: &Arc<AtomicBool>) {
             std::process::exit(130);
         }
     });
+}
+
+/// Refuses the folder of an imported model: training would begin anew, and replace its weights.
+fn refuse_imported(folder: &Folder) -> Result<()> {
+    let is_imported = folder.best().exists() && !folder.state().exists() && {
+        let (_, card) = tensors::read(&folder.best())?;
+        card.get("foil.method").is_some_and(|method| method.starts_with(METHOD))
+    };
+    if !is_imported {
+        return Ok(());
+    }
+    let run = folder.path().display();
+    Err(Error::new(format!("{run} was imported, so there is no training to go on with")).help(format!(
+        "judge it: foil eval {run}; or train its pipeline from the start: foil train {run}/resolved.yaml"
+    )))
 }
 
 /// Refuses a sweep.

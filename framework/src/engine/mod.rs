@@ -10,6 +10,7 @@ mod guard;
 mod learner;
 pub mod memory;
 mod network;
+mod normalize;
 mod precision;
 mod step;
 
@@ -17,6 +18,7 @@ pub use capture::{Capture, Repeated};
 pub use device::{DEVICE, Devices, choose, devices, is_device, named};
 pub use guard::guard;
 pub use learner::Learner;
-pub use network::{Network, Normalize};
+pub use network::Network;
+pub use normalize::{MeanStd, Normalize, Usual};
 pub use precision::{JudgePrecision, Judged, Precision};
 pub use step::{Outcome, Step};

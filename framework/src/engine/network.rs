@@ -1,23 +1,11 @@
 //! A model with its numbers, its input normalisation, and the ways to run it.
 
+use super::Normalize;
 use super::precision::{JudgePrecision, Judged, Precision};
 use crate::model::Model;
 use crate::nn::{Builder, Mode, Noise, Parameters};
-use foil_macros::settings;
 use std::cell::Cell;
 use tch::{Device, Kind, Tensor};
-
-/// What happens to images in [0, 1] before the first layer; attacks and their radii stay in [0, 1].
-#[settings]
-#[derive(PartialEq)]
-pub enum Normalize {
-    /// Nothing: TRADES, MART, FAT and everything on MNIST.
-    None,
-    /// (x - mean) / std with the data set's training statistics: robust_overfitting and CAT on CIFAR.
-    Data,
-    /// Each image to mean 0 and variance 1 over all its pixels: MMA on CIFAR.
-    PerImage,
-}
 
 /// A model, its parameters and buffers, and its normalisation.
 pub struct Network {
@@ -83,11 +71,8 @@ impl Network {
         let per_channel = |values: &[f64]| {
             Tensor::from_slice(values).to_kind(self.params.kind()).to_device(self.params.device()).view([1, -1, 1, 1])
         };
-        match how {
-            Normalize::None => {}
-            Normalize::Data => self.affine = Some((per_channel(mean), per_channel(std))),
-            Normalize::PerImage => self.per_image = true,
-        }
+        self.per_image = how.is_per_image();
+        self.affine = how.affine(mean, std).map(|(mean, std)| (per_channel(&mean), per_channel(&std)));
         self
     }
 

@@ -83,6 +83,9 @@ pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> R
             "write `auto`, or leave it out",
         );
     }
+    if let Some((key, message, help)) = pipeline.normalize.fault(data.channels) {
+        cx.at("normalize").problem(key, message, help);
+    }
     let network = cx.network("model", &pipeline.model, data.channels);
     let optimizer = cx.component("optimizer", &pipeline.optimizer);
     let loss = cx.component("loss", &pipeline.loss);

@@ -26,8 +26,9 @@ pub struct Pipeline {
     pub data: DataConfig,
     /// The network f.
     pub model: Component<dyn Model>,
-    /// What happens to images before the first layer; attacks act in front of it, in [0, 1].
-    #[set(default = Normalize::None)]
+    /// What happens to images before the first layer; attacks act in front of it, in [0, 1]. A name, or
+    /// `{ mean: [0.49, 0.48, 0.45], std: [0.25, 0.24, 0.26] }`, a number for each channel.
+    #[set(default = Normalize::NONE)]
     pub normalize: Normalize,
     /// The attack that makes the training images.
     pub attack: Component<dyn Attack>,

@@ -1,5 +1,8 @@
 //! What a record says about its own making.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
@@ -28,7 +31,25 @@ pub fn now() -> String {
 
 /// SHA-256 of a resolved config's YAML, in 64 hex digits. Two runs with equal hashes were asked for the same.
 pub fn config_hash(resolved: &str) -> String {
-    Sha256::digest(resolved.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(resolved.as_bytes()))
+}
+
+/// SHA-256 of a file, in 64 hex digits.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn file_hash(path: &Path) -> io::Result<String> {
+    let (mut file, mut hash, mut piece) = (File::open(path)?, Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hex(&hash.finalize())),
+            n => hash.update(&piece[..n]),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -146,7 +146,8 @@ impl Folder {
         files.iter().chain(&metrics).for_each(atomic::sweep);
     }
 
-    pub(super) fn write_model(&self, path: &Path, weights: &[(String, Tensor)], card: &ModelCard) -> Result<()> {
+    /// Writes weights with their card, whole or not at all.
+    pub(crate) fn write_model(&self, path: &Path, weights: &[(String, Tensor)], card: &ModelCard) -> Result<()> {
         let metadata = card.to_metadata().map_err(|e| Error::new(e.to_string()))?;
         tensors::write(path, weights, metadata)
     }

@@ -3,7 +3,8 @@
 use crate::blocks::{PreActBlock, resnet18_stages};
 use crate::preact::PreActNet;
 use crate::shape;
-use foil::prelude::*;
+use foil::interop::{Hint, Shapes};
+use foil::{hint, prelude::*};
 
 /// PreAct-ResNet-18 for small images (He et al. 2016, arXiv:1603.05027). 11,172,170 parameters on CIFAR-10.
 ///
@@ -30,6 +31,14 @@ impl Config<dyn Model> for PreactResnet18 {
         }))
     }
 }
+
+/// FAT's copy has no last batch norm.
+fn settings(shapes: &Shapes) -> Option<String> {
+    let without = shapes.contains_key("layer4.1.bn2.weight") && !shapes.contains_key("bn.weight");
+    without.then(|| "{ type: preact_resnet18, final_norm: false }".into())
+}
+
+hint! { Hint { model: "preact_resnet18", settings, unused: &[] } }
 
 register!(dyn Model, "preact_resnet18", PreactResnet18, "{}");
 

@@ -3,7 +3,8 @@
 use crate::blocks::{PreActBlock, stage};
 use crate::preact::PreActNet;
 use crate::shape;
-use foil::prelude::*;
+use foil::interop::{Hint, Shapes};
+use foil::{hint, prelude::*};
 
 /// Wide ResNet (Zagoruyko & Komodakis 2016, arXiv:1605.07146). WRN-34-10 has 46,160,474 parameters on CIFAR-10.
 ///
@@ -54,6 +55,17 @@ impl Config<dyn Model> for WideResnet {
         }))
     }
 }
+
+/// Depth and width from the number of blocks in a group and the channels at the end.
+fn settings(shapes: &Shapes) -> Option<String> {
+    let blocks = (0..200).take_while(|n| shapes.contains_key(&format!("block1.layer.{n}.conv1.weight"))).count();
+    let width = shapes.get("bn1.weight")?.first()? / 64;
+    // No one has trained a wider one, and a file may say anything.
+    let known = blocks > 0 && (1..=64).contains(&width);
+    known.then(|| format!("{{ type: wide_resnet, depth: {}, width: {width} }}", 6 * blocks + 4))
+}
+
+hint! { Hint { model: "wide_resnet", settings, unused: &["sub_block1."] } }
 
 register!(dyn Model, "wide_resnet", WideResnet, "{ depth: 34, width: 10 }");
 

@@ -1,0 +1,74 @@
+//! What stands in front of a network's first layer.
+
+use foil_macros::settings;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What happens to images in [0, 1] before the first layer; attacks and their radii stay in [0, 1].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Normalize {
+    /// By name.
+    Usual(Usual),
+    /// With numbers of one's own, as imported models bring them.
+    Given(MeanStd),
+}
+
+/// Normalisations by name.
+#[settings]
+#[derive(PartialEq)]
+pub enum Usual {
+    /// Nothing: TRADES, MART, FAT and everything on MNIST.
+    None,
+    /// (x - mean) / std with the data set's training statistics: robust_overfitting and CAT on CIFAR.
+    Data,
+    /// Each image to mean 0 and variance 1 over all its pixels: MMA on CIFAR.
+    PerImage,
+}
+
+/// (x - mean) / std, a number for each channel.
+#[settings]
+#[derive(PartialEq)]
+pub struct MeanStd {
+    /// What is subtracted from each channel, in [0, 1] image units.
+    pub mean: Vec<f64>,
+    /// What each channel is divided by after that, larger than 0.
+    pub std: Vec<f64>,
+}
+
+impl Normalize {
+    /// Nothing.
+    pub const NONE: Self = Self::Usual(Usual::None);
+
+    /// With these numbers, one for each channel.
+    pub fn given(mean: Vec<f64>, std: Vec<f64>) -> Self {
+        Self::Given(MeanStd { mean, std })
+    }
+
+    /// What is subtracted and divided by; `mean` and `std` are the data set's.
+    pub fn affine(&self, mean: &[f64], std: &[f64]) -> Option<(Vec<f64>, Vec<f64>)> {
+        match self {
+            Self::Usual(Usual::Data) => Some((mean.to_vec(), std.to_vec())),
+            Self::Usual(Usual::None | Usual::PerImage) => None,
+            Self::Given(given) => Some((given.mean.clone(), given.std.clone())),
+        }
+    }
+
+    /// Whether each image is normalised by itself.
+    pub fn is_per_image(&self) -> bool {
+        *self == Self::Usual(Usual::PerImage)
+    }
+
+    /// What is wrong with it for images of so many channels: the key, the fault and what to do.
+    pub(crate) fn fault(&self, channels: i64) -> Option<(&'static str, String, &'static str)> {
+        let Self::Given(MeanStd { mean, std }) = self else { return None };
+        for (key, values) in [("mean", mean), ("std", std)] {
+            if values.len() as i64 != channels {
+                let message = format!("has {} numbers, but the images have {channels} channels", values.len());
+                return Some((key, message, "write one for each channel"));
+            }
+        }
+        let bad = std.iter().find(|std| !(**std > 0.0));
+        bad.map(|std| ("std", format!("has {std}, but is divided by"), "write numbers larger than 0"))
+    }
+}

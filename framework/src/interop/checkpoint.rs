@@ -1,0 +1,202 @@
+//! A checkpoint: the state_dicts that a file holds, and what stands beside them.
+
+use super::container::{self, Container};
+use super::pickle::{Id, Strided, Table, Value};
+use crate::tensors::Named;
+use crate::{Error, Result};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::path::Path;
+use tch::{Kind, Tensor};
+
+/// Names under which published code bases keep the weights to use, the first ones first. Averaged weights (`ema`) come last:
+/// which of them a paper reports differs, so they are used when asked for.
+const KEYS: [&str; 10] =
+    ["", "state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "ema_state_dict", "ema"];
+
+/// An open checkpoint; its tensors are read when they are asked for.
+#[derive(Debug)]
+pub struct Checkpoint {
+    container: Container,
+    /// Every dictionary of tensors that the file holds.
+    pub dicts: Vec<StateDict>,
+    /// What else is in it, in words: `epoch: 99`.
+    pub beside: Vec<String>,
+}
+
+/// A dictionary of tensors.
+#[derive(Debug, Clone)]
+pub struct StateDict {
+    /// Where it is in the file, as in `checkpoint.state_dict`; empty for the whole.
+    pub key: String,
+    /// Its tensors, in the file's order.
+    pub tensors: Vec<Entry>,
+    /// Texts that foil put beside it: a model card, if foil wrote the file.
+    pub texts: HashMap<String, String>,
+}
+
+/// A tensor in the file.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// Its number format.
+    pub kind: Kind,
+    /// Its shape.
+    pub shape: Vec<i64>,
+    place: Place,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    Strided(Box<Strided>),
+    Named,
+}
+
+impl Entry {
+    /// Where its numbers begin in the file: entries with the same are one tensor under two names.
+    pub(super) fn origin(&self) -> Option<(Id, i64)> {
+        match &self.place {
+            Place::Strided(strided) => Some((strided.storage, strided.offset)),
+            Place::Named => None,
+        }
+    }
+}
+
+impl Checkpoint {
+    /// Opens a file of `torch.save` or safetensors. Nothing in it is executed.
+    ///
+    /// # Errors
+    /// When it is none, is cut short, or holds Python objects other than tensors, numbers, texts and their containers.
+    pub fn open(path: &Path) -> Result<Self> {
+        let container = container::open(path)?;
+        let (dicts, beside) = match &container {
+            Container::PyTorch { table, .. } => walk(table).map_err(|e| e.context(path.display()))?,
+            Container::Safetensors(named, texts) => {
+                let tensors = named.iter().map(|(name, tensor)| Entry {
+                    name: name.clone(),
+                    kind: tensor.kind(),
+                    shape: tensor.size(),
+                    place: Place::Named,
+                });
+                (vec![StateDict { key: String::new(), tensors: tensors.collect(), texts: texts.clone() }], Vec::new())
+            }
+        };
+        Ok(Self { container, dicts, beside })
+    }
+
+    /// The dictionary at `key`, or without one that which holds the weights by its name.
+    ///
+    /// # Errors
+    /// When there is none, or no name tells which; all are listed.
+    pub fn choose(&self, key: Option<&str>) -> Result<&StateDict> {
+        let known: Vec<&str> = self.dicts.iter().map(|dict| dict.key.as_str()).collect();
+        if let Some(key) = key {
+            let found = self.dicts.iter().find(|dict| dict.key == key);
+            let help = foil_config::suggest(key, &known, "known");
+            return found.ok_or_else(|| Error::new(format!("the file has no tensors under `{key}`")).help(help));
+        }
+        let last = |dict: &&StateDict, name: &str| dict.key.rsplit('.').next() == Some(name);
+        let by_name = KEYS.iter().find_map(|name| self.dicts.iter().find(|dict| last(dict, name)));
+        match (by_name, self.dicts.as_slice()) {
+            (Some(dict), _) | (None, [dict]) => Ok(dict),
+            (None, []) => Err(Error::new("the file holds no tensors by name").help(self.beside_or_nothing())),
+            (None, _) => Err(Error::new(format!("the file holds several sets of weights: {}", known.join(", ")))
+                .help("say which: --key NAME")),
+        }
+    }
+
+    fn beside_or_nothing(&self) -> String {
+        match self.beside.as_slice() {
+            [] => "was it saved with torch.save(model.state_dict(), …)?".into(),
+            beside => format!("it holds {}", beside.join(", ")),
+        }
+    }
+
+    /// The numbers of an entry of this file.
+    ///
+    /// # Errors
+    /// When the file ends before them.
+    pub fn tensor(&mut self, entry: &Entry) -> Result<Tensor> {
+        match (&mut self.container, &entry.place) {
+            (Container::PyTorch { table, storages }, Place::Strided(strided)) => {
+                storages.tensor(table, strided).map_err(|e| e.context(format!("`{}`", entry.name)))
+            }
+            (Container::Safetensors(named, _), Place::Named) => named
+                .get(&entry.name)
+                .map(Tensor::shallow_clone)
+                .ok_or_else(|| Error::new(format!("the file has no `{}`", entry.name))),
+            _ => Err(Error::new(format!("`{}` is of another file", entry.name))),
+        }
+    }
+
+    /// The numbers of several entries, by name.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::tensor`].
+    pub fn tensors<'a>(&mut self, entries: impl IntoIterator<Item = (String, &'a Entry)>) -> Result<Named> {
+        entries.into_iter().map(|(name, entry)| Ok((name, self.tensor(entry)?))).collect::<Result<BTreeMap<_, _>>>()
+    }
+}
+
+/// Dictionaries of tensors within `DEPTH` keys of the top, and the plain values beside them.
+fn walk(table: &Table) -> Result<(Vec<StateDict>, Vec<String>)> {
+    const DEPTH: usize = 4;
+    const SHOWN: usize = 40;
+    const LONGEST_KEY: usize = 500;
+    const MOST_TENSORS: usize = 20_000;
+    let mut count = 0;
+    let (mut dicts, mut beside) = (Vec::new(), Vec::new());
+    let mut seen = HashSet::from([table.root]);
+    let mut queue: VecDeque<(Id, String, usize)> = VecDeque::from([(table.root, String::new(), 0)]);
+    if !matches!(table.get(table.root), Value::Dict(..)) {
+        beside.extend(word(table, table.root));
+    }
+    while let Some((id, path, depth)) = queue.pop_front() {
+        let Value::Dict(items, attributes) = table.get(id) else { continue };
+        let mut tensors = Vec::new();
+        for &(key, value) in items {
+            let Some(name) = table.as_text(key).filter(|name| name.len() <= LONGEST_KEY) else { continue };
+            let inner = if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
+            match table.get(value) {
+                Value::Tensor(strided) => tensors.push(Entry {
+                    name: name.to_string(),
+                    kind: strided.kind,
+                    shape: strided.shape.clone(),
+                    place: Place::Strided(strided.clone()),
+                }),
+                Value::Dict(..) if depth < DEPTH && seen.insert(value) => queue.push_back((value, inner, depth + 1)),
+                _ if beside.len() < SHOWN => beside.extend(word(table, value).map(|word| format!("{inner}: {word}"))),
+                _ => {}
+            }
+        }
+        count += tensors.len();
+        if count > MOST_TENSORS {
+            return Err(Error::new(format!("it holds more than {MOST_TENSORS} tensors, as no network does")));
+        }
+        if !tensors.is_empty() {
+            dicts.push(StateDict { key: path, tensors, texts: texts(table, *attributes) });
+        }
+    }
+    Ok((dicts, beside))
+}
+
+/// The attribute `foil` of a state_dict that foil wrote.
+fn texts(table: &Table, attributes: Option<Id>) -> HashMap<String, String> {
+    let foil = attributes.and_then(|id| container::find(table, id, "foil"));
+    let Some(Value::Dict(items, _)) = foil.map(|id| table.get(id)) else { return HashMap::new() };
+    let texts = items.iter().filter_map(|&(key, value)| Some((table.as_text(key)?, table.as_text(value)?)));
+    texts.map(|(key, value)| (key.to_string(), value.to_string())).collect()
+}
+
+fn word(table: &Table, id: Id) -> Option<String> {
+    Some(match table.get(id) {
+        Value::Bool(value) => value.to_string(),
+        Value::Int(value) => value.to_string(),
+        Value::Float(value) => value.to_string(),
+        Value::Text(span) => format!("{:?}", table.text(*span).chars().take(40).collect::<String>()),
+        Value::Tuple(items) | Value::List(items) => format!("{} entries", items.len()),
+        Value::Tensor(strided) => format!("a tensor {:?}", strided.shape),
+        Value::Other(what) => (*what).to_string(),
+        _ => return None,
+    })
+}

@@ -1,0 +1,464 @@
+//! The stack machine, for the instructions of protocols 2 to 5 that weights are written with.
+
+use super::value::{Callable, Id, Span, Storage, Strided, Table, Value, bytes_of};
+use super::{Fault, Refused};
+use std::collections::HashMap;
+
+/// Values of one pickle. A network has a few thousand; with optimiser and scheduler states, ten times that.
+const MOST: usize = 4_000_000;
+/// The largest pickle that is read; tensors lie outside it.
+pub const LONGEST: usize = 64 << 20;
+
+/// Reads the pickle at the start of `bytes`; returns its values, and where it ends.
+///
+/// # Errors
+/// [`Refused`], with the place.
+pub fn read(bytes: &[u8]) -> Result<(Table, usize), Refused> {
+    let bytes = &bytes[..bytes.len().min(LONGEST)];
+    let mut machine = Machine {
+        bytes,
+        at: 0,
+        values: Vec::new(),
+        stack: Vec::new(),
+        marks: Vec::new(),
+        memo: HashMap::new(),
+        copied: 0,
+    };
+    loop {
+        let start = machine.at;
+        match machine.step() {
+            Ok(None) => {}
+            Ok(Some(root)) => {
+                let (end, values) = (machine.at, machine.values);
+                return Ok((Table { bytes: bytes[..end].to_vec(), values, root }, end));
+            }
+            Err(fault) => return Err(Refused { fault, at: start, near: machine.near() }),
+        }
+    }
+}
+
+struct Machine<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    values: Vec<Value>,
+    stack: Vec<Id>,
+    marks: Vec<usize>,
+    memo: HashMap<u32, Id>,
+    /// Entries of containers that were copied; a file could ask for the same ones again and again.
+    copied: usize,
+}
+
+type Done<T = ()> = Result<T, Fault>;
+
+const TOO_MANY: &str = "more values than any checkpoint has";
+const SHORT: Fault = Fault::Broken("the pickle ends too early");
+const EMPTY: Fault = Fault::Broken("the pickle takes more values than there are");
+const SHAPE: Fault = Fault::Broken("a tensor is not described as PyTorch does");
+
+impl<'a> Machine<'a> {
+    /// One instruction; the root once it is the last.
+    fn step(&mut self) -> Done<Option<Id>> {
+        let code = self.byte()?;
+        match code {
+            b'.' => return self.pop().map(Some),
+            // Protocol and frames tell nothing that is needed here.
+            0x80 => drop(self.byte()?),
+            0x95 => drop(self.take(8)?),
+            b'(' => self.marks.push(self.stack.len()),
+            b'0' => drop(self.pop()?),
+            b'1' => drop(self.above_mark()?),
+            b'2' => {
+                let top = self.top()?;
+                self.stack.push(top);
+            }
+            b'N' => self.push(Value::None)?,
+            0x88 => self.push(Value::Bool(true))?,
+            0x89 => self.push(Value::Bool(false))?,
+            b'K' => self.integer(1)?,
+            b'M' => self.integer(2)?,
+            b'J' => {
+                let bytes = self.array::<4>()?;
+                self.push(Value::Int(i32::from_le_bytes(bytes).into()))?;
+            }
+            0x8a => {
+                let length = self.byte()?.into();
+                let bytes = self.take(length)?;
+                self.push(long(bytes))?;
+            }
+            b'G' => {
+                let bytes = self.array::<8>()?;
+                self.push(Value::Float(f64::from_be_bytes(bytes)))?;
+            }
+            b'X' => self.sized(4, true)?,
+            0x8c => self.sized(1, true)?,
+            0x8d => self.sized(8, true)?,
+            // Texts of Python 2 are bytes; keys of old files are such.
+            b'U' => self.sized(1, true)?,
+            b'T' => self.sized(4, true)?,
+            b'C' => self.sized(1, false)?,
+            b'B' => self.sized(4, false)?,
+            0x8e => self.sized(8, false)?,
+            b')' => self.push(Value::Tuple(Vec::new()))?,
+            0x85..=0x87 => {
+                let from = self.below(usize::from(code - 0x84))?;
+                let items = self.stack.split_off(from);
+                self.push(Value::Tuple(items))?;
+            }
+            b't' => {
+                let items = self.above_mark()?;
+                self.push(Value::Tuple(items))?;
+            }
+            b']' | 0x8f => self.push(Value::List(Vec::new()))?,
+            b'l' | 0x91 => {
+                let items = self.above_mark()?;
+                self.push(Value::List(items))?;
+            }
+            b'}' => self.push(Value::Dict(Vec::new(), None))?,
+            b'd' => {
+                let items = self.above_mark()?;
+                self.push(Value::Dict(pairs(&items)?, None))?;
+            }
+            b'a' => {
+                let item = self.pop()?;
+                self.extend_list(&[item])?;
+            }
+            b'e' | 0x90 => {
+                let items = self.above_mark()?;
+                self.extend_list(&items)?;
+            }
+            b's' => {
+                let from = self.below(2)?;
+                let items = self.stack.split_off(from);
+                self.extend_dict(&items)?;
+            }
+            b'u' => {
+                let items = self.above_mark()?;
+                self.extend_dict(&items)?;
+            }
+            b'q' => {
+                let number = self.byte()?.into();
+                self.remember(number)?;
+            }
+            b'r' => {
+                let number = u32::from_le_bytes(self.array()?);
+                self.remember(number)?;
+            }
+            0x94 => {
+                let number = self.memo.len() as u32;
+                self.remember(number)?;
+            }
+            b'h' => {
+                let number = self.byte()?.into();
+                self.recall(number)?;
+            }
+            b'j' => {
+                let number = u32::from_le_bytes(self.array()?);
+                self.recall(number)?;
+            }
+            b'c' => {
+                let (module, name) = (self.line()?, self.line()?);
+                self.global(module, name)?;
+            }
+            0x93 => {
+                let (name, module) = (self.pop()?, self.pop()?);
+                let [Some(module), Some(name)] = [module, name].map(|id| self.text(id)) else {
+                    return Err(Fault::Broken("a name is not a text"));
+                };
+                self.global(module, name)?;
+            }
+            b'Q' => {
+                let id = self.pop()?;
+                self.persistent(id)?;
+            }
+            b'R' | 0x81 => {
+                let (arguments, callable) = (self.pop()?, self.pop()?);
+                self.call(callable, arguments)?;
+            }
+            b'b' => self.attributes()?,
+            other => {
+                return Err(Fault::Unknown(format!("instruction 0x{other:02x}, which PyTorch writes no weights with")));
+            }
+        }
+        Ok(None)
+    }
+
+    // Bytes.
+
+    fn take(&mut self, length: usize) -> Done<&'a [u8]> {
+        let end = self.at.checked_add(length).ok_or(SHORT)?;
+        let taken = self.bytes.get(self.at..end).ok_or(SHORT)?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Done<[u8; N]> {
+        self.take(N)?.try_into().map_err(|_| SHORT)
+    }
+
+    fn byte(&mut self) -> Done<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn line(&mut self) -> Done<&'a str> {
+        let rest = &self.bytes[self.at..];
+        // A name longer than this is none.
+        let length = rest.iter().take(1024).position(|&byte| byte == b'\n').ok_or(SHORT)?;
+        let line = self.take(length + 1)?;
+        std::str::from_utf8(&line[..length]).map_err(|_| Fault::Broken("a name is not a text"))
+    }
+
+    fn integer(&mut self, width: usize) -> Done {
+        let bytes = self.take(width)?;
+        self.push(long_unsigned(bytes))
+    }
+
+    /// Text or bytes behind a length of `width` bytes.
+    fn sized(&mut self, width: usize, text: bool) -> Done {
+        let length = self.take(width)?.iter().rev().fold(0u64, |n, &byte| n << 8 | u64::from(byte));
+        let start = self.at;
+        let bytes = self.take(usize::try_from(length).map_err(|_| SHORT)?)?;
+        // Both fit: a pickle is shorter than 2^32 bytes.
+        let span = Span { start: start as u32, length: bytes.len() as u32 };
+        let is_text = text && std::str::from_utf8(bytes).is_ok();
+        self.push(if is_text { Value::Text(span) } else { Value::Other("bytes") })
+    }
+
+    // The stack.
+
+    fn push(&mut self, value: Value) -> Done {
+        if self.values.len() >= MOST {
+            return Err(Fault::Unknown(TOO_MANY.into()));
+        }
+        self.stack.push(self.values.len() as Id);
+        self.values.push(value);
+        Ok(())
+    }
+
+    /// Where the mark under the top is, below which nothing may be taken.
+    fn floor(&self) -> usize {
+        self.marks.last().copied().unwrap_or(0)
+    }
+
+    fn below(&self, count: usize) -> Done<usize> {
+        self.stack.len().checked_sub(count).filter(|&from| from >= self.floor()).ok_or(EMPTY)
+    }
+
+    fn pop(&mut self) -> Done<Id> {
+        self.below(1)?;
+        self.stack.pop().ok_or(EMPTY)
+    }
+
+    fn top(&self) -> Done<Id> {
+        self.below(1).map(|at| self.stack[at])
+    }
+
+    fn above_mark(&mut self) -> Done<Vec<Id>> {
+        let from = self.marks.pop().ok_or(EMPTY)?;
+        Ok(self.stack.split_off(from))
+    }
+
+    fn remember(&mut self, number: u32) -> Done {
+        let top = self.top()?;
+        self.memo.insert(number, top);
+        Ok(())
+    }
+
+    fn recall(&mut self, number: u32) -> Done {
+        let id = *self.memo.get(&number).ok_or(Fault::Broken("the pickle recalls what it did not keep"))?;
+        self.stack.push(id);
+        Ok(())
+    }
+
+    fn extend_list(&mut self, items: &[Id]) -> Done {
+        match self.top().map(|id| &mut self.values[id as usize])? {
+            Value::List(list) => list.extend(items),
+            _ => return Err(Fault::Broken("something that is no list gets entries")),
+        }
+        Ok(())
+    }
+
+    fn extend_dict(&mut self, items: &[Id]) -> Done {
+        let entries = pairs(items)?;
+        match self.top().map(|id| &mut self.values[id as usize])? {
+            Value::Dict(dict, _) => dict.extend(entries),
+            _ => return Err(Fault::Broken("something that is no dictionary gets keys")),
+        }
+        Ok(())
+    }
+
+    // Names and calls.
+
+    fn value(&self, id: Id) -> &Value {
+        &self.values[id as usize]
+    }
+
+    fn text(&self, id: Id) -> Option<&'a str> {
+        match self.value(id) {
+            Value::Text(span) => std::str::from_utf8(bytes_of(self.bytes, *span)).ok(),
+            _ => None,
+        }
+    }
+
+    fn global(&mut self, module: &str, name: &str) -> Done {
+        let printed = |text: &str| text.escape_default().take(200).collect::<String>();
+        let known = Callable::of(module, name);
+        let known = known.ok_or_else(|| Fault::Global(format!("{}.{}", printed(module), printed(name))))?;
+        self.push(Value::Callable(known))
+    }
+
+    /// A storage: `("storage", type, key, device, number of elements)`, and in old files a sixth entry.
+    fn persistent(&mut self, id: Id) -> Done {
+        const NO_STORAGE: Fault = Fault::Broken("a storage is not described as PyTorch does");
+        let Value::Tuple(items) = self.value(id) else { return Err(NO_STORAGE) };
+        let &[what, kind, key, _, numel, ref rest @ ..] = items.as_slice() else { return Err(NO_STORAGE) };
+        if let [view] = rest
+            && !matches!(self.value(*view), Value::None)
+        {
+            return Err(Fault::Unknown("a view of a storage, as PyTorch before 0.4 wrote it".into()));
+        }
+        let storage = match (self.text(what), self.value(kind), self.value(key), self.value(numel)) {
+            (Some("storage"), Value::Callable(Callable::Storage(kind)), Value::Text(key), Value::Int(numel)) => {
+                Storage { kind: *kind, key: *key, numel: u64::try_from(*numel).map_err(|_| NO_STORAGE)? }
+            }
+            _ => return Err(NO_STORAGE),
+        };
+        self.push(Value::Storage(storage))
+    }
+
+    fn call(&mut self, callable: Id, arguments: Id) -> Done {
+        let Value::Callable(callable) = *self.value(callable) else {
+            return Err(Fault::Broken("the pickle calls what is no function"));
+        };
+        let Value::Tuple(arguments) = self.value(arguments) else {
+            return Err(Fault::Broken("a call's arguments are no tuple"));
+        };
+        let arguments = arguments.get(..arguments.len().min(16)).unwrap_or_default().to_vec();
+        arguments.iter().try_for_each(|&id| self.copying(id))?;
+        let arguments: &[Id] = &arguments;
+        let made = match callable {
+            Callable::Tensor => self.tensor(arguments.get(..4).ok_or(SHAPE)?)?,
+            Callable::OldTensor => self.tensor(arguments)?,
+            Callable::Parameter => {
+                let data = *arguments.first().ok_or(SHAPE)?;
+                self.stack.push(data);
+                return Ok(());
+            }
+            Callable::Dict => Value::Dict(self.items(arguments)?, None),
+            Callable::Namespace => Value::Dict(Vec::new(), None),
+            Callable::Size => Value::Tuple(match arguments {
+                [] => Vec::new(),
+                [sizes, ..] => self.sequence(*sizes).ok_or(SHAPE)?.to_vec(),
+            }),
+            Callable::Set => Value::Other("a set"),
+            Callable::Other(what) => Value::Other(what),
+            Callable::Storage(_) => return Err(Fault::Unknown("a storage within the pickle".into())),
+        };
+        self.push(made)
+    }
+
+    fn copying(&mut self, id: Id) -> Done {
+        let (Value::Tuple(items) | Value::List(items)) = self.value(id) else {
+            let Value::Dict(items, _) = self.value(id) else { return Ok(()) };
+            return self.count(items.len());
+        };
+        self.count(items.len())
+    }
+
+    fn count(&mut self, copied: usize) -> Done {
+        self.copied += copied;
+        if self.copied > MOST { Err(Fault::Unknown(TOO_MANY.into())) } else { Ok(()) }
+    }
+
+    fn sequence(&self, id: Id) -> Option<&[Id]> {
+        match self.value(id) {
+            Value::Tuple(items) | Value::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// What a dictionary is made from: nothing, or a list of pairs, or another dictionary.
+    fn items(&self, arguments: &[Id]) -> Done<Vec<(Id, Id)>> {
+        let Some(&last) = arguments.last() else { return Ok(Vec::new()) };
+        match self.value(last) {
+            Value::Dict(items, _) => Ok(items.clone()),
+            Value::List(entries) => entries
+                .iter()
+                .map(|&entry| match self.sequence(entry) {
+                    Some(&[key, value]) => Ok((key, value)),
+                    _ => Err(Fault::Broken("a dictionary's entry is no pair")),
+                })
+                .collect(),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// `(storage, offset, shape, strides)`.
+    fn tensor(&self, arguments: &[Id]) -> Done<Value> {
+        let &[storage, offset, shape, strides] = arguments else { return Err(SHAPE) };
+        let (Value::Storage(stored), Value::Int(offset)) = (self.value(storage), self.value(offset)) else {
+            return Err(SHAPE);
+        };
+        let (kind, offset) = (stored.kind, *offset);
+        let numbers = |id| {
+            let number = |&id: &Id| match self.value(id) {
+                Value::Int(n) => Ok(*n),
+                _ => Err(SHAPE),
+            };
+            self.sequence(id).ok_or(SHAPE)?.iter().take(64).map(number).collect::<Done<Vec<i64>>>()
+        };
+        let (shape, strides) = (numbers(shape)?, numbers(strides)?);
+        if Strided::checked(offset, &shape, &strides, stored.numel).is_none() {
+            return Err(Fault::Broken("a tensor lies outside its storage"));
+        }
+        Ok(Value::Tensor(Box::new(Strided { storage, kind, offset, shape, strides })))
+    }
+
+    /// A namespace's attributes are its content; an `OrderedDict` has some besides; the rest have none that matter.
+    fn attributes(&mut self) -> Done {
+        let state = self.pop()?;
+        self.copying(state)?;
+        let top = self.top()?;
+        let given = match self.value(state) {
+            Value::Dict(items, _) => Some(items.clone()),
+            _ => None,
+        };
+        match &mut self.values[top as usize] {
+            Value::Dict(items, attributes) => {
+                if items.is_empty() {
+                    items.extend(given.unwrap_or_default());
+                }
+                *attributes = Some(state);
+            }
+            Value::Other(_) => {}
+            _ => return Err(Fault::Broken("something that is no object gets attributes")),
+        }
+        Ok(())
+    }
+
+    /// The last text that waits on the stack: most likely the key of what is being made.
+    fn near(&self) -> String {
+        let last = self.stack.iter().rev().find_map(|&id| self.text(id));
+        last.unwrap_or_default().escape_default().take(60).collect()
+    }
+}
+
+fn pairs(items: &[Id]) -> Done<Vec<(Id, Id)>> {
+    if items.len() % 2 == 1 {
+        return Err(Fault::Broken("a dictionary's last key has no value"));
+    }
+    Ok(items.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
+}
+
+fn long_unsigned(bytes: &[u8]) -> Value {
+    Value::Int(bytes.iter().rev().fold(0, |n, &byte| n << 8 | i64::from(byte)))
+}
+
+/// Two's complement, least byte first; larger ones (seeds of random generators) are not needed.
+fn long(bytes: &[u8]) -> Value {
+    if bytes.len() > 8 {
+        return Value::Other("a large integer");
+    }
+    let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
+    let filled = if negative { -1i64 } else { 0 };
+    Value::Int(bytes.iter().rev().fold(filled, |n, &byte| n << 8 | i64::from(byte)))
+}

@@ -1,0 +1,246 @@
+//! Which model a set of weights belongs to: every registered one is laid out, and names and shapes are compared.
+
+use super::checkpoint::Entry;
+use crate::model::Model;
+use crate::registry::{Build, Component, DataFacts, Kind as _, entries};
+use crate::{Error, Result};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashSet};
+use tch::{Device, Kind};
+
+/// Shapes by `state_dict` name.
+pub type Shapes = BTreeMap<String, Vec<i64>>;
+
+/// What a model's crate knows of its published checkpoints, submitted with [`hint!`](crate::hint).
+pub struct Hint {
+    /// The model's registered name.
+    pub model: &'static str,
+    /// Its settings, as YAML, that these shapes speak of; `None` when they are not its own.
+    pub settings: fn(&Shapes) -> Option<String>,
+    /// Beginnings of names that published files hold and no forward pass reads.
+    pub unused: &'static [&'static str],
+}
+
+inventory::collect!(Hint);
+
+/// Tells `foil import` what a model's published checkpoints look like: `hint! { Hint { … } }`, see
+/// [`Hint`](crate::interop::Hint).
+#[macro_export]
+macro_rules! hint {
+    ($hint:expr) => {
+        $crate::__private::inventory::submit! { $hint }
+    };
+}
+
+/// Parts of names that code bases call differently: ours, theirs.
+const RENAMED: [(&str, &str); 3] = [("shortcut", "downsample"), ("linear", "fc"), ("fc", "linear")];
+const MEANS: [&str; 5] = ["mean", "mu", "new_mean", "_mean", "means"];
+const STDS: [&str; 6] = ["std", "sigma", "new_std", "_std", "stds", "sd"];
+/// The data sets whose shapes are tried, in this order.
+const DATA: [&str; 3] = ["cifar10", "cifar100", "mnist"];
+
+/// A set of weights as a model reads it.
+#[derive(Debug)]
+pub struct Fit<'a> {
+    /// The model with its settings.
+    pub model: Component<dyn Model>,
+    /// The data set whose images and classes it fits.
+    pub data: String,
+    /// What stands in front of all of its names in the file, as in `module.`.
+    pub prefix: String,
+    /// The model's tensors: its own name, and the entry of the file.
+    pub tensors: Vec<(String, &'a Entry)>,
+    /// The file's mean and standard deviation, if it has them.
+    pub normalisation: Option<(&'a Entry, &'a Entry)>,
+    /// What the file holds besides and is not read, in words.
+    pub unused: Vec<String>,
+    /// Everything that does not fit.
+    pub wrong: Vec<String>,
+    score: i64,
+}
+
+/// What is known beforehand.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The model.
+    pub model: Option<Component<dyn Model>>,
+    /// The data set.
+    pub data: Option<String>,
+    /// Beginnings of names that are to be left out.
+    pub ignore: Vec<String>,
+}
+
+/// Finds the model, settings, data set and prefix that fit best.
+///
+/// # Errors
+/// When no model has any of these names and shapes. Otherwise see [`Fit::wrong`].
+pub fn recognise<'a>(tensors: &'a [Entry], known: &Known) -> Result<Fit<'a>> {
+    let tensors: Vec<&Entry> =
+        tensors.iter().filter(|t| !known.ignore.iter().any(|start| t.name.starts_with(start))).collect();
+    let data: Vec<&str> = known.data.as_deref().map_or(DATA.to_vec(), |name| vec![name]);
+    let mut best: Option<Fit<'a>> = None;
+    for prefix in prefixes(&tensors) {
+        let named: BTreeMap<&str, &Entry> =
+            tensors.iter().filter_map(|t| Some((t.name.strip_prefix(prefix.as_str())?, *t))).collect();
+        for model in candidates(&named, known) {
+            for &data in &data {
+                let Some(own) = layout(&model, data)? else { continue };
+                let channels = foil_data::entry(data)?.image[0] as i64;
+                let fit = fit(&model, (data, channels), &prefix, &named, &tensors, &own);
+                if best.as_ref().is_none_or(|best| fit.score > best.score) {
+                    best = Some(fit);
+                }
+            }
+        }
+    }
+    best.filter(|fit| !fit.tensors.is_empty()).ok_or_else(|| {
+        Error::new("no model of foil has these names and shapes").help(
+            "`foil import FILE --list` shows them; a model of another kind may come as TorchScript: docs/pytorch.md",
+        )
+    })
+}
+
+/// Beginnings of names that at least a third of the tensors share, the empty one first.
+fn prefixes(tensors: &[&Entry]) -> Vec<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for tensor in tensors {
+        for (at, _) in tensor.name.match_indices('.').take(4) {
+            *counts.entry(&tensor.name[..=at]).or_default() += 1;
+        }
+    }
+    let mut shared: Vec<String> =
+        counts.into_iter().filter(|(_, n)| 3 * n >= tensors.len()).map(|(prefix, _)| prefix.to_string()).collect();
+    shared.sort_by_key(String::len);
+    shared.insert(0, String::new());
+    shared
+}
+
+fn candidates(named: &BTreeMap<&str, &Entry>, known: &Known) -> Vec<Component<dyn Model>> {
+    if let Some(model) = &known.model {
+        return vec![model.clone()];
+    }
+    let shapes: Shapes = named.iter().map(|(name, t)| ((*name).to_string(), t.shape.clone())).collect();
+    let models = entries().into_iter().filter(|entry| entry.kind() == <dyn Model>::NAME);
+    models
+        .flat_map(|entry| {
+            let hints = inventory::iter::<Hint>.into_iter().filter(|hint| hint.model == entry.name());
+            let told = hints.filter_map(|hint| serde_yaml::from_str(&(hint.settings)(&shapes)?).ok());
+            told.chain(Component::named(entry.name()).ok()).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// The model's names and shapes on the images of a data set; `None` when it cannot be built for them or makes masks.
+fn layout(model: &Component<dyn Model>, data: &str) -> Result<Option<Shapes>> {
+    let known = foil_data::entry(data)?;
+    let [channels, height, width] = known.image.map(|n| n as i64);
+    let facts =
+        DataFacts { channels, height, width, classes: known.classes() as i64, train: known.counts.train as i64 };
+    let problems = RefCell::default();
+    let network = Build::new(facts, 0, Kind::Float, Device::Cpu, &problems).dry(true).network("model", model, channels);
+    let network = network.filter(|network| problems.borrow().is_empty() && !network.is_mask());
+    Ok(network.map(|network| network.params().state_dict().into_iter().map(|(name, t)| (name, t.size())).collect()))
+}
+
+/// A name's other spellings in published files.
+fn spellings(name: &str) -> impl Iterator<Item = String> {
+    let parts: Vec<&str> = name.split('.').collect();
+    let renamed = move |(ours, theirs): (&str, &str)| {
+        let other: Vec<&str> = parts.iter().map(|part| if *part == ours { theirs } else { part }).collect();
+        (other != parts).then(|| other.join("."))
+    };
+    RENAMED.into_iter().filter_map(renamed)
+}
+
+fn is_counter(name: &str) -> bool {
+    name.ends_with("num_batches_tracked")
+}
+
+fn fit<'a>(
+    model: &Component<dyn Model>,
+    (data, channels): (&str, i64),
+    prefix: &str,
+    named: &BTreeMap<&str, &'a Entry>,
+    all: &[&'a Entry],
+    own: &Shapes,
+) -> Fit<'a> {
+    let (mut tensors, mut missing, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+    let mut used = HashSet::new();
+    for (name, shape) in own {
+        let found = named.get(name.as_str()).or_else(|| spellings(name).find_map(|other| named.get(other.as_str())));
+        match found {
+            Some(entry) if entry.shape == *shape => {
+                used.insert(entry.name.as_str());
+                tensors.push((name.clone(), *entry));
+            }
+            Some(entry) => {
+                used.insert(entry.name.as_str());
+                wrong.push(format!("`{}` is {:?}, the model's is {shape:?}", entry.name, entry.shape));
+            }
+            None if is_counter(name) => {}
+            None => missing.push((name, shape)),
+        }
+    }
+    let rest: Vec<&Entry> =
+        all.iter().copied().filter(|t| !used.contains(t.name.as_str()) && !is_counter(&t.name)).collect();
+    let normalisation = normalisation(&rest, channels);
+    let (left, unused) = leftovers(model.name(), prefix, &rest, normalisation, &tensors);
+
+    let names: Vec<&str> = left.iter().map(|t| t.name.as_str()).collect();
+    wrong.extend(missing.iter().map(|(name, shape)| {
+        // One of the same shape, or of a similar name, is perhaps meant.
+        let alike = left.iter().find(|t| t.shape == **shape && t.name.rsplit('.').next() == name.rsplit('.').next());
+        let alike = alike.map(|t| t.name.as_str()).or_else(|| foil_config::did_you_mean(name, &names));
+        let hint = alike.map(|other| format!("; is it the file's `{other}`?")).unwrap_or_default();
+        format!("`{name}` {shape:?} is missing{hint}")
+    }));
+    wrong.extend(left.iter().map(|t| format!("`{}` {:?} is unknown to the model", t.name, t.shape)));
+    let score = 4 * tensors.len() as i64 - 2 * missing.len() as i64 - wrong.len() as i64;
+    let (data, prefix) = (data.to_string(), prefix.to_string());
+    Fit { model: model.clone(), data, prefix, tensors, normalisation, unused, wrong, score }
+}
+
+/// The tensors that subtract and divide in front of the network: one number, or one for each channel.
+fn normalisation<'a>(rest: &[&'a Entry], channels: i64) -> Option<(&'a Entry, &'a Entry)> {
+    let called = |names: &[&str]| {
+        rest.iter().copied().find(|t| {
+            let numel = t.shape.iter().product::<i64>();
+            (numel == channels || numel == 1) && t.name.rsplit('.').next().is_some_and(|last| names.contains(&last))
+        })
+    };
+    Some((called(&MEANS)?, called(&STDS)?))
+}
+
+/// What of `rest` is unknown, and what may well be left out, in words.
+fn leftovers<'a>(
+    model: &str,
+    prefix: &str,
+    rest: &[&'a Entry],
+    normalisation: Option<(&Entry, &Entry)>,
+    tensors: &[(String, &Entry)],
+) -> (Vec<&'a Entry>, Vec<String>) {
+    let (mut left, mut counts) = (Vec::new(), BTreeMap::<String, usize>::new());
+    let normalising = normalisation.map(|(mean, std)| [mean, std]);
+    let used = tensors.iter().map(|(_, entry)| *entry).chain(normalising.into_iter().flatten());
+    let origins: HashSet<_> = used.filter_map(Entry::origin).collect();
+    let hints: Vec<&str> = inventory::iter::<Hint>
+        .into_iter()
+        .filter(|hint| hint.model == model)
+        .flat_map(|hint| hint.unused.iter().copied())
+        .collect();
+    for &entry in rest {
+        let name = entry.name.strip_prefix(prefix);
+        let is_normalisation = normalising.is_some_and(|both| both.iter().any(|one| one.name == entry.name));
+        let unused = hints.iter().find(|start| name.is_some_and(|name| name.starts_with(**start)));
+        if let Some(start) = unused {
+            *counts.entry(format!("under `{prefix}{start}`, which no forward pass reads")).or_default() += 1;
+        } else if is_normalisation {
+        } else if entry.origin().is_some_and(|origin| origins.contains(&origin)) {
+            *counts.entry("that are the same numbers under other names".into()).or_default() += 1;
+        } else {
+            left.push(entry);
+        }
+    }
+    let words = counts.into_iter().map(|(what, n)| format!("{n} tensor{} {what}", if n == 1 { "" } else { "s" }));
+    (left, words.collect())
+}

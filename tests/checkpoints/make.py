@@ -1,0 +1,92 @@
+"""Checkpoints as published code bases write them, for tests/import.rs.
+
+python3 make.py        (needs torch 2.11, numpy and safetensors; writes the files beside itself)
+
+The network is TRADES's WideResNet at depth 10, width 1, as tests/goldens_models/make.py writes it down. To keep files small its
+tensors are windows on two shared storages. What the files hold besides (arguments, numpy scalars, optimiser and scheduler states,
+a group that no forward pass reads) is what those of robust_overfitting, TRADES and RobustBench hold.
+"""
+import argparse
+import collections
+import pathlib
+import sys
+
+import numpy
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+here = pathlib.Path(__file__).parent
+sys.path.insert(0, str(here.parent / "goldens_models"))
+from make import WideResNet, rule  # noqa: E402
+
+
+def shared(net, kind):
+    """The network's state_dict with every tensor a window on one of two storages."""
+    wide = (0.2 * (2 * rule("wide", (36864,)) - 1)).to(kind)
+    positive = (0.5 + rule("positive", (64,))).to(kind)
+    state = collections.OrderedDict()
+    for name, t in net.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            state[name] = torch.tensor(7)
+        elif name.endswith("running_var") or "bn" in name and name.endswith("weight"):
+            state[name] = positive[: t.numel()]
+        elif name == "fc.weight":
+            state[name] = wide[5 : 5 + t.numel()].view(t.shape[1], t.shape[0]).t()  # not contiguous
+        else:
+            state[name] = wide[: t.numel()].view(t.shape)
+    return state
+
+
+def logits(state, mean=None, std=None):
+    net = WideResNet(10, 1).double().eval()
+    net.load_state_dict({name: t.double() if t.is_floating_point() else t for name, t in state.items()})
+    x = rule("x", (2, 3, 32, 32))
+    if mean is not None:
+        x = (x - mean.double().view(1, 3, 1, 1)) / std.double().view(1, 3, 1, 1)
+    with torch.no_grad():
+        return net(x).float()
+
+
+expected = {}
+net = WideResNet(10, 1)
+
+# DataParallel, the unused group, and what a training script keeps besides.
+state = shared(net, torch.bfloat16)
+expected["trades"] = logits(state)
+unused = {"sub_block1" + name[len("block1"):]: t for name, t in state.items() if name.startswith("block1.")}
+torch.save(
+    {
+        "epoch": 76,
+        "args": argparse.Namespace(lr=0.1, beta=6.0, model_dir="./model-cifar-wideResNet"),
+        "best_acc": numpy.float64(0.5661),
+        "state_dict": collections.OrderedDict(("module." + name, t) for name, t in {**state, **unused}.items()),
+        "optimizer": {"state": {0: {"momentum_buffer": state["conv1.weight"]}}, "param_groups": [{"lr": 0.1, "params": [0]}]},
+        "scheduler": {"milestones": collections.Counter({75: 1, 90: 1}), "last_epoch": 76},
+        "generator": torch.Size([3, 4]),
+    },
+    here / "trades.pt",
+)
+
+# Before PyTorch 1.6, a Sequential of a normalisation and the network, Parameters in place of tensors.
+state = shared(net, torch.float16)
+mean, std = torch.tensor([0.4914, 0.4822, 0.4465]), torch.tensor([0.2023, 0.1994, 0.2010])
+expected["normalised"] = logits(state, mean, std)
+inside = {"0.mean": mean.view(3, 1, 1), "0.std": std.view(3, 1, 1)}
+inside.update(("1." + name, nn.Parameter(t) if t.is_floating_point() else t) for name, t in state.items())
+torch.save({"net": inside}, here / "normalised.pth", _use_new_zipfile_serialization=False)
+
+# A whole Python object, and a program in disguise.
+class Surprise:
+    def __reduce__(self):
+        import os
+
+        return (os.system, ("touch surprised",))
+
+
+tiny = {"weight": torch.arange(6.0).view(2, 3)}
+torch.save(nn.Linear(2, 1), here / "whole_module.pt")
+torch.save({"state_dict": tiny, "extra": {"hook": Surprise()}}, here / "surprise.pt")
+torch.jit.save(torch.jit.script(nn.Linear(2, 1)), here / "program.pt")
+
+save_file({"x": rule("x", (2, 3, 32, 32)).float(), **expected}, here / "expected.safetensors")

@@ -1,0 +1,203 @@
+//! `foil import` and `foil export`: files of PyTorch in, files for PyTorch out. The files are made by `tests/checkpoints/make.py`;
+//! `tests/scripts/check_export.py` holds exports of every network against PyTorch itself.
+
+mod tiny;
+
+use foil::interop::Checkpoint;
+use foil::nn::Mode;
+use foil::pipeline::{assemble, load};
+use foil::tensors;
+use foil_at as _;
+use foil_attacks as _;
+use foil_models as _;
+use foil_schedulers as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use tch::{CModule, Device, Kind, Tensor};
+use tiny::{AT, Place};
+
+fn golden(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/checkpoints").join(name).display().to_string()
+}
+
+/// Logits of a run folder's model, as `foil eval` builds it.
+fn logits(run: &Path, x: &Tensor) -> Tensor {
+    let pipeline = load(&run.join("resolved.yaml"), &[]).unwrap().pipeline;
+    let parts = assemble(&pipeline, Kind::Float, Device::Cpu, false).unwrap();
+    let network = parts.step.model.network();
+    network.params().load(&tensors::read(&run.join("best.safetensors")).unwrap().0).unwrap();
+    network.frozen(x, Mode::Eval, None)
+}
+
+#[track_caller]
+fn assert_close(ours: &Tensor, theirs: &Tensor) {
+    let by = ((ours - theirs).abs().max() / theirs.abs().max()).double_value(&[]);
+    assert!(by < 1e-5, "differs by {by:e}");
+}
+
+/// Imports `file`, checks its logits against PyTorch's `what`, and returns what was printed.
+#[track_caller]
+fn imported(place: &Place, file: &str, what: &str, args: &[&str]) -> String {
+    let told = place.foil(&[&["import", &golden(file), "--out", what], args].concat()).ok().out;
+    let (expected, _) = tensors::read(&PathBuf::from(golden("expected.safetensors"))).unwrap();
+    assert_close(&logits(&place.path(what), &expected["x"]), &expected[what]);
+    told
+}
+
+#[test]
+fn a_training_scripts_checkpoint() {
+    let place = Place::with("");
+    let told = imported(&place, "trades.pt", "trades", &[]);
+    for line in [
+        "names begin with `module.`, which is taken off",
+        "left out: 10 tensors under `module.sub_block1.`, which no forward pass reads",
+        "the file says nothing of a normalisation",
+        "imported into trades; judge it: foil eval trades",
+    ] {
+        assert!(told.contains(line), "{told}");
+    }
+    let resolved = place.run("trades").text("resolved.yaml");
+    for line in ["type: wide_resnet", "depth: 10", "width: 1", "name: cifar10", "normalize: none"] {
+        assert!(resolved.contains(line), "{resolved}");
+    }
+    let (weights, card) = place.run("trades").tensors("best.safetensors");
+    assert_eq!(weights["bn1.num_batches_tracked"].2, 7i64.to_le_bytes());
+    let sha256 = foil::record::stamp::file_hash(Path::new(&golden("trades.pt"))).unwrap();
+    assert!(card["foil.method"].starts_with("imported from ") && card["foil.method"].contains(&sha256), "{card:?}");
+    // The folder is no run to go on with.
+    let error = place.foil(&["train", "--resume", "trades"]).error();
+    assert!(error.contains("trades was imported"), "{error}");
+}
+
+#[test]
+fn an_old_file_of_a_normalisation_and_a_network() {
+    let place = Place::with("");
+    let told = imported(&place, "normalised.pth", "normalised", &[]);
+    assert!(told.contains("mean [0.4914, 0.4822, 0.4465], deviation [0.2023, 0.1994, 0.201]"), "{told}");
+    let (_, card) = place.run("normalised").tensors("best.safetensors");
+    assert_eq!(card["foil.std"], "[0.2023,0.1994,0.201]");
+    // Without these two, only the names tell that something is missing.
+    let args = ["import", &golden("normalised.pth"), "--out", "other", "--ignore", "0."];
+    let error = place.foil(&args).error();
+    assert!(error.contains("second of a Sequential (its names begin with `1.`)"), "{error}");
+    place.foil(&[&args[..], &["--normalize", "none"]].concat()).ok();
+    let error = place.foil(&[&args[..], &["--normalize", "{ mean: [0.5], std: [1] }"]].concat()).error();
+    assert!(error.contains("`normalize.mean` has 1 numbers, but the images have 3 channels"), "{error}");
+}
+
+#[test]
+fn what_a_file_holds() {
+    let place = Place::with("");
+    let told = place.foil(&["import", &golden("trades.pt"), "--list"]).ok().out;
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines[0], "state_dict: 58 tensors, 83,075 numbers  (taken by default)");
+    assert!(lines.contains(&"  module.conv1.weight                              bfloat16  [16, 3, 3, 3]"), "{told}");
+    for line in ["epoch: 76", "best_acc: a numpy scalar", "args.beta: 6", "scheduler.last_epoch: 76"] {
+        assert!(lines.contains(&line), "{told}");
+    }
+}
+
+#[test]
+fn files_that_are_refused() {
+    let place = Place::with("");
+    for (file, parts) in [
+        ("whole_module.pt", &["it calls `torch.nn.modules.linear.Linear`", "torch.save(model.state_dict()"][..]),
+        ("surprise.pt", &["it calls `posix.system`", "near `hook`"]),
+        ("program.pt", &["is a TorchScript program, not a checkpoint", "type: torchscript"]),
+        ("make.py", &["is no checkpoint of PyTorch and no safetensors file"]),
+        ("expected.safetensors", &["no model of foil has these names and shapes"]),
+        ("nothing.pt", &["reading ", "No such file"]),
+    ] {
+        let error = place.foil(&["import", &golden(file), "--out", "run"]).error();
+        for part in parts {
+            assert!(error.contains(part), "{file}: {error}");
+        }
+        assert!(!place.path("run").exists() && !place.path("surprised").exists());
+    }
+}
+
+#[test]
+fn weights_of_another_model_are_told_apart() {
+    let place = Place::with("");
+    let wide = ["import", &golden("trades.pt"), "--model", "{ type: wide_resnet, depth: 16, width: 1 }"];
+    let error = place.foil(&wide).error();
+    assert!(error.contains("these weights are most like `{ type: wide_resnet, depth: 16, width: 1"), "{error}");
+    assert!(error.contains("`block1.layer.1.bn1.bias` [16] is missing"), "{error}");
+    let error = place.foil(&["import", &golden("trades.pt"), "--data", "cifar100"]).error();
+    assert!(error.contains("`module.fc.bias` is [10], the model's is [100]"), "{error}");
+    let error = place.foil(&["import", &golden("trades.pt"), "--key", "state"]).error();
+    assert!(error.contains("no tensors under `state`") && error.contains("state_dict"), "{error}");
+    let error = place.foil(&["import", &golden("trades.pt"), "--model", "wide_resnett"]).error();
+    assert!(error.contains("no model is called `wide_resnett`"), "{error}");
+}
+
+#[test]
+fn a_trained_run_goes_out_and_comes_back() {
+    let place = Place::with(AT);
+    place.train("run", &["train.epochs=1", "normalize={ mean: [0.13], std: [0.31] }"]);
+    let x = Tensor::rand([3, 1, 28, 28], (Kind::Float, Device::Cpu));
+    let own = logits(&place.path("run"), &x);
+    for (format, file) in [("pt", "run/best.pth"), ("safetensors", "out.safetensors")] {
+        let told = place.foil(&["export", "run", "--format", format, "--out", file]).ok().out;
+        assert!(told.contains("model.load_state_dict("), "{told}");
+        place.foil(&["import", file, "--out", format, "--normalize", "{ mean: [0.13], std: [0.31] }"]).ok();
+        assert_eq!(logits(&place.path(format), &x), own);
+    }
+    // The card goes along.
+    let mut file = Checkpoint::open(&place.path("run/best.pth")).unwrap();
+    let dict = file.choose(None).unwrap().clone();
+    assert_eq!(dict.texts, place.run("run").tensors("best.safetensors").1);
+    assert_eq!(file.tensor(&dict.tensors[0]).unwrap().size(), [32, 1, 3, 3]);
+
+    place.foil(&["export", "run", "--format", "torchscript", "--out", "net.pt"]).ok();
+    let program = CModule::load(place.path("net.pt")).unwrap();
+    assert_close(&program.forward_ts(&[&x]).unwrap(), &own);
+    assert_close(&program.forward_ts(&[x.narrow(0, 0, 1)]).unwrap(), &own.narrow(0, 0, 1));
+
+    let error = place.foil(&["export", "run/best.safetensors", "--format", "safetensors"]).error();
+    assert!(error.contains("is the checkpoint itself"), "{error}");
+    let wrong = place.foil(&["export", "run", "--format", "onnx"]);
+    assert!(wrong.code == Some(2) && wrong.err.contains("torch.onnx.export"), "{}", wrong.err);
+}
+
+/// Every file cut short or changed at any place is refused with words, or read; nothing panics.
+#[test]
+fn damaged_files() {
+    let place = Place::with("");
+    let path = place.path("damaged");
+    let mut random = 1u64;
+    let mut next = |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % below
+    };
+    let mut refused = 0;
+    for file in ["surprise.pt", "trades.pt", "normalised.pth"] {
+        let whole = fs::read(golden(file)).unwrap();
+        // Most bytes are numbers; names and structure are at the ends.
+        let ends = |n: usize, length: usize| if n < 9_000 { n } else { length - 1 - (n - 9_000) };
+        for _ in 0..100 {
+            let mut bytes = whole.clone();
+            if next(4) == 0 {
+                bytes.truncate(next(whole.len()));
+            } else {
+                for _ in 0..=next(3) {
+                    let at = ends(next(18_000.min(whole.len())), whole.len()).min(whole.len() - 1);
+                    bytes[at] = if next(2) == 0 { next(256) as u8 } else { [0x52, 0x7d, 0x28, 0xff, 0x75][next(5)] };
+                }
+            }
+            fs::write(&path, &bytes).unwrap();
+            match Checkpoint::open(&path) {
+                Err(error) => {
+                    refused += 1;
+                    assert!(!error.message().is_empty());
+                }
+                Ok(mut file) => {
+                    for dict in file.dicts.clone() {
+                        dict.tensors.iter().for_each(|entry| drop(file.tensor(entry)));
+                    }
+                }
+            }
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}
