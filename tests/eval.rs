@@ -137,3 +137,33 @@ fn bench_tells_the_time_of_a_step() {
     let error = place.foil(&["bench", "tiny.yaml", "--runs", "0"]).error();
     assert!(error.contains("--runs 0 measures nothing"), "{error}");
 }
+
+#[test]
+fn bench_compares_pipelines_with_the_ceilings_of_the_machine() {
+    let place = Place::with(AT);
+    let words = ["bench", "--methods", "tiny", "--configs", ".", "--batch", "4,8", "--runs", "2", "--json=steps.json"];
+    let ended = place.foil(&words).ok();
+    assert!(ended.out.contains("% of arithmetic") && ended.out.contains("GB/s"), "{}", ended.out);
+    let records: Value = serde_json::from_slice(&std::fs::read(place.path("steps.json")).unwrap()).unwrap();
+    let number = |row: usize, field: &str| records[row][field].as_f64().unwrap();
+    assert_eq!((number(0, "batch"), number(1, "batch")), (4.0, 8.0));
+    // small_cnn's forward pass is 2 x 4.62 million operations an image (each output number is a sum over its patch), and the step has two
+    // input gradients (twice that each), the update (three times) and the clean pass behind it (once).
+    let forward = 2.0
+        * (784.0 * 32.0 * 9.0 + 196.0 * 32.0 * 288.0 + 196.0 * 64.0 * 288.0 + 49.0 * 64.0 * 576.0 + 313_600.0 + 1000.0);
+    for (row, batch) in [(0, 4.0), (1, 8.0)] {
+        assert!((number(row, "operations") / (forward * 8.0 * batch) - 1.0).abs() < 1e-9, "{records}");
+        assert!(number(row, "of_arithmetic") > 0.0 && number(row, "of_memory") > 0.0, "{records}");
+        assert!(number(row, "ms_min") <= number(row, "ms") && number(row, "ms") <= number(row, "ms_max"), "{records}");
+    }
+    assert!(place.foil(&["bench", "tiny.yaml", "--methods", "tiny"]).error().contains("is not an override"));
+}
+
+#[test]
+fn profile_names_phases_and_operators() {
+    let place = Place::with(AT);
+    let out = place.foil(&["profile", "tiny.yaml", "--runs", "1", "--top", "5"]).ok().out;
+    for word in ["forward passes of the loss", "backward", "update", "convolution", "ms a step as it is trained"] {
+        assert!(out.contains(word), "no `{word}` in\n{out}");
+    }
+}

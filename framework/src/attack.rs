@@ -6,6 +6,7 @@
 //! every checkpoint.
 
 use crate::engine::Network;
+use crate::engine::stopwatch::lap;
 use crate::nn::{Mode, Noise};
 use crate::objective::{Objective, Reference};
 use crate::scheduler::{Clock, Scheduled};
@@ -150,12 +151,16 @@ impl<'a> Target<'a> {
             let logits = logits.detach().set_requires_grad(true);
             Tensor::run_backward(&[value(&logits).sum(None::<Kind>)], &[&logits], false, false).remove(0)
         };
+        lap("attack: the rest");
         if let Some((gradient, logits)) = self.network.input_gradient(x, mode, self.noise, &d_logits) {
+            lap("attack: the model's own input gradients");
             return Ascent { gradient, logits };
         }
         let x = x.detach().set_requires_grad(true);
         let logits = self.forward(&x, mode);
+        lap("attack: forward passes");
         let gradient = Tensor::run_backward(&[value(&logits).sum(None::<Kind>)], &[&x], false, false).remove(0);
+        lap("attack: backward passes");
         Ascent { gradient, logits: logits.detach() }
     }
 }

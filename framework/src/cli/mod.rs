@@ -12,8 +12,10 @@ mod export;
 mod import;
 mod list;
 mod probe;
+mod profile;
 mod report;
 mod schema;
+mod steps;
 mod sweep;
 mod table;
 mod text;
@@ -64,6 +66,7 @@ enum Command {
     Export(export::Args),
     Check(check::Args),
     Bench(bench::Args),
+    Profile(profile::Args),
     Demo(demo::Args),
     List(list::Args),
     Explain(explain::Args),
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Profile(args) => profile::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::List(args) => list::run(&args),
         Command::Explain(args) => explain::run(&args),

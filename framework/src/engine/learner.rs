@@ -1,6 +1,7 @@
 //! A network with its optimiser: the model itself, or an attack's own network such as CAT's mask g.
 
 use super::Network;
+use super::stopwatch::lap;
 use crate::nn::Gradients;
 use crate::optim::Optimizer;
 use crate::scheduler::{Clock, Progress};
@@ -38,8 +39,10 @@ impl Learner {
     /// One step down `loss`; returns the gradient, flat.
     pub fn descend(&mut self, loss: &Tensor, clock: &Clock) -> Gradients {
         let gradients = self.network.params().gradients(loss);
+        lap("backward");
         tch::no_grad(|| self.optimizer.update(self.network.params().flat(), &gradients.0, clock));
         self.network.params().refresh_half();
+        lap("update");
         if self.keeps.get() {
             self.last = Some(Gradients(gradients.0.shallow_clone()));
         }

@@ -4,6 +4,7 @@
 //! host reads, so that on CUDA it can be captured as a graph; the CPU runs the same sequence eagerly.
 
 mod capture;
+mod ceiling;
 pub mod cuda;
 mod device;
 mod guard;
@@ -13,8 +14,11 @@ mod network;
 mod normalize;
 mod precision;
 mod step;
+pub(crate) mod stopwatch;
 
 pub use capture::{Capture, Repeated};
+pub use ceiling::Ceiling;
+pub(crate) use ceiling::wait;
 pub use device::{DEVICE, Devices, choose, devices, is_device, named};
 pub use guard::guard;
 pub use learner::Learner;
@@ -22,3 +26,4 @@ pub use network::Network;
 pub use normalize::{MeanStd, Normalize, Usual};
 pub use precision::{JudgePrecision, Judged, Precision};
 pub use step::{Outcome, Step};
+pub use stopwatch::watched;

@@ -3,7 +3,7 @@
 use super::Normalize;
 use super::precision::{JudgePrecision, Judged, Precision};
 use crate::model::Model;
-use crate::nn::{Builder, Mode, Noise, Parameters};
+use crate::nn::{Builder, Mode, Noise, Parameters, Work};
 use std::cell::Cell;
 use tch::{Device, Kind, Tensor};
 
@@ -17,6 +17,7 @@ pub struct Network {
     precision: Precision,
     judge: JudgePrecision,
     judged: Cell<bool>,
+    work: Cell<Work>,
 }
 
 impl std::fmt::Debug for Network {
@@ -37,6 +38,7 @@ impl Network {
             precision: Precision::Fp32,
             judge: JudgePrecision::Fp32,
             judged: false.into(),
+            work: Cell::default(),
         }
     }
 
@@ -95,8 +97,29 @@ impl Network {
         let number = self.passes.replace(self.passes.get() + 1);
         self.params.track(mode);
         let pass = self.params.pass(mode, differentiable, self.is_half(), number, noise);
+        let before = self.params.work();
         let out = self.model.forward(&pass, &self.entering(xs));
+        // The gradient with respect to the input costs as much as the forward pass, and that with respect to the parameters again.
+        self.count(
+            before,
+            if differentiable {
+                3.0
+            } else if xs.requires_grad() {
+                2.0
+            } else {
+                1.0
+            },
+        );
         if self.is_half() { out.to_kind(self.params.kind()) } else { out }
+    }
+
+    fn count(&self, before: Work, times: f64) {
+        self.work.set(self.work.get().plus(self.params.work().since(before), times));
+    }
+
+    /// What the passes through this network asked of the device so far, gradients included as if each pass had them all taken.
+    pub fn work(&self) -> Work {
+        self.work.get()
     }
 
     /// What the first layer sees.
@@ -144,7 +167,9 @@ impl Network {
             if half { d_logits(&logits.to_kind(whole)).to_kind(Kind::BFloat16) } else { d_logits(logits) }
         };
         let xs = self.entering(&xs.detach());
+        let before = self.params.work();
         let (gradient, logits) = self.model.input_gradient(&pass, &xs, &narrow)?;
+        self.count(before, 2.0);
         self.params.track(mode);
         let (gradient, logits) = (gradient.to_kind(whole), logits.to_kind(whole));
         self.passes.set(self.passes.get() + 1);

@@ -2,6 +2,7 @@
 
 use super::guard;
 use super::learner::Learner;
+use super::stopwatch::lap;
 use crate::attack::{Adversarial, Attack, Batch, Target};
 use crate::loss::{Forward, Loss, LossInput, LossOutput};
 use crate::nn::{Gradients, Mode};
@@ -81,6 +82,7 @@ impl Step {
                 .map_err(in_loss)?;
             batch.clean_logits = Some(clean.detach());
             logits.insert(Forward::CleanFirst, clean);
+            lap("forward passes before the attack");
         }
 
         let target = Target::new(self.model.network(), &batch.noise);
@@ -93,6 +95,7 @@ impl Step {
             None => self.attack.perturb(&target, batch),
         })
         .map_err(in_attack)?;
+        lap("attack: the rest");
 
         let loss = guard(|| {
             for &pass in &passes {
@@ -109,7 +112,9 @@ impl Step {
                 }
             }
             let input = LossInput::new(std::mem::take(&mut logits), &batch.y, &adversarial.side, batch.clock);
+            lap("forward passes of the loss");
             let output = self.loss.forward(&input)?;
+            lap("loss");
             logits = input.logits;
             Ok(output)
         });
@@ -120,8 +125,10 @@ impl Step {
         let target = Target::new(self.model.network(), &batch.noise);
         let learned = guard(|| self.attack.after_update(&target, batch, &adversarial)).map_err(in_attack)?;
         loss.parts.extend(learned);
+        lap("what the attack learns");
         if passes.contains(&Forward::CleanAfterUpdate) {
             logits.insert(Forward::CleanAfterUpdate, target.logits(&batch.x, Mode::Train));
+            lap("forward passes after the update");
         }
         let logits = logits.into_iter().map(|(pass, z)| (pass, z.detach())).collect();
         Ok(Outcome { adversarial, logits, loss, gradients })

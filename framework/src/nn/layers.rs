@@ -66,7 +66,10 @@ impl Conv2d {
     /// `xs`: `[N, in, H, W]`.
     pub fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
         let bias = self.bias.map(|id| pass.param(id));
-        xs.conv2d(pass.param(self.weight), bias, [self.stride; 2], [self.padding; 2], [1, 1], 1)
+        let weight = pass.param(self.weight);
+        let out = xs.conv2d(weight, bias, [self.stride; 2], [self.padding; 2], [1, 1], 1);
+        pass.count(xs, weight, &out, weight.size()[1..].iter().product());
+        out
     }
 
     /// The gradient with respect to its input `xs`, of which only shape and layout count, from that with respect to its output.
@@ -122,7 +125,10 @@ impl Linear {
 
     /// `xs`: `[N, in]`.
     pub fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
-        xs.linear(pass.param(self.weight), Some(pass.param(self.bias)))
+        let weight = pass.param(self.weight);
+        let out = xs.linear(weight, Some(pass.param(self.bias)));
+        pass.count(xs, weight, &out, weight.size()[1]);
+        out
     }
 
     /// The gradient with respect to its input, `[N, in]`, from that with respect to its output, `[N, out]`.

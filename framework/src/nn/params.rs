@@ -166,6 +166,7 @@ impl Builder {
             leaves,
             buffer_views,
             half: None,
+            work: std::cell::Cell::default(),
             norm_positions,
             set: seed.is_some(),
         };
@@ -222,9 +223,34 @@ pub struct Parameters {
     leaves: Vec<Tensor>,
     buffer_views: Vec<Tensor>,
     half: Option<Half>,
+    /// Multiplications and the bytes of their operands and results, in all forward passes of convolutions and linear layers so far.
+    work: std::cell::Cell<Work>,
     /// Where the batch norms' weights and biases lie in `flat`, and their means and variances in `stats`, norm by norm.
     norm_positions: [Tensor; 4],
     set: bool,
+}
+
+/// What convolutions and linear layers ask of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Work {
+    /// Floating-point operations: a multiplication with its addition is two.
+    pub operations: f64,
+    /// Bytes of inputs, weights and outputs, each moved once.
+    pub bytes: f64,
+}
+
+impl Work {
+    /// This work and `times` as much as `other`.
+    #[must_use]
+    pub fn plus(self, other: Self, times: f64) -> Self {
+        Self { operations: self.operations + other.operations * times, bytes: self.bytes + other.bytes * times }
+    }
+
+    /// What was done since `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        self.plus(earlier, -1.0)
+    }
 }
 
 /// A copy of the numbers in bf16, which passes of half precision run with. Its views of norms are those of the full numbers.
@@ -407,6 +433,11 @@ impl Parameters {
         Ok(())
     }
 
+    /// What all forward passes so far asked of the device.
+    pub(crate) fn work(&self) -> Work {
+        self.work.get()
+    }
+
     /// Counts a batch for the norms, if the pass moves their statistics.
     pub(crate) fn track(&self, mode: Mode) {
         if mode == Mode::Train && !self.norms.is_empty() {
@@ -466,6 +497,14 @@ pub struct Pass<'a> {
 impl Pass<'_> {
     pub(crate) fn param(&self, id: ParamId) -> &Tensor {
         &self.values[id.0]
+    }
+
+    /// Counts a convolution or linear layer, whose output's numbers are sums over `terms` products.
+    pub(crate) fn count(&self, xs: &Tensor, weight: &Tensor, out: &Tensor, terms: i64) {
+        let numbers = (xs.numel() + weight.numel() + out.numel()) as f64;
+        let bytes = numbers * xs.kind().elt_size_in_bytes() as f64;
+        let operations = 2.0 * out.numel() as f64 * terms as f64;
+        self.all.work.set(self.all.work.get().plus(Work { operations, bytes }, 1.0));
     }
 
     pub(crate) fn buffer(&self, id: BufferId) -> &Tensor {

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::attack::Batch;
 use crate::data::{Augment, Resident};
+use crate::engine::stopwatch::lap;
 use crate::engine::{Outcome, Step};
 use crate::nn::Noise;
 use crate::scheduler::Clock;
@@ -23,6 +24,7 @@ pub fn step_on(
     augment: Option<&Augment>,
 ) -> Result<(Outcome, Tensor)> {
     let (x, y, index) = data.batch(rows, Kind::Float, augment.map(|augment| (augment, key)));
+    lap("data");
     let noise = Noise::new(key, &index);
     let labels = y.shallow_clone();
     let mut batch = Batch { x, y, index, noise, clock, clean_logits: None };

@@ -3,6 +3,7 @@
 //! It links no libtorch and has no dependency, so it is built in seconds, before anything that takes minutes.
 //! `cargo demo`, `cargo verify`, `cargo foil` and `cargo xtask` are aliases for it (`.cargo/config.toml`).
 
+mod bundle;
 mod cuda;
 mod failure;
 mod job;
@@ -26,7 +27,7 @@ struct Command {
     run: fn(&Workspace, &[OsString]) -> Result<()>,
 }
 
-const COMMANDS: [Command; 5] = [
+const COMMANDS: [Command; 6] = [
     Command {
         name: "demo",
         usage: "cargo demo [ARGS]",
@@ -56,6 +57,12 @@ const COMMANDS: [Command; 5] = [
         usage: "cargo xtask cuda",
         about: "compile CUDA's half of the shim; needs no GPU",
         run: cuda::command,
+    },
+    Command {
+        name: "bundle",
+        usage: "cargo xtask bundle DIR",
+        about: "make a folder that trains where there is only Python's torch",
+        run: bundle::command,
     },
 ];
 
@@ -110,7 +117,7 @@ mod tests {
         assert_eq!(
             failure,
             "error: xtask has no command `train`\n  \
-             help: it has: demo, foil, verify, setup, cuda; `cargo foil` takes the program's own commands"
+             help: it has: demo, foil, verify, setup, cuda, bundle; `cargo foil` takes the program's own commands"
         );
     }
 
