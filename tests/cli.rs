@@ -133,7 +133,10 @@ fn a_page_holds_the_whole_manual() {
     assert_eq!(pgd, shown(&["explain", "attack:pgd"]));
 
     assert_holds(&shown(&["explain", "multistep"]), &["a scheduler from", "over a run of 200 epochs", "optimizer:"]);
-    assert_holds(&shown(&["explain", "objective"]), &["is what an attack ascends", "  kl ", "objective of attack pgd"]);
+    assert_holds(
+        &shown(&["explain", "objective"]),
+        &["is what an attack ascends", "  kl ", "objective of attack apgd"],
+    );
     assert_holds(&shown(&["explain", "cifar10"]), &["CIFAR-10", "licence", "Krizhevsky"]);
     let pipeline = shown(&["explain", "pipeline"]);
     assert_holds(

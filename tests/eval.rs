@@ -4,6 +4,8 @@ mod tiny;
 
 use serde_json::Value;
 use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 use tiny::{AT, Place};
 
 /// A digit classifier after 16 steps: far better than chance, and easy to attack.
@@ -165,5 +167,109 @@ fn profile_names_phases_and_operators() {
     let out = place.foil(&["profile", "tiny.yaml", "--runs", "1", "--top", "5"]).ok().out;
     for word in ["forward passes of the loss", "backward", "update", "convolution", "ms a step as it is trained"] {
         assert!(out.contains(word), "no `{word}` in\n{out}");
+    }
+}
+
+/// Rows of `eval.images.csv` by column.
+fn column(csv: &str, name: &str) -> Vec<String> {
+    let mut lines = csv.lines();
+    let at = lines.next().unwrap().split(',').position(|head| head == name).unwrap_or_else(|| panic!("no `{name}`"));
+    lines.map(|line| line.split(',').nth(at).unwrap().to_string()).collect()
+}
+
+/// AutoAttack in a size for a test.
+const AUTO: &[&str] = &[
+    "attacks.auto={ type: autoattack, eps: 0.05, steps: 4, n_queries: 60, targets: 2 }",
+    "evaluate=[natural,pgd2,auto]",
+    "train.eval_batch_size=9",
+];
+
+#[test]
+fn a_chain_tells_its_stages_and_every_image_its_fate() {
+    let place = trained();
+    let ended = place.foil(&[&["eval", "run"], AUTO].concat()).ok();
+    let record = place.run("run").json("eval.json");
+    let stages = record["entries"][2]["stages"].as_array().unwrap();
+    let names: Vec<&str> = stages.iter().map(|stage| stage["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["clean", "apgd_ce", "apgd_t", "fab_t", "square"]);
+    let accuracies: Vec<f64> = stages.iter().map(|stage| stage["accuracy"].as_f64().unwrap()).collect();
+    assert!(accuracies.is_sorted_by(|a, b| a >= b), "accuracy falls along the chain: {accuracies:?}");
+    let broken: u64 = stages.iter().map(|stage| stage["broken"].as_u64().unwrap()).sum();
+    assert_eq!(100.0 - 2.0 * broken as f64, accuracies[4], "of 50 images each is 2 %");
+    assert_eq!(record["entries"][2]["accuracy"], accuracies[4]);
+    assert_eq!(record["entries"][0]["accuracy"], accuracies[0], "the chain starts from the natural accuracy");
+    assert!(ended.out.contains("auto: clean "), "{}", ended.out);
+
+    let csv = place.run("run").text("eval.images.csv");
+    let labels = column(&csv, "label");
+    assert_eq!(labels.len(), 50);
+    let (mut right_everywhere, mut margins_agree) = (0, true);
+    let columns = ["natural", "pgd2", "auto"].map(|name| (column(&csv, name), column(&csv, &format!("{name}.margin"))));
+    for (i, by) in column(&csv, "broken_by").iter().enumerate() {
+        let right = columns.each_ref().map(|(right, _)| right[i] == "1");
+        margins_agree &=
+            columns.iter().all(|(right, margin)| (right[i] == "1") == (margin[i].parse::<f64>().unwrap() > 0.0));
+        right_everywhere += usize::from(right.iter().all(|right| *right));
+        let first = ["natural", "pgd2", "auto."].into_iter().zip(right).find(|(_, right)| !right);
+        assert!(first.map_or(by.is_empty(), |(name, _)| by.starts_with(name)), "image {i} was broken by `{by}`");
+    }
+    assert!(margins_agree, "a margin is above 0 where the image is right");
+    assert_eq!(record["worst_case"], 2.0 * right_everywhere as f64);
+    let share = 2.0 * columns[2].0.iter().filter(|right| *right == "1").count() as f64;
+    assert_eq!(record["entries"][2]["accuracy"], share);
+    assert!(!place.run("run").file("eval.partial.json").exists(), "the record is written");
+}
+
+/// What a record says of the figures, without dates and times.
+fn figures(place: &Place, name: &str) -> (String, Value) {
+    let text = fs::read_to_string(place.path(&format!("{name}.json"))).unwrap();
+    let mut record: Value = serde_json::from_str(&text).unwrap();
+    for field in ["date", "seconds"] {
+        record[field] = Value::Null;
+    }
+    for entry in record["entries"].as_array_mut().unwrap() {
+        entry["seconds"] = Value::Null;
+        for stage in entry["stages"].as_array_mut().into_iter().flatten() {
+            stage["seconds"] = Value::Null;
+        }
+    }
+    (fs::read_to_string(place.path(&format!("{name}.images.csv"))).unwrap(), record)
+}
+
+#[test]
+fn a_stopped_or_killed_evaluation_goes_on_to_the_same_figures() {
+    let place = trained();
+    // A second of queries, in stages and batches.
+    let slow = "attacks.auto={ type: autoattack, eps: 0.02, steps: 6, n_queries: 150, targets: 2 }";
+    let eval = |out: &'static str| [&["eval", "run"][..], AUTO, &[slow, "data.test_limit=30", "--out", out]].concat();
+    place.foil(&eval("whole.json")).ok();
+    for (signal, out, name) in [("INT", "int.json", "int"), ("KILL", "kill.json", "kill")] {
+        let running = place.begin(&eval(out));
+        let partial = place.path(&format!("{name}.partial.json"));
+        let started = Instant::now();
+        while !partial.exists() && started.elapsed() < Duration::from_secs(60) {
+            sleep(Duration::from_millis(5));
+        }
+        running.signal(signal);
+        let ended = running.end();
+        assert!(partial.exists() && !place.path(out).exists(), "{}", ended.err);
+        if signal == "INT" {
+            assert_eq!(ended.code, Some(130), "{}", ended.err);
+            let said = "stopped; the same command goes on from here (this evaluation alone: foil eval run)\n";
+            assert!(ended.err.ends_with(said), "{}", ended.err);
+        }
+        let before = fs::read(&partial).unwrap();
+        assert!(!before.is_empty());
+        let went_on = place.foil(&eval(out)).ok();
+        assert!(went_on.err.contains("going on where an evaluation was stopped"), "{}", went_on.err);
+        assert_eq!(figures(&place, name), figures(&place, "whole"));
+        assert!(!partial.exists());
+
+        // Other settings do not go on from it.
+        fs::write(&partial, before).unwrap();
+        let mut other = eval(out);
+        other.push("evaluate=[natural]");
+        assert!(place.foil(&other).ok().err.contains("of other settings or weights; evaluating anew"));
+        assert!(!partial.exists());
     }
 }

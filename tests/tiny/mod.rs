@@ -131,12 +131,17 @@ impl Place {
 
     /// Starts `foil ARGS` and returns once it has said where its folder is; it catches signals then.
     pub fn start(&self, args: &[&str]) -> Running {
+        let mut running = self.begin(args);
+        running.wait_for("folder: ");
+        running
+    }
+
+    /// Starts `foil ARGS`.
+    pub fn begin(&self, args: &[&str]) -> Running {
         let mut command = self.command(env!("CARGO_BIN_EXE_foil"), args);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap());
-        let mut running = Running { child, lines, err: String::new() };
-        running.wait_for("folder: ");
-        running
+        Running { child, lines, err: String::new() }
     }
 
     pub fn run(&self, name: &str) -> Run {

@@ -4,23 +4,26 @@ use super::Exit;
 use super::check::split;
 use crate::data::Resident;
 use crate::engine::choose;
-use crate::eval::{NATURAL, Trial, percent};
+use crate::eval::{NATURAL, Saved, Standing, Tick, Trial};
 use crate::pipeline::{assemble, load};
-use crate::record::{Entry, EvalRecord, stamp};
+use crate::record::{EvalRecord, ImageRecord, stamp};
 use crate::report::{Cell, Column, Progress, Style, Table};
 use crate::train::Folder;
-use crate::{AtPath, Error, Result, tensors};
+use crate::{Error, Result, tensors};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
 use tch::Kind;
 
 /// Evaluate a run's best checkpoint under its `evaluate` attacks.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil eval runs/cat_cw
-  foil eval runs/cat_cw attacks.pgd20.steps=50 evaluate=[natural,pgd20]
-  foil eval runs/cat_cw/last.safetensors")]
+  foil eval runs/cat_cw evaluate=[natural,pgd20,autoattack]
+  foil eval runs/cat_cw attacks.pgd20.steps=50 data.test_limit=1000 --out pgd50.json
+  foil eval runs/cat_cw/last.safetensors
+
+Beside the record, eval.json, goes a table of the images, eval.images.csv: which attack broke which, and by what margin.
+An evaluation that was stopped goes on with the same command.")]
 pub(super) struct Args {
     /// A run folder, or a checkpoint in one.
     run: PathBuf,
@@ -65,12 +68,20 @@ pub(super) fn checkpoint(path: &Path) -> Result<(Folder, PathBuf)> {
 pub(super) fn show(path: &Path, options: &Options) -> Exit {
     let (record, out) = evaluate(path, options)?;
     println!("{}", table(std::slice::from_ref(&record)).terminal(Style::stdout()));
+    for entry in record.entries.iter().filter(|entry| !entry.stages.is_empty()) {
+        let stages: Vec<String> = entry.stages.iter().map(|s| format!("{} {:.2}", s.name, s.accuracy)).collect();
+        println!("{}: {}", entry.name, stages.join(", "));
+    }
+    if let Some(worst) = record.worst_case.filter(|_| record.entries.len() > 1) {
+        println!("right under all of them: {worst:.2} %");
+    }
     println!("{} test images, {}, record: {}", record.n, record.threat, out.display());
     Ok(ExitCode::SUCCESS)
 }
 
 /// Evaluates the checkpoint at `path`, and writes and returns its record.
 pub(super) fn evaluate(path: &Path, options: &Options) -> Result<(EvalRecord, PathBuf)> {
+    let _ends = Interrupt::new(path)?;
     let (folder, weights) = checkpoint(path)?;
     let loaded = load(&folder.resolved(), &options.overrides)?;
     let pipeline = &loaded.pipeline;
@@ -80,14 +91,13 @@ pub(super) fn evaluate(path: &Path, options: &Options) -> Result<(EvalRecord, Pa
     network.params().load(&tensors::read(&weights)?.0).map_err(|e| e.context(weights.display()))?;
     let limit = pipeline.data.test_limit.map_or(i64::MAX, |limit| limit as i64);
     let test = Resident::new(&crate::data::read(pipeline)?.test, device).first(limit);
+    let config = pipeline.to_yaml()?;
+    let out = options.out.clone().unwrap_or_else(|| folder.path().join("eval.json"));
 
-    let mut entries = Vec::new();
+    let mut saved = Saved::open(&out, &config, &weights)?;
+    let (mut entries, mut images) = (Vec::new(), ImageRecord::new(test.index(), test.labels()));
     for name in &pipeline.evaluate {
-        let started = Instant::now();
         let attack = parts.attacks.get_mut(name);
-        let settings =
-            pipeline.attacks.get(name).map_or(serde_json::Value::Null, |a| serde_json::to_value(a).unwrap_or_default());
-        let mut progress = Progress::new(name.clone(), test.len() as u64);
         let mut trial = Trial {
             name,
             attack: attack.map(|attack| attack.as_mut() as _),
@@ -95,15 +105,12 @@ pub(super) fn evaluate(path: &Path, options: &Options) -> Result<(EvalRecord, Pa
             batch_size: pipeline.train.eval_batch_size as i64,
             seed: pipeline.seed,
         };
-        let accuracy = percent(&trial.run(network, &mut |n| progress.tick(n, String::new))?);
-        progress.done(&format!("{accuracy:.2} %"));
-        entries.push(Entry {
-            name: name.clone(),
-            attack: settings,
-            accuracy,
-            seconds: started.elapsed().as_secs_f64(),
-            stages: Vec::new(),
-        });
+        let mut bars = Bars::new(name);
+        let standing = saved.run(&mut trial, network, &mut |tick| bars.tick(tick))?;
+        bars.done(&standing);
+        let settings = pipeline.attacks.get(name).map(serde_json::to_value);
+        entries.push(standing.entry(name, settings.and_then(Result::ok).unwrap_or_default()));
+        images.push(name, standing.right().to_vec(), standing.margins(), &standing.broken_by());
     }
     let mut record = EvalRecord {
         model: pipeline.name.clone().unwrap_or_default(),
@@ -114,17 +121,80 @@ pub(super) fn evaluate(path: &Path, options: &Options) -> Result<(EvalRecord, Pa
         seed: pipeline.seed,
         n: test.len() as u64,
         entries,
-        worst_case: None,
+        worst_case: images.worst_case(),
         trust: Vec::new(),
         avg: None,
         foil_version: crate::VERSION.into(),
         libtorch: crate::LIBTORCH.into(),
         date: stamp::now(),
-        config_hash: stamp::config_hash(&pipeline.to_yaml()?),
+        config_hash: stamp::config_hash(&config),
     };
-    let out = options.out.clone().unwrap_or_else(|| folder.path().join("eval.json"));
-    record.write(&out).at("writing", &out)?;
+    // The table first: who finds a record finds its images.
+    let table = ImageRecord::beside(&out);
+    images.write(&table).map_err(|e| Error::new(e.to_string()))?;
+    record.write(&out).map_err(|e| Error::new(e.to_string()))?;
+    saved.finish();
     Ok((record, out))
+}
+
+/// One bar for each stage of an attack.
+struct Bars<'a> {
+    name: &'a str,
+    stage: String,
+    bar: Option<Progress>,
+}
+
+impl<'a> Bars<'a> {
+    fn new(name: &'a str) -> Self {
+        Self { name, stage: String::new(), bar: None }
+    }
+
+    fn tick(&mut self, tick: &Tick) {
+        if self.bar.is_none() || self.stage != tick.stage {
+            let label =
+                if tick.stage == self.name { self.name.into() } else { format!("{} {}", self.name, tick.stage) };
+            self.bar = Some(Progress::new(label, tick.images + tick.left));
+            self.stage = tick.stage.to_string();
+        }
+        if let Some(bar) = &mut self.bar {
+            bar.tick(tick.images, || format!("accuracy {:.2} %", tick.standing.accuracy()));
+        }
+    }
+
+    /// A line for the attack stays; those of its stages go.
+    fn done(self, standing: &Standing) {
+        let accuracy = format!("{:.2} %", standing.accuracy());
+        match self.bar.filter(|_| self.stage == self.name) {
+            Some(bar) => bar.done(&accuracy),
+            None => eprintln!("{}: {accuracy}", self.name),
+        }
+    }
+}
+
+/// As long as it lives, the first Ctrl-C or SIGTERM ends the program at once, and says how to go on: a batch may take minutes, and
+/// what came before it is on disk.
+struct Interrupt(signal_hook::iterator::Handle);
+
+impl Interrupt {
+    fn new(path: &Path) -> Result<Self> {
+        use signal_hook::consts::{SIGINT, SIGTERM};
+        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])
+            .map_err(|e| Error::new(format!("Ctrl-C cannot be handled: {e}")))?;
+        let (handle, path) = (signals.handle(), path.display().to_string());
+        std::thread::spawn(move || {
+            if signals.forever().next().is_some() {
+                eprintln!("\nstopped; the same command goes on from here (this evaluation alone: foil eval {path})");
+                signal_hook::low_level::exit(130);
+            }
+        });
+        Ok(Self(handle))
+    }
+}
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// Models as rows and attacks as columns, with the mean of a row as `Avg`, as in the CAT paper's Tables 2 and 3.
@@ -151,10 +221,13 @@ pub(super) fn table(records: &[EvalRecord]) -> Table {
 
 /// `pgd20` as papers print it.
 fn heading(name: &str) -> String {
-    if name == NATURAL {
-        return "Natural".into();
+    match name {
+        NATURAL => return "Natural".into(),
+        "autoattack" => return "AA".into(),
+        _ => {}
     }
     let letters = name.trim_end_matches(|c: char| c.is_ascii_digit());
     let number = &name[letters.len()..];
+    let letters = letters.replace('_', "-");
     if number.is_empty() { letters.to_uppercase() } else { format!("{}-{number}", letters.to_uppercase()) }
 }

@@ -65,8 +65,8 @@ pub(super) fn run(args: &Args) -> Exit {
         return Ok(ExitCode::from(130));
     }
     trained.store(true, Ordering::SeqCst);
-    // From here on there is nothing to save, and the first Ctrl-C ends the program.
-    if stop.swap(true, Ordering::SeqCst) {
+    // From here on the evaluation saves itself, and the first Ctrl-C ends the program.
+    if stop.load(Ordering::SeqCst) {
         say(&format!("trained, but not evaluated; go on with: foil eval {}", folder.path().display()));
         return Ok(ExitCode::from(130));
     }

@@ -47,6 +47,16 @@ impl Resident {
         (self.subset(&all.masked_select(&held.logical_not())), self.subset(&all.masked_select(&held)))
     }
 
+    /// The images' indices in the data set, on the host.
+    pub fn index(&self) -> Vec<i64> {
+        host(&self.index)
+    }
+
+    /// Their labels, on the host.
+    pub fn labels(&self) -> Vec<i64> {
+        host(&self.labels)
+    }
+
     /// Number of images.
     pub fn len(&self) -> i64 {
         self.labels.size()[0]
@@ -81,4 +91,10 @@ impl Resident {
 fn scaled(bytes: &Tensor, kind: Kind) -> Tensor {
     // Bytes are the cheapest to move. `[N, C, H, W]` always has four dimensions.
     crate::shim::channels_last(bytes).unwrap_or_else(|_| bytes.shallow_clone()).to_kind(kind) / 255.0
+}
+
+fn host(t: &Tensor) -> Vec<i64> {
+    let mut values = vec![0; t.numel()];
+    t.to_device(Device::Cpu).contiguous().copy_data(&mut values, t.numel());
+    values
 }

@@ -75,7 +75,7 @@ mod tests {
 
     // printf 'seed: 1\n' | sha256sum
     #[test]
-    fn hash() {
+    fn hash_of_a_config() {
         assert_eq!(config_hash("seed: 1\n"), "adf0396d435b4047092c20dada268d22d8db7f192fe2a8a9a283c9e9dea6af54");
     }
 }

@@ -1,0 +1,103 @@
+//! An evaluation under way, on disk: what a killed one goes on from.
+
+use super::{Standing, Tick, Trial};
+use crate::engine::Network;
+use crate::record::{atomic, stamp};
+use crate::{AtPath, Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// When the state is written first. Afterwards writing takes at most a tenth of the time; so much work, and the batch under way, a
+/// kill may cost.
+const FIRST: Duration = Duration::from_millis(100);
+
+/// The attacks that are through or under way, by name, and the file that holds them.
+#[derive(Debug)]
+pub struct Saved {
+    path: PathBuf,
+    key: String,
+    next: Instant,
+    entries: Vec<(String, Standing)>,
+}
+
+/// The file.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    key: String,
+    entries: Vec<(String, Standing)>,
+}
+
+impl Saved {
+    /// The state of the evaluation whose record goes to `record`: `eval.json` has `eval.partial.json`. It goes on where an
+    /// evaluation with the same config and weights stopped, and says on standard error if it begins anew despite a file.
+    ///
+    /// # Errors
+    /// When the weights cannot be read.
+    pub fn open(record: &Path, config: &str, weights: &Path) -> Result<Self> {
+        let path = record.with_extension("partial.json");
+        let key =
+            format!("{} {}", stamp::config_hash(config), stamp::file_hash(weights).at("reading", weights)?);
+        let mut saved = Self { path, key, next: Instant::now() + FIRST, entries: Vec::new() };
+        let Ok(bytes) = std::fs::read(&saved.path) else { return Ok(saved) };
+        let shown = saved.path.display();
+        match serde_json::from_slice::<Stored>(&bytes) {
+            Ok(stored) if stored.key == saved.key => {
+                eprintln!("going on where an evaluation was stopped: {shown}");
+                saved.entries = stored.entries;
+            }
+            Ok(_) => eprintln!("{shown} is of other settings or weights; evaluating anew"),
+            Err(_) => eprintln!("{shown} is not the state of an evaluation; evaluating anew"),
+        }
+        Ok(saved)
+    }
+
+    /// The state of an entry, if there is one for `n` images in these stages.
+    fn get(&self, name: &str, fresh: &Standing) -> Option<Standing> {
+        let (_, standing) = self.entries.iter().find(|(known, _)| known == name)?;
+        (standing.stages == fresh.stages && standing.right().len() == fresh.right().len()).then(|| standing.clone())
+    }
+
+    /// Takes note of an entry's state, and writes it if it is time.
+    fn put(&mut self, name: &str, standing: &Standing) -> Result<()> {
+        let (started, time) = (Instant::now(), Instant::now() >= self.next);
+        if !time && !standing.is_done() {
+            return Ok(());
+        }
+        self.entries.retain(|(known, _)| known != name);
+        self.entries.push((name.to_string(), standing.clone()));
+        if !time {
+            return Ok(());
+        }
+        let stored = Stored { key: self.key.clone(), entries: std::mem::take(&mut self.entries) };
+        let text = serde_json::to_vec(&stored);
+        self.entries = stored.entries;
+        atomic::write(&self.path, text.at("writing", &self.path)?).map_err(|e| Error::new(e.to_string()))?;
+        self.next = Instant::now() + started.elapsed() * 10;
+        Ok(())
+    }
+
+    /// Removes the file: the record is written.
+    pub fn finish(self) {
+        let _ = std::fs::remove_file(&self.path); // A state that stays does no harm: it is that of this record.
+        atomic::sweep(&self.path);
+    }
+
+    /// Goes on with `trial`, or begins it. `watch` is told after each batch.
+    ///
+    /// # Errors
+    /// What the attack reports, or when the state cannot be written.
+    pub fn run(&mut self, trial: &mut Trial, network: &Network, watch: &mut dyn FnMut(&Tick)) -> Result<Standing> {
+        let fresh = trial.begin();
+        let mut standing = self.get(trial.name, &fresh).unwrap_or(fresh);
+        let (name, mut failed) = (trial.name, None);
+        trial.advance(network, &mut standing, &mut |tick| {
+            watch(tick);
+            failed = self.put(name, tick.standing).err();
+            failed.is_none()
+        })?;
+        failed.map_or(Ok(()), Err)?;
+        self.put(name, &standing)?;
+        Ok(standing)
+    }
+}

@@ -1,0 +1,176 @@
+//! How far an attack has come over the images of a split.
+
+use crate::record::{Entry, Stage};
+use serde::{Deserialize, Serialize};
+
+/// What is known of each image so far, by its place in the split, and which images are still to be seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The stages' names; one, the entry's own, for a single attack.
+    pub(super) stages: Vec<String>,
+    /// The stage under way.
+    pub(super) stage: usize,
+    /// The places that the stage under way has yet to see, in order.
+    pub(super) todo: Vec<i64>,
+    /// Images whose logits were not finite.
+    pub(super) lost: u64,
+    right: Vec<bool>,
+    /// Bits of f32, since JSON has no infinity.
+    margins: Vec<u32>,
+    broken_in: Vec<Option<usize>>,
+    pub(super) seconds: Vec<f64>,
+}
+
+/// What one batch told.
+pub(super) struct Verdict {
+    pub right: Vec<bool>,
+    pub margins: Vec<f32>,
+}
+
+impl Standing {
+    /// Before the first batch of `n` images.
+    pub(super) fn new(stages: Vec<String>, n: i64) -> Self {
+        let (count, seconds) = (n as usize, vec![0.0; stages.len()]);
+        let margins = vec![f32::INFINITY.to_bits(); count];
+        let (right, broken_in) = (vec![true; count], vec![None; count]);
+        Self { stages, stage: 0, todo: (0..n).collect(), lost: 0, right, margins, broken_in, seconds }
+    }
+
+    /// Whether every stage is through.
+    pub fn is_done(&self) -> bool {
+        self.stage >= self.stages.len()
+    }
+
+    /// Notes what became of the next images. An image that stands keeps its smallest margin, a broken one that which broke it.
+    pub(super) fn note(&mut self, verdict: &Verdict) {
+        let places: Vec<i64> = self.todo.drain(..verdict.right.len()).collect();
+        for ((place, right), margin) in places.into_iter().zip(&verdict.right).zip(&verdict.margins) {
+            let i = place as usize;
+            let nearer = margin.total_cmp(&f32::from_bits(self.margins[i])).is_lt();
+            if !right || nearer || self.stage == 0 {
+                self.margins[i] = margin.to_bits();
+            }
+            if !right {
+                self.right[i] = false;
+                self.broken_in[i] = Some(self.stage);
+            }
+        }
+    }
+
+    /// Goes on to the next stage, which sees the images that stand.
+    pub(super) fn next_stage(&mut self) {
+        self.stage += 1;
+        self.todo = (0..).zip(&self.right).filter(|(_, right)| **right).map(|(i, _)| i).collect();
+    }
+
+    /// For each image whether it stands.
+    pub fn right(&self) -> &[bool] {
+        &self.right
+    }
+
+    /// For each image z_y minus the largest other logit where it was attacked, NaN where the model gave none.
+    pub fn margins(&self) -> Vec<f32> {
+        self.margins.iter().copied().map(f32::from_bits).collect()
+    }
+
+    /// Percent of images that stand, of those seen.
+    pub fn accuracy(&self) -> f64 {
+        let unseen = if self.stage == 0 { self.todo.len() } else { 0 };
+        let standing = self.right.iter().filter(|right| **right).count() - unseen;
+        100.0 * standing as f64 / (self.right.len() - unseen).max(1) as f64
+    }
+
+    /// What stages that belong together are called: what stands before the dot.
+    fn group(&self, stage: usize) -> &str {
+        self.stages[stage].split('.').next().unwrap_or_default()
+    }
+
+    /// For each image the stage that broke it; empty for a single attack.
+    pub fn broken_by(&self) -> Vec<Option<String>> {
+        if self.stages.len() == 1 {
+            return Vec::new();
+        }
+        self.broken_in.iter().map(|stage| stage.map(|stage| self.group(stage).to_string())).collect()
+    }
+
+    /// The row of the record.
+    pub fn entry(&self, name: &str, attack: serde_json::Value) -> Entry {
+        let (seconds, accuracy) = (self.seconds.iter().sum(), self.accuracy());
+        Entry { name: name.to_string(), attack, accuracy, seconds, stages: self.summary() }
+    }
+
+    /// A chain's stages, those that belong together as one.
+    fn summary(&self) -> Vec<Stage> {
+        let n = self.right.len();
+        let (mut stages, mut left): (Vec<Stage>, usize) = (Vec::new(), n);
+        if self.stages.len() == 1 {
+            return stages;
+        }
+        for (i, seconds) in self.seconds.iter().enumerate() {
+            let broken = self.broken_in.iter().filter(|stage| **stage == Some(i)).count();
+            left -= broken;
+            let accuracy = 100.0 * left as f64 / n.max(1) as f64;
+            match stages.last_mut().filter(|last| last.name == self.group(i)) {
+                Some(last) => {
+                    (last.accuracy, last.broken) = (accuracy, last.broken + broken as u64);
+                    last.seconds += seconds;
+                }
+                None => stages.push(Stage {
+                    name: self.group(i).to_string(),
+                    accuracy,
+                    broken: broken as u64,
+                    seconds: *seconds,
+                }),
+            }
+        }
+        stages
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(right: &[bool], margins: &[f32]) -> Verdict {
+        Verdict { right: right.to_vec(), margins: margins.to_vec() }
+    }
+
+    #[test]
+    fn survivors_go_on_and_stages_add_up() {
+        let stages = ["clean", "apgd_t.1", "apgd_t.2", "square"].map(String::from).to_vec();
+        let mut standing = Standing::new(stages, 4);
+        standing.note(&told(&[true, false], &[3.0, -1.0]));
+        assert_eq!((standing.accuracy(), standing.is_done()), (50.0, false));
+        standing.note(&told(&[true, true], &[2.0, 1.0]));
+        standing.next_stage();
+        assert_eq!(standing.todo, [0, 2, 3]);
+        standing.note(&told(&[true, true, false], &[4.0, 0.5, -0.25]));
+        standing.next_stage();
+        standing.note(&told(&[false, true], &[-2.0, 0.75]));
+        standing.next_stage();
+        standing.note(&told(&[true], &[0.125]));
+        standing.next_stage();
+        assert!(standing.is_done());
+        assert_eq!(standing.margins(), [-2.0, -1.0, 0.125, -0.25]);
+        let by = standing.broken_by();
+        let by: Vec<&str> = by.iter().map(|by| by.as_deref().unwrap_or("")).collect();
+        assert_eq!(by, ["apgd_t", "clean", "", "apgd_t"]);
+        let entry = standing.entry("autoattack", serde_json::Value::Null);
+        let stages: Vec<(&str, f64, u64)> =
+            entry.stages.iter().map(|s| (s.name.as_str(), s.accuracy, s.broken)).collect();
+        assert_eq!(stages, [("clean", 75.0, 1), ("apgd_t", 25.0, 2), ("square", 25.0, 0)]);
+        assert_eq!(entry.accuracy, 25.0);
+    }
+
+    #[test]
+    fn a_single_attack_has_no_stages() {
+        let mut standing = Standing::new(vec!["pgd20".into()], 2);
+        standing.note(&told(&[true, false], &[3.0, f32::NAN]));
+        standing.next_stage();
+        let entry = standing.entry("pgd20", serde_json::Value::Null);
+        assert!(entry.stages.is_empty() && standing.broken_by().is_empty());
+        let text = serde_json::to_string(&standing).unwrap();
+        let back: Standing = serde_json::from_str(&text).unwrap();
+        assert!(back == standing && back.margins()[1].is_nan());
+    }
+}

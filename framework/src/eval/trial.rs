@@ -1,0 +1,184 @@
+//! One attack over a split.
+
+use super::Standing;
+use super::standing::Verdict;
+use crate::attack::{Attack, Batch, Target};
+use crate::data::Resident;
+use crate::engine::{Network, guard};
+use crate::loss::terms;
+use crate::nn::{Mode, Noise, key_of, name_key};
+use crate::scheduler::Clock;
+use crate::{Error, Result};
+use std::time::Instant;
+use tch::{Kind, Tensor};
+
+/// One attack of an evaluation, over a split.
+pub struct Trial<'a> {
+    /// What the row is called; keys the random numbers.
+    pub name: &'a str,
+    /// The attack; `None` is the clean images.
+    pub attack: Option<&'a mut dyn Attack>,
+    /// The images.
+    pub data: &'a Resident,
+    /// Images at a time.
+    pub batch_size: i64,
+    /// Keys the random numbers.
+    pub seed: u64,
+}
+
+/// What is told after each batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Tick<'a> {
+    /// Where the attack is.
+    pub standing: &'a Standing,
+    /// The stage under way; the entry's name for a single attack.
+    pub stage: &'a str,
+    /// Images of the batch.
+    pub images: u64,
+    /// Images that the stage has yet to see.
+    pub left: u64,
+}
+
+/// A chain sees clean images first, since it is not run on those that are wrong already.
+const CLEAN: &str = "clean";
+
+impl Trial<'_> {
+    /// For each image whether it is classified rightly under the attack, `[n]` bool, in the split's order. An output that is
+    /// not finite is a wrong one; how many there are is logged as a warning. `tick` is called with the number of images done after each batch.
+    ///
+    /// # Errors
+    /// What the attack reports, with its name.
+    pub fn run(&mut self, network: &Network, tick: &mut dyn FnMut(u64)) -> Result<Tensor> {
+        let right = self.run_while(network, &mut |n| {
+            tick(n);
+            true
+        })?;
+        right.ok_or_else(|| Error::new(format!("evaluation `{}` was stopped", self.name)))
+    }
+
+    /// As [`Trial::run`], but ends with `None` once `go_on` is false.
+    ///
+    /// # Errors
+    /// As [`Trial::run`].
+    pub fn run_while(&mut self, network: &Network, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<Tensor>> {
+        let mut standing = self.begin();
+        let done = self.advance(network, &mut standing, &mut |tick| go_on(tick.images))?;
+        Ok(done.then(|| Tensor::from_slice(standing.right())))
+    }
+
+    /// The state before the first batch.
+    pub fn begin(&self) -> Standing {
+        let stages = self.attack.as_ref().map(|attack| attack.stages()).unwrap_or_default();
+        let names = match stages.is_empty() {
+            true => vec![self.name.to_string()],
+            false => std::iter::once(CLEAN.to_string()).chain(stages).collect(),
+        };
+        Standing::new(names, self.data.len())
+    }
+
+    /// Goes on from `standing` to the end, or until `watch`, which is told after each batch, returns false; whether it came
+    /// to the end. An attack in stages runs each on the images that stand, gathered anew into full batches. Neither
+    /// stopping nor the size of a batch changes what is found.
+    ///
+    /// # Errors
+    /// What the attack reports, with its name.
+    pub fn advance(
+        &mut self,
+        network: &Network,
+        standing: &mut Standing,
+        watch: &mut dyn FnMut(&Tick) -> bool,
+    ) -> Result<bool> {
+        let _judged = network.judged();
+        let device = network.params().device();
+        let clock = Clock::new(1, 1, device);
+        let key = Tensor::from(key_of(&[self.seed, name_key("eval"), name_key(self.name)])).to_device(device);
+        while !standing.is_done() {
+            while !standing.todo.is_empty() {
+                let started = Instant::now();
+                let places = &standing.todo[..standing.todo.len().min(self.batch_size as usize)];
+                let images = places.len() as u64;
+                let rows = Tensor::from_slice(places).to_device(device);
+                let (x, y, index) = self.data.batch(&rows, network.params().kind(), None);
+                let noise = Noise::new(&key, &index);
+                let batch = Batch { x, y, index, noise, clock: &clock, clean_logits: None };
+                let (verdict, lost) = self
+                    .judge(network, &batch, standing)
+                    .map_err(|e| e.context(format!("evaluation `{}`", self.name)))?;
+                standing.note(&verdict);
+                standing.lost += lost;
+                standing.seconds[standing.stage] += started.elapsed().as_secs_f64();
+                let (stage, left) = (&standing.stages[standing.stage], standing.todo.len() as u64);
+                if !watch(&Tick { standing, stage, images, left }) {
+                    return Ok(false);
+                }
+            }
+            standing.next_stage();
+        }
+        if standing.lost > 0 {
+            let (name, lost, n) = (self.name, standing.lost, self.data.len());
+            tracing::warn!(
+                "evaluation `{name}`: the logits of {lost} of {n} images are not finite; they count as misclassified"
+            );
+        }
+        Ok(true)
+    }
+
+    /// Attacks a batch with the stage under way; also the number of images without an answer.
+    fn judge(&mut self, network: &Network, batch: &Batch, standing: &Standing) -> Result<(Verdict, u64)> {
+        network.start_step();
+        let attack: Option<&mut dyn Attack> = match &mut self.attack {
+            None => None,
+            Some(attack) if standing.stages.len() == 1 => Some(&mut **attack as _),
+            Some(_) if standing.stage == 0 => None,
+            Some(attack) => {
+                let missing = || Error::new(format!("there is no stage `{}`", standing.stages[standing.stage]));
+                Some(attack.stage(standing.stage - 1).ok_or_else(missing)?)
+            }
+        };
+        guard(|| {
+            let target = Target::new(network, &batch.noise).shrinking();
+            let x = match attack {
+                Some(attack) => attack.perturb(&target, batch)?.x,
+                None => batch.x.shallow_clone(),
+            };
+            let hit = judge(&target.logits(&x, Mode::Eval), &batch.y);
+            let lost = hit.answered.logical_not().sum(Kind::Int64).int64_value(&[]) as u64;
+            let margins = hit.margin.to_kind(Kind::Float).contiguous();
+            let verdict = Verdict { right: Vec::try_from(&hit.right)?, margins: Vec::try_from(&margins)? };
+            Ok((verdict, lost))
+        })
+    }
+}
+
+/// What became of a batch, `[N]` each.
+struct Hit {
+    right: Tensor,
+    answered: Tensor,
+    margin: Tensor,
+}
+
+/// An image is classified rightly when its largest logit is its label's. Logits with a NaN or an infinity among them are no
+/// answer: argmax would name the class of the first NaN, which may well be the label.
+fn judge(logits: &Tensor, y: &Tensor) -> Hit {
+    let answered = logits.isfinite().all_dim(-1, false);
+    let margin = terms::margin(logits, y);
+    let margin = margin.where_self(&answered, &margin.full_like(f64::NAN));
+    Hit { right: logits.argmax(-1, false).eq_tensor(y).logical_and(&answered), answered, margin }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_finite_is_wrong() {
+        let (nan, inf) = (f64::NAN, f64::INFINITY);
+        let logits = Tensor::from_slice2(&[[2.0, 1.0], [1.0, 2.0], [nan, 1.0], [1.0, nan], [inf, 1.0], [1.0, -inf]]);
+        let hit = judge(&logits, &Tensor::from_slice(&[0i64, 0, 0, 0, 0, 0]));
+        let list = |t: &Tensor| Vec::<bool>::try_from(t).unwrap();
+        assert_eq!(list(&hit.right), [true, false, false, false, false, false]);
+        assert_eq!(list(&hit.answered), [true, true, false, false, false, false]);
+        let margins = Vec::<f64>::try_from(&hit.margin).unwrap();
+        assert!(margins[..2] == [1.0, -1.0] && margins[2..].iter().all(|m| m.is_nan()), "{margins:?}");
+    }
+}
