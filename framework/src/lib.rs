@@ -28,6 +28,7 @@ pub mod shim;
 pub mod tensors;
 pub mod testing;
 pub mod train;
+pub mod watch;
 
 pub use error::{AtPath, Error, Result};
 pub use foil_macros::settings;

@@ -20,6 +20,7 @@ mod sweep;
 mod table;
 mod text;
 mod train;
+mod watch;
 
 use crate::{Error, Result};
 use clap::{Parser, Subcommand};
@@ -50,6 +51,7 @@ const EXAMPLES: &str = "Examples:
   foil eval runs/trades                                   evaluate again
   foil report runs/trades runs/at                         one page with everything
   foil table 2                                            your runs beside the CAT paper's Table 2
+  foil watch                                              runs while they train, from another terminal
   foil list                                               what there is to compose
   foil explain trades                                     a plugin's paper, formula and keys
   foil doctor                                             what this machine has, and what to do about the rest";
@@ -64,6 +66,7 @@ enum Command {
     Table(table::Args),
     Import(import::Args),
     Export(export::Args),
+    Watch(watch::Args),
     Check(check::Args),
     Bench(bench::Args),
     Profile(profile::Args),
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Table(args) => table::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Profile(args) => profile::run(&args),

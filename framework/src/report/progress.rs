@@ -143,7 +143,7 @@ fn join<const N: usize>(parts: [String; N]) -> String {
 }
 
 /// `0.4 s`, `42 s`, `3 min 05 s`, `1 h 02 min`.
-fn human(time: Duration) -> String {
+pub(crate) fn human(time: Duration) -> String {
     match time.as_secs() {
         0 => format!("{:.1} s", time.as_secs_f64()),
         seconds @ 1..60 => format!("{seconds} s"),

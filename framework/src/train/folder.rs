@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tch::Tensor;
 
 /// The folder of one run.
@@ -121,7 +122,13 @@ impl Folder {
         let path = self.0.join(LOCK);
         let mut file =
             OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).at("opening", &path)?;
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        // Somebody who only looks whether it is locked holds it for a moment.
+        let mut tries = (0..10).map(|_| file.try_lock()).inspect(|tried| {
+            if tried.is_err() {
+                std::thread::sleep(Duration::from_millis(30));
+            }
+        });
+        if tries.all(|tried| matches!(tried, Err(TryLockError::WouldBlock))) {
             let holder = std::fs::read_to_string(&path).unwrap_or_default();
             return Err(Error::new(format!("another process ({}) is training in {}", holder.trim(), self.0.display()))
                 .help("wait until it is done, or end it with Ctrl-C; `foil eval` may run beside it"));

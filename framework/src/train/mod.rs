@@ -3,11 +3,13 @@
 mod body;
 mod describe;
 mod folder;
+mod heartbeat;
 mod state;
 mod tally;
 mod trainer;
 
 pub use body::step_on;
 pub use folder::{Folder, Lock};
+pub use heartbeat::Beat;
 pub use tally::Tally;
 pub use trainer::{Ended, Trainer};

@@ -6,6 +6,7 @@
 use super::body::step_on;
 use super::describe::{card, summary, tag};
 use super::folder::{Folder, Lock, Position};
+use super::heartbeat::{Beat, Heartbeat};
 use super::state::{restore, state};
 use super::tally::Tally;
 use crate::data::Resident;
@@ -36,6 +37,7 @@ pub struct Trainer {
     tally: Tally,
     card: ModelCard,
     device: Device,
+    heartbeat: Heartbeat,
     /// The key of the epoch's random numbers, `[]` int64 on the device.
     key: Tensor,
     /// What a step makes, and the labels of its images.
@@ -104,8 +106,15 @@ impl Trainer {
         let events =
             EventWriter::create(folder.path(), position.epoch * steps + position.step).at("opening", folder.path())?;
         let key = Tensor::zeros([] as [i64; 0], (Kind::Int64, device));
+<<<<<<< HEAD
         let repeated = Repeated::new(pipeline.train.capture, device, parts.step.against_capture())?;
+=======
+        // A beat reads the loss, which on the CPU is free, and elsewhere waits for the device.
+        let seconds = if device == Device::Cpu { 1 } else { 10 };
+        let heartbeat = Heartbeat::new(&folder, Duration::from_secs(seconds));
+>>>>>>> d2093bd (watch: runs while they train, as a page or as plain lines)
         Ok(Self {
+            heartbeat,
             pipeline,
             parts,
             train,
@@ -213,6 +222,9 @@ impl Trainer {
             }
             self.position.step = done;
             progress.tick(1, || format!("loss {:.3}", self.tally.loss().unwrap_or(f64::NAN)));
+            if self.heartbeat.due() {
+                self.beat(steps, false);
+            }
             if due {
                 self.save_state()?;
             }
@@ -224,6 +236,9 @@ impl Trainer {
         let trained = started.elapsed();
         let measured = (epoch + 1).is_multiple_of(self.pipeline.train.eval_every) || epoch + 1 == epochs;
         if measured {
+            if self.heartbeat.due() {
+                self.beat(steps, true);
+            }
             let Some(accuracies) = self.measure(stop)? else {
                 progress.done("stopped");
                 return Ok(false);
@@ -234,6 +249,21 @@ impl Trainer {
         progress.done(&message);
         self.finish_epoch(values, measured, steps, trained, started.elapsed())?;
         Ok(true)
+    }
+
+    /// Leaves a sign of life for those who watch.
+    fn beat(&mut self, steps: u64, measuring: bool) {
+        self.heartbeat.write(Beat {
+            pid: std::process::id(),
+            device: format!("{:?}", self.device).to_lowercase(),
+            epoch: self.position.epoch + 1,
+            epochs: self.pipeline.train.epochs,
+            step: self.position.step,
+            steps,
+            measuring,
+            values: self.tally.means(),
+            seconds_left: None,
+        });
     }
 
     /// An error when what was learned is not finite: it is worth neither saving nor measuring.

@@ -1,0 +1,49 @@
+//! `foil watch` where standard output is no terminal: plain lines, and nothing else.
+
+mod tiny;
+
+use std::fs;
+use tiny::{AT, Place};
+
+#[test]
+fn lines_while_a_run_trains_and_after() {
+    let place = Place::with(AT);
+    let err = place.foil(&["watch"]).error();
+    assert!(err.contains("there is no run in runs"), "{err}");
+
+    let mut running = place.start(&["train", "tiny.yaml", "train.epochs=500", "--run-dir", "runs/a"]);
+    assert!(running.wait_for("epoch 2/500"));
+    // The first beat tells no pace, the second does.
+    let beat = || fs::read_to_string(place.path("runs/a/heartbeat.json")).unwrap_or_default();
+    while !beat().contains("\"seconds_left\":") || beat().contains("\"seconds_left\":null") {
+        assert!(running.wait_for("epoch "), "it ended before its second beat");
+    }
+    let now = place.foil(&["watch", "--once"]).ok().out;
+    assert!(now.starts_with("tiny: training, ") && now.contains(" of 500") && now.contains("loss "), "{now}");
+    assert!(now.contains("natural ") && now.contains("pgd2 ") && now.trim_end().ends_with(" left"), "{now}");
+    assert_eq!((now.lines().count(), now.contains('\u{1b}')), (1, false), "{now}");
+    let beat = place.run("runs/a").json("heartbeat.json");
+    assert_eq!((&beat["epochs"], &beat["steps"], &beat["device"]), (&500.into(), &4.into(), &"cpu".into()), "{beat}");
+    assert!(beat["values"]["train_loss"].is_number(), "{beat}");
+
+    running.signal("TERM");
+    assert_eq!(running.end().code, Some(130));
+    assert!(!place.path("runs/a/heartbeat.json").exists());
+    let after = place.foil(&["watch", "runs/a"]).ok().out;
+    assert!(after.starts_with("tiny: stopped, ") && after.contains(" of 500 epochs"), "{after}");
+}
+
+#[test]
+fn it_follows_until_nothing_trains() {
+    let place = Place::with(AT);
+    let mut running = place.start(&["train", "tiny.yaml", "train.epochs=30", "--run-dir", "runs/a"]);
+    running.wait_for("epoch 1/30");
+    let followed = place.foil(&["watch", "runs"]).ok().out;
+    running.end();
+    let lines: Vec<&str> = followed.lines().collect();
+    assert!(lines[0].starts_with("tiny: training"), "{followed}");
+    assert!(lines.last().is_some_and(|line| line.starts_with("tiny: evaluated, 30 of 30 epochs")), "{followed}");
+    // A killed process leaves its last beat, which says nothing of now.
+    fs::write(place.path("runs/a/heartbeat.json"), "{\"pid\": 1").unwrap();
+    assert!(place.foil(&["watch"]).ok().out.starts_with("tiny: evaluated"));
+}
