@@ -27,6 +27,7 @@ pub mod scheduler;
 pub mod shim;
 pub mod tensors;
 pub mod testing;
+pub mod theory;
 pub mod train;
 pub mod watch;
 

@@ -19,6 +19,7 @@ mod steps;
 mod sweep;
 mod table;
 mod text;
+mod theory;
 mod train;
 mod watch;
 
@@ -77,6 +78,7 @@ enum Command {
     Data(data::Args),
     Doctor(doctor::Args),
     Probe(probe::Args),
+    Theory(theory::Args),
 }
 
 /// Runs the command line and returns the program's exit code: 0, 1 for an error, 2 for wrong usage, 130 when interrupted.
@@ -113,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Data(args) => data::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Probe(args) => probe::run(&args),
+        Command::Theory(args) => theory::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("{error}");

@@ -91,6 +91,27 @@ impl Figure {
         atomic::write(path("png"), png).at("writing", &path("png"))
     }
 
+    /// Drawings side by side, as one.
+    #[must_use]
+    pub fn beside(name: &str, figures: &[Figure]) -> Figure {
+        const GAP: f64 = 24.0;
+        let (mut x, mut body, mut bitmaps) = (0.0, Vec::new(), Vec::new());
+        for figure in figures {
+            bitmaps.extend(figure.bitmaps.iter().map(|bitmap| Bitmap { x: bitmap.x + x, ..bitmap.clone() }));
+            body.push(html! { g transform=(format!("translate({x} 0)")) { (figure.body) } });
+            x += figure.width + GAP;
+        }
+        let alt: Vec<&str> = figures.iter().map(|figure| figure.alt.as_str()).collect();
+        Figure {
+            name: name.into(),
+            alt: alt.join(" "),
+            width: (x - GAP).max(1.0),
+            height: figures.iter().map(|figure| figure.height).fold(1.0, f64::max),
+            body: html! { @for part in &body { (part) } },
+            bitmaps,
+        }
+    }
+
     fn images(&self) -> Markup {
         html! {
             @for bitmap in &self.bitmaps {

@@ -62,7 +62,7 @@ pub struct Square {
     pub colour: usize,
 }
 
-const SIZE: [f64; 2] = [400.0, 440.0];
+const SIZE: [f64; 2] = [408.0, 440.0];
 
 impl Plane {
     /// The drawing.
