@@ -106,13 +106,10 @@ impl Trainer {
         let events =
             EventWriter::create(folder.path(), position.epoch * steps + position.step).at("opening", folder.path())?;
         let key = Tensor::zeros([] as [i64; 0], (Kind::Int64, device));
-<<<<<<< HEAD
         let repeated = Repeated::new(pipeline.train.capture, device, parts.step.against_capture())?;
-=======
         // A beat reads the loss, which on the CPU is free, and elsewhere waits for the device.
         let seconds = if device == Device::Cpu { 1 } else { 10 };
         let heartbeat = Heartbeat::new(&folder, Duration::from_secs(seconds));
->>>>>>> d2093bd (watch: runs while they train, as a page or as plain lines)
         Ok(Self {
             heartbeat,
             pipeline,
