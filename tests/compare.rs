@@ -123,6 +123,17 @@ fn killed_it_goes_on_to_the_same_result() {
 }
 
 #[test]
+fn a_run_that_another_process_trains_is_waited_for() {
+    let place = Place::with(&AT.replace("epochs: 3", "epochs: 30"));
+    let mut running = place.start(&["train", "tiny.yaml", "--run-dir", "runs/mine"]);
+    assert!(running.wait_for("epoch 2/30"));
+    let ended = place.foil(&["compare", "tiny.yaml"]).ok();
+    assert_eq!(running.end().code, Some(0));
+    assert!(ended.err.contains("waiting: another process (pid "), "{}", ended.err);
+    assert!(!ended.err.contains("epoch ") && ended.out.contains("runs/mine"), "{}{}", ended.out, ended.err);
+}
+
+#[test]
 fn a_run_that_fails_is_a_note_and_the_exit_code_says_so() {
     let place = place();
     fs::write(place.path("bad.yaml"), "extends: tiny.yaml\nname: bad\noptimizer: { lr: 1.0e+30 }\n").unwrap();

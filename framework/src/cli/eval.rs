@@ -4,9 +4,10 @@ use super::Exit;
 use super::check::split;
 use crate::data::Resident;
 use crate::engine::choose;
-use crate::eval::{NATURAL, Saved, Standing, Tick, Trial};
+use crate::eval::{Saved, Standing, Tick, Trial};
 use crate::pipeline::{assemble, load};
 use crate::record::{EvalRecord, ImageRecord, stamp};
+use crate::report::table::heading;
 use crate::report::{Cell, Column, Progress, Style, Table};
 use crate::train::Folder;
 use crate::{Error, Result, tensors};
@@ -217,17 +218,4 @@ pub(super) fn table(records: &[EvalRecord]) -> Table {
         row
     });
     Table { title: "Accuracy under attack, percent".into(), columns, rows: rows.collect() }
-}
-
-/// `pgd20` as papers print it.
-fn heading(name: &str) -> String {
-    match name {
-        NATURAL => return "Natural".into(),
-        "autoattack" => return "AA".into(),
-        _ => {}
-    }
-    let letters = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    let number = &name[letters.len()..];
-    let letters = letters.replace('_', "-");
-    if number.is_empty() { letters.to_uppercase() } else { format!("{}-{number}", letters.to_uppercase()) }
 }

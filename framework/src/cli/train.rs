@@ -70,7 +70,12 @@ pub(super) fn run(args: &Args) -> Exit {
         say(&format!("trained, but not evaluated; go on with: foil eval {}", folder.path().display()));
         return Ok(ExitCode::from(130));
     }
-    if args.no_eval { Ok(ExitCode::SUCCESS) } else { eval::show(folder.path(), &eval::Options::default()) }
+    if args.no_eval {
+        return Ok(ExitCode::SUCCESS);
+    }
+    // So that a comparison waits for this evaluation too. Without the lock it is no worse.
+    let _lock = folder.lock().ok();
+    eval::show(folder.path(), &eval::Options::default())
 }
 
 /// When standard input ends, sets `stop`, or ends the program where the run is `trained` and there is nothing to save.

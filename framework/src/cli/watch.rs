@@ -78,7 +78,7 @@ fn page(terminal: &mut ratatui::DefaultTerminal, view: &mut View) -> Result<()> 
 /// A line for each run, then one for each epoch and each change.
 fn plain(view: &mut View, once: bool) -> Exit {
     let mut told: HashMap<PathBuf, (Now, u64)> = HashMap::new();
-    let (mut busy, waits) = (Instant::now(), view.training() > 0 && !once);
+    let (mut busy, waits) = (Instant::now(), view.busy() > 0 && !once);
     loop {
         for run in &view.runs {
             let state = (run.now, run.done());
@@ -87,7 +87,7 @@ fn plain(view: &mut View, once: bool) -> Exit {
             }
         }
         let _ = std::io::stdout().flush(); // each line is for now
-        if view.training() > 0 {
+        if view.busy() > 0 {
             busy = Instant::now();
         }
         // Where nothing trained to begin with, there is nothing to wait for.

@@ -96,7 +96,7 @@ impl Line {
         }
         if let Some(holder) = holder(task) {
             told.push(n);
-            say(&format!("waiting: another process ({holder}) is training in {}", task.folder.display()));
+            say(&format!("waiting: another process ({holder}) is at work in {}", task.folder.display()));
         }
     }
 

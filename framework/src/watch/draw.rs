@@ -1,6 +1,6 @@
 //! The page: runs, their curves, the chosen run's losses, and the machine.
 
-use super::{Load, Now, View, Watched};
+use super::{Load, View, Watched};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style, Stylize};
@@ -21,7 +21,7 @@ pub fn draw(frame: &mut Frame, view: &View, load: &Load, chosen: usize) {
     let shown = view.runs.len().min(LISTED);
     let rows = [Constraint::Length(1), Constraint::Length(shown as u16 + 3), Constraint::Min(8), Constraint::Length(9)];
     let [head, list, curves, below] = Layout::vertical(rows).areas(frame.area());
-    let training = format!("{} of {} runs training", view.training(), view.runs.len());
+    let training = format!("{} of {} runs under way", view.busy(), view.runs.len());
     let title = Line::from(vec!["foil watch  ".bold(), training.into(), "   ↑ ↓ choose, q ends".dim()]);
     frame.render_widget(title, head);
     self::list(frame, list, view, chosen);
@@ -57,10 +57,10 @@ fn list(frame: &mut Frame, area: Rect, view: &View, chosen: usize) {
             Line::from(run.left().unwrap_or_default()),
         ];
         let row = Row::new(cells);
-        let row = if run.now == Now::Training { row } else { row.dim() };
+        let row = if run.busy() { row } else { row.dim() };
         if n == chosen { row.reversed() } else { row }
     });
-    let widths = [1, 24, 9, 9, 10, 8, 7, 7, 12].map(Constraint::Length);
+    let widths = [1, 24, 10, 9, 10, 8, 7, 7, 12].map(Constraint::Length);
     let head = Row::new(["", "run", "", "epoch", "", "loss", "natural", "robust", "left"]).bold();
     frame.render_widget(Table::new(rows, widths).header(head).block(Block::bordered().title("runs")), area);
 }

@@ -41,6 +41,8 @@ pub struct Watched {
 pub enum Now {
     /// A process trains in its folder.
     Training,
+    /// Its epochs are done, and the process that trained it evaluates it.
+    Evaluating,
     /// Not all its epochs are done, and nobody is at it.
     Stopped,
     /// Its epochs are done, and it is not evaluated yet.
@@ -53,6 +55,7 @@ impl fmt::Display for Now {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Now::Training => "training",
+            Now::Evaluating => "evaluating",
             Now::Stopped => "stopped",
             Now::Trained => "trained",
             Now::Evaluated => "evaluated",
@@ -78,7 +81,7 @@ impl View {
         self.tell_apart();
         let latest = |run: &Watched| std::cmp::Reverse(run.changed);
         self.runs.sort_by(|a, b| {
-            let key = |run: &Watched| (run.now != Now::Training, (run.now != Now::Training).then(|| latest(run)));
+            let key = |run: &Watched| (!run.busy(), (!run.busy()).then(|| latest(run)));
             key(a).cmp(&key(b)).then_with(|| a.path.cmp(&b.path))
         });
     }
@@ -91,9 +94,9 @@ impl View {
         }
     }
 
-    /// How many of the runs train.
-    pub fn training(&self) -> usize {
-        self.runs.iter().filter(|run| run.now == Now::Training).count()
+    /// How many of the runs a process is at.
+    pub fn busy(&self) -> usize {
+        self.runs.iter().filter(|run| run.busy()).count()
     }
 }
 
@@ -129,11 +132,17 @@ impl Watched {
         // What a killed process left says nothing of now.
         self.beat = if held { Beat::load(&self.path) } else { None };
         self.now = match held {
+            true if self.done() >= self.epochs && self.beat.is_none() => Now::Evaluating,
             true => Now::Training,
             false if self.done() < self.epochs => Now::Stopped,
             false if self.path.join("eval.json").exists() => Now::Evaluated,
             false => Now::Trained,
         };
+    }
+
+    /// Whether a process is at it.
+    pub fn busy(&self) -> bool {
+        matches!(self.now, Now::Training | Now::Evaluating)
     }
 
     /// Epochs done.
