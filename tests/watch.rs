@@ -36,13 +36,13 @@ fn lines_while_a_run_trains_and_after() {
 #[test]
 fn it_follows_until_nothing_trains() {
     let place = Place::with(AT);
-    let mut running = place.start(&["train", "tiny.yaml", "train.epochs=30", "--run-dir", "runs/a"]);
-    running.wait_for("epoch 1/30");
+    let mut running = place.start(&["train", "tiny.yaml", "train.epochs=15", "--run-dir", "runs/a"]);
+    running.wait_for("epoch 1/15");
     let followed = place.foil(&["watch", "runs"]).ok().out;
     running.end();
     let lines: Vec<&str> = followed.lines().collect();
     assert!(lines[0].starts_with("tiny: training"), "{followed}");
-    assert!(lines.last().is_some_and(|line| line.starts_with("tiny: evaluated, 30 of 30 epochs")), "{followed}");
+    assert!(lines.last().is_some_and(|line| line.starts_with("tiny: evaluated, 15 of 15 epochs")), "{followed}");
     // A killed process leaves its last beat, which says nothing of now.
     fs::write(place.path("runs/a/heartbeat.json"), "{\"pid\": 1").unwrap();
     assert!(place.foil(&["watch"]).ok().out.starts_with("tiny: evaluated"));

@@ -131,10 +131,10 @@ pub(super) fn carry_out(job: &Job, options: &Options) -> Exit {
     if options.task.is_some() {
         return Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let gathered = Comparison::gather(tasks.into_iter().zip(fates).collect(), notes);
-    gathered.write(baseline, job.out)?;
+    let gathered = Comparison::gather(tasks.into_iter().zip(fates).collect(), notes, baseline);
+    gathered.write(job.out)?;
     end_when_nobody_reads(); // from here on there is nothing to lose
-    println!("{}", gathered.terminal(baseline, Style::stdout()));
+    println!("{}", gathered.terminal(Style::stdout()));
     let (all, missing) = (gathered.tasks.len(), gathered.missing());
     println!(
         "{} of {all} runs, tables: {} (and .tex, .csv, compare.json)",

@@ -27,6 +27,10 @@ pub struct Comparison {
     pub notes: Vec<String>,
     /// Every run of the list: what became of it, and where it is.
     pub tasks: Vec<(Task, Fate)>,
+    /// The number of the row that the others are tested against.
+    pub baseline: usize,
+    /// For each row its differences to that one, by [`Comparison::entries`]. They take a while, and are made once.
+    pub against: Vec<Vec<Option<Difference>>>,
 }
 
 impl Row {
@@ -85,9 +89,9 @@ fn slices(answers: &[Vec<bool>]) -> Vec<&[bool]> {
 }
 
 impl Comparison {
-    /// Reads what `tasks` left on disk. A run that is not done is a note.
-    pub fn gather(tasks: Vec<(Task, Fate)>, notes: Vec<String>) -> Self {
-        let mut gathered = Self { notes, ..Self::default() };
+    /// Reads what `tasks` left on disk, and tests the rows against the row number `baseline`. A run that is not done is a note.
+    pub fn gather(tasks: Vec<(Task, Fate)>, notes: Vec<String>, baseline: usize) -> Self {
+        let mut gathered = Self { notes, baseline, ..Self::default() };
         for (task, fate) in &tasks {
             let row = &task.wanted.row;
             if !gathered.rows.iter().any(|known| known.label == *row) {
@@ -129,7 +133,17 @@ impl Comparison {
         ));
         }
         gathered.tasks = tasks;
+        gathered.against = gathered.differences_to(baseline);
         gathered
+    }
+
+    fn differences_to(&self, baseline: usize) -> Vec<Vec<Option<Difference>>> {
+        let Some(base) = self.rows.get(baseline) else { return Vec::new() };
+        let entries = self.entries();
+        let to_base = |(n, row): (usize, &Row)| -> Vec<Option<Difference>> {
+            entries.iter().map(|name| if n == baseline { None } else { row.against(base, name) }).collect()
+        };
+        self.rows.iter().enumerate().map(to_base).collect()
     }
 
     /// The attacks of the evaluations in the order in which they first occur; [`WORST_CASE`] last, where it was taken.

@@ -29,7 +29,7 @@ pub struct Difference {
 }
 
 /// Replicates of the bootstrap.
-pub const REPLICATES: usize = 2000;
+pub const REPLICATES: usize = 1000;
 /// More seeds than this are not drawn from: the table of subsets has 2 to their number rows.
 const MOST_SEEDS: usize = 12;
 

@@ -34,21 +34,18 @@ impl Comparison {
         Table { title: "Accuracy under attack, percent".into(), columns, rows: rows.collect() }
     }
 
-    /// Every row's difference to the row `baseline`: points, the bootstrap's interval, and the exact test's p-value. None
-    /// without images of both.
-    pub fn differences(&self, baseline: usize) -> Option<Table> {
-        let base = self.rows.get(baseline)?;
-        let entries = self.entries();
+    /// Every row's difference to the baseline: points, the bootstrap's interval, and the exact test's p-value. None where no
+    /// images are stored.
+    pub fn differences(&self) -> Option<Table> {
+        let base = self.rows.get(self.baseline)?;
         let mut columns = vec![Column::text("model")];
-        columns.extend(entries.iter().map(|name| Column::text(title(name))));
-        let row = |row: &Row| -> Option<Vec<Cell>> {
-            let cells: Vec<_> = entries.iter().map(|name| row.against(base, name)).collect();
-            cells.iter().any(Option::is_some).then_some(())?;
-            let texts = cells.into_iter().map(|one| one.map_or(Cell::Missing, |one| Cell::Text(shown(&one))));
-            Some(std::iter::once(Cell::Text(row.label.clone())).chain(texts).collect())
+        columns.extend(self.entries().iter().map(|name| Column::text(title(name))));
+        let tested = self.rows.iter().zip(&self.against).filter(|(_, cells)| cells.iter().any(Option::is_some));
+        let row = |(row, cells): (&Row, &Vec<Option<Difference>>)| {
+            let texts = cells.iter().map(|one| one.as_ref().map_or(Cell::Missing, |one| Cell::Text(shown(one))));
+            std::iter::once(Cell::Text(row.label.clone())).chain(texts).collect::<Vec<_>>()
         };
-        let others = self.rows.iter().enumerate().filter(|(n, _)| *n != baseline);
-        let rows: Vec<_> = others.filter_map(|(_, other)| row(other)).collect();
+        let rows: Vec<_> = tested.map(row).collect();
         let title = format!("Difference to {} on the same images: points [95 % interval], p", base.label);
         (!rows.is_empty()).then_some(Table { title, columns, rows })
     }
@@ -98,9 +95,9 @@ impl Comparison {
     }
 
     /// Everything for a terminal.
-    pub fn terminal(&self, baseline: usize, style: Style) -> String {
+    pub fn terminal(&self, style: Style) -> String {
         let mut out = self.table().terminal(style);
-        if let Some(table) = self.differences(baseline) {
+        if let Some(table) = self.differences() {
             out += &format!("\n{}{}\n", table.terminal(style), reading(&table));
         }
         out += &format!("\n{}", self.runs().terminal(style));
@@ -112,11 +109,11 @@ impl Comparison {
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn write(&self, baseline: usize, dir: &Path) -> Result<()> {
+    pub fn write(&self, dir: &Path) -> Result<()> {
         std::fs::create_dir_all(dir).at("making", dir)?;
         let mut page = self.table().markdown();
         let mut add = |table: Table, below: &str| page += &format!("\n{}{below}", table.markdown());
-        if let Some(table) = self.differences(baseline) {
+        if let Some(table) = self.differences() {
             let below = format!("\n{}\n", reading(&table));
             add(table, &below);
         }
@@ -126,7 +123,7 @@ impl Comparison {
         add(self.runs(), "");
         page.push('\n');
         self.notes.iter().for_each(|note| page += &format!("- {note}\n"));
-        let json = serde_json::to_string_pretty(&self.json(baseline)).at("writing", dir)? + "\n";
+        let json = serde_json::to_string_pretty(&self.json()).at("writing", dir)? + "\n";
         let files = [
             ("table.md", page),
             ("table.tex", self.table().latex()),
@@ -139,19 +136,16 @@ impl Comparison {
         Ok(())
     }
 
-    fn json(&self, baseline: usize) -> Value {
+    fn json(&self) -> Value {
         let spread = |spread: Option<Spread>| spread.map(|s| json!({ "mean": s.mean, "std": s.std, "n": s.n }));
         let entries = self.entries();
-        let base = self.rows.get(baseline);
-        let rows = self.rows.iter().map(|row| {
+        let base = self.rows.get(self.baseline);
+        let rows = self.rows.iter().enumerate().map(|(n, row)| {
             let accuracy: serde_json::Map<_, _> =
                 entries.iter().map(|name| (name.clone(), json!(spread(row.accuracy(name))))).collect();
-            let against: serde_json::Map<_, _> = entries
-                .iter()
-                .filter_map(|name| {
-                    Some((name.clone(), json!(row.against(base.filter(|b| b.label != row.label)?, name)?)))
-                })
-                .collect();
+            let tested = entries.iter().zip(self.against.get(n).into_iter().flatten());
+            let against: serde_json::Map<_, _> =
+                tested.filter_map(|(name, one)| Some((name.clone(), json!(one.as_ref()?)))).collect();
             let runs = row.runs.iter().map(|(run, _)| {
                 json!({
                     "seed": run.pipeline.seed, "folder": run.path, "hash": run.hash, "select": run.pipeline.select,
