@@ -14,7 +14,15 @@ fn every_file_is_there() {
     place.foil(&["train", "tiny.yaml", "--run-dir", "run", "train.epochs=1"]).ok();
     let mut files = place.run("run").files();
     files.retain(|name| !name.starts_with("events.out.tfevents."));
-    let promised = ["best.safetensors", "eval.json", "last.safetensors", "log.txt", "metrics.csv", "metrics.jsonl"];
+    let promised = [
+        "best.safetensors",
+        "eval.images.csv",
+        "eval.json",
+        "last.safetensors",
+        "log.txt",
+        "metrics.csv",
+        "metrics.jsonl",
+    ];
     assert_eq!(files, [&promised[..], &["resolved.yaml", "run.lock", "state.safetensors"]].concat());
 }
 
