@@ -68,7 +68,7 @@ impl Normalize {
                 return Some((key, message, "write one for each channel"));
             }
         }
-        let bad = std.iter().find(|std| !(**std > 0.0));
+        let bad = std.iter().find(|std| std.is_nan() || **std <= 0.0);
         bad.map(|std| ("std", format!("has {std}, but is divided by"), "write numbers larger than 0"))
     }
 }

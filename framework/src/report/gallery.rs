@@ -35,7 +35,7 @@ pub fn gallery(network: &Network, attack: &mut dyn Attack, batch: &Batch, class_
         rows.push(("calibrated", &made.x, Shown::Picture));
     }
     // Nothing was done to the images: nothing more to see.
-    if delta.abs().max().double_value(&[]) == 0.0 && made.side.get("mask").is_none() {
+    if delta.abs().max().double_value(&[]) == 0.0 && !made.side.contains_key("mask") {
         rows.truncate(1);
     }
     let limit = delta.abs().max().double_value(&[]).max(1e-6) as f32;

@@ -27,7 +27,7 @@ pub(super) fn summary(values: &Values) -> String {
 
 /// What there is to say about the run's model before it is trained.
 pub(super) fn card(pipeline: &Pipeline, data: &foil_data::Dataset, resolved: &str) -> ModelCard {
-    let (mean, std) = pipeline.normalize.affine(&data.mean, &data.std).unwrap_or_default();
+    let (mean, std) = pipeline.normalize.affine(data.mean, data.std).unwrap_or_default();
     let name = pipeline.name.clone().unwrap_or_default();
     ModelCard {
         architecture: pipeline.model.name().into(),

@@ -39,7 +39,7 @@ pub(super) fn table(report: &Report, setting: &Setting) -> Table {
     let cell = |spread: Option<Spread>| spread.map_or(Cell::Missing, Spread::cell);
     let rows = views.iter().map(|(_, view)| {
         let mut row = vec![Cell::Text(view.label.clone())];
-        row.extend(seeds.then(|| Cell::Number(view.group.runs.len() as f64)));
+        row.extend(seeds.then_some(Cell::Number(view.group.runs.len() as f64)));
         row.extend(names.iter().map(|name| cell(view.accuracy(setting, name))));
         row.extend(worst.then(|| cell(view.worst_case(setting))));
         row
