@@ -96,6 +96,15 @@ char* foil_allow_tf32(bool allow) {
     });
 }
 
+// Whether CUDA may choose convolutions by trying them out and add numbers in any order, or must do the same each time.
+char* foil_deterministic(bool deterministic) {
+    return guarded([&] {
+        at::globalContext().setBenchmarkCuDNN(!deterministic);
+        at::globalContext().setDeterministicCuDNN(deterministic);
+        at::globalContext().setDeterministicAlgorithms(deterministic, /*warn_only=*/true);
+    });
+}
+
 // Records every operator of every thread until `foil_record_stop`; `wait`, if any, is called at both ends of each.
 char* foil_record_start(void (*wait)()) {
     return guarded([&] {

@@ -7,6 +7,7 @@
 
 use crate::engine::Network;
 use crate::engine::stopwatch::lap;
+use crate::nn::fused::sign_step;
 use crate::nn::{Mode, Noise};
 use crate::objective::{Objective, Reference};
 use crate::scheduler::{Clock, Scheduled};
@@ -261,6 +262,12 @@ impl Box01 {
     pub fn new(x: &Tensor, eps: &Tensor, clip: bool) -> Self {
         let (low, high) = (x - eps, x + eps);
         if clip { Self { low: low.clamp_min(0.0), high: high.clamp_max(1.0) } } else { Self { low, high } }
+    }
+
+    /// The nearest point inside to `x` + `alpha` · sign(`gradient`), in one pass where the device allows it; `alpha` a scalar or
+    /// `[N, 1, 1, 1]`.
+    pub fn ascend(&self, x: &Tensor, gradient: &Tensor, alpha: &Tensor) -> Tensor {
+        sign_step(x, gradient, alpha, [&self.low, &self.high])
     }
 
     /// The nearest point inside.

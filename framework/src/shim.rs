@@ -36,6 +36,7 @@ unsafe extern "C" {
         eps: f64,
     ) -> Message;
     fn foil_allow_tf32(allow: bool) -> Message;
+    fn foil_deterministic(deterministic: bool) -> Message;
     fn foil_record_start(wait: Option<unsafe extern "C" fn()>) -> Message;
     fn foil_record_stop(tell: extern "C" fn(*mut c_void, *const c_char, i64, f64), listener: *mut c_void) -> Message;
 }
@@ -127,6 +128,17 @@ pub fn allow_tf32(allow: bool) -> Result<()> {
     // # Safety
     // Sets two flags of libtorch.
     check(unsafe { foil_allow_tf32(allow) })
+}
+
+/// Says whether CUDA must compute the same bits each time, for the whole process; otherwise it tries out convolutions and keeps the
+/// fastest. A CPU always does the same.
+///
+/// # Errors
+/// When libtorch refuses.
+pub fn deterministic(deterministic: bool) -> Result<()> {
+    // # Safety
+    // Sets flags of libtorch.
+    check(unsafe { foil_deterministic(deterministic) })
 }
 
 /// An operator's calls while [`record`] ran.

@@ -193,7 +193,13 @@ fn cuda(gpus: &[String]) -> Finding {
         if let Ok(version) = guard(|| Ok(tch::utils::version_cudnn())) {
             finding.found[0] += &format!(", cuDNN {version}");
         }
-        return finding;
+        return match crate::engine::cuda::usable() {
+            Ok(()) => {
+                finding.found[0] += ", steps are captured";
+                finding
+            }
+            Err(error) => finding.help(format!("steps cannot be captured, which is slower: {error}")),
+        };
     }
     let opened = found.libtorch.as_ref().is_some_and(|folder| folder.join("libtorch_cuda.so").exists());
     match (&found.cuda_problem, opened, gpus.is_empty()) {

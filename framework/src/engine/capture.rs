@@ -8,6 +8,7 @@ use super::cuda::{self, Graph};
 use crate::{Error, Result};
 use foil_macros::settings;
 use std::collections::BTreeMap;
+use std::sync::Once;
 use tch::{Device, Tensor};
 
 /// Whether steps are captured as CUDA graphs.
@@ -76,7 +77,9 @@ impl<T> Repeated<T> {
                     .help("write `auto`, or leave it out"))
             }
             Some(why) => {
-                tracing::warn!("steps are not captured as CUDA graphs, which is slower: {why}");
+                // Evaluations ask too, again and again.
+                static ONCE: Once = Once::new();
+                ONCE.call_once(|| tracing::warn!("steps are not captured as CUDA graphs, which is slower: {why}"));
                 Ok(eager(How::Eager))
             }
         }
@@ -86,6 +89,11 @@ impl<T> Repeated<T> {
     #[must_use]
     pub fn fixed() -> Self {
         Self { how: How::Fixed, must: false, shapes: BTreeMap::new(), last: None }
+    }
+
+    /// Whether it runs as it is, operation by operation, so that it may look at the device.
+    pub fn is_eager(&self) -> bool {
+        self.how == How::Eager
     }
 
     /// Runs `work` on `inputs`. What it returns is overwritten by the next run.

@@ -1,6 +1,7 @@
 //! A model with its numbers, its input normalisation, and the ways to run it.
 
 use super::Normalize;
+use super::capture::Capture;
 use super::precision::{JudgePrecision, Judged, Precision};
 use crate::model::Model;
 use crate::nn::{Builder, Mode, Noise, Parameters, Work};
@@ -18,6 +19,7 @@ pub struct Network {
     judge: JudgePrecision,
     judged: Cell<bool>,
     work: Cell<Work>,
+    capture: Capture,
 }
 
 impl std::fmt::Debug for Network {
@@ -39,6 +41,7 @@ impl Network {
             judge: JudgePrecision::Fp32,
             judged: false.into(),
             work: Cell::default(),
+            capture: Capture::Off,
         }
     }
 
@@ -49,6 +52,17 @@ impl Network {
             self.params.add_half();
         }
         Self { precision, judge, ..self }
+    }
+
+    /// Says whether its judges may capture their work; see [`Network::capture`].
+    #[must_use]
+    pub fn captured(self, capture: Capture) -> Self {
+        Self { capture, ..self }
+    }
+
+    /// How a judge's work is to be run with an attack that may be captured or not. That it cannot be is no obstacle to judging.
+    pub fn capture(&self, attack_may: bool) -> Capture {
+        if attack_may && self.capture != Capture::Off { Capture::Auto } else { Capture::Off }
     }
 
     /// From here until the guard is dropped the network computes as its judges do.

@@ -4,7 +4,7 @@ use super::Standing;
 use super::standing::Verdict;
 use crate::attack::{Attack, Batch, Target};
 use crate::data::Resident;
-use crate::engine::{Network, guard};
+use crate::engine::{Network, Repeated, guard};
 use crate::loss::terms;
 use crate::nn::{Mode, Noise, key_of, name_key};
 use crate::scheduler::Clock;
@@ -92,6 +92,11 @@ impl Trial<'_> {
         let device = network.params().device();
         let clock = Clock::new(1, 1, device);
         let key = Tensor::from(key_of(&[self.seed, name_key("eval"), name_key(self.name)])).to_device(device);
+        // A captured attack sees whole batches. A chain, whose stages are for the few images that stand, is not captured, and then an
+        // attack may go on with those it has not broken yet.
+        let capturable = standing.stages.len() == 1 && self.attack.as_ref().is_none_or(|attack| attack.capturable());
+        let mut batches = Repeated::new(network.capture(capturable), device, None)?;
+        let shrinks = batches.is_eager();
         while !standing.is_done() {
             while !standing.todo.is_empty() {
                 let started = Instant::now();
@@ -99,11 +104,14 @@ impl Trial<'_> {
                 let images = places.len() as u64;
                 let rows = Tensor::from_slice(places).to_device(device);
                 let (x, y, index) = self.data.batch(&rows, network.params().kind(), None);
-                let noise = Noise::new(&key, &index);
-                let batch = Batch { x, y, index, noise, clock: &clock, clean_logits: None };
-                let (verdict, lost) = self
-                    .judge(network, &batch, standing)
-                    .map_err(|e| e.context(format!("evaluation `{}`", self.name)))?;
+                let hit = batches.run(&[&x, &y, &index], &mut |inputs| {
+                    let [x, y, index] = [0, 1, 2].map(|i| inputs[i].shallow_clone());
+                    let noise = Noise::new(&key, &index);
+                    let batch = Batch { x, y, index, noise, clock: &clock, clean_logits: None };
+                    self.judge(network, &batch, standing, shrinks)
+                });
+                let (verdict, lost) =
+                    hit.and_then(Hit::read).map_err(|e| e.context(format!("evaluation `{}`", self.name)))?;
                 standing.note(&verdict);
                 standing.lost += lost;
                 standing.seconds[standing.stage] += started.elapsed().as_secs_f64();
@@ -123,8 +131,8 @@ impl Trial<'_> {
         Ok(true)
     }
 
-    /// Attacks a batch with the stage under way; also the number of images without an answer.
-    fn judge(&mut self, network: &Network, batch: &Batch, standing: &Standing) -> Result<(Verdict, u64)> {
+    /// Attacks a batch with the stage under way.
+    fn judge(&mut self, network: &Network, batch: &Batch, standing: &Standing, shrinks: bool) -> Result<Hit> {
         network.start_step();
         let attack: Option<&mut dyn Attack> = match &mut self.attack {
             None => None,
@@ -136,16 +144,13 @@ impl Trial<'_> {
             }
         };
         guard(|| {
-            let target = Target::new(network, &batch.noise).shrinking();
+            let target = Target::new(network, &batch.noise);
+            let target = if shrinks { target.shrinking() } else { target };
             let x = match attack {
                 Some(attack) => attack.perturb(&target, batch)?.x,
                 None => batch.x.shallow_clone(),
             };
-            let hit = judge(&target.logits(&x, Mode::Eval), &batch.y);
-            let lost = hit.answered.logical_not().sum(Kind::Int64).int64_value(&[]) as u64;
-            let margins = hit.margin.to_kind(Kind::Float).contiguous();
-            let verdict = Verdict { right: Vec::try_from(&hit.right)?, margins: Vec::try_from(&margins)? };
-            Ok((verdict, lost))
+            Ok(judge(&target.logits(&x, Mode::Eval), &batch.y))
         })
     }
 }
@@ -155,6 +160,17 @@ struct Hit {
     right: Tensor,
     answered: Tensor,
     margin: Tensor,
+}
+
+impl Hit {
+    /// From the device; also the number of images without an answer.
+    fn read(&self) -> Result<(Verdict, u64)> {
+        guard(|| {
+            let lost = self.answered.logical_not().sum(Kind::Int64).int64_value(&[]) as u64;
+            let margins = self.margin.to_kind(Kind::Float).contiguous();
+            Ok((Verdict { right: Vec::try_from(&self.right)?, margins: Vec::try_from(&margins)? }, lost))
+        })
+    }
 }
 
 /// An image is classified rightly when its largest logit is its label's. Logits with a NaN or an infinity among them are no

@@ -112,6 +112,19 @@ fn affine_relu_backward(gradient: &Tensor, out: &Tensor, scale: &Tensor, other: 
     }
 }
 
+/// One step of SGD with momentum in one pass over memory, in place, where the device allows it; whether it did.
+///
+/// With g = `gradient` + `decay` · `values`: `velocity` = `momentum` · `velocity` + g, and `values` falls by `rate` · `velocity`, or with `nesterov` by
+/// `rate` · (g + `momentum` · `velocity`).
+pub(crate) fn sgd(
+    [values, gradient, velocity]: [&Tensor; 3],
+    rate: &Tensor,
+    [momentum, decay]: [f64; 2],
+    nesterov: bool,
+) -> bool {
+    kernels::sgd([values, gradient, velocity], rate, [momentum, decay], nesterov).is_some()
+}
+
 /// The nearest point to `xs` + `alpha` · sign(`gradient`) between `low` and `high`; `alpha` is a scalar, or `[N, 1, 1, 1]`.
 pub fn sign_step(xs: &Tensor, gradient: &Tensor, alpha: &Tensor, [low, high]: [&Tensor; 2]) -> Tensor {
     kernels::sign_step(xs, gradient, alpha, [low, high])

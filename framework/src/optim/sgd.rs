@@ -2,6 +2,7 @@
 
 use super::Optimizer;
 use crate::Result;
+use crate::nn::fused;
 use crate::registry::{Build, Config};
 use crate::scheduler::{Clock, Progress, Scheduled};
 use foil_macros::settings;
@@ -45,11 +46,15 @@ impl Optimizer for Running {
 
     fn update(&mut self, values: &Tensor, gradient: &Tensor, clock: &Clock) {
         let Sgd { lr, momentum, weight_decay, nesterov } = &self.config;
+        let rate = lr.at(clock);
+        if fused::sgd([values, gradient, &self.velocity], &rate, [*momentum, *weight_decay], *nesterov) {
+            return;
+        }
         let gradient = if *weight_decay > 0.0 { gradient + values * *weight_decay } else { gradient.shallow_clone() };
         let mut values = values.shallow_clone();
         let _ = self.velocity.g_mul_scalar_(*momentum).g_add_(&gradient);
         let direction = if *nesterov { gradient + &self.velocity * *momentum } else { self.velocity.shallow_clone() };
-        let _ = values.g_sub_(&(direction * lr.at(clock)));
+        let _ = values.g_sub_(&(direction * rate));
     }
 
     fn learning_rate(&self, progress: &Progress) -> f64 {

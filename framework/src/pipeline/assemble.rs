@@ -60,6 +60,12 @@ fn facts(pipeline: &Pipeline) -> Result<DataFacts, Problem> {
 /// # Errors
 /// All problems, by key path.
 pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> Result<Assembled, Vec<Problem>> {
+    if device.is_cuda()
+        && !dry
+        && let Err(error) = crate::shim::deterministic(pipeline.train.deterministic)
+    {
+        return Err(vec![Problem::new("train.deterministic", error.message().to_string(), "leave it out")]);
+    }
     let problems = RefCell::default();
     let data = match facts(pipeline) {
         Ok(data) => data,
@@ -181,7 +187,8 @@ pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> R
         (Some(network), Some(optimizer), Some(loss), Some(attack), Some(select)) if problems.is_empty() => {
             let (mean, std) =
                 foil_data::entry(&pipeline.data.name).map_or((&[][..], &[][..]), |known| (known.mean, known.std));
-            let model = Learner::new(network.normalized(&pipeline.normalize, mean, std), optimizer);
+            let network = network.normalized(&pipeline.normalize, mean, std).captured(pipeline.train.capture);
+            let model = Learner::new(network, optimizer);
             let names = [pipeline.attack.name(), pipeline.loss.name()];
             Ok(Assembled { step: Step { model, attack, loss, names }, attacks, select, data })
         }

@@ -99,6 +99,10 @@ pub struct Train {
     /// Whether a step is captured as a CUDA graph and replayed.
     #[set(default = Capture::Auto)]
     pub capture: Capture,
+    /// Whether CUDA computes the same bits each time, which is slower; then a run that was killed and resumed equals one that was not, as on
+    /// the CPU always.
+    #[set(default = false)]
+    pub deterministic: bool,
     /// Metrics that are measured each epoch besides those in `select`: `natural` and names in `attacks`.
     #[set(default)]
     pub watch: Vec<String>,

@@ -68,7 +68,7 @@ impl Running {
         for _ in 0..self.config.steps {
             let margin = |logits: &Tensor| terms::soft_logit_margin(logits, &batch.y);
             let gradient = target.gradient(&x, Mode::Eval, &margin).gradient;
-            x = ball.project(&(x + gradient.sign() * &alpha));
+            x = ball.ascend(&x, &gradient, &alpha);
             target.iterate(&x);
         }
         ((&x - &batch.x) / (eps + 1e-12), x)

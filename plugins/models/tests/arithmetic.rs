@@ -107,3 +107,36 @@ fn nothing_is_copied_into_another_layout() {
     let (_, calls) = record(None, || gradient(&network, &x.contiguous(), &noise, Mode::Eval)).unwrap();
     assert!(calls.iter().any(|c| c.operator == "aten::clone"), "{calls:?}");
 }
+
+/// `cargo test --release -p foil-models --test arithmetic -- --ignored --nocapture`: how long a gradient takes without autograd and
+/// with it, in turn, on 16 images and one thread.
+#[test]
+#[ignore = "a measurement"]
+fn time_of_the_input_gradient() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    tch::set_num_threads(1);
+    for (precision, mode) in
+        [(Precision::Fp32, Mode::Eval), (Precision::Fp32, Mode::Train), (Precision::Bf16, Mode::Eval)]
+    {
+        let network = network("preact_resnet18", COLOUR, precision);
+        let (x, noise) = images(COLOUR, 16);
+        let by_autograd = || {
+            let x = x.detach().set_requires_grad(true);
+            let value = network.frozen(&x, mode, Some(&noise)).select(1, 0).sum(Kind::Float);
+            Tensor::run_backward(&[value], &[&x], false, false).remove(0)
+        };
+        let mut times = [Vec::new(), Vec::new()];
+        for _ in 0..7 {
+            for (way, times) in times.iter_mut().enumerate() {
+                let start = std::time::Instant::now();
+                drop(if way == 0 { gradient(&network, &x, &noise, mode) } else { by_autograd() });
+                times.push(start.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+        let [own, autograd] = times.map(|mut times| {
+            times.sort_by(f64::total_cmp);
+            [times[0], times[times.len() / 2]]
+        });
+        println!("{precision:?} {mode:?}: own {own:.0?} ms, autograd {autograd:.0?} ms (shortest, median of 7)");
+    }
+}

@@ -129,7 +129,13 @@ pub(super) fn sign_step(xs: &Tensor, gradient: &Tensor, alpha: &Tensor, [low, hi
         t.kind() == Kind::Float && t.size() == xs.size() && t.stride() == xs.stride() && t.device() == xs.device()
     });
     let dense = xs.is_contiguous() || is_channels_last(xs);
-    if !is_new_enough(xs.device()) || !alike || !dense || alpha.numel() != 1 || alpha.kind() != Kind::Double {
+    if !is_new_enough(xs.device())
+        || !alike
+        || !dense
+        || alpha.numel() != 1
+        || alpha.kind() != Kind::Double
+        || alpha.device() != xs.device()
+    {
         return None;
     }
     let kernel = Kernel::named("sign_step").ok()?;
@@ -147,4 +153,34 @@ pub(super) fn sign_step(xs: &Tensor, gradient: &Tensor, alpha: &Tensor, [low, hi
     // The declaration is (float*, float*, double*, float*, float*, float*, long); all five images are dense with the same strides.
     unsafe { kernel.launch(n, &arguments) }.ok()?;
     Some(out)
+}
+
+pub(super) fn sgd(
+    [values, gradient, velocity]: [&Tensor; 3],
+    rate: &Tensor,
+    [momentum, decay]: [f64; 2],
+    nesterov: bool,
+) -> Option<()> {
+    let flat = |t: &Tensor| {
+        t.kind() == Kind::Float && t.size() == values.size() && t.is_contiguous() && t.device() == values.device()
+    };
+    let scalar = rate.kind() == Kind::Double && rate.numel() == 1 && rate.device() == values.device();
+    if !is_new_enough(values.device()) || ![values, gradient, velocity].into_iter().all(flat) || !scalar {
+        return None;
+    }
+    let kernel = Kernel::named("sgd").ok()?;
+    let n = values.numel() as i64;
+    let arguments = [
+        Argument::Numbers(Some(values)),
+        Argument::Numbers(Some(gradient)),
+        Argument::Numbers(Some(velocity)),
+        Argument::Numbers(Some(rate)),
+        Argument::Float(momentum as f32),
+        Argument::Float(decay as f32),
+        Argument::Int(i32::from(nesterov)),
+        Argument::Long(n),
+    ];
+    // # Safety
+    // The declaration is (float*, float*, float*, double*, float, float, int, long); sizes, kinds and layout are checked above.
+    unsafe { kernel.launch(n, &arguments) }.ok()
 }
