@@ -45,12 +45,16 @@ char* foil_cuda_device(int device, FoilDevice* out) {
     });
 }
 
-// From here on this thread works on a stream of its own: the default stream cannot be captured.
+// From here on this thread works on a stream of its own: the default stream cannot be captured. Once for each thread and device, because
+// memory belongs to the stream it was taken for.
 char* foil_cuda_own_stream(int device) {
     return guarded([&] {
+        static thread_local int on = -1;
+        if (on == device) return;
         C10_CUDA_CHECK(cudaSetDevice(device));
         C10_CUDA_CHECK(cudaDeviceSynchronize());
         c10::cuda::setCurrentCUDAStream(c10::cuda::getStreamFromPool(false, static_cast<c10::DeviceIndex>(device)));
+        on = device;
     });
 }
 
@@ -63,26 +67,43 @@ void foil_cuda_wait_silently() { std::free(foil_cuda_wait()); }
 
 // --- capture ---
 
-// `pool` is another graph whose memory this one may share, or null.
-char* foil_cuda_graph_begin(CUDAGraph** out, CUDAGraph* pool) {
+// A graph with the pool its memory comes from, which libtorch tells only of graphs that were captured whole.
+struct FoilGraph {
+    CUDAGraph graph;
+    at::cuda::MempoolId_t pool;
+    c10::DeviceIndex device;
+};
+
+// `sharing` is another graph whose memory this one may use, or null.
+char* foil_cuda_graph_begin(FoilGraph** out, const FoilGraph* sharing) {
     return guarded([&] {
-        auto graph = std::make_unique<CUDAGraph>();
+        auto made = std::make_unique<FoilGraph>();
+        made->pool = sharing ? sharing->pool : at::cuda::graph_pool_handle();
+        made->device = c10::cuda::current_device();
         // Thread-local: what other threads do, such as a log's writer, does not spoil the capture.
-        graph->capture_begin(pool ? pool->pool() : at::cuda::MempoolId_t{0, 0}, cudaStreamCaptureModeThreadLocal);
-        *out = graph.release();
+        made->graph.capture_begin(made->pool, cudaStreamCaptureModeThreadLocal);
+        *out = made.release();
     });
 }
 
-char* foil_cuda_graph_end(CUDAGraph* graph) {
-    return guarded([&] { graph->capture_end(); });
+char* foil_cuda_graph_end(FoilGraph* made) {
+    return guarded([&] {
+        try {
+            made->graph.capture_end();
+        } catch (...) {
+            // A capture that was spoilt ends before libtorch's allocator hears of it.
+            std::free(guarded([&] { c10::cuda::CUDACachingAllocator::endAllocateToPool(made->device, made->pool); }));
+            throw;
+        }
+    });
 }
 
-char* foil_cuda_graph_replay(CUDAGraph* graph) {
-    return guarded([&] { graph->replay(); });
+char* foil_cuda_graph_replay(FoilGraph* made) {
+    return guarded([&] { made->graph.replay(); });
 }
 
-void foil_cuda_graph_free(CUDAGraph* graph) {
-    std::free(guarded([&] { delete graph; }));
+void foil_cuda_graph_free(FoilGraph* made) {
+    std::free(guarded([&] { delete made; }));
     cudaGetLastError(); // what a failed capture left behind is told already
 }
 

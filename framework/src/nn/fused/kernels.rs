@@ -17,9 +17,13 @@ fn suits(tensors: &[&Tensor]) -> bool {
     matches!(kind, Kind::Float | Kind::BFloat16)
         && shape.len() == 4
         && shape[1] % WIDTH == 0
-        && tensors
-            .iter()
-            .all(|t| t.kind() == kind && t.size() == shape && t.device() == first.device() && is_channels_last(t))
+        && tensors.iter().all(|t| {
+            t.kind() == kind
+                && t.size() == shape
+                && t.device() == first.device()
+                && is_channels_last(t)
+                && is_aligned(t)
+        })
 }
 
 /// The kernels' PTX is for compute capability 8.0 and later.
@@ -36,9 +40,17 @@ fn of(kind: Kind, bf16: &'static str, f32: &'static str) -> Option<Kernel> {
     Kernel::named(if kind == Kind::BFloat16 { bf16 } else { f32 }).ok()
 }
 
+/// Whether it can be read 16 bytes at a time; a view may begin anywhere.
+fn is_aligned(tensor: &Tensor) -> bool {
+    (tensor.data_ptr() as usize).is_multiple_of(16)
+}
+
 /// Factors by channel as kernels read them.
 fn whole(values: &Tensor, channels: i64) -> Option<Tensor> {
-    (values.size() == [channels]).then(|| values.to_kind(Kind::Float).contiguous())
+    (values.size() == [channels]).then(|| {
+        let values = values.to_kind(Kind::Float).contiguous();
+        if is_aligned(&values) { values } else { values.copy() }
+    })
 }
 
 pub(super) fn affine_relu(xs: &Tensor, scale: &Tensor, shift: &Tensor) -> Option<Tensor> {
