@@ -63,6 +63,14 @@ impl Ball {
         }
     }
 
+    /// A step of length `alpha` from `x` along the steepest direction of `gradient`, into the ball.
+    pub(crate) fn ascend(&self, x: &Tensor, gradient: &Tensor, alpha: &Tensor) -> Tensor {
+        match self {
+            Self::Linf(box01) => box01.ascend(x, gradient, alpha),
+            Self::L2 { .. } => self.project(&(x + Norm::L2.direction(gradient) * alpha)),
+        }
+    }
+
     /// Into the ball and then into [0, 1]; for L2 that is not always the nearest point of both, but it lies in both.
     pub(crate) fn project(&self, x_adv: &Tensor) -> Tensor {
         match self {

@@ -141,7 +141,7 @@ impl Attack for Running {
             target.iterate(&x);
             for _ in 0..self.config.steps {
                 let gradient = target.ascend(&x, mode, self.objective.as_ref(), reference).gradient;
-                x = ball.project(&(x + self.config.norm.direction(&gradient) * &alpha));
+                x = ball.ascend(&x, &gradient, &alpha);
                 target.iterate(&x);
             }
             // A Gaussian start is not clamped by itself.
