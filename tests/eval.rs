@@ -273,3 +273,31 @@ fn a_stopped_or_killed_evaluation_goes_on_to_the_same_figures() {
         assert!(!partial.exists());
     }
 }
+
+#[test]
+fn an_adversarially_trained_model_passes_the_trust_checks() {
+    let place = Place::with(AT);
+    let quick = [
+        "attack.eps=0.1",
+        "attack.mode=eval",
+        "data.augment=null",
+        "data.train_limit=320",
+        "train.epochs=2",
+        "train.checkpoint_steps=1000",
+        "optimizer={ type: adam, lr: 0.003 }",
+    ];
+    place.train("run", &quick);
+    let ended = place.foil(&["eval", "run", "--transfer", "run"]).ok();
+    let record = place.run("run").json("eval.json");
+    let checks = record["trust"].as_array().unwrap();
+    assert_eq!(checks.len(), 9, "{checks:?}");
+    for check in checks {
+        assert_eq!(check["passed"], true, "{check}");
+        let line = format!("✓ {}: {}", check["name"].as_str().unwrap(), check["says"].as_str().unwrap());
+        assert!(ended.out.contains(&line), "{line} is not in\n{}", ended.out);
+    }
+    place.foil(&["eval", "run", "--trust", "off"]).ok();
+    assert_eq!(place.run("run").json("eval.json")["trust"], Value::Null);
+    let error = place.foil(&["eval", "run", "--transfer", "nowhere"]).error();
+    assert!(error.contains("nowhere"), "{error}");
+}

@@ -6,6 +6,7 @@ mod bad_input;
 mod goldens;
 mod properties;
 mod suite;
+mod trust;
 
 // A plugin crate that nothing names is not linked.
 use foil_alp as _;

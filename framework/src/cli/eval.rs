@@ -2,18 +2,23 @@
 
 use super::Exit;
 use super::check::split;
+use crate::attack::Batch;
 use crate::data::Resident;
 use crate::engine::choose;
-use crate::eval::{Saved, Standing, Tick, Trial};
-use crate::pipeline::{assemble, load};
-use crate::record::{EvalRecord, ImageRecord, stamp};
+use crate::eval::trust::{Depth, Subject};
+use crate::eval::{NATURAL, Saved, Standing, Tick, Trial};
+use crate::nn::{Noise, key_of, name_key};
+use crate::pipeline::{Assembled, assemble, load};
+use crate::record::{EvalRecord, ImageRecord, TrustCheck, stamp};
+use crate::registry::DataFacts;
 use crate::report::table::heading;
 use crate::report::{Cell, Column, Progress, Style, Table};
+use crate::scheduler::Clock;
 use crate::train::Folder;
 use crate::{Error, Result, tensors};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tch::Kind;
+use tch::{Device, Kind, Tensor};
 
 /// Evaluate a run's best checkpoint under its `evaluate` attacks.
 #[derive(Debug, clap::Args)]
@@ -22,6 +27,7 @@ use tch::Kind;
   foil eval runs/cat_cw evaluate=[natural,pgd20,autoattack]
   foil eval runs/cat_cw attacks.pgd20.steps=50 data.test_limit=1000 --out pgd50.json
   foil eval runs/cat_cw/last.safetensors
+  foil eval runs/cat_cw --trust full --transfer runs/at
 
 Beside the record, eval.json, goes a table of the images, eval.images.csv: which attack broke which, and by what margin.
 An evaluation that was stopped goes on with the same command.")]
@@ -33,6 +39,12 @@ pub(super) struct Args {
     /// Where the record goes; by default eval.json in the run's folder.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Checks of whether the figures can be believed: `quick` looks at a tenth of the images, 64 at most, `full` at 512.
+    #[arg(long, value_enum, value_name = "DEPTH", default_value_t)]
+    trust: Depth,
+    /// Another run, whose adversarial images the checks try on this one.
+    #[arg(long, value_name = "RUN")]
+    transfer: Option<PathBuf>,
 }
 
 /// What `foil eval` can be told.
@@ -40,6 +52,8 @@ pub(super) struct Args {
 pub(super) struct Options {
     overrides: Vec<String>,
     out: Option<PathBuf>,
+    trust: Depth,
+    transfer: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -47,7 +61,7 @@ pub(super) fn run(args: &Args) -> Exit {
     if let Some(file) = files.first() {
         return Err(Error::new(format!("`{}` is not an override", file.display())).help("write key=value"));
     }
-    show(&args.run, &Options { overrides, out: args.out.clone() })
+    show(&args.run, &Options { overrides, out: args.out.clone(), trust: args.trust, transfer: args.transfer.clone() })
 }
 
 /// The run folder and checkpoint that `path` names.
@@ -75,6 +89,9 @@ pub(super) fn show(path: &Path, options: &Options) -> Exit {
     }
     if let Some(worst) = record.worst_case.filter(|_| record.entries.len() > 1) {
         println!("right under all of them: {worst:.2} %");
+    }
+    for check in &record.trust {
+        println!("{}", line(check, Style::stdout().color));
     }
     println!("{} test images, {}, record: {}", record.n, record.threat, out.display());
     Ok(ExitCode::SUCCESS)
@@ -113,6 +130,15 @@ pub(super) fn evaluate(path: &Path, options: &Options) -> Result<(EvalRecord, Pa
         entries.push(standing.entry(name, settings.and_then(Result::ok).unwrap_or_default()));
         images.push(name, standing.right().to_vec(), standing.margins(), &standing.broken_by());
     }
+    let other = options.transfer.as_deref().map(|run| other(run, parts.data, device)).transpose()?;
+    let (few, clock) = (test.first(options.trust.images(test.len())), Clock::new(1, 1, device));
+    let (x, y, index) = few.slice(0, few.len(), Kind::Float);
+    let noise = Noise::new(&Tensor::from(key_of(&[pipeline.seed, name_key("trust")])).to_device(device), &index);
+    let batch = Batch { x, y, index, noise, clock: &clock, clean_logits: None };
+    let (threat, depth, data) = (pipeline.judged_threat(), options.trust, parts.data);
+    let other = other.as_ref().map(|parts| parts.step.model.network());
+    let trust = Subject { network, batch: &batch, data, threat, depth, other }.checks()?;
+
     let mut record = EvalRecord {
         model: pipeline.name.clone().unwrap_or_default(),
         dataset: pipeline.data.name.clone(),
@@ -123,7 +149,7 @@ pub(super) fn evaluate(path: &Path, options: &Options) -> Result<(EvalRecord, Pa
         n: test.len() as u64,
         entries,
         worst_case: images.worst_case(),
-        trust: Vec::new(),
+        trust,
         avg: None,
         foil_version: crate::VERSION.into(),
         libtorch: crate::LIBTORCH.into(),
@@ -136,6 +162,31 @@ pub(super) fn evaluate(path: &Path, options: &Options) -> Result<(EvalRecord, Pa
     record.write(&out).map_err(|e| Error::new(e.to_string()))?;
     saved.finish();
     Ok((record, out))
+}
+
+/// Another run's parts, with its weights; it must see the same kind of images.
+fn other(run: &Path, data: DataFacts, device: Device) -> Result<Assembled> {
+    let (folder, weights) = checkpoint(run)?;
+    let loaded = load(&folder.resolved(), &[])?;
+    let parts = loaded.built(assemble(&loaded.pipeline, Kind::Float, device, false))?;
+    if (DataFacts { train: 0, ..parts.data }) != (DataFacts { train: 0, ..data }) {
+        let why = format!("--transfer {}: its images or classes are not those of this run", run.display());
+        return Err(Error::new(why).help("give a run on the same data set"));
+    }
+    let network = parts.step.model.network();
+    network.params().load(&tensors::read(&weights)?.0).map_err(|e| e.context(weights.display()))?;
+    Ok(parts)
+}
+
+/// A trust check in one line, green or red in a terminal.
+fn line(check: &TrustCheck, color: bool) -> String {
+    let (mark, paint) = match check.passed {
+        Some(true) => ("✓", "32"),
+        Some(false) => ("✗", "31"),
+        None => ("-", "2"),
+    };
+    let text = format!("{mark} {}: {}", check.name, check.says);
+    if color { format!("\x1b[{paint}m{text}\x1b[0m") } else { text }
 }
 
 /// One bar for each stage of an attack.

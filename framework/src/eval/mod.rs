@@ -6,6 +6,7 @@
 mod saved;
 mod standing;
 mod trial;
+pub mod trust;
 
 pub use saved::Saved;
 pub use standing::Standing;

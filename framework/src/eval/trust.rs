@@ -1,0 +1,247 @@
+//! Whether figures under attack can be believed: signs of masked gradients, checked on a few images.
+//!
+//! After AutoAttack's flags (Croce & Hein 2020) and the list of Carlini et al., "On Evaluating Adversarial Robustness", 2019,
+//! arXiv:1902.06705, section 5; and Athalye et al. 2018, arXiv:1802.00420, section 3.
+
+use super::percent;
+use crate::attack::{Attack, Batch, Target};
+use crate::engine::{Network, guard};
+use crate::loss::terms;
+use crate::nn::Mode;
+use crate::record::{Norm, Threat, TrustCheck};
+use crate::registry::{Build, Component, DataFacts};
+use crate::{Error, Result};
+use std::cell::RefCell;
+use tch::{Kind, Tensor};
+
+/// How much is spent on the checks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Depth {
+    /// None is run.
+    Off,
+    /// Short attacks on a tenth of the images, at least 16, at most 64.
+    #[default]
+    Quick,
+    /// Longer attacks on at most 512 images.
+    Full,
+}
+
+impl Depth {
+    /// How many of `n` images are looked at.
+    pub fn images(self, n: i64) -> i64 {
+        match self {
+            Depth::Off => 0,
+            Depth::Quick => (n / 10).clamp(16, 64).min(n),
+            Depth::Full => n.min(512),
+        }
+    }
+
+    /// (steps of a strong attack, queries of Square)
+    fn budget(self) -> (u32, u32) {
+        if self == Depth::Full { (50, 1000) } else { (10, 100) }
+    }
+}
+
+/// What is checked.
+pub struct Subject<'a> {
+    /// The model.
+    pub network: &'a Network,
+    /// The images that it is checked on.
+    pub batch: &'a Batch<'a>,
+    /// Facts about the data.
+    pub data: DataFacts,
+    /// What the evaluation's attacks are allowed; with radius 0 only what needs no attack is checked.
+    pub threat: Threat,
+    /// How thoroughly.
+    pub depth: Depth,
+    /// Another model, whose adversarial images are tried on this one.
+    pub other: Option<&'a Network>,
+}
+
+/// A check that was run: it passes if `value` does not exceed `limit`.
+fn check(name: &str, value: f64, limit: f64, good: &str, bad: &str) -> TrustCheck {
+    let passed = value <= limit;
+    let says = if passed { good } else { bad }.to_string();
+    TrustCheck { name: name.into(), passed: Some(passed), value, limit, says }
+}
+
+impl Subject<'_> {
+    /// Every check, in a fixed order. Nothing for [`Depth::Off`].
+    ///
+    /// # Errors
+    /// When the model cannot be run.
+    pub fn checks(&self) -> Result<Vec<TrustCheck>> {
+        if self.depth == Depth::Off || self.batch.y.size()[0] == 0 {
+            return Ok(Vec::new());
+        }
+        let _judged = self.network.judged();
+        let mut checks = guard(|| Ok(vec![self.zero_gradients(), self.random_outputs(), self.probabilities()]))?;
+        if self.threat.eps > 0.0 {
+            checks.extend(self.attacked()?);
+        }
+        Ok(checks)
+    }
+
+    /// The limit in points, but never less than one image.
+    fn points(&self, limit: f64) -> f64 {
+        limit.max(100.0 / self.batch.y.size()[0] as f64)
+    }
+
+    fn logits(&self, x: &Tensor) -> Tensor {
+        Target::new(self.network, &self.batch.noise).logits(x, Mode::Eval)
+    }
+
+    fn zero_gradients(&self) -> TrustCheck {
+        let target = Target::new(self.network, &self.batch.noise);
+        let loss = |logits: &Tensor| terms::cross_entropy(logits, &self.batch.y);
+        let gradient = target.gradient(&self.batch.x, Mode::Eval, &loss).gradient;
+        let value = percent(&gradient.flatten(1, -1).abs().amax(1, false).eq(0.0));
+        let good =
+            format!("{value:.1} % of the input gradients are zero: attacks that follow them have something to follow");
+        let bad = format!(
+            "{value:.1} % of the input gradients are zero: attacks that follow them see nothing there, and only look weak"
+        );
+        check("zero_gradients", value, 1.0, &good, &bad)
+    }
+
+    fn random_outputs(&self) -> TrustCheck {
+        let [first, second] = [0, 1].map(|_| self.logits(&self.batch.x));
+        let scale = first.abs().max().double_value(&[]).max(1e-12);
+        let value = (first - second).abs().max().double_value(&[]) / scale;
+        let bad = "two looks at the same images differ: an attack needs many looks for each step, and these took one";
+        check("random_outputs", value, 1e-4, "two looks at the same images agree: the model is not randomised", bad)
+    }
+
+    fn probabilities(&self) -> TrustCheck {
+        let logits = self.logits(&self.batch.x);
+        let sums = (logits.sum_dim_intlist(-1, false, Kind::Double) - 1.0).abs().lt(1e-4);
+        let value = percent(&sums.logical_and(&logits.ge(0.0).all_dim(-1, false)));
+        let bad = "the outputs are probabilities, not logits: the losses of the attacks apply softmax once more and lose the gradient";
+        check("probabilities", value, 50.0, "the outputs are logits, as the attacks expect", bad)
+    }
+
+    /// Images right under an attack on `network`, `[N]` bool; `None` when no such attack is linked in.
+    fn right(&self, network: &Network, settings: &str) -> Result<Option<Tensor>> {
+        let Ok(component) = serde_yaml::from_str::<Component<dyn Attack>>(settings) else { return Ok(None) };
+        let problems = RefCell::default();
+        let (kind, device) = (network.params().kind(), network.params().device());
+        let attack = Build::new(self.data, 0, kind, device, &problems).component("trust", &component);
+        let Some(mut attack) = attack.filter(|_| problems.borrow().is_empty()) else { return Ok(None) };
+        let _judged = network.judged();
+        guard(|| {
+            network.start_step();
+            // Not shrinking: what transfers is the strongest point, not the first that breaks.
+            let x = attack.perturb(&Target::new(network, &self.batch.noise), self.batch)?.x;
+            Ok(Some(self.logits(&x).argmax(-1, false).eq_tensor(&self.batch.y)))
+        })
+        .map_err(|e: Error| e.context("trust checks"))
+    }
+
+    fn attacked(&self) -> Result<Vec<TrustCheck>> {
+        let (network, Threat { norm, eps }) = (self.network, self.threat);
+        let (steps, queries) = self.depth.budget();
+        // Half the range of a pixel: within it every image can become the same grey.
+        let pixels = (self.data.channels * self.data.height * self.data.width) as f64;
+        let far = if norm == Norm::Linf { 0.5 } else { 0.5 * pixels.sqrt() };
+        let pgd = |eps: f64, steps: u32| {
+            let alpha = 2.5 * eps / f64::from(steps);
+            self.right(
+                network,
+                &format!("{{ type: pgd, norm: {norm}, eps: {eps}, alpha: {alpha}, steps: {steps}, start: none }}"),
+            )
+        };
+        let apgd = |eps: f64, steps: u32| {
+            let one = |objective: &str| {
+                format!("{{ type: apgd, objective: {objective}, norm: {norm}, eps: {eps}, steps: {steps} }}")
+            };
+            format!("{{ type: worst_of, attacks: [{}, {}] }}", one("ce"), one("dlr"))
+        };
+        let natural = self.logits(&self.batch.x).argmax(-1, false).eq_tensor(&self.batch.y);
+        let mut checks = Vec::new();
+        let mut add = |name: &str, found: Option<TrustCheck>| checks.push(found.unwrap_or_else(|| not_run(name)));
+
+        let none = pgd(0.0, steps)?.map(|right| {
+            let value = percent(&right.ne_tensor(&natural));
+            let bad = format!("with eps 0 the attack changes the verdict on {value:.1} % of the images: attack and model disagree on what an image is");
+            check("eps_zero", value, 0.0, "with eps 0 the attacked images are the clean ones", &bad)
+        });
+        add("eps_zero", none);
+
+        let large = self.right(network, &apgd(far, 2 * steps))?.map(|right| {
+            let (value, chance) = (percent(&right), 100.0 / self.data.classes as f64);
+            let good = format!("with eps {far:.4} ({norm}) {value:.1} % are left, no more than by chance: the attacks reach everywhere");
+            let bad = format!("with eps {far:.4} ({norm}), where every image can become the same grey, {value:.1} % are still right: the attacks fail, not the threat");
+            check("eps_large", value, self.points(chance), &good, &bad)
+        });
+        add("eps_large", large);
+
+        let counts = [1, 5, 2 * steps];
+        let fewer = counts
+            .iter()
+            .map(|&k| Ok(pgd(eps, k)?.map(|right| percent(&right))))
+            .collect::<Result<Option<Vec<f64>>>>()?;
+        let last = fewer.as_ref().and_then(|all| all.last().copied());
+        add(
+            "more_steps",
+            fewer.map(|all| {
+                let value = all.windows(2).map(|two| two[1] - two[0]).fold(0.0, f64::max);
+                let shown = format!(
+                    "{:.1}, {:.1} and {:.1} % after {}, {} and {} steps",
+                    all[0], all[1], all[2], counts[0], counts[1], counts[2]
+                );
+                let good = format!("more steps of PGD are no weaker ({shown})");
+                let bad = format!("more steps of PGD are weaker ({shown}): the gradient misleads the attack");
+                check("more_steps", value, self.points(2.0), &good, &bad)
+            }),
+        );
+
+        let white = self.right(network, &apgd(eps, 2 * steps))?;
+        add("pgd_gap", white.as_ref().zip(last).map(|(white, pgd)| {
+            let (apgd, value) = (percent(white), pgd - percent(white));
+            let good = format!("APGD leaves {apgd:.1} %, PGD {pgd:.1} %: the choice of the attack's loss and step matters little");
+            let bad = format!("APGD leaves {apgd:.1} %, PGD {pgd:.1} %: PGD is caught by the scale of the logits or by its step, so do not quote it alone");
+            check("pgd_gap", value, self.points(15.0), &good, &bad)
+        }));
+
+        // Of those that stand under the attacks that see the model, how many fall to one that does not.
+        let weaker = |name: &str, found: Option<Tensor>, good: &str, bad: &str| {
+            found.zip(white.as_ref()).map(|(right, white)| {
+                let value = percent(&white.logical_and(&right.logical_not()));
+                let told = |text: &str| text.replace("{}", &format!("{value:.1}"));
+                check(name, value, self.points(2.0), &told(good), &told(bad))
+            })
+        };
+        let square = format!("{{ type: square, norm: {norm}, eps: {eps}, n_queries: {queries} }}");
+        add(
+            "black_box",
+            weaker(
+                "black_box",
+                self.right(network, &square)?,
+                "Square, which sees no gradient, breaks {} % that APGD does not: gradients are the better guide, as they should be",
+                "Square, which sees no gradient, breaks {} % that APGD does not: the gradients are masked",
+            ),
+        );
+        let transferred = match self.other {
+            Some(other) => self.right(other, &apgd(eps, 2 * steps))?,
+            None => None,
+        };
+        add(
+            "transfer",
+            weaker(
+                "transfer",
+                transferred,
+                "images made for another model break {} % that APGD on this one does not: seeing the model helps, as it should",
+                "images made for another model break {} % that APGD on this one does not: its own gradients are masked",
+            ),
+        );
+        Ok(checks)
+    }
+}
+
+fn not_run(name: &str) -> TrustCheck {
+    let says = match name {
+        "transfer" => "not run: it needs another model (--transfer RUN)",
+        _ => "not run: its attack is not linked into this program",
+    };
+    TrustCheck { name: name.into(), passed: None, value: 0.0, limit: 0.0, says: says.into() }
+}
