@@ -6,7 +6,7 @@ use crate::attack::Batch;
 use crate::data::Resident;
 use crate::engine::choose;
 use crate::eval::trust::{Depth, Subject};
-use crate::eval::{NATURAL, Saved, Standing, Tick, Trial};
+use crate::eval::{Saved, Standing, Tick, Trial};
 use crate::nn::{Noise, key_of, name_key};
 use crate::pipeline::{Assembled, assemble, load};
 use crate::record::{EvalRecord, ImageRecord, TrustCheck, stamp};

@@ -36,8 +36,7 @@ impl Saved {
     /// When the weights cannot be read.
     pub fn open(record: &Path, config: &str, weights: &Path) -> Result<Self> {
         let path = record.with_extension("partial.json");
-        let key =
-            format!("{} {}", stamp::config_hash(config), stamp::file_hash(weights).at("reading", weights)?);
+        let key = format!("{} {}", stamp::config_hash(config), stamp::file_hash(weights).at("reading", weights)?);
         let mut saved = Self { path, key, next: Instant::now() + FIRST, entries: Vec::new() };
         let Ok(bytes) = std::fs::read(&saved.path) else { return Ok(saved) };
         let shown = saved.path.display();
