@@ -29,6 +29,11 @@ pub trait Model: Send {
         None
     }
 
+    /// Whether it keeps to the contract and so can be captured in a CUDA graph; see [`crate::attack::Attack::capturable`].
+    fn capturable(&self) -> bool {
+        true
+    }
+
     /// Whether it is a mask network, whose output has the image's shape; such a one cannot classify.
     fn is_mask(&self) -> bool {
         false

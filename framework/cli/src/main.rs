@@ -10,6 +10,7 @@ use foil_mart as _;
 use foil_mma as _;
 use foil_models as _;
 use foil_schedulers as _;
+use foil_torchscript as _;
 use foil_trades as _;
 
 fn main() -> std::process::ExitCode {

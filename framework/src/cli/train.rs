@@ -133,22 +133,23 @@ pub(super) fn train(loaded: &Loaded, place: Place, stop: &AtomicBool) -> Result<
     let device = choose(&pipeline.device).map_err(|e| e.context("device"))?;
     // Everything is built and checked before a folder is made.
     let parts = loaded.built(Trainer::assemble(pipeline, device))?;
-    let (folder, lock) = match place {
+    let (folder, lock, pipeline) = match place {
         Place::Old(folder) => {
             let lock = folder.lock()?;
-            (folder, lock)
+            (folder, lock, pipeline.clone())
         }
         Place::Free | Place::New(_) => {
             crate::data::find(pipeline)?;
             let path = if let Place::New(path) = place { path } else { free_folder(pipeline)? };
             let (folder, lock) = Folder::create(&path)?;
+            let pipeline = pipeline.carried_into(folder.path())?;
             crate::record::atomic::write(folder.resolved(), pipeline.to_yaml()?).at("writing", &folder.resolved())?;
-            (folder, lock)
+            (folder, lock, pipeline)
         }
     };
     start_log(&folder)?;
     let mut trainer = Trainer::new(pipeline.clone(), parts, folder.clone(), lock, device)?;
-    say(&introduction(pipeline, &trainer, &folder, device));
+    say(&introduction(&pipeline, &trainer, &folder, device));
     let ended = trainer.run(stop).inspect_err(|error| tracing::error!("{error}"))?;
     match (ended, trainer.best()) {
         (Ended::Finished, Some((epoch, score))) => say(&format!(

@@ -66,7 +66,7 @@ impl Learner {
 
     /// All it keeps, by name behind `prefix`, sharing its memory.
     pub fn state(&self, prefix: &str) -> Vec<(String, Tensor)> {
-        let network = self.network.params().storage().into_iter().map(|(name, t)| (name.to_string(), t));
+        let network = self.network.params().storage().into_iter();
         let optimizer = self.optimizer.state().into_iter().map(|(name, t)| (format!("optimizer.{name}"), t));
         network.chain(optimizer).map(|(name, t)| (format!("{prefix}{name}"), t)).collect()
     }

@@ -196,6 +196,11 @@ impl Network {
         self.model.is_mask()
     }
 
+    /// Whether its passes can be captured in a CUDA graph.
+    pub(crate) fn capturable(&self) -> bool {
+        self.model.capturable()
+    }
+
     /// The numbers.
     pub fn params(&self) -> &Parameters {
         &self.params

@@ -47,7 +47,10 @@ impl Step {
         let [attack, loss] = self.names;
         let because = |what: &str, name: &str| format!("the {what} `{name}` says that it cannot be");
         let attack = (!self.attack.capturable()).then(|| because("attack", attack));
-        attack.or_else(|| (!self.loss.capturable()).then(|| because("loss", loss)))
+        let loss = || (!self.loss.capturable()).then(|| because("loss", loss));
+        let networks = [Some(&self.model), self.attack.learner()].into_iter().flatten();
+        let model = || networks.map(Learner::network).find(|network| !network.capturable());
+        attack.or_else(loss).or_else(|| model().map(|_| "the model says that it cannot be".to_string()))
     }
 
     /// Runs the step on `batch`, which must not be empty.

@@ -13,4 +13,4 @@ mod params;
 pub use fused::Activated;
 pub use layers::{BatchNorm2d, Conv2d, Linear, dropout, global_average, leaky_relu, max_pool2, nearest_resize, relu};
 pub use noise::{Noise, key_of, name_key, permutation};
-pub use params::{Builder, Gradients, Mode, Parameters, Pass, Work};
+pub use params::{Builder, Given, GivenBuffer, GivenParameter, Gradients, Mode, Parameters, Pass, Work};

@@ -128,6 +128,13 @@ impl Noise {
         })
     }
 
+    /// A number for a generator with a state, from the run's key, the name and the batch's images. It reads the device.
+    pub fn seed(&self, name: &str) -> i64 {
+        let places = Tensor::arange(self.index.numel() as i64, (Kind::Int64, self.index.device())) + 1;
+        let images = (places * &self.index).sum(Kind::Int64);
+        key_of(&[self.key.int64_value(&[]) as u64, name_key(name), images.int64_value(&[]) as u64])
+    }
+
     /// `[N, …row]` integers uniform in `0..below`.
     pub fn below(&self, name: &str, below: i64, row: &[i64]) -> Tensor {
         // 2^32 is so far above any `below` used here that the bias of the multiplication is under one in a million.

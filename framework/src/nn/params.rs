@@ -79,7 +79,28 @@ struct Declared {
     params: Vec<Spec>,
     buffers: Vec<Spec>,
     norms: Vec<NormSpec>,
+    /// Values that parameters and buffers start with in place of their initialisation, by name.
+    given: Vec<(String, Tensor)>,
+    /// Tensors of other kinds, which stay where they are.
+    kept: Vec<(String, Tensor)>,
 }
+
+/// A parameter or buffer that a model brings along with its numbers; see [`Builder::given`].
+#[derive(Debug, Clone, Copy)]
+pub enum Given {
+    /// Trainable.
+    Parameter(GivenParameter),
+    /// A buffer.
+    Buffer(GivenBuffer),
+}
+
+/// Which parameter.
+#[derive(Debug, Clone, Copy)]
+pub struct GivenParameter(ParamId);
+
+/// Which buffer.
+#[derive(Debug, Clone, Copy)]
+pub struct GivenBuffer(BufferId);
 
 /// Collects what a model declares; see the layers' constructors.
 #[derive(Debug, Default)]
@@ -125,6 +146,26 @@ impl Builder {
         NormId(norms.len() - 1)
     }
 
+    /// A parameter or buffer of floating point that starts as `values`, for models that come with their numbers.
+    pub fn given(&self, name: &str, values: &Tensor, trains: bool) -> Given {
+        let shape = values.size();
+        self.declared.borrow_mut().given.push((self.full_name(name, ""), values.shallow_clone()));
+        if trains {
+            let group = if shape.len() > 1 { Group::Weight } else { Group::Bias };
+            return Given::Parameter(GivenParameter(self.param(name, "", &shape, Init::Constant(0.0), group)));
+        }
+        let full = self.full_name(name, "");
+        let buffers = &mut self.declared.borrow_mut().buffers;
+        buffers.push(Spec { name: full, shape, init: Init::Constant(0.0), group: Group::Norm });
+        Given::Buffer(GivenBuffer(BufferId(buffers.len() - 1)))
+    }
+
+    /// A buffer of any kind that stays where it is: the model changes it in place, checkpoints copy out of and into it.
+    pub fn kept(&self, name: &str, tensor: &Tensor) {
+        let name = self.full_name(name, "");
+        self.declared.borrow_mut().kept.push((name, tensor.shallow_clone()));
+    }
+
     /// The number of trainable values declared so far.
     pub fn count(&self) -> i64 {
         self.declared.borrow().params.iter().map(Spec::numel).sum()
@@ -132,7 +173,7 @@ impl Builder {
 
     /// Lays the declared tensors out on `device` as `kind`, and initialises them from `seed` if there is one.
     pub fn finish(self, seed: Option<u64>, kind: Kind, device: Device) -> Parameters {
-        let Declared { params, buffers, norms } = self.declared.into_inner();
+        let Declared { params, buffers, norms, given, kept } = self.declared.into_inner();
         let mut layout: Vec<usize> = (0..params.len()).collect();
         layout.sort_by_key(|&i| params[i].group != Group::Weight);
         let flat = Tensor::empty([params.iter().map(Spec::numel).sum()], (kind, device));
@@ -158,6 +199,7 @@ impl Builder {
             params,
             buffers,
             norms,
+            kept,
             layout,
             flat,
             stats,
@@ -172,6 +214,14 @@ impl Builder {
         };
         if let Some(seed) = seed {
             built.initialise(seed);
+            let own: BTreeMap<String, Tensor> = built.state_dict().into_iter().collect();
+            tch::no_grad(|| {
+                for (name, values) in &given {
+                    if let Some(own) = own.get(name) {
+                        own.shallow_clone().copy_(values);
+                    }
+                }
+            });
         }
         built
     }
@@ -215,6 +265,7 @@ pub struct Parameters {
     params: Vec<Spec>,
     buffers: Vec<Spec>,
     norms: Vec<NormSpec>,
+    kept: Vec<(String, Tensor)>,
     layout: Vec<usize>,
     flat: Tensor,
     stats: Tensor,
@@ -302,8 +353,8 @@ impl Parameters {
         tch::no_grad(|| {
             for (spec, view) in self.params.iter().zip(&self.frozen) {
                 let mut view = view.shallow_clone();
-                let noise = Noise::seeded(&[seed, super::name_key(&spec.name)], spec.shape[0], view.device());
-                let row = &spec.shape[1..];
+                let (rows, row) = spec.shape.split_first().unwrap_or((&1, &[]));
+                let noise = Noise::seeded(&[seed, super::name_key(&spec.name)], *rows, view.device());
                 match spec.init {
                     Init::Uniform(bound) => {
                         view.copy_(&((noise.uniform("init", row, view.kind()) * 2.0 - 1.0) * bound))
@@ -372,6 +423,7 @@ impl Parameters {
         let mut all = named(&self.params, &self.frozen);
         all.extend(named(&self.buffers, &self.buffer_views));
         all.extend(self.norms.iter().map(|norm| (norm.name.clone(), self.tracked.view([] as [i64; 0]))));
+        all.extend(self.kept.iter().map(|(name, t)| (name.clone(), t.shallow_clone())));
         all
     }
 
@@ -381,12 +433,10 @@ impl Parameters {
     }
 
     /// The flat tensors themselves, which are all of the network's state: for checkpoints and comparisons.
-    pub fn storage(&self) -> Vec<(&'static str, Tensor)> {
-        vec![
-            ("flat", self.flat.shallow_clone()),
-            ("stats", self.stats.shallow_clone()),
-            ("tracked", self.tracked.shallow_clone()),
-        ]
+    pub fn storage(&self) -> Vec<(String, Tensor)> {
+        let flat = [("flat", &self.flat), ("stats", &self.stats), ("tracked", &self.tracked)];
+        let flat = flat.into_iter().map(|(name, t)| (name.to_string(), t.shallow_clone()));
+        flat.chain(self.kept.iter().map(|(name, t)| (format!("kept.{name}"), t.shallow_clone()))).collect()
     }
 
     /// Copies `tensors` (under `state_dict` names) in.
@@ -518,6 +568,23 @@ impl Pass<'_> {
         let start = self.all.norms[..id.0].iter().map(channels).sum();
         let length = channels(&self.all.norms[id.0]);
         (scale.narrow(0, start, length), shift.narrow(0, start, length))
+    }
+
+    /// The tensor that a given parameter is in this pass: differentiable, or frozen.
+    pub fn parameter(&self, GivenParameter(id): GivenParameter) -> &Tensor {
+        self.param(id)
+    }
+
+    /// The tensor that a given buffer is in every pass; a pass may change it in place.
+    pub fn given_buffer(&self, GivenBuffer(id): GivenBuffer) -> &Tensor {
+        self.buffer(id)
+    }
+
+    /// A number for generators with a state, such as libtorch's own: another one at each call and for each batch and pass, the same
+    /// whenever that is run again. `None` where nothing is random. It reads the device, so a step that asks cannot be captured.
+    pub fn seed(&self) -> Option<i64> {
+        let n = self.draws.replace(self.draws.get() + 1);
+        self.noise.map(|noise| noise.seed(&format!("seed.{}.{n}", self.number)))
     }
 
     /// The mode this pass runs in.

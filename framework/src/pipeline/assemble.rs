@@ -73,6 +73,7 @@ pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> R
     };
     let cx = Build::new(data, pipeline.seed, kind, device, &problems)
         .dry(dry)
+        .within(&pipeline.folder)
         .computing(pipeline.train.precision, pipeline.train.eval_precision);
 
     if !crate::engine::is_device(&pipeline.device) {

@@ -9,6 +9,7 @@ use crate::optim::Optimizer;
 use crate::registry::Component;
 use foil_macros::settings;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// A training run: data, model, attack, loss, optimiser, and how it is judged.
 #[settings]
@@ -53,6 +54,10 @@ pub struct Pipeline {
     #[set(default)]
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub sweep: BTreeMap<String, Vec<serde_json::Value>>,
+    /// Where the file is, from which it names other files; no key.
+    #[set(default)]
+    #[serde(skip)]
+    pub folder: PathBuf,
 }
 
 /// Which images, and what happens to them.

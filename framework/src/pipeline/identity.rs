@@ -13,7 +13,7 @@ impl Pipeline {
     /// # Errors
     /// When a plugin's settings have no YAML form.
     pub fn training_hash(&self) -> Result<String> {
-        let mut bare = self.clone();
+        let mut bare = self.by_content();
         bare.name = None;
         bare.device = "auto".into();
         bare.data.path = None;

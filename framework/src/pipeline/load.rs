@@ -33,12 +33,14 @@ pub fn editor_schema() -> serde_json::Value {
 /// Every problem of the file at once, each with its place.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
     let checked = foil_config::load(path, overrides, &root_schema(), &Registry)?;
-    let mut pipeline: Pipeline = serde_yaml::from_value(checked.value.clone()).map_err(|e| {
+    let value = super::files::locate(&checked, path)?;
+    let mut pipeline: Pipeline = serde_yaml::from_value(value).map_err(|e| {
         Error::new(format!("{}: {e}", path.display())).help("if this does not say what to change, please report it")
     })?;
     if pipeline.name.is_none() {
         pipeline.name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     }
+    pipeline.folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     Ok(Loaded { pipeline, checked })
 }
 

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod config;
+mod files;
 mod identity;
 mod load;
 mod sweep;

@@ -1,6 +1,6 @@
 //! A plugin's part of a config, type-erased: it can be read, written back and built without knowing the plugin.
 
-use super::{Kind, article, find};
+use super::{FilePath, Kind, article, find};
 use crate::engine::{JudgePrecision, Network, Precision};
 use crate::model::Model;
 use crate::nn::{Builder, key_of, name_key};
@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use tch::{Device, Kind as Number};
 
 /// A plugin's settings, which can build what they describe.
@@ -74,6 +75,7 @@ pub struct Build<'a> {
     path: String,
     problems: &'a RefCell<Vec<Problem>>,
     declaring: Option<(&'a Builder, i64)>,
+    folder: &'a Path,
     dry: bool,
     arithmetic: (Precision, JudgePrecision),
 }
@@ -82,7 +84,8 @@ impl<'a> Build<'a> {
     /// The context of a whole pipeline; `problems` receives what is found.
     pub fn new(data: DataFacts, seed: u64, kind: Number, device: Device, problems: &'a RefCell<Vec<Problem>>) -> Self {
         let arithmetic = (Precision::Fp32, JudgePrecision::Fp32);
-        Self { data, seed, kind, device, path: String::new(), problems, declaring: None, dry: false, arithmetic }
+        let (path, folder, dry) = (String::new(), Path::new(""), false);
+        Self { data, seed, kind, device, path, problems, declaring: None, folder, dry, arithmetic }
     }
 
     /// With `dry` networks are laid out but not initialised: enough to check a pipeline.
@@ -95,6 +98,22 @@ impl<'a> Build<'a> {
     #[must_use]
     pub fn computing(self, training: Precision, judging: JudgePrecision) -> Self {
         Self { arithmetic: (training, judging), ..self }
+    }
+
+    /// The networks' arithmetic in training.
+    pub fn precision(&self) -> Precision {
+        self.arithmetic.0
+    }
+
+    /// Files are named from `folder`.
+    #[must_use]
+    pub fn within(self, folder: &'a Path) -> Self {
+        Self { folder, ..self }
+    }
+
+    /// Where a file of the settings is.
+    pub fn file(&self, file: &FilePath) -> PathBuf {
+        file.within(self.folder)
     }
 
     /// The context of the value at `key`.

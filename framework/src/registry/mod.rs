@@ -5,9 +5,11 @@
 //! written back.
 
 mod component;
+mod file;
 pub mod manual;
 
 pub use component::{Build, Component, Config, DataFacts};
+pub use file::FilePath;
 
 use crate::scheduler::Scheduler;
 use foil_config::{Problem, suggest};
@@ -133,6 +135,15 @@ pub fn find(kind: &str, name: &str) -> crate::Result<&'static Entry> {
     }
     let known: Vec<&str> = all.iter().filter(|e| e.kind == kind).map(|e| e.name).collect();
     Err(crate::Error::new(format!("no {kind} is called `{name}`")).help(suggest(name, &known, "known")))
+}
+
+/// Whether some plugin called `name` has a key of this name, and whether a file is its value.
+pub(crate) fn key_of_plugin(name: &str, key: &str) -> Option<bool> {
+    let found = entries().into_iter().filter(|entry| entry.name == name).find_map(|entry| {
+        let schema = entry.schema();
+        Some(schema.get("properties")?.get(key)?.get("x-file").is_some())
+    });
+    found
 }
 
 /// The registry as the config checker sees it.

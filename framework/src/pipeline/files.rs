@@ -1,0 +1,97 @@
+//! Files that a pipeline names: found wherever they were written, and carried into a run's folder.
+
+use super::Pipeline;
+use crate::record::{atomic, stamp};
+use crate::registry::key_of_plugin;
+use crate::{AtPath, Result};
+use foil_config::Checked;
+use serde_yaml::Value;
+use std::fs::File;
+use std::path::{Path, PathBuf, absolute};
+
+/// Calls `change` with the key path and the map of every component that names a file, and the key.
+fn each(
+    value: &mut Value,
+    path: &str,
+    change: &mut impl FnMut(&str, &mut serde_yaml::Mapping, &str) -> Result<()>,
+) -> Result<()> {
+    let Value::Mapping(map) = value else { return Ok(()) };
+    let keys: Vec<String> = map.keys().filter_map(|key| key.as_str().map(String::from)).collect();
+    let plugin = map.get("type").and_then(Value::as_str).map(String::from);
+    for key in keys {
+        let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        if plugin.as_ref().is_some_and(|name| key_of_plugin(name, &key) == Some(true)) {
+            change(&inner, map, &key)?;
+        } else if let Some(value) = map.get_mut(key.as_str()) {
+            each(value, &inner, change)?;
+        }
+    }
+    Ok(())
+}
+
+/// Turns paths that were not written in `main` itself into ones that hold from its folder: those of a base in another folder, and
+/// those of the command line, which are meant from where foil was called.
+pub(super) fn locate(checked: &Checked, main: &Path) -> Result<Value> {
+    let folder_of = |path: &Path| path.parent().map(Path::to_path_buf).unwrap_or_default();
+    let mut value = checked.value.clone();
+    each(&mut value, "", &mut |path, map, key| {
+        let Some(Value::String(text)) = map.get_mut(key) else { return Ok(()) };
+        let place = checked.locate(path);
+        let from = match &place {
+            Some(place) if place.line().is_some() => folder_of(Path::new(place.source())),
+            _ => PathBuf::new(),
+        };
+        if from != folder_of(main) {
+            let whole = from.join(&*text);
+            *text = absolute(&whole).at("finding", &whole)?.display().to_string();
+        }
+        Ok(())
+    })?;
+    Ok(value)
+}
+
+impl Pipeline {
+    /// The same pipeline with every file named by what is in it, for comparisons. One that is not there keeps its path.
+    pub(super) fn by_content(&self) -> Self {
+        let named = || -> Result<Self> {
+            let mut value = serde_yaml::to_value(self).at("comparing", &self.folder)?;
+            each(&mut value, "", &mut |_, map, key| {
+                let source = self.folder.join(map.get(key).and_then(Value::as_str).unwrap_or_default());
+                map.insert(key.into(), stamp::file_hash(&source).at("reading", &source)?.into());
+                map.remove("sha256");
+                Ok(())
+            })?;
+            serde_yaml::from_value(value).at("comparing", &self.folder)
+        };
+        named().unwrap_or_else(|_| self.clone())
+    }
+
+    /// The same pipeline with its files copied into `folder`, where they are called as the key that names them; their SHA-256 is filled in.
+    ///
+    /// # Errors
+    /// When one of them cannot be read or written.
+    pub fn carried_into(&self, folder: &Path) -> Result<Self> {
+        let mut value = serde_yaml::to_value(self).at("writing", folder)?;
+        each(&mut value, "", &mut |path, map, key| {
+            let Some(text) = map.get(key).and_then(Value::as_str) else { return Ok(()) };
+            let source = self.folder.join(text);
+            let part = path.rsplit_once('.').map_or(path, |(part, _)| part);
+            let name = match source.extension() {
+                Some(extension) => format!("{part}.{}", extension.display()),
+                None => part.to_string(),
+            };
+            let mut from = File::open(&source).at("reading", &source)?;
+            atomic::write_with(folder.join(&name), |to| std::io::copy(&mut from, to).map(drop))
+                .at("copying", &source)?;
+            let hash = stamp::file_hash(&folder.join(&name)).at("reading", &source)?;
+            let has_hash = map.get("type").and_then(Value::as_str).and_then(|plugin| key_of_plugin(plugin, "sha256"));
+            map.insert(key.into(), name.into());
+            if has_hash.is_some() {
+                map.insert("sha256".into(), hash.into());
+            }
+            Ok(())
+        })?;
+        let carried: Self = serde_yaml::from_value(value).at("reading", folder)?;
+        Ok(Self { folder: folder.to_path_buf(), ..carried })
+    }
+}
