@@ -139,11 +139,10 @@ pub fn find(kind: &str, name: &str) -> crate::Result<&'static Entry> {
 
 /// Whether some plugin called `name` has a key of this name, and whether a file is its value.
 pub(crate) fn key_of_plugin(name: &str, key: &str) -> Option<bool> {
-    let found = entries().into_iter().filter(|entry| entry.name == name).find_map(|entry| {
+    entries().into_iter().filter(|entry| entry.name == name).find_map(|entry| {
         let schema = entry.schema();
         Some(schema.get("properties")?.get(key)?.get("x-file").is_some())
-    });
-    found
+    })
 }
 
 /// The registry as the config checker sees it.
