@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+/// Files of `shim/` that are compiled.
+const SOURCES: [&str; 3] = ["torch.cpp", "c10d.cpp", "sync_batch_norm.cpp"];
+
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    for file in ["guard.h", "torch.cpp"] {
-        println!("cargo:rerun-if-changed=shim/{file}");
-    }
+    println!("cargo:rerun-if-changed=shim");
     let Some(torch) = std::env::var_os("LIBTORCH").map(PathBuf::from) else {
         // torch-sys stops with the same problem and a longer explanation.
         println!("cargo:warning=LIBTORCH is not set; `cargo xtask setup` fetches libtorch");
@@ -18,8 +19,9 @@ fn main() {
         .std("c++17")
         .warnings(false)
         .opt_level(1)
+        .include("shim")
         .include(include.join("torch/csrc/api/include"))
         .include(include)
-        .file("shim/torch.cpp")
+        .files(SOURCES.map(|file| format!("shim/{file}")))
         .compile("foil_shim");
 }

@@ -244,6 +244,12 @@ pub trait Attack: Send {
         None
     }
 
+    /// Names in [`Attack::state`] whose rows belong to training images, `[train, …]` by index. An image is visited by one rank an epoch,
+    /// so ranks hold different rows until they are merged; all other state must be the same on every rank.
+    fn per_image(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The mask network and what it gives, for pictures and `foil probe`; only attacks that have one.
     fn learner(&self) -> Option<&crate::engine::Learner> {
         None

@@ -5,6 +5,7 @@ use super::eval::{self, table};
 use super::train::{Place, on_interrupt, train};
 use crate::attack::Batch;
 use crate::data::Resident;
+use crate::distributed::World;
 use crate::nn::{Noise, key_of};
 use crate::pipeline::{assemble, load};
 use crate::record::atomic;
@@ -59,11 +60,11 @@ pub(super) fn run(args: &Args) -> Exit {
             Ok(folder) => (load(&folder.resolved(), &[])?, Place::Old(folder)),
             Err(_) => (load(&configs.join(name), &args.overrides)?, Place::New(run.clone())),
         };
-        if train(&loaded, place, &stop)?.1 == Ended::Stopped {
+        if train(&loaded, place, &stop, World::alone())?.1 == Ended::Stopped {
             eprintln!("stopped and saved; `foil demo` goes on from here");
             return Ok(ExitCode::from(130));
         }
-        records.push(eval::evaluate(&run, &eval::Options::default())?.0);
+        records.push(eval::evaluate(&run, &eval::Options::default(), World::alone())?.0);
         eprintln!();
     }
 

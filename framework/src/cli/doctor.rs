@@ -1,6 +1,7 @@
 //! `foil doctor`: what this machine has, and what to do about what it has not.
 
 use super::{Exit, data, text};
+use crate::distributed::Launch;
 use crate::engine::{devices, guard};
 use crate::registry::{KINDS, entries};
 use serde::Serialize;
@@ -46,8 +47,18 @@ impl Finding {
 pub(super) fn run(args: &Args) -> Exit {
     let gpus = gpus();
     let works = works(Device::Cpu).is_ok() || (0..devices().cuda).any(|n| works(Device::Cuda(n)).is_ok());
-    let findings =
-        [foil(), libtorch(), processor(), memory(), cuda(&gpus), driver(&gpus), computing(), plugins(), data_sets()];
+    let findings = [
+        foil(),
+        libtorch(),
+        processor(),
+        memory(),
+        cuda(&gpus),
+        driver(&gpus),
+        computing(),
+        ranks(),
+        plugins(),
+        data_sets(),
+    ];
     if args.json {
         println!("{}", super::json(&serde_json::json!({ "works": works, "findings": findings }))?);
     } else {
@@ -91,7 +102,7 @@ fn libtorch() -> Finding {
 
 /// The version as the files beside the libraries tell it: `build-version` in libtorch's own archive, `version.py` in the
 /// wheel, a header in both.
-fn version_of(folder: &Path) -> Option<String> {
+pub(super) fn version_of(folder: &Path) -> Option<String> {
     let beside = folder.parent()?;
     if let Ok(version) = read_to_string(beside.join("build-version")) {
         return Some(version.trim().to_string());
@@ -265,6 +276,16 @@ fn works(device: Device) -> Result<(), String> {
     let sum = compute().map_err(|error: tch::TchError| crate::Error::from(error).message().to_string())?;
     // 4 channels of 6 x 6 places, each the sum of 27 ones.
     if sum == 4.0 * 36.0 * 27.0 { Ok(()) } else { Err(format!("a sum of {} came out as {sum}", 4 * 36 * 27)) }
+}
+
+/// What the launchers' variables say, as `foil train` would read them here.
+fn ranks() -> Finding {
+    match Launch::detect() {
+        Ok(None) => Finding::new("ranks", "one process; torchrun, srun and mpirun start several (docs/distributed.md)"),
+        Ok(Some(launch)) => Finding::new("ranks", launch.describe()),
+        Err(error) => Finding::new("ranks", format!("the environment contradicts itself: {}", error.message()))
+            .help(error.suggestion().unwrap_or_default()),
+    }
 }
 
 fn plugins() -> Finding {

@@ -2,13 +2,15 @@
 
 use super::Exit;
 use super::check::split;
+use super::ranks::load_run;
 use crate::attack::Batch;
 use crate::data::Resident;
-use crate::engine::choose;
+use crate::distributed::World;
+use crate::engine::choose_for;
 use crate::eval::trust::{Depth, Subject};
 use crate::eval::{Saved, Standing, Tick, Trial};
 use crate::nn::{Noise, key_of, name_key};
-use crate::pipeline::{Assembled, assemble, load};
+use crate::pipeline::{Assembled, assemble, assemble_across, load};
 use crate::record::{EvalRecord, ImageRecord, TrustCheck, stamp};
 use crate::registry::DataFacts;
 use crate::report::table::heading;
@@ -56,12 +58,13 @@ pub(super) struct Options {
     transfer: Option<PathBuf>,
 }
 
-pub(super) fn run(args: &Args) -> Exit {
+pub(super) fn run(args: &Args, world: World) -> Exit {
     let (files, overrides) = split(&args.overrides);
     if let Some(file) = files.first() {
         return Err(Error::new(format!("`{}` is not an override", file.display())).help("write key=value"));
     }
-    show(&args.run, &Options { overrides, out: args.out.clone(), trust: args.trust, transfer: args.transfer.clone() })
+    let options = Options { overrides, out: args.out.clone(), trust: args.trust, transfer: args.transfer.clone() };
+    show(&args.run, &options, world)
 }
 
 /// The run folder and checkpoint that `path` names.
@@ -80,8 +83,11 @@ pub(super) fn checkpoint(path: &Path) -> Result<(Folder, PathBuf)> {
 }
 
 /// Evaluates, prints the table, and says where the record is.
-pub(super) fn show(path: &Path, options: &Options) -> Exit {
-    let (record, out) = evaluate(path, options)?;
+pub(super) fn show(path: &Path, options: &Options, world: World) -> Exit {
+    let (record, out) = evaluate(path, options, world)?;
+    if !world.is_first() {
+        return Ok(ExitCode::SUCCESS);
+    }
     println!("{}", table(std::slice::from_ref(&record)).terminal(Style::stdout()));
     for entry in record.entries.iter().filter(|entry| !entry.stages.is_empty()) {
         let stages: Vec<String> = entry.stages.iter().map(|s| format!("{} {:.2}", s.name, s.accuracy)).collect();
@@ -97,22 +103,26 @@ pub(super) fn show(path: &Path, options: &Options) -> Exit {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Evaluates the checkpoint at `path`, and writes and returns its record.
-pub(super) fn evaluate(path: &Path, options: &Options) -> Result<(EvalRecord, PathBuf)> {
+/// Evaluates the checkpoint at `path`, and writes and returns its record. Several ranks share the images; the first one reads and writes.
+pub(super) fn evaluate(path: &Path, options: &Options, world: World) -> Result<(EvalRecord, PathBuf)> {
     let _ends = Interrupt::new(path)?;
-    let (folder, weights) = checkpoint(path)?;
-    let loaded = load(&folder.resolved(), &options.overrides)?;
+    let (folder, weights) =
+        if world.is_first() { checkpoint(path)? } else { (Folder::named(path), path.to_path_buf()) };
+    let loaded = load_run(&folder, &options.overrides, world)?;
     let pipeline = &loaded.pipeline;
-    let device = choose(&pipeline.device)?;
-    let mut parts = loaded.built(assemble(pipeline, Kind::Float, device, false))?;
+    let device = choose_for(&pipeline.device, world)?;
+    let mut parts = loaded.built(assemble_across(world, pipeline, Kind::Float, device, false))?;
     let network = parts.step.model.network();
-    network.params().load(&tensors::read(&weights)?.0).map_err(|e| e.context(weights.display()))?;
+    if world.is_first() {
+        network.params().load(&tensors::read(&weights)?.0).map_err(|e| e.context(weights.display()))?;
+    }
+    network.params().storage().iter().try_for_each(|(_, tensor)| world.broadcast(tensor))?;
     let limit = pipeline.data.test_limit.map_or(i64::MAX, |limit| limit as i64);
     let test = Resident::new(&crate::data::read(pipeline)?.test, device).first(limit);
     let config = pipeline.to_yaml()?;
     let out = options.out.clone().unwrap_or_else(|| folder.path().join("eval.json"));
 
-    let mut saved = Saved::open(&out, &config, &weights)?;
+    let mut saved = Saved::open_across(world, &out, &config, &weights)?;
     let (mut entries, mut images) = (Vec::new(), ImageRecord::new(test.index(), test.labels()));
     for name in &pipeline.evaluate {
         let attack = parts.attacks.get_mut(name);
@@ -123,7 +133,7 @@ pub(super) fn evaluate(path: &Path, options: &Options) -> Result<(EvalRecord, Pa
             batch_size: pipeline.train.eval_batch_size as i64,
             seed: pipeline.seed,
         };
-        let mut bars = Bars::new(name);
+        let mut bars = Bars::new(name, world);
         let standing = saved.run(&mut trial, network, &mut |tick| bars.tick(tick))?;
         bars.done(&standing);
         let settings = pipeline.attacks.get(name).map(serde_json::to_value);
@@ -156,6 +166,9 @@ pub(super) fn evaluate(path: &Path, options: &Options) -> Result<(EvalRecord, Pa
         date: stamp::now(),
         config_hash: stamp::config_hash(&config),
     };
+    if !world.is_first() {
+        return Ok((record, out));
+    }
     // The table first: who finds a record finds its images.
     let table = ImageRecord::beside(&out);
     images.write(&table).map_err(|e| Error::new(e.to_string()))?;
@@ -194,14 +207,18 @@ struct Bars<'a> {
     name: &'a str,
     stage: String,
     bar: Option<Progress>,
+    world: World,
 }
 
 impl<'a> Bars<'a> {
-    fn new(name: &'a str) -> Self {
-        Self { name, stage: String::new(), bar: None }
+    fn new(name: &'a str, world: World) -> Self {
+        Self { name, stage: String::new(), bar: None, world }
     }
 
     fn tick(&mut self, tick: &Tick) {
+        if !self.world.is_first() {
+            return;
+        }
         if self.bar.is_none() || self.stage != tick.stage {
             let label =
                 if tick.stage == self.name { self.name.into() } else { format!("{} {}", self.name, tick.stage) };
@@ -215,6 +232,9 @@ impl<'a> Bars<'a> {
 
     /// A line for the attack stays; those of its stages go.
     fn done(self, standing: &Standing) {
+        if !self.world.is_first() {
+            return;
+        }
         let accuracy = format!("{:.2} %", standing.accuracy());
         match self.bar.filter(|_| self.stage == self.name) {
             Some(bar) => bar.done(&accuracy),

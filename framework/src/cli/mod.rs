@@ -13,6 +13,7 @@ mod import;
 mod list;
 mod probe;
 mod profile;
+mod ranks;
 mod report;
 mod schema;
 mod steps;
@@ -96,10 +97,10 @@ pub fn main() -> ExitCode {
     crate::engine::memory::keep();
     crate::engine::devices();
     let done = match cli.command {
-        Command::Train(args) => train::run(&args),
-        Command::Compare(args) => compare::run(&args),
-        Command::Sweep(args) => sweep::run(&args),
-        Command::Eval(args) => eval::run(&args),
+        Command::Train(args) => ranks::together(|world| train::run(&args, world)),
+        Command::Compare(args) => ranks::one_process("compare").and_then(|()| compare::run(&args)),
+        Command::Sweep(args) => ranks::one_process("sweep").and_then(|()| sweep::run(&args)),
+        Command::Eval(args) => ranks::together(|world| eval::run(&args, world)),
         Command::Report(args) => report::run(&args),
         Command::Table(args) => table::run(&args),
         Command::Import(args) => import::run(&args),
@@ -108,7 +109,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Profile(args) => profile::run(&args),
-        Command::Demo(args) => demo::run(&args),
+        Command::Demo(args) => ranks::one_process("demo").and_then(|()| demo::run(&args)),
         Command::List(args) => list::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schema(args) => schema::run(&args),

@@ -26,7 +26,7 @@ impl Steps {
     pub(super) fn new(loaded: &Loaded, capture: Option<Capture>) -> Result<Self> {
         let pipeline = loaded.pipeline.clone();
         let device = choose(&pipeline.device)?;
-        let parts = loaded.built(Trainer::assemble(&pipeline, device))?;
+        let parts = loaded.built(Trainer::assemble(&pipeline, device, crate::distributed::World::alone()))?;
         let capture = capture.unwrap_or(pipeline.train.capture);
         let repeated = Repeated::new(capture, device, parts.step.against_capture())?;
         let (n, data) = (pipeline.train.batch_size as i64, parts.data);

@@ -1,10 +1,12 @@
 //! `foil train`: a run, or the rest of one.
 
-use super::{Exit, eval, thousands, warnings};
-use crate::engine::choose;
+use super::ranks::load_run;
+use super::{Exit, doctor, eval, thousands, warnings};
+use crate::distributed::{Agreement, World, checksum};
+use crate::engine::{choose_for, devices};
 use crate::interop::METHOD;
-use crate::pipeline::{Loaded, Pipeline, load};
-use crate::train::{Ended, Folder, Trainer};
+use crate::pipeline::{BatchNorm, Loaded, Pipeline, load};
+use crate::train::{Ended, Folder, Lock, Trainer};
 use crate::{AtPath, Error, Result, tensors};
 use std::fs::File;
 use std::io::Write;
@@ -19,7 +21,9 @@ use tracing_subscriber::prelude::*;
 #[command(after_help = "Examples:
   foil train configs/demo/cat_cw.yaml
   foil train configs/demo/cat_cw.yaml attack.beta1=0.1 seed=1 --run-dir runs/mine
-  foil train --resume runs/mine          goes on after Ctrl-C or a crash, to the same result")]
+  foil train --resume runs/mine          goes on after Ctrl-C or a crash, to the same result
+  torchrun --no-python --nproc-per-node 8 foil train configs/cifar10/at.yaml          one process a GPU
+  srun foil train configs/cifar10/at.yaml          or mpirun -n 4; see docs/distributed.md")]
 pub(super) struct Args {
     /// The pipeline file.
     #[arg(required_unless_present = "resume")]
@@ -40,12 +44,14 @@ pub(super) struct Args {
     attended: bool,
 }
 
-pub(super) fn run(args: &Args) -> Exit {
+pub(super) fn run(args: &Args, world: World) -> Exit {
     let (loaded, folder) = match (&args.resume, &args.file) {
         (Some(run), _) => {
-            let folder = Folder::open(run)?;
-            refuse_imported(&folder)?;
-            (load(&folder.resolved(), &[])?, Some(folder))
+            let folder = if world.is_first() { Folder::open(run)? } else { Folder::named(run) };
+            if world.is_first() {
+                refuse_imported(&folder)?;
+            }
+            (load_run(&folder, &[], world)?, Some(folder))
         }
         (None, Some(file)) => (one_run(file, load(file, &args.overrides)?)?, None),
         (None, None) => return Err(Error::new("no file was named").help("foil train FILE, or foil train --resume RUN")),
@@ -59,23 +65,23 @@ pub(super) fn run(args: &Args) -> Exit {
     if args.attended {
         end_with_input(&stop, &trained);
     }
-    let (folder, ended) = train(&loaded, place, &stop)?;
+    let (folder, ended) = train(&loaded, place, &stop, world)?;
     if ended == Ended::Stopped {
-        say(&format!("stopped and saved; go on with: foil train --resume {}", folder.path().display()));
+        say(world, &format!("stopped and saved; go on with: foil train --resume {}", folder.path().display()));
         return Ok(ExitCode::from(130));
     }
     trained.store(true, Ordering::SeqCst);
     // From here on the evaluation saves itself, and the first Ctrl-C ends the program.
     if stop.load(Ordering::SeqCst) {
-        say(&format!("trained, but not evaluated; go on with: foil eval {}", folder.path().display()));
+        say(world, &format!("trained, but not evaluated; go on with: foil eval {}", folder.path().display()));
         return Ok(ExitCode::from(130));
     }
     if args.no_eval {
         return Ok(ExitCode::SUCCESS);
     }
     // So that a comparison waits for this evaluation too. Without the lock it is no worse.
-    let _lock = folder.lock().ok();
-    eval::show(folder.path(), &eval::Options::default())
+    let _lock = world.is_first().then(|| folder.lock().ok());
+    eval::show(folder.path(), &eval::Options::default(), world)
 }
 
 /// When standard input ends, sets `stop`, or ends the program where the run is `trained` and there is nothing to save.
@@ -128,11 +134,34 @@ pub(super) enum Place {
 }
 
 /// Trains a pipeline until it is done or `stop` is set.
-pub(super) fn train(loaded: &Loaded, place: Place, stop: &AtomicBool) -> Result<(Folder, Ended)> {
+pub(super) fn train(loaded: &Loaded, place: Place, stop: &AtomicBool, world: World) -> Result<(Folder, Ended)> {
     let pipeline = &loaded.pipeline;
-    let device = choose(&pipeline.device).map_err(|e| e.context("device"))?;
+    let device = choose_for(&pipeline.device, world).map_err(|e| e.context("device"))?;
     // Everything is built and checked before a folder is made.
-    let parts = loaded.built(Trainer::assemble(pipeline, device))?;
+    let parts = loaded.built(Trainer::assemble(pipeline, device, world))?;
+    agree(pipeline, device, world)?;
+    let (folder, lock, pipeline) =
+        if world.is_first() { take(pipeline, place)? } else { (Folder::default(), None, pipeline.clone()) };
+    let path = world.first_says(&folder.path().display().to_string())?;
+    let folder = if world.is_first() { folder } else { Folder::named(Path::new(&path)) };
+    if world.is_first() {
+        start_log(&folder)?;
+    }
+    let mut trainer = Trainer::new(pipeline.clone(), parts, folder.clone(), lock, device, world)?;
+    say(world, &introduction(&pipeline, &trainer, &folder, device, world));
+    let ended = trainer.run(stop).inspect_err(|error| tracing::error!("{error}"))?;
+    match (ended, trainer.best()) {
+        (Ended::Finished, Some((epoch, score))) => say(
+            world,
+            &format!("best checkpoint: epoch {epoch} ({} = {score:.2}), {}", pipeline.select, folder.best().display()),
+        ),
+        _ => tracing::info!("{ended:?}."),
+    }
+    Ok((folder, ended))
+}
+
+/// The run's folder, made and locked by the process that writes in it.
+fn take(pipeline: &Pipeline, place: Place) -> Result<(Folder, Option<Lock>, Pipeline)> {
     let (folder, lock, pipeline) = match place {
         Place::Old(folder) => {
             let lock = folder.lock()?;
@@ -147,40 +176,54 @@ pub(super) fn train(loaded: &Loaded, place: Place, stop: &AtomicBool) -> Result<
             (folder, lock, pipeline)
         }
     };
-    start_log(&folder)?;
-    let mut trainer = Trainer::new(pipeline.clone(), parts, folder.clone(), lock, device)?;
-    say(&introduction(&pipeline, &trainer, &folder, device));
-    let ended = trainer.run(stop).inspect_err(|error| tracing::error!("{error}"))?;
-    match (ended, trainer.best()) {
-        (Ended::Finished, Some((epoch, score))) => say(&format!(
-            "best checkpoint: epoch {epoch} ({} = {score:.2}), {}",
-            pipeline.select,
-            folder.best().display()
-        )),
-        _ => tracing::info!("{ended:?}."),
-    }
-    Ok((folder, ended))
+    Ok((folder, Some(lock), pipeline))
 }
 
-/// Tells the person at the terminal and the run's log. A terminal that is gone is no reason to stop.
-fn say(text: &str) {
+/// Refuses to train with ranks that do not run the same.
+fn agree(pipeline: &Pipeline, device: tch::Device, world: World) -> Result<()> {
+    if !world.is_joined() {
+        return Ok(());
+    }
+    let data = crate::data::read(pipeline)?;
+    let libtorch = devices().libtorch.as_deref().and_then(doctor::version_of).unwrap_or_default();
+    let device = if device.is_cuda() { "cuda" } else { "cpu" };
+    Agreement::default()
+        .with("pipeline", pipeline.to_yaml()?)
+        .with("data", checksum(&[&data.train.pixels, &data.train.labels, &data.test.pixels, &data.test.labels]))
+        .with("foil", crate::VERSION)
+        .with_program()
+        .with("libtorch", libtorch)
+        .with("device", device)
+        .reach(world)
+}
+
+/// Tells the person at the terminal and the run's log; one rank does for all. A terminal that is gone is no reason to stop.
+fn say(world: World, text: &str) {
+    if !world.is_first() {
+        return;
+    }
     tracing::info!("{text}");
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-fn introduction(pipeline: &Pipeline, trainer: &Trainer, folder: &Folder, device: tch::Device) -> String {
+fn introduction(pipeline: &Pipeline, trainer: &Trainer, folder: &Folder, device: tch::Device, world: World) -> String {
     let parameters = trainer.parameters();
     let resumed = match (trainer.epochs_done(), trainer.steps_done()) {
         (0, 0) => String::new(),
         (epochs, 0) => format!(", resumed after epoch {epochs}"),
         (epochs, steps) => format!(", resumed after step {steps} of epoch {}", epochs + 1),
     };
+    let ranks = match (world.is_joined(), pipeline.train.batch_norm) {
+        (false, _) => String::new(),
+        (true, BatchNorm::Local) => format!(", {}, batch norm local", world.describe()),
+        (true, BatchNorm::Sync) => format!(", {}, batch norm synchronised", world.describe()),
+    };
     let selection = match pipeline.data.validation {
         0 => "test images, as the papers do (data.validation: N holds out training images instead)".to_string(),
         held => format!("{held} held-out training images"),
     };
     format!(
-        "{}: attack {}, loss {}, model {} ({} parameters), data {}, on {device:?}{resumed}\nselection: {}, measured on {selection}\nfolder: {}",
+        "{}: attack {}, loss {}, model {} ({} parameters), data {}, on {device:?}{ranks}{resumed}\nselection: {}, measured on {selection}\nfolder: {}",
         pipeline.name.as_deref().unwrap_or("run"),
         pipeline.attack.name(),
         pipeline.loss.name(),

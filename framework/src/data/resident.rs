@@ -67,6 +67,11 @@ impl Resident {
         self.len() == 0
     }
 
+    /// The indices in the data set of `rows` `[N]`.
+    pub fn indices(&self, rows: &Tensor) -> Tensor {
+        self.index.index_select(0, rows)
+    }
+
     /// Images `[N, C, H, W]` in [0, 1], labels `[N]` and indices `[N]` of `rows` `[N]`; `augment` draws from noise keyed by
     /// the images' indices and `key`.
     pub fn batch(&self, rows: &Tensor, kind: Kind, augment: Option<(&Augment, &Tensor)>) -> (Tensor, Tensor, Tensor) {

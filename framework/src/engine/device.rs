@@ -3,6 +3,7 @@
 //! The program is linked against libtorch's CPU library only; on a machine whose libtorch has CUDA, opening
 //! `libtorch_cuda.so` beside it registers the GPU. So one binary serves both.
 
+use crate::distributed::World;
 use crate::{Error, Result};
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -72,6 +73,30 @@ pub fn named(name: &str) -> Result<Device> {
             _ => Err(Error::new(format!("device `{name}` is not there: {found} CUDA devices were found"))
                 .help("`foil doctor` says why; `device: auto` takes what there is")),
         },
+    }
+}
+
+/// The device of one rank of `world`: each takes the GPU with its number on its machine.
+///
+/// # Errors
+/// As [`choose`]; when there are more ranks on this machine than GPUs; when `name` is one certain GPU.
+pub fn choose_for(name: &str, world: World) -> Result<Device> {
+    if world.size() == 1 || !is_device(name) || name == "cpu" {
+        return choose(name);
+    }
+    if name.starts_with("cuda:") {
+        return Err(Error::new(format!("{} ranks cannot share `{name}`", world.size()))
+            .help("write `device: cuda`: each rank takes a GPU of its own"));
+    }
+    let (found, local) = (devices().cuda, world.local_rank());
+    match (name, found) {
+        ("auto", 0) => Ok(Device::Cpu),
+        _ if local < found => Ok(Device::Cuda(local)),
+        _ => Err(Error::new(format!(
+            "rank {} is number {local} on its machine, which has {found} CUDA devices",
+            world.rank()
+        ))
+        .help("start as many processes on a machine as it has GPUs, or choose `device: cpu`")),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Network;
 use super::stopwatch::lap;
+use crate::Result;
 use crate::nn::Gradients;
 use crate::optim::Optimizer;
 use crate::scheduler::{Clock, Progress};
@@ -36,9 +37,13 @@ impl Learner {
         &self.network
     }
 
-    /// One step down `loss`; returns the gradient, flat.
-    pub fn descend(&mut self, loss: &Tensor, clock: &Clock) -> Gradients {
-        let gradients = self.network.params().gradients(loss);
+    /// One step down `loss`, a mean over the batch's images; returns the gradient, flat. Of several ranks each gives the mean
+    /// over its share, and all step down the mean over the whole batch.
+    ///
+    /// # Errors
+    /// When a rank is lost.
+    pub fn descend(&mut self, loss: &Tensor, clock: &Clock) -> Result<Gradients> {
+        let gradients = self.gradients(loss)?;
         lap("backward");
         tch::no_grad(|| self.optimizer.update(self.network.params().flat(), &gradients.0, clock));
         self.network.params().refresh_half();
@@ -46,7 +51,21 @@ impl Learner {
         if self.keeps.get() {
             self.last = Some(Gradients(gradients.0.shallow_clone()));
         }
-        gradients
+        Ok(gradients)
+    }
+
+    fn gradients(&self, loss: &Tensor) -> Result<Gradients> {
+        let (params, world) = (self.network.params(), self.network.world());
+        if !world.is_joined() {
+            return Ok(params.gradients(loss));
+        }
+        // Weighted before the backward pass: synchronised batch norm adds other ranks' gradients to this one's on the way.
+        let mut gradients = params.gradients(&(loss * world.weight()));
+        if !world.counts() {
+            let _ = gradients.0.zero_();
+        }
+        world.sum(&gradients.0)?;
+        Ok(gradients)
     }
 
     /// Keeps the gradient of every later [`Learner::descend`] for [`Learner::last_gradients`]; for `foil probe`.

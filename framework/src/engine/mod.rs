@@ -19,7 +19,7 @@ pub(crate) mod stopwatch;
 pub use capture::{Capture, Repeated};
 pub use ceiling::Ceiling;
 pub(crate) use ceiling::wait;
-pub use device::{DEVICE, Devices, choose, devices, is_device, named};
+pub use device::{DEVICE, Devices, choose, choose_for, devices, is_device, named};
 pub use guard::guard;
 pub use learner::Learner;
 pub use network::Network;

@@ -3,6 +3,7 @@
 use super::Normalize;
 use super::capture::Capture;
 use super::precision::{JudgePrecision, Judged, Precision};
+use crate::distributed::World;
 use crate::model::Model;
 use crate::nn::{Builder, Mode, Noise, Parameters, Work};
 use std::cell::Cell;
@@ -92,6 +93,18 @@ impl Network {
         self
     }
 
+    /// Makes it one replica of the network that all ranks of `world` train; with `sync` batch norm sees the images of all ranks.
+    #[must_use]
+    pub fn across(mut self, world: World, sync: bool) -> Self {
+        self.params = self.params.across(world, sync);
+        self
+    }
+
+    /// The ranks that train it together.
+    pub fn world(&self) -> World {
+        self.params.world()
+    }
+
     fn normalize(&self, xs: &Tensor) -> Tensor {
         if let Some((mean, std)) = &self.affine {
             return (xs - mean) / std;
@@ -171,7 +184,8 @@ impl Network {
         noise: &Noise,
         d_logits: &dyn Fn(&Tensor) -> Tensor,
     ) -> Option<(Tensor, Tensor)> {
-        if self.per_image {
+        // What a model states of itself holds for the batch it sees, not for those of other ranks.
+        if self.per_image || (mode == Mode::Train && self.params.is_sync()) {
             return None;
         }
         let half = self.is_half();

@@ -122,7 +122,7 @@ impl Step {
             Ok(output)
         });
         let mut loss = loss.map_err(in_loss)?;
-        let gradients = guard(|| Ok(self.model.descend(&loss.total, batch.clock))).map_err(in_loss)?;
+        let gradients = guard(|| self.model.descend(&loss.total, batch.clock)).map_err(in_loss)?;
         loss.total = loss.total.detach();
 
         let target = Target::new(self.model.network(), &batch.noise);
@@ -132,6 +132,10 @@ impl Step {
         if passes.contains(&Forward::CleanAfterUpdate) {
             logits.insert(Forward::CleanAfterUpdate, target.logits(&batch.x, Mode::Train));
             lap("forward passes after the update");
+        }
+        self.model.network().params().average_statistics()?;
+        if let Some(learner) = self.attack.learner() {
+            learner.network().params().average_statistics()?;
         }
         let logits = logits.into_iter().map(|(pass, z)| (pass, z.detach())).collect();
         Ok(Outcome { adversarial, logits, loss, gradients })

@@ -1,6 +1,7 @@
 //! An evaluation under way, on disk: what a killed one goes on from.
 
 use super::{Standing, Tick, Trial};
+use crate::distributed::World;
 use crate::engine::Network;
 use crate::record::{atomic, stamp};
 use crate::{AtPath, Error, Result};
@@ -51,6 +52,21 @@ impl Saved {
         Ok(saved)
     }
 
+    /// For one rank of several: the first one's state. Only the first one opens a file and writes to it.
+    ///
+    /// # Errors
+    /// As [`Saved::open`], or when a rank is lost.
+    pub fn open_across(world: World, record: &Path, config: &str, weights: &Path) -> Result<Self> {
+        if !world.is_joined() {
+            return Self::open(record, config, weights);
+        }
+        let none = || Self { path: PathBuf::new(), key: String::new(), next: Instant::now(), entries: Vec::new() };
+        let mut saved = if world.is_first() { Self::open(record, config, weights)? } else { none() };
+        let entries = serde_json::to_string(&saved.entries).at("telling", record)?;
+        saved.entries = serde_json::from_str(&world.first_says(&entries)?).at("hearing of", record)?;
+        Ok(saved)
+    }
+
     /// The state of an entry, if there is one for `n` images in these stages.
     fn get(&self, name: &str, fresh: &Standing) -> Option<Standing> {
         let (_, standing) = self.entries.iter().find(|(known, _)| known == name)?;
@@ -60,7 +76,7 @@ impl Saved {
     /// Takes note of an entry's state, and writes it if it is time.
     fn put(&mut self, name: &str, standing: &Standing) -> Result<()> {
         let (started, time) = (Instant::now(), Instant::now() >= self.next);
-        if !time && !standing.is_done() {
+        if self.path.as_os_str().is_empty() || (!time && !standing.is_done()) {
             return Ok(());
         }
         self.entries.retain(|(known, _)| known != name);

@@ -4,13 +4,14 @@ use super::Standing;
 use super::standing::Verdict;
 use crate::attack::{Attack, Batch, Target};
 use crate::data::Resident;
+use crate::distributed::World;
 use crate::engine::{Network, Repeated, guard};
 use crate::loss::terms;
 use crate::nn::{Mode, Noise, key_of, name_key};
 use crate::scheduler::Clock;
 use crate::{Error, Result};
 use std::time::Instant;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// One attack of an evaluation, over a split.
 pub struct Trial<'a> {
@@ -78,7 +79,7 @@ impl Trial<'_> {
 
     /// Goes on from `standing` to the end, or until `watch`, which is told after each batch, returns false; whether it came
     /// to the end. An attack in stages runs each on the images that stand, gathered anew into full batches. Neither
-    /// stopping nor the size of a batch changes what is found.
+    /// stopping nor the size of a batch changes what is found. Several ranks take a batch each, and all hold the same standing.
     ///
     /// # Errors
     /// What the attack reports, with its name.
@@ -89,7 +90,7 @@ impl Trial<'_> {
         watch: &mut dyn FnMut(&Tick) -> bool,
     ) -> Result<bool> {
         let _judged = network.judged();
-        let device = network.params().device();
+        let (world, device) = (network.world(), network.params().device());
         let clock = Clock::new(1, 1, device);
         let key = Tensor::from(key_of(&[self.seed, name_key("eval"), name_key(self.name)])).to_device(device);
         // A captured attack sees whole batches. A chain, whose stages are for the few images that stand, is not captured, and then an
@@ -100,29 +101,36 @@ impl Trial<'_> {
         while !standing.is_done() {
             while !standing.todo.is_empty() {
                 let started = Instant::now();
-                let places = &standing.todo[..standing.todo.len().min(self.batch_size as usize)];
-                let images = places.len() as u64;
-                let rows = Tensor::from_slice(places).to_device(device);
-                let (x, y, index) = self.data.batch(&rows, network.params().kind(), None);
-                let hit = batches.run(&[&x, &y, &index], &mut |inputs| {
-                    let [x, y, index] = [0, 1, 2].map(|i| inputs[i].shallow_clone());
-                    let noise = Noise::new(&key, &index);
-                    let batch = Batch { x, y, index, noise, clock: &clock, clean_logits: None };
-                    self.judge(network, &batch, standing, shrinks)
-                });
-                let (verdict, lost) =
-                    hit.and_then(Hit::read).map_err(|e| e.context(format!("evaluation `{}`", self.name)))?;
+                // Each rank takes the next batch after those of the ranks before it.
+                let size = self.batch_size as usize;
+                let all = standing.todo.len().min(size * world.size());
+                let [start, end] = [world.rank(), world.rank() + 1].map(|rank| all.min(rank * size));
+                let mut mine = (Verdict { right: Vec::new(), margins: Vec::new() }, 0);
+                if start < end {
+                    let rows = Tensor::from_slice(&standing.todo[start..end]).to_device(device);
+                    let (x, y, index) = self.data.batch(&rows, network.params().kind(), None);
+                    let hit = batches.run(&[&x, &y, &index], &mut |inputs| {
+                        let [x, y, index] = [0, 1, 2].map(|i| inputs[i].shallow_clone());
+                        let noise = Noise::new(&key, &index);
+                        let batch = Batch { x, y, index, noise, clock: &clock, clean_logits: None };
+                        self.judge(network, &batch, standing, shrinks)
+                    });
+                    mine = hit.and_then(Hit::read).map_err(|e| e.context(format!("evaluation `{}`", self.name)))?;
+                }
+                let (verdict, lost) = together(world, mine, start, all)?;
+                let images = verdict.right.len() as u64;
                 standing.note(&verdict);
                 standing.lost += lost;
                 standing.seconds[standing.stage] += started.elapsed().as_secs_f64();
                 let (stage, left) = (&standing.stages[standing.stage], standing.todo.len() as u64);
-                if !watch(&Tick { standing, stage, images, left }) {
+                let go_on = watch(&Tick { standing, stage, images, left });
+                if stopped(world, !go_on)? {
                     return Ok(false);
                 }
             }
             standing.next_stage();
         }
-        if standing.lost > 0 {
+        if standing.lost > 0 && world.is_first() {
             let (name, lost, n) = (self.name, standing.lost, self.data.len());
             tracing::warn!(
                 "evaluation `{name}`: the logits of {lost} of {n} images are not finite; they count as misclassified"
@@ -153,6 +161,35 @@ impl Trial<'_> {
             Ok(judge(&target.logits(&x, Mode::Eval), &batch.y))
         })
     }
+}
+
+/// What all ranks found of `all` images, of which this one's begin at `start`.
+fn together(world: World, (mine, lost): (Verdict, u64), start: usize, all: usize) -> Result<(Verdict, u64)> {
+    if !world.is_joined() {
+        return Ok((mine, lost));
+    }
+    // Others' places hold 0, so that a sum is the one that knows.
+    let mut numbers = vec![0f32; 2 * all + 1];
+    for (i, (right, margin)) in mine.right.iter().zip(&mine.margins).enumerate() {
+        numbers[start + i] = f32::from(u8::from(*right));
+        numbers[all + start + i] = *margin;
+    }
+    numbers[2 * all] = lost as f32;
+    let sum = Tensor::from_slice(&numbers);
+    world.sum(&sum)?;
+    let numbers = Vec::<f32>::try_from(&sum)?;
+    let right = numbers[..all].iter().map(|right| *right > 0.0).collect();
+    Ok((Verdict { right, margins: numbers[all..2 * all].to_vec() }, numbers[2 * all] as u64))
+}
+
+/// Whether any rank was stopped.
+fn stopped(world: World, wish: bool) -> Result<bool> {
+    if !world.is_joined() {
+        return Ok(wish);
+    }
+    let wishes = Tensor::from_slice(&[i64::from(wish)]).to_device(Device::Cpu);
+    world.sum(&wishes)?;
+    Ok(wishes.int64_value(&[0]) > 0)
 }
 
 /// What became of a batch, `[N]` each.

@@ -242,6 +242,7 @@ fn write(request: &Request, name: &str, pipeline: &Pipeline, state: &[(String, T
         method: format!("{METHOD} from {} (SHA-256 {sha256})", request.file.display()),
         seed: pipeline.seed,
         epochs: 0,
+        ranks: 1,
         metrics: Values::default(),
         foil_version: crate::VERSION.into(),
         libtorch_version: crate::LIBTORCH.into(),

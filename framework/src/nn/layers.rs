@@ -162,8 +162,16 @@ impl BatchNorm2d {
         Self { weight, bias, mean, var, id: nn.norm(name, [weight, bias], [mean, var]) }
     }
 
-    /// `xs`: `[N, C, H, W]`. In train mode the batch's statistics are used and move the running ones.
+    /// `xs`: `[N, C, H, W]`. In train mode the batch's statistics are used and move the running ones; with `train.batch_norm: sync`
+    /// the batch is that of all ranks.
     pub fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
+        if let (Some(world), Mode::Train) = (pass.sync(), pass.mode()) {
+            let affine = [pass.param(self.weight), pass.param(self.bias)];
+            let running = [pass.buffer(self.mean), pass.buffer(self.var)];
+            // As tch's operators do: the engine turns the panic into an error.
+            return crate::distributed::sync_batch_norm(world, xs, affine, running, 0.1, 1e-5)
+                .unwrap_or_else(|error| panic!("{}", error.message()));
+        }
         xs.batch_norm(
             Some(pass.param(self.weight)),
             Some(pass.param(self.bias)),

@@ -5,6 +5,7 @@
 //! Four-dimensional weights lie channels-last. The tensors handed to layers are views of the flat ones.
 
 use super::noise::Noise;
+use crate::distributed::World;
 use crate::{Error, Result};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -211,6 +212,8 @@ impl Builder {
             work: std::cell::Cell::default(),
             norm_positions,
             set: seed.is_some(),
+            world: World::alone(),
+            sync: false,
         };
         if let Some(seed) = seed {
             built.initialise(seed);
@@ -279,6 +282,8 @@ pub struct Parameters {
     /// Where the batch norms' weights and biases lie in `flat`, and their means and variances in `stats`, norm by norm.
     norm_positions: [Tensor; 4],
     set: bool,
+    world: World,
+    sync: bool,
 }
 
 /// What convolutions and linear layers ask of a device.
@@ -347,6 +352,37 @@ impl Parameters {
         if let Some(half) = &self.half {
             tch::no_grad(|| half.flat.shallow_clone().copy_(&self.flat));
         }
+    }
+
+    /// Makes them one replica of those that all ranks of `world` train; with `sync` batch norm sees the images of all ranks.
+    #[must_use]
+    pub(crate) fn across(self, world: World, sync: bool) -> Self {
+        Self { world, sync: sync && world.is_joined(), ..self }
+    }
+
+    /// The ranks that train these numbers together.
+    pub(crate) fn world(&self) -> World {
+        self.world
+    }
+
+    /// Whether batch norm sees the images of all ranks.
+    pub(crate) fn is_sync(&self) -> bool {
+        self.sync
+    }
+
+    /// Where each rank's batch norm saw its own images: sets the running statistics to the ranks' mean, weighted by their shares of
+    /// the batch. The running mean is then that of the whole batch.
+    ///
+    /// # Errors
+    /// When a rank is lost.
+    pub(crate) fn average_statistics(&self) -> Result<()> {
+        if !self.world.is_joined() || self.sync || self.buffers.is_empty() {
+            return Ok(());
+        }
+        let mut stats = self.stats.shallow_clone();
+        // A rank without a share may hold what is not finite: nothing times it is not nothing.
+        let _ = if self.world.counts() { stats.g_mul_scalar_(self.world.weight()) } else { stats.zero_() };
+        self.world.sum(&stats)
     }
 
     fn initialise(&self, seed: u64) {
@@ -585,6 +621,11 @@ impl Pass<'_> {
     pub fn seed(&self) -> Option<i64> {
         let n = self.draws.replace(self.draws.get() + 1);
         self.noise.map(|noise| noise.seed(&format!("seed.{}.{n}", self.number)))
+    }
+
+    /// The ranks whose images batch norm sees together, if it does.
+    pub(crate) fn sync(&self) -> Option<World> {
+        self.all.sync.then_some(self.all.world)
     }
 
     /// The mode this pass runs in.

@@ -1,7 +1,8 @@
 //! From a checked pipeline to the parts of a run, and the checks that need them together.
 
-use super::Pipeline;
+use super::{BatchNorm, Pipeline};
 use crate::attack::Attack;
+use crate::distributed::World;
 use crate::engine::{Capture, Learner, Step};
 use crate::eval::NATURAL;
 use crate::loss::Forward;
@@ -60,6 +61,20 @@ fn facts(pipeline: &Pipeline) -> Result<DataFacts, Problem> {
 /// # Errors
 /// All problems, by key path.
 pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> Result<Assembled, Vec<Problem>> {
+    assemble_across(World::alone(), pipeline, kind, device, dry)
+}
+
+/// As [`assemble`], for one rank of `world`.
+///
+/// # Errors
+/// All problems, by key path.
+pub fn assemble_across(
+    world: World,
+    pipeline: &Pipeline,
+    kind: Kind,
+    device: Device,
+    dry: bool,
+) -> Result<Assembled, Vec<Problem>> {
     if device.is_cuda()
         && !dry
         && let Err(error) = crate::shim::deterministic(pipeline.train.deterministic)
@@ -74,7 +89,8 @@ pub fn assemble(pipeline: &Pipeline, kind: Kind, device: Device, dry: bool) -> R
     let cx = Build::new(data, pipeline.seed, kind, device, &problems)
         .dry(dry)
         .within(&pipeline.folder)
-        .computing(pipeline.train.precision, pipeline.train.eval_precision);
+        .computing(pipeline.train.precision, pipeline.train.eval_precision)
+        .across(world, pipeline.train.batch_norm == BatchNorm::Sync);
 
     if !crate::engine::is_device(&pipeline.device) {
         cx.problem(

@@ -83,13 +83,23 @@ pub struct DataConfig {
     pub validation: u64,
 }
 
+/// Whose images batch norm sees in train mode when several processes train together.
+#[settings]
+#[derive(Copy, PartialEq)]
+pub enum BatchNorm {
+    /// Each process its own share of the batch; the running statistics are averaged after each step.
+    Local,
+    /// The whole batch, as one process alone: two more sums over the processes for each layer and pass.
+    Sync,
+}
+
 /// How long, and in what pieces.
 #[settings]
 pub struct Train {
     /// Passes over the training images.
     #[set(range = 1..=1_000_000)]
     pub epochs: u64,
-    /// Images in a step; the last step of an epoch may have fewer.
+    /// Images in a step, over all processes that train together; the last step of an epoch may have fewer.
     #[set(default = 128, range = 1..=65_536)]
     pub batch_size: u64,
     /// Images at a time in evaluations.
@@ -108,6 +118,9 @@ pub struct Train {
     /// the CPU always.
     #[set(default = false)]
     pub deterministic: bool,
+    /// Whose images batch norm sees when several processes train together; one alone does the same with both.
+    #[set(default = BatchNorm::Local)]
+    pub batch_norm: BatchNorm,
     /// Metrics that are measured each epoch besides those in `select`: `natural` and names in `attacks`.
     #[set(default)]
     pub watch: Vec<String>,

@@ -32,7 +32,19 @@ pub fn editor_schema() -> serde_json::Value {
 /// # Errors
 /// Every problem of the file at once, each with its place.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
-    let checked = foil_config::load(path, overrides, &root_schema(), &Registry)?;
+    loaded(path, foil_config::load(path, overrides, &root_schema(), &Registry)?)
+}
+
+/// The same for a text that is no file on this machine, such as another rank's `resolved.yaml`; `path` stands for it in messages.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text(path: &Path, text: &str, overrides: &[String]) -> Result<Loaded> {
+    let name = path.display().to_string();
+    loaded(path, foil_config::load_str(&name, text, overrides, &root_schema(), &Registry)?)
+}
+
+fn loaded(path: &Path, checked: Checked) -> Result<Loaded> {
     let value = super::files::locate(&checked, path)?;
     let mut pipeline: Pipeline = serde_yaml::from_value(value).map_err(|e| {
         Error::new(format!("{}: {e}", path.display())).help("if this does not say what to change, please report it")

@@ -8,8 +8,8 @@ mod load;
 mod sweep;
 mod worklist;
 
-pub use assemble::{Assembled, assemble};
-pub use config::{DataConfig, Pipeline, Train};
-pub use load::{Loaded, editor_schema, from_resolved, load, root_schema};
+pub use assemble::{Assembled, assemble, assemble_across};
+pub use config::{BatchNorm, DataConfig, Pipeline, Train};
+pub use load::{Loaded, editor_schema, from_resolved, load, load_text, root_schema};
 pub use sweep::Combination;
 pub use worklist::{Wanted, WorkList, judged_alike};

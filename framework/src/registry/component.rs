@@ -1,6 +1,7 @@
 //! A plugin's part of a config, type-erased: it can be read, written back and built without knowing the plugin.
 
 use super::{FilePath, Kind, article, find};
+use crate::distributed::World;
 use crate::engine::{JudgePrecision, Network, Precision};
 use crate::model::Model;
 use crate::nn::{Builder, key_of, name_key};
@@ -78,14 +79,27 @@ pub struct Build<'a> {
     folder: &'a Path,
     dry: bool,
     arithmetic: (Precision, JudgePrecision),
+    world: World,
+    sync: bool,
 }
 
 impl<'a> Build<'a> {
     /// The context of a whole pipeline; `problems` receives what is found.
     pub fn new(data: DataFacts, seed: u64, kind: Number, device: Device, problems: &'a RefCell<Vec<Problem>>) -> Self {
-        let arithmetic = (Precision::Fp32, JudgePrecision::Fp32);
-        let (path, folder, dry) = (String::new(), Path::new(""), false);
-        Self { data, seed, kind, device, path, problems, declaring: None, folder, dry, arithmetic }
+        Self {
+            data,
+            seed,
+            kind,
+            device,
+            path: String::new(),
+            problems,
+            declaring: None,
+            folder: Path::new(""),
+            dry: false,
+            arithmetic: (Precision::Fp32, JudgePrecision::Fp32),
+            world: World::alone(),
+            sync: false,
+        }
     }
 
     /// With `dry` networks are laid out but not initialised: enough to check a pipeline.
@@ -114,6 +128,12 @@ impl<'a> Build<'a> {
     /// Where a file of the settings is.
     pub fn file(&self, file: &FilePath) -> PathBuf {
         file.within(self.folder)
+    }
+
+    /// Networks are replicas that the ranks of `world` train together; with `sync` their batch norms see the images of all ranks.
+    #[must_use]
+    pub fn across(self, world: World, sync: bool) -> Self {
+        Self { world, sync, ..self }
     }
 
     /// The context of the value at `key`.
@@ -158,7 +178,8 @@ impl<'a> Build<'a> {
         let seed = key_of(&[self.seed, name_key(key)]) as u64;
         let seed = (!self.dry).then_some(seed);
         let (training, judging) = self.arithmetic;
-        Some(Network::new(model, builder, seed, self.kind, self.device).computing(training, judging))
+        let network = Network::new(model, builder, seed, self.kind, self.device).computing(training, judging);
+        Some(network.across(self.world, self.sync))
     }
 
     /// Builds the objective at `key`, and reports one that needs more classes than the data have.

@@ -31,6 +31,7 @@ pub struct Progress {
 enum Show {
     Bar(ProgressBar),
     Lines(Box<dyn Write + Send>),
+    Nothing,
 }
 
 impl Progress {
@@ -54,6 +55,11 @@ impl Progress {
         Progress::start(label.into(), total, LINE, Show::Lines(Box::new(out)))
     }
 
+    /// Work that is not shown: another process shows it.
+    pub fn hidden() -> Self {
+        Progress::start(String::new(), 0, LINE, Show::Nothing)
+    }
+
     fn start(label: String, total: u64, every: Duration, show: Show) -> Self {
         let now = Instant::now();
         Progress { label, total, past: 0, started: now, shown: now, every, show }
@@ -67,7 +73,7 @@ impl Progress {
         if let Show::Bar(bar) = &self.show {
             bar.set_position(self.past);
         }
-        if self.shown.elapsed() < self.every {
+        if self.shown.elapsed() < self.every || matches!(self.show, Show::Nothing) {
             return;
         }
         let facts = join([self.rate(), self.left(), message()]);
@@ -77,6 +83,7 @@ impl Progress {
                 let of = if self.total > 0 { format!("{}/{}", self.past, self.total) } else { self.past.to_string() };
                 print(out, &format!("{}: {}", self.label, join([of, facts])));
             }
+            Show::Nothing => {}
         }
         self.shown = Instant::now(); // after the message: a slow one is asked for no more often
     }
@@ -86,6 +93,7 @@ impl Progress {
         match &mut self.show {
             Show::Bar(bar) => bar.suspend(|| print(&mut io::stderr(), line)),
             Show::Lines(out) => print(out, line),
+            Show::Nothing => {}
         }
     }
 
@@ -99,6 +107,7 @@ impl Progress {
                 print(&mut io::stderr(), &line);
             }
             Show::Lines(out) => print(out, &line),
+            Show::Nothing => {}
         }
     }
 

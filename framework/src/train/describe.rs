@@ -1,5 +1,6 @@
 //! How a run is told: its curves' names, an epoch's line, the model card.
 
+use crate::distributed::World;
 use crate::pipeline::Pipeline;
 use crate::record::{ModelCard, Values, stamp};
 
@@ -26,7 +27,7 @@ pub(super) fn summary(values: &Values) -> String {
 }
 
 /// What there is to say about the run's model before it is trained.
-pub(super) fn card(pipeline: &Pipeline, data: &foil_data::Dataset, resolved: &str) -> ModelCard {
+pub(super) fn card(pipeline: &Pipeline, data: &foil_data::Dataset, resolved: &str, world: World) -> ModelCard {
     let (mean, std) = pipeline.normalize.affine(data.mean, data.std).unwrap_or_default();
     let name = pipeline.name.clone().unwrap_or_default();
     ModelCard {
@@ -39,6 +40,7 @@ pub(super) fn card(pipeline: &Pipeline, data: &foil_data::Dataset, resolved: &st
         method: format!("{} + {}", pipeline.attack.name(), pipeline.loss.name()),
         seed: pipeline.seed,
         epochs: 0,
+        ranks: world.size() as u64,
         metrics: Values::default(),
         foil_version: crate::VERSION.into(),
         libtorch_version: crate::LIBTORCH.into(),

@@ -42,6 +42,11 @@ const POSITION: &str = "foil.position";
 const LOCK: &str = "run.lock";
 
 impl Folder {
+    /// The folder as ranks other than the first know it: they only name it.
+    pub fn named(path: &Path) -> Self {
+        Self(path.to_path_buf())
+    }
+
     /// A new folder for a run, locked before anything is written.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ mod body;
 mod describe;
 mod folder;
 mod heartbeat;
+mod ranks;
 mod state;
 mod tally;
 mod trainer;

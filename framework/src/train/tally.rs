@@ -1,5 +1,7 @@
 //! Sums over an epoch, kept on the device so that a step needs no host read.
 
+use crate::Result;
+use crate::distributed::World;
 use crate::engine::Outcome;
 use crate::loss::Forward;
 use crate::record::Values;
@@ -26,8 +28,11 @@ impl Tally {
         let _ = sum.g_add_(value);
     }
 
-    /// Adds a step's loss, its parts, and the hits on clean and attacked images.
-    pub fn step(&mut self, outcome: &Outcome, y: &Tensor) {
+    /// Adds a step's loss, its parts, and the hits on clean and attacked images; nothing of them when the images do not count here.
+    pub fn step(&mut self, outcome: &Outcome, y: &Tensor, counts: bool) {
+        if !counts {
+            return self.idle(outcome);
+        }
         let n = y.size()[0];
         self.images += n;
         self.add("train_loss", &(&outcome.loss.total * n as f64));
@@ -42,6 +47,47 @@ impl Tally {
         if let Some(z) = outcome.logits.get(&Forward::Adversarial) {
             self.add("train_adversarial_acc", &(hits(z) * 100.0));
         }
+    }
+
+    /// A step without images of this rank's own: the sums are there all the same.
+    fn idle(&mut self, outcome: &Outcome) {
+        let device = self.device;
+        let zero = || Tensor::zeros([1], (Kind::Double, device));
+        let parts = outcome.loss.parts.iter().map(|(name, _)| format!("train_{name}"));
+        for name in parts.chain(["train_loss".to_string()]) {
+            self.sums.entry(name).or_insert_with(zero);
+        }
+    }
+
+    /// Adds the ranks' tallies up; rank 0 has the sum then, the others nothing.
+    ///
+    /// # Errors
+    /// When a rank is lost.
+    pub fn merge(&mut self, world: World) -> Result<()> {
+        if !world.is_joined() {
+            return Ok(());
+        }
+        // Hits are not counted by a rank that has had no images yet, so the names are agreed on first.
+        let names: Vec<&str> = self.sums.keys().map(String::as_str).collect();
+        let mut all: Vec<String> = world
+            .gather(&names.join("\n"))?
+            .join("\n")
+            .lines()
+            .filter(|name| !name.is_empty())
+            .map(String::from)
+            .collect();
+        all.sort();
+        all.dedup();
+        let mine = |name: &String| self.sums.get(name).map_or(0.0, |sum| sum.double_value(&[0]));
+        let mut values: Vec<f64> = all.iter().map(mine).collect();
+        values.push(self.images as f64);
+        let sums = Tensor::from_slice(&values);
+        world.sum(&sums)?;
+        let sums = if world.is_first() { sums } else { sums.zeros_like() };
+        self.images = sums.double_value(&[all.len() as i64]) as i64;
+        let sum = |i: usize| sums.narrow(0, i as i64, 1).copy().to_device(self.device);
+        self.sums = all.iter().enumerate().map(|(i, name)| (name.clone(), sum(i))).collect();
+        Ok(())
     }
 
     /// The means so far; reads them from the device.

@@ -7,13 +7,15 @@ use super::body::step_on;
 use super::describe::{card, summary, tag};
 use super::folder::{Folder, Lock, Position};
 use super::heartbeat::{Beat, Heartbeat};
+use super::ranks::{self, Visited};
 use super::state::{restore, state};
 use super::tally::Tally;
 use crate::data::Resident;
+use crate::distributed::{Vote, World, share};
 use crate::engine::{Outcome, Repeated};
 use crate::eval::{NATURAL, Trial, percent};
 use crate::nn::{Parameters, key_of, name_key, permutation};
-use crate::pipeline::{Assembled, Pipeline, assemble};
+use crate::pipeline::{Assembled, Pipeline, assemble_across};
 use crate::record::{EventWriter, MetricsLog, ModelCard, Row, Values, stamp};
 use crate::report::Progress;
 use crate::scheduler::Clock;
@@ -31,19 +33,30 @@ pub struct Trainer {
     judge: Resident,
     clock: Clock,
     folder: Folder,
-    metrics: MetricsLog,
-    events: EventWriter,
+    /// The curves; only the first rank writes.
+    curves: Option<Curves>,
+    world: World,
+    vote: Vote,
     position: Position,
+    /// Whether a state was saved, which the other ranks may not see.
+    saved: bool,
     tally: Tally,
     card: ModelCard,
     device: Device,
-    heartbeat: Heartbeat,
+    heartbeat: Option<Heartbeat>,
     /// The key of the epoch's random numbers, `[]` int64 on the device.
     key: Tensor,
     /// What a step makes, and the labels of its images.
     steps: Repeated<(Outcome, Tensor)>,
     /// Held as long as this run may write to its folder.
-    _lock: Lock,
+    _lock: Option<Lock>,
+}
+
+/// A run's numbers on disk.
+#[derive(Debug)]
+struct Curves {
+    metrics: MetricsLog,
+    events: EventWriter,
 }
 
 /// How a call of [`Trainer::run`] ended.
@@ -57,11 +70,18 @@ pub enum Ended {
 
 impl Trainer {
     /// Prepares a run in `folder`, which `lock` keeps for it: builds everything, reads the data, and takes up the saved state if there is one.
+    /// Of several ranks the first one has the lock, and is the only one that reads and writes the folder.
     ///
     /// # Errors
     /// What is wrong with the pipeline, the data or the saved state.
-    pub fn new(pipeline: Pipeline, parts: Assembled, folder: Folder, lock: Lock, device: Device) -> Result<Self> {
-        folder.sweep();
+    pub fn new(
+        pipeline: Pipeline,
+        parts: Assembled,
+        folder: Folder,
+        lock: Option<Lock>,
+        device: Device,
+        world: World,
+    ) -> Result<Self> {
         let data = crate::data::read(&pipeline)?;
         let limited = |images, limit: Option<u64>| {
             let all = Resident::new(images, device);
@@ -73,43 +93,35 @@ impl Trainer {
             held => train.hold_out(held as i64),
         };
         let resolved = pipeline.to_yaml()?;
-        let position = folder.read_state()?;
         let steps = (train.len() as u64).div_ceil(pipeline.train.batch_size);
         let clock = Clock::new(pipeline.train.epochs, steps, device);
-        let mut metrics = MetricsLog::open(folder.path()).at("opening", folder.path())?;
-        let card = card(&pipeline, &data, &resolved);
-        let (position, tally) = match position {
-            Some((state, position)) => {
-                let tally =
-                    restore(&parts, &state, &position, device).map_err(|e| e.context(folder.state().display()))?;
-                (position, tally)
-            }
-            // Killed between the first epoch's metrics and its state, a run leaves one row.
-            None if metrics.rows().len() > 1 => {
-                let rows = metrics.rows().len();
-                return Err(Error::new(format!("{} is missing, but this run has done {rows} epochs", folder.state().display()))
-                    .help(format!("put it back; without it a run can only begin anew: --run-dir DIR\n        its best checkpoint stands: foil eval {}", folder.path().display())));
-            }
-            None => (Position::default(), Tally::new(device)),
-        };
+        let card = card(&pipeline, &data, &resolved, world);
         let config = stamp::config_hash(&resolved);
-        if !position.config.is_empty() && position.config != config {
-            tracing::warn!(
-                "{} says something else than when the run stopped, and the rest of the run follows what it says now; \
-                 to end with one pipeline's result undo the change, or begin anew: foil train {} --run-dir DIR",
-                folder.resolved().display(),
-                folder.resolved().display(),
-            );
-        }
-        let position = Position { config, ..position };
-        metrics.truncate_after(position.epoch).at("opening", folder.path())?;
-        let events =
-            EventWriter::create(folder.path(), position.epoch * steps + position.step).at("opening", folder.path())?;
+        let (position, tally, curves) = match &lock {
+            Some(_) => {
+                let (position, tally, curves) = take_up(&folder, &parts, config, steps, device)?;
+                (position, tally, Some(curves))
+            }
+            None => (Position::default(), Tally::new(device), None),
+        };
+        let saved = folder.state().exists();
+        let (position, saved) = match world.is_joined() {
+            false => (position, saved),
+            true => {
+                let text = serde_json::to_string(&(position, saved)).at("telling", &folder.state())?;
+                serde_json::from_str(&world.first_says(&text)?).at("hearing of", &folder.state())?
+            }
+        };
+        // Initial numbers too: processors of different kinds need not agree on the last bit of a logarithm.
+        ranks::follow(world, &parts)?;
         let key = Tensor::zeros([] as [i64; 0], (Kind::Int64, device));
-        let repeated = Repeated::new(pipeline.train.capture, device, parts.step.against_capture())?;
+        let sums = world.is_joined().then(|| "its ranks add their gradients up on the CPU".to_string());
+        let against = sums.or_else(|| parts.step.against_capture());
+        let repeated = Repeated::new(pipeline.train.capture, device, against)?;
         // A beat reads the loss, which on the CPU is free, and elsewhere waits for the device.
         let seconds = if device == Device::Cpu { 1 } else { 10 };
-        let heartbeat = Heartbeat::new(&folder, Duration::from_secs(seconds));
+        let heartbeat = world.is_first().then(|| Heartbeat::new(&folder, Duration::from_secs(seconds)));
+        let vote = Vote::default();
         Ok(Self {
             heartbeat,
             pipeline,
@@ -118,9 +130,11 @@ impl Trainer {
             judge,
             clock,
             folder,
-            metrics,
-            events,
+            curves,
+            world,
+            vote,
             position,
+            saved,
             tally,
             card,
             device,
@@ -130,12 +144,12 @@ impl Trainer {
         })
     }
 
-    /// Builds the parts of `pipeline` on its device.
+    /// Builds the parts of `pipeline` on its device, as one rank of `world`.
     ///
     /// # Errors
     /// The problems of the pipeline, by key path.
-    pub fn assemble(pipeline: &Pipeline, device: Device) -> Result<Assembled, Vec<foil_config::Problem>> {
-        assemble(pipeline, Kind::Float, device, false)
+    pub fn assemble(pipeline: &Pipeline, device: Device, world: World) -> Result<Assembled, Vec<foil_config::Problem>> {
+        assemble_across(world, pipeline, Kind::Float, device, false)
     }
 
     /// Epochs done before this call.
@@ -159,22 +173,31 @@ impl Trainer {
     /// A loss that is not finite, what a plugin reports, or a file that cannot be written; the last checkpoint stands.
     pub fn run(&mut self, stop: &AtomicBool) -> Result<Ended> {
         while self.position.epoch < self.pipeline.train.epochs {
-            if !self.epoch(stop)? {
-                self.sound()?;
-                self.save_state()?;
-                return Ok(Ended::Stopped);
+            let went_on = self.epoch(stop).and_then(|went_on| {
+                if !went_on {
+                    self.sound()?;
+                    self.save_state()?;
+                }
+                Ok(went_on)
+            });
+            match went_on {
+                Ok(true) => {}
+                Ok(false) => return Ok(Ended::Stopped),
+                Err(error) if self.world.is_joined() && !self.world.is_explained() => return Err(self.here(error)),
+                Err(error) => return Err(error),
             }
         }
         Ok(Ended::Finished)
     }
 
-    /// Where a step is, for messages, with what stands of the run.
+    /// Where a step is, for messages, with what stands of the run. Of several ranks it is told which failed.
     fn here(&self, error: Error) -> Error {
-        let stands = if self.folder.state().exists() {
+        let stands = if self.saved {
             format!("the last good checkpoint stands: {}", self.folder.state().display())
         } else {
             "nothing was saved before".to_string()
         };
+        let error = self.world.explain(error);
         let at = format!("epoch {}, step {}", self.position.epoch + 1, self.position.step + 1);
         Error::new(error.message())
             .context(at)
@@ -190,23 +213,29 @@ impl Trainer {
         let seed = self.pipeline.seed;
         let order = permutation(&[seed, name_key("shuffle"), epoch], self.train.len(), self.device);
         let _ = self.key.fill_(key_of(&[seed, name_key("train"), epoch]));
-        let mut progress = Progress::new(format!("epoch {}/{epochs}", epoch + 1), steps);
+        let label = format!("epoch {}/{epochs}", epoch + 1);
+        let mut progress = if self.world.is_first() { Progress::new(label, steps) } else { Progress::hidden() };
         progress.tick(self.position.step, String::new);
 
         while self.position.step < steps {
-            if stop.load(Ordering::Relaxed) {
+            if self.vote.stop(self.world, stop.load(Ordering::Relaxed))? {
                 progress.done("stopped");
+                self.agree(&order)?;
                 return Ok(false);
             }
             let step = self.position.step as i64;
-            let rows = order.narrow(0, step * size, size.min(self.train.len() - step * size));
+            let first = step * size;
+            let share = share(size.min(self.train.len() - first), self.world.rank(), self.world.size());
+            self.world.set_share(share);
+            let (start, count) = share.rows();
+            let rows = order.narrow(0, first + start, count);
             self.clock.set(epoch, step as u64);
             let Self { parts, train, key, clock, pipeline, .. } = self;
             let augment = pipeline.data.augment.as_ref();
             let made = self
                 .steps
                 .run(&[&rows], &mut |inputs| step_on(&mut parts.step, train, &inputs[0], key, clock, augment))
-                .map(|(outcome, labels)| self.tally.step(outcome, labels));
+                .map(|(outcome, labels)| self.tally.step(outcome, labels, share.mine > 0));
             if let Err(error) = made {
                 return Err(self.here(error));
             }
@@ -219,21 +248,24 @@ impl Trainer {
             }
             self.position.step = done;
             progress.tick(1, || format!("loss {:.3}", self.tally.loss().unwrap_or(f64::NAN)));
-            if self.heartbeat.due() {
+            if self.heartbeat.as_ref().is_some_and(Heartbeat::due) {
                 self.beat(steps, false);
             }
             if due {
+                self.agree(&order)?;
                 self.save_state()?;
             }
         }
 
         self.clock.set(epoch, steps - 1); // where it is, unless the run was stopped in the measurements and resumed here
+        self.tally.merge(self.world)?;
+        self.agree(&order)?;
         let mut values = self.tally.means();
         values.insert("lr".into(), self.parts.step.model.learning_rate(&self.clock.progress()));
         let trained = started.elapsed();
         let measured = (epoch + 1).is_multiple_of(self.pipeline.train.eval_every) || epoch + 1 == epochs;
         if measured {
-            if self.heartbeat.due() {
+            if self.heartbeat.as_ref().is_some_and(Heartbeat::due) {
                 self.beat(steps, true);
             }
             let Some(accuracies) = self.measure(stop)? else {
@@ -250,7 +282,8 @@ impl Trainer {
 
     /// Leaves a sign of life for those who watch.
     fn beat(&mut self, steps: u64, measuring: bool) {
-        self.heartbeat.write(Beat {
+        let Some(heartbeat) = &mut self.heartbeat else { return };
+        heartbeat.write(Beat {
             pid: std::process::id(),
             device: format!("{:?}", self.device).to_lowercase(),
             epoch: self.position.epoch + 1,
@@ -261,6 +294,17 @@ impl Trainer {
             values: self.tally.means(),
             seconds_left: None,
         });
+    }
+
+    /// Makes what the ranks hold one state, fit to be saved.
+    fn agree(&self, order: &Tensor) -> Result<()> {
+        if !self.world.is_joined() {
+            return Ok(());
+        }
+        let order = self.train.indices(order);
+        let (size, steps) = (self.pipeline.train.batch_size as i64, self.position.step as i64);
+        ranks::merge(self.world, &self.parts, &Visited { order: &order, size, steps })?;
+        ranks::compare(self.world, &self.parts)
     }
 
     /// An error when what was learned is not finite: it is worth neither saving nor measuring.
@@ -326,7 +370,7 @@ impl Trainer {
         if measured {
             let score =
                 self.parts.select.eval(|name| values.get(name).copied()).map_err(|e| Error::new(e.to_string()))?;
-            if self.position.best.offer(epoch, score) {
+            if self.position.best.offer(epoch, score) && self.world.is_first() {
                 if let Some(mask) = self.parts.step.attack.learner() {
                     self.folder.write_model(
                         &self.folder.best_mask(),
@@ -343,16 +387,23 @@ impl Trainer {
         curves.push(("time/train_seconds".into(), trained.as_secs_f64()));
         curves.push(("time/epoch_seconds".into(), total.as_secs_f64()));
         let curves: Vec<(&str, f64)> = curves.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        self.events.scalars(step, &curves).at("writing", self.folder.path())?;
-        self.metrics.append(Row { epoch, step, values }).at("writing", self.folder.path())?;
-        self.folder.write_model(&self.folder.last(), &weights, &self.card)?;
+        if let Some(Curves { metrics, events }) = &mut self.curves {
+            events.scalars(step, &curves).at("writing", self.folder.path())?;
+            metrics.append(Row { epoch, step, values }).at("writing", self.folder.path())?;
+            self.folder.write_model(&self.folder.last(), &weights, &self.card)?;
+        }
         self.tally = Tally::new(self.device);
         self.save_state()
     }
 
     fn save_state(&mut self) -> Result<()> {
+        self.tally.merge(self.world)?;
         let (sums, images) = self.tally.state();
         self.position.tallied = images;
+        self.saved = true;
+        if !self.world.is_first() {
+            return Ok(());
+        }
         let mut state = state(&self.parts);
         state.extend(sums.into_iter().map(|(name, sum)| (format!("tally.{name}"), sum)));
         self.folder.write_state(&state, &self.position)
@@ -362,4 +413,43 @@ impl Trainer {
     pub fn best(&self) -> Option<(u64, f64)> {
         self.position.best.held.map(|held| (held.epoch, held.score))
     }
+}
+
+/// Opens a folder to write in, and takes up the saved state if there is one.
+fn take_up(
+    folder: &Folder,
+    parts: &Assembled,
+    config: String,
+    steps: u64,
+    device: Device,
+) -> Result<(Position, Tally, Curves)> {
+    folder.sweep();
+    let saved = folder.read_state()?;
+    let mut metrics = MetricsLog::open(folder.path()).at("opening", folder.path())?;
+    let (position, tally) = match saved {
+        Some((state, position)) => {
+            let tally = restore(parts, &state, &position, device).map_err(|e| e.context(folder.state().display()))?;
+            (position, tally)
+        }
+        // Killed between the first epoch's metrics and its state, a run leaves one row.
+        None if metrics.rows().len() > 1 => {
+            let rows = metrics.rows().len();
+            return Err(Error::new(format!("{} is missing, but this run has done {rows} epochs", folder.state().display()))
+                .help(format!("put it back; without it a run can only begin anew: --run-dir DIR\n        its best checkpoint stands: foil eval {}", folder.path().display())));
+        }
+        None => (Position::default(), Tally::new(device)),
+    };
+    if !position.config.is_empty() && position.config != config {
+        tracing::warn!(
+            "{} says something else than when the run stopped, and the rest of the run follows what it says now; \
+             to end with one pipeline's result undo the change, or begin anew: foil train {} --run-dir DIR",
+            folder.resolved().display(),
+            folder.resolved().display(),
+        );
+    }
+    let position = Position { config, ..position };
+    metrics.truncate_after(position.epoch).at("opening", folder.path())?;
+    let events =
+        EventWriter::create(folder.path(), position.epoch * steps + position.step).at("opening", folder.path())?;
+    Ok((position, tally, Curves { metrics, events }))
 }

@@ -116,7 +116,7 @@ impl Attack for Running {
         let keep = terms::cross_entropy(&calibrated, &batch.y).mean(None::<Kind>);
         let loss = &follow + &keep * batch.now(&self.config.beta1);
         let mean = mask.detach().mean(None::<Kind>);
-        self.mask.descend(&loss, batch.clock);
+        self.mask.descend(&loss, batch.clock)?;
         Ok(vec![("mask_loss", loss.detach()), ("mask_mean", mean)])
     }
 
@@ -124,6 +124,10 @@ impl Attack for Running {
         let mut state = self.mask.state("mask.");
         state.extend(self.inner.state().into_iter().map(|(name, t)| (format!("inner.{name}"), t)));
         state
+    }
+
+    fn per_image(&self) -> Vec<String> {
+        self.inner.per_image().into_iter().map(|name| format!("inner.{name}")).collect()
     }
 
     fn learner(&self) -> Option<&Learner> {

@@ -133,6 +133,10 @@ impl Attack for Running {
     fn state(&self) -> Vec<(String, Tensor)> {
         vec![("radius".to_string(), self.radii.shallow_clone())]
     }
+
+    fn per_image(&self) -> Vec<String> {
+        vec!["radius".to_string()]
+    }
 }
 
 register!(dyn Attack, "an_pgd", AnPgd, "{ d_max: 32/255, e_min: 0.005, steps: 10 }");

@@ -60,6 +60,10 @@ impl Attack for Running {
         self.inner.state()
     }
 
+    fn per_image(&self) -> Vec<String> {
+        self.inner.per_image()
+    }
+
     fn learner(&self) -> Option<&Learner> {
         self.inner.learner()
     }

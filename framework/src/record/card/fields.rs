@@ -32,6 +32,8 @@ pub struct ModelCard {
     pub seed: u64,
     /// How many epochs it had seen.
     pub epochs: u64,
+    /// How many processes trained it together; how their batch norms saw the batch is `train.batch_norm` in the config.
+    pub ranks: u64,
     /// The metrics by which it was selected.
     pub metrics: Values,
     /// The version of foil that made it.
@@ -86,6 +88,7 @@ impl ModelCard {
             ("threat", json("threat", &self.threat)?),
             ("seed", self.seed.to_string()),
             ("epochs", self.epochs.to_string()),
+            ("ranks", self.ranks.to_string()),
             ("metrics", json("metrics", &Metrics(self.metrics.clone()))?),
         ];
         let texts = texts.into_iter().map(|(field, text)| (field, text.clone()));
@@ -109,6 +112,8 @@ impl ModelCard {
             method: text("method")?.clone(),
             seed: value("seed", text("seed")?)?,
             epochs: value("epochs", text("epochs")?)?,
+            // Cards of before there were several.
+            ranks: text("ranks").map_or(Ok(1), |ranks| value("ranks", ranks))?,
             metrics: value::<Metrics>("metrics", text("metrics")?)?.0,
             foil_version: text("foil_version")?.clone(),
             libtorch_version: text("libtorch_version")?.clone(),
@@ -148,6 +153,7 @@ pub(super) mod tests {
             method: "CAT".into(),
             seed: u64::MAX,
             epochs: 140,
+            ranks: 8,
             metrics: [("pgd10".to_string(), 55.3), ("loss".into(), f64::INFINITY)].into(),
             foil_version: "0.1.0".into(),
             libtorch_version: "2.11.0".into(),

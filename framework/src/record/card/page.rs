@@ -25,6 +25,7 @@ impl ModelCard {
             ("trained against", self.threat.to_string()),
             ("method", self.method.clone()),
             ("epochs", self.epochs.to_string()),
+            ("processes", self.ranks.to_string()),
             ("seed", self.seed.to_string()),
             ("foil", self.foil_version.clone()),
             ("libtorch", self.libtorch_version.clone()),

@@ -1,0 +1,27 @@
+//! The same training in many processes: who they are, how they add tensors up, and what becomes of them when one fails.
+//!
+//! A launcher starts the processes, its environment variables say which rank each is ([`Launch`]), and they meet as a
+//! [`World`], whose [`Collective`] is an existing transport: libtorch's own c10d. One process is a world too, in which
+//! every sum is what it was. What the ranks must agree on before the first step is in `agree`, who failed and when in `fault`.
+
+mod agree;
+mod c10d;
+mod collective;
+mod fault;
+mod hosts;
+mod launch;
+mod share;
+mod sync_batch_norm;
+#[cfg(test)]
+mod threads;
+mod vote;
+mod world;
+
+pub use agree::Agreement;
+pub(crate) use agree::checksum;
+pub use collective::{Collective, Pending};
+pub use launch::{Launch, Meeting};
+pub use share::{Share, share};
+pub(crate) use sync_batch_norm::sync_batch_norm;
+pub use vote::Vote;
+pub use world::World;

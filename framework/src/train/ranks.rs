@@ -1,0 +1,101 @@
+//! What several ranks keep between steps: the same on each, but for what belongs to single images.
+
+use super::state::state;
+use crate::distributed::{World, share};
+use crate::pipeline::Assembled;
+use crate::{Error, Result};
+use tch::{Kind, Tensor};
+
+/// The steps of an epoch so far, and which images each rank saw in them.
+pub(super) struct Visited<'a> {
+    /// The epoch's order: indices in the data set `[train]`.
+    pub order: &'a Tensor,
+    /// Images in a step.
+    pub size: i64,
+    /// Steps done.
+    pub steps: i64,
+}
+
+impl Visited<'_> {
+    /// Indices that `rank` of `size` saw, and those that all saw together.
+    fn by(&self, rank: usize, size: usize) -> (Tensor, Tensor) {
+        let total = self.order.size()[0];
+        let mut mine = vec![self.order.narrow(0, 0, 0)];
+        for step in 0..self.steps {
+            let first = step * self.size;
+            let share = share(self.size.min(total - first), rank, size);
+            mine.push(self.order.narrow(0, first + share.start, share.mine));
+        }
+        (Tensor::cat(&mine, 0), self.order.narrow(0, 0, total.min(self.steps * self.size)))
+    }
+}
+
+/// Sets what belongs to single images to what the rank that saw the image last made of it, bit for bit.
+///
+/// # Errors
+/// When a rank is lost, or the attack names what it does not keep.
+pub(super) fn merge(world: World, parts: &Assembled, visited: &Visited) -> Result<()> {
+    let names = parts.step.attack.per_image();
+    if !world.is_joined() || names.is_empty() {
+        return Ok(());
+    }
+    let (mine, all) = visited.by(world.rank(), world.size());
+    let kept = parts.step.attack.state();
+    for name in names {
+        let Some((_, tensor)) = kept.iter().find(|(kept, _)| *kept == name) else {
+            return Err(
+                Error::new(format!("the attack keeps no `{name}` by image")).help("`per_image` names parts of `state`")
+            );
+        };
+        // Bits of all the others are 0, so that their sum as integers is the one that saw the image.
+        let bits = bits(tensor);
+        let merged = bits.zeros_like().index_copy(0, &mine, &bits.index_select(0, &mine)).contiguous();
+        world.sum(&merged)?;
+        let _ = bits.shallow_clone().index_copy_(0, &all, &merged.index_select(0, &all));
+    }
+    Ok(())
+}
+
+/// The tensor's memory as integers.
+fn bits(tensor: &Tensor) -> Tensor {
+    match tensor.kind().elt_size_in_bytes() {
+        8 => tensor.view_dtype(Kind::Int64),
+        4 => tensor.view_dtype(Kind::Int),
+        _ => tensor.view_dtype(Kind::Uint8),
+    }
+}
+
+/// Gives every rank rank 0's state.
+///
+/// # Errors
+/// When a rank is lost.
+pub(super) fn follow(world: World, parts: &Assembled) -> Result<()> {
+    state(parts).iter().try_for_each(|(_, tensor)| world.broadcast(tensor))
+}
+
+/// Checks that all ranks hold the same bits; where they do not, they get rank 0's, with a warning.
+///
+/// # Errors
+/// When a rank is lost.
+pub(super) fn compare(world: World, parts: &Assembled) -> Result<()> {
+    if world.size() == 1 {
+        return Ok(());
+    }
+    let state = state(parts);
+    let sums: Vec<Tensor> = state.iter().map(|(_, t)| bits(&t.contiguous()).sum(Kind::Int64).view([1])).collect();
+    let sums = Tensor::cat(&sums, 0);
+    let first = sums.copy();
+    world.broadcast(&first)?;
+    let differs = sums.ne_tensor(&first).to_kind(Kind::Int64);
+    world.sum(&differs)?;
+    let differing: Vec<&str> =
+        (0..state.len()).filter(|&i| differs.int64_value(&[i as i64]) > 0).map(|i| state[i].0.as_str()).collect();
+    if differing.is_empty() {
+        return Ok(());
+    }
+    tracing::warn!(
+        "the ranks' {} came apart, and follow rank 0's from here; are their processors of different kinds, or does a plugin keep something of its own?",
+        differing.join(", ")
+    );
+    follow(world, parts)
+}
