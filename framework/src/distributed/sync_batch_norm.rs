@@ -116,8 +116,11 @@ mod tests {
         noise.normal("x", &size[1..], Kind::Double)
     }
 
+    /// A batch norm of images with weight and bias, and running mean and variance.
+    type Norm<'a> = &'a dyn Fn(&Tensor, [&Tensor; 2], [&Tensor; 2]) -> Tensor;
+
     /// Output, d/dx, d/d(weight), d/d(bias), running mean and variance of a batch norm whose output is summed with weights `to`.
-    fn run(norm: &dyn Fn(&Tensor, [&Tensor; 2], [&Tensor; 2]) -> Tensor, x: &Tensor, to: &Tensor) -> Vec<Tensor> {
+    fn run(norm: Norm, x: &Tensor, to: &Tensor) -> Vec<Tensor> {
         let x = x.copy().set_requires_grad(true);
         let weight = rand(&[3, 1], 2).view(-1).set_requires_grad(true);
         let bias = rand(&[3, 1], 3).view(-1).set_requires_grad(true);
