@@ -1,7 +1,9 @@
-//! `foil report`: what is on the page, what is missing or odd, how fast and how large it is, and how a browser shows it.
+//! `foil report`: what is on the page, what is missing or odd, how fast and how large it is, and how a browser shows it; and the
+//! drawings of `foil figure` and `foil theory`.
 
 mod bad_input;
 mod browser;
+mod figures;
 mod runs;
 mod size;
 
@@ -10,7 +12,13 @@ use std::process::{Command, Output};
 
 /// Runs `foil report` with these arguments.
 fn foil(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_foil")).arg("report").args(args).output().expect("foil starts")
+    command("report", args)
+}
+
+/// Runs a command of foil with these arguments.
+fn command(name: &str, args: &[&str]) -> Output {
+    let mut foil = Command::new(env!("CARGO_BIN_EXE_foil"));
+    foil.env("OMP_NUM_THREADS", "1").arg(name).args(args).output().expect("foil starts")
 }
 
 /// A page about `runs`, without images (no weights are there to make them with).

@@ -69,6 +69,18 @@ pub(super) struct Options {
     list: Option<String>,
 }
 
+impl Options {
+    /// How many seeds each pipeline gets, if that was said.
+    pub fn seeds(&self) -> Option<u64> {
+        self.seeds
+    }
+
+    /// Whether this call trains and gathers nothing, or only one of many runs.
+    pub fn only_plans(&self) -> bool {
+        self.dry_run || self.slurm.is_some() || self.task.is_some()
+    }
+}
+
 /// A work list and where it is at home.
 pub(super) struct Job<'a> {
     /// `compare` or `sweep`.

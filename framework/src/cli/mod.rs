@@ -9,6 +9,7 @@ mod doctor;
 mod eval;
 mod explain;
 mod export;
+mod figure;
 mod import;
 mod list;
 mod probe;
@@ -79,6 +80,7 @@ enum Command {
     Data(data::Args),
     Doctor(doctor::Args),
     Probe(probe::Args),
+    Figure(figure::Args),
     Theory(theory::Args),
 }
 
@@ -86,7 +88,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let trains = matches!(cli.command, Command::Train(_) | Command::Demo(_));
-    let works_long = trains || matches!(cli.command, Command::Compare(_) | Command::Sweep(_));
+    let works_long = trains || matches!(cli.command, Command::Compare(_) | Command::Sweep(_) | Command::Figure(_));
     if !works_long {
         end_when_nobody_reads();
     }
@@ -116,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Data(args) => data::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Probe(args) => probe::run(&args),
+        Command::Figure(args) => figure::run(&args),
         Command::Theory(args) => theory::run(&args),
     };
     done.unwrap_or_else(|error| {

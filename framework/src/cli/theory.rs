@@ -12,12 +12,15 @@ use std::process::ExitCode;
 /// both sides of its two theorems. Takes a minute.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  foil theory                         writes theory/: a figure for each problem as SVG and PNG, and table.md
-  foil theory --out t --epochs 10     faster, and less sharp")]
+  foil theory                                         writes theory/: a figure for each problem as SVG and PNG, and table.md
+  foil theory --problem islands --epochs 10 --out t   faster, and less sharp")]
 pub(super) struct Args {
     /// Where the figures and the table go.
     #[arg(long, value_name = "DIR", default_value = "theory")]
     out: PathBuf,
+    /// Only this problem: waves, islands or apart.
+    #[arg(long, value_name = "NAME", value_parser = Problem::ALL.map(Problem::name))]
+    problem: Option<String>,
     /// Passes over the 4,000 training points.
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     epochs: u64,
@@ -28,9 +31,11 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Exit {
     std::fs::create_dir_all(&args.out).at("making", &args.out)?;
-    let mut progress = Progress::new("training", 2 * Problem::ALL.len() as u64);
+    let asked = |problem: &Problem| args.problem.as_ref().is_none_or(|name| name == problem.name());
+    let problems: Vec<Problem> = Problem::ALL.into_iter().filter(asked).collect();
+    let mut progress = Progress::new("training", 2 * problems.len() as u64);
     let mut rows = Vec::new();
-    for problem in Problem::ALL {
+    for problem in problems {
         rows.push(row(problem, "nothing (the oracle)", of_oracle(problem, args.seed)));
         let trained = [Objective::Eq7, Objective::Eq17].into_iter().map(|objective| {
             let trained = train(problem, objective, args.epochs, args.seed)?;

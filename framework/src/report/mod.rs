@@ -7,6 +7,7 @@
 //! [`record`](crate::record) keeps.
 
 pub mod chart;
+pub mod figures;
 pub mod gallery;
 pub mod gather;
 pub mod page;

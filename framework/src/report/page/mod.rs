@@ -7,7 +7,7 @@ mod accuracy;
 mod classes;
 mod configs;
 mod curves;
-mod gallery;
+pub mod gallery;
 mod notes;
 mod origin;
 mod strength;

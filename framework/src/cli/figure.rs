@@ -1,0 +1,103 @@
+//! `foil figure`: Figures 2 to 6 of the CAT paper, from the runs that they take.
+
+use super::Exit;
+use super::check::split;
+use super::compare::{Job, Options, carry_out};
+use super::report::{pictures, read};
+use crate::compare::plan;
+use crate::pipeline::WorkList;
+use crate::report::chart::Figure;
+use crate::report::page::gallery;
+use crate::report::{Group, Run, figures, gather};
+use crate::{AtPath, Error, Result};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Draw a figure of the CAT paper: train the runs that it takes, as far as they are not there, and put them in a chart.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  foil figure 2 configs/figures/2_masks.yaml             masks and calibrated images
+  foil figure 3 configs/figures/3_radii.yaml             radii of 8 to 12
+  foil figure 4 configs/figures/4_*.yaml                 without the mask (A2), and with plain cross-entropy too (A1)
+  foil figure 5 configs/figures/5_objectives.yaml        what the attack ascends
+  foil figure 6 configs/figures/6_beta1.yaml             beta1
+  foil figure 6 configs/figures/digits/6_beta1.yaml      the same in small, on digits that come with foil: minutes on two cores
+  foil figure 6 runs/mine                                of runs that are there
+
+The same command again goes on where the last one stopped; finished runs are not trained again.")]
+pub(super) struct Args {
+    /// Which figure.
+    #[arg(value_parser = clap::value_parser!(u8).range(2..=6))]
+    number: u8,
+    /// Pipeline files, with `key=value` overrides for all of them; or folders of runs.
+    #[arg(required = true)]
+    inputs: Vec<String>,
+    /// Where runs are looked for and made; by default runs/figureN.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Where figureN.svg, figureN.png and the tables go; by default the folder of the runs.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let (paths, overrides) = split(&args.inputs);
+    let runs = paths.iter().filter(|path| path.is_dir()).count();
+    let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(format!("runs/figure{}", args.number)));
+    let (groups, out) = match runs {
+        0 => {
+            let out = args.out.clone().unwrap_or_else(|| dir.clone());
+            let job = Job { command: "compare", files: &paths, overrides: &overrides, dir: &dir, out: &out };
+            let done = carry_out(&job, &args.options)?;
+            if done == ExitCode::from(130) || args.options.only_plans() {
+                return Ok(done);
+            }
+            (planned(&paths, &overrides, args, &dir)?, out)
+        }
+        n if n == paths.len() && overrides.is_empty() => {
+            let report = read(&paths)?;
+            report.problems.iter().for_each(|problem| eprintln!("note: {problem}"));
+            let out = args.out.clone().unwrap_or_else(|| PathBuf::from("."));
+            (report.views.into_iter().map(|view| view.group).collect(), out)
+        }
+        _ => {
+            return Err(Error::new("pipeline files and folders of runs cannot be mixed")
+                .help("name files, to train them; or folders, to draw what is there"));
+        }
+    };
+    let figure = draw(args.number, &groups)?;
+    std::fs::create_dir_all(&out).at("making", &out)?;
+    figure.write(&out)?;
+    println!("figure {}: {} and .png", args.number, out.join(format!("{}.svg", figure.name)).display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The runs of the work list that are there now.
+fn planned(files: &[PathBuf], overrides: &[String], args: &Args, dir: &Path) -> Result<Vec<Group>> {
+    let list = WorkList::of(files, overrides, args.options.seeds())?;
+    let folders: Vec<PathBuf> =
+        plan(list.runs, dir)?.0.into_iter().map(|task| task.folder).filter(|path| path.exists()).collect();
+    let (runs, errors) = Run::load_all(&folders);
+    errors.iter().for_each(|error| eprintln!("note: {}", error.message()));
+    Ok(gather::group(runs))
+}
+
+fn draw(number: u8, groups: &[Group]) -> Result<Figure> {
+    if number != 2 {
+        return figures::draw(number, groups);
+    }
+    let runs = groups.iter().flat_map(|group| group.runs.first());
+    let run = runs.into_iter().find(|run| run.path.join("best_mask.safetensors").exists());
+    let run = run.ok_or_else(|| {
+        Error::new("none of these runs has a mask network")
+            .help("train one with CAT: foil figure 2 configs/figures/2_masks.yaml")
+    })?;
+    let grid = pictures(&run.path, 10)?;
+    Ok(gallery::figure(
+        "figure2",
+        &format!("{}: images, attacked images, masks and calibrated images", run.label()),
+        &grid,
+    ))
+}
