@@ -91,7 +91,7 @@ fn step(problem: Problem, objective: Objective, epochs: u64, seed: u64, n: i64) 
             }
             Objective::Eq17 => (Box::new(OraclePgd { problem, alpha, steps: STEPS }), Box::new(OracleLoss)),
         };
-        Some((network.normalized(&Normalize::given(vec![0.5], vec![0.29]), &[0.5], &[0.29]), optimizer, attack, loss))
+        Some((network.normalized(&Normalize::given(vec![0.5], vec![0.29]), &[], &[]), optimizer, attack, loss))
     };
     let (network, optimizer, attack, loss) = parts().ok_or_else(|| {
         let found = problems.borrow().first().map_or_else(String::new, |problem| format!(": {}", problem.message));

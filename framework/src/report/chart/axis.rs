@@ -68,6 +68,14 @@ impl Scale {
         self.start + share * (self.end - self.start)
     }
 
+    /// The numbers `edge` pixels beyond both ends, for the script that zooms.
+    pub fn ends(&self, edge: f64) -> String {
+        let beyond = edge / (self.end - self.start).abs();
+        let (low, high) = if self.log { (self.low.ln(), self.high.ln()) } else { (self.low, self.high) };
+        let [from, to] = [low - beyond * (high - low), high + beyond * (high - low)];
+        if self.log { format!("{} {}", from.exp(), to.exp()) } else { format!("{from} {to}") }
+    }
+
     /// The numbers that are written, at most about `most`, and how.
     pub fn ticks(&self, most: usize) -> Vec<(f64, String)> {
         if self.log {

@@ -43,6 +43,8 @@ const SIZE: [f64; 2] = [460.0, 290.0];
 const FONT: f64 = 12.0;
 /// Letters of a label at a curve's end.
 const LABEL: usize = 16;
+/// Around the axes, in pixels.
+const EDGE: f64 = 6.0;
 /// Between two labels.
 const LEADING: f64 = 13.5;
 
@@ -59,6 +61,8 @@ impl Lines {
         let x = self.x.scale(points().map(|point| point[0]), left, right);
         let y = self.y.scale(points().map(|point| point[1]).chain(spread), bottom, top);
 
+        // A little more than the axes, or points on the edge would be cut in half.
+        let window = [left - EDGE, top - EDGE, right - left + 2.0 * EDGE, bottom - top + 2.0 * EDGE];
         let ends = self.series.iter().map(|one| one.points.iter().rfind(finite).map(|point| y.at(point[1])));
         let places = apart(&ends.collect::<Vec<_>>(), top, bottom);
         let body = html! {
@@ -67,9 +71,9 @@ impl Lines {
                 (grid(&x, &y))
                 (text(right, SIZE[1] - 4.0, "end", "var(--soft)", 11.5, &self.x.label))
             }
-            svg class="plot" x=(px(left)) y=(px(top)) width=(px(right - left)) height=(px(bottom - top))
-                viewBox=(format!("{} {} {} {}", px(left), px(top), px(right - left), px(bottom - top)))
-                preserveAspectRatio="none" data-x=(format!("{} {}", x.low, x.high)) data-y=(format!("{} {}", y.low, y.high))
+            svg class="plot" x=(px(window[0])) y=(px(window[1])) width=(px(window[2])) height=(px(window[3]))
+                viewBox=(window.map(px).join(" "))
+                preserveAspectRatio="none" data-x=(x.ends(EDGE)) data-y=(y.ends(EDGE))
                 data-log=[self.x.log.then_some("1")] {
                 @for one in &self.series { (curve(one, &x, &y)) }
             }

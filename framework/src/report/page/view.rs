@@ -60,8 +60,8 @@ impl Report {
         let mut problems = problems;
         let views = groups.into_iter().zip(labels).map(|(group, label)| {
             let evaluated = group.runs.iter().find(|run| run.eval.is_some());
-            let images = evaluated.map_or(Ok(None), images).unwrap_or_else(|error| {
-                problems.push(format!("{label}: no figures for each class: {error}"));
+            let images = evaluated.map_or(Ok(None), Run::images).unwrap_or_else(|error| {
+                problems.push(format!("{label}: no figures for each class: {}", error.message()));
                 None
             });
             View { label, group, images, curves: None, gallery: None }
@@ -107,15 +107,9 @@ impl Report {
     }
 }
 
-/// Epochs done.
+/// Epochs done, as far as its state or its rows tell.
 pub(super) fn done(run: &Run) -> u64 {
-    run.metrics.last().map_or(0, |row| row.epoch)
-}
-
-/// What became of each image of a run's evaluation; none where that was not stored.
-fn images(run: &Run) -> std::io::Result<Option<ImageRecord>> {
-    let path = ImageRecord::beside(&run.path.join("eval.json"));
-    path.exists().then(|| ImageRecord::load(&path)).transpose()
+    run.metrics.last().map_or(0, |row| row.epoch).max(run.epochs)
 }
 
 impl View {
