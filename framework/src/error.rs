@@ -27,10 +27,13 @@ impl Error {
         self
     }
 
-    /// Puts where it happened in front: `context: message`.
+    /// Puts where it happened in front: `context: message`; once, if several tell the same.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
-        self.message = format!("{context}: {}", self.message);
+        let context = format!("{context}: ");
+        if !self.message.starts_with(&context) {
+            self.message.insert_str(0, &context);
+        }
         self
     }
 

@@ -20,6 +20,7 @@ pub mod nn;
 pub mod objective;
 pub mod optim;
 pub mod pipeline;
+pub mod plugin;
 pub mod probe;
 pub mod record;
 pub mod registry;
@@ -39,6 +40,8 @@ pub use foil_macros::settings;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The version of libtorch it is built for.
 pub const LIBTORCH: &str = "2.11.0";
+/// The version of the bindings to it.
+pub const TCH: &str = "0.24.0";
 
 /// What a plugin needs, in one line.
 pub mod prelude {
@@ -52,7 +55,8 @@ pub mod prelude {
     pub use crate::registry::{Build, Component, Config};
     pub use crate::scheduler::{Progress, Scheduled, Scheduler};
     pub use crate::{Error, Result, register, settings};
-    pub use tch::{Kind, Tensor};
+    pub use tch::{self, Kind, Tensor};
+    pub use tracing;
 }
 
 /// Used by macros.

@@ -5,12 +5,13 @@
 //! reads it with [`Scheduled::at`] as a device scalar, which the [`Clock`] refreshes between steps, so that a captured
 //! step sees the new value.
 
+use crate::plugin::{Held, shared};
 use crate::registry::{Build, Component};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use tch::{Device, Kind, Tensor};
 
 /// Where a run is.
@@ -56,7 +57,8 @@ pub struct Scheduled {
 #[derive(Clone)]
 enum Number {
     Constant(f64),
-    Follows(Arc<Component<dyn Scheduler>>, Arc<dyn Scheduler>),
+    /// Held, because the clock that calls it may belong to another copy of the framework.
+    Follows(Arc<Component<dyn Scheduler>>, Arc<Held<dyn Scheduler>>),
 }
 
 impl std::fmt::Debug for Scheduled {
@@ -76,8 +78,7 @@ impl From<f64> for Scheduled {
 
 impl Scheduled {
     fn new(number: Number) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self { number, id: NEXT.fetch_add(1, Ordering::Relaxed) }
+        Self { number, id: shared().numbers.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// The number, if it is the same all the time.
@@ -132,7 +133,8 @@ impl<'de> Deserialize<'de> for Scheduled {
                 // A pipeline's checker has built it before, and has said where it is wrong.
                 let wrong = |error: crate::Error| format!("scheduler `{}`: {}", component.name(), error.message());
                 let scheduler = component.build_alone().map_err(|error| D::Error::custom(wrong(error)))?;
-                Ok(Self::new(Number::Follows(Arc::new(component), scheduler.into())))
+                let held = Held::new(scheduler).named(component.name());
+                Ok(Self::new(Number::Follows(Arc::new(component), Arc::new(held))))
             }
         }
     }

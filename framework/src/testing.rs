@@ -40,6 +40,20 @@ pub fn from_yaml<T: Registered + ?Sized>(yaml: &str, kind: Kind) -> Box<T> {
     }
 }
 
+/// A model from YAML for images of [`FACTS`], with its initial parameters.
+///
+/// # Panics
+/// With what is wrong with the settings.
+pub fn network_from_yaml(yaml: &str, kind: Kind) -> Network {
+    let component: Component<dyn Model> = serde_yaml::from_str(yaml).unwrap_or_else(|e| panic!("{yaml}: {e}"));
+    let problems = RefCell::default();
+    let built = Build::new(FACTS, 0, kind, Device::Cpu, &problems).network("model", &component, FACTS.channels);
+    match built {
+        Some(built) if problems.borrow().is_empty() => built,
+        _ => panic!("{yaml}: {:?}", problems.borrow()),
+    }
+}
+
 /// A loss from YAML; see [`from_yaml`].
 pub fn loss_from_yaml(yaml: &str) -> Box<dyn Loss> {
     from_yaml(yaml, Kind::Double)

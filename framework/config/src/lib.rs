@@ -1,11 +1,12 @@
 //! **YAML pipelines, checked as a whole: every problem at once, each with its file, line and what to write instead.**
 //!
-//! A pipeline is read in four steps, one module each:
+//! A pipeline is read in five steps, one module each:
 //!
 //! 1. `parse`: bytes to a tree whose keys and values know their line and column.
 //! 2. `extends`, `merge`: the files it builds on, deeply merged; the child wins.
 //! 3. `overrides`: `attack.inner.steps=7` from the command line.
-//! 4. `check`: the tree against a JSON Schema, as schemars makes it from the pipeline's structs; plugins are looked up
+//! 4. `libraries`: what is listed under `plugins` is loaded.
+//! 5. `check`: the tree against a JSON Schema, as schemars makes it from the pipeline's structs; plugins are looked up
 //!    by name in a [`Catalog`] and bring their own schemas.
 //!
 //! What comes out is [`Checked`], a plain `serde_yaml::Value` in normal form that deserialises without surprises, or
@@ -31,6 +32,7 @@ mod checked;
 mod decode;
 mod editor;
 mod extends;
+mod libraries;
 mod merge;
 mod node;
 mod overrides;
@@ -44,6 +46,7 @@ mod suggest;
 
 pub use checked::Checked;
 pub use editor::editor_schema;
+pub use libraries::Library;
 pub use place::Place;
 pub use problem::{Problem, Problems};
 pub use scalar::fraction;
@@ -64,6 +67,27 @@ pub trait Catalog {
     fn check(&self, kind: &str, path: &str, component: &serde_yaml::Value) -> Vec<Problem> {
         let _ = (kind, path, component);
         Vec::new()
+    }
+
+    /// Called first for each library that the pipeline lists under `plugins`; what it brings is in the catalog from then on.
+    ///
+    /// # Errors
+    /// Message and help.
+    fn load(&self, library: &Library) -> Result<(), (String, String)> {
+        let _ = library;
+        Ok(())
+    }
+}
+
+/// The libraries that the pipeline at `path` lists under `plugins`, with what it extends; nothing else is checked.
+///
+/// # Errors
+/// What keeps the files from being read.
+pub fn libraries(path: impl AsRef<Path>) -> Result<Vec<Library>, Problems> {
+    let mut loader = extends::Loader::new();
+    match loader.file(path.as_ref()) {
+        Some(root) if loader.problems.is_empty() => Ok(libraries::listed(&root)),
+        _ => Err(loader.problems.into()),
     }
 }
 
@@ -116,7 +140,13 @@ fn finish(
             Err(found) => problems.extend(found),
         }
     }
-    let Some(root) = root else { return Err(problems.into()) };
+    let Some(mut root) = root else { return Err(problems.into()) };
+    let known = problems.len();
+    libraries::load(&mut root, &|library| catalog.load(library), &mut problems);
+    if problems.len() > known {
+        // That the plugins of a library that was not loaded are unknown is no news.
+        return Err(problems.into());
+    }
     let mut checker = check::Checker::new(catalog);
     checker.ignore_missing = incomplete;
     let value = checker.root(&root, schema);

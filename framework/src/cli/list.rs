@@ -11,7 +11,8 @@ use std::process::ExitCode;
 #[command(after_help = "Examples:
   foil list
   foil list attack
-  foil list loss --json")]
+  foil list loss --json
+  foil list loss --plugins target/release/libmy_loss.so")]
 pub(super) struct Args {
     /// Only this kind: attack, loss, objective, model, scheduler, optimizer or data.
     kind: Option<String>,
@@ -30,6 +31,9 @@ struct Row {
     summary: String,
     #[serde(rename = "crate")]
     source: &'static str,
+    /// The file it was loaded from; none for what is part of the program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    library: Option<&'static str>,
 }
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -65,6 +69,7 @@ fn rows() -> Vec<Row> {
             name: entry.name(),
             summary: entry.summary(),
             source: entry.source(),
+            library: entry.library(),
         }));
     }
     rows.extend(foil_data::catalog().iter().map(|set| Row {
@@ -72,6 +77,7 @@ fn rows() -> Vec<Row> {
         name: set.name,
         summary: format!("{}: {}", set.title, set.about),
         source: "foil-data",
+        library: None,
     }));
     rows
 }
@@ -79,10 +85,12 @@ fn rows() -> Vec<Row> {
 fn table(rows: Vec<Row>) -> Table {
     let text = |text: &str| Cell::Text(text.to_string());
     Table {
-        columns: ["name", "kind", "what it is", "crate"].map(Column::text).into(),
+        columns: ["name", "kind", "what it is", "from"].map(Column::text).into(),
         rows: rows
             .iter()
-            .map(|row| vec![text(row.name), text(row.kind), text(&row.summary), text(row.source)])
+            .map(|row| {
+                vec![text(row.name), text(row.kind), text(&row.summary), text(row.library.unwrap_or(row.source))]
+            })
             .collect(),
         ..Table::default()
     }

@@ -12,6 +12,8 @@ mod export;
 mod figure;
 mod import;
 mod list;
+mod new_plugin;
+mod plugins;
 mod probe;
 mod profile;
 mod ranks;
@@ -25,8 +27,10 @@ mod theory;
 mod train;
 mod watch;
 
+use crate::engine::guard;
 use crate::{Error, Result};
 use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
@@ -42,6 +46,9 @@ use tracing_subscriber::registry::LookupSpan;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Load plugins from this library, or from every one in this folder; may be given more than once. They are native code: load what you trust.
+    #[arg(long, global = true, value_name = "FILE|DIR")]
+    plugins: Vec<PathBuf>,
 }
 
 static VERSION: LazyLock<String> = LazyLock::new(|| format!("{} (libtorch {})", crate::VERSION, crate::LIBTORCH));
@@ -57,6 +64,7 @@ const EXAMPLES: &str = "Examples:
   foil watch                                              runs while they train, from another terminal
   foil list                                               what there is to compose
   foil explain trades                                     a plugin's paper, formula and keys
+  foil new-plugin loss my_loss                            start a plugin of your own
   foil doctor                                             what this machine has, and what to do about the rest";
 
 #[derive(Debug, Subcommand)]
@@ -82,6 +90,8 @@ enum Command {
     Probe(probe::Args),
     Figure(figure::Args),
     Theory(theory::Args),
+    NewPlugin(new_plugin::Args),
+    Plugins(plugins::Args),
 }
 
 /// Runs the command line and returns the program's exit code: 0, 1 for an error, 2 for wrong usage, 130 when interrupted.
@@ -98,11 +108,15 @@ pub fn main() -> ExitCode {
     }
     crate::engine::memory::keep();
     crate::engine::devices();
-    let done = match cli.command {
-        Command::Train(args) => ranks::together(|world| train::run(&args, world)),
+    let only_looked_at = matches!(&cli.command, Command::Plugins(args) if plugins::only_looks(args));
+    let plugins = if only_looked_at { Ok(()) } else { load_plugins(&cli.plugins) };
+    // A plugin may panic wherever it is asked something, not only in a step.
+    let run = |command: Command| match command {
+        // A rank's panic is told to the others like its errors.
+        Command::Train(args) => ranks::together(|world| guard(|| train::run(&args, world))),
         Command::Compare(args) => ranks::one_process("compare").and_then(|()| compare::run(&args)),
         Command::Sweep(args) => ranks::one_process("sweep").and_then(|()| sweep::run(&args)),
-        Command::Eval(args) => ranks::together(|world| eval::run(&args, world)),
+        Command::Eval(args) => ranks::together(|world| guard(|| eval::run(&args, world))),
         Command::Report(args) => report::run(&args),
         Command::Table(args) => table::run(&args),
         Command::Import(args) => import::run(&args),
@@ -120,11 +134,21 @@ pub fn main() -> ExitCode {
         Command::Probe(args) => probe::run(&args),
         Command::Figure(args) => figure::run(&args),
         Command::Theory(args) => theory::run(&args),
+        Command::NewPlugin(args) => new_plugin::run(&args),
+        Command::Plugins(args) => plugins::run(&args, &cli.plugins),
     };
+    let done = plugins.and_then(|()| guard(|| run(cli.command)));
     done.unwrap_or_else(|error| {
         eprintln!("{error}");
         ExitCode::FAILURE
     })
+}
+
+/// Loads what `FOIL_PLUGINS` and `--plugins` name; a `plugins.lock` in the current folder counts for both.
+fn load_plugins(named: &[PathBuf]) -> Result<()> {
+    let variable = std::env::var_os("FOIL_PLUGINS").unwrap_or_default();
+    let always = std::env::split_paths(&variable).filter(|path| !path.as_os_str().is_empty());
+    always.chain(named.iter().cloned()).try_for_each(|path| crate::plugin::load(&path, Path::new(".")))
 }
 
 /// Shows warnings at the terminal as `warning: …`. Errors are printed where the program ends.

@@ -6,7 +6,7 @@
 use crate::error::torch_message;
 use crate::{Error, Result};
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Once;
 
 thread_local! {
@@ -39,6 +39,10 @@ pub fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     let result = catch_unwind(AssertUnwindSafe(work));
     let place = PLACE.replace(outer).unwrap_or_default();
     result.unwrap_or_else(|payload| {
+        let payload = match payload.downcast::<Error>() {
+            Ok(raised) => return Err(*raised),
+            Err(other) => other,
+        };
         let text = payload.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("unknown panic");
         let ours = !place.contains("tch-");
@@ -46,10 +50,27 @@ pub fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
+/// The other way round: an error goes on as a panic, in code that has no room for a result, up to the next [`guard`].
+///
+/// # Panics
+/// With the error.
+pub(crate) fn raise<T>(result: Result<T>) -> T {
+    result.unwrap_or_else(|error| match PLACE.with_borrow(Option::is_some) {
+        true => resume_unwind(Box::new(error)),
+        false => panic!("{}", error.message()),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use tch::Tensor;
+
+    #[test]
+    fn what_was_raised_comes_back_whole() {
+        let error = guard(|| Ok(raise::<()>(Err(Error::new("no").help("so"))))).unwrap_err();
+        assert_eq!((error.message(), error.suggestion()), ("no", Some("so")));
+    }
 
     #[test]
     fn a_shape_error_is_told_without_a_backtrace() {

@@ -5,6 +5,7 @@ use super::stopwatch::lap;
 use crate::Result;
 use crate::nn::Gradients;
 use crate::optim::Optimizer;
+use crate::plugin::Held;
 use crate::scheduler::{Clock, Progress};
 use std::cell::Cell;
 use tch::Tensor;
@@ -12,7 +13,8 @@ use tch::Tensor;
 /// A network that learns.
 pub struct Learner {
     network: Network,
-    optimizer: Box<dyn Optimizer>,
+    /// Held for the same reason as the network's model.
+    optimizer: Held<dyn Optimizer>,
     keeps: Cell<bool>,
     last: Option<Gradients>,
 }
@@ -29,6 +31,7 @@ impl Learner {
         if network.params().is_set() {
             optimizer.prepare(network.params().flat());
         }
+        let optimizer = Held::new(optimizer);
         Self { network, optimizer, keeps: false.into(), last: None }
     }
 

@@ -21,6 +21,7 @@ pub use ceiling::Ceiling;
 pub(crate) use ceiling::wait;
 pub use device::{DEVICE, Devices, choose, choose_for, devices, is_device, named};
 pub use guard::guard;
+pub(crate) use guard::raise;
 pub use learner::Learner;
 pub use network::Network;
 pub use normalize::{MeanStd, Normalize, Usual};

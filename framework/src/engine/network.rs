@@ -6,12 +6,14 @@ use super::precision::{JudgePrecision, Judged, Precision};
 use crate::distributed::World;
 use crate::model::Model;
 use crate::nn::{Builder, Mode, Noise, Parameters, Work};
+use crate::plugin::Held;
 use std::cell::Cell;
 use tch::{Device, Kind, Tensor};
 
 /// A model, its parameters and buffers, and its normalisation.
 pub struct Network {
-    model: Box<dyn Model>,
+    /// Held as what it is, and not behind a trait object of the copy that made it: other copies of the framework call it too.
+    model: Held<dyn Model>,
     params: Parameters,
     affine: Option<(Tensor, Tensor)>,
     per_image: bool,
@@ -33,7 +35,7 @@ impl Network {
     /// Lays out what `model` declared in `builder`, and initialises it from `seed` if there is one.
     pub fn new(model: Box<dyn Model>, builder: Builder, seed: Option<u64>, kind: Kind, device: Device) -> Self {
         Self {
-            model,
+            model: Held::new(model),
             params: builder.finish(seed, kind, device),
             affine: None,
             per_image: false,

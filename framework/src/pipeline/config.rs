@@ -17,6 +17,11 @@ pub struct Pipeline {
     /// A name for tables and folders; the file's name if it is left out.
     #[set(default)]
     pub name: Option<String>,
+    /// Libraries with plugins of one's own, or folders of them; relative paths start at the file that lists them. `--plugins` adds to
+    /// them. They are native code with all rights of this program: name only what you trust (`plugins.lock` pins them).
+    #[set(default)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plugins: Vec<String>,
     /// Everything random follows from it.
     #[set(default = 0)]
     pub seed: u64,

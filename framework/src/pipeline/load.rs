@@ -53,7 +53,31 @@ fn loaded(path: &Path, checked: Checked) -> Result<Loaded> {
         pipeline.name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     }
     pipeline.folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    pipeline.plugins = libraries(&pipeline)?;
     Ok(Loaded { pipeline, checked })
+}
+
+/// The libraries of which the pipeline uses something, so that a run can go on without naming them again on the command line, and a
+/// run that needs none does not become another one because some are loaded.
+fn libraries(pipeline: &Pipeline) -> Result<Vec<String>> {
+    let value = serde_yaml::to_value(pipeline).at("writing", Path::new("the resolved pipeline"))?;
+    let mut used = Vec::new();
+    types(&value, &mut used);
+    let has_part =
+        |library: &crate::plugin::Loaded| library.plugins.iter().any(|(_, name)| used.iter().any(|word| word == name));
+    Ok(crate::plugin::loaded().iter().filter(|l| has_part(l)).map(|l| l.path.display().to_string()).collect())
+}
+
+/// What stands under `type`, anywhere.
+fn types(value: &serde_yaml::Value, found: &mut Vec<String>) {
+    match value {
+        serde_yaml::Value::Mapping(map) => map.iter().for_each(|(key, value)| match value.as_str() {
+            Some(name) if key.as_str() == Some("type") => found.push(name.to_string()),
+            _ => types(value, found),
+        }),
+        serde_yaml::Value::Sequence(items) => items.iter().for_each(|item| types(item, found)),
+        _ => {}
+    }
 }
 
 /// Reads a `resolved.yaml` of a run folder.

@@ -1,18 +1,18 @@
 //! A plugin's part of a config, type-erased: it can be read, written back and built without knowing the plugin.
 
-use super::{FilePath, Kind, article, find};
+use super::{FilePath, Kind, Slots, article, find};
 use crate::distributed::World;
-use crate::engine::{JudgePrecision, Network, Precision};
+use crate::engine::{JudgePrecision, Network, Precision, guard};
 use crate::model::Model;
 use crate::nn::{Builder, key_of, name_key};
 use crate::objective::Objective;
+use crate::plugin::Held;
 use crate::scheduler::Scheduler;
 use crate::{Error, Result};
 use foil_config::Problem;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -200,7 +200,7 @@ impl<'a> Build<'a> {
     pub fn component<T: Kind + ?Sized>(&self, key: &str, component: &Component<T>) -> Option<Box<T>> {
         let before = self.problems.borrow().len();
         match component.config.build(&self.at(key)) {
-            Ok(built) => Some(built),
+            Ok(built) => Some(T::held(built.named(component.name))),
             Err(error) => {
                 // When a part of it has said what is wrong, that the whole cannot be built is no news.
                 if self.problems.borrow().len() == before {
@@ -213,23 +213,69 @@ impl<'a> Build<'a> {
     }
 }
 
-pub(super) type Parse = fn(&mut dyn erased_serde::Deserializer) -> Result<Box<dyn Any>, erased_serde::Error>;
+/// A plugin's settings as they cross from one copy of the framework to another: nothing but std's types and foil's, and no panics.
+#[doc(hidden)]
+pub trait Settings<T: Kind + ?Sized>: Send + Sync {
+    /// Builds what they describe.
+    ///
+    /// # Errors
+    /// As [`Config::build`], or its panic.
+    fn build(&self, cx: &Build) -> Result<Held<T>>;
 
-pub(super) fn schema<C: schemars::JsonSchema>() -> schemars::Schema {
-    schemars::schema_for!(C)
+    /// As YAML, without `type`.
+    ///
+    /// # Errors
+    /// When they have no YAML form.
+    fn to_yaml(&self) -> Result<String>;
+
+    /// For developers.
+    fn describe(&self) -> String;
 }
 
-pub(super) fn parse<T: Kind + ?Sized, C: Config<T> + DeserializeOwned + 'static>(
-    deserializer: &mut dyn erased_serde::Deserializer,
-) -> Result<Box<dyn Any>, erased_serde::Error> {
-    let config: Box<dyn Config<T>> = Box::new(erased_serde::deserialize::<C>(deserializer)?);
-    Ok(Box::new(config))
+/// Settings of the copy of the framework in which they were read.
+struct Own<C>(C);
+
+impl<T: Kind + ?Sized, C: Config<T>> Settings<T> for Own<C> {
+    fn build(&self, cx: &Build) -> Result<Held<T>> {
+        guard(|| self.0.build(cx).map(Held::new))
+    }
+
+    fn to_yaml(&self) -> Result<String> {
+        struct Erased<'a, C>(&'a C);
+        impl<C: erased_serde::Serialize> Serialize for Erased<'_, C> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                erased_serde::serialize(self.0, serializer)
+            }
+        }
+        guard(|| serde_yaml::to_string(&Erased(&self.0)).map_err(|error| Error::new(error.to_string())))
+    }
+
+    fn describe(&self) -> String {
+        guard(|| Ok(format!("{:?}", self.0))).unwrap_or_else(|error| error.to_string())
+    }
+}
+
+/// The schema of a config, as JSON.
+pub(super) fn schema<C: schemars::JsonSchema>() -> Result<String> {
+    guard(|| Ok(schemars::schema_for!(C).to_value().to_string()))
+}
+
+/// Reads settings from YAML, and puts them where their kind is asked for.
+pub(super) fn parse<T: Kind + ?Sized, C: Config<T> + DeserializeOwned + 'static>(yaml: &str) -> Result<Slots> {
+    guard(|| {
+        // By way of a value, whose errors do not count the lines of a text that the user never saw.
+        let value: serde_yaml::Value = serde_yaml::from_str(yaml).map_err(|error| Error::new(error.to_string()))?;
+        let config: C = serde_yaml::from_value(value).map_err(|error| Error::new(error.to_string()))?;
+        let mut slots = Slots::default();
+        *T::slot(&mut slots) = Some(Box::new(Own(config)));
+        Ok(slots)
+    })
 }
 
 /// A plugin chosen in a config: `{ type: NAME, … }`, or just `NAME`.
 pub struct Component<T: Kind + ?Sized> {
     name: &'static str,
-    config: Box<dyn Config<T>>,
+    config: Box<dyn Settings<T>>,
 }
 
 impl<T: Kind + ?Sized> Component<T> {
@@ -271,7 +317,7 @@ impl<T: Kind + ?Sized> Component<T> {
 
 impl<T: Kind + ?Sized> fmt::Debug for Component<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?}", self.name, self.config)
+        write!(f, "{} {}", self.name, self.config.describe())
     }
 }
 
@@ -284,14 +330,8 @@ impl<T: Kind + ?Sized> Clone for Component<T> {
 
 impl<T: Kind + ?Sized> Serialize for Component<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::Error;
-        struct Erased<'a, T: ?Sized>(&'a dyn Config<T>);
-        impl<T: ?Sized> Serialize for Erased<'_, T> {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                erased_serde::serialize(self.0, serializer)
-            }
-        }
-        let settings = serde_yaml::to_value(Erased(self.config.as_ref())).map_err(S::Error::custom)?;
+        let yaml = self.config.to_yaml().map_err(|error| serde::ser::Error::custom(error.message()))?;
+        let settings: serde_yaml::Value = serde_yaml::from_str(&yaml).map_err(serde::ser::Error::custom)?;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("type", self.name)?;
         for (key, value) in settings.as_mapping().into_iter().flatten() {
@@ -315,11 +355,12 @@ impl<'de, T: Kind + ?Sized> Deserialize<'de> for Component<T> {
             }
         };
         let entry = find(T::NAME, &name).map_err(|e| D::Error::custom(e.message().to_string()))?;
-        let mut erased = <dyn erased_serde::Deserializer>::erase(Value::Mapping(settings));
-        let parsed = (entry.parse)(&mut erased).map_err(|e| D::Error::custom(format!("{} `{name}`: {e}", T::NAME)))?;
-        let config = *parsed
-            .downcast::<Box<dyn Config<T>>>()
-            .map_err(|_| D::Error::custom(format!("`{name}` is not {} {}", article(T::NAME), T::NAME)))?;
+        let yaml = serde_yaml::to_string(&settings).map_err(D::Error::custom)?;
+        let parsed = (entry.parse)(&yaml);
+        let mut slots = parsed.map_err(|e| D::Error::custom(format!("{} `{name}`: {}", T::NAME, e.message())))?;
+        let config = T::slot(&mut slots).take();
+        let config =
+            config.ok_or_else(|| D::Error::custom(format!("`{name}` is not {} {}", article(T::NAME), T::NAME)))?;
         Ok(Self { name: entry.name, config })
     }
 }

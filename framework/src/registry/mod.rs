@@ -11,10 +11,18 @@ pub mod manual;
 pub use component::{Build, Component, Config, DataFacts};
 pub use file::FilePath;
 
+use crate::attack::Attack;
+use crate::loss::Loss;
+use crate::model::Model;
+use crate::objective::Objective;
+use crate::optim::Optimizer;
+use crate::plugin::{Held, across, shared};
 use crate::scheduler::Scheduler;
+use crate::{Error, Result};
+use component::Settings;
 use foil_config::{Problem, suggest};
 use std::collections::BTreeMap;
-use std::sync::{OnceLock, RwLock};
+use std::sync::PoisonError;
 
 /// A trait that plugins implement, by its name in configs.
 pub trait Kind: 'static {
@@ -22,36 +30,63 @@ pub trait Kind: 'static {
     const NAME: &'static str;
     /// One sentence on what it does.
     const ABOUT: &'static str;
+    /// How its objects cross from one copy of the framework to another.
+    #[doc(hidden)]
+    type Across: ?Sized;
+    #[doc(hidden)]
+    fn across(object: Box<Self>) -> Box<Self::Across>;
+    #[doc(hidden)]
+    fn held(object: Held<Self>) -> Box<Self>;
+    #[doc(hidden)]
+    fn slot(slots: &mut Slots) -> &mut Option<Box<dyn Settings<Self>>>;
 }
 
 macro_rules! kinds {
-    ($($trait:path, $name:literal, $about:literal;)*) => {
+    ($($trait:ident as $across:ident in $slot:ident, $name:literal, $about:literal;)*) => {
         $(impl Kind for dyn $trait {
             const NAME: &'static str = $name;
             const ABOUT: &'static str = $about;
+            type Across = dyn across::$across;
+            fn across(object: Box<Self>) -> Box<Self::Across> {
+                Box::new(object)
+            }
+            fn held(object: Held<Self>) -> Box<Self> {
+                Box::new(object)
+            }
+            fn slot(slots: &mut Slots) -> &mut Option<Box<dyn Settings<Self>>> {
+                &mut slots.$slot
+            }
         })*
+        /// Settings of one kind, found again without asking for types: a type has another identity in each copy of the framework.
+        #[doc(hidden)]
+        #[derive(Default)]
+        pub struct Slots {
+            $($slot: Option<Box<dyn Settings<dyn $trait>>>,)*
+        }
         /// Every kind of plugin with one sentence on what it does.
         pub const KINDS: &[(&str, &str)] = &[$(($name, $about)),*];
     };
 }
 
 kinds! {
-    crate::attack::Attack, "attack", "perturbs a batch of images";
-    crate::loss::Loss, "loss", "is what a training step descends";
-    crate::objective::Objective, "objective", "is what an attack ascends";
-    crate::model::Model, "model", "turns images into logits";
-    crate::scheduler::Scheduler, "scheduler", "is a number as a function of progress";
-    crate::optim::Optimizer, "optimizer", "updates the parameters from their gradient";
+    Attack as AttackAcross in attack, "attack", "perturbs a batch of images";
+    Loss as LossAcross in loss, "loss", "is what a training step descends";
+    Objective as ObjectiveAcross in objective, "objective", "is what an attack ascends";
+    Model as ModelAcross in model, "model", "turns images into logits";
+    Scheduler as SchedulerAcross in scheduler, "scheduler", "is a number as a function of progress";
+    Optimizer as OptimizerAcross in optimizer, "optimizer", "updates the parameters from their gradient";
 }
 
 /// One registered plugin.
+#[derive(Clone)]
 pub struct Entry {
     kind: &'static str,
     name: &'static str,
     source: &'static str,
+    library: Option<&'static str>,
     example: &'static str,
-    schema: fn() -> schemars::Schema,
-    parse: component::Parse,
+    schema: fn() -> Result<String>,
+    parse: fn(&str) -> Result<Slots>,
 }
 
 inventory::collect!(Entry);
@@ -64,7 +99,13 @@ impl Entry {
         source: &'static str,
         example: &'static str,
     ) -> Self {
-        Self { kind: T::NAME, name, source, example, schema: component::schema::<C>, parse: component::parse::<T, C> }
+        let (schema, parse) = (component::schema::<C>, component::parse::<T, C>);
+        Self { kind: T::NAME, name, source, library: None, example, schema, parse }
+    }
+
+    /// The same as a library's.
+    pub(crate) fn from_library(&self, library: &'static str) -> Self {
+        Self { library: Some(library), ..self.clone() }
     }
 
     /// `attack`, `loss`, …
@@ -82,6 +123,17 @@ impl Entry {
         self.source
     }
 
+    /// The library it was loaded from; none for a plugin that is part of the program.
+    pub fn library(&self) -> Option<&'static str> {
+        self.library
+    }
+
+    /// Where it comes from, in words: `the crate foil-trades`, `libmy_loss.so (the crate my_loss)`.
+    pub fn origin(&self) -> String {
+        let of_crate = format!("the crate {}", self.source);
+        self.library.map_or(of_crate.clone(), |library| format!("{library} ({of_crate})"))
+    }
+
     /// A config that works, as YAML without `type`.
     pub fn example(&self) -> &'static str {
         self.example
@@ -89,7 +141,15 @@ impl Entry {
 
     /// The JSON Schema of its config: keys with types, defaults, ranges, units and descriptions.
     pub fn schema(&self) -> serde_json::Value {
-        (self.schema)().to_value()
+        self.try_schema().unwrap_or_default()
+    }
+
+    /// The same, where the plugin is not trusted yet.
+    ///
+    /// # Errors
+    /// What went wrong in making it.
+    pub(crate) fn try_schema(&self) -> Result<serde_json::Value> {
+        serde_json::from_str(&(self.schema)()?).map_err(|error| Error::new(error.to_string()))
     }
 
     /// The first paragraph of its description, as one line.
@@ -112,29 +172,64 @@ pub(crate) fn article(word: &str) -> &'static str {
     if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }
 
-type Table = BTreeMap<(&'static str, &'static str), &'static Entry>;
+/// The plugins of a process, by kind and name. There is one table, the program's; libraries are handed it when they are loaded.
+pub(crate) type Table = BTreeMap<(&'static str, &'static str), &'static Entry>;
 
-fn table() -> &'static RwLock<Table> {
-    static TABLE: OnceLock<RwLock<Table>> = OnceLock::new();
-    TABLE.get_or_init(|| RwLock::new(inventory::iter::<Entry>.into_iter().map(|e| ((e.kind, e.name), e)).collect()))
+/// What is linked into this copy of the framework: for a library its own plugins, and the framework's a second time.
+pub(crate) fn linked() -> impl Iterator<Item = &'static Entry> {
+    inventory::iter::<Entry>.into_iter()
 }
 
 /// All entries, by kind and name.
 pub fn entries() -> Vec<&'static Entry> {
-    table().read().map(|t| t.values().copied().collect()).unwrap_or_default()
+    shared().table.read().map(|t| t.values().copied().collect()).unwrap_or_default()
+}
+
+/// Adds what a library brings: all of it or nothing.
+///
+/// # Errors
+/// When one of its plugins has the name of another, saying where both come from; or cannot say its keys.
+pub(crate) fn add(entries: Vec<Entry>) -> Result<()> {
+    let mut added: Table = BTreeMap::new();
+    let mut table = shared().table.write().unwrap_or_else(PoisonError::into_inner);
+    for entry in entries {
+        let key = (entry.kind, entry.name);
+        if let Some(other) = table.get(&key).or_else(|| added.get(&key)) {
+            let message = format!("two plugins are called `{}` ({})", entry.name, entry.kind);
+            return Err(Error::new(format!("{message}: {}, and {}", place(other), place(&entry)))
+                .help("rename one of them in its `register!` line, or do not load both"));
+        }
+        added.insert(key, Box::leak(Box::new(entry)));
+    }
+    table.extend(added.clone());
+    drop(table);
+    // Only now, because a plugin's defaults may name others of the same library.
+    let checked = added.values().try_for_each(|entry| {
+        let what = || format!("its {} `{}` cannot say which keys it has", entry.kind, entry.name);
+        entry.try_schema().map(drop).map_err(|error| error.context(what()))
+    });
+    checked.inspect_err(|_| {
+        let mut table = shared().table.write().unwrap_or_else(PoisonError::into_inner);
+        table.retain(|key, _| !added.contains_key(key));
+    })
+}
+
+/// As [`Entry::origin`], saying of what is part of the program that it is.
+fn place(entry: &Entry) -> String {
+    if entry.library.is_none() { format!("built-in {}", entry.source) } else { entry.origin() }
 }
 
 /// The entry called `name` among those of `kind`.
 ///
 /// # Errors
 /// Lists the known names, and says which one was perhaps meant.
-pub fn find(kind: &str, name: &str) -> crate::Result<&'static Entry> {
+pub fn find(kind: &str, name: &str) -> Result<&'static Entry> {
     let all = entries();
     if let Some(entry) = all.iter().find(|e| e.kind == kind && e.name == name) {
         return Ok(entry);
     }
     let known: Vec<&str> = all.iter().filter(|e| e.kind == kind).map(|e| e.name).collect();
-    Err(crate::Error::new(format!("no {kind} is called `{name}`")).help(suggest(name, &known, "known")))
+    Err(Error::new(format!("no {kind} is called `{name}`")).help(suggest(name, &known, "known")))
 }
 
 /// Whether some plugin called `name` has a key of this name, and whether a file is its value.
@@ -165,6 +260,10 @@ impl foil_config::Catalog for Registry {
         // One that meets its schema and cannot be read nevertheless is reported when the pipeline is read.
         let read = serde_yaml::from_value::<Component<dyn Scheduler>>(component.clone());
         read.ok().and_then(|scheduler| scheduler.build_at(path).err()).unwrap_or_default()
+    }
+    fn load(&self, library: &foil_config::Library) -> Result<(), (String, String)> {
+        let text = |error: Error| (error.message().to_string(), error.suggestion().unwrap_or_default().to_string());
+        crate::plugin::load(&library.path, &library.from).map_err(text)
     }
 }
 

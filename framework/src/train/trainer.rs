@@ -12,7 +12,7 @@ use super::state::{restore, state};
 use super::tally::Tally;
 use crate::data::Resident;
 use crate::distributed::{Vote, World, share};
-use crate::engine::{Outcome, Repeated};
+use crate::engine::{Outcome, Repeated, guard};
 use crate::eval::{NATURAL, Trial, percent};
 use crate::nn::{Parameters, key_of, name_key, permutation};
 use crate::pipeline::{Assembled, Pipeline, assemble_across};
@@ -173,7 +173,9 @@ impl Trainer {
     /// A loss that is not finite, what a plugin reports, or a file that cannot be written; the last checkpoint stands.
     pub fn run(&mut self, stop: &AtomicBool) -> Result<Ended> {
         while self.position.epoch < self.pipeline.train.epochs {
-            let went_on = self.epoch(stop).and_then(|went_on| {
+            // What a plugin's callbacks outside of a step panic with is told like a step's errors.
+            let went_on = guard(|| {
+                let went_on = self.epoch(stop)?;
                 if !went_on {
                     self.sound()?;
                     self.save_state()?;
@@ -183,8 +185,8 @@ impl Trainer {
             match went_on {
                 Ok(true) => {}
                 Ok(false) => return Ok(Ended::Stopped),
-                Err(error) if self.world.is_joined() && !self.world.is_explained() => return Err(self.here(error)),
-                Err(error) => return Err(error),
+                Err(error) if self.world.is_joined() && self.world.is_explained() => return Err(error),
+                Err(error) => return Err(self.here(error)),
             }
         }
         Ok(Ended::Finished)
@@ -199,9 +201,11 @@ impl Trainer {
         };
         let error = self.world.explain(error);
         let at = format!("epoch {}, step {}", self.position.epoch + 1, self.position.step + 1);
-        Error::new(error.message())
-            .context(at)
-            .help(error.suggestion().map_or(stands.clone(), |help| format!("{help}; {stands}")))
+        Error::new(error.message()).context(at).help(match error.suggestion() {
+            Some(help) if help.ends_with(&stands) => help.to_string(),
+            Some(help) => format!("{help}; {stands}"),
+            None => stands,
+        })
     }
 
     /// One epoch; false when it was stopped within.

@@ -1,6 +1,7 @@
 //! `foil explain`: a plugin's manual, made from its doc comments.
 
 mod page;
+mod reference;
 mod snippet;
 
 use super::Exit;
@@ -8,6 +9,7 @@ use crate::pipeline::root_schema;
 use crate::registry::{Entry, KINDS, entries, find, manual};
 use crate::{Error, Result};
 use foil_config::did_you_mean;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Say what a plugin is, and what each of its keys means.
@@ -18,14 +20,18 @@ use std::process::ExitCode;
   foil explain loss cat                  the kind in front, where two kinds share a name
   foil explain attack                    what an attack is, and which there are
   foil explain pipeline                  the keys of a pipeline file
-  foil explain train.epochs              one of them")]
+  foil explain train.epochs              one of them
+  foil explain --markdown manual         all of it as Markdown, a page for each kind")]
 pub(super) struct Args {
     /// A plugin, a kind of plugin, a data set, `pipeline`, or a key of a pipeline; or a kind and a plugin.
-    #[arg(required = true, num_args = 1..=2, value_names = ["KIND", "NAME"], value_parser = split)]
+    #[arg(required_unless_present = "markdown", num_args = 1..=2, value_names = ["KIND", "NAME"], value_parser = split)]
     words: Vec<Words>,
     /// Print the example only.
     #[arg(long)]
     example: bool,
+    /// Write the manual of every plugin into this folder, as Markdown.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["words", "example"])]
+    markdown: Option<PathBuf>,
 }
 
 /// An argument, which may be `KIND:NAME`.
@@ -36,6 +42,12 @@ fn split(argument: &str) -> Result<Words> {
 }
 
 pub(super) fn run(args: &Args) -> Exit {
+    if let Some(folder) = &args.markdown {
+        for page in reference::write(folder)? {
+            println!("{}", page.display());
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let words: Vec<&str> = args.words.iter().flatten().map(String::as_str).collect();
     let subject = match words.as_slice() {
         [name] => Subject::named(name)?,

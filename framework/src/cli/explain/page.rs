@@ -24,7 +24,7 @@ pub(super) fn of(subject: &Subject) -> String {
 
 fn plugin(entry: &Entry) -> String {
     let (kind, name) = (entry.kind(), entry.name());
-    let mut page = format!("{}, {} {kind} from the crate {}\n\n", text::bold(name), article(kind), entry.source());
+    let mut page = format!("{}, {} {kind} from {}\n\n", text::bold(name), article(kind), entry.origin());
     page += &text::wrap(&entry.description(), text::width(), 0);
     let keys = keys(&entry.schema());
     page += if keys.is_empty() { "\nIt has no keys.\n" } else { "\nKeys\n" };

@@ -1,0 +1,60 @@
+//! `plugins:`, the one key that is read before anything is checked: what the listed libraries bring, the rest may name.
+
+use crate::node::{Kind, Node};
+use crate::place::Place;
+use crate::problem::Problem;
+use std::path::{Path, PathBuf};
+
+pub(crate) const KEY: &str = "plugins";
+
+/// A library that a pipeline lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Library {
+    /// Its path, or that of a folder of libraries; what is relative in a file is relative to that file.
+    pub path: PathBuf,
+    /// The folder of the file that lists it; empty for an override, which is the current folder's.
+    pub from: PathBuf,
+}
+
+impl Library {
+    fn new(text: &str, place: &Place) -> Self {
+        let file = place.line().and_then(|_| Path::new(place.source()).parent());
+        let from = file.map(Path::to_path_buf).unwrap_or_default();
+        Self { path: from.join(text), from }
+    }
+}
+
+/// What is listed. That it is a list of texts is the schema's to say.
+pub(crate) fn listed(root: &Node) -> Vec<Library> {
+    let Kind::Map(map) = &root.kind else { return Vec::new() };
+    let Some(Kind::Seq(items)) = map.get(KEY).map(|entry| &entry.node.kind) else { return Vec::new() };
+    let library = |item: &Node| match &item.kind {
+        Kind::Str(text) => Some(Library::new(text, &item.place)),
+        _ => None,
+    };
+    items.iter().filter_map(library).collect()
+}
+
+/// Loads what is listed with `load`, and makes the paths absolute, so that the checked pipeline means the same anywhere.
+pub(crate) fn load(
+    root: &mut Node,
+    load: &dyn Fn(&Library) -> Result<(), (String, String)>,
+    problems: &mut Vec<Problem>,
+) {
+    let Kind::Map(map) = &mut root.kind else { return };
+    let Some(Kind::Seq(items)) = map.get_mut(KEY).map(|entry| &mut entry.node.kind) else { return };
+    for (n, item) in items.iter_mut().enumerate() {
+        let Kind::Str(text) = &mut item.kind else { continue };
+        let library = Library::new(text, &item.place);
+        match load(&library) {
+            Ok(()) => {
+                if let Ok(path) = library.path.canonicalize() {
+                    *text = path.display().to_string();
+                }
+            }
+            Err((message, help)) => {
+                problems.push(Problem::new(format!("{KEY}.{n}"), message, help).at(&item.place));
+            }
+        }
+    }
+}

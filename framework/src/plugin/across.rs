@@ -1,0 +1,320 @@
+//! How plugins' objects cross from one copy of the framework to another.
+//!
+//! A library loaded at run time has a copy of this crate, and of Rust's runtime, of its own. Tensors, text and trait objects cross as
+//! they are, since both copies were made by one compiler from one source. A panic does not: only the copy in which it began can
+//! catch it, in any other it ends the process. So an object is kept as a [`Held`]: called by the copy that made it, it is called
+//! directly; called by another, the panic is caught where it happens, crosses as an error, and goes on on the other side as a panic
+//! of that copy's own, which that copy's `engine::guard` turns into the message that the user reads.
+
+use crate::Result;
+use crate::attack::{Adversarial, Attack, Batch, Target};
+use crate::engine::{Learner, guard, raise};
+use crate::loss::{Forward, Loss, LossInput, LossOutput};
+use crate::model::Model;
+use crate::nn::{Mode, Pass};
+use crate::objective::{Objective, Reference};
+use crate::optim::Optimizer;
+use crate::registry::{Build, Kind};
+use crate::scheduler::{Clock, Progress, Scheduler};
+use std::sync::atomic::AtomicU8;
+use tch::Tensor;
+
+/// The copy of the framework that this is called in: the address of one of its statics.
+pub(crate) fn home() -> usize {
+    static HOME: AtomicU8 = AtomicU8::new(0);
+    &raw const HOME as usize
+}
+
+/// An object with the copy that made it.
+pub struct Held<T: Kind + ?Sized> {
+    home: usize,
+    object: Box<T::Across>,
+    /// What configs call it, for messages; none where another `Held` around or inside it knows.
+    name: Option<&'static str>,
+}
+
+impl<T: Kind + ?Sized> Held<T> {
+    /// Keeps an object that the calling copy made, or that it was given and calls safely.
+    pub(crate) fn new(object: Box<T>) -> Self {
+        Self { home: home(), object: T::across(object), name: None }
+    }
+
+    /// The same under its name.
+    pub(crate) fn named(self, name: &'static str) -> Self {
+        Self { name: Some(name), ..self }
+    }
+
+    /// What came back from another copy, telling which plugin it was.
+    fn told<R>(&self, result: Result<R>) -> Result<R> {
+        result.map_err(|error| match self.name {
+            Some(name) => error.context(format_args!("{} `{name}`", T::NAME)),
+            None => error,
+        })
+    }
+
+    fn at_home(&self) -> bool {
+        self.home == home()
+    }
+}
+
+/// For each trait: its methods as they cross, always with a result; the side that catches; and the side that goes on.
+///
+/// `get` and `set` take `&self` and `&mut self`; with `try_` in front the trait's own method returns a result. A method that is
+/// missing here would silently be the trait's default for plugins from libraries; the test below compares the lists.
+macro_rules! crossing {
+    ($trait:ident as $across:ident: $($bound:ident)+ {
+        $(get $g:ident($($ga:ident: $gt:ty),*) -> $gr:ty;)*
+        $(set $s:ident($($sa:ident: $st:ty),*) -> $sr:ty;)*
+        $(try_get $tg:ident($($tga:ident: $tgt:ty),*) -> $tgr:ty;)*
+        $(try_set $ts:ident($($tsa:ident: $tst:ty),*) -> $tsr:ty;)*
+        $(own $own:item)*
+    }) => {
+        #[doc(hidden)]
+        #[allow(missing_docs, clippy::missing_errors_doc)]
+        pub trait $across: $($bound +)+ {
+            fn object(&self) -> &dyn $trait;
+            fn object_mut(&mut self) -> &mut dyn $trait;
+            $(fn $g(&self, $($ga: $gt),*) -> Result<$gr>;)*
+            $(fn $s(&mut self, $($sa: $st),*) -> Result<$sr>;)*
+            $(fn $tg(&self, $($tga: $tgt),*) -> Result<$tgr>;)*
+            $(fn $ts(&mut self, $($tsa: $tst),*) -> Result<$tsr>;)*
+        }
+
+        impl $across for Box<dyn $trait> {
+            fn object(&self) -> &dyn $trait {
+                self.as_ref()
+            }
+            fn object_mut(&mut self) -> &mut dyn $trait {
+                self.as_mut()
+            }
+            $(fn $g(&self, $($ga: $gt),*) -> Result<$gr> { guard(|| Ok(self.as_ref().$g($($ga),*))) })*
+            $(fn $s(&mut self, $($sa: $st),*) -> Result<$sr> { guard(|| Ok(self.as_mut().$s($($sa),*))) })*
+            $(fn $tg(&self, $($tga: $tgt),*) -> Result<$tgr> { guard(|| self.as_ref().$tg($($tga),*)) })*
+            $(fn $ts(&mut self, $($tsa: $tst),*) -> Result<$tsr> { guard(|| self.as_mut().$ts($($tsa),*)) })*
+        }
+
+        impl $trait for Held<dyn $trait> {
+            $(fn $g(&self, $($ga: $gt),*) -> $gr {
+                if self.at_home() { self.object.object().$g($($ga),*) } else { raise(self.told(self.object.$g($($ga),*))) }
+            })*
+            $(fn $s(&mut self, $($sa: $st),*) -> $sr {
+                if self.at_home() { self.object.object_mut().$s($($sa),*) } else {
+                    let result = self.object.$s($($sa),*);
+                    raise(self.told(result))
+                }
+            })*
+            $(fn $tg(&self, $($tga: $tgt),*) -> Result<$tgr> {
+                if self.at_home() { self.object.object().$tg($($tga),*) } else { self.told(self.object.$tg($($tga),*)) }
+            })*
+            $(fn $ts(&mut self, $($tsa: $tst),*) -> Result<$tsr> {
+                if self.at_home() { self.object.object_mut().$ts($($tsa),*) } else {
+                    let result = self.object.$ts($($tsa),*);
+                    self.told(result)
+                }
+            })*
+            $($own)*
+        }
+
+        #[cfg(test)]
+        impl Listed for dyn $trait {
+            const METHODS: &'static [&'static str] =
+                &[$(stringify!($g),)* $(stringify!($s),)* $(stringify!($tg),)* $(stringify!($ts),)*];
+        }
+    };
+}
+
+crossing!(Loss as LossAcross: Send {
+    get capturable() -> bool;
+    get passes() -> Vec<Forward>;
+    get needs() -> Vec<&'static str>;
+    get least_classes() -> i64;
+    try_get forward(input: &LossInput) -> LossOutput;
+});
+
+crossing!(Attack as AttackAcross: Send {
+    get capturable() -> bool;
+    get mode() -> Mode;
+    get provides() -> Vec<&'static str>;
+    get needs_clean_logits() -> bool;
+    get state() -> Vec<(String, Tensor)>;
+    get learner() -> Option<&Learner>;
+    try_set perturb(target: &Target, batch: &Batch) -> Adversarial;
+    try_set complete(target: &Target, batch: &Batch, x_adv: Tensor) -> Adversarial;
+    try_set after_update(target: &Target, batch: &Batch, adversarial: &Adversarial) -> Vec<(&'static str, Tensor)>;
+    // A stage is lent as an object of the copy that made it, in which nobody would catch its panics: a chain in a library runs whole.
+    own fn stages(&self) -> Vec<String> {
+        if self.at_home() { self.object.object().stages() } else { Vec::new() }
+    }
+    own fn stage(&mut self, n: usize) -> Option<&mut dyn Attack> {
+        if self.at_home() { self.object.object_mut().stage(n) } else { None }
+    }
+});
+
+crossing!(Objective as ObjectiveAcross: Send {
+    get value(logits: &Tensor, reference: Reference) -> Tensor;
+    get needs_clean() -> bool;
+    get least_classes() -> i64;
+});
+
+crossing!(Scheduler as SchedulerAcross: Send Sync {
+    get value(progress: &Progress) -> f64;
+    get check(cx: &Build) -> ();
+});
+
+crossing!(Optimizer as OptimizerAcross: Send {
+    get learning_rate(progress: &Progress) -> f64;
+    get state() -> Vec<(String, Tensor)>;
+    set prepare(values: &Tensor) -> ();
+    set update(values: &Tensor, gradient: &Tensor, clock: &Clock) -> ();
+});
+
+/// A model calls back while it states its gradient, so that its crossing goes both ways and is written out.
+#[doc(hidden)]
+#[allow(missing_docs, clippy::missing_errors_doc)]
+pub trait ModelAcross: Send {
+    fn object(&self) -> &dyn Model;
+    fn forward(&self, pass: &Pass, xs: &Tensor) -> Result<Tensor>;
+    fn input_gradient(
+        &self,
+        pass: &Pass,
+        xs: &Tensor,
+        d_logits: &dyn Fn(&Tensor) -> Result<Tensor>,
+    ) -> Result<Option<(Tensor, Tensor)>>;
+    fn is_mask(&self) -> Result<bool>;
+}
+
+impl ModelAcross for Box<dyn Model> {
+    fn object(&self) -> &dyn Model {
+        self.as_ref()
+    }
+    fn forward(&self, pass: &Pass, xs: &Tensor) -> Result<Tensor> {
+        guard(|| Ok(self.as_ref().forward(pass, xs)))
+    }
+    fn input_gradient(
+        &self,
+        pass: &Pass,
+        xs: &Tensor,
+        d_logits: &dyn Fn(&Tensor) -> Result<Tensor>,
+    ) -> Result<Option<(Tensor, Tensor)>> {
+        guard(|| Ok(self.as_ref().input_gradient(pass, xs, &|logits| raise(d_logits(logits)))))
+    }
+    fn is_mask(&self) -> Result<bool> {
+        guard(|| Ok(self.as_ref().is_mask()))
+    }
+}
+
+impl Model for Held<dyn Model> {
+    fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
+        if self.at_home() {
+            self.object.object().forward(pass, xs)
+        } else {
+            raise(self.told(self.object.forward(pass, xs)))
+        }
+    }
+    fn input_gradient(
+        &self,
+        pass: &Pass,
+        xs: &Tensor,
+        d_logits: &dyn Fn(&Tensor) -> Tensor,
+    ) -> Option<(Tensor, Tensor)> {
+        if self.at_home() {
+            return self.object.object().input_gradient(pass, xs, d_logits);
+        }
+        raise(self.told(self.object.input_gradient(pass, xs, &|logits| guard(|| Ok(d_logits(logits))))))
+    }
+    fn is_mask(&self) -> bool {
+        if self.at_home() { self.object.object().is_mask() } else { raise(self.told(self.object.is_mask())) }
+    }
+}
+
+#[cfg(test)]
+trait Listed {
+    const METHODS: &'static [&'static str];
+}
+
+#[cfg(test)]
+impl Listed for dyn Model {
+    const METHODS: &'static [&'static str] = &["forward", "input_gradient", "is_mask"];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+
+    /// The methods of `trait NAME` in its source text.
+    fn written<'a>(name: &str, source: &'a str) -> Vec<&'a str> {
+        let (_, rest) = source.split_once(&format!("pub trait {name}")).unwrap();
+        let body = rest.split("\n}").next().unwrap();
+        let lines = body.lines().filter_map(|line| line.strip_prefix("    fn "));
+        let mut names: Vec<&str> = lines.filter_map(|line| line.split(['(', '<']).next()).collect();
+        // Written out above.
+        names.retain(|name| !["stages", "stage"].contains(name));
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn every_method_crosses() {
+        fn held<T: Listed + ?Sized>(name: &str, source: &str) {
+            let mut listed = T::METHODS.to_vec();
+            listed.sort_unstable();
+            assert_eq!(listed, written(name, source), "`crossing!` must list every method of {name}");
+        }
+        held::<dyn Loss>("Loss", include_str!("../loss.rs"));
+        held::<dyn Attack>("Attack", include_str!("../attack.rs"));
+        held::<dyn Objective>("Objective", include_str!("../objective.rs"));
+        held::<dyn Model>("Model", include_str!("../model.rs"));
+        held::<dyn Scheduler>("Scheduler", include_str!("../scheduler.rs"));
+        held::<dyn Optimizer>("Optimizer", include_str!("../optim/mod.rs"));
+    }
+
+    struct Panics;
+
+    impl Objective for Panics {
+        fn value(&self, _: &Tensor, _: Reference) -> Tensor {
+            panic!("the formula is wrong")
+        }
+    }
+
+    /// As another copy of the framework would call it.
+    #[test]
+    fn a_panic_crosses_as_an_error_and_goes_on_as_a_panic() {
+        let mut held = Held::<dyn Objective>::new(Box::new(Panics));
+        held.home += 1;
+        let z = Tensor::from_slice2(&[[0.0, 1.0]]);
+        let reference = Reference { y: &Tensor::from_slice(&[0i64]), clean: None };
+        let error = guard(|| Ok(held.value(&z, reference))).unwrap_err();
+        assert!(error.message().starts_with("the formula is wrong (at "), "{error}");
+        assert_eq!(held.least_classes(), 2);
+    }
+
+    struct AsksBack;
+
+    impl Model for AsksBack {
+        fn forward(&self, _: &Pass, xs: &Tensor) -> Tensor {
+            xs.shallow_clone()
+        }
+        fn input_gradient(
+            &self,
+            _: &Pass,
+            xs: &Tensor,
+            d_logits: &dyn Fn(&Tensor) -> Tensor,
+        ) -> Option<(Tensor, Tensor)> {
+            Some((d_logits(xs), xs.shallow_clone()))
+        }
+    }
+
+    #[test]
+    fn what_a_model_calls_back_may_panic_too() {
+        let mut held = Held::<dyn Model>::new(Box::new(AsksBack));
+        held.home += 1;
+        let params = crate::nn::Builder::default().finish(None, tch::Kind::Float, tch::Device::Cpu);
+        let (pass, xs) = (params.pass(Mode::Eval, false, 0, None), Tensor::from_slice(&[1f32]));
+        let (gradient, _) = held.input_gradient(&pass, &xs, &|z| z * 2.0).unwrap();
+        assert_eq!(gradient.double_value(&[0]), 2.0);
+        let error =
+            guard(|| Ok(held.input_gradient(&pass, &xs, &|_| raise(Err(Error::new("no").help("so")))))).unwrap_err();
+        assert_eq!((error.message(), error.suggestion()), ("no", Some("so")));
+    }
+}

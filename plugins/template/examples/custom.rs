@@ -1,0 +1,9 @@
+//! A program of one's own: foil with the plugins of this crate linked in, and none of the methods.
+//!
+//! `cargo run --release -p foil-template --example custom -- list`
+
+use foil_template as _;
+
+fn main() -> std::process::ExitCode {
+    foil::cli::main()
+}

@@ -1,0 +1,174 @@
+//! The documentation does what it says: commands of `docs/writing-a-plugin.md` run, and the reference pages are what doc comments say now.
+
+mod tiny;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A fenced block: what stands behind the fence, and the lines.
+struct Block {
+    info: String,
+    lines: Vec<String>,
+}
+
+fn blocks(markdown: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut open: Option<Block> = None;
+    for line in markdown.lines() {
+        match (line.strip_prefix("```"), &mut open) {
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some(info), None) => open = Some(Block { info: info.to_string(), lines: Vec::new() }),
+            (None, Some(block)) => block.lines.push(line.to_string()),
+            (None, None) => {}
+        }
+    }
+    blocks
+}
+
+/// The clone as a newcomer has it, but for `plugins/` and what is written by commands: everything is a link to the real one, so that cargo
+/// finds it built.
+struct Clone(tempfile::TempDir);
+
+impl Clone {
+    fn new() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(ROOT).unwrap().map(Result::unwrap) {
+            let name = entry.file_name();
+            match name.to_str() {
+                Some("plugins" | "runs" | "target" | ".git") => {}
+                Some("Cargo.lock") => drop(fs::copy(entry.path(), place.path().join(&name)).unwrap()),
+                _ => symlink(entry.path(), place.path().join(&name)).unwrap(),
+            }
+        }
+        fs::create_dir(place.path().join("plugins")).unwrap();
+        for entry in fs::read_dir(Path::new(ROOT).join("plugins")).unwrap().map(Result::unwrap) {
+            symlink(entry.path(), place.path().join("plugins").join(entry.file_name())).unwrap();
+        }
+        symlink(target(), place.path().join("target")).unwrap();
+        Self(place)
+    }
+
+    /// Runs a command of the documentation; training is cut short.
+    fn run(&self, command: &str) -> Output {
+        let mut words: Vec<&str> = command.split_whitespace().collect();
+        let program = match words.as_slice() {
+            ["cargo", "foil", ..] => {
+                words.drain(..2);
+                PathBuf::from(env!("CARGO_BIN_EXE_foil"))
+            }
+            ["cargo", ..] => {
+                words.remove(0);
+                PathBuf::from(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            }
+            _ => panic!("the documentation says `{command}`, which this test does not know"),
+        };
+        if matches!(words.first(), Some(&"train" | &"compare" | &"sweep")) {
+            words.extend(["train.epochs=1", "data.train_limit=100", "data.test_limit=50", "evaluate=[natural,fgsm]"]);
+        }
+        let mut run = Command::new(program);
+        run.args(words).current_dir(self.0.path()).env("OMP_NUM_THREADS", "1").env("CARGO_TARGET_DIR", target());
+        run.output().unwrap()
+    }
+}
+
+/// Where this test was built.
+fn target() -> PathBuf {
+    std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_path_buf()
+}
+
+/// Whether `line` has what was written down, in which `…` stands for anything.
+fn holds(line: &str, written: &str) -> bool {
+    let mut rest = line;
+    written.trim().split('…').all(|part| match rest.find(part.trim()) {
+        Some(at) => {
+            rest = &rest[at + part.trim().len()..];
+            true
+        }
+        None => false,
+    })
+}
+
+#[test]
+fn a_plugin_from_nothing_to_a_row_beside_trades() {
+    let clone = Clone::new();
+    let page = fs::read_to_string(Path::new(ROOT).join("docs/writing-a-plugin.md")).unwrap();
+    let mut ran = 0;
+    for block in blocks(&page) {
+        if let Some((_, file)) = block.info.split_once("file=") {
+            fs::write(clone.0.path().join(file), block.lines.join("\n") + "\n").unwrap();
+        }
+        if block.info != "console" {
+            continue;
+        }
+        let mut output = String::new();
+        for line in &block.lines {
+            if let Some(command) = line.strip_prefix("$ ") {
+                let ended = clone.run(command);
+                output =
+                    [ended.stdout, ended.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+                assert!(ended.status.success(), "{command}\n{output}");
+                ran += 1;
+            } else {
+                assert!(output.lines().any(|shown| holds(shown, line)), "`{line}` is not in\n{output}");
+            }
+        }
+    }
+    assert!(ran >= 6, "{ran} commands");
+}
+
+#[test]
+fn the_reference_is_what_doc_comments_say() {
+    let place = tiny::Place::with("");
+    place.foil(&["explain", "--markdown", "manual"]).ok();
+    let mut stale = Vec::new();
+    for entry in fs::read_dir(place.path("manual")).unwrap().map(Result::unwrap) {
+        let kept = Path::new(ROOT).join("docs/reference").join(entry.file_name());
+        let page = fs::read_to_string(entry.path()).unwrap();
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            fs::write(&kept, &page).unwrap();
+        }
+        if fs::read_to_string(&kept).unwrap_or_default() != page {
+            stale.push(entry.file_name());
+        }
+    }
+    assert!(stale.is_empty(), "{stale:?} are stale; write them again: cargo foil explain --markdown docs/reference");
+}
+
+/// What `new-plugin` writes is the template that the workspace builds and tests, under another name.
+#[test]
+fn every_template_becomes_a_crate() {
+    for kind in ["loss", "attack", "objective", "model", "scheduler"] {
+        let place = tiny::Place::with("");
+        let name = format!("my_{kind}");
+        let said = place.foil(&["new-plugin", kind, &name]).ok().out;
+        assert!(said.contains(&format!("cd {name} && cargo build --release")), "{said}");
+        let code = fs::read_to_string(place.path(&name).join("src/lib.rs")).unwrap();
+        let template = fs::read_to_string(format!("{ROOT}/plugins/template/src/{kind}.rs")).unwrap();
+        assert!(!code.contains("template") && code.contains("foil::export_plugin!();"), "{code}");
+        assert_eq!(code.lines().count(), template.lines().count() + 2);
+        assert!(code.lines().count() <= 75, "{kind}: {} lines", code.lines().count());
+        if kind == "loss" {
+            assert!(code.lines().count() <= 60, "{} lines", code.lines().count());
+        }
+        for file in ["Cargo.toml", "example.yaml", ".cargo/config.toml", "Cargo.lock"] {
+            assert!(place.path(&name).join(file).is_file(), "{file}");
+        }
+        let again = place.foil(&["new-plugin", kind, &name]).error();
+        assert!(again.contains("exists already"), "{again}");
+    }
+    let place = tiny::Place::with("");
+    for (words, part) in [
+        (["loss", "My-Loss"], "write `my_loss`"),
+        (["loss", "trades"], "there is loss `trades` already"),
+        (["loss", "match"], "means something in Rust"),
+        (["loss", "tensor"], "means something in Rust or in foil"),
+        (["lsos", "mine"], "did you mean `loss`?"),
+    ] {
+        let message = place.foil(&["new-plugin", words[0], words[1]]).error();
+        assert!(message.contains(part), "{message}");
+    }
+}

@@ -1,0 +1,86 @@
+//! What a run with libraries leaves, how it goes on, and `plugins.lock`.
+
+use super::{changed, path};
+use crate::tiny::{AT, Place};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+fn with_template(plugins: &str) -> String {
+    let plain = AT.replace("loss: at\n", "loss: template_loss\n").replace("epochs: 3", "epochs: 1");
+    format!("plugins: [{plugins}]\n{plain}")
+}
+
+#[test]
+fn a_pipeline_names_its_libraries_relative_to_itself() {
+    let place = Place::with("");
+    fs::create_dir_all(place.path("configs/lib")).unwrap();
+    changed(&place, "configs/lib/libfoil_template.so", |_| {});
+    fs::write(place.path("configs/base.yaml"), with_template("lib/libfoil_template.so")).unwrap();
+    fs::write(place.path("mine.yaml"), "extends: configs/base.yaml\nloss: { type: template_loss, clean: 0 }\n")
+        .unwrap();
+    place.foil(&["train", "mine.yaml", "--no-eval", "--run-dir", "run"]).ok();
+    let run = place.run("run");
+    // The run knows where its library is, and which it was; it goes on and is judged without naming it again.
+    let library = place.path("configs/lib/libfoil_template.so").canonicalize().unwrap();
+    assert!(run.text("resolved.yaml").contains(library.to_str().unwrap()));
+    let lock = run.text("plugins.lock");
+    assert!(lock.contains("libfoil_template.so:") && lock.contains("plugin: foil-template "), "{lock}");
+    assert!(run.text("log.txt").contains("Plugin library loaded."), "{}", run.text("log.txt"));
+    place.foil(&["train", "--resume", "run", "--no-eval"]).ok();
+    place.foil(&["eval", "run"]).ok();
+    // A folder of libraries will do too.
+    place.foil(&["check", "mine.yaml", "plugins=[configs/lib]"]).ok();
+    let message = place.foil(&["check", "mine.yaml", "plugins=[nowhere.so]"]).error();
+    assert!(message.contains("there is no plugin library nowhere.so") && message.contains("override"), "{message}");
+    fs::write(place.path("other.yaml"), with_template("lib/none.so")).unwrap();
+    let message = place.foil(&["check", "other.yaml"]).error();
+    assert!(message.contains("other.yaml:1:11") && !message.contains("no loss is called"), "{message}");
+
+    // Another file under the same name is another library: the run does not go on with it.
+    let mut bytes = fs::read(&library).unwrap();
+    bytes.push(0);
+    fs::write(&library, bytes).unwrap();
+    let message = place.foil(&["eval", "run"]).error();
+    assert!(message.contains("is not the library that") && message.contains("\n  locked     "), "{message}");
+    place.foil(&["plugins", "lock", "run"]).ok();
+    place.foil(&["eval", "run"]).ok();
+}
+
+#[test]
+fn a_lock_holds_what_may_be_loaded() {
+    let place = Place::with(&with_template("libfoil_template.so"));
+    changed(&place, "libfoil_template.so", |_| {});
+    let said = place.foil(&["plugins", "lock", "tiny.yaml"]).ok().out;
+    assert!(said.contains("libfoil_template.so (foil-template "), "{said}");
+    place.foil(&["check", "tiny.yaml"]).ok();
+    // The current folder's lock counts for the command line.
+    let other = path("foil_misbehaving");
+    let message = place.foil(&["list", "--plugins", &other]).error();
+    assert!(message.contains("is not in ./plugins.lock; it was not loaded"), "{message}");
+    fs::write(place.path("plugins.lock"), "nonsense").unwrap();
+    let message = place.foil(&["check", "tiny.yaml"]).error();
+    assert!(message.contains("plugins.lock") && message.contains("foil plugins lock"), "{message}");
+}
+
+#[test]
+fn files_that_others_may_change_are_told() {
+    let place = Place::with("");
+    let library = changed(&place, "libopen.so", |_| {});
+    fs::set_permissions(&library, fs::Permissions::from_mode(0o666)).unwrap();
+    let told = place.foil(&["list", "loss", "--plugins", library.to_str().unwrap()]).ok().err;
+    assert!(
+        told.starts_with("warning: every user of this machine may change ") && told.contains("chmod o-w"),
+        "{told}"
+    );
+    fs::set_permissions(&library, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(place.foil(&["list", "loss", "--plugins", library.to_str().unwrap()]).ok().err, "");
+}
+
+#[test]
+fn the_variable_names_libraries_too() {
+    let place = Place::with("");
+    let mut command = place.command(env!("CARGO_BIN_EXE_foil"), &["plugins"]);
+    let output = command.env("FOIL_PLUGINS", format!("{}:", path("foil_template"))).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("foil-template") && text.contains("  loss      template_loss"), "{text}");
+}
