@@ -5,8 +5,22 @@ use std::fs;
 use std::io::Read;
 use std::process::{Command, Output, Stdio};
 
-const COMMANDS: [&str; 12] =
-    ["train", "sweep", "eval", "check", "bench", "profile", "demo", "list", "explain", "schema", "data", "doctor"];
+const COMMANDS: [&str; 14] = [
+    "train",
+    "sweep",
+    "eval",
+    "check",
+    "bench",
+    "profile",
+    "demo",
+    "list",
+    "explain",
+    "schema",
+    "data",
+    "doctor",
+    "new-plugin",
+    "plugins",
+];
 
 fn command(words: &[&str]) -> Command {
     let mut foil = Command::new(env!("CARGO_BIN_EXE_foil"));

@@ -7,6 +7,7 @@
 mod tiny;
 
 mod callbacks;
+mod memory;
 mod methods;
 mod refused;
 mod run_record;

@@ -44,7 +44,8 @@ fn each_kind_of_plugin_trains_alike_linked_and_loaded() {
     same(&place, "linked", "loaded");
 }
 
-const EVERY_KIND: &str = "
+/// One step after another of every kind of plugin in the template.
+pub const EVERY_KIND: &str = "
 name: tiny
 device: cpu
 data: { name: mnist_subset, train_limit: 60, test_limit: 20 }

@@ -6,7 +6,7 @@ use crate::distributed::{Agreement, World, checksum};
 use crate::engine::{choose_for, devices};
 use crate::interop::METHOD;
 use crate::pipeline::{BatchNorm, Loaded, Pipeline, load};
-use crate::plugin::{self, loaded as loaded_libraries};
+use crate::plugin;
 use crate::train::{Ended, Folder, Lock, Trainer};
 use crate::{AtPath, Error, Result, tensors};
 use std::fs::File;
@@ -174,13 +174,7 @@ fn take(pipeline: &Pipeline, place: Place) -> Result<(Folder, Option<Lock>, Pipe
             let (folder, lock) = Folder::create(&path)?;
             let pipeline = pipeline.carried_into(folder.path())?;
             crate::record::atomic::write(folder.resolved(), pipeline.to_yaml()?).at("writing", &folder.resolved())?;
-            // The run goes on, and is judged, only with these very libraries.
-            let used = |library: &plugin::Loaded| pipeline.plugins.contains(&library.path.display().to_string());
-            let pins =
-                plugin::Lock::of(loaded_libraries().iter().filter(|library| used(library)).map(plugin::Loaded::pin));
-            if !pins.is_empty() {
-                pins.write(folder.path())?;
-            }
+            pipeline.lock_libraries(folder.path())?;
             (folder, lock, pipeline)
         }
     };

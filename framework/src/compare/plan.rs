@@ -162,6 +162,7 @@ impl Task {
         crate::data::find(&self.wanted.pipeline)?;
         let (folder, _lock) = Folder::create(&self.folder)?;
         let resolved = folder.resolved();
+        self.wanted.pipeline.lock_libraries(folder.path())?;
         atomic::write(&resolved, self.wanted.pipeline.to_yaml()?).at("writing", &resolved)
     }
 

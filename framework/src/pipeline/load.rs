@@ -114,6 +114,17 @@ impl Pipeline {
         judges.reduce(|a, b| if b.eps > a.eps { b } else { a }).unwrap_or(Threat { norm: Norm::Linf, eps: 0.0 })
     }
 
+    /// Writes the lock of a run folder, if the pipeline uses libraries: the run goes on, and is judged, only with these very files.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn lock_libraries(&self, folder: &Path) -> Result<()> {
+        let loaded = crate::plugin::loaded();
+        let used = loaded.iter().filter(|library| self.plugins.contains(&library.path.display().to_string()));
+        let lock = crate::plugin::Lock::of(used.map(crate::plugin::Loaded::pin));
+        if lock.is_empty() { Ok(()) } else { lock.write(folder).map(drop) }
+    }
+
     /// The pipeline as YAML, plugins' parts included; reading it gives the same pipeline.
     ///
     /// # Errors

@@ -137,6 +137,7 @@ crossing!(Attack as AttackAcross: Send {
     get provides() -> Vec<&'static str>;
     get needs_clean_logits() -> bool;
     get state() -> Vec<(String, Tensor)>;
+    get per_image() -> Vec<String>;
     get learner() -> Option<&Learner>;
     try_set perturb(target: &Target, batch: &Batch) -> Adversarial;
     try_set complete(target: &Target, batch: &Batch, x_adv: Tensor) -> Adversarial;
@@ -180,6 +181,7 @@ pub trait ModelAcross: Send {
         xs: &Tensor,
         d_logits: &dyn Fn(&Tensor) -> Result<Tensor>,
     ) -> Result<Option<(Tensor, Tensor)>>;
+    fn capturable(&self) -> Result<bool>;
     fn is_mask(&self) -> Result<bool>;
 }
 
@@ -197,6 +199,9 @@ impl ModelAcross for Box<dyn Model> {
         d_logits: &dyn Fn(&Tensor) -> Result<Tensor>,
     ) -> Result<Option<(Tensor, Tensor)>> {
         guard(|| Ok(self.as_ref().input_gradient(pass, xs, &|logits| raise(d_logits(logits)))))
+    }
+    fn capturable(&self) -> Result<bool> {
+        guard(|| Ok(self.as_ref().capturable()))
     }
     fn is_mask(&self) -> Result<bool> {
         guard(|| Ok(self.as_ref().is_mask()))
@@ -221,6 +226,9 @@ impl Model for Held<dyn Model> {
             return self.object.object().input_gradient(pass, xs, d_logits);
         }
         raise(self.told(self.object.input_gradient(pass, xs, &|logits| guard(|| Ok(d_logits(logits))))))
+    }
+    fn capturable(&self) -> bool {
+        if self.at_home() { self.object.object().capturable() } else { raise(self.told(self.object.capturable())) }
     }
     fn is_mask(&self) -> bool {
         if self.at_home() { self.object.object().is_mask() } else { raise(self.told(self.object.is_mask())) }
