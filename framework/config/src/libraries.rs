@@ -35,12 +35,11 @@ pub(crate) fn listed(root: &Node) -> Vec<Library> {
     items.iter().filter_map(library).collect()
 }
 
+/// Loads a library, or says why not: message and help.
+type Loading<'a> = &'a dyn Fn(&Library) -> Result<(), (String, String)>;
+
 /// Loads what is listed with `load`, and makes the paths absolute, so that the checked pipeline means the same anywhere.
-pub(crate) fn load(
-    root: &mut Node,
-    load: &dyn Fn(&Library) -> Result<(), (String, String)>,
-    problems: &mut Vec<Problem>,
-) {
+pub(crate) fn load(root: &mut Node, load: Loading, problems: &mut Vec<Problem>) {
     let Kind::Map(map) = &mut root.kind else { return };
     let Some(Kind::Seq(items)) = map.get_mut(KEY).map(|entry| &mut entry.node.kind) else { return };
     for (n, item) in items.iter_mut().enumerate() {

@@ -109,7 +109,7 @@ fn one(library: &Library, lock: Option<&(PathBuf, Lock)>) -> Result<()> {
     let named = |error: Error| error.context(library.path.display());
     let brought = open(&path, library).map_err(named)?;
     let file: &'static str = Box::leak(library.file_name().into_boxed_str());
-    let entries: Vec<Entry> = brought.entries.iter().map(|entry| entry.from_library(file)).collect();
+    let entries: Vec<Entry> = brought.entries.iter().map(|entry| entry.of_library(file)).collect();
     if entries.is_empty() {
         return Err(named(Error::new("it registers nothing")).help("write a `register!` line for each plugin"));
     }

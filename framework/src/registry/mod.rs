@@ -104,7 +104,7 @@ impl Entry {
     }
 
     /// The same as a library's.
-    pub(crate) fn from_library(&self, library: &'static str) -> Self {
+    pub(crate) fn of_library(&self, library: &'static str) -> Self {
         Self { library: Some(library), ..self.clone() }
     }
 
