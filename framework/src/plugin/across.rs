@@ -318,7 +318,7 @@ mod tests {
         let mut held = Held::<dyn Model>::new(Box::new(AsksBack));
         held.home += 1;
         let params = crate::nn::Builder::default().finish(None, tch::Kind::Float, tch::Device::Cpu);
-        let (pass, xs) = (params.pass(Mode::Eval, false, 0, None), Tensor::from_slice(&[1f32]));
+        let (pass, xs) = (params.pass(Mode::Eval, false, false, 0, None), Tensor::from_slice(&[1f32]));
         let (gradient, _) = held.input_gradient(&pass, &xs, &|z| z * 2.0).unwrap();
         assert_eq!(gradient.double_value(&[0]), 2.0);
         let error =
