@@ -3,6 +3,7 @@
 use serde_json::Value;
 use std::fs;
 use std::io::Read;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 const COMMANDS: [&str; 14] = [
@@ -177,6 +178,12 @@ fn every_plugin_has_a_page_whose_example_is_a_pipeline() {
         examples.push((format!("{kind}-{name}"), lines.collect::<String>()));
     }
     assert!(examples.len() >= 15, "{} plugins", examples.len());
+
+    // The files that TorchScript's examples name.
+    for (file, program) in [("net.pt", "small_cnn.pt"), ("loss.pt", "trades.pt")] {
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/torchscript/tests").join(program);
+        fs::copy(program, path(file.into())).expect("copied");
+    }
 
     // A network is made for one size of image: an example is right if it is right for some data.
     let (mut right, mut problems) = (String::new(), String::new());

@@ -6,6 +6,7 @@
 
 use foil::attack::{Adversarial, Attack, Batch, Target};
 use foil::data::Resident;
+use foil::distributed::World;
 use foil::engine::{Outcome, Repeated};
 use foil::nn::{Mode, key_of};
 use foil::pipeline::{Assembled, Pipeline, load};
@@ -41,7 +42,7 @@ fn left(parts: &Assembled, losses: Vec<Tensor>) -> Left {
 
 /// Takes the steps; `blind` as a graph would.
 fn steps(pipeline: &Pipeline, data: &Resident, blind: bool, change: &dyn Fn(&mut Assembled)) -> Left {
-    let mut parts = Trainer::assemble(pipeline, Device::Cpu).unwrap();
+    let mut parts = Trainer::assemble(pipeline, Device::Cpu, World::alone()).unwrap();
     change(&mut parts);
     let clock = Clock::new(2, 3, Device::Cpu);
     let mut key = Tensor::zeros([] as [i64; 0], (Kind::Int64, Device::Cpu));

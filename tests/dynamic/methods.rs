@@ -2,7 +2,7 @@
 
 use super::{library, path};
 use crate::tiny::{Ended, Place};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// `plugins/template/examples/custom.rs`: a program with the template's plugins linked in, and none of the methods.
@@ -14,7 +14,7 @@ fn custom() -> PathBuf {
     library("foil_template").ancestors().nth(2).unwrap().join("examples/custom")
 }
 
-fn run(place: &Place, program: &PathBuf, args: &[&str]) -> Ended {
+fn run(place: &Place, program: &Path, args: &[&str]) -> Ended {
     let output = place.command(program.to_str().unwrap(), args).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ended { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }

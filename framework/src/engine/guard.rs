@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn what_was_raised_comes_back_whole() {
-        let error = guard(|| Ok(raise::<()>(Err(Error::new("no").help("so"))))).unwrap_err();
+        let error = guard(|| Ok(raise::<i32>(Err(Error::new("no").help("so"))))).unwrap_err();
         assert_eq!((error.message(), error.suggestion()), ("no", Some("so")));
     }
 

@@ -242,7 +242,7 @@ trait Listed {
 
 #[cfg(test)]
 impl Listed for dyn Model {
-    const METHODS: &'static [&'static str] = &["forward", "input_gradient", "is_mask"];
+    const METHODS: &'static [&'static str] = &["forward", "input_gradient", "capturable", "is_mask"];
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl Attack for Running {
         here("after_update", &self.config.at);
         let made = self.mask.network().differentiable(&batch.x, Mode::Train, Some(&batch.noise));
         let loss = terms::cross_entropy(&target.forward(&made, Mode::Eval), &batch.y).mean(None::<Kind>);
-        self.mask.descend(&loss, batch.clock);
+        self.mask.descend(&loss, batch.clock)?;
         Ok(vec![("mask_loss", loss.detach())])
     }
     fn state(&self) -> Vec<(String, Tensor)> {
