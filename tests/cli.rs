@@ -235,7 +235,7 @@ fn the_schema_describes_every_key() {
 #[test]
 fn the_doctor_looks_at_everything() {
     let page = shown(&["doctor"]);
-    let names = ["foil", "libtorch", "processor", "memory", "CUDA", "driver", "computing", "plugins", "data"];
+    let names = ["foil", "libtorch", "processor", "memory", "CUDA", "driver", "computing", "ranks", "plugins", "data"];
     for name in names {
         assert!(page.lines().any(|line| line.starts_with(&format!("{name:<11}"))), "{name} is not in {page}");
     }

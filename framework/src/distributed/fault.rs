@@ -44,7 +44,9 @@ impl World {
         joined.take_leave();
         let speaker = |(other, note): (&usize, &Note)| *other < rank && (lost || note.failed());
         let told = lost && call.notes.values().any(Note::failed);
-        joined.silent.store(told || call.notes.iter().any(speaker), Ordering::Relaxed);
+        // One that lives and has not noticed yet will speak when it does.
+        let will_tell = lost && call.beating.iter().any(|other| *other < rank);
+        joined.silent.store(told || will_tell || call.notes.iter().any(speaker), Ordering::Relaxed);
         match lost {
             true => self.blame(&call, &mine),
             false if mine.starts_with("rank ") => error,

@@ -3,6 +3,7 @@
 use super::Report;
 use super::view::Setting;
 use crate::eval::NATURAL;
+use crate::report::table::heading;
 use crate::report::{Cell, Column, Spread, Table};
 use maud::{Markup, html};
 
@@ -34,7 +35,7 @@ pub(super) fn table(report: &Report, setting: &Setting) -> Table {
     let seeds = views.iter().any(|(_, view)| view.group.runs.len() > 1);
     let mut columns = vec![Column::text("method")];
     columns.extend(seeds.then(|| Column { decimals: 0, ..Column::number("seeds") }));
-    columns.extend(names.iter().map(|name| Column::accuracy(name.as_str())));
+    columns.extend(names.iter().map(|name| Column::accuracy(heading(name))));
     columns.extend(worst.then(|| Column::accuracy(WORST)));
     let cell = |spread: Option<Spread>| spread.map_or(Cell::Missing, Spread::cell);
     let rows = views.iter().map(|(_, view)| {
