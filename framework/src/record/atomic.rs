@@ -4,7 +4,7 @@
 //! POSIX makes atomic; then the folder is synced, so that the new name survives a power cut too. A writer killed
 //! half-way leaves the target as it was, and beside it a file `.NAME.PID-N.tmp` that nothing reads.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -33,14 +33,18 @@ pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut File) -> io::Re
 
 /// Removes what killed writers of the file at `path` left beside it. For a caller who knows that nobody writes it now.
 pub fn sweep(path: impl AsRef<Path>) {
-    let (Some(folder), Some(name)) = (path.as_ref().parent(), path.as_ref().file_name()) else { return };
-    let prefix = format!(".{}.", name.to_string_lossy());
+    let Some(folder) = path.as_ref().parent() else { return };
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        if name.to_str().is_some_and(|name| name.starts_with(&prefix) && name.ends_with(".tmp")) {
+        if is_unfinished(&entry.file_name(), path.as_ref()) {
             let _ = fs::remove_file(entry.path()); // Rubbish that stays does no harm.
         }
     }
+}
+
+/// Whether a file called `name` is what a writer of the file at `path` had not finished.
+pub(crate) fn is_unfinished(name: &OsStr, path: &Path) -> bool {
+    let prefix = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
+    name.to_str().is_some_and(|name| name.starts_with(&prefix) && name.ends_with(".tmp"))
 }
 
 /// The same error with the path in front of its text.

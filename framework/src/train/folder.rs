@@ -5,6 +5,7 @@ use crate::tensors::{self, Named};
 use crate::{AtPath, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -63,8 +64,11 @@ impl Folder {
 
     fn require_empty(&self) -> Result<()> {
         let path = self.0.display();
-        let mut entries = self.0.read_dir().into_iter().flatten().flatten();
-        if entries.any(|entry| entry.file_name() != LOCK) {
+        let entries = self.0.read_dir().into_iter().flatten().flatten();
+        let mut names = entries.map(|entry| entry.file_name());
+        // One that was killed while it made the folder leaves no run.
+        let begun = |name: &OsString| name == LOCK || atomic::is_unfinished(name, &self.resolved());
+        if names.any(|name| !begun(&name)) {
             let help = format!("go on with it: foil train --resume {path}; or choose another: --run-dir DIR");
             return Err(Error::new(format!("the run folder {path} is not empty")).help(help));
         }
@@ -221,6 +225,8 @@ mod tests {
         assert!(error.message().starts_with("another process (pid "), "{error}");
         // Ended before it had written anything, it leaves the folder to the next.
         drop(lock);
+        // So does one that was killed while it wrote.
+        std::fs::write(path.join(".resolved.yaml.1.0.tmp"), "data:").unwrap();
         let (_, lock) = Folder::create(&path).unwrap();
         std::fs::write(folder.resolved(), "").unwrap();
         drop(lock);
