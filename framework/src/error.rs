@@ -14,6 +14,9 @@ pub struct Error {
     problems: Option<foil_config::Problems>,
 }
 
+/// What an error that lists a config's problems says of itself.
+const PROBLEMS: &str = "the configuration has problems";
+
 impl Error {
     /// An error that says what was found and what was expected.
     pub fn new(message: impl Into<String>) -> Self {
@@ -56,6 +59,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(problems) = &self.problems {
+            if self.message != PROBLEMS {
+                writeln!(f, "error: {}", self.message)?; // what the problems were found in
+            }
             return problems.fmt(f);
         }
         write!(f, "error: {}", self.message)?;
@@ -70,7 +76,7 @@ impl std::error::Error for Error {}
 
 impl From<foil_config::Problems> for Error {
     fn from(problems: foil_config::Problems) -> Self {
-        Self { message: "the configuration has problems".into(), help: None, problems: Some(problems) }
+        Self { message: PROBLEMS.into(), help: None, problems: Some(problems) }
     }
 }
 
@@ -116,6 +122,15 @@ mod tests {
     fn prints_in_the_house_style() {
         let error = Error::new("`epochs` is 0").help("write at least 1").context("train");
         assert_eq!(error.to_string(), "error: train: `epochs` is 0\n  help: write at least 1");
+    }
+
+    #[test]
+    fn where_problems_were_found_is_told() {
+        let problem = foil_config::Problem::new("epochs", "`epochs` is 0", "write at least 1");
+        let error = || Error::from(foil_config::Problems::from(vec![problem.clone()]));
+        assert!(error().to_string().starts_with("error: `epochs` is 0"), "{}", error());
+        let text = error().context("rank 2").to_string();
+        assert!(text.starts_with("error: rank 2: the configuration has problems\nerror: `epochs` is 0"), "{text}");
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl Place {
         let mut command = self.command(env!("CARGO_BIN_EXE_foil"), args);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap());
-        Running { child, lines, err: String::new() }
+        Running { child: Mortal(child), lines, err: String::new() }
     }
 
     pub fn run(&self, name: &str) -> Run {
@@ -151,9 +151,18 @@ impl Place {
 
 /// The program at work.
 pub struct Running {
-    child: Child,
+    child: Mortal,
     lines: BufReader<ChildStderr>,
     err: String,
+}
+
+/// A process that does not outlive a test that failed.
+struct Mortal(Child);
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
 }
 
 impl Running {
@@ -173,27 +182,27 @@ impl Running {
 
     /// Sends `INT`, `TERM` or `KILL`.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status().unwrap();
+        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.0.id())]).status().unwrap();
         assert!(sent.success());
     }
 
     /// Ends it with SIGKILL; true when it was still at work.
     pub fn kill(mut self) -> bool {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap().code().is_none()
+        self.child.0.kill().unwrap();
+        self.child.0.wait().unwrap().code().is_none()
     }
 
     /// Its resident memory in KiB.
     #[cfg(target_os = "linux")]
     pub fn resident(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.0.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("it has ended");
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     pub fn end(mut self) -> Ended {
         self.lines.read_to_string(&mut self.err).unwrap();
-        Ended { code: self.child.wait().unwrap().code(), out: String::new(), err: self.err }
+        Ended { code: self.child.0.wait().unwrap().code(), out: String::new(), err: self.err }
     }
 }
 

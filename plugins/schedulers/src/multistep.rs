@@ -39,7 +39,7 @@ impl Scheduler for Multistep {
     fn check(&self, cx: &Build) {
         require_ascending(cx, "milestones", self.milestones.iter().copied());
         if let Some(factors) = self.factors.as_ref().filter(|factors| factors.len() != self.milestones.len()) {
-            let message = format!("lists {} factors for {} milestones", factors.len(), self.milestones.len());
+            let message = format!("has length {}, and `milestones` has {}", factors.len(), self.milestones.len());
             cx.problem("factors", message, "list one for each milestone");
         }
     }
@@ -82,7 +82,7 @@ mod tests {
     fn lists_that_do_not_fit_are_reported() {
         let reported = |lists: &str| problem(&format!("{{ type: multistep, start: 0.1, {lists} }}"));
         assert_eq!(reported("milestones: [60, 40]"), "`milestones` lists 60 before 40");
-        assert_eq!(reported("milestones: [60, 90], factors: [0.1]"), "`factors` lists 1 factors for 2 milestones");
+        assert_eq!(reported("milestones: [60, 90], factors: [0.1]"), "`factors` has length 1, and `milestones` has 2");
         assert_eq!(reported("milestones: [60, 90]"), "nothing");
     }
 }
