@@ -4,6 +4,10 @@
 //! linear weights first, then biases and norms, so that the optimiser, a checkpoint or an all-reduce touches one tensor.
 //! Four-dimensional weights lie channels-last. The tensors handed to layers are views of the flat ones.
 
+mod pass;
+
+pub use pass::Pass;
+
 use super::noise::Noise;
 use crate::distributed::World;
 use crate::{Error, Result};
@@ -538,106 +542,5 @@ impl Parameters {
         let scale = of(&self.flat, weight) * (of(&self.stats, var) + super::layers::EPS).rsqrt();
         let shift = of(&self.flat, bias) - of(&self.stats, mean) * &scale;
         [scale, shift]
-    }
-
-    /// The context of a forward pass: `frozen` for attacks and evaluation, differentiable for the update.
-    ///
-    /// `number` tells passes over one batch apart, so that each draws its own dropout from `noise`. With `half` it runs in bf16, if
-    /// there is room for that.
-    pub fn pass<'a>(
-        &'a self,
-        mode: Mode,
-        differentiable: bool,
-        half: bool,
-        number: u32,
-        noise: Option<&'a Noise>,
-    ) -> Pass<'a> {
-        let (frozen, leaves) = match &self.half {
-            Some(numbers) if half => (&numbers.frozen, &numbers.leaves),
-            _ => (&self.frozen, &self.leaves),
-        };
-        Pass {
-            all: self,
-            values: if differentiable { leaves } else { frozen },
-            affine: std::cell::OnceCell::new(),
-            mode,
-            noise,
-            number,
-            draws: 0.into(),
-        }
-    }
-}
-
-/// What a forward pass runs with; models hand it on to their layers.
-#[derive(Debug)]
-pub struct Pass<'a> {
-    all: &'a Parameters,
-    values: &'a [Tensor],
-    affine: std::cell::OnceCell<[Tensor; 2]>,
-    mode: Mode,
-    noise: Option<&'a Noise>,
-    number: u32,
-    draws: std::cell::Cell<u32>,
-}
-
-impl Pass<'_> {
-    pub(crate) fn param(&self, id: ParamId) -> &Tensor {
-        &self.values[id.0]
-    }
-
-    /// Counts a convolution or linear layer, whose output's numbers are sums over `terms` products.
-    pub(crate) fn count(&self, xs: &Tensor, weight: &Tensor, out: &Tensor, terms: i64) {
-        let numbers = (xs.numel() + weight.numel() + out.numel()) as f64;
-        let bytes = numbers * xs.kind().elt_size_in_bytes() as f64;
-        let operations = 2.0 * out.numel() as f64 * terms as f64;
-        self.all.work.set(self.all.work.get().plus(Work { operations, bytes }, 1.0));
-    }
-
-    pub(crate) fn buffer(&self, id: BufferId) -> &Tensor {
-        &self.all.buffer_views[id.0]
-    }
-
-    /// A batch norm with its running statistics as `x · scale + shift`, `[C]` each; all of them are computed at once.
-    pub(crate) fn affine(&self, id: NormId) -> (Tensor, Tensor) {
-        let [scale, shift] = self.affine.get_or_init(|| self.all.affine());
-        let channels = |norm: &NormSpec| self.all.params[norm.params[0].0].numel();
-        let start = self.all.norms[..id.0].iter().map(channels).sum();
-        let length = channels(&self.all.norms[id.0]);
-        (scale.narrow(0, start, length), shift.narrow(0, start, length))
-    }
-
-    /// The tensor that a given parameter is in this pass: differentiable, or frozen.
-    pub fn parameter(&self, GivenParameter(id): GivenParameter) -> &Tensor {
-        self.param(id)
-    }
-
-    /// The tensor that a given buffer is in every pass; a pass may change it in place.
-    pub fn given_buffer(&self, GivenBuffer(id): GivenBuffer) -> &Tensor {
-        self.buffer(id)
-    }
-
-    /// A number for generators with a state, such as libtorch's own: another one at each call and for each batch and pass, the same
-    /// whenever that is run again. `None` where nothing is random. It reads the device, so a step that asks cannot be captured.
-    pub fn seed(&self) -> Option<i64> {
-        let n = self.draws.replace(self.draws.get() + 1);
-        self.noise.map(|noise| noise.seed(&format!("seed.{}.{n}", self.number)))
-    }
-
-    /// The ranks whose images batch norm sees together, if it does.
-    pub(crate) fn sync(&self) -> Option<World> {
-        self.all.sync.then_some(self.all.world)
-    }
-
-    /// The mode this pass runs in.
-    pub fn mode(&self) -> Mode {
-        self.mode
-    }
-
-    /// Uniform numbers for dropout, another set at each call; none where nothing is random.
-    pub(crate) fn draw(&self, row: &[i64], kind: Kind) -> Option<Tensor> {
-        let n = self.draws.replace(self.draws.get() + 1);
-        // bf16 cannot hold the draw's 24 bits.
-        let kind = if kind == Kind::Double { Kind::Double } else { Kind::Float };
-        self.noise.map(|noise| noise.uniform(&format!("dropout.{}.{n}", self.number), row, kind))
     }
 }
