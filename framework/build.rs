@@ -1,5 +1,6 @@
 //! Compiles the C++ shim against the libtorch that torch-sys links, and tells the framework how it is being built: what a plugin
-//! library must have in common with the program that loads it.
+//! library must have in common with the program that loads it. A plugin with C++ of its own finds the headers of both as
+//! `DEP_FOIL_SHIM_INCLUDE`, folders with a `:` between them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,15 +25,15 @@ fn compile_the_shim() {
         println!("cargo:warning=LIBTORCH is not set; `cargo xtask setup` fetches libtorch");
         std::process::exit(1);
     };
-    let include = torch.join("include");
+    let own = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("shim");
+    let headers = [own, torch.join("include/torch/csrc/api/include"), torch.join("include")];
+    println!("cargo:include={}", headers.each_ref().map(|folder| folder.display().to_string()).join(":"));
     cc::Build::new()
         .cpp(true)
         .std("c++17")
         .warnings(false)
         .opt_level(1)
-        .include("shim")
-        .include(include.join("torch/csrc/api/include"))
-        .include(include)
+        .includes(headers)
         .files(SHIM.map(|file| format!("shim/{file}")))
         .compile("foil_shim");
 }

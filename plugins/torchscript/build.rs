@@ -1,23 +1,14 @@
-//! Compiles the C++ shim against the libtorch that torch-sys links.
-
-use std::path::PathBuf;
+//! Compiles the C++ shim against the libtorch that the framework is compiled against.
 
 fn main() {
-    println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-changed=shim/program.cpp");
-    let Some(torch) = std::env::var_os("LIBTORCH").map(PathBuf::from) else {
-        // torch-sys stops with the same problem and a longer explanation.
-        println!("cargo:warning=LIBTORCH is not set; `cargo xtask setup` fetches libtorch");
-        std::process::exit(1);
-    };
-    let include = torch.join("include");
+    let headers = std::env::var("DEP_FOIL_SHIM_INCLUDE").unwrap_or_default();
     cc::Build::new()
         .cpp(true)
         .std("c++17")
         .warnings(false)
         .opt_level(1)
-        .include(include.join("torch/csrc/api/include"))
-        .include(include)
+        .includes(headers.split(':'))
         .file("shim/program.cpp")
         .compile("foil_torchscript_shim");
 }

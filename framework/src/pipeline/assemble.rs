@@ -90,6 +90,7 @@ pub fn assemble_across(
         .dry(dry)
         .within(&pipeline.folder)
         .computing(pipeline.train.precision, pipeline.train.eval_precision)
+        .learning_by(&pipeline.optimizer)
         .across(world, pipeline.train.batch_norm == BatchNorm::Sync);
 
     if !crate::engine::is_device(&pipeline.device) {
@@ -199,7 +200,15 @@ pub fn assemble_across(
     };
 
     let built = (network, optimizer, loss, attack, select);
-    let problems = problems.into_inner();
+    let mut problems = problems.into_inner();
+    // A mask network that learns as the model does has the same to say of the optimiser.
+    let mut told = Vec::new();
+    problems.retain(|problem| {
+        !told.contains(problem) && {
+            told.push(problem.clone());
+            true
+        }
+    });
     match built {
         (Some(network), Some(optimizer), Some(loss), Some(attack), Some(select)) if problems.is_empty() => {
             let (mean, std) =

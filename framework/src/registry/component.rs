@@ -6,6 +6,7 @@ use crate::engine::{JudgePrecision, Network, Precision, guard};
 use crate::model::Model;
 use crate::nn::{Builder, key_of, name_key};
 use crate::objective::Objective;
+use crate::optim::Optimizer;
 use crate::plugin::Held;
 use crate::scheduler::Scheduler;
 use crate::{Error, Result};
@@ -81,6 +82,7 @@ pub struct Build<'a> {
     arithmetic: (Precision, JudgePrecision),
     world: World,
     sync: bool,
+    optimizer: Option<&'a Component<dyn Optimizer>>,
 }
 
 impl<'a> Build<'a> {
@@ -99,6 +101,7 @@ impl<'a> Build<'a> {
             arithmetic: (Precision::Fp32, JudgePrecision::Fp32),
             world: World::alone(),
             sync: false,
+            optimizer: None,
         }
     }
 
@@ -134,6 +137,28 @@ impl<'a> Build<'a> {
     #[must_use]
     pub fn across(self, world: World, sync: bool) -> Self {
         Self { world, sync, ..self }
+    }
+
+    /// The optimiser of the model, for networks beside it that learn in the same way.
+    #[must_use]
+    pub fn learning_by(self, optimizer: &'a Component<dyn Optimizer>) -> Self {
+        Self { optimizer: Some(optimizer), ..self }
+    }
+
+    /// Builds the optimiser at `key`; without one, another like the model's. `None` as in [`Build::component`].
+    pub fn optimizer(&self, key: &str, own: Option<&Component<dyn Optimizer>>) -> Option<Box<dyn Optimizer>> {
+        match (own, self.optimizer) {
+            (Some(own), _) => self.component(key, own),
+            (None, Some(models)) => Build { path: String::new(), ..*self }.component("optimizer", models),
+            (None, None) => {
+                self.problem(
+                    key,
+                    "is missing, and there is no pipeline to take it from",
+                    "write `optimizer: { type: adam, lr: 0.001 }`",
+                );
+                None
+            }
+        }
     }
 
     /// The context of the value at `key`.

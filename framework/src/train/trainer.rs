@@ -3,25 +3,28 @@
 //! Everything random is a function of the seed, the epoch and the image, and everything that changes is in the state file,
 //! so a run that was killed anywhere and resumed ends with the same bits as one that was not (on the CPU).
 
+mod after_epoch;
+mod health;
+mod take_up;
+
 use super::body::step_on;
-use super::describe::{card, summary, tag};
+use super::describe::{card, summary};
 use super::folder::{Folder, Lock, Position};
-use super::heartbeat::{Beat, Heartbeat};
+use super::heartbeat::Heartbeat;
 use super::ranks::{self, Visited};
-use super::state::{restore, state};
 use super::tally::Tally;
 use crate::data::Resident;
 use crate::distributed::{Vote, World, share};
 use crate::engine::{Outcome, Repeated, guard};
-use crate::eval::{NATURAL, Trial, percent};
-use crate::nn::{Parameters, key_of, name_key, permutation};
+use crate::nn::{key_of, name_key, permutation};
 use crate::pipeline::{Assembled, Pipeline, assemble_across};
-use crate::record::{EventWriter, MetricsLog, ModelCard, Row, Values, stamp};
+use crate::record::{ModelCard, stamp};
 use crate::report::Progress;
 use crate::scheduler::Clock;
-use crate::{AtPath, Error, Result};
+use crate::{AtPath, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use take_up::{Curves, take_up};
 use tch::{Device, Kind, Tensor};
 
 /// A run that trains.
@@ -50,13 +53,6 @@ pub struct Trainer {
     steps: Repeated<(Outcome, Tensor)>,
     /// Held as long as this run may write to its folder.
     _lock: Option<Lock>,
-}
-
-/// A run's numbers on disk.
-#[derive(Debug)]
-struct Curves {
-    metrics: MetricsLog,
-    events: EventWriter,
 }
 
 /// How a call of [`Trainer::run`] ended.
@@ -192,22 +188,6 @@ impl Trainer {
         Ok(Ended::Finished)
     }
 
-    /// Where a step is, for messages, with what stands of the run. Of several ranks it is told which failed.
-    fn here(&self, error: Error) -> Error {
-        let stands = if self.saved {
-            format!("the last good checkpoint stands: {}", self.folder.state().display())
-        } else {
-            "nothing was saved before".to_string()
-        };
-        let error = self.world.explain(error);
-        let at = format!("epoch {}, step {}", self.position.epoch + 1, self.position.step + 1);
-        Error::new(error.message()).context(at).help(match error.suggestion() {
-            Some(help) if help.ends_with(&stands) => help.to_string(),
-            Some(help) => format!("{help}; {stands}"),
-            None => stands,
-        })
-    }
-
     /// One epoch; false when it was stopped within.
     fn epoch(&mut self, stop: &AtomicBool) -> Result<bool> {
         let (epoch, epochs) = (self.position.epoch, self.pipeline.train.epochs);
@@ -284,22 +264,6 @@ impl Trainer {
         Ok(true)
     }
 
-    /// Leaves a sign of life for those who watch.
-    fn beat(&mut self, steps: u64, measuring: bool) {
-        let Some(heartbeat) = &mut self.heartbeat else { return };
-        heartbeat.write(Beat {
-            pid: std::process::id(),
-            device: format!("{:?}", self.device).to_lowercase(),
-            epoch: self.position.epoch + 1,
-            epochs: self.pipeline.train.epochs,
-            step: self.position.step,
-            steps,
-            measuring,
-            values: self.tally.means(),
-            seconds_left: None,
-        });
-    }
-
     /// Makes what the ranks hold one state, fit to be saved.
     fn agree(&self, order: &Tensor) -> Result<()> {
         if !self.world.is_joined() {
@@ -311,149 +275,8 @@ impl Trainer {
         ranks::compare(self.world, &self.parts)
     }
 
-    /// An error when what was learned is not finite: it is worth neither saving nor measuring.
-    fn sound(&self) -> Result<()> {
-        let loss = self.tally.loss();
-        let finite = |params: &Parameters| params.flat().isfinite().all().int64_value(&[]) == 1;
-        let networks = [("model", Some(&self.parts.step.model)), ("mask network", self.parts.step.attack.learner())];
-        let spoilt = networks.iter().find(|(_, learner)| learner.is_some_and(|l| !finite(l.network().params())));
-        let what = match spoilt {
-            _ if loss.is_some_and(|loss| !loss.is_finite()) => "the loss is not finite".to_string(),
-            Some((what, _)) => format!("the weights of the {what} are not finite"),
-            None => return Ok(()),
-        };
-        let help = "try a smaller learning rate; `optimizer.lr` may ramp up with `type: piecewise_linear`";
-        Err(self.here(Error::new(what).help(help)))
-    }
-
-    /// Names to measure each epoch: those of the selection rule, then those watched.
-    fn watched(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.parts.select.names().iter().map(ToString::to_string).collect();
-        names
-            .extend(self.pipeline.train.watch.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>());
-        names
-    }
-
-    /// Accuracies after this epoch; `None` when it was stopped.
-    fn measure(&mut self, stop: &AtomicBool) -> Result<Option<Values>> {
-        let mut accuracies = Values::new();
-        for name in self.watched() {
-            let attack = self.parts.attacks.get_mut(&name);
-            if attack.is_none() && name != NATURAL {
-                return Err(Error::new(format!("there is no attack called `{name}`")));
-            }
-            let mut trial = Trial {
-                name: &name,
-                attack: attack.map(|attack| attack.as_mut() as _),
-                data: &self.judge,
-                batch_size: self.pipeline.train.eval_batch_size as i64,
-                seed: self.pipeline.seed,
-            };
-            let go_on = &mut |_| !stop.load(Ordering::Relaxed);
-            let Some(right) = trial.run_while(self.parts.step.model.network(), go_on)? else { return Ok(None) };
-            accuracies.insert(name, percent(&right));
-        }
-        Ok(Some(accuracies))
-    }
-
-    fn finish_epoch(
-        &mut self,
-        values: Values,
-        measured: bool,
-        steps: u64,
-        trained: Duration,
-        total: Duration,
-    ) -> Result<()> {
-        self.position.epoch += 1;
-        self.position.step = 0;
-        let (epoch, step) = (self.position.epoch, self.position.epoch * steps);
-        self.card.epochs = epoch;
-        self.card.metrics = values.clone();
-        self.card.created = stamp::now();
-        let weights = self.parts.step.model.network().params().state_dict();
-        if measured {
-            let score =
-                self.parts.select.eval(|name| values.get(name).copied()).map_err(|e| Error::new(e.to_string()))?;
-            if self.position.best.offer(epoch, score) && self.world.is_first() {
-                if let Some(mask) = self.parts.step.attack.learner() {
-                    self.folder.write_model(
-                        &self.folder.best_mask(),
-                        &mask.network().params().state_dict(),
-                        &self.card,
-                    )?;
-                }
-                self.folder.write_model(&self.folder.best(), &weights, &self.card)?;
-            }
-        }
-        let fields = serde_json::to_string(&values).unwrap_or_default();
-        tracing::info!(epoch, seconds = total.as_secs_f64(), metrics = fields, "Epoch finished.");
-        let mut curves: Vec<(String, f64)> = values.iter().map(|(name, value)| (tag(name), *value)).collect();
-        curves.push(("time/train_seconds".into(), trained.as_secs_f64()));
-        curves.push(("time/epoch_seconds".into(), total.as_secs_f64()));
-        let curves: Vec<(&str, f64)> = curves.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        if let Some(Curves { metrics, events }) = &mut self.curves {
-            events.scalars(step, &curves).at("writing", self.folder.path())?;
-            metrics.append(Row { epoch, step, values }).at("writing", self.folder.path())?;
-            self.folder.write_model(&self.folder.last(), &weights, &self.card)?;
-        }
-        self.tally = Tally::new(self.device);
-        self.save_state()
-    }
-
-    fn save_state(&mut self) -> Result<()> {
-        self.tally.merge(self.world)?;
-        let (sums, images) = self.tally.state();
-        self.position.tallied = images;
-        self.saved = true;
-        if !self.world.is_first() {
-            return Ok(());
-        }
-        let mut state = state(&self.parts);
-        state.extend(sums.into_iter().map(|(name, sum)| (format!("tally.{name}"), sum)));
-        self.folder.write_state(&state, &self.position)
-    }
-
     /// What the run's best checkpoint scored, by the selection rule, and its epoch.
     pub fn best(&self) -> Option<(u64, f64)> {
         self.position.best.held.map(|held| (held.epoch, held.score))
     }
-}
-
-/// Opens a folder to write in, and takes up the saved state if there is one.
-fn take_up(
-    folder: &Folder,
-    parts: &Assembled,
-    config: String,
-    steps: u64,
-    device: Device,
-) -> Result<(Position, Tally, Curves)> {
-    folder.sweep();
-    let saved = folder.read_state()?;
-    let mut metrics = MetricsLog::open(folder.path()).at("opening", folder.path())?;
-    let (position, tally) = match saved {
-        Some((state, position)) => {
-            let tally = restore(parts, &state, &position, device).map_err(|e| e.context(folder.state().display()))?;
-            (position, tally)
-        }
-        // Killed between the first epoch's metrics and its state, a run leaves one row.
-        None if metrics.rows().len() > 1 => {
-            let rows = metrics.rows().len();
-            return Err(Error::new(format!("{} is missing, but this run has done {rows} epochs", folder.state().display()))
-                .help(format!("put it back; without it a run can only begin anew: --run-dir DIR\n        its best checkpoint stands: foil eval {}", folder.path().display())));
-        }
-        None => (Position::default(), Tally::new(device)),
-    };
-    if !position.config.is_empty() && position.config != config {
-        tracing::warn!(
-            "{} says something else than when the run stopped, and the rest of the run follows what it says now; \
-             to end with one pipeline's result undo the change, or begin anew: foil train {} --run-dir DIR",
-            folder.resolved().display(),
-            folder.resolved().display(),
-        );
-    }
-    let position = Position { config, ..position };
-    metrics.truncate_after(position.epoch).at("opening", folder.path())?;
-    let events =
-        EventWriter::create(folder.path(), position.epoch * steps + position.step).at("opening", folder.path())?;
-    Ok((position, tally, Curves { metrics, events }))
 }

@@ -140,6 +140,11 @@ impl Attack for Run {
         Ok(Adversarial::new(live.finish(&x)))
     }
 
+    /// Thousands of queries would be one enormous graph; and one that is not captured leaves out the images it has broken.
+    fn capturable(&self) -> bool {
+        false
+    }
+
     fn mode(&self) -> Mode {
         Mode::Eval
     }

@@ -26,8 +26,9 @@ pub struct Calibrated {
     /// Weight of the cross-entropy in Eq. 14: larger keeps the images easier. 0.05, 0.1 or 0.3 in the paper.
     #[set(range = 0.0..)]
     pub beta1: Scheduled,
-    /// How g learns; the authors use f's optimiser and schedule.
-    pub optimizer: Component<dyn Optimizer>,
+    /// How g learns. Left out, as the model does, which is what the authors do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optimizer: Option<Component<dyn Optimizer>>,
     /// What g sees.
     #[set(default = MaskInput::Sum)]
     pub input: MaskInput,
@@ -46,7 +47,7 @@ impl Config<dyn Attack> for Calibrated {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
         let channels = cx.data.channels * if self.input == MaskInput::Concat { 2 } else { 1 };
         let inner = cx.component("inner", &self.inner);
-        let optimizer = cx.component("optimizer", &self.optimizer);
+        let optimizer = cx.optimizer("optimizer", self.optimizer.as_ref());
         let network = cx.network("mask", &self.mask, channels);
         let (Some(inner), Some(optimizer), Some(network)) = (inner, optimizer, network) else {
             return Err(Error::new("one of its parts cannot be built"));

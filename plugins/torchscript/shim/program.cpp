@@ -2,8 +2,7 @@
 //
 // Tensors are tch's: pointers to at::Tensor. Those that are handed out are new and belong to the caller. No exception crosses into
 // Rust: functions that can fail return null, or a message that the caller gives back to `foil_program_free_text`.
-#include <c10/util/Exception.h>
-#include <cstring>
+#include "guard.h"
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/passes/inliner.h>
 #include <torch/csrc/jit/serialization/import.h>
@@ -23,19 +22,6 @@ struct Slot {
 
     at::Tensor tensor() const { return owner->getSlot(at).toTensor(); }
 };
-
-template <class Work> char* guarded(Work&& work) noexcept {
-    try {
-        work();
-        return nullptr;
-    } catch (const c10::Error& error) {
-        return strdup(error.what_without_backtrace());
-    } catch (const std::exception& error) {
-        return strdup(error.what());
-    } catch (...) {
-        return strdup("an exception of unknown type");
-    }
-}
 
 bool draws(const torch::jit::Block* block) {
     for (const auto* node : block->nodes()) {

@@ -1,6 +1,7 @@
 //! What a forward pass runs with: a view of the parameters, the mode, and dropout's numbers.
 
-use super::{BufferId, GivenBuffer, GivenParameter, Mode, NormId, NormSpec, ParamId, Parameters, Work};
+use super::declare::NormSpec;
+use super::{BufferId, GivenBuffer, GivenParameter, Mode, NormId, ParamId, Parameters, Work};
 use crate::distributed::World;
 use crate::nn::noise::Noise;
 use std::cell::{Cell, OnceCell};

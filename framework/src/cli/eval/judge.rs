@@ -1,0 +1,135 @@
+//! A checkpoint under its run's attacks, from weights to record.
+
+use super::bars::Bars;
+use super::interrupt::Interrupt;
+use super::{Options, checkpoint};
+use crate::attack::Batch;
+use crate::cli::ranks::load_run;
+use crate::data::Resident;
+use crate::distributed::World;
+use crate::engine::{Network, choose_for};
+use crate::eval::trust::Subject;
+use crate::eval::{Saved, Trial};
+use crate::nn::{Noise, key_of, name_key};
+use crate::pipeline::{Assembled, Pipeline, assemble, assemble_across, load};
+use crate::record::{Entry, EvalRecord, ImageRecord, TrustCheck, stamp};
+use crate::registry::DataFacts;
+use crate::scheduler::Clock;
+use crate::train::Folder;
+use crate::{Error, Result, tensors};
+use std::path::{Path, PathBuf};
+use tch::{Device, Kind, Tensor};
+
+/// Evaluates the checkpoint at `path`, and writes and returns its record. Several ranks share the images; the first one reads and writes.
+pub(in crate::cli) fn evaluate(path: &Path, options: &Options, world: World) -> Result<(EvalRecord, PathBuf)> {
+    let _ends = Interrupt::new(path)?;
+    let (folder, weights) =
+        if world.is_first() { checkpoint(path)? } else { (Folder::named(path), path.to_path_buf()) };
+    let loaded = load_run(&folder, &options.overrides, world)?;
+    let pipeline = &loaded.pipeline;
+    let device = choose_for(&pipeline.device, world)?;
+    let mut parts = loaded.built(assemble_across(world, pipeline, Kind::Float, device, false))?;
+    let network = parts.step.model.network();
+    if world.is_first() {
+        read_weights(network, &weights)?;
+    }
+    network.params().storage().iter().try_for_each(|(_, tensor)| world.broadcast(tensor))?;
+    let limit = pipeline.data.test_limit.map_or(i64::MAX, |limit| limit as i64);
+    let test = Resident::new(&crate::data::read(pipeline)?.test, device).first(limit);
+
+    let config = pipeline.to_yaml()?;
+    let out = options.out.clone().unwrap_or_else(|| folder.path().join("eval.json"));
+    let mut saved = Saved::open_across(world, &out, &config, &weights)?;
+    let (entries, images) = attacked(pipeline, &mut parts, &test, &mut saved, world)?;
+    let mut record = EvalRecord {
+        model: pipeline.name.clone().unwrap_or_default(),
+        dataset: pipeline.data.name.clone(),
+        threat: pipeline.judged_threat(),
+        precision: pipeline.train.eval_precision.name().into(),
+        device: format!("{device:?}").to_lowercase(),
+        seed: pipeline.seed,
+        n: test.len() as u64,
+        entries,
+        worst_case: images.worst_case(),
+        trust: trusted(pipeline, &parts, &test, options)?,
+        avg: None,
+        foil_version: crate::VERSION.into(),
+        libtorch: crate::LIBTORCH.into(),
+        date: stamp::now(),
+        config_hash: stamp::config_hash(&config),
+    };
+    if !world.is_first() {
+        return Ok((record, out));
+    }
+    // The table first: who finds a record finds its images.
+    let table = ImageRecord::beside(&out);
+    images.write(&table).map_err(|e| Error::new(e.to_string()))?;
+    record.write(&out).map_err(|e| Error::new(e.to_string()))?;
+    saved.finish();
+    Ok((record, out))
+}
+
+fn read_weights(network: &Network, weights: &Path) -> Result<()> {
+    network.params().load(&tensors::read(weights)?.0).map_err(|e| e.context(weights.display()))
+}
+
+/// The network under each of `evaluate`: figures, and what became of each image.
+fn attacked(
+    pipeline: &Pipeline,
+    parts: &mut Assembled,
+    test: &Resident,
+    saved: &mut Saved,
+    world: World,
+) -> Result<(Vec<Entry>, ImageRecord)> {
+    let (mut entries, mut images) = (Vec::new(), ImageRecord::new(test.index(), test.labels()));
+    for name in &pipeline.evaluate {
+        let attack = parts.attacks.get_mut(name);
+        let mut trial = Trial {
+            name,
+            attack: attack.map(|attack| attack.as_mut() as _),
+            data: test,
+            batch_size: pipeline.train.eval_batch_size as i64,
+            seed: pipeline.seed,
+        };
+        let mut bars = Bars::new(name, world);
+        let standing = saved.run(&mut trial, parts.step.model.network(), &mut |tick| bars.tick(tick))?;
+        bars.done(&standing);
+        let settings = pipeline.attacks.get(name).map(serde_json::to_value);
+        entries.push(standing.entry(name, settings.and_then(Result::ok).unwrap_or_default()));
+        images.push(name, standing.right().to_vec(), standing.margins(), &standing.broken_by());
+    }
+    Ok((entries, images))
+}
+
+/// Whether the figures can be believed, from the first images.
+fn trusted(pipeline: &Pipeline, parts: &Assembled, test: &Resident, options: &Options) -> Result<Vec<TrustCheck>> {
+    let network = parts.step.model.network();
+    let device = network.params().device();
+    let other = options.transfer.as_deref().map(|run| other(run, parts.data, device)).transpose()?;
+    let (few, clock) = (test.first(options.trust.images(test.len())), Clock::new(1, 1, device));
+    let (x, y, index) = few.slice(0, few.len(), Kind::Float);
+    let noise = Noise::new(&Tensor::from(key_of(&[pipeline.seed, name_key("trust")])).to_device(device), &index);
+    let batch = Batch { x, y, index, noise, clock: &clock, clean_logits: None };
+    let subject = Subject {
+        network,
+        batch: &batch,
+        data: parts.data,
+        threat: pipeline.judged_threat(),
+        depth: options.trust,
+        other: other.as_ref().map(|parts| parts.step.model.network()),
+    };
+    subject.checks()
+}
+
+/// Another run's parts, with its weights; it must see the same kind of images.
+fn other(run: &Path, data: DataFacts, device: Device) -> Result<Assembled> {
+    let (folder, weights) = checkpoint(run)?;
+    let loaded = load(&folder.resolved(), &[])?;
+    let parts = loaded.built(assemble(&loaded.pipeline, Kind::Float, device, false))?;
+    if (DataFacts { train: 0, ..parts.data }) != (DataFacts { train: 0, ..data }) {
+        let why = format!("--transfer {}: its images or classes are not those of this run", run.display());
+        return Err(Error::new(why).help("give a run on the same data set"));
+    }
+    read_weights(parts.step.model.network(), &weights)?;
+    Ok(parts)
+}

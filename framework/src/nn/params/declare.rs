@@ -1,0 +1,166 @@
+//! What a model declares before its numbers exist: names, shapes, how they start.
+
+use super::Parameters;
+use std::cell::RefCell;
+use tch::{Device, Kind, Tensor};
+
+/// How a tensor starts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Init {
+    /// Uniform in `±bound`.
+    Uniform(f64),
+    /// Normal with this standard deviation.
+    Normal(f64),
+    /// One number everywhere.
+    Constant(f64),
+}
+
+/// What a parameter is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// Weights of convolutions and linear layers.
+    Weight,
+    /// Their biases.
+    Bias,
+    /// What batch norm multiplies and adds, always in full precision.
+    Norm,
+}
+
+/// A tensor that is declared.
+#[derive(Debug, Clone)]
+pub(super) struct Spec {
+    pub name: String,
+    pub shape: Vec<i64>,
+    pub init: Init,
+    pub group: Group,
+}
+
+impl Spec {
+    pub fn numel(&self) -> i64 {
+        self.shape.iter().product()
+    }
+}
+
+/// Where a parameter lies; only layers hold one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ParamId(pub(super) usize);
+
+/// Where a running statistic lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BufferId(pub(super) usize);
+
+/// Which batch norm it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NormId(pub(super) usize);
+
+/// A batch norm: its name, weight and bias, running mean and variance.
+#[derive(Debug)]
+pub(super) struct NormSpec {
+    pub name: String,
+    pub params: [ParamId; 2],
+    pub buffers: [BufferId; 2],
+}
+
+/// All that a model declares.
+#[derive(Debug, Default)]
+pub(super) struct Declared {
+    pub params: Vec<Spec>,
+    pub buffers: Vec<Spec>,
+    pub norms: Vec<NormSpec>,
+    /// Values that parameters and buffers start with in place of their initialisation, by name.
+    pub given: Vec<(String, Tensor)>,
+    /// Tensors of other kinds, which stay where they are.
+    pub kept: Vec<(String, Tensor)>,
+}
+
+/// A parameter or buffer that a model brings along with its numbers; see [`Builder::given`].
+#[derive(Debug, Clone, Copy)]
+pub enum Given {
+    /// Trainable.
+    Parameter(GivenParameter),
+    /// A buffer.
+    Buffer(GivenBuffer),
+}
+
+/// Which parameter.
+#[derive(Debug, Clone, Copy)]
+pub struct GivenParameter(pub(super) ParamId);
+
+/// Which buffer.
+#[derive(Debug, Clone, Copy)]
+pub struct GivenBuffer(pub(super) BufferId);
+
+/// Collects what a model declares; see the layers' constructors.
+#[derive(Debug, Default)]
+pub struct Builder {
+    declared: RefCell<Declared>,
+    prefix: RefCell<Vec<String>>,
+}
+
+impl Builder {
+    /// Everything declared in `build` gets `name.` in front, as a submodule's parameters do in PyTorch.
+    pub fn scope<T>(&self, name: impl ToString, build: impl FnOnce(&Builder) -> T) -> T {
+        self.prefix.borrow_mut().push(name.to_string());
+        let built = build(self);
+        self.prefix.borrow_mut().pop();
+        built
+    }
+
+    fn full_name(&self, layer: &str, tensor: &str) -> String {
+        let mut parts = self.prefix.borrow().clone();
+        parts.extend([layer, tensor].iter().filter(|part| !part.is_empty()).map(ToString::to_string));
+        parts.join(".")
+    }
+
+    pub(crate) fn param(&self, layer: &str, tensor: &str, shape: &[i64], init: Init, group: Group) -> ParamId {
+        let spec = Spec { name: self.full_name(layer, tensor), shape: shape.to_vec(), init, group };
+        let params = &mut self.declared.borrow_mut().params;
+        params.push(spec);
+        ParamId(params.len() - 1)
+    }
+
+    pub(crate) fn buffer(&self, layer: &str, tensor: &str, size: i64, start: f64) -> BufferId {
+        let name = self.full_name(layer, tensor);
+        let buffers = &mut self.declared.borrow_mut().buffers;
+        buffers.push(Spec { name, shape: vec![size], init: Init::Constant(start), group: Group::Norm });
+        BufferId(buffers.len() - 1)
+    }
+
+    /// Notes a batch norm, whose `num_batches_tracked` PyTorch keeps.
+    pub(crate) fn norm(&self, layer: &str, params: [ParamId; 2], buffers: [BufferId; 2]) -> NormId {
+        let name = self.full_name(layer, "num_batches_tracked");
+        let norms = &mut self.declared.borrow_mut().norms;
+        norms.push(NormSpec { name, params, buffers });
+        NormId(norms.len() - 1)
+    }
+
+    /// A parameter or buffer of floating point that starts as `values`, for models that come with their numbers.
+    pub fn given(&self, name: &str, values: &Tensor, trains: bool) -> Given {
+        let shape = values.size();
+        self.declared.borrow_mut().given.push((self.full_name(name, ""), values.shallow_clone()));
+        if trains {
+            let group = if shape.len() > 1 { Group::Weight } else { Group::Bias };
+            return Given::Parameter(GivenParameter(self.param(name, "", &shape, Init::Constant(0.0), group)));
+        }
+        let full = self.full_name(name, "");
+        let buffers = &mut self.declared.borrow_mut().buffers;
+        buffers.push(Spec { name: full, shape, init: Init::Constant(0.0), group: Group::Norm });
+        Given::Buffer(GivenBuffer(BufferId(buffers.len() - 1)))
+    }
+
+    /// A buffer of any kind that stays where it is: the model changes it in place, checkpoints copy out of and into it.
+    pub fn kept(&self, name: &str, tensor: &Tensor) {
+        let name = self.full_name(name, "");
+        self.declared.borrow_mut().kept.push((name, tensor.shallow_clone()));
+    }
+
+    /// The number of trainable values declared so far.
+    pub fn count(&self) -> i64 {
+        self.declared.borrow().params.iter().map(Spec::numel).sum()
+    }
+
+    /// Lays the declared tensors out on `device` as `kind`, and initialises them from `seed` if there is one.
+    pub fn finish(self, seed: Option<u64>, kind: Kind, device: Device) -> Parameters {
+        Parameters::new(self.declared.into_inner(), seed, kind, device)
+    }
+}

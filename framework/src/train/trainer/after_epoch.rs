@@ -1,0 +1,102 @@
+//! What follows an epoch's steps: its measurements, the choice of the best checkpoint, and what is written down.
+
+use super::take_up::Curves;
+use super::{Tally, Trainer};
+use crate::eval::{NATURAL, Trial, percent};
+use crate::record::{Row, Values, stamp};
+use crate::train::describe::tag;
+use crate::train::state::state;
+use crate::{AtPath, Error, Result};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+impl Trainer {
+    /// Names to measure each epoch: those of the selection rule, then those watched.
+    fn watched(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.parts.select.names().iter().map(ToString::to_string).collect();
+        names
+            .extend(self.pipeline.train.watch.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>());
+        names
+    }
+
+    /// Accuracies after this epoch; `None` when it was stopped.
+    pub(super) fn measure(&mut self, stop: &AtomicBool) -> Result<Option<Values>> {
+        let mut accuracies = Values::new();
+        for name in self.watched() {
+            let attack = self.parts.attacks.get_mut(&name);
+            if attack.is_none() && name != NATURAL {
+                return Err(Error::new(format!("there is no attack called `{name}`")));
+            }
+            let mut trial = Trial {
+                name: &name,
+                attack: attack.map(|attack| attack.as_mut() as _),
+                data: &self.judge,
+                batch_size: self.pipeline.train.eval_batch_size as i64,
+                seed: self.pipeline.seed,
+            };
+            let go_on = &mut |_| !stop.load(Ordering::Relaxed);
+            let Some(right) = trial.run_while(self.parts.step.model.network(), go_on)? else { return Ok(None) };
+            accuracies.insert(name, percent(&right));
+        }
+        Ok(Some(accuracies))
+    }
+
+    /// Writes the epoch down, and begins the next.
+    pub(super) fn finish_epoch(
+        &mut self,
+        values: Values,
+        measured: bool,
+        steps: u64,
+        trained: Duration,
+        total: Duration,
+    ) -> Result<()> {
+        self.position.epoch += 1;
+        self.position.step = 0;
+        let (epoch, step) = (self.position.epoch, self.position.epoch * steps);
+        self.card.epochs = epoch;
+        self.card.metrics = values.clone();
+        self.card.created = stamp::now();
+        let weights = self.parts.step.model.network().params().state_dict();
+        if measured {
+            let score =
+                self.parts.select.eval(|name| values.get(name).copied()).map_err(|e| Error::new(e.to_string()))?;
+            if self.position.best.offer(epoch, score) && self.world.is_first() {
+                if let Some(mask) = self.parts.step.attack.learner() {
+                    self.folder.write_model(
+                        &self.folder.best_mask(),
+                        &mask.network().params().state_dict(),
+                        &self.card,
+                    )?;
+                }
+                self.folder.write_model(&self.folder.best(), &weights, &self.card)?;
+            }
+        }
+        let fields = serde_json::to_string(&values).unwrap_or_default();
+        tracing::info!(epoch, seconds = total.as_secs_f64(), metrics = fields, "Epoch finished.");
+        let mut curves: Vec<(String, f64)> = values.iter().map(|(name, value)| (tag(name), *value)).collect();
+        curves.push(("time/train_seconds".into(), trained.as_secs_f64()));
+        curves.push(("time/epoch_seconds".into(), total.as_secs_f64()));
+        let curves: Vec<(&str, f64)> = curves.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        if let Some(Curves { metrics, events }) = &mut self.curves {
+            events.scalars(step, &curves).at("writing", self.folder.path())?;
+            metrics.append(Row { epoch, step, values }).at("writing", self.folder.path())?;
+            self.folder.write_model(&self.folder.last(), &weights, &self.card)?;
+        }
+        self.tally = Tally::new(self.device);
+        self.save_state()
+    }
+
+    /// Saves all that a resumed run needs.
+    pub(super) fn save_state(&mut self) -> Result<()> {
+        self.tally.merge(self.world)?;
+        let (sums, images) = self.tally.state();
+        self.position.tallied = images;
+        self.saved = true;
+        if !self.world.is_first() {
+            return Ok(());
+        }
+        let mut state = state(&self.parts);
+        state.extend(sums.into_iter().map(|(name, sum)| (format!("tally.{name}"), sum)));
+        self.folder.write_state(&state, &self.position)
+    }
+}

@@ -1,0 +1,55 @@
+//! Whether training goes well, and how it is told where it does not.
+
+use super::Trainer;
+use crate::nn::Parameters;
+use crate::train::heartbeat::Beat;
+use crate::{Error, Result};
+
+impl Trainer {
+    /// An error when what was learned is not finite: it is worth neither saving nor measuring.
+    pub(super) fn sound(&self) -> Result<()> {
+        let loss = self.tally.loss();
+        let finite = |params: &Parameters| params.flat().isfinite().all().int64_value(&[]) == 1;
+        let networks = [("model", Some(&self.parts.step.model)), ("mask network", self.parts.step.attack.learner())];
+        let spoilt = networks.iter().find(|(_, learner)| learner.is_some_and(|l| !finite(l.network().params())));
+        let what = match spoilt {
+            _ if loss.is_some_and(|loss| !loss.is_finite()) => "the loss is not finite".to_string(),
+            Some((what, _)) => format!("the weights of the {what} are not finite"),
+            None => return Ok(()),
+        };
+        let help = "try a smaller learning rate; `optimizer.lr` may ramp up with `type: piecewise_linear`";
+        Err(self.here(Error::new(what).help(help)))
+    }
+
+    /// Where a step is, for messages, with what stands of the run. Of several ranks it is told which failed.
+    pub(super) fn here(&self, error: Error) -> Error {
+        let stands = if self.saved {
+            format!("the last good checkpoint stands: {}", self.folder.state().display())
+        } else {
+            "nothing was saved before".to_string()
+        };
+        let error = self.world.explain(error);
+        let at = format!("epoch {}, step {}", self.position.epoch + 1, self.position.step + 1);
+        Error::new(error.message()).context(at).help(match error.suggestion() {
+            Some(help) if help.ends_with(&stands) => help.to_string(),
+            Some(help) => format!("{help}; {stands}"),
+            None => stands,
+        })
+    }
+
+    /// Leaves a sign of life for those who watch.
+    pub(super) fn beat(&mut self, steps: u64, measuring: bool) {
+        let Some(heartbeat) = &mut self.heartbeat else { return };
+        heartbeat.write(Beat {
+            pid: std::process::id(),
+            device: format!("{:?}", self.device).to_lowercase(),
+            epoch: self.position.epoch + 1,
+            epochs: self.pipeline.train.epochs,
+            step: self.position.step,
+            steps,
+            measuring,
+            values: self.tally.means(),
+            seconds_left: None,
+        });
+    }
+}

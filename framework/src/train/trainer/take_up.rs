@@ -1,0 +1,55 @@
+//! Where a run begins, or goes on.
+
+use crate::pipeline::Assembled;
+use crate::record::{EventWriter, MetricsLog};
+use crate::train::folder::{Folder, Position};
+use crate::train::state::restore;
+use crate::train::tally::Tally;
+use crate::{AtPath, Error, Result};
+use tch::Device;
+
+/// A run's numbers on disk.
+#[derive(Debug)]
+pub(super) struct Curves {
+    pub metrics: MetricsLog,
+    pub events: EventWriter,
+}
+
+/// Opens a folder to write in, and takes up the saved state if there is one.
+pub(super) fn take_up(
+    folder: &Folder,
+    parts: &Assembled,
+    config: String,
+    steps: u64,
+    device: Device,
+) -> Result<(Position, Tally, Curves)> {
+    folder.sweep();
+    let saved = folder.read_state()?;
+    let mut metrics = MetricsLog::open(folder.path()).at("opening", folder.path())?;
+    let (position, tally) = match saved {
+        Some((state, position)) => {
+            let tally = restore(parts, &state, &position, device).map_err(|e| e.context(folder.state().display()))?;
+            (position, tally)
+        }
+        // Killed between the first epoch's metrics and its state, a run leaves one row.
+        None if metrics.rows().len() > 1 => {
+            let rows = metrics.rows().len();
+            return Err(Error::new(format!("{} is missing, but this run has done {rows} epochs", folder.state().display()))
+                .help(format!("put it back; without it a run can only begin anew: --run-dir DIR\n        its best checkpoint stands: foil eval {}", folder.path().display())));
+        }
+        None => (Position::default(), Tally::new(device)),
+    };
+    if !position.config.is_empty() && position.config != config {
+        tracing::warn!(
+            "{} says something else than when the run stopped, and the rest of the run follows what it says now; \
+             to end with one pipeline's result undo the change, or begin anew: foil train {} --run-dir DIR",
+            folder.resolved().display(),
+            folder.resolved().display(),
+        );
+    }
+    let position = Position { config, ..position };
+    metrics.truncate_after(position.epoch).at("opening", folder.path())?;
+    let events =
+        EventWriter::create(folder.path(), position.epoch * steps + position.step).at("opening", folder.path())?;
+    Ok((position, tally, Curves { metrics, events }))
+}
