@@ -60,7 +60,7 @@ impl Parameters {
             return Err(Error::new(format!("these weights do not fit the model\n  {shown}"))
                 .help("is it the same `model:` as the one they were saved from?"));
         }
-        self.copy_in(tensors.iter().map(|(name, tensor)| (name, tensor)));
+        self.copy_in(tensors);
         Ok(())
     }
 
