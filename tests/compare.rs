@@ -1,10 +1,13 @@
 //! `foil compare`: every run once, means over seeds, paired tests, and what is said when runs do not go together.
 
+mod ranks;
 mod tiny;
 
+use ranks::Ranks;
 use serde_json::{Value, json};
 use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
 use tiny::{AT, Place};
 
 /// `tiny.yaml` is AT, `other.yaml` the same with another radius; both train for one epoch.
@@ -195,4 +198,52 @@ fn a_slurm_task_is_one_run_and_the_table_comes_after() {
     fs::write(place.path("other.yaml"), "extends: tiny.yaml\nname: other\nattack: { eps: 0.2 }\n").unwrap();
     let (code, err) = task("0");
     assert!(code == Some(1) && err.contains("not the one that this job was written for"), "{err}");
+}
+
+#[test]
+fn ranks_share_the_runs_and_one_takes_up_what_another_leaves() {
+    let place = Place::with(&AT.replace("epochs: 3", "epochs: 8"));
+    fs::write(place.path("other.yaml"), "extends: tiny.yaml\nname: other\nseed: 9\n").unwrap();
+    let alone = |file, run| {
+        place.foil(&["train", file, "--run-dir", run]).ok();
+        place.run(run)
+    };
+    let (tiny, other) = (alone("tiny.yaml", "alone/tiny"), alone("other.yaml", "alone/other"));
+
+    let ranks = Ranks::start(&place, 2, &COMPARE);
+    // The second rank begins with the second run.
+    let started = Instant::now();
+    while !place.path("runs/other/state.safetensors").exists() && started.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    ranks.signal(1, "KILL");
+    let ended = ranks.end(Duration::from_secs(60));
+    assert_eq!([ended[0].code, ended[1].code], [Some(0), None], "{}", ended[0].err);
+    let (told, lost) = (&ended[0].err, &ended[1].err);
+    assert!(told.contains("run 1 of 2: tiny\n") && lost.contains("run 2 of 2: other\n"), "{told}{lost}");
+    assert!(!lost.contains("epoch 8/8") && told.contains("[other] epoch 8/8"), "{told}{lost}");
+    place.run("runs/tiny").assert_same(&tiny);
+    place.run("runs/other").assert_same(&other);
+    let table = place.run("runs/compare").text("table.csv");
+    assert!(table.contains("\ntiny,") && table.contains("\nother,"), "{table}");
+    // Each run was trained by one process, not by both together.
+    assert!(!place.run("runs/tiny").text("log.txt").contains("rank"));
+
+    // What is there is found by both; one of them says so.
+    let ended = Ranks::start(&place, 2, &COMPARE).ok();
+    assert_eq!((ended[0].err.matches("done before").count(), ended[1].err.as_str()), (2, ""), "{}", ended[0].err);
+}
+
+#[test]
+fn what_one_rank_tried_in_vain_is_told_by_the_first_and_not_tried_by_all() {
+    let place = place();
+    fs::write(place.path("bad.yaml"), "extends: tiny.yaml\nname: bad\noptimizer: { lr: 1.0e+30 }\n").unwrap();
+    for _ in 0..2 {
+        let ended = Ranks::start(&place, 2, &["compare", "tiny.yaml", "bad.yaml"]).end(Duration::from_secs(60));
+        assert_eq!([ended[0].code, ended[1].code], [Some(1), Some(0)], "{}{}", ended[0].err, ended[1].err);
+        let tries = |rank: usize| ended[rank].err.matches("run 2 of 2: bad").count();
+        assert_eq!(tries(0) + tries(1), 1, "{}{}", ended[0].err, ended[1].err);
+        assert!(ended[0].err.contains("1 of 2 runs failed; the same command tries them again"), "{}", ended[0].err);
+        assert!(place.run("runs/compare").text("table.md").contains("bad failed: epoch 1"));
+    }
 }

@@ -1,158 +1,15 @@
 //! The real program in several processes on this machine: they compute what one computes, end together, and go on together.
 //!
-//! The ranks get torchrun's variables and meet at 127.0.0.1. How variables are read is tested beside `Launch`.
+//! The ranks get torchrun's variables and meet at 127.0.0.1. How variables are read is tested beside `Launch`; over MPI they are tested in `mpi.rs`.
 
+mod ranks;
 mod tiny;
 
+use ranks::{AT, FAT, MMA, NORM, Ranks, assert_close, numbers, train};
 use serde_json::Value;
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
-use tiny::{CAT, Place, Run, Stored, TRADES};
-
-/// Adversarial training with crops and flips, three images in the last batch, so that of four ranks one has none.
-const AT: &str = "
-name: tiny
-seed: 7
-device: cpu
-data: { name: mnist_subset, train_limit: 43, test_limit: 30, augment: { pad: 2, flip: true } }
-model: small_cnn
-attack: { type: pgd, eps: 0.3, alpha: 0.1, steps: 2, start: uniform, mode: train }
-loss: at
-optimizer: { type: sgd, lr: 0.05, momentum: 0.9, weight_decay: 0.0005 }
-train: { epochs: 2, batch_size: 20, eval_batch_size: 7, checkpoint_steps: 1 }
-attacks: { pgd2: { type: pgd, eps: 0.1, alpha: 0.05, steps: 2, start: uniform } }
-select: natural + pgd2
-evaluate: [natural, pgd2]
-";
-
-/// MMA, whose radii belong to single images.
-const MMA: &str = "
-name: tiny
-device: cpu
-data: { name: mnist_subset, train_limit: 43, test_limit: 10 }
-model: small_cnn
-attack: { type: an_pgd, d_max: 0.45, e_min: 0.1, steps: 2, search_steps: 3 }
-loss: mma
-optimizer: { type: sgd, lr: 0.05 }
-train: { epochs: 2, batch_size: 20, eval_batch_size: 10 }
-";
-
-/// FAT, whose images stop at different steps, with dropout in the model.
-const FAT: &str = "
-name: tiny
-device: cpu
-data: { name: mnist_subset, train_limit: 43, test_limit: 10 }
-model: trades_cnn
-attack: { type: early_stopped_pgd, objective: kl, eps: 0.3, alpha: 0.1, steps: 3, tau: 1, omega: 0.001, start: gaussian }
-loss: { type: trades, single_clean_pass: true }
-optimizer: { type: sgd, lr: 0.05 }
-train: { epochs: 2, batch_size: 20, eval_batch_size: 10 }
-";
-
-/// A net with batch norm under an attack in train mode.
-const NORM: &str = "
-name: tiny
-seed: 4
-device: cpu
-data: { name: mnist_subset, train_limit: 19, test_limit: 10 }
-model: { type: wide_resnet, depth: 10, width: 1 }
-attack: { type: pgd, norm: L2, eps: 4, alpha: 2, steps: 2, mode: train }
-loss: { type: at, log_clean: false }
-optimizer: { type: sgd, lr: 0.05 }
-train: { epochs: 1, batch_size: 8, eval_batch_size: 10, batch_norm: sync }
-";
-
-/// The processes of one run.
-struct Ranks(Vec<Child>);
-
-/// How one of them ended.
-struct Ended {
-    code: Option<i32>,
-    err: String,
-}
-
-impl Ranks {
-    /// Starts `foil ARGS` as `size` ranks; `own` adds what only one rank is told.
-    fn start_with(place: &Place, size: usize, args: &[&str], own: &dyn Fn(usize) -> Vec<String>) -> Self {
-        // Free now, and nobody else is likely to be given it before rank 0 takes it.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let start = |rank: usize| {
-            let mut command = place.command(env!("CARGO_BIN_EXE_foil"), args);
-            command.args(own(rank)).stdout(Stdio::null()).stderr(Stdio::piped());
-            let names = ["RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT", "FOIL_TIMEOUT"];
-            let values = [rank, size, rank, size, usize::from(port), 20];
-            command.envs(names.into_iter().zip(values.map(|value| value.to_string()))).env("MASTER_ADDR", "127.0.0.1");
-            command.spawn().unwrap()
-        };
-        Self((0..size).map(start).collect())
-    }
-
-    fn start(place: &Place, size: usize, args: &[&str]) -> Self {
-        Self::start_with(place, size, args, &|_| Vec::new())
-    }
-
-    fn signal(&self, rank: usize, name: &str) {
-        let id = self.0[rank].id();
-        assert!(Command::new("sh").args(["-c", &format!("kill -{name} {id}")]).status().unwrap().success());
-    }
-
-    /// Waits for all of them, each of which ends before `limit`.
-    #[track_caller]
-    fn end(self, limit: Duration) -> Vec<Ended> {
-        let started = Instant::now();
-        let end = |child: Child| {
-            let output = child.wait_with_output().unwrap();
-            Ended { code: output.status.code(), err: String::from_utf8(output.stderr).unwrap() }
-        };
-        let ended: Vec<Ended> = self.0.into_iter().map(end).collect();
-        assert!(started.elapsed() < limit, "took {:?}", started.elapsed());
-        ended
-    }
-
-    #[track_caller]
-    fn ok(self) -> Vec<Ended> {
-        let ended = self.end(Duration::from_secs(120));
-        for (rank, ended) in ended.iter().enumerate() {
-            assert_eq!(ended.code, Some(0), "rank {rank}: {}", ended.err);
-        }
-        ended
-    }
-}
-
-/// Trains `tiny.yaml` in `size` processes.
-fn train(place: &Place, size: usize, run: &str, overrides: &[&str]) -> Run {
-    Ranks::start(place, size, &[&["train", "tiny.yaml", "--no-eval", "--run-dir", run], overrides].concat()).ok();
-    place.run(run)
-}
-
-fn numbers((kind, _, bytes): &(String, Vec<usize>, Vec<u8>)) -> Vec<f64> {
-    match kind.as_str() {
-        "F32" => bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()).into()).collect(),
-        "F64" => bytes.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(),
-        "I64" => bytes.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f64).collect(),
-        kind => panic!("{kind}"),
-    }
-}
-
-/// All that both runs keep is the same within `tolerance`, relative to each tensor's largest number.
-#[track_caller]
-fn assert_close(ours: &Run, theirs: &Run, tolerance: f64) {
-    let run = ours;
-    let [(ours, _), (theirs, _)]: [Stored; 2] =
-        [ours.tensors("state.safetensors"), theirs.tensors("state.safetensors")];
-    assert!(ours.keys().eq(theirs.keys()), "{:?} {:?}", ours.keys(), theirs.keys());
-    for (name, stored) in &ours {
-        let (a, b) = (numbers(stored), numbers(&theirs[name]));
-        let scale = a.iter().fold(1e-12, |m: f64, x| m.max(x.abs()));
-        let off = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        assert!(
-            a.len() == b.len() && off <= tolerance * scale,
-            "{}: {name}: off by {off:e} of {scale:e}",
-            run.0.display()
-        );
-    }
-}
+use tiny::{CAT, Place, Run, TRADES};
 
 /// Trains in one process and in several, and compares what they keep.
 fn same_as_one(yaml: &str, sizes: &[usize], tolerance: f64) {
@@ -287,10 +144,7 @@ fn a_signal_to_one_rank_stops_all_at_the_same_step() {
     assert!(ended[0].err.ends_with("stopped and saved; go on with: foil train --resume run\n"), "{}", ended[0].err);
     assert_eq!(ended[1].err, "");
     let at = run.position()["epoch"].as_u64().unwrap();
-    Ranks::start(&place, 2, &["train", "--resume", "run", "--no-eval"]).0.iter_mut().for_each(|rank| {
-        rank.kill().unwrap();
-        rank.wait().unwrap();
-    });
+    drop(Ranks::start(&place, 2, &["train", "--resume", "run", "--no-eval"]));
     assert!((1..1000).contains(&at));
 }
 
@@ -298,7 +152,7 @@ fn a_signal_to_one_rank_stops_all_at_the_same_step() {
 fn ranks_that_differ_are_refused() {
     let place = Place::with(AT);
     let own = |rank: usize| if rank == 1 { vec!["attack.steps=3".to_string()] } else { Vec::new() };
-    let ranks = Ranks::start_with(&place, 2, &["train", "tiny.yaml", "--no-eval", "--run-dir", "run"], &own);
+    let ranks = Ranks::start_with(&place, 2, &["train", "tiny.yaml", "--no-eval", "--run-dir", "run"], &own, &[]);
     let ended = ranks.end(Duration::from_secs(15));
     assert_eq!([ended[0].code, ended[1].code], [Some(1); 2]);
     let told = &ended[0].err;
@@ -320,4 +174,65 @@ fn a_rank_that_fails_is_named_with_its_error() {
         ended[0].err
     );
     assert!(ended[1].err.ends_with(" ends with the run\n"), "{}", ended[1].err);
+}
+
+#[test]
+fn ranks_do_not_outlive_a_test_that_fails() {
+    let place = Place::with(AT);
+    let ranks = Ranks::start(&place, 2, &["train", "tiny.yaml", "--no-eval", "--run-dir", "run", "train.epochs=1000"]);
+    let ids: Vec<u32> = ranks.0.iter().map(|rank| rank.0.id()).collect();
+    let lives = |id: &u32| Command::new("kill").args(["-0", &id.to_string()]).output().unwrap().status.success();
+    assert!(ids.iter().all(lives));
+    let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _ranks = ranks;
+        std::panic::resume_unwind(Box::new("a test that fails"));
+    }));
+    assert!(failed.is_err() && !ids.iter().any(lives));
+}
+
+#[test]
+fn started_again_by_the_launcher_a_run_goes_on() {
+    let place = Place::with(AT);
+    let words = ["train", "tiny.yaml", "--no-eval", "--run-dir", "run"];
+    let attempt = |n: &str, more: &[&str]| {
+        let restarts = [("TORCHELASTIC_RESTART_COUNT", n)];
+        Ranks::start_with(&place, 2, &[&words, more].concat(), &|_| Vec::new(), &restarts)
+    };
+    // Nothing is there yet: a first attempt that failed early leaves nothing behind.
+    attempt("1", &["train.epochs=1"]).ok();
+    let whole = train(&place, 2, "whole", &["train.epochs=1"]);
+    place.run("run").assert_same(&whole);
+
+    let refused = attempt("0", &["train.epochs=1"]).end(Duration::from_secs(30));
+    assert!(
+        refused[0].code == Some(1) && refused[0].err.contains("the run folder run is not empty"),
+        "{}",
+        refused[0].err
+    );
+    let other = attempt("2", &["train.epochs=2"]).end(Duration::from_secs(30));
+    assert!(other[0].err.contains("attempt 3: run holds a run with other settings"), "{}", other[0].err);
+    let ended = attempt("2", &["train.epochs=1"]).ok();
+    assert!(ended[0].err.starts_with("attempt 3: the run in run goes on\n"), "{}", ended[0].err);
+    assert_eq!(ended[1].err, "");
+    place.run("run").assert_same(&whole);
+}
+
+#[test]
+fn a_step_is_timed_over_all_ranks() {
+    let place = Place::with(AT);
+    let out = place.path("bench.json");
+    let words = ["bench", "tiny.yaml", "--runs", "3", "--json=bench.json"];
+    let ended = Ranks::start(&place, 2, &words).ok();
+    assert!(ended.iter().all(|rank| rank.err.is_empty()), "{}{}", ended[0].err, ended[1].err);
+    let timing: Value = serde_json::from_str(&std::fs::read_to_string(out).unwrap()).unwrap();
+    let timing = timing.get(0).unwrap_or(&timing);
+    assert_eq!((&timing["ranks"], &timing["transport"], &timing["batch"]), (&2.into(), &"gloo".into(), &20.into()));
+    let (ms, rate) = (timing["ms"].as_f64().unwrap(), timing["images_per_second"].as_f64().unwrap());
+    assert!((ms * rate / 20e3 - 1.0).abs() < 1e-9, "{timing}");
+    assert!((0.0..1.0).contains(&timing["in_sums"].as_f64().unwrap()), "{timing}");
+    // Alone there is nothing to say of ranks but that there is one.
+    place.foil(&words).ok();
+    let timing: Value = serde_json::from_str(&std::fs::read_to_string(place.path("bench.json")).unwrap()).unwrap();
+    let timing = timing.get(0).unwrap_or(&timing);
+    assert_eq!((&timing["ranks"], timing.get("transport"), timing.get("in_sums")), (&1.into(), None, None));
 }

@@ -157,7 +157,7 @@ pub struct Running {
 }
 
 /// A process that does not outlive a test that failed.
-struct Mortal(Child);
+pub struct Mortal(pub Child);
 
 impl Drop for Mortal {
     fn drop(&mut self) {

@@ -2,6 +2,7 @@
 
 use super::steps::Steps;
 use super::{Exit, json};
+use crate::distributed::{Agreement, World};
 use crate::engine::{Ceiling, Precision, cuda};
 use crate::pipeline::load;
 use crate::report::{Cell, Column, Style, Table};
@@ -18,6 +19,7 @@ use tch::Device;
   foil bench configs/demo/at.yaml
   foil bench configs/demo/at.yaml train.batch_size=100 attack.steps=20 --runs 20 --json
   foil bench --methods at,trades,mart --batch 128,512 train.precision=bf16 --json=steps.json
+  torchrun --no-python --nproc-per-node 2 foil bench configs/demo/at.yaml          a step of both ranks together
 
 With --methods or --batch it prints a table. Operations are those of convolutions and linear layers, two for each multiplication with its
 addition; bytes are their inputs, weights and outputs, each moved once. The ceilings are measured in the same run, by a large product in the
@@ -57,13 +59,21 @@ struct Timing {
     batch: i64,
     device: String,
     threads: i32,
+    /// Processes that share the batch, and what carries their sums.
+    ranks: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transport: Option<&'static str>,
     runs: usize,
     /// Milliseconds a step: the median, the shortest and the longest.
     ms: f64,
     ms_min: f64,
     ms_max: f64,
+    /// Of all ranks together.
     images_per_second: f64,
-    /// Operations and bytes of a step.
+    /// The part of the steps' time that the first rank spent in sums over the ranks, the waiting for others included; on CPUs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_sums: Option<f64>,
+    /// Operations and bytes of a step; of several ranks, of the first one's share.
     operations: f64,
     bytes: f64,
     /// Shares of the ceilings, where these were measured.
@@ -79,7 +89,7 @@ struct Timing {
     memory: Option<[u64; 2]>,
 }
 
-pub(super) fn run(args: &Args) -> Exit {
+pub(super) fn run(args: &Args, world: World) -> Exit {
     if let Some(threads) = args.threads {
         tch::set_num_threads(threads);
     }
@@ -97,12 +107,15 @@ pub(super) fn run(args: &Args) -> Exit {
         for size in sizes {
             let mut overrides = overrides.clone();
             overrides.extend(size.map(|n| format!("train.batch_size={n}")));
-            let timing = time(file, &overrides, args.runs, if single { None } else { Some(&mut ceiling) })?;
-            if !single {
+            let timing = time(file, &overrides, args.runs, if single { None } else { Some(&mut ceiling) }, world)?;
+            if !single && world.is_first() {
                 eprintln!("{}, batch {}: {:.2} ms", timing.name, timing.batch, timing.ms);
             }
             timings.push(timing);
         }
+    }
+    if !world.is_first() {
+        return Ok(ExitCode::SUCCESS);
     }
     match (&args.json, single) {
         (Some(to), true) if to == Path::new("-") => {
@@ -149,11 +162,20 @@ fn files(args: &Args) -> Result<(Vec<PathBuf>, Vec<String>)> {
     Ok((args.methods.iter().map(file).collect(), args.words.clone()))
 }
 
-/// Times one pipeline; measures the ceilings too if it is the first that wants them.
-fn time(file: &Path, overrides: &[String], runs: usize, ceiling: Option<&mut Option<Ceiling>>) -> Result<Timing> {
+/// Times one pipeline, with all ranks; measures the ceilings too if it is the first that wants them.
+fn time(
+    file: &Path,
+    overrides: &[String],
+    runs: usize,
+    ceiling: Option<&mut Option<Ceiling>>,
+    world: World,
+) -> Result<Timing> {
     let loaded = load(file, overrides)?;
+    if world.is_joined() {
+        Agreement::default().with("pipeline", loaded.pipeline.to_yaml()?).with_program().reach(world)?;
+    }
     let started = Instant::now();
-    let mut steps = Steps::new(&loaded, None)?;
+    let mut steps = Steps::new(&loaded, None, world)?;
     let device = steps.device;
     if let Device::Cuda(n) = device {
         // Without the library there is nothing to ask, and nothing to report.
@@ -165,16 +187,19 @@ fn time(file: &Path, overrides: &[String], runs: usize, ceiling: Option<&mut Opt
     steps.take()?;
     let third_step_seconds = started.elapsed().as_secs_f64();
     let mut times = Vec::new();
+    let before = world.spent_in_sums();
     for _ in 0..runs {
         let start = Instant::now();
         steps.take()?;
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
+    let in_sums = (world.spent_in_sums() - before).as_secs_f64() * 1e3 / times.iter().sum::<f64>();
     times.sort_by(f64::total_cmp);
     let ms = times[times.len() / 2];
     let pipeline = &steps.pipeline;
     let precision = pipeline.train.precision;
-    let shares = match ceiling {
+    // The others wait meanwhile, and nothing disturbs the measurement.
+    let shares = match ceiling.filter(|_| world.is_first()) {
         Some(Some(ceiling)) => Some(*ceiling),
         Some(unknown) => Some(*unknown.insert(Ceiling::of(device)?)),
         None => None,
@@ -189,11 +214,14 @@ fn time(file: &Path, overrides: &[String], runs: usize, ceiling: Option<&mut Opt
         batch: steps.images(),
         device: format!("{device:?}"),
         threads: tch::get_num_threads(),
+        ranks: world.size(),
+        transport: world.transport(),
         runs: times.len(),
         ms,
         ms_min: times[0],
         ms_max: times[times.len() - 1],
         images_per_second: steps.images() as f64 / ms * 1e3,
+        in_sums: (world.is_joined() && device == Device::Cpu).then_some(in_sums),
         operations: work.operations,
         bytes: work.bytes,
         of_arithmetic: shares.map(|ceiling| work.operations / (ms / 1e3) / rate(ceiling)),
@@ -206,9 +234,29 @@ fn time(file: &Path, overrides: &[String], runs: usize, ceiling: Option<&mut Opt
 
 fn line(t: &Timing) -> String {
     format!(
-        "{} + {} on {}, batch {}, {}, {} threads: {:.2} ms a step (median of {}; {:.2} to {:.2}), {:.0} images/s",
-        t.attack, t.loss, t.model, t.batch, t.device, t.threads, t.ms, t.runs, t.ms_min, t.ms_max, t.images_per_second
+        "{} + {} on {}, batch {}, {}: {:.2} ms a step (median of {}; {:.2} to {:.2}), {:.0} images/s{}",
+        t.attack,
+        t.loss,
+        t.model,
+        t.batch,
+        place(t),
+        t.ms,
+        t.runs,
+        t.ms_min,
+        t.ms_max,
+        t.images_per_second,
+        t.in_sums.map_or(String::new(), |share| format!(", {:.1} % of the time in sums", share * 100.0)),
     )
+}
+
+/// Where it was measured: `Cpu, 2 ranks (gloo), 1 threads`.
+fn place(t: &Timing) -> String {
+    let ranks = match (t.transport, t.ranks) {
+        (None, _) => String::new(),
+        (Some(transport), 1) => format!(", 1 rank ({transport})"),
+        (Some(transport), ranks) => format!(", {ranks} ranks ({transport})"),
+    };
+    format!("{}{ranks}, {} threads", t.device, t.threads)
 }
 
 fn table(timings: &[Timing]) -> Table {
@@ -233,7 +281,6 @@ fn table(timings: &[Timing]) -> Table {
             share(t.of_memory),
         ]
     };
-    let title =
-        timings.first().map_or(String::new(), |t| format!("Training steps on {}, {} threads", t.device, t.threads));
+    let title = timings.first().map_or(String::new(), |t| format!("Training steps on {}", place(t)));
     Table { title, columns, rows: timings.iter().map(row).collect() }
 }

@@ -2,8 +2,8 @@
 
 use super::check::split;
 use super::train::on_interrupt;
-use super::{Exit, end_when_nobody_reads};
-use crate::compare::{Comparison, Fate, State, Task, plan, slurm, work};
+use super::{Exit, end_when_nobody_reads, ranks};
+use crate::compare::{Comparison, Crew, Fate, State, Task, plan, slurm, work};
 use crate::engine::named;
 use crate::pipeline::WorkList;
 use crate::record::{atomic, stamp};
@@ -20,6 +20,7 @@ use std::sync::atomic::Ordering;
   foil compare configs/demo/*.yaml --dry-run                what is there already, and what would be trained
   foil compare configs/cifar10/{at,trades,cat_cw_0.05}.yaml --seeds 5 --devices cuda:0,cuda:1
   foil compare configs/cifar10/*.yaml --seeds 5 --slurm jobs   then: bash jobs/submit.sh
+  torchrun --no-python --nproc-per-node 8 foil compare configs/cifar10/*.yaml --seeds 5       a run a process at a time
 
 Runs are found by what they train, whatever they are called: the same command again goes on where the last one
 stopped, and finished runs are not trained again. foil watch shows the curves while it works.")]
@@ -43,7 +44,8 @@ pub(super) struct Options {
     /// Train each with so many seeds, from the pipeline's own upwards.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: Option<u64>,
-    /// Devices to spread the runs over; one that is listed twice gets two at a time. By default one run after another.
+    /// Devices to spread the runs over; one that is listed twice gets two at a time. By default one run after another. Of several ranks each takes
+    /// the one with its number on its machine.
     #[arg(long, value_name = "DEVICE,…", value_delimiter = ',')]
     devices: Vec<String>,
     /// The row that the others are tested against; by default the first.
@@ -91,6 +93,8 @@ pub(super) struct Job<'a> {
     pub dir: &'a Path,
     /// Where the tables go.
     pub out: &'a Path,
+    /// Which of the processes that share it this one is.
+    pub crew: Crew,
 }
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -99,12 +103,24 @@ pub(super) fn run(args: &Args) -> Exit {
         return Err(Error::new("no file was named").help("foil compare FILE… [key=value…]"));
     }
     let out = args.out.clone().unwrap_or_else(|| args.dir.join("compare"));
-    let job = Job { command: "compare", files: &files, overrides: &overrides, dir: &args.dir, out: &out };
+    let job = Job {
+        command: "compare",
+        files: &files,
+        overrides: &overrides,
+        dir: &args.dir,
+        out: &out,
+        crew: ranks::crew()?,
+    };
     carry_out(&job, &args.options)
 }
 
-/// Finds, trains, evaluates and sums up.
+/// Finds, trains, evaluates and sums up. Several processes share the runs; the first one waits for all of them, and makes the table.
 pub(super) fn carry_out(job: &Job, options: &Options) -> Exit {
+    let crew = &job.crew;
+    if !crew.is_first() {
+        let only_first = options.dry_run || options.gather || options.slurm.is_some();
+        return if only_first { Ok(ExitCode::SUCCESS) } else { help_out(job, options) };
+    }
     let list = WorkList::of(job.files, job.overrides, options.seeds)?;
     let hashes: Vec<&str> = list.runs.iter().map(|run| run.hash.as_str()).collect();
     let hash = stamp::config_hash(&hashes.join("\n"))[..12].to_string();
@@ -135,7 +151,7 @@ pub(super) fn carry_out(job: &Job, options: &Options) -> Exit {
             return Err(Error::new(format!("there is no run {n}")).help(format!("the list has {all}, from 0")));
         }
     }
-    let fates = if options.gather { left(&tasks) } else { carried_out(&tasks, options)? };
+    let fates = if options.gather { left(&tasks) } else { carried_out(&tasks, options, crew)? };
     if fates.is_empty() {
         return Ok(ExitCode::from(130));
     }
@@ -177,8 +193,41 @@ fn left(tasks: &[Task]) -> Vec<Fate> {
     tasks.iter().map(|task| if task.state == State::Done { Fate::Reused } else { Fate::Stopped }).collect()
 }
 
+/// Does runs of the list, as one of the processes that leave the talking to the first.
+fn help_out(job: &Job, options: &Options) -> Exit {
+    let here = |error: Error| error.context(format!("rank {}", job.crew.rank));
+    let work = || {
+        let list = WorkList::of(job.files, job.overrides, options.seeds)?;
+        let (mut tasks, _) = plan(list.runs, job.dir)?;
+        if let Some(n) = options.task {
+            tasks = tasks.into_iter().nth(n).into_iter().collect();
+        }
+        let stop = on_interrupt()?;
+        work(&tasks, &places(options, &job.crew)?, &job.crew, &stop);
+        Ok(stop.load(Ordering::Relaxed))
+    };
+    // What failed is told by the first, which finds it on disk; a launcher would end all if this one failed.
+    Ok(if work().map_err(here)? { ExitCode::from(130) } else { ExitCode::SUCCESS })
+}
+
+/// The devices that this process works on.
+fn places(options: &Options, crew: &Crew) -> Result<Vec<String>> {
+    match (options.devices.as_slice(), crew.place) {
+        ([], _) => Ok(vec![String::new()]),
+        (devices, None) => Ok(devices.to_vec()),
+        (devices, Some(n)) => devices.get(n).map(|device| vec![device.clone()]).ok_or_else(|| {
+            Error::new(format!(
+                "--devices names {} devices, and rank {} is number {n} on its machine",
+                devices.len(),
+                crew.rank
+            ))
+            .help("name one for each process on a machine; or none: each takes a GPU of its own")
+        }),
+    }
+}
+
 /// What became of the tasks; nothing when it was stopped.
-fn carried_out(tasks: &[Task], options: &Options) -> Result<Vec<Fate>> {
+fn carried_out(tasks: &[Task], options: &Options, crew: &Crew) -> Result<Vec<Fate>> {
     for task in tasks {
         if task.state == State::Done {
             eprintln!("done before: {} in {}", task.title(), task.folder.display());
@@ -188,8 +237,7 @@ fn carried_out(tasks: &[Task], options: &Options) -> Result<Vec<Fate>> {
         }
     }
     let stop = on_interrupt()?;
-    let devices = if options.devices.is_empty() { vec![String::new()] } else { options.devices.clone() };
-    let fates = work(tasks, &devices, &stop);
+    let fates = work(tasks, &places(options, crew)?, crew, &stop);
     if stop.load(Ordering::Relaxed) {
         eprintln!("stopped and saved; the same command goes on from here");
         return Ok(Vec::new());

@@ -1,7 +1,7 @@
 //! `foil doctor`: what this machine has, and what to do about what it has not.
 
 use super::{Exit, data, text};
-use crate::distributed::Launch;
+use crate::distributed::{Launch, Transport};
 use crate::engine::{devices, guard};
 use crate::registry::{KINDS, entries};
 use serde::Serialize;
@@ -280,12 +280,14 @@ fn works(device: Device) -> Result<(), String> {
 
 /// What the launchers' variables say, as `foil train` would read them here.
 fn ranks() -> Finding {
-    match Launch::detect() {
+    let mut finding = match Launch::detect() {
         Ok(None) => Finding::new("ranks", "one process; torchrun, srun and mpirun start several (docs/distributed.md)"),
         Ok(Some(launch)) => Finding::new("ranks", launch.describe()),
-        Err(error) => Finding::new("ranks", format!("the environment contradicts itself: {}", error.message()))
+        Err(error) => Finding::new("ranks", format!("cannot be told: {}", error.message()))
             .help(error.suggestion().unwrap_or_default()),
-    }
+    };
+    finding.found.push(format!("transports in this build: {}", Transport::built().join(", ")));
+    finding
 }
 
 fn plugins() -> Finding {

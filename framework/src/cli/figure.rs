@@ -1,9 +1,9 @@
 //! `foil figure`: Figures 2 to 6 of the CAT paper, from the runs that they take.
 
-use super::Exit;
 use super::check::split;
 use super::compare::{Job, Options, carry_out};
 use super::report::{pictures, read};
+use super::{Exit, ranks};
 use crate::compare::plan;
 use crate::pipeline::WorkList;
 use crate::report::chart::Figure;
@@ -46,12 +46,17 @@ pub(super) fn run(args: &Args) -> Exit {
     let (paths, overrides) = split(&args.inputs);
     let runs = paths.iter().filter(|path| path.is_dir()).count();
     let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(format!("runs/figure{}", args.number)));
+    let crew = ranks::crew()?;
+    let first = crew.is_first();
+    if runs > 0 && !first {
+        return Ok(ExitCode::SUCCESS);
+    }
     let (groups, out) = match runs {
         0 => {
             let out = args.out.clone().unwrap_or_else(|| dir.clone());
-            let job = Job { command: "compare", files: &paths, overrides: &overrides, dir: &dir, out: &out };
+            let job = Job { command: "compare", files: &paths, overrides: &overrides, dir: &dir, out: &out, crew };
             let done = carry_out(&job, &args.options)?;
-            if done == ExitCode::from(130) || args.options.only_plans() {
+            if done == ExitCode::from(130) || args.options.only_plans() || !first {
                 return Ok(done);
             }
             (planned(&paths, &overrides, args, &dir)?, out)

@@ -114,8 +114,8 @@ pub fn main() -> ExitCode {
     let run = |command: Command| match command {
         // A rank's panic is told to the others like its errors.
         Command::Train(args) => ranks::together(|world| guard(|| train::run(&args, world))),
-        Command::Compare(args) => ranks::one_process("compare").and_then(|()| compare::run(&args)),
-        Command::Sweep(args) => ranks::one_process("sweep").and_then(|()| sweep::run(&args)),
+        Command::Compare(args) => compare::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Eval(args) => ranks::together(|world| guard(|| eval::run(&args, world))),
         Command::Report(args) => report::run(&args),
         Command::Table(args) => table::run(&args),
@@ -123,8 +123,8 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Check(args) => check::run(&args),
-        Command::Bench(args) => bench::run(&args),
-        Command::Profile(args) => profile::run(&args),
+        Command::Bench(args) => ranks::together(|world| guard(|| bench::run(&args, world))),
+        Command::Profile(args) => ranks::one_process("profile").and_then(|()| profile::run(&args)),
         Command::Demo(args) => ranks::one_process("demo").and_then(|()| demo::run(&args)),
         Command::List(args) => list::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -3,6 +3,7 @@
 use super::Exit;
 use super::steps::Steps;
 use crate::Result;
+use crate::distributed::World;
 use crate::engine::{Capture, cuda, watched};
 use crate::pipeline::load;
 use crate::report::{Cell, Column, Style, Table};
@@ -41,10 +42,10 @@ pub(super) fn run(args: &Args) -> Exit {
     }
     let runs = args.runs.max(1);
     let loaded = load(&args.file, &args.overrides)?;
-    let mut as_trained = Steps::new(&loaded, None)?;
+    let mut as_trained = Steps::new(&loaded, None, World::alone())?;
     let whole = seconds(&mut as_trained, runs)?;
     drop(as_trained);
-    let mut steps = Steps::new(&loaded, Some(Capture::Off))?;
+    let mut steps = Steps::new(&loaded, Some(Capture::Off), World::alone())?;
     let apart = seconds(&mut steps, runs)?;
     println!(
         "{}, batch {}, {:?}, {} threads: {:.2} ms a step as it is trained, {:.2} ms operation by operation\n",

@@ -1,7 +1,9 @@
 //! Commands that run in several processes: joining, and ending together.
 
 use super::Exit;
-use crate::distributed::World;
+use crate::compare::Crew;
+use crate::distributed::{Launch, World};
+use crate::engine::{DEVICE, devices};
 use crate::pipeline::{Loaded, load, load_text};
 use crate::train::Folder;
 use crate::{AtPath, Error, Result};
@@ -24,21 +26,43 @@ pub(super) fn together(command: impl FnOnce(World) -> Exit) -> Exit {
 
 /// Refuses to run in several processes.
 pub(super) fn one_process(command: &str) -> Result<()> {
-    match crate::distributed::Launch::detect()? {
+    match Launch::detect()? {
         Some(launch) if launch.size > 1 => {
-            Err(Error::new(format!("`foil {command}` runs in one process, not in {}", launch.size))
-                .help("`foil train` and `foil eval` run in several"))
+            Err(Error::new(format!("`foil {command}` runs in one process, not in {}", launch.size)).help(
+                "`foil train`, `eval` and `bench` run in several; `compare`, `sweep` and `figure` share their runs",
+            ))
         }
         _ => Ok(()),
     }
 }
 
+/// This process among those that share a list of runs, as the environment says. They do not meet: each trains runs of its own.
+pub(super) fn crew() -> Result<Crew> {
+    let Some(launch) = Launch::detect()?.filter(|launch| launch.size > 1) else { return Ok(Crew::alone()) };
+    let (rank, size, local, found) = (launch.rank, launch.size, launch.local_rank, devices().cuda);
+    let pinned = std::env::var_os(DEVICE).is_some_and(|device| !device.is_empty());
+    let gpu = Some(local).filter(|_| found > 0 && !pinned);
+    if gpu.is_some_and(|gpu| gpu >= found) {
+        return Err(Error::new(format!(
+            "rank {rank} is number {local} on its machine, which has {found} CUDA devices"
+        ))
+        .help("start as many processes on a machine as it has GPUs"));
+    }
+    Ok(Crew { rank, size, place: Some(local), gpu, threads: threads(launch.local_size), ..Crew::alone() })
+}
+
 /// Processes on one machine share its cores, unless OMP_NUM_THREADS says how.
 fn share_processor(world: World) {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    if let Some(processes) = world.local_size().filter(|&n| n > 1 && std::env::var_os("OMP_NUM_THREADS").is_none()) {
-        tch::set_num_threads((cores / processes).max(1) as i32);
+    if let Some(threads) = threads(world.local_size()) {
+        tch::set_num_threads(threads as i32);
     }
+}
+
+/// Threads for one of so many processes on this machine, if that is to be said.
+fn threads(processes: Option<usize>) -> Option<usize> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let processes = processes.filter(|&n| n > 1 && std::env::var_os("OMP_NUM_THREADS").is_none())?;
+    Some((cores / processes).max(1))
 }
 
 /// The pipeline of a run's folder, which only the first rank need see.

@@ -2,7 +2,8 @@
 
 use crate::Result;
 use crate::attack::Batch;
-use crate::engine::{Capture, Outcome, Repeated, choose, wait};
+use crate::distributed::{World, share};
+use crate::engine::{Capture, Outcome, Repeated, choose_for, wait};
 use crate::nn::{Noise, Work, key_of};
 use crate::pipeline::{Assembled, Loaded, Pipeline};
 use crate::scheduler::Clock;
@@ -13,6 +14,7 @@ use tch::{Device, Kind, Tensor};
 pub(super) struct Steps {
     pub(super) pipeline: Pipeline,
     pub(super) device: Device,
+    images: i64,
     parts: Assembled,
     repeated: Repeated<Outcome>,
     batch: [Tensor; 3],
@@ -22,21 +24,36 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// On as many random images as the pipeline's batch has; `capture` in place of the pipeline's, if given.
-    pub(super) fn new(loaded: &Loaded, capture: Option<Capture>) -> Result<Self> {
+    /// On as many random images as the pipeline's batch has, shared by the ranks; `capture` in place of the pipeline's, if given.
+    pub(super) fn new(loaded: &Loaded, capture: Option<Capture>, world: World) -> Result<Self> {
         let pipeline = loaded.pipeline.clone();
-        let device = choose(&pipeline.device)?;
-        let parts = loaded.built(Trainer::assemble(&pipeline, device, crate::distributed::World::alone()))?;
+        let device = choose_for(&pipeline.device, world)?;
+        let parts = loaded.built(Trainer::assemble(&pipeline, device, world))?;
+        let sums = world.is_joined().then(|| "its ranks add their gradients up on the CPU".to_string());
         let capture = capture.unwrap_or(pipeline.train.capture);
-        let repeated = Repeated::new(capture, device, parts.step.against_capture())?;
+        let repeated = Repeated::new(capture, device, sums.or_else(|| parts.step.against_capture()))?;
         let (n, data) = (pipeline.train.batch_size as i64, parts.data);
         let noise = Noise::seeded(&[1], n, device);
         let x = noise.uniform("x", &[data.channels, data.height, data.width], Kind::Float);
         let y = noise.below("y", data.classes, &[1]).view(-1);
         let index = Tensor::arange(n, (Kind::Int64, device));
         let key = Tensor::zeros([] as [i64; 0], (Kind::Int64, device));
+        let share = share(n, world.rank(), world.size());
+        world.set_share(share);
+        let (start, count) = share.rows();
+        let [x, y, index] = [x, y, index].map(|whole| whole.narrow(0, start, count));
         let batch = [crate::shim::channels_last(&x)?, y, index];
-        Ok(Self { pipeline, device, parts, repeated, batch, key, clock: Clock::new(1, 1000, device), taken: 0 })
+        Ok(Self {
+            pipeline,
+            device,
+            images: n,
+            parts,
+            repeated,
+            batch,
+            key,
+            clock: Clock::new(1, 1000, device),
+            taken: 0,
+        })
     }
 
     /// Takes a step and waits for the device.
@@ -54,7 +71,7 @@ impl Steps {
         Ok(())
     }
 
-    /// What a step asks of the device, by taking one.
+    /// What a step asks of this rank's device, by taking one.
     pub(super) fn work(&mut self) -> Result<Work> {
         let asked = |parts: &Assembled| {
             let mask = parts.step.attack.learner().map_or(Work::default(), |mask| mask.network().work());
@@ -65,8 +82,8 @@ impl Steps {
         Ok(asked(&self.parts).since(before))
     }
 
-    /// Images in a step.
+    /// Images in a step, of all ranks together.
     pub(super) fn images(&self) -> i64 {
-        self.batch[1].size()[0]
+        self.images
     }
 }

@@ -1,7 +1,7 @@
 //! `foil sweep`: every run of a sweep file in one table.
 
-use super::Exit;
 use super::compare::{Job, Options, carry_out};
+use super::{Exit, ranks};
 use crate::Error;
 use crate::pipeline::load;
 use std::path::{Path, PathBuf};
@@ -37,6 +37,7 @@ pub(super) fn run(args: &Args) -> Exit {
     let name = sweep.name.as_deref().unwrap_or("sweep");
     let dir = args.dir.clone().unwrap_or_else(|| Path::new("runs").join(name));
     let files = [args.file.clone()];
-    let job = Job { command: "sweep", files: &files, overrides: &args.overrides, dir: &dir, out: &dir };
+    let job =
+        Job { command: "sweep", files: &files, overrides: &args.overrides, dir: &dir, out: &dir, crew: ranks::crew()? };
     carry_out(&job, &args.options)
 }

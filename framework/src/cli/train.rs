@@ -2,7 +2,7 @@
 
 use super::ranks::load_run;
 use super::{Exit, doctor, eval, thousands, warnings};
-use crate::distributed::{Agreement, World, checksum};
+use crate::distributed::{Agreement, Launch, World, checksum};
 use crate::engine::{choose_for, devices};
 use crate::interop::METHOD;
 use crate::pipeline::{BatchNorm, Loaded, Pipeline, load};
@@ -24,14 +24,16 @@ use tracing_subscriber::prelude::*;
   foil train configs/demo/cat_cw.yaml attack.beta1=0.1 seed=1 --run-dir runs/mine
   foil train --resume runs/mine          goes on after Ctrl-C or a crash, to the same result
   torchrun --no-python --nproc-per-node 8 foil train configs/cifar10/at.yaml          one process a GPU
-  srun foil train configs/cifar10/at.yaml          or mpirun -n 4; see docs/distributed.md")]
+  srun foil train configs/cifar10/at.yaml          or mpirun -n 4; see docs/distributed.md
+  torchrun --no-python --nproc-per-node 8 --max-restarts 3 foil train configs/cifar10/at.yaml --run-dir runs/at")]
 pub(super) struct Args {
     /// The pipeline file.
     #[arg(required_unless_present = "resume")]
     file: Option<PathBuf>,
     /// Overrides, such as `attack.steps=7` or `optimizer.lr=0.05`.
     overrides: Vec<String>,
-    /// The run's folder; by default runs/NAME, with a number behind it if that is taken.
+    /// The run's folder; by default runs/NAME, with a number behind it if that is taken. Where torchrun or Slurm starts the command again, the run in
+    /// it goes on.
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
     /// Go on with the run in this folder.
@@ -54,7 +56,13 @@ pub(super) fn run(args: &Args, world: World) -> Exit {
             }
             (load_run(&folder, &[], world)?, Some(folder))
         }
-        (None, Some(file)) => (one_run(file, load(file, &args.overrides)?)?, None),
+        (None, Some(file)) => {
+            let loaded = one_run(file, load(file, &args.overrides)?)?;
+            match begun(&loaded.pipeline, args.run_dir.as_deref(), world)? {
+                Some(folder) => (load_run(&folder, &[], world)?, Some(folder)),
+                None => (loaded, None),
+            }
+        }
         (None, None) => return Err(Error::new("no file was named").help("foil train FILE, or foil train --resume RUN")),
     };
     let place = match folder {
@@ -83,6 +91,32 @@ pub(super) fn run(args: &Args, world: World) -> Exit {
     // So that a comparison waits for this evaluation too. Without the lock it is no worse.
     let _lock = world.is_first().then(|| folder.lock().ok());
     eval::show(folder.path(), &eval::Options::default(), world)
+}
+
+/// The run's folder, where the launcher starts this again and an earlier attempt has begun the run there.
+fn begun(pipeline: &Pipeline, path: Option<&Path>, world: World) -> Result<Option<Folder>> {
+    let attempt = Launch::restarts()? + 1;
+    let Some(path) = path.filter(|_| attempt > 1) else {
+        if attempt > 1 {
+            say(
+                world,
+                &format!(
+                    "attempt {attempt}: without --run-dir the run of the last attempt is not known, and this begins anew"
+                ),
+            );
+        }
+        return Ok(None);
+    };
+    let there = world.is_first() && Folder::named(path).resolved().exists();
+    if there && load(&Folder::named(path).resolved(), &[])?.pipeline.training_hash()? != pipeline.training_hash()? {
+        return Err(Error::new(format!("attempt {attempt}: {} holds a run with other settings", path.display()))
+            .help("choose another folder with --run-dir"));
+    }
+    if world.first_says(if there { "there" } else { "" })?.is_empty() {
+        return Ok(None);
+    }
+    say(world, &format!("attempt {attempt}: the run in {} goes on", path.display()));
+    Ok(Some(Folder::named(path)))
 }
 
 /// When standard input ends, sets `stop`, or ends the program where the run is `trained` and there is nothing to save.

@@ -2,8 +2,9 @@
 //!
 //! `foil compare` and `foil sweep` make a [`WorkList`](crate::pipeline::WorkList). [`plan`] finds the runs of it that are on disk,
 //! [`work`] trains and evaluates the rest in processes of their own, [`Comparison`] puts means, deviations and paired tests in
-//! one table, and [`slurm`] writes the same list for a cluster.
+//! one table, and [`slurm`] writes the same list for a cluster. Several processes may share the list, as a [`Crew`].
 
+mod crew;
 mod gathered;
 mod plan;
 pub mod significance;
@@ -11,6 +12,7 @@ pub mod slurm;
 mod summary;
 mod worker;
 
+pub use crew::Crew;
 pub use gathered::{Comparison, Row, WORST_CASE, oddities};
 pub use plan::{State, Task, plan};
 pub use summary::per_class;

@@ -3,9 +3,10 @@
 //! A run that crashes, or is killed for its memory, takes no other with it. The processes end, saving, when this one does:
 //! they read from a pipe whose other end it holds.
 
-use super::{State, Task};
+use super::{Crew, State, Task};
+use crate::distributed::Launch;
 use crate::engine::DEVICE;
-use crate::train::Folder;
+use crate::train::{Folder, is_taken};
 use crate::{AtPath, Error, Result};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
@@ -34,11 +35,17 @@ const LOOK: Duration = Duration::from_millis(50);
 const KEPT: usize = 30;
 
 /// Does what is left of `tasks`, one at a time on each of `devices` (a name that occurs twice is used twice; an empty name is
-/// the pipeline's own device). Returns what became of each. When `stop` is set, runs under way are saved and the rest is left.
-pub fn work(tasks: &[Task], devices: &[String], stop: &AtomicBool) -> Vec<Fate> {
-    let left: VecDeque<usize> = (0..tasks.len()).filter(|&n| tasks[n].state != State::Done).collect();
-    let line =
-        Line { left: Mutex::new(left), told: Mutex::new(Vec::new()), all: tasks.len(), several: devices.len() > 1 };
+/// the pipeline's own device), together with the others of `crew`. Returns what became of each, whoever did it. When `stop` is set, runs under way are
+/// saved and the rest is left.
+pub fn work(tasks: &[Task], devices: &[String], crew: &Crew, stop: &AtomicBool) -> Vec<Fate> {
+    let left = crew.order((0..tasks.len()).filter(|&n| tasks[n].state != State::Done));
+    let line = Line {
+        left: Mutex::new(left.into()),
+        told: Mutex::new(Vec::new()),
+        all: tasks.len(),
+        several: devices.len() > 1 || crew.size > 1,
+        crew,
+    };
     let fates = Mutex::new(vec![Fate::Stopped; tasks.len()]);
     let settle = |n: usize, fate: Fate| fates.lock().unwrap_or_else(PoisonError::into_inner)[n] = fate;
     (0..tasks.len()).filter(|&n| tasks[n].state == State::Done).for_each(|n| settle(n, Fate::Reused));
@@ -46,7 +53,10 @@ pub fn work(tasks: &[Task], devices: &[String], stop: &AtomicBool) -> Vec<Fate> 
         for device in devices {
             scope.spawn(|| {
                 while let Some(n) = line.next(tasks, stop) {
-                    settle(n, line.one(n, &tasks[n], device, stop));
+                    match line.one(n, &tasks[n], device, stop) {
+                        Some(fate) => settle(n, fate),
+                        None => line.put_back(n),
+                    }
                 }
             });
         }
@@ -55,15 +65,16 @@ pub fn work(tasks: &[Task], devices: &[String], stop: &AtomicBool) -> Vec<Fate> 
 }
 
 /// Tasks that wait, by their number.
-struct Line {
+struct Line<'a> {
     left: Mutex<VecDeque<usize>>,
     /// Those of which was said that another process has them.
     told: Mutex<Vec<usize>>,
     all: usize,
     several: bool,
+    crew: &'a Crew,
 }
 
-impl Line {
+impl Line<'_> {
     /// The next task that nobody else works on; waits where another process has all that are left.
     fn next(&self, tasks: &[Task], stop: &AtomicBool) -> Option<usize> {
         loop {
@@ -100,28 +111,51 @@ impl Line {
         }
     }
 
-    /// Does one task.
-    fn one(&self, n: usize, task: &Task, device: &str, stop: &AtomicBool) -> Fate {
+    fn put_back(&self, n: usize) {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).push_back(n);
+    }
+
+    /// Does one task; nothing becomes of it here when another process has it after all.
+    fn one(&self, n: usize, task: &Task, device: &str, stop: &AtomicBool) -> Option<Fate> {
+        let _claim = match self.crew.claim(task) {
+            Ok(Some(claim)) => claim,
+            Ok(None) => return None,
+            Err(error) => {
+                say(&error.to_string());
+                return Some(Fate::Failed(error.message().to_string()));
+            }
+        };
+        // It may have been waited for.
+        if matches!(task.look(), Ok(State::Done)) {
+            return Some(Fate::Worked(task.state));
+        }
+        if let Some(why) = self.crew.given_up(task) {
+            return Some(Fate::Failed(why));
+        }
         let on = if device.is_empty() { String::new() } else { format!(" on {device}") };
         say(&format!("run {} of {}: {}{on}", n + 1, self.all, task.title()));
         let name = if self.several { format!("[{}] ", task.title()) } else { String::new() };
-        match attempt(task, device, &name, stop) {
-            Ok(Some(state)) => Fate::Worked(state),
-            Ok(None) => Fate::Stopped,
+        self.crew.tell(task, None);
+        match attempt(task, device, self.crew, &name, stop) {
+            Ok(Some(state)) => Some(Fate::Worked(state)),
+            Ok(None) => Some(Fate::Stopped),
+            Err(error) if is_taken(&error) => None,
             Err(error) => {
                 say(&format!("{name}{error}"));
-                Fate::Failed(error.message().to_string())
+                self.crew.tell(task, Some(error.message()));
+                Some(Fate::Failed(error.message().to_string()))
             }
         }
     }
 }
 
 fn holder(task: &Task) -> Option<String> {
-    Folder::open(&task.folder).ok()?.holder()
+    Folder::named(&task.folder).holder()
 }
 
 /// Trains and evaluates as far as is needed; returns what was found to begin with, or none when it was stopped.
-fn attempt(task: &Task, device: &str, name: &str, stop: &AtomicBool) -> Result<Option<State>> {
+fn attempt(task: &Task, device: &str, crew: &Crew, name: &str, stop: &AtomicBool) -> Result<Option<State>> {
+    let child = |words: &[&str], more: &[String]| child(words, task, more, device, crew, name, stop);
     // Another process may have had it since the plan was made.
     let mut state = task.look()?;
     let begun = state;
@@ -136,24 +170,41 @@ fn attempt(task: &Task, device: &str, name: &str, stop: &AtomicBool) -> Result<O
         // Its own evaluation follows at once, unless another one is wanted.
         let words = ["train", "--attended", "--no-eval", "--resume"];
         let words: Vec<&str> = words.into_iter().filter(|word| *word != "--no-eval" || !suite.is_empty()).collect();
-        if !child(&words, &task.folder, &[], device, name, stop)? {
+        if !child(&words, &[])? {
             return Ok(None);
         }
         state = if suite.is_empty() { State::Done } else { State::Trained };
     }
-    if state < State::Done && !child(&["eval", "--"], &task.folder, &suite, device, name, stop)? {
-        return Ok(None);
+    if state < State::Done {
+        // `foil eval` takes no lock, and one evaluation is enough.
+        let _lock = Folder::open(&task.folder)?.lock()?;
+        if !child(&["eval", "--"], &suite)? {
+            return Ok(None);
+        }
     }
     Ok(Some(begun))
 }
 
-/// Runs `foil WORDS FOLDER MORE`; false when it was stopped.
-fn child(words: &[&str], folder: &Path, more: &[String], device: &str, name: &str, stop: &AtomicBool) -> Result<bool> {
+/// Runs `foil WORDS FOLDER MORE` as a process on its own; false when it was stopped.
+fn child(
+    words: &[&str],
+    task: &Task,
+    more: &[String],
+    device: &str,
+    crew: &Crew,
+    name: &str,
+    stop: &AtomicBool,
+) -> Result<bool> {
     let program = std::env::current_exe().at("finding", Path::new("this program"))?;
     let mut command = Command::new(program);
-    command.args(words).arg(folder).args(more).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    if !device.is_empty() {
+    command.args(words).arg(&task.folder).args(more).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    Launch::hide_from(&mut command);
+    let own = crew.gpu.filter(|_| task.wanted.pipeline.device != "cpu").map(|gpu| format!("cuda:{gpu}"));
+    if let Some(device) = Some(device).filter(|device| !device.is_empty()).or(own.as_deref()) {
         command.env(DEVICE, device);
+    }
+    if let Some(threads) = crew.threads {
+        command.env("OMP_NUM_THREADS", threads.to_string());
     }
     let mut process = command.spawn().at("starting", Path::new("foil"))?;
     let errors = process.stderr.take();

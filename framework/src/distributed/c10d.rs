@@ -80,7 +80,7 @@ fn milliseconds(time: Duration) -> i64 {
 }
 
 /// Where ranks leave notes for each other; rank 0, or torchrun, keeps it.
-struct Store(*mut FoilStore);
+pub(super) struct Store(*mut FoilStore);
 
 // # Safety
 // c10d's TCPStore locks itself; the pointer is freed once, by the last owner.
@@ -98,7 +98,7 @@ impl Drop for Store {
 }
 
 impl Store {
-    fn open(launch: &Launch, meeting: &Meeting) -> Result<Self> {
+    pub(super) fn open(launch: &Launch, meeting: &Meeting) -> Result<Self> {
         let (host, prefix) = (text(&meeting.host)?, text(&meeting.prefix)?);
         let (serve, timeout) = (launch.rank == 0 && !meeting.served, milliseconds(launch.timeout));
         let mut store = null_mut();
@@ -110,14 +110,14 @@ impl Store {
         Ok(Self(store))
     }
 
-    fn set(&self, key: &str, value: &str) -> Result<()> {
+    pub(super) fn set(&self, key: &str, value: &str) -> Result<()> {
         let key = text(key)?;
         // # Safety
         // Key and value outlive the call, which copies them.
         check(unsafe { foil_store_set(self.0, key.as_ptr(), value.as_ptr(), value.len()) })
     }
 
-    fn get(&self, key: &str) -> Result<Option<String>> {
+    pub(super) fn get(&self, key: &str) -> Result<Option<String>> {
         extern "C" fn take(to: *mut c_void, value: *const u8, length: usize) {
             // # Safety
             // `to` is the vector below, borrowed by nothing else; `value` holds `length` bytes through this call.

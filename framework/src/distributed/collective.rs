@@ -1,6 +1,7 @@
 //! The transport trait.
 
 use crate::Result;
+use std::time::Duration;
 use tch::Tensor;
 
 /// A way for processes to add tensors up.
@@ -32,8 +33,18 @@ pub trait Collective: Send + Sync {
     /// When a rank is lost.
     fn broadcast(&self, tensor: &Tensor) -> Result<()>;
 
+    /// How long this rank has spent in sums and broadcasts so far, the waiting for others included; zero where nobody looks at the clock.
+    fn spent(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Leaves the others: what they still wait for fails at once. Later calls fail.
     fn leave(&self);
+
+    /// Leaves in good order, when all ranks have met for the last time.
+    fn finish(&self) {
+        self.leave();
+    }
 
     /// Leaves a note for the other ranks, which can be read without this rank's help.
     ///

@@ -4,7 +4,9 @@
 //! understood, in this order: who starts torchrun with srun means torchrun's.
 
 use super::hosts::first_node;
+use super::transport::Transport;
 use crate::{Error, Result};
+use std::process::Command;
 use std::time::Duration;
 
 /// This process among those that train together.
@@ -22,6 +24,8 @@ pub struct Launch {
     pub local_size: Option<usize>,
     /// Where they meet; none is needed for one process alone.
     pub meeting: Option<Meeting>,
+    /// What carries their sums.
+    pub transport: Transport,
     /// How long a rank may keep the others waiting.
     pub timeout: Duration,
 }
@@ -89,6 +93,10 @@ const FAMILIES: [Family; 4] = [
 /// Ranks wait for each other at most so long, unless FOIL_TIMEOUT says otherwise.
 const TIMEOUT: u64 = 300;
 
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
 /// The variables' values, so that tests need no environment.
 struct Environment<'a>(&'a dyn Fn(&str) -> Option<String>);
 
@@ -98,7 +106,25 @@ impl Launch {
     /// # Errors
     /// When variables are missing, are no numbers, or contradict each other.
     pub fn detect() -> Result<Option<Self>> {
-        Environment(&|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty())).launch()
+        Environment(&variable).launch()
+    }
+
+    /// How often the launcher has started this before: torchrun after a rank failed, Slurm after a job was requeued.
+    ///
+    /// # Errors
+    /// When a variable is no number.
+    pub fn restarts() -> Result<usize> {
+        Environment(&variable).restarts()
+    }
+
+    /// Makes of a process that this one starts one on its own, not another rank of the same number.
+    pub fn hide_from(command: &mut Command) {
+        for Family { rank, sizes, local_rank, local_size, within, .. } in &FAMILIES {
+            let names = [rank, local_rank, local_size].into_iter().chain(*sizes).chain(within);
+            for name in names {
+                command.env_remove(name);
+            }
+        }
     }
 
     /// What is understood, in a line.
@@ -107,6 +133,16 @@ impl Launch {
         let place = self.meeting.as_ref().map_or(String::new(), |m| format!(", meeting at {}:{}", m.host, m.port));
         let timeout = self.timeout.as_secs();
         format!("rank {rank} of {size} ({launcher}), {local_rank} on this machine{place}, timeout {timeout} s")
+    }
+
+    /// The error of a rank that waited in vain for the others.
+    pub(super) fn not_met(&self, meeting: &Meeting, error: &Error) -> Error {
+        let Self { rank, size, .. } = self;
+        let (others, at) = (size - 1, format!("{}:{}", meeting.host, meeting.port));
+        let first = error.message().lines().next().unwrap_or_default();
+        Error::new(format!("rank {rank} did not meet the other {others} ranks at {at}: {first}")).help(
+            "were all started, does MASTER_ADDR name rank 0's machine, and is the port free and open between the machines?",
+        )
     }
 }
 
@@ -163,13 +199,22 @@ impl Environment<'_> {
         }
         let local_size = self.number(family.local_size)?;
         let local_rank = self.number(family.local_rank)?.unwrap_or(0);
-        let meeting = self.meeting(family, size, local_size)?;
+        let transport = self.get("FOIL_TRANSPORT").map(|name| Transport::named(&name)).transpose()?;
+        // A process that is the only one needs no transport, unless it was told of one.
+        let meets = size > 1 || transport.is_some() || self.get("MASTER_ADDR").is_some();
+        let meeting = if meets { Some(self.meeting(family, size, local_size)?) } else { None };
+        let transport = transport.unwrap_or_default();
         let timeout =
             Duration::from_secs(self.number("FOIL_TIMEOUT")?.map_or(TIMEOUT, |seconds| seconds.max(1) as u64));
-        Ok(Some(Launch { launcher: family.launcher, rank, size, local_rank, local_size, meeting, timeout }))
+        Ok(Some(Launch { launcher: family.launcher, rank, size, local_rank, local_size, meeting, transport, timeout }))
     }
 
-    fn meeting(&self, family: &Family, size: usize, local_size: Option<usize>) -> Result<Option<Meeting>> {
+    fn restarts(&self) -> Result<usize> {
+        let counts = ["TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"].map(|name| self.number(name));
+        counts.into_iter().try_fold(0, |most, count| Ok(most.max(count?.unwrap_or(0))))
+    }
+
+    fn meeting(&self, family: &Family, size: usize, local_size: Option<usize>) -> Result<Meeting> {
         let served = self.get("TORCHELASTIC_USE_AGENT_STORE").is_some_and(|value| value == "True");
         let attempt = self.get("TORCHELASTIC_RESTART_COUNT").unwrap_or_else(|| "0".into());
         let prefix = format!("foil/attempt_{attempt}");
@@ -180,7 +225,6 @@ impl Environment<'_> {
         let job = |names: &[&str]| -> String { names.iter().filter_map(|name| self.get(name)).collect() };
         let (host, default) = match (self.get("MASTER_ADDR"), family.launcher) {
             (Some(host), _) => (host, 29500),
-            (None, _) if size == 1 => return Ok(None),
             (None, "Slurm") => {
                 let list = self.get("SLURM_STEP_NODELIST").or_else(|| self.get("SLURM_JOB_NODELIST"));
                 let host = list.as_deref().and_then(first_node).ok_or_else(|| {
@@ -188,7 +232,7 @@ impl Environment<'_> {
                 })?;
                 (host, port_of(&job(&["SLURM_JOB_ID", "SLURM_STEP_ID"])))
             }
-            (None, _) if local_size == Some(size) => {
+            (None, _) if local_size == Some(size) || size == 1 => {
                 ("127.0.0.1".into(), port_of(&job(&["PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "PMI_JOBID"])))
             }
             (None, launcher) => {
@@ -201,7 +245,7 @@ impl Environment<'_> {
                 );
             }
         };
-        Ok(Some(Meeting { host, port: port.unwrap_or(default), served, prefix }))
+        Ok(Meeting { host, port: port.unwrap_or(default), served, prefix })
     }
 }
 
@@ -253,6 +297,10 @@ mod tests {
                 "rank 9 of 16 (torchrun), 1 on this machine, meeting at a:1, timeout 300 s",
             ),
             ("PMI_RANK=0 PMI_SIZE=1", "rank 0 of 1 (MPI), 0 on this machine, timeout 300 s"),
+            (
+                "PMI_RANK=0 PMI_SIZE=1 FOIL_TRANSPORT=gloo MASTER_PORT=3",
+                "rank 0 of 1 (MPI), 0 on this machine, meeting at 127.0.0.1:3, timeout 300 s",
+            ),
         ] {
             assert_eq!(described(variables), expected, "{variables}");
         }
@@ -266,6 +314,15 @@ mod tests {
             ("RANK=one WORLD_SIZE=2", "error: RANK=one is no number"),
             ("RANK=0 WORLD_SIZE=2", "error: 2 ranks, but MASTER_ADDR does not say where they meet"),
             ("RANK=0 WORLD_SIZE=2 MASTER_ADDR=a MASTER_PORT=70000", "error: MASTER_PORT=70000 is no port"),
+            (
+                "RANK=0 WORLD_SIZE=2 MASTER_ADDR=a FOIL_TRANSPORT=udp",
+                "error: FOIL_TRANSPORT=udp is no transport\n  help: `gloo` (the default) or `mpi`",
+            ),
+            #[cfg(not(feature = "mpi"))]
+            (
+                "RANK=0 WORLD_SIZE=2 MASTER_ADDR=a FOIL_TRANSPORT=mpi",
+                "error: FOIL_TRANSPORT=mpi, but this foil was built without MPI\n  help: build it with `--features mpi`",
+            ),
             (
                 "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=4 OMPI_COMM_WORLD_LOCAL_SIZE=2",
                 "error: 4 ranks, but MASTER_ADDR does not say where they meet\n  help: mpirun -x MASTER_ADDR=HOST",
@@ -286,5 +343,14 @@ mod tests {
         let meeting = launch(variables).unwrap().unwrap().meeting.unwrap();
         assert!(meeting.served);
         assert_eq!(meeting.prefix, "foil/attempt_2");
+    }
+
+    #[test]
+    fn what_was_started_before() {
+        for (variables, expected) in [("HOME=/", 0), ("TORCHELASTIC_RESTART_COUNT=0", 0), ("SLURM_RESTART_COUNT=3", 3)]
+        {
+            let value = |name: &str| variables.strip_prefix(name)?.strip_prefix('=').map(str::to_string);
+            assert_eq!(Environment(&value).restarts().unwrap(), expected, "{variables}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use super::collective::{Collective, Pending};
 use super::launch::Launch;
 use super::share::share;
+use super::transport::Transport;
 use super::world::World;
 use crate::Result;
 use std::sync::{Arc, Barrier, Mutex};
@@ -71,8 +72,16 @@ pub(super) fn ranks<T: Send>(size: usize, images: i64, work: impl Fn(World) -> T
             let work = &work;
             scope.spawn(move || {
                 let timeout = Duration::from_secs(60);
-                let launch =
-                    Launch { launcher: "test", rank, size, local_rank: rank, local_size: None, meeting: None, timeout };
+                let launch = Launch {
+                    launcher: "test",
+                    rank,
+                    size,
+                    local_rank: rank,
+                    local_size: None,
+                    meeting: None,
+                    transport: Transport::Gloo,
+                    timeout,
+                };
                 let world = World::over(launch, Box::new(threads));
                 world.set_share(share(images, rank, size));
                 work(world)

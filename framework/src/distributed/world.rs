@@ -4,9 +4,12 @@ use super::c10d::C10d;
 use super::collective::{Collective, Pending};
 use super::launch::Launch;
 use super::share::Share;
+use super::timed::Timed;
+use super::transport::Transport;
 use crate::{Error, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 use tch::{Device, Kind, Tensor};
 
 /// The ranks that train together; a process on its own is a world of one, in which nothing is sent.
@@ -57,14 +60,14 @@ impl World {
     /// When they do not come within the launch's timeout.
     pub fn join(launch: Launch) -> Result<Self> {
         let Some(meeting) = &launch.meeting else { return Ok(Self::alone()) };
-        let transport = C10d::join(&launch, meeting).map_err(|error| {
-            let (rank, size, at) = (launch.rank, launch.size, format!("{}:{}", meeting.host, meeting.port));
-            let first = error.message().lines().next().unwrap_or_default().to_string();
-            Error::new(format!("rank {rank} did not meet the other {} ranks at {at}: {first}", size - 1)).help(
-                "were all started, does MASTER_ADDR name rank 0's machine, and is the port free and open between the machines?",
-            )
-        })?;
-        Ok(Self::over(launch, Box::new(transport)))
+        let transport: Box<dyn Collective> = match launch.transport {
+            Transport::Gloo => Box::new(C10d::join(&launch, meeting).map_err(|error| launch.not_met(meeting, &error))?),
+            #[cfg(feature = "mpi")]
+            Transport::Mpi => Box::new(super::mpi::Mpi::join(&launch, meeting)?),
+            #[cfg(not(feature = "mpi"))]
+            Transport::Mpi => return Err(Transport::no_mpi()),
+        };
+        Ok(Self::over(launch, Box::new(Timed::new(transport))))
     }
 
     /// A world over a transport that is open.
@@ -127,6 +130,16 @@ impl World {
         };
         let ranks = if self.size() == 1 { "1 rank".to_string() } else { format!("{} ranks", self.size()) };
         format!("{ranks}{machines} ({})", joined.transport.name())
+    }
+
+    /// What carries the ranks' sums: `gloo`; nothing for a process on its own.
+    pub fn transport(&self) -> Option<&'static str> {
+        self.0.map(|joined| joined.transport.name())
+    }
+
+    /// How long this rank has spent in sums on the CPU so far, the waiting for others included.
+    pub fn spent_in_sums(&self) -> Duration {
+        self.0.map_or(Duration::ZERO, |joined| joined.transport.spent())
     }
 
     /// Says which images of the batch this rank has, before each step.
@@ -228,7 +241,7 @@ impl World {
     pub fn finish(&self) -> Result<()> {
         self.barrier()?;
         if let Some(joined) = self.0 {
-            joined.transport.leave();
+            joined.transport.finish();
         }
         Ok(())
     }

@@ -41,6 +41,13 @@ pub(super) struct Position {
 
 const POSITION: &str = "foil.position";
 const LOCK: &str = "run.lock";
+const CLAIM: &str = "work.lock";
+const TAKEN: &str = "another process (";
+
+/// Whether `error` says that another process trains in the folder.
+pub(crate) fn is_taken(error: &Error) -> bool {
+    error.message().starts_with(TAKEN)
+}
 
 impl Folder {
     /// The folder as ranks other than the first know it: they only name it.
@@ -67,7 +74,7 @@ impl Folder {
         let entries = self.0.read_dir().into_iter().flatten().flatten();
         let mut names = entries.map(|entry| entry.file_name());
         // One that was killed while it made the folder leaves no run.
-        let begun = |name: &OsString| name == LOCK || atomic::is_unfinished(name, &self.resolved());
+        let begun = |name: &OsString| name == LOCK || name == CLAIM || atomic::is_unfinished(name, &self.resolved());
         if names.any(|name| !begun(&name)) {
             let help = format!("go on with it: foil train --resume {path}; or choose another: --run-dir DIR");
             return Err(Error::new(format!("the run folder {path} is not empty")).help(help));
@@ -139,7 +146,7 @@ impl Folder {
         });
         if tries.all(|tried| matches!(tried, Err(TryLockError::WouldBlock))) {
             let holder = std::fs::read_to_string(&path).unwrap_or_default();
-            return Err(Error::new(format!("another process ({}) is training in {}", holder.trim(), self.0.display()))
+            return Err(Error::new(format!("{TAKEN}{}) is training in {}", holder.trim(), self.0.display()))
                 .help("wait until it is done, or end it with Ctrl-C; `foil eval` may run beside it"));
         }
         // Some network file systems have no locks; there the user is the lock. The text is for the message above.
@@ -147,9 +154,34 @@ impl Folder {
         Ok(Lock(file))
     }
 
-    /// Who trains in this folder now, as `pid 4711`; `None` when nobody does.
+    /// Keeps the run for one of several processes that share a list of runs, from before it is made until after it is evaluated; nothing
+    /// when another has it. The process that trains takes [`Folder::lock`] besides.
+    ///
+    /// # Errors
+    /// When the file system has no locks, or the folder cannot be made.
+    pub(crate) fn claim(&self) -> Result<Option<Lock>> {
+        std::fs::create_dir_all(&self.0).at("making", &self.0)?;
+        let path = self.0.join(CLAIM);
+        let mut options = OpenOptions::new();
+        let mut file = options.create(true).truncate(false).read(true).write(true).open(&path).at("opening", &path)?;
+        match file.try_lock() {
+            Ok(()) => {
+                let _ = file.set_len(0).and_then(|()| writeln!(file, "pid {}", std::process::id()));
+                Ok(Some(Lock(file)))
+            }
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(Error::new(format!("{} cannot be locked: {error}", path.display()))
+                .help("processes share runs by the locks of files: choose a file system that has them with --dir, or --slurm")),
+        }
+    }
+
+    /// Who trains in this folder now, as `pid 4711`, or will; `None` when nobody does.
     pub fn holder(&self) -> Option<String> {
-        let path = self.0.join(LOCK);
+        [LOCK, CLAIM].into_iter().find_map(|name| self.holder_of(name))
+    }
+
+    fn holder_of(&self, name: &str) -> Option<String> {
+        let path = self.0.join(name);
         let file = OpenOptions::new().read(true).write(true).open(&path).ok()?;
         let held = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
         held.then(|| std::fs::read_to_string(&path).unwrap_or_default().trim().to_string())

@@ -10,6 +10,7 @@ mod tally;
 mod trainer;
 
 pub use body::step_on;
+pub(crate) use folder::is_taken;
 pub use folder::{Folder, Lock};
 pub use heartbeat::Beat;
 pub use tally::Tally;
