@@ -10,7 +10,7 @@ mod layers;
 mod noise;
 mod params;
 
-pub use fused::Activated;
+pub use fused::{Activated, Joined, Shortcut};
 pub use layers::{BatchNorm2d, Conv2d, Linear, dropout, global_average, leaky_relu, max_pool2, nearest_resize, relu};
 pub use noise::{Noise, key_of, name_key, permutation};
 pub use params::{Builder, Given, GivenBuffer, GivenParameter, Gradients, Mode, Parameters, Pass, Work};

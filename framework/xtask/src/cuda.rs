@@ -34,7 +34,8 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
     let library = workspace.foil_path().with_file_name("libfoil_cuda.so");
     let sources = workspace.root.join("framework/cuda");
     let guard = workspace.root.join("framework/shim/guard.h");
-    let made_of = ["foil_cuda.cpp", "kernels.cu", "nvrtc.cpp"].map(|name| sources.join(name));
+    let made_of = ["foil_cuda.cpp", "kernels.cu", "eight.h", "batch_norm.h", "pointwise.h", "nvrtc.cpp"]
+        .map(|name| sources.join(name));
     let newest = made_of.iter().chain([&guard]).filter_map(|path| changed(path)).max();
     if changed(&library).is_some_and(|made| newest.is_some_and(|newest| made > newest)) {
         return Ok(library);
@@ -54,7 +55,7 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
 
     let ptx = scratch.join("kernels.ptx");
     let mut make = Command::new(&compiler);
-    make.arg(sources.join("kernels.cu")).arg(&ptx).args([ARCHITECTURE, "-default-device"]);
+    make.arg(sources.join("kernels.cu")).arg(&ptx).args([ARCHITECTURE, "-default-device", "-I"]).arg(&sources);
     run(with_path(make, &toolkit.join("lib")), "the kernels")?;
 
     // The text as it is, as a C string.

@@ -1,14 +1,15 @@
 //! foil's own kernels (framework/cuda/kernels.cu), by name.
 
 use super::functions;
+use super::stand_in::{self, StandIn};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_void};
 use std::sync::{Mutex, PoisonError};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
-/// Threads of a block.
-const THREADS: u32 = 256;
+/// Threads of a block; kernels rely on it.
+pub(crate) const THREADS: u32 = 256;
 
 /// What a kernel is called with.
 #[derive(Debug, Clone, Copy)]
@@ -23,9 +24,55 @@ pub enum Argument<'a> {
     Float(f32),
 }
 
+impl Argument<'_> {
+    /// What it is, in a letter, as [`StandIn`] is told.
+    fn letter(&self) -> char {
+        match self {
+            Argument::Numbers(None) => '?',
+            Argument::Numbers(Some(tensor)) => match tensor.kind() {
+                Kind::BFloat16 => 'B',
+                Kind::Float => 'F',
+                Kind::Double => 'D',
+                _ => 'U',
+            },
+            Argument::Long(_) => 'l',
+            Argument::Int(_) => 'i',
+            Argument::Float(_) => 'f',
+        }
+    }
+}
+
+/// How many threads a kernel is run with, in blocks of 256.
+#[derive(Debug, Clone, Copy)]
+pub enum Grid {
+    /// At least one for each of so many.
+    Each(i64),
+    /// So many blocks along x and y.
+    Blocks([i64; 2]),
+}
+
+impl Grid {
+    fn blocks(self) -> Result<[u32; 2]> {
+        let [x, y] = match self {
+            Grid::Each(threads) => [threads.unsigned_abs().div_ceil(u64::from(THREADS)), 1],
+            Grid::Blocks(blocks) => blocks.map(i64::unsigned_abs),
+        };
+        match (u32::try_from(x.max(1)), u16::try_from(y.max(1))) {
+            (Ok(x), Ok(y)) => Ok([x, y.into()]),
+            _ => Err(Error::new("a tensor is too large for one launch")),
+        }
+    }
+}
+
 /// A compiled kernel.
 #[derive(Debug, Clone, Copy)]
-pub struct Kernel(*mut c_void);
+pub struct Kernel(Of);
+
+#[derive(Debug, Clone, Copy)]
+enum Of {
+    Cuda(*mut c_void),
+    StandIn(StandIn, &'static str),
+}
 
 // # Safety
 // A kernel is a handle that CUDA lets any thread use; it is never destroyed.
@@ -37,6 +84,9 @@ impl Kernel {
     /// # Errors
     /// As [`super::usable`], or when the device is too old for it.
     pub fn named(name: &'static str) -> Result<Self> {
+        if let Some(stand_in) = stand_in::current() {
+            return Ok(Kernel(Of::StandIn(stand_in, name)));
+        }
         static KNOWN: Mutex<BTreeMap<&'static str, Kernel>> = Mutex::new(BTreeMap::new());
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kernel) = known.get(name) {
@@ -48,11 +98,11 @@ impl Kernel {
         // # Safety
         // The name is a C string, and both outlive the call.
         f.check(unsafe { (f.kernel)(&raw mut raw, text.as_ptr()) })?;
-        known.insert(name, Kernel(raw));
-        Ok(Kernel(raw))
+        known.insert(name, Kernel(Of::Cuda(raw)));
+        Ok(Kernel(Of::Cuda(raw)))
     }
 
-    /// Runs it with one thread for each of `threads`, on this thread's stream.
+    /// Runs it on this thread's stream.
     ///
     /// # Safety
     /// `arguments` are those of the kernel's declaration, in order and type; every tensor is on the device, contiguous in the order the
@@ -60,16 +110,14 @@ impl Kernel {
     ///
     /// # Errors
     /// When a tensor is not on CUDA, or what CUDA reports.
-    pub unsafe fn launch(self, threads: i64, arguments: &[Argument]) -> Result<()> {
-        let f = functions()?;
+    pub unsafe fn launch(self, grid: Grid, arguments: &[Argument]) -> Result<()> {
+        let [x, y] = grid.blocks()?;
         // Each value in eight bytes of its own; CUDA reads as many of them as the declaration says (little-endian).
         let mut values = Vec::with_capacity(arguments.len());
         for argument in arguments {
             values.push(match *argument {
                 Argument::Numbers(None) => 0u64,
-                Argument::Numbers(Some(tensor)) if matches!(tensor.device(), Device::Cuda(_)) => {
-                    tensor.data_ptr() as u64
-                }
+                Argument::Numbers(Some(tensor)) if self.reaches(tensor.device()) => tensor.data_ptr() as u64,
                 Argument::Numbers(Some(tensor)) => {
                     return Err(Error::new(format!("a kernel was given a tensor on {:?}", tensor.device())));
                 }
@@ -79,10 +127,27 @@ impl Kernel {
             });
         }
         let mut pointers: Vec<*mut c_void> = values.iter_mut().map(|value| (value as *mut u64).cast()).collect();
-        let blocks = u32::try_from(threads.max(1).unsigned_abs().div_ceil(u64::from(THREADS)))
-            .map_err(|_| Error::new("a tensor is too large for one launch"))?;
+        let pointers = pointers.as_mut_ptr();
         // # Safety
-        // By this function's contract; CUDA copies the values before the call returns.
-        f.check(unsafe { (f.launch)(self.0, blocks, THREADS, pointers.as_mut_ptr()) })
+        // By this function's contract; the values are copied before the call returns.
+        match self.0 {
+            Of::Cuda(raw) => {
+                let f = functions()?;
+                f.check(unsafe { (f.launch)(raw, x, y, THREADS, pointers) })
+            }
+            Of::StandIn(stand_in, name) => {
+                let letters: String = arguments.iter().map(Argument::letter).collect();
+                unsafe { (stand_in.launch)(name, &letters, [x, y], THREADS, pointers) }
+                    .unwrap_or_else(|error| panic!("{error}"));
+                Ok(())
+            }
+        }
+    }
+
+    fn reaches(self, device: Device) -> bool {
+        match self.0 {
+            Of::Cuda(_) => matches!(device, Device::Cuda(_)),
+            Of::StandIn(..) => device == Device::Cpu,
+        }
     }
 }

@@ -8,10 +8,13 @@
 mod event;
 mod graph;
 mod kernel;
+#[doc(hidden)]
+pub mod stand_in;
 
 pub use event::Event;
 pub use graph::Graph;
-pub use kernel::{Argument, Kernel};
+pub(crate) use kernel::THREADS;
+pub use kernel::{Argument, Grid, Kernel};
 
 use crate::error::torch_message;
 use crate::{Error, Result};
@@ -24,7 +27,7 @@ use std::sync::OnceLock;
 type Message = *mut c_char;
 
 /// What this program expects of `foil_cuda_version`.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// The facts that `foil_cuda_device` writes.
 #[repr(C)]
@@ -87,7 +90,7 @@ functions! {
     reset_peak: unsafe extern "C" fn(i32) -> Message;
     empty_cache: unsafe extern "C" fn() -> Message;
     kernel: unsafe extern "C" fn(*mut *mut c_void, *const c_char) -> Message;
-    launch: unsafe extern "C" fn(*mut c_void, u32, u32, *mut *mut c_void) -> Message;
+    launch: unsafe extern "C" fn(*mut c_void, u32, u32, u32, *mut *mut c_void) -> Message;
 }
 
 /// The opened library, or why there is none.

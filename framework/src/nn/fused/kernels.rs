@@ -2,16 +2,16 @@
 
 #![allow(unsafe_code)]
 
-use crate::engine::cuda::{Argument, Kernel, gpu};
+use crate::engine::cuda::{Argument, Grid, Kernel, gpu, stand_in};
 use crate::shim::is_channels_last;
 use std::sync::OnceLock;
 use tch::{Device, Kind, Tensor};
 
 /// Numbers that one thread handles.
-const WIDTH: i64 = 8;
+pub(super) const WIDTH: i64 = 8;
 
 /// Whether a kernel may touch these tensors: on a CUDA device new enough, of one kind and shape, channels-last, in whole vectors.
-fn suits(tensors: &[&Tensor]) -> bool {
+pub(super) fn suits(tensors: &[&Tensor]) -> bool {
     let Some(first) = tensors.first().filter(|first| is_new_enough(first.device())) else { return false };
     let (kind, shape) = (first.kind(), first.size());
     matches!(kind, Kind::Float | Kind::BFloat16)
@@ -31,17 +31,18 @@ fn is_new_enough(device: Device) -> bool {
     static NEW: OnceLock<bool> = OnceLock::new();
     match device {
         Device::Cuda(n) => *NEW.get_or_init(|| gpu(n).is_ok_and(|gpu| gpu.capability >= 80)),
+        Device::Cpu => stand_in::is_here(),
         _ => false,
     }
 }
 
-fn of(kind: Kind, bf16: &'static str, f32: &'static str) -> Option<Kernel> {
+pub(super) fn of(kind: Kind, bf16: &'static str, f32: &'static str) -> Option<Kernel> {
     // A kernel that cannot be had was already told of by whoever opened the library.
     Kernel::named(if kind == Kind::BFloat16 { bf16 } else { f32 }).ok()
 }
 
 /// Whether it can be read 16 bytes at a time; a view may begin anywhere.
-fn is_aligned(tensor: &Tensor) -> bool {
+pub(super) fn is_aligned(tensor: &Tensor) -> bool {
     (tensor.data_ptr() as usize).is_multiple_of(16)
 }
 
@@ -70,7 +71,7 @@ pub(super) fn affine_relu(xs: &Tensor, scale: &Tensor, shift: &Tensor) -> Option
     ];
     // # Safety
     // The declaration is (T*, float*, float*, T*, long, int); `suits` and `whole` have checked kinds, sizes and layout.
-    unsafe { kernel.launch(n / WIDTH, &arguments) }.ok()?;
+    unsafe { kernel.launch(Grid::Each(n / WIDTH), &arguments) }.ok()?;
     Some(out)
 }
 
@@ -93,7 +94,7 @@ pub(super) fn add_affine_relu(xs: &Tensor, ys: &Tensor, scale: &Tensor, shift: &
     ];
     // # Safety
     // The declaration is (T*, T*, float*, float*, T*, T*, long, int), checked as above.
-    unsafe { kernel.launch(n / WIDTH, &arguments) }.ok()?;
+    unsafe { kernel.launch(Grid::Each(n / WIDTH), &arguments) }.ok()?;
     Some((sum, out))
 }
 
@@ -130,8 +131,81 @@ pub(super) fn affine_relu_backward(
     ];
     // # Safety
     // The declaration is (T*, T*, float* or null, T* or null, T*, long, int), checked as above.
-    unsafe { kernel.launch(n / WIDTH, &arguments) }.ok()?;
+    unsafe { kernel.launch(Grid::Each(n / WIDTH), &arguments) }.ok()?;
     Some(found)
+}
+
+/// max(`xs` · scale + shift + `ys`, 0), where `line` is scale and shift; with `ys_line` `ys` is first scaled and shifted likewise.
+pub(super) fn join_relu(xs: &Tensor, line: [&Tensor; 2], ys: &Tensor, ys_line: Option<[&Tensor; 2]>) -> Option<Tensor> {
+    if !suits(&[xs, ys]) {
+        return None;
+    }
+    let kernel = of(xs.kind(), "join_relu_bf16", "join_relu_f32")?;
+    let (n, c, out) = (xs.numel() as i64, xs.size()[1], xs.empty_like());
+    let [scale, shift] = [whole(line[0], c)?, whole(line[1], c)?];
+    let ys_line = match ys_line {
+        Some([scale, shift]) => Some([whole(scale, c)?, whole(shift, c)?]),
+        None => None,
+    };
+    let arguments = [
+        Argument::Numbers(Some(xs)),
+        Argument::Numbers(Some(&scale)),
+        Argument::Numbers(Some(&shift)),
+        Argument::Numbers(Some(ys)),
+        Argument::Numbers(ys_line.as_ref().map(|[scale, _]| scale)),
+        Argument::Numbers(ys_line.as_ref().map(|[_, shift]| shift)),
+        Argument::Numbers(Some(&out)),
+        Argument::Long(n),
+        Argument::Int(c as i32),
+    ];
+    // # Safety
+    // The declaration is (T*, float*, float*, T*, float*, float*, T*, long, int), where the second pair is null or not; checked as above.
+    unsafe { kernel.launch(Grid::Each(n / WIDTH), &arguments) }.ok()?;
+    Some(out)
+}
+
+/// With masked = (`gradient` + `other`) where `out` > 0: masked · each of `scales` that is there; masked itself if one is not, or if there is none.
+pub(super) fn join_relu_backward(
+    gradient: &Tensor,
+    other: Option<&Tensor>,
+    out: &Tensor,
+    scales: [Option<&Tensor>; 2],
+) -> Option<[Tensor; 2]> {
+    if !suits(&[out]) || gradient.kind() != out.kind() {
+        return None;
+    }
+    let gradient = crate::shim::channels_last(gradient).ok()?;
+    let tensors: Vec<&Tensor> = [Some(out), Some(&gradient), other].into_iter().flatten().collect();
+    if !suits(&tensors) {
+        return None;
+    }
+    let kernel = of(out.kind(), "join_relu_backward_bf16", "join_relu_backward_f32")?;
+    let (n, c) = (out.numel() as i64, out.size()[1]);
+    let mut factors = [None, None];
+    for (factor, scale) in factors.iter_mut().zip(scales) {
+        if let Some(scale) = scale {
+            *factor = Some(whole(scale, c)?);
+        }
+    }
+    let masked = factors.iter().any(Option::is_none).then(|| out.empty_like());
+    let scaled = factors.each_ref().map(|factor| factor.as_ref().map(|_| out.empty_like()));
+    let arguments = [
+        Argument::Numbers(Some(&gradient)),
+        Argument::Numbers(other),
+        Argument::Numbers(Some(out)),
+        Argument::Numbers(factors[0].as_ref()),
+        Argument::Numbers(factors[1].as_ref()),
+        Argument::Numbers(masked.as_ref()),
+        Argument::Numbers(scaled[0].as_ref()),
+        Argument::Numbers(scaled[1].as_ref()),
+        Argument::Long(n),
+        Argument::Int(c as i32),
+    ];
+    // # Safety
+    // The declaration is (T*, T*, T*, float*, float*, T*, T*, T*, long, int), where all but the first, the third and the last two may be null.
+    unsafe { kernel.launch(Grid::Each(n / WIDTH), &arguments) }.ok()?;
+    let [x, y] = scaled.map(|scaled| scaled.or_else(|| masked.as_ref().map(Tensor::shallow_clone)));
+    Some([x?, y?])
 }
 
 pub(super) fn sign_step(xs: &Tensor, gradient: &Tensor, alpha: &Tensor, [low, high]: [&Tensor; 2]) -> Option<Tensor> {
@@ -163,7 +237,7 @@ pub(super) fn sign_step(xs: &Tensor, gradient: &Tensor, alpha: &Tensor, [low, hi
     ];
     // # Safety
     // The declaration is (float*, float*, double*, float*, float*, float*, long); all five images are dense with the same strides.
-    unsafe { kernel.launch(n, &arguments) }.ok()?;
+    unsafe { kernel.launch(Grid::Each(n), &arguments) }.ok()?;
     Some(out)
 }
 
@@ -194,5 +268,5 @@ pub(super) fn sgd(
     ];
     // # Safety
     // The declaration is (float*, float*, float*, double*, float, float, int, long); sizes, kinds and layout are checked above.
-    unsafe { kernel.launch(n, &arguments) }.ok()
+    unsafe { kernel.launch(Grid::Each(n), &arguments) }.ok()
 }

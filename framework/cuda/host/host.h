@@ -1,0 +1,42 @@
+// What kernels see of CUDA, on a CPU. The blocks of a launch run one after the other, the threads of a block as fibers that change places at
+// barriers, in another order after each, so that a barrier that is missing shows as a wrong number.
+#pragma once
+#include <cmath>
+#include <cstring>
+
+#define FOIL_HOST
+#define __global__
+#define __device__
+#define __launch_bounds__(...)
+#define __shared__ static thread_local
+#define __syncthreads() host::barrier(__LINE__)
+#define __threadfence() // one block at a time
+
+struct Index {
+    unsigned x = 0, y = 0;
+};
+static thread_local Index threadIdx, blockIdx, blockDim, gridDim;
+
+namespace host {
+void barrier(int line);
+}
+
+inline float __uint_as_float(unsigned bits) {
+    float f;
+    std::memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+// To the nearest bf16, of two equally near the even one; every NaN becomes one NaN.
+inline unsigned short down(float f) {
+    unsigned bits;
+    std::memcpy(&bits, &f, sizeof bits);
+    if (f != f) return 0x7fff;
+    return (unsigned short)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+inline unsigned atomicInc(unsigned* counter, unsigned last) {
+    unsigned before = *counter;
+    *counter = before >= last ? 0 : before + 1;
+    return before;
+}

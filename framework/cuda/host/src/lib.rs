@@ -1,0 +1,77 @@
+//! foil's CUDA kernels (framework/cuda/kernels.cu) on a CPU, for the tests: the same source with blocks, threads, barriers and shared memory
+//! emulated (host.h). What it cannot show is how a GPU rounds fused products and how fast it is.
+
+#![allow(unsafe_code)]
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::ffi::{CStr, c_char, c_void};
+
+unsafe extern "C" {
+    fn foil_host_name(i: usize) -> *const c_char;
+    fn foil_host_letters(i: usize) -> *const c_char;
+    fn foil_host_launch(
+        i: usize,
+        x: u32,
+        y: u32,
+        threads: u32,
+        arguments: *mut *mut c_void,
+        backwards: bool,
+    ) -> *const c_char;
+}
+
+thread_local! {
+    static LAUNCHED: RefCell<BTreeSet<String>> = RefCell::default();
+    static LAUNCHES: Cell<u64> = const { Cell::new(0) };
+}
+
+/// # Safety
+/// `text` is null or a C string that is never freed.
+unsafe fn text(text: *const c_char) -> Option<String> {
+    // # Safety
+    // As above.
+    (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+}
+
+/// The names of all kernels in the source.
+pub fn names() -> BTreeSet<String> {
+    // # Safety
+    // Names are part of the program.
+    (0..).map_while(|i| unsafe { text(foil_host_name(i)) }).collect()
+}
+
+/// Those that were launched on this thread so far.
+pub fn launched() -> BTreeSet<String> {
+    LAUNCHED.with_borrow(Clone::clone)
+}
+
+/// Runs a kernel on memory of this process. `letters` says what the arguments are (host.cpp), `?` a pointer that is null.
+/// Every second launch begins with the last block and the last thread.
+///
+/// # Errors
+/// When there is no such kernel, the arguments are not those of its declaration, or its threads part at a barrier.
+///
+/// # Safety
+/// Each pointer points to a value of its letter's type, and those that are pointers to as many numbers as the kernel touches.
+pub unsafe fn launch(
+    name: &str,
+    letters: &str,
+    [x, y]: [u32; 2],
+    threads: u32,
+    arguments: *mut *mut c_void,
+) -> Result<(), String> {
+    // # Safety
+    // As in `names`; and a kernel's letters live as long as the program.
+    let found = (0..).map_while(|i| unsafe { text(foil_host_name(i)) }).position(|known| known == name);
+    let i = found.ok_or_else(|| format!("there is no kernel called {name}"))?;
+    let declared = unsafe { text(foil_host_letters(i)) }.unwrap_or_default();
+    let fits = |(given, declared): (char, char)| given == declared || given == '?' && declared.is_uppercase();
+    if letters.len() != declared.len() || !letters.chars().zip(declared.chars()).all(fits) {
+        return Err(format!("{name} takes {declared}, and was given {letters}"));
+    }
+    LAUNCHED.with_borrow_mut(|all| all.insert(name.to_owned()));
+    let backwards = LAUNCHES.replace(LAUNCHES.get() + 1) % 2 == 1;
+    // # Safety
+    // By this function's contract, and the letters are checked.
+    unsafe { text(foil_host_launch(i, x, y, threads, arguments, backwards)) }.map_or(Ok(()), Err)
+}

@@ -1,0 +1,216 @@
+//! Batch norm with the batch's statistics by the CUDA kernels (framework/cuda/batch_norm.h): `None` where they do not apply.
+
+#![allow(unsafe_code)]
+
+use super::kernels::{WIDTH, is_aligned, of, suits};
+use super::{EPS, MOMENTUM};
+use crate::engine::cuda::{Argument, Grid, THREADS};
+use std::cell::RefCell;
+use std::mem::ManuallyDrop;
+use tch::{Device, Kind, Tensor};
+
+/// What the kernels found, `[4, C]`: scale, shift, mean, inverse deviation.
+#[derive(Debug)]
+pub(super) struct Factors(Tensor);
+
+impl Factors {
+    pub(super) fn scale(&self) -> Tensor {
+        self.0.get(0)
+    }
+    pub(super) fn shift(&self) -> Tensor {
+        self.0.get(1)
+    }
+    pub(super) fn mean(&self) -> Tensor {
+        self.0.get(2)
+    }
+    pub(super) fn inverse_std(&self) -> Tensor {
+        self.0.get(3)
+    }
+}
+
+/// How blocks divide `[rows, channels]`. It depends on the shape alone, so that sums have the same bits on every device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Slabs {
+    rows: i64,
+    channels: i64,
+    /// Threads side by side: a power of two, which divides the channels' groups of eight.
+    lanes: i64,
+    /// Rows of a block.
+    height: i64,
+}
+
+/// Blocks that keep a large GPU busy.
+const BLOCKS: i64 = 512;
+/// The most rows that one thread adds up, unless its block is the last; sums of so few lose no digits that count.
+const ROWS: i64 = 32;
+/// The most blocks side by side.
+const TICKETS: i64 = 1024;
+
+impl Slabs {
+    fn of(xs: &Tensor) -> Option<Self> {
+        let (n, channels, h, w) = xs.size4().ok()?;
+        let rows = n * h * w;
+        let lanes = 1 << (channels / WIDTH).trailing_zeros().min(3);
+        let (side_by_side, along) = (channels / (WIDTH * lanes), i64::from(THREADS) / lanes);
+        let height = (rows * side_by_side / (BLOCKS * along)).clamp(1, ROWS) * along;
+        // Counts are floats in the kernels; of one row PyTorch's running variance is no number.
+        ((2..1 << 24).contains(&rows) && side_by_side <= TICKETS).then_some(Self { rows, channels, lanes, height })
+    }
+
+    fn blocks(&self) -> [i64; 2] {
+        [(self.rows as u64).div_ceil(self.height as u64) as i64, self.channels / (WIDTH * self.lanes)]
+    }
+
+    /// What every kernel here ends with.
+    fn arguments(&self) -> [Argument<'static>; 4] {
+        [
+            Argument::Long(self.rows),
+            Argument::Int(self.channels as i32),
+            Argument::Int(self.lanes as i32),
+            Argument::Int(self.height as i32),
+        ]
+    }
+
+    /// Room for the sums of all blocks.
+    fn partial(&self, device: Device) -> Tensor {
+        Tensor::empty([self.blocks()[0], 2, self.channels], (Kind::Float, device))
+    }
+}
+
+/// The zeros that kernels count finished blocks with, and leave as zeros. Of this thread, since kernels of other threads may run beside its own; never freed,
+/// since captured graphs go on using them.
+fn tickets(device: Device) -> Tensor {
+    thread_local! {
+        static ALL: RefCell<Vec<(Device, ManuallyDrop<Tensor>)>> = const { RefCell::new(Vec::new()) };
+    }
+    ALL.with_borrow_mut(|all| {
+        if let Some((_, tickets)) = all.iter().find(|(of, _)| *of == device) {
+            return tickets.shallow_clone();
+        }
+        let tickets = Tensor::zeros([TICKETS], (Kind::Int, device));
+        all.push((device, ManuallyDrop::new(tickets.shallow_clone())));
+        tickets
+    })
+}
+
+/// Whether these are `c` numbers that a kernel can read and write.
+fn are_by_channel(all: &[&Tensor], c: i64, device: Device) -> bool {
+    all.iter().all(|t| t.kind() == Kind::Float && t.size() == [c] && t.is_contiguous() && t.device() == device)
+}
+
+/// `xs` (+ `ys`), and what its batch norm is; moves the running mean and variance.
+pub(super) fn statistics(
+    xs: &Tensor,
+    ys: Option<&Tensor>,
+    [weight, bias]: [&Tensor; 2],
+    [mean, var]: [&Tensor; 2],
+) -> Option<(Tensor, Factors)> {
+    let device = xs.device();
+    let fit = match ys {
+        Some(ys) => suits(&[xs, ys]),
+        None => suits(&[xs]),
+    };
+    if !fit || !are_by_channel(&[weight, bias, mean, var], xs.size()[1], device) {
+        return None;
+    }
+    let slabs = Slabs::of(xs)?;
+    let kernel = of(xs.kind(), "batch_statistics_bf16", "batch_statistics_f32")?;
+    let sum = ys.map(|_| xs.empty_like());
+    let factors = Tensor::empty([4, slabs.channels], (Kind::Float, device));
+    let (partial, tickets) = (slabs.partial(device), tickets(device));
+    let arguments = [
+        Argument::Numbers(Some(xs)),
+        Argument::Numbers(ys),
+        Argument::Numbers(sum.as_ref()),
+        Argument::Numbers(Some(weight)),
+        Argument::Numbers(Some(bias)),
+        Argument::Numbers(Some(mean)),
+        Argument::Numbers(Some(var)),
+        Argument::Float(MOMENTUM as f32),
+        Argument::Float(EPS as f32),
+        Argument::Numbers(Some(&factors)),
+        Argument::Numbers(Some(&partial)),
+        Argument::Numbers(Some(&tickets)),
+    ];
+    // # Safety
+    // The declaration is (T*, T* or null, T* or null, four of float*, float, float, float*, float*, unsigned*, long, int, int, int). Images are checked
+    // by `suits`, what is by channel above, and `Slabs` made room for the rest.
+    unsafe { kernel.launch(Grid::Blocks(slabs.blocks()), &[&arguments[..], &slabs.arguments()].concat()) }.ok()?;
+    Some((sum.unwrap_or_else(|| xs.shallow_clone()), Factors(factors)))
+}
+
+/// The gradient with respect to batch norm's input `xs`, from that with respect to its output, or to the ReLU's behind it; `other` is added.
+pub(super) fn backward(
+    gradient: &Tensor,
+    xs: &Tensor,
+    Factors(factors): &Factors,
+    has_relu: bool,
+    other: Option<&Tensor>,
+) -> Option<Tensor> {
+    if !suits(&[xs]) || gradient.kind() != xs.kind() {
+        return None;
+    }
+    // The gradient of a mean is one number for all pixels.
+    let gradient = crate::shim::channels_last(gradient).ok()?;
+    let images: Vec<&Tensor> = [Some(xs), Some(&gradient), other].into_iter().flatten().collect();
+    if !suits(&images) || !is_aligned(factors) {
+        return None;
+    }
+    let slabs = Slabs::of(xs)?;
+    let sums = of(xs.kind(), "batch_slopes_bf16", "batch_slopes_f32")?;
+    let kernel = of(xs.kind(), "batch_backward_bf16", "batch_backward_f32")?;
+    let has_relu = Argument::Int(has_relu.into());
+    let slopes = Tensor::empty([2, slabs.channels], (Kind::Float, xs.device()));
+    let (partial, tickets, out) = (slabs.partial(xs.device()), tickets(xs.device()), xs.empty_like());
+    let for_sums = [
+        Argument::Numbers(Some(&gradient)),
+        Argument::Numbers(Some(xs)),
+        Argument::Numbers(Some(factors)),
+        has_relu,
+        Argument::Numbers(Some(&slopes)),
+        Argument::Numbers(Some(&partial)),
+        Argument::Numbers(Some(&tickets)),
+    ];
+    let for_gradient = [
+        Argument::Numbers(Some(&gradient)),
+        Argument::Numbers(Some(xs)),
+        Argument::Numbers(other),
+        Argument::Numbers(Some(factors)),
+        Argument::Numbers(Some(&slopes)),
+        has_relu,
+        Argument::Numbers(Some(&out)),
+    ];
+    // # Safety
+    // The declarations are (T*, T*, float*, int, float*, float*, unsigned*, long, int, int, int) and (T*, T*, T* or null, float*, float*, int, T*,
+    // long, int, int, int), checked as above.
+    unsafe {
+        sums.launch(Grid::Blocks(slabs.blocks()), &[&for_sums[..], &slabs.arguments()].concat()).ok()?;
+        kernel.launch(Grid::Blocks(slabs.blocks()), &[&for_gradient[..], &slabs.arguments()].concat()).ok()?;
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slabs(shape: [i64; 4]) -> Option<Slabs> {
+        Slabs::of(&Tensor::zeros([1], (Kind::Float, Device::Cpu)).expand(shape, false))
+    }
+
+    #[test]
+    fn blocks_cover_every_row_and_channel() {
+        // PreAct-ResNet-18's stages at batch 128.
+        let stages = [[128, 64, 32, 32], [128, 128, 16, 16], [128, 256, 8, 8], [128, 512, 4, 4]];
+        let blocks = stages.map(|shape| slabs(shape).unwrap().blocks());
+        assert_eq!(blocks, [[512, 1], [256, 2], [128, 4], [64, 8]]);
+        for shape in [[3, 8, 5, 7], [1, 24, 1, 2], [7, 160, 3, 3], [2, 640, 8, 8], [512, 16, 32, 32]] {
+            let s = slabs(shape).unwrap();
+            let [x, y] = s.blocks();
+            assert!((x - 1) * s.height < s.rows && s.rows <= x * s.height, "{s:?}");
+            assert!(y * s.lanes * WIDTH == s.channels && s.height % (256 / s.lanes) == 0, "{s:?}");
+            assert!(s.height * s.lanes / 256 <= ROWS, "{s:?}");
+        }
+        assert_eq!((slabs([1, 8, 1, 1]), slabs([1 << 14, 8, 32, 32])), (None, None));
+    }
+}

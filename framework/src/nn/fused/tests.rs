@@ -1,0 +1,205 @@
+//! Every kernel of framework/cuda/kernels.cu, run on the CPU from its source, against the plain forms in float64.
+
+use super::*;
+use crate::engine::cuda::stand_in::StandIn;
+use crate::nn::{Builder, Parameters, name_key};
+use crate::shim::channels_last;
+use std::collections::BTreeMap;
+use tch::Device;
+
+// # Safety
+// The kernels are those, and take memory of the CPU.
+#[allow(unsafe_code)]
+const ON_CPU: StandIn = unsafe { StandIn::new(foil_host_kernels::launch) };
+
+/// N, C, H, W: odd sizes, channels in groups of eight that are and are not a power of two.
+const SHAPES: [[i64; 4]; 4] = [[3, 8, 5, 7], [2, 24, 3, 5], [5, 64, 9, 11], [3, 160, 1, 2]];
+/// With several rows to a thread.
+const TALL: [i64; 4] = [33, 64, 33, 32];
+const KINDS: [Kind; 2] = [Kind::BFloat16, Kind::Float];
+
+/// Normal numbers that depend on the name alone, as `kind` holds them.
+fn normal(name: &str, size: &[i64], kind: Kind) -> Tensor {
+    let noise = crate::nn::Noise::seeded(&[name_key(name)], 1, Device::Cpu);
+    let numbers = noise.normal(name, size, Kind::Float).squeeze_dim(0);
+    let numbers = if size.len() == 4 { channels_last(&numbers).unwrap() } else { numbers };
+    numbers.to_kind(kind)
+}
+
+/// Two batch norms with random numbers of `kind`.
+fn norms(channels: i64, kind: Kind) -> (Parameters, [BatchNorm2d; 2]) {
+    let nn = Builder::default();
+    let norms = ["a", "b"].map(|name| BatchNorm2d::new(&nn, name, channels));
+    let params = nn.finish(None, kind, Device::Cpu);
+    let random = |(name, t): (String, Tensor)| {
+        let values = normal(&name, &t.size(), Kind::Double);
+        let values = if name.ends_with("var") { values.square() + 0.1 } else { values };
+        (name, values.to_kind(Kind::Float))
+    };
+    let named = params.state_dict().into_iter().filter(|(name, _)| !name.ends_with("tracked")).map(random);
+    params.load(&named.collect::<BTreeMap<_, _>>()).unwrap();
+    (params, norms)
+}
+
+/// What `work` finds by the kernels, on images of `kind`, and by the plain forms in float64.
+fn both<T>(
+    channels: i64,
+    mode: Mode,
+    work: impl Fn(&Pass, &[BatchNorm2d; 2], Kind) -> T,
+    kind: Kind,
+) -> [(T, Parameters); 2] {
+    let (params, norms_) = norms(channels, Kind::Float);
+    let found = ON_CPU.during(|| work(&params.pass(mode, false, false, 0, None), &norms_, kind));
+    let (exact, norms_) = norms(channels, Kind::Double);
+    let expected = work(&exact.pass(mode, false, false, 0, None), &norms_, Kind::Double);
+    [(found, params), (expected, exact)]
+}
+
+/// As near as one rounding of bf16, or some of fp32.
+#[track_caller]
+fn assert_near(what: &str, found: &Tensor, expected: &Tensor) {
+    assert_eq!(found.size(), expected.size(), "{what}");
+    let tolerance = if found.kind() == Kind::BFloat16 { 1.0 / 256.0 } else { 2e-5 };
+    let [a, b] = [found, expected].map(|t| t.to_kind(Kind::Double));
+    // Rounding is relative to each number, sums' errors to the largest.
+    let off: Tensor = (&a - &b).abs() / (b.abs() + 0.01 * b.abs().max() + 1e-30);
+    let most = off.max().double_value(&[]);
+    assert!(most < tolerance, "{what}: {:?} {:?} differs by {most:e}", found.kind(), found.size());
+}
+
+fn images(name: &str, shape: [i64; 4], held: Kind, kind: Kind) -> Tensor {
+    normal(name, &shape, held).to_kind(kind)
+}
+
+fn activations() {
+    for (shape, held) in SHAPES.iter().flat_map(|shape| KINDS.map(|kind| (*shape, kind))) {
+        for mode in [Mode::Eval, Mode::Train] {
+            let work = |pass: &Pass, [bn, _]: &[BatchNorm2d; 2], kind: Kind| {
+                let [x, g, other] = ["x", "g", "other"].map(|name| images(name, shape, held, kind));
+                let activated = bn.activate(pass, &x);
+                let dx = activated.input_gradient(g.copy(), None);
+                let dx_and = activated.input_gradient(g.copy(), Some(&other));
+                let flat = activated.input_gradient(g.narrow(2, 0, 1).narrow(3, 0, 1).expand(shape, false), None);
+                [activated.out, dx, dx_and, flat]
+            };
+            let [(found, params), (expected, exact)] = both(shape[1], mode, work, held);
+            for (i, what) in ["out", "dx", "dx + other", "dx of a mean"].iter().enumerate() {
+                assert!(crate::shim::is_channels_last(&found[i]));
+                assert_near(&format!("{what} {mode:?}"), &found[i], &expected[i]);
+            }
+            for ((name, a), (_, b)) in params.state_dict().iter().zip(exact.state_dict()) {
+                assert_near(&format!("{name} {mode:?}"), &a.to_kind(Kind::Float), &b);
+            }
+        }
+    }
+}
+
+fn sums() {
+    let small = SHAPES.iter().flat_map(|shape| KINDS.map(|kind| (*shape, kind)));
+    for (shape, held) in small.chain([(TALL, Kind::Float)]) {
+        for mode in [Mode::Eval, Mode::Train] {
+            let [x, y, g] = ["x", "y", "g"].map(|name| images(name, shape, held, held));
+            let stored = &x + &y;
+            let work = |pass: &Pass, [bn, _]: &[BatchNorm2d; 2], kind: Kind| {
+                // In float64 the sum as it is stored in `held`.
+                let (sum, activated) = match kind == Kind::Double {
+                    true => (stored.to_kind(kind), bn.activate(pass, &stored.to_kind(kind))),
+                    false => bn.activate_sum(pass, &x, &y),
+                };
+                let dx = activated.input_gradient(g.to_kind(kind), None);
+                [sum, activated.out, dx]
+            };
+            let [(found, params), (expected, exact)] = both(shape[1], mode, work, held);
+            assert!(found[0] == stored, "sum {mode:?} {shape:?} {held:?}");
+            assert_near(&format!("out of a sum {mode:?}"), &found[1], &expected[1]);
+            assert_near(&format!("dx of a sum {mode:?}"), &found[2], &expected[2]);
+            for ((name, a), (_, b)) in params.state_dict().iter().zip(exact.state_dict()) {
+                assert_near(&format!("{name} {mode:?}"), &a.to_kind(Kind::Float), &b);
+            }
+        }
+    }
+}
+
+fn joins() {
+    for (shape, held) in SHAPES.iter().flat_map(|shape| KINDS.map(|kind| (*shape, kind))) {
+        for (mode, same) in [(Mode::Eval, true), (Mode::Eval, false), (Mode::Train, true), (Mode::Train, false)] {
+            let work = |pass: &Pass, [bn, other]: &[BatchNorm2d; 2], kind: Kind| {
+                let [x, y, g, r] = ["x", "y", "g", "r"].map(|name| images(name, shape, held, kind));
+                let shortcut = if same { Shortcut::Same(&y) } else { Shortcut::Normed(other, &y) };
+                let joined = bn.join(pass, &x, shortcut);
+                let [dx, dy] = joined.input_gradients(&g, None);
+                // Between the kernels of train mode the masked gradient is stored.
+                let [dx_and, dy_and] = match (kind, mode) {
+                    (Kind::Double, Mode::Train) => {
+                        let stored = images("g", shape, held, held) + images("r", shape, held, held);
+                        joined.input_gradients(&stored.to_kind(kind), None)
+                    }
+                    _ => joined.input_gradients(&g, Some(&r)),
+                };
+                [joined.out, dx, dy, dx_and, dy_and]
+            };
+            let [(found, _), (expected, _)] = both(shape[1], mode, work, held);
+            for (i, what) in ["out", "dx", "dy", "dx of two", "dy of two"].iter().enumerate() {
+                assert_near(&format!("join, {what} {mode:?} {same}"), &found[i], &expected[i]);
+            }
+        }
+    }
+}
+
+// A mean a thousand deviations away, and a first row far off: what plain sums of squares lose all digits on.
+fn statistics_of_large_means() {
+    let shape = [4, 16, 40, 33];
+    for (far, outlier) in [(100.0, 0.0), (-3.0, 1e3), (0.0, 0.0)] {
+        let x = images("far", shape, Kind::Double, Kind::Double) * 0.1 + far;
+        let _ = x.get(0).narrow(1, 0, 1).narrow(2, 0, 1).fill_(far + outlier);
+        let x = x.to_kind(Kind::Float);
+        let work = |pass: &Pass, [bn, _]: &[BatchNorm2d; 2], kind: Kind| {
+            let activated = bn.activate(pass, &x.to_kind(kind));
+            [activated.input_gradient(images("g", shape, Kind::Float, kind), None), activated.out]
+        };
+        let [(found, params), (expected, exact)] = both(shape[1], Mode::Train, work, Kind::Float);
+        for ((name, a), (_, b)) in params.state_dict().iter().zip(exact.state_dict()) {
+            assert_near(&format!("{name} at {far}"), &a.to_kind(Kind::Float), &b);
+        }
+        // fp32 holds a mean of 100 to 4e-6, which is 4e-5 of a deviation of 0.1; PyTorch's own loses as much.
+        let loss = if far == 100.0 { 2e-4 } else { 1e-5 };
+        for (found, expected) in found.iter().zip(&expected) {
+            let off = ((found - expected).abs().max() / expected.abs().max()).double_value(&[]);
+            assert!(off < loss, "at {far}, {outlier}: {off:e}");
+        }
+    }
+}
+
+fn steps() {
+    for n in [1, 255, 1000] {
+        let [x, g, low, high] = ["x", "g", "low", "high"].map(|name| normal(name, &[n], Kind::Float));
+        let (low, high) = (&x - low.abs() * 0.1, &x + high.abs() * 0.1);
+        let g = g * normal("zeros", &[n], Kind::Float).gt(0.0);
+        let alpha = Tensor::from(0.07f64);
+        let step = || sign_step(&x, &g, &alpha, [&low, &high]);
+        assert!((ON_CPU.during(step) - step()).abs().max().double_value(&[]) < 1e-7);
+
+        for nesterov in [false, true] {
+            let [v, u] = ["v", "u"].map(|name| normal(name, &[n], Kind::Float));
+            let (rate, [momentum, decay]) = (Tensor::from(0.1f64), [0.9, 0.01]);
+            let [exact, g64, u64] = [&v, &g, &u].map(|t| t.to_kind(Kind::Double));
+            let with_decay = g64 + &exact * decay;
+            let velocity = u64 * momentum + &with_decay;
+            let down = if nesterov { with_decay + &velocity * momentum } else { velocity.shallow_clone() };
+            assert!(ON_CPU.during(|| sgd([&v, &g, &u], &rate, [momentum, decay], nesterov)));
+            assert_near("velocity", &u, &velocity);
+            assert_near("values", &v, &(exact - down * 0.1));
+        }
+    }
+}
+
+// One test, so that the last line can tell which kernels none of them launched.
+#[test]
+fn every_kernel_is_its_plain_form() {
+    activations();
+    sums();
+    joins();
+    statistics_of_large_means();
+    steps();
+    assert_eq!(foil_host_kernels::launched(), foil_host_kernels::names());
+}
