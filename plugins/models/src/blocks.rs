@@ -47,11 +47,11 @@ impl PreActBlock {
 /// The block of He et al. 2015, "Deep Residual Learning": each convolution is followed by batch norm, the sum by ReLU.
 /// Where the shape changes, the shortcut is a 1 x 1 convolution and a batch norm.
 pub(crate) struct BasicBlock {
-    conv1: Conv2d,
-    bn1: BatchNorm2d,
-    conv2: Conv2d,
-    bn2: BatchNorm2d,
-    shortcut: Option<(Conv2d, BatchNorm2d)>,
+    pub(crate) conv1: Conv2d,
+    pub(crate) bn1: BatchNorm2d,
+    pub(crate) conv2: Conv2d,
+    pub(crate) bn2: BatchNorm2d,
+    pub(crate) shortcut: Option<(Conv2d, BatchNorm2d)>,
 }
 
 impl BasicBlock {

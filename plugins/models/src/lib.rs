@@ -13,6 +13,7 @@ mod small_cnn;
 #[cfg(test)]
 mod testing;
 mod trades_cnn;
+mod trunk;
 mod wide_resnet;
 
 pub use lenet5_madry::Lenet5Madry;

@@ -1,7 +1,7 @@
 //! The mask network g of the CAT paper for CIFAR (Table 6; activation order, resize and output from the authors' code).
 
-use crate::resnet18::Trunk;
 use crate::shape;
+use crate::trunk::Trunk;
 use foil::prelude::*;
 
 /// The mask network g for CIFAR (CAT, Table 6): a mask in (0, 1) of the images' own size and channels.

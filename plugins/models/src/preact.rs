@@ -97,6 +97,7 @@ mod tests {
             "preact_resnet18",
             "{ type: preact_resnet18, final_norm: false }",
             "{ type: wide_resnet, depth: 10, width: 2 }",
+            "resnet18",
         ];
         for model in models {
             for mode in [Mode::Eval, Mode::Train] {

@@ -1,7 +1,7 @@
 //! ResNet-18: the smaller CIFAR network of TRADES, MART and FAT.
 
-use crate::blocks::{BasicBlock, resnet18_stages};
 use crate::shape;
+use crate::trunk::Trunk;
 use foil::prelude::*;
 
 /// ResNet-18 for small images (He et al. 2015, arXiv:1512.03385). 11,173,962 parameters on CIFAR-10.
@@ -10,28 +10,6 @@ use foil::prelude::*;
 /// over the image, linear. Names are those of TRADES, MART and FAT. All start as PyTorch's layers do.
 #[settings]
 pub struct Resnet18 {}
-
-/// Everything up to the last block: `[N, C, H, W]` to `[N, 512, H/8, W/8]`.
-pub(crate) struct Trunk {
-    conv1: Conv2d,
-    bn1: BatchNorm2d,
-    blocks: Vec<BasicBlock>,
-}
-
-impl Trunk {
-    pub(crate) fn new(nn: &Builder, inputs: i64) -> Self {
-        Self {
-            conv1: Conv2d::without_bias(nn, "conv1", [inputs, 64], 3, 1, 1),
-            bn1: BatchNorm2d::new(nn, "bn1", 64),
-            blocks: resnet18_stages(nn, BasicBlock::new),
-        }
-    }
-
-    pub(crate) fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
-        let xs = nn::relu(self.bn1.forward(pass, &self.conv1.forward(pass, xs)));
-        self.blocks.iter().fold(xs, |xs, block| block.forward(pass, &xs))
-    }
-}
 
 struct Net {
     trunk: Trunk,
@@ -50,6 +28,21 @@ impl Config<dyn Model> for Resnet18 {
 impl Model for Net {
     fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
         self.linear.forward(pass, &nn::global_average(&self.trunk.forward(pass, xs)))
+    }
+
+    fn input_gradient(
+        &self,
+        pass: &Pass,
+        xs: &Tensor,
+        d_logits: &dyn Fn(&Tensor) -> Tensor,
+    ) -> Option<(Tensor, Tensor)> {
+        let passed = self.trunk.pass(pass, xs);
+        let out = passed.out();
+        let logits = self.linear.forward(pass, &nn::global_average(out));
+        let (_, _, h, w) = out.size4().ok()?;
+        let d_mean = self.linear.backward(pass, &d_logits(&logits)) / (h * w) as f64;
+        let d_out = d_mean.unsqueeze(-1).unsqueeze(-1).expand_as(out);
+        Some((self.trunk.input_gradient(pass, xs, &passed, d_out), logits))
     }
 }
 

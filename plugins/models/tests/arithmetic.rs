@@ -1,5 +1,6 @@
 //! Every network in every arithmetic: bf16 against fp32, and no layout copies on the way.
 
+use foil::engine::cuda::stand_in::StandIn;
 use foil::engine::{JudgePrecision, Network, Precision};
 use foil::nn::{Mode, Noise};
 use foil::registry::{Build, DataFacts};
@@ -106,6 +107,44 @@ fn nothing_is_copied_into_another_layout() {
     let (network, (x, noise)) = (network("resnet18", COLOUR, Precision::Fp32), images(COLOUR, 2));
     let (_, calls) = record(None, || gradient(&network, &x.contiguous(), &noise, Mode::Eval)).unwrap();
     assert!(calls.iter().any(|c| c.operator == "aten::clone"), "{calls:?}");
+}
+
+// # Safety
+// These are the kernels of framework/cuda/kernels.cu, and take memory of the CPU.
+#[allow(unsafe_code)]
+const KERNELS_ON_CPU: StandIn = unsafe { StandIn::new(foil_host_kernels::launch) };
+
+// The whole of what an attack on a GPU asks of the kernels, from their source, on the CPU. In fp32 it is what libtorch finds but for sums in another
+// order, which shut a ReLU here and there; in bf16 it is as near to fp32 as libtorch's bf16 is.
+#[test]
+fn gradients_by_the_kernels_are_libtorchs() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    for model in ["preact_resnet18", "resnet18", "{ type: wide_resnet, depth: 10, width: 1 }"] {
+        for mode in [Mode::Eval, Mode::Train] {
+            let (x, noise) = images(COLOUR, 1);
+            let by = |precision, kernels: bool| {
+                let network = network(model, COLOUR, precision);
+                let work = || gradient(&network, &x, &noise, mode);
+                (if kernels { KERNELS_ON_CPU.during(work) } else { work() }, network)
+            };
+            let [(exact, libtorchs), (found, ours)] = [false, true].map(|kernels| by(Precision::Fp32, kernels));
+            let far = |a: &Tensor, b: &Tensor| ((a - b).norm() / b.norm()).double_value(&[]);
+            let whole = far(&found, &exact);
+            assert!(whole < 5e-3, "{model} {mode:?}: {whole:e}");
+            for ((name, a), (_, b)) in ours.params().state_dict().iter().zip(libtorchs.params().state_dict()) {
+                let by = (a - &b).abs().max().double_value(&[]) / (1.0 + b.abs().max().double_value(&[]));
+                assert!(by < 1e-5, "{model} {mode:?}: {name} by {by:e}");
+            }
+            let [(half, _), (half_by_kernels, _)] = [false, true].map(|kernels| by(Precision::Bf16, kernels));
+            let [theirs, ours] = [&half, &half_by_kernels].map(|half| far(half, &exact));
+            println!("{model} {mode:?}: fp32 {whole:.1e}; bf16 from fp32: libtorch {theirs:.2}, kernels {ours:.2}");
+            assert!(ours < theirs * 1.2 + 0.02, "{model} {mode:?}: bf16 is {ours} from fp32, libtorch's {theirs}");
+        }
+    }
+    let launched = foil_host_kernels::launched();
+    for kernel in ["add_affine_relu_bf16", "join_relu_bf16", "batch_statistics_f32", "batch_backward_bf16"] {
+        assert!(launched.contains(kernel), "{launched:?}");
+    }
 }
 
 /// Milliseconds that this thread has spent on a processor.
