@@ -39,6 +39,12 @@ __device__ inline void store(float* to, long i, const float (&from)[8]) {
     *reinterpret_cast<Four*>(to + i + 4) = b;
 }
 
+// One number.
+__device__ inline float one(const bf16* from, long i) { return up(from[i]); }
+__device__ inline float one(const float* from, long i) { return from[i]; }
+__device__ inline void put(bf16* to, long i, float f) { to[i] = down(f); }
+__device__ inline void put(float* to, long i, float f) { to[i] = f; }
+
 // The numbers as memory of that kind keeps them.
 __device__ inline void keep(float (&v)[8], const bf16*) {
 #pragma unroll

@@ -2,6 +2,7 @@
 //
 // Each has a test that runs this very source on a CPU (framework/cuda/host).
 #include "batch_norm.h"
+#include "first_conv.h"
 #include "pointwise.h"
 
 // So few registers that four blocks fit on a multiprocessor, and the 512 of a launch run at once on 128 of them; fp32 would spill.
@@ -63,6 +64,15 @@ FOUR_AT_ONCE __global__ void batch_backward_bf16(const bf16* g, const bf16* x, c
 THREE_AT_ONCE __global__ void batch_backward_f32(const float* g, const float* x, const float* r, const float* factors, const float* slopes, int has_relu,
         float* o, long rows, int c, int lanes, int height) {
     batch_backward(g, x, r, factors, slopes, has_relu, o, rows, c, lanes, height);
+}
+
+__launch_bounds__(THREADS, 2) __global__ void first_conv_backward_bf16(const bf16* dy, const bf16* w, bf16* dx, int height, int width, int outputs,
+        int by_channel, int by_row, int by_column, long rows, int at_once) {
+    first_conv_backward(dy, w, dx, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
+}
+__launch_bounds__(THREADS, 2) __global__ void first_conv_backward_f32(const float* dy, const float* w, float* dx, int height, int width, int outputs,
+        int by_channel, int by_row, int by_column, long rows, int at_once) {
+    first_conv_backward(dy, w, dx, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
 }
 
 // out = clamp(x + alpha * sign(gradient), low, high); alpha is a scalar on the device. Here n need not be a multiple of eight.

@@ -6,11 +6,13 @@
 //! is fp32 whatever the activations' kind.
 
 mod batch;
+mod first_conv;
 mod join;
 mod kernels;
 #[cfg(test)]
 mod tests;
 
+pub(super) use first_conv::backward as first_conv_backward;
 pub use join::{Joined, Shortcut};
 
 use super::layers::{BatchNorm2d, EPS, MOMENTUM};

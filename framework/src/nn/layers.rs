@@ -77,7 +77,11 @@ impl Conv2d {
     /// # Panics
     /// When the shapes do not belong together, as tch's operators do.
     pub fn backward(&self, pass: &Pass, d_out: &Tensor, xs: &Tensor) -> Tensor {
-        crate::shim::conv_input_gradient(d_out, xs, pass.param(self.weight), self.stride, self.padding)
+        let weight = pass.param(self.weight);
+        if let Some(found) = super::fused::first_conv_backward(d_out, xs, weight, [self.stride, self.padding]) {
+            return found;
+        }
+        crate::shim::conv_input_gradient(d_out, xs, weight, self.stride, self.padding)
             .unwrap_or_else(|error| panic!("{error}"))
     }
 

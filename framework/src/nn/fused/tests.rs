@@ -170,6 +170,26 @@ fn statistics_of_large_means() {
     }
 }
 
+// Oracle: libtorch's in float64.
+fn first_convolutions() {
+    for ([n, h, w], outputs) in [([2, 5, 7], 8), ([2, 32, 32], 64), ([3, 9, 33], 24), ([1, 1, 1], 16), ([70, 11, 3], 8)]
+    {
+        for (held, weights_last) in KINDS.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
+            let dy = images("dy", [n, outputs, h, w], held, held);
+            let xs = images("xs", [n, 3, h, w], held, held);
+            let weight = normal("weight", &[outputs, 3, 3, 3], held);
+            let weight = if weights_last { weight } else { weight.contiguous() };
+            let found = ON_CPU.during(|| first_conv_backward(&dy, &xs, &weight, [1, 1])).unwrap();
+            let [dy, xs, weight] = [dy, xs, weight].map(|t| t.to_kind(Kind::Double));
+            let expected = crate::shim::conv_input_gradient(&dy, &xs, &weight, 1, 1).unwrap();
+            assert!(crate::shim::is_channels_last(&found));
+            assert_near(&format!("dx of {outputs} outputs"), &found, &expected);
+        }
+    }
+    let [xs, dy, weight] = [[2, 3, 8, 8], [2, 8, 4, 4], [8, 3, 3, 3]].map(|size| normal("x", &size, Kind::Float));
+    assert!(ON_CPU.during(|| first_conv_backward(&dy, &xs, &weight, [2, 1])).is_none());
+}
+
 fn steps() {
     for n in [1, 255, 1000] {
         let [x, g, low, high] = ["x", "g", "low", "high"].map(|name| normal(name, &[n], Kind::Float));
@@ -200,6 +220,7 @@ fn every_kernel_is_its_plain_form() {
     sums();
     joins();
     statistics_of_large_means();
+    first_convolutions();
     steps();
     assert_eq!(foil_host_kernels::launched(), foil_host_kernels::names());
 }
