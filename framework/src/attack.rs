@@ -143,17 +143,27 @@ impl<'a> Target<'a> {
 
     /// The gradient of an objective with respect to the input.
     pub fn ascend(&self, x: &Tensor, mode: Mode, objective: &dyn Objective, reference: Reference) -> Ascent {
-        self.gradient(x, mode, &|logits| objective.value(logits, reference))
+        let value = |logits: &Tensor| objective.value(logits, reference);
+        self.look(x, mode, &value, &|logits| {
+            objective.slope(&logits.detach(), reference).unwrap_or_else(|| by_autograd(logits, &value))
+        })
     }
 
     /// The gradient of any `value` (`[N, K]` to `[N]`) with respect to the input.
     pub fn gradient(&self, x: &Tensor, mode: Mode, value: &dyn Fn(&Tensor) -> Tensor) -> Ascent {
-        let d_logits = |logits: &Tensor| {
-            let logits = logits.detach().set_requires_grad(true);
-            Tensor::run_backward(&[value(&logits).sum(None::<Kind>)], &[&logits], false, false).remove(0)
-        };
+        self.look(x, mode, value, &|logits| by_autograd(logits, value))
+    }
+
+    /// The gradient of `value` with respect to the input; `d_logits` is that with respect to the logits.
+    fn look(
+        &self,
+        x: &Tensor,
+        mode: Mode,
+        value: &dyn Fn(&Tensor) -> Tensor,
+        d_logits: &dyn Fn(&Tensor) -> Tensor,
+    ) -> Ascent {
         lap("attack: the rest");
-        if let Some((gradient, logits)) = self.network.input_gradient(x, mode, self.noise, &d_logits) {
+        if let Some((gradient, logits)) = self.network.input_gradient(x, mode, self.noise, d_logits) {
             lap("attack: the model's own input gradients");
             return Ascent { gradient, logits };
         }
@@ -164,6 +174,12 @@ impl<'a> Target<'a> {
         lap("attack: backward passes");
         Ascent { gradient, logits: logits.detach() }
     }
+}
+
+/// d(sum of `value`)/d(logits), `[N, K]`.
+fn by_autograd(logits: &Tensor, value: &dyn Fn(&Tensor) -> Tensor) -> Tensor {
+    let logits = logits.detach().set_requires_grad(true);
+    Tensor::run_backward(&[value(&logits).sum(None::<Kind>)], &[&logits], false, false).remove(0)
 }
 
 /// A way to perturb images.

@@ -198,6 +198,11 @@ pub mod terms {
         -logits.log_softmax(-1, None::<Kind>).gather(1, &y.unsqueeze(1), false).squeeze_dim(1)
     }
 
+    /// d([`cross_entropy`])/d(logits), `[N, K]`: the probabilities, less 1 at the label.
+    pub fn cross_entropy_slope(logits: &Tensor, y: &Tensor) -> Tensor {
+        logits.softmax(-1, None::<Kind>).scatter_value_reduce_(1, &y.unsqueeze(1), -1.0, "add")
+    }
+
     /// KL(softmax `p_logits` ‖ softmax `q_logits`) per image, `[N]`: the sum over classes of p (log p - log q), which is
     /// `F.kl_div(log_softmax(q), softmax(p))`. Terms with p = 0 count 0. Gradients flow into both arguments.
     pub fn kl(p_logits: &Tensor, q_logits: &Tensor) -> Tensor {

@@ -18,6 +18,12 @@ pub trait Objective: Send {
     /// `logits` `[N, K]` of the attacked images to `[N]`; differentiable in `logits`.
     fn value(&self, logits: &Tensor, reference: Reference) -> Tensor;
 
+    /// d(value)/d(logits), `[N, K]`, for one that can state it in fewer operations than autograd takes; attacks ask for it at each step.
+    fn slope(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
+        let _ = (logits, reference);
+        None
+    }
+
     /// Whether [`Reference::clean`] is needed.
     fn needs_clean(&self) -> bool {
         false

@@ -10,6 +10,10 @@ impl Objective for Ce {
     fn value(&self, logits: &Tensor, reference: Reference) -> Tensor {
         terms::cross_entropy(logits, reference.y)
     }
+
+    fn slope(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
+        Some(terms::cross_entropy_slope(logits, reference.y))
+    }
 }
 
 /// KL(softmax f(x) ‖ softmax f(x')): how far the prediction moves from the clean one (TRADES; Zhang et al. 2019, Algorithm 1).
@@ -24,6 +28,10 @@ impl Objective for Kl {
             Some(clean) => terms::kl(clean, logits),
             None => panic!("the objective `kl` was given no clean logits"),
         }
+    }
+
+    fn slope(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
+        reference.clean.map(|clean| logits.softmax(-1, None::<Kind>) - clean.detach().softmax(-1, None::<Kind>))
     }
 
     fn needs_clean(&self) -> bool {
@@ -58,6 +66,12 @@ impl Objective for Slm {
     fn value(&self, logits: &Tensor, reference: Reference) -> Tensor {
         terms::soft_logit_margin(logits, reference.y)
     }
+
+    fn slope(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
+        let label = reference.y.unsqueeze(1);
+        let others = logits.scatter_value(1, &label, f64::NEG_INFINITY).softmax(-1, None::<Kind>);
+        Some(others.scatter_value(1, &label, -1.0))
+    }
 }
 
 /// Towards the class that the model finds least likely for the clean image: ascended is minus the cross-entropy with it.
@@ -72,6 +86,10 @@ impl Objective for LeastLikely {
             Some(clean) => -terms::cross_entropy(logits, &clean.argmin(-1, false)),
             None => panic!("the objective `least_likely` was given no clean logits"),
         }
+    }
+
+    fn slope(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
+        reference.clean.map(|clean| -terms::cross_entropy_slope(logits, &clean.argmin(-1, false)))
     }
 
     fn needs_clean(&self) -> bool {
@@ -132,6 +150,21 @@ mod tests {
         check(value("dlr", [1.0, 3.0, 2.0], p), (3.0 - 1.0) / (3.0 - 1.0));
         check(value("dlr", [5.0, 3.0, 1.0], p), -(5.0 - 3.0) / (5.0 - 1.0));
         check(value("least_likely", q, p), 0.1f64.ln());
+    }
+
+    // Oracle: autograd.
+    #[test]
+    fn slopes_are_autograds() {
+        let random = || Tensor::randn([6, 5], (Kind::Double, tch::Device::Cpu)) * 3.0;
+        let (clean, y) = (random(), Tensor::from_slice(&[0i64, 4, 2, 2, 1, 3]));
+        let reference = Reference { y: &y, clean: Some(&clean) };
+        for yaml in ["ce", "kl", "slm", "least_likely"] {
+            let objective: Box<dyn Objective> = from_yaml(yaml, Kind::Double);
+            let logits = random().set_requires_grad(true);
+            let value = objective.value(&logits, reference).sum(Kind::Double);
+            let expected = Tensor::run_backward(&[value], &[&logits], false, false).remove(0);
+            assert_close(&objective.slope(&logits.detach(), reference).unwrap(), &expected, 1e-12);
+        }
     }
 
     // The margin is linear in the logits: scaled logits scale it.
