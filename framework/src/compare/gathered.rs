@@ -1,6 +1,6 @@
 //! What came out of a work list: rows, their means over seeds, and which differences are more than chance.
 
-use super::significance::{Difference, difference};
+use super::significance::{Difference, correct, difference};
 use super::{Fate, State, Task};
 use crate::record::{EvalRecord, ImageRecord};
 use crate::report::{Run, Spread};
@@ -143,7 +143,9 @@ impl Comparison {
         let to_base = |(n, row): (usize, &Row)| -> Vec<Option<Difference>> {
             entries.iter().map(|name| if n == baseline { None } else { row.against(base, name) }).collect()
         };
-        self.rows.iter().enumerate().map(to_base).collect()
+        let mut all: Vec<Vec<Option<Difference>>> = self.rows.iter().enumerate().map(to_base).collect();
+        correct(all.iter_mut().flatten().flatten());
+        all
     }
 
     /// The attacks of the evaluations in the order in which they first occur; [`WORST_CASE`] last, where it was taken.

@@ -5,6 +5,7 @@
 //! one table, and [`slurm`] writes the same list for a cluster. Several processes may share the list, as a [`Crew`].
 
 mod crew;
+mod differences;
 mod gathered;
 mod plan;
 pub mod significance;

@@ -24,8 +24,10 @@ pub struct Difference {
     pub better: u64,
     /// Images on which the other is.
     pub worse: u64,
-    /// Two-sided p-value of the exact test, not corrected for how many tests there are.
+    /// Two-sided p-value of the exact test by itself.
     pub p: f64,
+    /// The same after Holm's correction for all tests of the table that this one stands in; `p` where it is the only one.
+    pub p_holm: f64,
 }
 
 /// Replicates of the bootstrap.
@@ -50,7 +52,22 @@ pub fn difference(a: &Answers, b: &Answers) -> Option<Difference> {
     let worse = pairs().filter(|(a, b)| a < b).count() as u64;
     let points = 100.0 * pairs().map(|(a, b)| a - b).sum::<f64>() / n as f64;
     let (low, high) = interval(&codes_a, a.len(), &codes_b, b.len());
-    Some(Difference { points, low, high, better, worse, p: exact(better, worse) })
+    let p = exact(better, worse);
+    Some(Difference { points, low, high, better, worse, p, p_holm: p })
+}
+
+/// Corrects the p-values of tests that are read together (Holm, "A simple sequentially rejective multiple test procedure", Scand. J.
+/// Statist. 6, 1979): of `m` p-values in ascending order the i-th, from 0, is multiplied by `m - i`; none becomes less than the one
+/// before it, nor more than 1. Who calls those below 0.05 real is wrong about any of them with a chance of at most 5 %, however the
+/// tests depend on each other.
+pub fn correct<'a>(tests: impl IntoIterator<Item = &'a mut Difference>) {
+    let mut tests: Vec<&mut Difference> = tests.into_iter().collect();
+    tests.sort_by(|a, b| a.p.total_cmp(&b.p));
+    let (all, mut least) = (tests.len(), 0.0f64);
+    for (i, test) in tests.into_iter().enumerate() {
+        least = least.max(test.p * (all - i) as f64).min(1.0);
+        test.p_holm = least;
+    }
 }
 
 /// For each image the set of seeds that are right, as bits.
@@ -117,6 +134,31 @@ mod tests {
         }
         assert!(exact(4, 1200) < 1e-300);
         assert!((exact(2500, 2500) - 1.0).abs() < 1e-12);
+    }
+
+    // R: p.adjust(p, "holm"), which is pmin(1, cummax((n - i + 1) * p[i])) over ascending p, i from 1.
+    // p = c(0.01, 0.04, 0.03, 0.005): ascending 0.005 * 4, 0.01 * 3, 0.03 * 2, 0.04 * 1 -> 0.02 0.03 0.06 0.04, and 0.04 becomes 0.06.
+    // p = c(0.5, 0.4, 0.012): 0.036, then 0.8, then 0.5, which becomes 0.8. p = c(0.6, 0.7): 1.2 and 0.7, both become 1.
+    #[test]
+    fn holms_correction_is_rs() {
+        let family = |p: &[f64]| -> Vec<f64> {
+            let test = |&p: &f64| Difference { points: 0.0, low: 0.0, high: 0.0, better: 0, worse: 0, p, p_holm: p };
+            let mut tests: Vec<Difference> = p.iter().map(test).collect();
+            correct(&mut tests);
+            tests.iter().map(|test| test.p_holm).collect()
+        };
+        let examples: [(&[f64], &[f64]); 5] = [
+            (&[0.01, 0.04, 0.03, 0.005], &[0.03, 0.06, 0.06, 0.02]),
+            (&[0.5, 0.4, 0.012], &[0.8, 0.8, 0.036]),
+            (&[0.6, 0.7], &[1.0, 1.0]),
+            (&[0.2], &[0.2]),
+            (&[], &[]),
+        ];
+        for (p, expected) in examples {
+            let found = family(p);
+            let near = found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12);
+            assert!(near && found.len() == expected.len(), "{p:?}: {found:?}, not {expected:?}");
+        }
     }
 
     /// 1000 images, 30 on which only a is right and 10 on which only b is. The normal approximation of the interval is

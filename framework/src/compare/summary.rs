@@ -1,7 +1,6 @@
 //! A comparison as tables and as files.
 
 use super::gathered::WORST_CASE;
-use super::significance::{Difference, REPLICATES};
 use super::{Comparison, Fate, Row, State};
 use crate::record::atomic;
 use crate::report::table::heading;
@@ -32,22 +31,6 @@ impl Comparison {
             cells
         });
         Table { title: "Accuracy under attack, percent".into(), columns, rows: rows.collect() }
-    }
-
-    /// Every row's difference to the baseline: points, the bootstrap's interval, and the exact test's p-value. None where no
-    /// images are stored.
-    pub fn differences(&self) -> Option<Table> {
-        let base = self.rows.get(self.baseline)?;
-        let mut columns = vec![Column::text("model")];
-        columns.extend(self.entries().iter().map(|name| Column::text(title(name))));
-        let tested = self.rows.iter().zip(&self.against).filter(|(_, cells)| cells.iter().any(Option::is_some));
-        let row = |(row, cells): (&Row, &Vec<Option<Difference>>)| {
-            let texts = cells.iter().map(|one| one.as_ref().map_or(Cell::Missing, |one| Cell::Text(shown(one))));
-            std::iter::once(Cell::Text(row.label.clone())).chain(texts).collect::<Vec<_>>()
-        };
-        let rows: Vec<_> = tested.map(row).collect();
-        let title = format!("Difference to {} on the same images: points [95 % interval], p", base.label);
-        (!rows.is_empty()).then_some(Table { title, columns, rows })
     }
 
     /// How each checkpoint was chosen, and where each run is.
@@ -98,14 +81,14 @@ impl Comparison {
     pub fn terminal(&self, style: Style) -> String {
         let mut out = self.table().terminal(style);
         if let Some(table) = self.differences() {
-            out += &format!("\n{}{}\n", table.terminal(style), reading(&table));
+            out += &format!("\n{}{}\n", table.terminal(style), self.reading());
         }
         out += &format!("\n{}", self.runs().terminal(style));
         self.notes.iter().for_each(|note| out += &format!("note: {note}\n"));
         out
     }
 
-    /// Writes `table.md`, `table.tex`, `table.csv` and `compare.json` into `dir`.
+    /// Writes `table.md`, `table.tex`, `table.csv`, `differences.csv` and `compare.json` into `dir`.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -113,9 +96,11 @@ impl Comparison {
         std::fs::create_dir_all(dir).at("making", dir)?;
         let mut page = self.table().markdown();
         let mut add = |table: Table, below: &str| page += &format!("\n{}{below}", table.markdown());
-        if let Some(table) = self.differences() {
-            let below = format!("\n{}\n", reading(&table));
-            add(table, &below);
+        let differences = self.differences();
+        let below = differences.as_ref().map_or(String::new(), |table| format!("\n{}", table.latex()));
+        let latex = self.table().latex() + &below;
+        if let Some(table) = differences {
+            add(table, &format!("\n{}\n", self.reading()));
         }
         if let Some(table) = self.hardest().and_then(|entry| self.per_class(&entry)) {
             add(table, "");
@@ -126,8 +111,9 @@ impl Comparison {
         let json = serde_json::to_string_pretty(&self.json()).at("writing", dir)? + "\n";
         let files = [
             ("table.md", page),
-            ("table.tex", self.table().latex()),
+            ("table.tex", latex),
             ("table.csv", self.table().csv()),
+            ("differences.csv", self.tests().csv()),
             ("compare.json", json),
         ];
         for (name, text) in files {
@@ -186,22 +172,9 @@ pub fn per_class(rows: &[Row], entry: &str) -> Option<Table> {
     (!all.is_empty()).then(|| Table { title, columns, rows: rows.collect() })
 }
 
-fn title(name: &str) -> String {
+/// An attack's name as a heading.
+pub(super) fn title(name: &str) -> String {
     if name == WORST_CASE { "Worst case".into() } else { heading(name) }
-}
-
-/// `+1.20 [0.31, 2.10], p 0.012`.
-fn shown(one: &Difference) -> String {
-    let p = if one.p < 0.001 { "p < 0.001".to_string() } else { format!("p {:.3}", one.p) };
-    format!("{:+.2} [{:.2}, {:.2}], {p}", one.points, one.low, one.high)
-}
-
-fn reading(table: &Table) -> String {
-    let tests = table.rows.len() * (table.columns.len() - 1);
-    format!(
-        "interval: bootstrap over images, the same for both, and over each method's seeds ({REPLICATES} replicates); p: exact \
-         McNemar test on the images, over several seeds the exact sign test of their shares; not corrected for {tests} tests"
-    )
 }
 
 fn told(fate: &Fate) -> &'static str {
