@@ -3,6 +3,7 @@
 mod tiny;
 
 use std::fs;
+use std::time::{Duration, Instant};
 use tiny::{AT, Place};
 
 #[test]
@@ -46,4 +47,28 @@ fn it_follows_until_nothing_trains() {
     // A killed process leaves its last beat, which says nothing of now.
     fs::write(place.path("runs/a/heartbeat.json"), "{\"pid\": 1").unwrap();
     assert!(place.foil(&["watch"]).ok().out.starts_with("tiny: evaluated"));
+}
+
+/// An evaluation says which attack is under way, in which stage and how far it is; a killed one says nothing any more.
+#[test]
+fn an_evaluation_is_watched_too() {
+    let place = Place::with(&AT.replace("epochs: 3", "epochs: 1"));
+    place.train("runs/a", &[]);
+    let pgd = "{ type: pgd, eps: 0.01, alpha: 0.01, steps: 1 }";
+    let chain =
+        format!("attacks.w={{ type: worst_of, attacks: [{pgd}, {{ type: square, eps: 0.01, n_queries: 1000 }}] }}");
+    let running = place.begin(&["eval", "runs/a", "evaluate=[natural,w]", &chain, "train.eval_batch_size=2"]);
+    let file = place.path("runs/a/eval.heartbeat.json");
+    let (started, beat) = (Instant::now(), || fs::read_to_string(&file).unwrap_or_default());
+    while !beat().contains("\"square\"") && started.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let now = place.foil(&["watch", "--once"]).ok().out;
+    assert!(now.starts_with("tiny: evaluating, 1 of 1 epochs, attack 2 of 2: w square, "), "{now}");
+    assert!(now.contains(" images, accuracy ") && now.lines().count() == 1, "{now}");
+    assert!(running.kill(), "it ended before it could be killed");
+    let after = place.foil(&["watch", "--once"]).ok().out;
+    assert!(file.exists() && after.starts_with("tiny: trained, 1 of 1 epochs"), "{after}");
+    place.foil(&["eval", "runs/a", "--trust", "off"]).ok();
+    assert!(!file.exists());
 }

@@ -1,6 +1,7 @@
 //! `foil watch`: runs while they go on.
 
 use super::{Exit, end_when_nobody_reads};
+use crate::eval::UnderWay;
 use crate::watch::{Machine, Now, View, draw};
 use crate::{AtPath, Error, Result};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
@@ -10,12 +11,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Watch runs while they train: epoch, losses, accuracy curves, time left, and how busy the machine is.
+/// Watch runs while they train and are evaluated: epoch, losses, accuracy curves, how far an attack is, time left, and how busy the
+/// machine is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil watch                       all runs in runs/, those that train first
   foil watch runs/at               one run
-  foil watch runs | tee log        plain lines: one for each run, then one for each epoch, until nothing trains")]
+  foil watch runs | tee log        plain lines: one for each run, then one for each epoch and attack, until nothing trains")]
 pub(super) struct Args {
     /// Run folders, or folders of them; by default runs.
     runs: Vec<PathBuf>,
@@ -26,6 +28,8 @@ pub(super) struct Args {
 
 /// How often folders are looked at.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often a plain line says how far an attack is.
+const AGAIN: Duration = Duration::from_secs(10);
 /// Plain lines end when nothing has trained for so long: between two runs of a comparison there is an evaluation.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -75,15 +79,21 @@ fn page(terminal: &mut ratatui::DefaultTerminal, view: &mut View) -> Result<()> 
     }
 }
 
-/// A line for each run, then one for each epoch and each change.
+/// What a plain line was about: a new one is due when this has changed.
+type Told = (Now, u64, Option<String>);
+
+/// A line for each run, then one for each epoch, each attack and each change.
 fn plain(view: &mut View, once: bool) -> Exit {
-    let mut told: HashMap<PathBuf, (Now, u64)> = HashMap::new();
+    let mut told: HashMap<PathBuf, (Told, Instant)> = HashMap::new();
     let (mut busy, waits) = (Instant::now(), view.busy() > 0 && !once);
     loop {
         for run in &view.runs {
-            let state = (run.now, run.done());
-            if told.insert(run.path.clone(), state) != Some(state) {
+            let state = (run.now, run.done(), run.attack().map(UnderWay::title));
+            let said = told.get(&run.path);
+            let again = |at: &Instant| run.attack().is_some() && at.elapsed() >= AGAIN;
+            if said.is_none_or(|(before, at)| *before != state || again(at)) {
                 println!("{}", run.line());
+                told.insert(run.path.clone(), (state, Instant::now()));
             }
         }
         let _ = std::io::stdout().flush(); // each line is for now

@@ -1,16 +1,20 @@
 //! Judging a network: the share of images it classifies rightly under an attack.
 //!
 //! [`Trial`] is one attack over a split, batch by batch; [`Standing`] is what it has found so far, which can be stored and
-//! gone on with.
+//! gone on with; [`Beating`] tells other shells how far it is.
 
+mod pulse;
 mod saved;
 mod standing;
 mod trial;
 pub mod trust;
+mod under_way;
 
+pub use pulse::{Beating, Pulse};
 pub use saved::Saved;
 pub use standing::Standing;
 pub use trial::{Tick, Trial};
+pub use under_way::UnderWay;
 
 use tch::{Kind, Tensor};
 

@@ -63,6 +63,18 @@ impl Standing {
         self.todo = (0..).zip(&self.right).filter(|(_, right)| **right).map(|(i, _)| i).collect();
     }
 
+    /// The stage under way, of an attack that has some.
+    pub fn stage(&self) -> Option<&str> {
+        self.stages.get(self.stage).filter(|_| self.stages.len() > 1).map(String::as_str)
+    }
+
+    /// (images that the stage under way has seen, images that it will have seen at its end)
+    pub fn seen(&self) -> (u64, u64) {
+        let earlier = self.broken_in.iter().flatten().filter(|stage| **stage < self.stage).count();
+        let all = self.right.len() - earlier;
+        ((all - self.todo.len()) as u64, all as u64)
+    }
+
     /// For each image whether it stands.
     pub fn right(&self) -> &[bool] {
         &self.right
@@ -143,8 +155,11 @@ mod tests {
         assert_eq!((standing.accuracy(), standing.is_done()), (50.0, false));
         standing.note(&told(&[true, true], &[2.0, 1.0]));
         standing.next_stage();
-        assert_eq!(standing.todo, [0, 2, 3]);
-        standing.note(&told(&[true, true, false], &[4.0, 0.5, -0.25]));
+        assert_eq!((&standing.todo[..], standing.seen()), (&[0, 2, 3][..], (0, 3)));
+        standing.note(&told(&[true, true], &[4.0, 0.5]));
+        assert_eq!(standing.seen(), (2, 3));
+        standing.note(&told(&[false], &[-0.25]));
+        assert_eq!(standing.seen(), (3, 3));
         standing.next_stage();
         standing.note(&told(&[false, true], &[-2.0, 0.75]));
         standing.next_stage();

@@ -50,21 +50,12 @@ impl Trial<'_> {
     /// # Errors
     /// What the attack reports, with its name.
     pub fn run(&mut self, network: &Network, tick: &mut dyn FnMut(u64)) -> Result<Tensor> {
-        let right = self.run_while(network, &mut |n| {
-            tick(n);
+        let mut standing = self.begin();
+        self.advance(network, &mut standing, &mut |now| {
+            tick(now.images);
             true
         })?;
-        right.ok_or_else(|| Error::new(format!("evaluation `{}` was stopped", self.name)))
-    }
-
-    /// As [`Trial::run`], but ends with `None` once `go_on` is false.
-    ///
-    /// # Errors
-    /// As [`Trial::run`].
-    pub fn run_while(&mut self, network: &Network, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<Tensor>> {
-        let mut standing = self.begin();
-        let done = self.advance(network, &mut standing, &mut |tick| go_on(tick.images))?;
-        Ok(done.then(|| Tensor::from_slice(standing.right())))
+        Ok(Tensor::from_slice(standing.right()))
     }
 
     /// The state before the first batch.

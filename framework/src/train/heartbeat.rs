@@ -1,6 +1,7 @@
 //! A sign of life while a run trains, for those who look from another shell.
 
 use super::Folder;
+use crate::eval::UnderWay;
 use crate::record::Values;
 use crate::record::metrics::row;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ pub struct Beat {
     pub steps: u64,
     /// Whether the steps are done and the epoch's accuracies are being measured.
     pub measuring: bool,
+    /// Where the measuring is.
+    #[serde(default)]
+    pub under_way: Option<UnderWay>,
     /// Means over the epoch so far: the loss, its parts, and the training accuracies.
     #[serde(serialize_with = "row::write", deserialize_with = "row::read")]
     pub values: Values,

@@ -233,7 +233,7 @@ impl Trainer {
             self.position.step = done;
             progress.tick(1, || format!("loss {:.3}", self.tally.loss().unwrap_or(f64::NAN)));
             if self.heartbeat.as_ref().is_some_and(Heartbeat::due) {
-                self.beat(steps, false);
+                self.beat(steps);
             }
             if due {
                 self.agree(&order)?;
@@ -249,10 +249,7 @@ impl Trainer {
         let trained = started.elapsed();
         let measured = (epoch + 1).is_multiple_of(self.pipeline.train.eval_every) || epoch + 1 == epochs;
         if measured {
-            if self.heartbeat.as_ref().is_some_and(Heartbeat::due) {
-                self.beat(steps, true);
-            }
-            let Some(accuracies) = self.measure(stop)? else {
+            let Some(accuracies) = self.measure(steps, stop)? else {
                 progress.done("stopped");
                 return Ok(false);
             };

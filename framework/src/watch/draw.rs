@@ -31,7 +31,7 @@ pub fn draw(frame: &mut Frame, view: &View, load: &Load, chosen: usize) {
     chart(frame, right, view, robust, &|run| run.robust().map(|name| run.curve(name)).unwrap_or_default());
     let [left, right] = Layout::horizontal([Constraint::Fill(1); 2]).areas(below);
     if let Some(run) = view.runs.get(chosen) {
-        means(frame, left, run);
+        detail(frame, left, run);
     }
     machine(frame, right, load);
 }
@@ -70,15 +70,17 @@ fn epoch(run: &Watched) -> String {
     format!("{now}/{}", run.epochs)
 }
 
-/// The epoch under way, in ten characters.
+/// The attack or the epoch under way, in ten characters.
 fn bar(run: &Watched) -> String {
-    match &run.beat {
-        Some(beat) if beat.measuring => "measuring".into(),
-        Some(beat) => {
-            let full = (beat.step * 10).checked_div(beat.steps).unwrap_or(0).min(10) as usize;
-            "━".repeat(full) + &"┄".repeat(10 - full)
-        }
-        None => String::new(),
+    let share = |done: u64, all: u64| {
+        let full = (done * 10).checked_div(all).unwrap_or(0).min(10) as usize;
+        "━".repeat(full) + &"┄".repeat(10 - full)
+    };
+    match (run.attack(), &run.beat) {
+        (Some(attack), _) => share(attack.done, attack.images),
+        (None, Some(beat)) if beat.measuring => "measuring".into(),
+        (None, Some(beat)) => share(beat.step, beat.steps),
+        (None, None) => String::new(),
     }
 }
 
@@ -106,13 +108,28 @@ fn chart(frame: &mut Frame, area: Rect, view: &View, name: &str, curve: &dyn Fn(
     frame.render_widget(chart, area);
 }
 
+/// The chosen run: the attack under way, and what training comes to.
+fn detail(frame: &mut Frame, area: Rect, run: &Watched) {
+    let block = Block::bordered().title(run.label.clone());
+    let inside = block.inner(area);
+    frame.render_widget(block, area);
+    let lines = run.attack().map(|attack| {
+        let title = format!("attack {} of {}: {}", attack.number, attack.of, attack.title());
+        let far = format!("{} of {} images, accuracy {:.2} %", attack.done, attack.images, attack.accuracy);
+        [Line::from(title.bold()), Line::from(far)]
+    });
+    let rows = [Constraint::Length(if lines.is_some() { 2 } else { 0 }), Constraint::Min(0)];
+    let [attack, rest] = Layout::vertical(rows).areas(inside);
+    frame.render_widget(Paragraph::new(lines.map_or(Vec::new(), Vec::from)), attack);
+    means(frame, rest, run);
+}
+
 fn means(frame: &mut Frame, area: Rect, run: &Watched) {
     let number = |value: Option<f64>| value.map_or("–".to_string(), |value| format!("{value:.4}"));
     let rows = run.means().into_iter().map(|(name, now, last)| Row::new([name, number(now), number(last)]));
     let head = Row::new(["training", "now", "last epoch"]).bold();
     let widths = [Constraint::Fill(1), Constraint::Length(10), Constraint::Length(10)];
-    let block = Block::bordered().title(run.label.clone());
-    frame.render_widget(Table::new(rows, widths).header(head).block(block), area);
+    frame.render_widget(Table::new(rows, widths).header(head), area);
 }
 
 fn machine(frame: &mut Frame, area: Rect, load: &Load) {
@@ -136,8 +153,9 @@ fn machine(frame: &mut Frame, area: Rect, load: &Load) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eval::{Beating, UnderWay};
     use crate::train::{Beat, Folder, Lock};
-    use crate::watch::Gpu;
+    use crate::watch::{Gpu, Now};
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
     use std::path::Path;
@@ -190,6 +208,59 @@ mod tests {
             "AT: training, epoch 3 of 3, step 6 of 10, loss 0.4321, natural 80.00, pgd10 60.00, 1 min 05 s left"
         );
         assert_eq!(view.runs[1].line(), "TRADES: stopped, 2 of 3 epochs, loss 0.5000, natural 75.00, pgd10 55.00");
+    }
+
+    /// While an epoch is measured, and while `foil eval` runs, the attack is on the page and in the line.
+    #[test]
+    fn the_attack_under_way() {
+        let place = tempfile::tempdir().unwrap();
+        let _lock = run(place.path(), "AT", [60.0, 80.0], true);
+        let path = place.path().join("AT");
+        let attack =
+            UnderWay { attack: "pgd10".into(), number: 2, of: 2, done: 320, images: 640, ..UnderWay::default() };
+        let beat = Beat { epoch: 3, epochs: 3, measuring: true, under_way: Some(attack.clone()), ..Beat::default() };
+        std::fs::write(path.join("heartbeat.json"), serde_json::to_vec(&beat).unwrap()).unwrap();
+        run(place.path(), "TRADES", [70.0, 75.0], false);
+        let mut beating = Beating::new(&place.path().join("TRADES"), "cpu".into());
+        beating.say(UnderWay {
+            attack: "aa".into(),
+            number: 1,
+            of: 3,
+            stage: Some("square".into()),
+            accuracy: 51.25,
+            ..attack
+        });
+        let mut view = View::new(vec![place.path().to_path_buf()]);
+        view.refresh();
+        let mut shown = Vec::new();
+        for chosen in [0, 1] {
+            let mut terminal = Terminal::new(TestBackend::new(100, 27)).unwrap();
+            terminal.draw(|frame| draw(frame, &view, &Load::default(), chosen)).unwrap();
+            shown.push(terminal.backend().to_string());
+        }
+        assert!(
+            shown[0].contains("│attack 2 of 2: pgd10  ") && shown[0].contains("│320 of 640 images, accuracy 0.00 %"),
+            "{}",
+            shown[0]
+        );
+        assert!(
+            shown[1].contains("│attack 1 of 3: aa square  ") && shown[1].contains("accuracy 51.25 %"),
+            "{}",
+            shown[1]
+        );
+        assert_eq!(shown[0].matches("━━━━━┄┄┄┄┄").count(), 2, "{}", shown[0]);
+        let lines: Vec<String> = view.runs.iter().map(Watched::line).collect();
+        assert!(
+            lines[0].starts_with("AT: training, measuring epoch 3 of 3, attack 2 of 2: pgd10, 320 of 640 images, "),
+            "{lines:?}"
+        );
+        let second =
+            "TRADES: evaluating, 2 of 3 epochs, attack 1 of 3: aa square, 320 of 640 images, accuracy 51.25 %, ";
+        assert!(lines[1].starts_with(second), "{lines:?}");
+        // It ended: what it says of its attacks goes with it.
+        drop(beating);
+        view.refresh();
+        assert!(view.runs.iter().any(|run| run.now == Now::Stopped && run.attack().is_none()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What run folders say, read again and again. Nothing in them is changed, and a plugin's run can be watched without it.
 
+use crate::eval::{Pulse, UnderWay};
 use crate::record::{Row, metrics};
 use crate::report::gather::find;
 use crate::report::progress::human;
@@ -27,8 +28,10 @@ pub struct Watched {
     pub epochs: u64,
     /// Its curves, an epoch a row.
     pub rows: Vec<Row>,
-    /// Its last sign of life.
+    /// The last sign of life of its training.
     pub beat: Option<Beat>,
+    /// The last sign of life of its evaluation.
+    pub pulse: Option<Pulse>,
     /// What it does.
     pub now: Now,
     name: String,
@@ -41,7 +44,7 @@ pub struct Watched {
 pub enum Now {
     /// A process trains in its folder.
     Training,
-    /// Its epochs are done, and the process that trained it evaluates it.
+    /// Its epochs are done, or nobody goes on with them, and a process evaluates it.
     Evaluating,
     /// Not all its epochs are done, and nobody is at it.
     Stopped,
@@ -113,6 +116,7 @@ impl Watched {
             epochs: number(pipeline.get("train").and_then(|train| train.get("epochs"))),
             rows: Vec::new(),
             beat: None,
+            pulse: None,
             now: Now::Stopped,
             name,
             seed: number(pipeline.get("seed")),
@@ -131,8 +135,10 @@ impl Watched {
         let held = Folder::open(&self.path).is_ok_and(|folder| folder.holder().is_some());
         // What a killed process left says nothing of now.
         self.beat = if held { Beat::load(&self.path) } else { None };
+        self.pulse = Pulse::load(&self.path);
         self.now = match held {
             true if self.done() >= self.epochs && self.beat.is_none() => Now::Evaluating,
+            false if self.pulse.is_some() => Now::Evaluating,
             true => Now::Training,
             false if self.done() < self.epochs => Now::Stopped,
             false if self.path.join("eval.json").exists() => Now::Evaluated,
@@ -143,6 +149,12 @@ impl Watched {
     /// Whether a process is at it.
     pub fn busy(&self) -> bool {
         matches!(self.now, Now::Training | Now::Evaluating)
+    }
+
+    /// The attack under way: of the measurement after an epoch, or of an evaluation.
+    pub fn attack(&self) -> Option<&UnderWay> {
+        let measured = self.beat.as_ref().and_then(|beat| beat.under_way.as_ref());
+        measured.or_else(|| self.pulse.as_ref()?.under_way.as_ref().filter(|_| self.now == Now::Evaluating))
     }
 
     /// Epochs done.
@@ -186,7 +198,8 @@ impl Watched {
         Duration::try_from_secs_f64(seconds).ok().map(human)
     }
 
-    /// Everything in one line: `AT: training, epoch 3 of 40, step 120 of 391, loss 0.4321, natural 97.20, 12 min 05 s left`.
+    /// Everything in one line: `AT: training, epoch 3 of 40, step 120 of 391, loss 0.4321, natural 97.20, 12 min 05 s left`; or
+    /// `AT: evaluating, 40 of 40 epochs, attack 2 of 3: pgd20, 320 of 1000 images, accuracy 61.25 %, …`.
     pub fn line(&self) -> String {
         let mut parts = vec![format!("{}: {}", self.label, self.now)];
         match &self.beat {
@@ -196,6 +209,7 @@ impl Watched {
             }
             None => parts.push(format!("{} of {} epochs", self.done(), self.epochs)),
         }
+        parts.extend(self.attack().map(ToString::to_string));
         let now = self.beat.as_ref().and_then(|beat| beat.values.get("train_loss").copied());
         parts.extend(now.or_else(|| self.last("train_loss")).map(|loss| format!("loss {loss:.4}")));
         for name in ["natural"].into_iter().chain(self.robust()) {

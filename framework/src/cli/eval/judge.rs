@@ -9,7 +9,7 @@ use crate::data::Resident;
 use crate::distributed::World;
 use crate::engine::{Network, choose_for};
 use crate::eval::trust::Subject;
-use crate::eval::{Saved, Trial};
+use crate::eval::{Beating, Saved, Trial, UnderWay};
 use crate::nn::{Noise, key_of, name_key};
 use crate::pipeline::{Assembled, Pipeline, assemble, assemble_across, load};
 use crate::record::{Entry, EvalRecord, ImageRecord, TrustCheck, stamp};
@@ -40,7 +40,8 @@ pub(in crate::cli) fn evaluate(path: &Path, options: &Options, world: World) -> 
     let config = pipeline.to_yaml()?;
     let out = options.out.clone().unwrap_or_else(|| folder.path().join("eval.json"));
     let mut saved = Saved::open_across(world, &out, &config, &weights)?;
-    let (entries, images) = attacked(pipeline, &mut parts, &test, &mut saved, world)?;
+    let beating = world.is_first().then(|| Beating::new(folder.path(), format!("{device:?}").to_lowercase()));
+    let (entries, images) = attacked(pipeline, &mut parts, &test, &mut saved, beating)?;
     let mut record = EvalRecord {
         model: pipeline.name.clone().unwrap_or_default(),
         dataset: pipeline.data.name.clone(),
@@ -79,10 +80,11 @@ fn attacked(
     parts: &mut Assembled,
     test: &Resident,
     saved: &mut Saved,
-    world: World,
+    mut beating: Option<Beating>,
 ) -> Result<(Vec<Entry>, ImageRecord)> {
     let (mut entries, mut images) = (Vec::new(), ImageRecord::new(test.index(), test.labels()));
-    for name in &pipeline.evaluate {
+    let (network, all) = (parts.step.model.network(), pipeline.evaluate.len());
+    for (number, name) in (1..).zip(&pipeline.evaluate) {
         let attack = parts.attacks.get_mut(name);
         let mut trial = Trial {
             name,
@@ -91,8 +93,11 @@ fn attacked(
             batch_size: pipeline.train.eval_batch_size as i64,
             seed: pipeline.seed,
         };
-        let mut bars = Bars::new(name, world);
-        let standing = saved.run(&mut trial, parts.step.model.network(), &mut |tick| bars.tick(tick))?;
+        let mut bars = Bars::new(name, network.world());
+        let standing = saved.run(&mut trial, network, &mut |tick| {
+            bars.tick(tick);
+            beating.iter_mut().for_each(|beating| beating.tick(|| UnderWay::new(name, number, all, tick.standing)));
+        })?;
         bars.done(&standing);
         let settings = pipeline.attacks.get(name).map(serde_json::to_value);
         entries.push(standing.entry(name, settings.and_then(Result::ok).unwrap_or_default()));

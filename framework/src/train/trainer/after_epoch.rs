@@ -2,9 +2,10 @@
 
 use super::take_up::Curves;
 use super::{Tally, Trainer};
-use crate::eval::{NATURAL, Trial, percent};
+use crate::eval::{NATURAL, Standing, Trial, UnderWay};
 use crate::record::{Row, Values, stamp};
 use crate::train::describe::tag;
+use crate::train::heartbeat::Beat;
 use crate::train::state::state;
 use crate::{AtPath, Error, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,23 +21,37 @@ impl Trainer {
     }
 
     /// Accuracies after this epoch; `None` when it was stopped.
-    pub(super) fn measure(&mut self, stop: &AtomicBool) -> Result<Option<Values>> {
-        let mut accuracies = Values::new();
-        for name in self.watched() {
-            let attack = self.parts.attacks.get_mut(&name);
+    pub(super) fn measure(&mut self, steps: u64, stop: &AtomicBool) -> Result<Option<Values>> {
+        let (mut accuracies, names) = (Values::new(), self.watched());
+        let now = Beat { measuring: true, ..self.now(steps) }; // its means are read from the device once
+        for (number, name) in (1..).zip(&names) {
+            let attack = self.parts.attacks.get_mut(name);
             if attack.is_none() && name != NATURAL {
                 return Err(Error::new(format!("there is no attack called `{name}`")));
             }
             let mut trial = Trial {
-                name: &name,
+                name,
                 attack: attack.map(|attack| attack.as_mut() as _),
                 data: &self.judge,
                 batch_size: self.pipeline.train.eval_batch_size as i64,
                 seed: self.pipeline.seed,
             };
-            let go_on = &mut |_| !stop.load(Ordering::Relaxed);
-            let Some(right) = trial.run_while(self.parts.step.model.network(), go_on)? else { return Ok(None) };
-            accuracies.insert(name, percent(&right));
+            let (heartbeat, mut standing) = (&mut self.heartbeat, trial.begin());
+            let mut say = |standing: &Standing| {
+                let under_way = || Some(UnderWay::new(name, number, names.len(), standing));
+                if let Some(heartbeat) = heartbeat.as_mut().filter(|heartbeat| heartbeat.due()) {
+                    heartbeat.write(Beat { under_way: under_way(), ..now.clone() });
+                }
+            };
+            say(&standing);
+            let done = trial.advance(self.parts.step.model.network(), &mut standing, &mut |tick| {
+                say(tick.standing);
+                !stop.load(Ordering::Relaxed)
+            })?;
+            if !done {
+                return Ok(None);
+            }
+            accuracies.insert(name.clone(), standing.accuracy());
         }
         Ok(Some(accuracies))
     }

@@ -38,18 +38,24 @@ impl Trainer {
     }
 
     /// Leaves a sign of life for those who watch.
-    pub(super) fn beat(&mut self, steps: u64, measuring: bool) {
-        let Some(heartbeat) = &mut self.heartbeat else { return };
-        heartbeat.write(Beat {
+    pub(super) fn beat(&mut self, steps: u64) {
+        let now = self.now(steps);
+        self.heartbeat.iter_mut().for_each(|heartbeat| heartbeat.write(now.clone()));
+    }
+
+    /// Where it is.
+    pub(super) fn now(&self, steps: u64) -> Beat {
+        Beat {
             pid: std::process::id(),
             device: format!("{:?}", self.device).to_lowercase(),
             epoch: self.position.epoch + 1,
             epochs: self.pipeline.train.epochs,
             step: self.position.step,
             steps,
-            measuring,
+            measuring: false,
+            under_way: None,
             values: self.tally.means(),
             seconds_left: None,
-        });
+        }
     }
 }

@@ -1,0 +1,138 @@
+//! A sign of life while a run is evaluated, which also tells whether the process that left it is still there.
+
+use super::UnderWay;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Where an evaluation is, as `eval.heartbeat.json` in the run's folder says.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pulse {
+    /// The process that evaluates.
+    pub pid: u32,
+    /// Where it does, such as `cpu` or `cuda(0)`.
+    pub device: String,
+    /// The attack under way; none before the first batch.
+    pub under_way: Option<UnderWay>,
+}
+
+/// Writes pulses, seldom enough to cost nothing, and takes the file away at the end. The file is locked as long as the process
+/// lives, so that what a killed one left is told from what is true.
+#[derive(Debug)]
+pub struct Beating {
+    path: PathBuf,
+    file: Option<File>,
+    pulse: Pulse,
+    written: Option<Instant>,
+    /// Bytes in the file.
+    length: usize,
+}
+
+/// How often at most.
+const EVERY: Duration = Duration::from_secs(1);
+
+impl Pulse {
+    /// The last pulse of the process that evaluates the run in `folder`; none where none does, or where it is being written now.
+    pub fn load(folder: &Path) -> Option<Self> {
+        let path = file(folder);
+        let open = File::open(&path).ok()?;
+        let alive = matches!(open.try_lock_shared(), Err(TryLockError::WouldBlock));
+        serde_json::from_slice(&std::fs::read(&path).ok().filter(|_| alive)?).ok()
+    }
+}
+
+fn file(folder: &Path) -> PathBuf {
+    folder.join("eval.heartbeat.json")
+}
+
+impl Beating {
+    /// For the run in `folder`, evaluated on `device`. Nothing is written where another process evaluates it already, or where the
+    /// folder cannot be written to: an evaluation does not depend on being watched.
+    pub fn new(folder: &Path, device: String) -> Self {
+        let path = file(folder);
+        let open = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).ok();
+        let file = open.filter(|file| file.try_lock().is_ok());
+        let length = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |known| known.len() as usize);
+        let pulse = Pulse { pid: std::process::id(), device, under_way: None };
+        let mut beating = Self { path, file, pulse, written: None, length };
+        beating.write();
+        beating
+    }
+
+    /// Says where the evaluation is, if it is time to.
+    pub fn tick(&mut self, under_way: impl FnOnce() -> UnderWay) {
+        if self.written.is_none_or(|written| written.elapsed() >= EVERY) {
+            self.say(under_way());
+        }
+    }
+
+    /// Says at once where the evaluation is.
+    pub fn say(&mut self, under_way: UnderWay) {
+        self.pulse.under_way = Some(under_way);
+        self.write();
+    }
+
+    /// Over what is there, in place, since the lock is the file's. Spaces cover what is left of a longer text.
+    fn write(&mut self) {
+        let (Some(file), Ok(mut text)) = (&self.file, serde_json::to_string(&self.pulse)) else { return };
+        text.extend(std::iter::repeat_n(' ', self.length.saturating_sub(text.len())));
+        self.length = text.len();
+        let _ = file.write_all_at(text.as_bytes(), 0); // one that cannot be written is no reason to stop
+        self.written = Some(Instant::now());
+    }
+}
+
+impl Drop for Beating {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_there_while_its_process_is() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path();
+        assert_eq!(Pulse::load(folder), None);
+        let mut beating = Beating::new(folder, "cpu".into());
+        assert_eq!(Pulse::load(folder).unwrap().under_way, None);
+        let at = |done| UnderWay { attack: "pgd20".into(), number: 1, of: 2, done, images: 100, ..UnderWay::default() };
+        beating.tick(|| unreachable!("the first is not a second old"));
+        beating.say(UnderWay { stage: Some("a long name".into()), ..at(9) });
+        beating.written = None;
+        beating.tick(|| at(10));
+        let pulse = Pulse::load(folder).unwrap();
+        assert_eq!((pulse.pid, pulse.under_way.unwrap()), (std::process::id(), at(10)));
+        // A second process at the same run leaves the first one's alone.
+        drop(Beating::new(folder, "cpu".into()));
+        assert!(Pulse::load(folder).is_some());
+        drop(beating);
+        assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
+        // What a killed process left is not locked, and the next one takes it over.
+        std::fs::write(file(folder), "x".repeat(1000)).unwrap();
+        assert_eq!(Pulse::load(folder), None);
+        let _beating = Beating::new(folder, "cpu".into());
+        assert!(Pulse::load(folder).is_some());
+    }
+
+    #[test]
+    fn an_attack_in_words() {
+        let square = UnderWay {
+            attack: "autoattack".into(),
+            number: 2,
+            of: 3,
+            stage: Some("square".into()),
+            done: 128,
+            images: 812,
+            accuracy: 51.2,
+        };
+        assert_eq!(square.to_string(), "attack 2 of 3: autoattack square, 128 of 812 images, accuracy 51.20 %");
+    }
+}
