@@ -1,4 +1,4 @@
-// CUDA's half of the shim, `libfoil_cuda.so`: capture, events, memory, and launches of the kernels in kernels.cu.
+// CUDA's half of the shim, `libfoil_cuda.so`: capture, events, memory, and launches of the kernels in kernels.cu. Sums over ranks are in nccl.cpp.
 //
 // It is opened at run time after libtorch's CUDA half, whose symbols it uses; a machine without CUDA never opens it. Everything happens
 // on the calling thread's current stream. As in framework/shim, no exception leaves a function: null, or a message for `foil_cuda_free`.

@@ -2,8 +2,8 @@
 //
 // Tensors are tch's: pointers to at::Tensor, which stay the caller's. No exception leaves a function: null, or a message for `free`.
 #define USE_C10D_GLOO
-#include "group.h"
 #include "guard.h"
+#include <torch/csrc/distributed/c10d/Backend.hpp>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
@@ -15,6 +15,14 @@
 
 using at::Tensor;
 using Milliseconds = std::chrono::milliseconds;
+
+struct FoilStore {
+    c10::intrusive_ptr<c10d::Store> store;
+};
+
+struct FoilGroup {
+    c10::intrusive_ptr<c10d::Backend> backend;
+};
 
 struct FoilWork {
     std::vector<Tensor> tensors;

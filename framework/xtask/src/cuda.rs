@@ -35,7 +35,7 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
     let sources = workspace.root.join("framework/cuda");
     let guard = workspace.root.join("framework/shim/guard.h");
     let made_of =
-        ["foil_cuda.cpp", "kernels.cu", "eight.h", "batch_norm.h", "first_conv.h", "pointwise.h", "nvrtc.cpp"]
+        ["foil_cuda.cpp", "nccl.cpp", "kernels.cu", "eight.h", "batch_norm.h", "first_conv.h", "pointwise.h", "nvrtc.cpp"]
             .map(|name| sources.join(name));
     let newest = made_of.iter().chain([&guard]).filter_map(|path| changed(path)).max();
     if changed(&library).is_some_and(|made| newest.is_some_and(|newest| made > newest)) {
@@ -68,7 +68,7 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
     fs::write(&data, text).or_fail(|| format!("write {}", data.display()))?;
     let new = scratch.join("libfoil_cuda.so");
     let mut make = cxx();
-    make.args(["-shared", "-fPIC", "-O2"]).arg(sources.join("foil_cuda.cpp")).arg(&data);
+    make.args(["-shared", "-fPIC", "-O2"]).arg(sources.join("foil_cuda.cpp")).arg(sources.join("nccl.cpp")).arg(&data);
     make.arg(include(&libtorch.path)).arg(include(&toolkit)).arg("-o").arg(&new);
     run(make, "CUDA's half of the shim")?;
     fs::rename(&new, &library).or_fail(|| format!("write {}", library.display()))?;

@@ -5,12 +5,14 @@
 
 #![allow(unsafe_code)]
 
+mod comm;
 mod event;
 mod graph;
 mod kernel;
 #[doc(hidden)]
 pub mod stand_in;
 
+pub use comm::{Comm, CommId};
 pub use event::Event;
 pub use graph::Graph;
 pub(crate) use kernel::THREADS;
@@ -61,6 +63,10 @@ macro_rules! functions {
         /// The library's functions. Copies of pointers into a library that is never closed.
         struct Functions { $($name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)* }
 
+        /// The same as text, to compare with the C++ sources.
+        #[cfg(test)]
+        const DECLARED: &[(&str, &[&str])] = &[$((stringify!($name), &[$(stringify!($argument)),*])),*];
+
         impl Functions {
             /// # Safety
             /// `library` is of this version, so that each name has this signature.
@@ -91,6 +97,14 @@ functions! {
     empty_cache: unsafe extern "C" fn() -> Message;
     kernel: unsafe extern "C" fn(*mut *mut c_void, *const c_char) -> Message;
     launch: unsafe extern "C" fn(*mut c_void, u32, u32, u32, *mut *mut c_void) -> Message;
+    comm_version: unsafe extern "C" fn(*mut i32) -> Message;
+    comm_id: unsafe extern "C" fn(*mut u8) -> Message;
+    comm_open: unsafe extern "C" fn(*mut *mut c_void, *const u8, i32, i32, i32) -> Message;
+    comm_sum: unsafe extern "C" fn(*mut c_void, *const c_void) -> Message;
+    comm_broadcast: unsafe extern "C" fn(*mut c_void, *const c_void) -> Message;
+    comm_mark: unsafe extern "C" fn(*mut c_void) -> Message;
+    comm_waits: unsafe extern "C" fn(*mut c_void, *mut i64) -> Message;
+    comm_abort: unsafe extern "C" fn(*mut c_void);
 }
 
 /// The opened library, or why there is none.
@@ -256,5 +270,34 @@ mod tests {
             assert_eq!(error.message(), "there is no CUDA device");
         }
         assert!(waiting().is_none());
+    }
+
+    /// Whether a C parameter such as `int64_t* out` is what Rust calls `rust`; what a pointer points to counts where it is a number.
+    fn alike(rust: &str, c: &str) -> bool {
+        let numbers = [("i32", "int"), ("i64", "int64_t"), ("u32", "unsigned"), ("u8", "uint8_t"), ("f32", "float")];
+        let type_of = c.trim().rsplit_once([' ', '*']).map_or("", |(before, _)| before);
+        let (pointer, c) = (c.contains('*'), type_of.trim_start_matches("const ").trim_end_matches('*').trim());
+        let inner = rust.rsplit(' ').next().unwrap_or_default();
+        let number = numbers.iter().find(|(name, _)| *name == inner).map(|(_, name)| *name);
+        let known = numbers.iter().any(|(_, name)| *name == c);
+        // `cudaEvent_t` and its like are pointers by another name.
+        let points = pointer || c.ends_with("_t") && !known || c == "void";
+        rust.starts_with('*') == points && (if known { number == Some(c) } else { number.is_none() })
+    }
+
+    #[test]
+    fn the_library_defines_what_is_called_with_these_parameters() {
+        let sources = [include_str!("../../../cuda/foil_cuda.cpp"), include_str!("../../../cuda/nccl.cpp")].concat();
+        for (name, arguments) in DECLARED.iter().filter(|(name, _)| *name != "free") {
+            let start = format!(" foil_cuda_{name}(");
+            let defined = sources.find(&start).unwrap_or_else(|| panic!("foil_cuda_{name} is not defined"));
+            let parameters = sources[defined + start.len()..].split(')').next().unwrap();
+            let parameters: Vec<&str> = parameters.split(',').filter(|text| !text.trim().is_empty()).collect();
+            assert_eq!(arguments.len(), parameters.len(), "foil_cuda_{name}");
+            for (rust, c) in arguments.iter().zip(parameters) {
+                assert!(alike(rust, c), "foil_cuda_{name}: {rust} is not{c}");
+            }
+        }
+        assert!(!alike("i32", "int64_t n") && !alike("*mut i64", "int* n") && !alike("i64", "int64_t* n"));
     }
 }
