@@ -2,17 +2,20 @@
 //!
 //! A CUDA graph reads fixed addresses and no number of the host. Here, on a CPU, each method takes some steps as usual, and the same steps as a
 //! graph would: on inputs in fixed buffers, with a clock that hands out the scalars of its first step and does not know the time, and in
-//! the middle of wrong host numbers. Both must end with the same bits.
+//! the middle of wrong host numbers. Both must end with the same bits. Of several ranks each does so, and a graph knows no other share of the
+//! batch than that of its first step.
 
 use foil::attack::{Adversarial, Attack, Batch, Target};
 use foil::data::Resident;
-use foil::distributed::World;
+use foil::distributed::{Launch, Meeting, Transport, World, share};
 use foil::engine::{Outcome, Repeated};
 use foil::nn::{Mode, key_of};
 use foil::pipeline::{Assembled, Pipeline, load};
 use foil::scheduler::Clock;
 use foil::train::{Trainer, step_on};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tch::{Device, Kind, Tensor};
 
 use foil_alp as _;
@@ -42,19 +45,36 @@ fn left(parts: &Assembled, losses: Vec<Tensor>) -> Left {
 
 /// Takes the steps; `blind` as a graph would.
 fn steps(pipeline: &Pipeline, data: &Resident, blind: bool, change: &dyn Fn(&mut Assembled)) -> Left {
-    let mut parts = Trainer::assemble(pipeline, Device::Cpu, World::alone()).unwrap();
+    steps_of(World::alone(), &STEPS, pipeline, data, blind, change)
+}
+
+/// Takes these steps as a rank of `world`.
+fn steps_of(
+    world: World,
+    steps: &[(u64, u64, [i64; 2])],
+    pipeline: &Pipeline,
+    data: &Resident,
+    blind: bool,
+    change: &dyn Fn(&mut Assembled),
+) -> Left {
+    let mut parts = Trainer::assemble(pipeline, Device::Cpu, world).unwrap();
     change(&mut parts);
     let clock = Clock::new(2, 3, Device::Cpu);
     let mut key = Tensor::zeros([] as [i64; 0], (Kind::Int64, Device::Cpu));
-    let mut repeated: Repeated<(Outcome, Tensor)> = Repeated::fixed();
-    let mut losses = Vec::new();
+    let mut repeated: Repeated<(Outcome, Tensor)> = Repeated::fixed().across(world).unwrap();
+    let (mut losses, mut seen) = (Vec::new(), Vec::new());
     let augment = pipeline.data.augment.as_ref();
-    for (i, (epoch, step, [first, count])) in STEPS.into_iter().enumerate() {
+    for &(epoch, step, [first, count]) in steps {
         clock.set(epoch, step);
         let _ = key.fill_(key_of(&[epoch]));
-        let rows = Tensor::arange_start(first, first + count, (Kind::Int64, Device::Cpu));
+        let share = share(count, world.rank(), world.size());
+        world.set_share(share);
+        let (start, rows) = share.rows();
+        let rows = Tensor::arange_start(first + start, first + start + rows, (Kind::Int64, Device::Cpu));
         // The first step with a shape is taken as usual in both, as on CUDA.
-        let loss = if blind && i != 0 && i != 2 {
+        let again = seen.contains(&count);
+        seen.push(count);
+        let loss = if blind && again {
             let unknowing = clock.without_time();
             let work = &mut |inputs: &[Tensor]| step_on(&mut parts.step, data, &inputs[0], &key, &unknowing, augment);
             repeated.run(&[&rows], work).unwrap().0.loss.total.copy()
@@ -120,6 +140,72 @@ fn scheduled_numbers_and_augmentation_are_read_from_tensors() {
         let (pipeline, data) = read(&smoke().join(file), overrides);
         let usual = steps(&pipeline, &data, false, &|_| {});
         assert_eq!(differing(&usual, &steps(&pipeline, &data, true, &|_| {})), [""; 0], "{file} {overrides:?}");
+    }
+}
+
+/// The same as above, as each of two ranks, which meet over TCP.
+fn steps_of_two(pipeline: &Pipeline, data: &Resident, blind: bool) -> Vec<Left> {
+    // Of 8 and of 7 images the first rank has four each time, which count differently; of one the second has none.
+    const STEPS: [(u64, u64, [i64; 2]); 8] = [
+        (0, 0, [0, 8]),
+        (0, 1, [8, 7]),
+        (0, 2, [15, 1]),
+        (0, 3, [3, 7]),
+        (1, 0, [5, 8]),
+        (1, 1, [13, 7]),
+        (1, 2, [2, 1]),
+        (1, 3, [16, 7]),
+    ];
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    std::thread::scope(|scope| {
+        let start = |rank: usize| {
+            let data = data.first(i64::MAX);
+            scope.spawn(move || {
+                let meeting = Meeting { host: "127.0.0.1".into(), port, served: false, prefix: "replay".into() };
+                let launch = Launch {
+                    launcher: "test",
+                    rank,
+                    size: 2,
+                    local_rank: rank,
+                    local_size: None,
+                    meeting: Some(meeting),
+                    transport: Transport::Gloo,
+                    timeout: Duration::from_secs(60),
+                };
+                let world = World::join(launch).unwrap();
+                let left = steps_of(world, &STEPS, pipeline, &data, blind, &|_| {});
+                world.finish().unwrap();
+                left
+            })
+        };
+        let running = [start(0), start(1)];
+        running.map(|rank| rank.join().unwrap()).into()
+    })
+}
+
+#[test]
+fn the_steps_of_several_ranks_can_be_replayed() {
+    let sync = "train.batch_norm=sync";
+    let resnet = "model={ type: wide_resnet, depth: 10, width: 1 }";
+    let cases: [(&str, &[&str]); 5] = [
+        ("at.yaml", &[]),
+        ("trades.yaml", &["train.precision=bf16"]),
+        ("cat_cw.yaml", &[]),
+        ("at.yaml", &[resnet, "attack.mode=train"]),
+        ("at.yaml", &[resnet, "attack.mode=train", sync]),
+    ];
+    for (file, overrides) in cases {
+        let lr = format!("optimizer.lr={FALLING}");
+        let overrides = [overrides, &[lr.as_str()]].concat();
+        let (pipeline, data) = read(&smoke().join(file), &overrides);
+        let usual = steps_of_two(&pipeline, &data, false);
+        let blind = steps_of_two(&pipeline, &data, true);
+        for (rank, (usual, blind)) in usual.iter().zip(&blind).enumerate() {
+            assert_eq!(differing(usual, blind), [""; 0], "{file} {overrides:?}, rank {rank}");
+        }
+        // That the ranks add up at all: they hold one model.
+        let model = |left: &Left| left.iter().find(|(name, _)| name == "model.flat").unwrap().1.copy();
+        assert!(model(&usual[0]).equal(&model(&usual[1])), "{file} {overrides:?}");
     }
 }
 

@@ -207,6 +207,10 @@ fn cuda(gpus: &[String]) -> Finding {
         return match crate::engine::cuda::usable() {
             Ok(()) => {
                 finding.found[0] += ", steps are captured";
+                match crate::engine::cuda::Comm::version() {
+                    Ok(version) => finding.found[0] += &format!(", ranks add up by NCCL {version}"),
+                    Err(error) => finding.found[0] += &format!(", ranks add up through the CPU: {}", error.message()),
+                }
                 finding
             }
             Err(error) => finding.help(format!("steps cannot be captured, which is slower: {error}")),

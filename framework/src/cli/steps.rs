@@ -29,9 +29,9 @@ impl Steps {
         let pipeline = loaded.pipeline.clone();
         let device = choose_for(&pipeline.device, world)?;
         let parts = loaded.built(Trainer::assemble(&pipeline, device, world))?;
-        let sums = world.is_joined().then(|| "its ranks add their gradients up on the CPU".to_string());
+        let against = world.against_capture(device)?.or_else(|| parts.step.against_capture());
         let capture = capture.unwrap_or(pipeline.train.capture);
-        let repeated = Repeated::new(capture, device, sums.or_else(|| parts.step.against_capture()))?;
+        let repeated = Repeated::new(capture, device, against)?.across(world)?;
         let (n, data) = (pipeline.train.batch_size as i64, parts.data);
         let noise = Noise::seeded(&[1], n, device);
         let x = noise.uniform("x", &[data.channels, data.height, data.width], Kind::Float);

@@ -1,8 +1,8 @@
-//! The transport trait.
+//! The transport traits: between processes, and between their devices.
 
 use crate::Result;
 use std::time::Duration;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 /// A way for processes to add tensors up.
 ///
@@ -66,4 +66,43 @@ pub trait Pending: Send {
     /// # Errors
     /// When a rank is lost.
     fn wait(self: Box<Self>) -> Result<()>;
+}
+
+/// A way for the ranks' devices to add tensors up without their hosts: NCCL.
+///
+/// The contract: as [`Collective`]'s, for contiguous tensors on the device; a call asks the thread's stream and returns, so that it may be captured. A
+/// rank that is lost leaves the others' devices waiting, which [`OnDevice::waits`] shows and [`OnDevice::abort`] ends.
+pub(super) trait OnDevice: Send + Sync {
+    /// What it is called in messages.
+    fn name(&self) -> String;
+
+    /// Replaces `tensor` by its sum over the ranks.
+    fn sum(&self, tensor: &Tensor) -> Result<()>;
+
+    /// Replaces `tensor` by rank 0's.
+    fn broadcast(&self, tensor: &Tensor) -> Result<()>;
+
+    /// Notes the moment after all that was asked of this thread's stream.
+    fn mark(&self) -> Result<()>;
+
+    /// How long the oldest noted moment has been awaited; an error when the device or the way between devices has failed. From any thread.
+    fn waits(&self) -> Result<Duration>;
+
+    /// Ends what the device waits for; what it was to make is worth nothing. From any thread, and it may never return.
+    fn abort(&self);
+}
+
+/// Whether there is an [`OnDevice`], and how it begins.
+pub(super) trait Opener: Send + Sync {
+    /// Whether it is for tensors on `device`.
+    fn takes(&self, device: Device) -> bool;
+
+    /// Why this rank has none, if so. All ranks are asked before any opens.
+    fn obstacle(&self, device: Device) -> Option<String>;
+
+    /// What one rank says to all, so that they find each other.
+    fn invitation(&self) -> Result<[u8; 128]>;
+
+    /// Meets the other ranks; waits for them without end.
+    fn open(&self, invitation: [u8; 128], rank: usize, size: usize, device: Device) -> Result<Box<dyn OnDevice>>;
 }

@@ -33,7 +33,8 @@ impl World {
         if joined.explained.swap(true, Ordering::Relaxed) {
             return error;
         }
-        let (rank, mine) = (self.rank(), error.message().to_string());
+        let known = joined.reason.get().cloned();
+        let (rank, mine) = (self.rank(), known.unwrap_or_else(|| error.message().to_string()));
         let lost = joined.broken.load(Ordering::Relaxed);
         let note = if lost { "ended".to_string() } else { format!("failed {mine}") };
         // Where the store is gone too there is nobody to tell.
@@ -120,12 +121,26 @@ impl Joined {
         let _ = std::thread::Builder::new().name("heartbeat".into()).spawn(beat);
     }
 
+    /// Whether a rank has left a note that it ends.
+    pub(super) fn has_failed(&self, rank: usize) -> bool {
+        matches!(self.transport.posted(&fault(rank)), Ok(Some(_)))
+    }
+
+    /// Whether any other rank has.
+    pub(super) fn another_failed(&self) -> bool {
+        (0..self.launch.size).any(|rank| rank != self.launch.rank && self.has_failed(rank))
+    }
+
+    /// A rank's last sign of life.
+    pub(super) fn pulse_of(&self, rank: usize) -> Option<String> {
+        self.transport.posted(&pulse(rank)).ok().flatten()
+    }
+
     /// Collects the notes of all other ranks, as far as they come within `patience`.
     fn roll_call(&self, patience: Duration) -> RollCall {
         let mut call = RollCall { store: true, ..RollCall::default() };
         let others: Vec<usize> = (0..self.launch.size).filter(|&rank| rank != self.launch.rank).collect();
-        let pulses =
-            || others.iter().map(|&rank| self.transport.posted(&pulse(rank)).ok().flatten()).collect::<Vec<_>>();
+        let pulses = || others.iter().map(|&rank| self.pulse_of(rank)).collect::<Vec<_>>();
         let (before, started) = (pulses(), Instant::now());
         while call.notes.len() < others.len() && started.elapsed() < patience {
             for &rank in &others {
@@ -154,10 +169,7 @@ impl Joined {
             return;
         }
         let started = Instant::now();
-        let reads = |rank: usize| {
-            matches!(self.transport.posted(&fault(rank)), Ok(Some(_)))
-                && matches!(self.transport.posted(&read(rank)), Ok(None))
-        };
+        let reads = |rank: usize| self.has_failed(rank) && matches!(self.transport.posted(&read(rank)), Ok(None));
         while (1..self.launch.size).any(reads) && started.elapsed() < PATIENCE {
             sleep(LOOK);
         }

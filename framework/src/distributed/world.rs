@@ -1,8 +1,10 @@
 //! The processes that train together, as the rest of foil sees them.
 
 use super::c10d::C10d;
-use super::collective::{Collective, Pending};
+use super::collective::{Collective, OnDevice, Opener, Pending};
+use super::device::by_host;
 use super::launch::Launch;
+use super::nccl::Nccl;
 use super::share::Share;
 use super::timed::Timed;
 use super::transport::Transport;
@@ -23,10 +25,17 @@ pub struct World(Option<&'static Joined>);
 pub(super) struct Joined {
     pub(super) launch: Launch,
     pub(super) transport: Box<dyn Collective>,
+    /// Opens what adds tensors up on the ranks' devices, and that, or that there is none, once it is known.
+    pub(super) opener: Box<dyn Opener>,
+    pub(super) device: OnceLock<Option<Box<dyn OnDevice>>>,
     /// The ranks' machines, once they have told each other.
     pub(super) hosts: OnceLock<Vec<String>>,
     /// Set when a collective has failed here.
     pub(super) broken: AtomicBool,
+    /// What broke it, where it was not this rank's own collective.
+    pub(super) reason: OnceLock<String>,
+    /// Set when this rank has ended in good order.
+    pub(super) left: AtomicBool,
     /// Set when it was found out who failed.
     pub(super) explained: AtomicBool,
     /// Set when another rank tells the user.
@@ -72,9 +81,16 @@ impl World {
 
     /// A world over a transport that is open.
     pub(super) fn over(launch: Launch, transport: Box<dyn Collective>) -> Self {
+        Self::over_both(launch, transport, Box::new(Nccl))
+    }
+
+    /// The same, with another way between devices than NCCL.
+    pub(super) fn over_both(launch: Launch, transport: Box<dyn Collective>, opener: Box<dyn Opener>) -> Self {
         let share = Mutex::new(Share { start: 0, mine: 1, all: 1 });
-        let [broken, explained, silent] = [false; 3].map(AtomicBool::new);
-        let joined = Joined { launch, transport, hosts: OnceLock::new(), broken, explained, silent, share };
+        let [broken, left, explained, silent] = [false; 4].map(AtomicBool::new);
+        let (hosts, device, reason) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        let joined =
+            Joined { launch, transport, opener, device, hosts, broken, reason, left, explained, silent, share };
         let joined: &'static Joined = Box::leak(Box::new(joined));
         joined.beat();
         Self(Some(joined))
@@ -129,7 +145,8 @@ impl World {
             n => format!(" on {n} machines"),
         };
         let ranks = if self.size() == 1 { "1 rank".to_string() } else { format!("{} ranks", self.size()) };
-        format!("{ranks}{machines} ({})", joined.transport.name())
+        let device = joined.opened().map_or(String::new(), |device| format!(", {}", device.name()));
+        format!("{ranks}{machines} ({}{device})", joined.transport.name())
     }
 
     /// What carries the ranks' sums: `gloo`; nothing for a process on its own.
@@ -149,7 +166,7 @@ impl World {
         }
     }
 
-    fn share(&self) -> Share {
+    pub(crate) fn share(&self) -> Share {
         let whole = Share { start: 0, mine: 1, all: 1 };
         self.0.map_or(whole, |joined| *joined.share.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -165,23 +182,30 @@ impl World {
         self.share().mine > 0
     }
 
-    /// Replaces `tensor`, contiguous, by its sum over the ranks; the same bits on each.
+    /// Replaces `tensor`, contiguous, by its sum over the ranks; the same bits on each. Between devices that can do it without the host
+    /// it is only asked for.
     ///
     /// # Errors
     /// When a rank is lost.
     pub fn sum(&self, tensor: &Tensor) -> Result<()> {
+        match self.on_device(tensor.device())? {
+            Some(device) => self.unbroken().and_then(|()| device.sum(tensor)),
+            None => self.sum_on_host(tensor),
+        }
+    }
+
+    pub(super) fn sum_on_host(&self, tensor: &Tensor) -> Result<()> {
         let Some(joined) = self.0 else { return Ok(()) };
+        self.unbroken()?;
         self.lost(match tensor.device() {
             Device::Cpu => joined.transport.sum(tensor),
-            _ => {
-                let copy = tensor.to_device(Device::Cpu);
-                joined.transport.sum(&copy).map(|()| tensor.shallow_clone().copy_(&copy))
-            }
+            _ => by_host(&*joined.transport, tensor, |transport, copy| transport.sum(copy)),
         })
     }
 
     /// Begins [`World::sum`] of a tensor on the CPU.
     pub(super) fn start_sum(&self, tensor: &Tensor) -> Result<Box<dyn Pending>> {
+        self.unbroken()?;
         match self.0 {
             Some(joined) => self.lost(joined.transport.start_sum(tensor)),
             None => Err(Error::new("a process on its own has no one to send to")),
@@ -194,8 +218,17 @@ impl World {
     /// When a rank is lost.
     pub fn broadcast(&self, tensor: &Tensor) -> Result<()> {
         let Some(joined) = self.0 else { return Ok(()) };
-        let copy = tensor.to_device(Device::Cpu).contiguous();
-        self.lost(joined.transport.broadcast(&copy))?;
+        let Some(device) = self.on_device(tensor.device())? else {
+            self.unbroken()?;
+            return self.lost(by_host(&*joined.transport, tensor, |transport, copy| transport.broadcast(copy)));
+        };
+        self.unbroken()?;
+        if tensor.numel() == 0 {
+            return Ok(());
+        }
+        // As bytes: NCCL knows fewer kinds of numbers than libtorch.
+        let copy = tensor.detach().copy().contiguous();
+        device.broadcast(&copy.view([-1]).view_dtype(Kind::Uint8))?;
         tch::no_grad(|| tensor.shallow_clone().copy_(&copy));
         Ok(())
     }
@@ -211,13 +244,13 @@ impl World {
         let (rank, size) = (self.rank() as i64, self.size() as i64);
         let lengths = Tensor::zeros([size], (Kind::Int64, Device::Cpu));
         let _ = lengths.narrow(0, rank, 1).fill_(text.len() as i64);
-        self.sum(&lengths)?;
+        self.sum_on_host(&lengths)?;
         let width = lengths.max().int64_value(&[]).max(1);
         let texts = Tensor::zeros([size, width], (Kind::Uint8, Device::Cpu));
         if !text.is_empty() {
             texts.get(rank).narrow(0, 0, text.len() as i64).copy_(&Tensor::from_slice(text.as_bytes()));
         }
-        self.sum(&texts)?;
+        self.sum_on_host(&texts)?;
         let row = |rank: i64| {
             let bytes = Vec::<u8>::try_from(texts.get(rank).narrow(0, 0, lengths.int64_value(&[rank])))?;
             Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -241,6 +274,7 @@ impl World {
     pub fn finish(&self) -> Result<()> {
         self.barrier()?;
         if let Some(joined) = self.0 {
+            joined.left.store(true, Ordering::Relaxed);
             joined.transport.finish();
         }
         Ok(())
@@ -251,7 +285,15 @@ impl World {
     /// # Errors
     /// When a rank is lost.
     pub fn barrier(&self) -> Result<()> {
-        self.sum(&Tensor::zeros([1], (Kind::Int64, Device::Cpu)))
+        self.sum_on_host(&Tensor::zeros([1], (Kind::Int64, Device::Cpu)))
+    }
+
+    /// An error once a rank was lost: what devices made since is worth nothing, and must not be saved.
+    fn unbroken(&self) -> Result<()> {
+        match self.0.filter(|joined| joined.is_broken()) {
+            Some(joined) => Err(Error::new(joined.reason.get().map_or("a rank was lost", String::as_str))),
+            None => Ok(()),
+        }
     }
 
     /// Notes that a collective has failed.

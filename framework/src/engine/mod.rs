@@ -16,7 +16,7 @@ mod precision;
 mod step;
 pub(crate) mod stopwatch;
 
-pub use capture::{Capture, Repeated};
+pub use capture::{Capture, Recorded, Repeated};
 pub use ceiling::Ceiling;
 pub(crate) use ceiling::wait;
 pub use device::{DEVICE, Devices, choose, choose_for, devices, is_device, named};

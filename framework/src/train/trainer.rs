@@ -111,9 +111,8 @@ impl Trainer {
         // Initial numbers too: processors of different kinds need not agree on the last bit of a logarithm.
         ranks::follow(world, &parts)?;
         let key = Tensor::zeros([] as [i64; 0], (Kind::Int64, device));
-        let sums = world.is_joined().then(|| "its ranks add their gradients up on the CPU".to_string());
-        let against = sums.or_else(|| parts.step.against_capture());
-        let repeated = Repeated::new(pipeline.train.capture, device, against)?;
+        let against = world.against_capture(device)?.or_else(|| parts.step.against_capture());
+        let repeated = Repeated::new(pipeline.train.capture, device, against)?.across(world)?;
         // A beat reads the loss, which on the CPU is free, and elsewhere waits for the device.
         let seconds = if device == Device::Cpu { 1 } else { 10 };
         let heartbeat = world.is_first().then(|| Heartbeat::new(&folder, Duration::from_secs(seconds)));

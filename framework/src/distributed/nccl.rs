@@ -1,0 +1,72 @@
+//! NCCL between the ranks' GPUs: that of libtorch's CUDA half, by way of `libfoil_cuda.so`.
+
+use super::collective::{OnDevice, Opener};
+use crate::engine::cuda::Comm;
+use crate::{Error, Result};
+use std::time::Duration;
+use tch::{Device, Tensor};
+
+/// The environment variable with which gradients go through the CPU all the same: `off`.
+const SWITCH: &str = "FOIL_NCCL";
+
+/// Opens NCCL where ranks compute on GPUs.
+pub(super) struct Nccl;
+
+impl Opener for Nccl {
+    fn takes(&self, device: Device) -> bool {
+        matches!(device, Device::Cuda(_))
+    }
+
+    fn obstacle(&self, _: Device) -> Option<String> {
+        match std::env::var(SWITCH).as_deref() {
+            Ok("off") => Some(format!("{SWITCH} is `off`")),
+            _ => Comm::version().err().map(|error| error.message().to_string()),
+        }
+    }
+
+    fn invitation(&self) -> Result<[u8; 128]> {
+        Comm::id()
+    }
+
+    fn open(&self, invitation: [u8; 128], rank: usize, size: usize, device: Device) -> Result<Box<dyn OnDevice>> {
+        let Device::Cuda(number) = device else {
+            return Err(Error::new(format!("NCCL was asked for tensors on {device:?}")));
+        };
+        let comm = Comm::open(&invitation, rank, size, number).map_err(|error| {
+            error.context("NCCL").help(format!("NCCL_DEBUG=INFO says more; {SWITCH}=off does without"))
+        })?;
+        Ok(Box::new(Connected { comm, version: Comm::version()? }))
+    }
+}
+
+/// This rank's end, and what it is called.
+struct Connected {
+    comm: Comm,
+    version: String,
+}
+
+impl OnDevice for Connected {
+    fn name(&self) -> String {
+        format!("NCCL {}", self.version)
+    }
+
+    fn sum(&self, tensor: &Tensor) -> Result<()> {
+        self.comm.sum(tensor)
+    }
+
+    fn broadcast(&self, tensor: &Tensor) -> Result<()> {
+        self.comm.broadcast(tensor)
+    }
+
+    fn mark(&self) -> Result<()> {
+        self.comm.mark()
+    }
+
+    fn waits(&self) -> Result<Duration> {
+        self.comm.waits()
+    }
+
+    fn abort(&self) {
+        self.comm.abort();
+    }
+}
