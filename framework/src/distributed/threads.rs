@@ -161,8 +161,10 @@ impl Opener for FakeOpener {
         if let Some(why) = self.fake.refuses {
             return Err(Error::new(why));
         }
-        while self.fake.waits_to_open {
-            std::thread::sleep(Duration::from_millis(100));
+        if self.fake.waits_to_open {
+            loop {
+                std::thread::sleep(Duration::from_millis(100));
+            }
         }
         self.fake.opened.store(true, Ordering::Relaxed);
         Ok(Box::new(FakeDevice { fake: Arc::clone(&self.fake), hall: Arc::clone(&self.hall), rank }))

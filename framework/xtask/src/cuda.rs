@@ -34,9 +34,17 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
     let library = workspace.foil_path().with_file_name("libfoil_cuda.so");
     let sources = workspace.root.join("framework/cuda");
     let guard = workspace.root.join("framework/shim/guard.h");
-    let made_of =
-        ["foil_cuda.cpp", "nccl.cpp", "kernels.cu", "eight.h", "batch_norm.h", "first_conv.h", "pointwise.h", "nvrtc.cpp"]
-            .map(|name| sources.join(name));
+    let made_of = [
+        "foil_cuda.cpp",
+        "nccl.cpp",
+        "kernels.cu",
+        "eight.h",
+        "batch_norm.h",
+        "first_conv.h",
+        "pointwise.h",
+        "nvrtc.cpp",
+    ]
+    .map(|name| sources.join(name));
     let newest = made_of.iter().chain([&guard]).filter_map(|path| changed(path)).max();
     if changed(&library).is_some_and(|made| newest.is_some_and(|newest| made > newest)) {
         return Ok(library);
