@@ -99,10 +99,10 @@ impl Line<'_> {
         }
     }
 
-    /// Says once that another process has a task, when nothing else is left to do.
+    /// Says once that another process has a task, when nothing else is left to do. One of a crew says it for all.
     fn tell(&self, n: usize, task: &Task, others: bool) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if others || told.contains(&n) {
+        if others || !self.crew.is_first() || told.contains(&n) {
             return;
         }
         if let Some(holder) = holder(task) {
