@@ -132,7 +132,8 @@ impl Launch {
         let Self { launcher, rank, size, local_rank, .. } = self;
         let place = self.meeting.as_ref().map_or(String::new(), |m| format!(", meeting at {}:{}", m.host, m.port));
         let timeout = self.timeout.as_secs();
-        format!("rank {rank} of {size} ({launcher}), {local_rank} on this machine{place}, timeout {timeout} s")
+        let over = if self.transport == Transport::Mpi { ", sums over MPI" } else { "" };
+        format!("rank {rank} of {size} ({launcher}), {local_rank} on this machine{place}{over}, timeout {timeout} s")
     }
 
     /// The error of a rank that waited in vain for the others.
@@ -297,6 +298,11 @@ mod tests {
                 "rank 9 of 16 (torchrun), 1 on this machine, meeting at a:1, timeout 300 s",
             ),
             ("PMI_RANK=0 PMI_SIZE=1", "rank 0 of 1 (MPI), 0 on this machine, timeout 300 s"),
+            #[cfg(feature = "mpi")]
+            (
+                "PMI_RANK=0 PMI_SIZE=1 FOIL_TRANSPORT=mpi MASTER_PORT=3",
+                "rank 0 of 1 (MPI), 0 on this machine, meeting at 127.0.0.1:3, sums over MPI, timeout 300 s",
+            ),
             (
                 "PMI_RANK=0 PMI_SIZE=1 FOIL_TRANSPORT=gloo MASTER_PORT=3",
                 "rank 0 of 1 (MPI), 0 on this machine, meeting at 127.0.0.1:3, timeout 300 s",

@@ -16,7 +16,8 @@ use tch::Tensor;
 ///
 /// `resolved.yaml` is the pipeline, `metrics.jsonl`, `metrics.csv` and `events.out.tfevents.*` its curves, `best.safetensors` and
 /// `last.safetensors` its weights under PyTorch's names with a model card, `best_mask.safetensors` CAT's mask network, `state.safetensors` what resuming needs,
-/// `log.txt` what happened; `run.lock` is locked while a process trains in it.
+/// `log.txt` what happened; `run.lock` is locked while a process trains in it, `work.lock` while one of several that share a list of runs has it, and
+/// `failed.txt` is what such a one says of a run that failed.
 #[derive(Debug, Clone, Default)]
 pub struct Folder(PathBuf);
 
@@ -263,5 +264,19 @@ mod tests {
         std::fs::write(folder.resolved(), "").unwrap();
         drop(lock);
         assert!(Folder::create(&path).unwrap_err().message().ends_with("run is not empty"));
+    }
+
+    #[test]
+    fn a_run_is_claimed_by_one_before_it_is_made() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::named(&place.path().join("run"));
+        assert_eq!(folder.holder(), None);
+        let claim = folder.claim().unwrap().unwrap();
+        assert!(folder.claim().unwrap().is_none());
+        assert_eq!(folder.holder(), Some(format!("pid {}", std::process::id())));
+        // Who has it makes the run there.
+        let (_, lock) = Folder::create(folder.path()).unwrap();
+        drop((claim, lock));
+        assert!(folder.claim().unwrap().is_some());
     }
 }
