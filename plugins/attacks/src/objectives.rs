@@ -54,6 +54,17 @@ impl Objective for Cw {
         let margin = terms::margin(logits, reference.y);
         -(margin + self.kappa).clamp_min(0.0)
     }
+
+    fn slope(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
+        let label = reference.y.unsqueeze(1);
+        let others = logits.scatter_value(1, &label, f64::NEG_INFINITY);
+        let top = others.amax(-1, true);
+        // Classes that tie share it, as in autograd.
+        let first = others.eq_tensor(&top).to_kind(logits.kind());
+        let mut share = &first / first.sum_dim_intlist(-1, true, None::<Kind>);
+        let open = (logits.gather(1, &label, false) - top + self.kappa).ge(0.0);
+        Some(share.scatter_value_(1, &label, -1.0) * open)
+    }
 }
 
 /// MMA's soft logit margin (Ding et al. 2020): logsumexp over the other classes of z, minus z_y.
@@ -158,9 +169,12 @@ mod tests {
         let random = || Tensor::randn([6, 5], (Kind::Double, tch::Device::Cpu)) * 3.0;
         let (clean, y) = (random(), Tensor::from_slice(&[0i64, 4, 2, 2, 1, 3]));
         let reference = Reference { y: &y, clean: Some(&clean) };
-        for yaml in ["ce", "kl", "slm", "least_likely"] {
+        for yaml in ["ce", "kl", "slm", "least_likely", "{ type: cw, kappa: 1 }", "{ type: cw, kappa: 50 }"] {
             let objective: Box<dyn Objective> = from_yaml(yaml, Kind::Double);
-            let logits = random().set_requires_grad(true);
+            let logits = random();
+            // Two classes tie.
+            let _ = logits.get(0).narrow(0, 2, 2).fill_(9.0);
+            let logits = logits.set_requires_grad(true);
             let value = objective.value(&logits, reference).sum(Kind::Double);
             let expected = Tensor::run_backward(&[value], &[&logits], false, false).remove(0);
             assert_close(&objective.slope(&logits.detach(), reference).unwrap(), &expected, 1e-12);
