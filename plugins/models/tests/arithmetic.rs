@@ -114,31 +114,40 @@ fn nothing_is_copied_into_another_layout() {
 #[allow(unsafe_code)]
 const KERNELS_ON_CPU: StandIn = unsafe { StandIn::new(foil_host_kernels::launch) };
 
-// The whole of what an attack on a GPU asks of the kernels, from their source, on the CPU. In fp32 it is what libtorch finds but for sums in another
-// order, which shut a ReLU here and there; in bf16 it is as near to fp32 as libtorch's bf16 is.
+/// The same network in float64.
+fn in_double(network: &Network, model: &str) -> Network {
+    let component = serde_yaml::from_str(model).unwrap();
+    let problems = RefCell::default();
+    let double = Build::new(COLOUR, 3, Kind::Double, Device::Cpu, &problems).network("model", &component, 3).unwrap();
+    let numbers = network.params().state_dict().into_iter().filter(|(name, _)| !name.ends_with("tracked"));
+    double.params().load(&numbers.collect()).unwrap();
+    double
+}
+
+// The whole of what an attack on a GPU asks of the kernels, from their source, on the CPU. Here they are 5e-7 (eval) and 6e-6 (train) of the gradient
+// from float64; a ReLU that rounding shuts can move it by a hundredth, as it does libtorch's fp32 for PreAct-ResNet-18 in train mode. In bf16 they
+// are as near to fp32 as libtorch is.
 #[test]
-fn gradients_by_the_kernels_are_libtorchs() {
+fn gradients_by_the_kernels_are_those_of_float64() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for model in ["preact_resnet18", "resnet18", "{ type: wide_resnet, depth: 10, width: 1 }"] {
         for mode in [Mode::Eval, Mode::Train] {
             let (x, noise) = images(COLOUR, 1);
-            let by = |precision, kernels: bool| {
-                let network = network(model, COLOUR, precision);
-                let work = || gradient(&network, &x, &noise, mode);
-                (if kernels { KERNELS_ON_CPU.during(work) } else { work() }, network)
-            };
-            let [(exact, libtorchs), (found, ours)] = [false, true].map(|kernels| by(Precision::Fp32, kernels));
             let far = |a: &Tensor, b: &Tensor| ((a - b).norm() / b.norm()).double_value(&[]);
+            let ours = network(model, COLOUR, Precision::Fp32);
+            let double = in_double(&ours, model);
+            let exact = gradient(&double, &x.to_kind(Kind::Double), &noise, mode);
+            let found = KERNELS_ON_CPU.during(|| gradient(&ours, &x, &noise, mode));
             let whole = far(&found, &exact);
-            assert!(whole < 5e-3, "{model} {mode:?}: {whole:e}");
-            for ((name, a), (_, b)) in ours.params().state_dict().iter().zip(libtorchs.params().state_dict()) {
+            assert!(whole < 2e-2, "{model} {mode:?}: {whole:e}");
+            for ((name, a), (_, b)) in ours.params().state_dict().iter().zip(double.params().state_dict()) {
                 let by = (a - &b).abs().max().double_value(&[]) / (1.0 + b.abs().max().double_value(&[]));
                 assert!(by < 1e-5, "{model} {mode:?}: {name} by {by:e}");
             }
-            let [(half, _), (half_by_kernels, _)] = [false, true].map(|kernels| by(Precision::Bf16, kernels));
-            let [theirs, ours] = [&half, &half_by_kernels].map(|half| far(half, &exact));
-            println!("{model} {mode:?}: fp32 {whole:.1e}; bf16 from fp32: libtorch {theirs:.2}, kernels {ours:.2}");
-            assert!(ours < theirs * 1.2 + 0.02, "{model} {mode:?}: bf16 is {ours} from fp32, libtorch's {theirs}");
+            let half = || gradient(&network(model, COLOUR, Precision::Bf16), &x, &noise, mode);
+            let [theirs, ours] = [half(), KERNELS_ON_CPU.during(half)].map(|half| far(&half, &exact));
+            println!("{model} {mode:?}: fp32 {whole:.1e}; bf16: libtorch {theirs:.2}, kernels {ours:.2}");
+            assert!(ours < theirs * 1.2 + 0.02, "{model} {mode:?}: bf16 is {ours} away, libtorch's {theirs}");
         }
     }
     let launched = foil_host_kernels::launched();
