@@ -71,9 +71,9 @@ fn ours_stand_beside_the_papers() {
     assert_eq!(at[0][2..5], ["83.0", "1.4142135623730951", "58.0"], "{}", ended.out);
     let column = |line: &[String]| line[2..].iter().step_by(2).cloned().collect::<Vec<_>>();
     assert_eq!(column(&at[1]), ["83.0", "57.3", "52.9", "51.9", "50.9", "59.2"]);
-    assert_eq!(column(&at[2]), ["+0.0", "+0.7", "+0.1", "+0.1", "+0.1", "+0.2"]);
+    assert_eq!(column(&at[2]), ["0.0", "+0.7", "+0.1", "+0.1", "+0.1", "+0.2"]);
     let cat = lines(&ended.out, "CAT_cw (beta1 0.05)");
-    assert_eq!(column(&cat[2]), ["+0.5", "+0.0", "+0.0", "+0.0", "+0.0", "+0.0"], "{cat:?}");
+    assert_eq!(column(&cat[2]), ["+0.5", "0.0", "0.0", "0.0", "0.0", "0.0"], "{cat:?}");
     assert_eq!(lines(&ended.out, "MART").len(), 2, "nothing to subtract from: {}", ended.out);
     for said in [
         "runs/t is not evaluated",
@@ -154,7 +154,23 @@ fn every_table_is_there_without_runs_and_its_commands_name_files() {
     let err = place.foil(&["table", "5"]).error();
     assert!(err.contains("there is no table `5`") && err.contains("1, 2, 3, 4, 7, 8, 9"), "{err}");
     let err = place.foil(&["table", "2", "nowhere"]).error();
-    assert!(err.contains("there is no run in nowhere"), "{err}");
+    assert!(err.contains("nowhere is not there"), "{err}");
+}
+
+/// `runs/*` of a shell names what is beside the runs too.
+#[test]
+fn folders_and_files_without_a_run_are_notes() {
+    let place = place();
+    fs::create_dir(place.path("runs/configs")).unwrap();
+    fs::write(place.path("runs/table.md"), "").unwrap();
+    let words = ["table", "2", "runs/a0", "runs/configs", "runs/table.md", "--format", "csv"];
+    let ended = place.foil(&words).ok();
+    assert_eq!(lines(&ended.out, "AT,")[0][2], "82.0", "{}", ended.out);
+    for path in ["runs/configs", "runs/table.md"] {
+        assert!(ended.err.contains(&format!("note: {path} holds no run, and is left out")), "{}", ended.err);
+    }
+    let err = place.foil(&["table", "2", "runs/configs", "runs/table.md"]).error();
+    assert!(err.contains("there is no run in runs/configs, runs/table.md: no resolved.yaml"), "{err}");
 }
 
 #[test]

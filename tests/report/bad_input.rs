@@ -26,6 +26,25 @@ fn a_folder_without_a_run_is_an_error_that_names_it() {
     assert!(!out.exists());
 }
 
+/// `runs/*` of a shell names what is beside the runs too.
+#[test]
+fn what_is_no_run_among_runs_is_a_note() {
+    let place = place("beside");
+    let run = table_2()[1].write(&place);
+    let (folder, picture, out) = (place.join("configs"), place.join("digits.png"), place.join("report.html"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(&picture, "").unwrap();
+    let paths = [&run, &folder, &picture].map(|path| path.to_str().unwrap());
+    let output = foil(&[&paths[..], &["--out", out.to_str().unwrap()]].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("note: "), "{said}");
+    let html = fs::read_to_string(&out).unwrap();
+    for path in &paths[1..] {
+        let note = format!("{path} holds no run, and is left out");
+        assert!(said.contains(&note) && html.contains(&note), "{said}");
+    }
+}
+
 #[test]
 fn half_written_and_foreign_files_are_notes() {
     let place = place("odd");

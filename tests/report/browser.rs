@@ -96,7 +96,7 @@ fn a_phone_a_desk_and_no_script() {
     let plain = place.join("plain.html");
     fs::write(&plain, html.replace("script-src 'unsafe-inline'", "script-src 'none'")).unwrap();
     let (dom, _) = browse(&plain, &["--window-size=1280,900"]).unwrap();
-    for section in ["accuracy", "tradeoff", "training", "strength", "classes", "trust", "configs", "origin"] {
+    for section in ["accuracy", "paper", "tradeoff", "training", "strength", "classes", "trust", "configs", "origin"] {
         assert!(dom.contains(&format!("<section id=\"{section}\">")), "{section}");
     }
     assert!(dom.matches("<svg class=\"chart\"").count() >= 8 && !dom.contains("chart can-zoom"));

@@ -4,6 +4,7 @@
 mod bad_input;
 mod browser;
 mod figures;
+mod paper;
 mod runs;
 mod size;
 

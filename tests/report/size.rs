@@ -16,7 +16,7 @@ fn a_page_of_eight_methods_is_made_at_once_and_can_be_mailed() {
     // On an idle machine it takes a third of a second; the machine that tests may have other work.
     assert!(took.as_secs_f64() < 10.0, "{took:?}");
     assert!(html.contains("8 methods, 8 runs · cifar10, Linf 8/255, 1,000 images"));
-    for section in ["accuracy", "tradeoff", "training", "strength", "classes", "trust", "configs", "origin"] {
+    for section in ["accuracy", "paper", "tradeoff", "training", "strength", "classes", "trust", "configs", "origin"] {
         assert!(html.contains(&format!("<section id=\"{section}\">")), "{section}");
     }
     // What the rows say is what the records say.

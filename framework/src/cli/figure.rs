@@ -44,15 +44,16 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Exit {
     let (paths, overrides) = split(&args.inputs);
-    let runs = paths.iter().filter(|path| path.is_dir()).count();
+    let folders = paths.iter().any(|path| path.is_dir());
+    let pipelines = paths.iter().any(|path| path.extension().is_some_and(|end| end == "yaml" || end == "yml"));
     let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(format!("runs/figure{}", args.number)));
     let crew = ranks::crew()?;
     let first = crew.is_first();
-    if runs > 0 && !first {
+    if folders && !first {
         return Ok(ExitCode::SUCCESS);
     }
-    let (groups, out) = match runs {
-        0 => {
+    let (groups, out) = match folders {
+        false => {
             let out = args.out.clone().unwrap_or_else(|| dir.clone());
             let job = Job { command: "compare", files: &paths, overrides: &overrides, dir: &dir, out: &out, crew };
             let done = carry_out(&job, &args.options)?;
@@ -61,7 +62,8 @@ pub(super) fn run(args: &Args) -> Exit {
             }
             (planned(&paths, &overrides, args, &dir)?, out)
         }
-        n if n == paths.len() && overrides.is_empty() => {
+        // What else a shell's `runs/*` names is a note.
+        true if !pipelines && overrides.is_empty() => {
             let report = read(&paths)?;
             report.problems.iter().for_each(|problem| eprintln!("note: {problem}"));
             let out = args.out.clone().unwrap_or_else(|| PathBuf::from("."));

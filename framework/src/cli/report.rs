@@ -7,7 +7,7 @@ use crate::nn::{Noise, key_of};
 use crate::pipeline::{assemble, load};
 use crate::record::{EvalRecord, atomic};
 use crate::report::gallery::gallery;
-use crate::report::gather::find;
+use crate::report::gather::named;
 use crate::report::page::{Report, View};
 use crate::report::picture::Grid;
 use crate::report::{Progress, Run};
@@ -92,33 +92,16 @@ pub(super) fn run(args: &Args) -> Exit {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The runs in and below these folders. One that cannot be read is a problem on the page; none at all is an error.
+/// The runs in and below these folders. A folder without a run, or a run that cannot be read, is a problem on the page; no run at all
+/// is an error.
 pub(super) fn read(folders: &[PathBuf]) -> Result<Report> {
-    let mut paths: Vec<PathBuf> = Vec::new();
-    for folder in folders {
-        if !folder.exists() {
-            return Err(Error::new(format!("{} is not there", folder.display()))
-                .help("runs are in runs/ unless --run-dir said otherwise"));
-        }
-        let below = find(std::slice::from_ref(folder));
-        if below.is_empty() {
-            return Err(Error::new(format!(
-                "there is no run in {}: no resolved.yaml in it or below",
-                folder.display()
-            ))
-            .help("name a folder that `foil train` made, or one above it"));
-        }
-        paths.extend(below.into_iter().filter(|path| !paths.contains(path)).collect::<Vec<_>>());
-    }
+    let (paths, mut problems) = named(folders)?;
     let (runs, errors) = Run::load_all(&paths);
-    let problems: Vec<String> = errors.iter().map(words).collect();
     if runs.is_empty() {
-        return Err(Error::new(format!(
-            "none of {} runs can be read; the first: {}",
-            paths.len(),
-            problems.first().map_or("", String::as_str)
-        )));
+        let first = errors.first().map(words).unwrap_or_default();
+        return Err(Error::new(format!("none of {} runs can be read; the first: {first}", paths.len())));
     }
+    problems.extend(errors.iter().map(words));
     Ok(Report::new(runs, problems))
 }
 

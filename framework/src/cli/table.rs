@@ -3,13 +3,13 @@
 use super::{Exit, json};
 use crate::compare::{Comparison, Row, oddities};
 use crate::record::atomic;
-use crate::report::gather::{find, group};
-use crate::report::paper::{fill, model_info, numbers, table};
+use crate::report::gather::{find, group, named};
+use crate::report::paper::{Ours, fill, model_info, numbers, table};
 use crate::report::{Run, Stage, Style, Table};
 use crate::{AtPath, Error, Result};
 use clap::ValueEnum;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Set runs beside the published figures of the CAT paper, or side by side.
@@ -80,8 +80,11 @@ pub(super) fn run(args: &Args) -> Exit {
     let to_file = args.out.is_some();
     let text = match (&paper, args.what.as_str()) {
         (Some(paper), _) => {
-            let filled = fill(paper, &rows);
+            let filled = fill(paper, &rows.iter().map(ours).collect::<Vec<_>>());
             notes.extend(filled.notes);
+            if !filled.unused.is_empty() {
+                notes.push(format!("in no row of this table: {}", filled.unused.join(", ")));
+            }
             let mut text = args.format.of(&filled.table, to_file);
             let commands = filled.commands.iter().map(|(row, command)| format!("missing: {row}: {command}"));
             // In a file for LaTeX or a spreadsheet these would be in the way.
@@ -119,6 +122,11 @@ pub(super) fn run(args: &Args) -> Exit {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A row as a paper's table takes it.
+fn ours(row: &Row) -> Ours<'_> {
+    Ours { label: &row.label, runs: row.runs.iter().map(|(run, _)| run).collect() }
+}
+
 fn per_class(compared: &Comparison, attack: Option<&str>) -> Result<Table> {
     let attack = attack.map(str::to_string).or_else(|| compared.hardest());
     let table = attack.as_deref().and_then(|attack| compared.per_class(attack));
@@ -134,9 +142,10 @@ fn per_class(compared: &Comparison, attack: Option<&str>) -> Result<Table> {
 /// The runs in `paths`, those that differ only in their seed as one row, and what is odd about them. Without paths, the folder
 /// `runs` if there is one.
 fn rows(paths: &[PathBuf]) -> Result<(Vec<Row>, Vec<String>)> {
-    let folders = if paths.is_empty() { find(&[PathBuf::from("runs")]) } else { named(paths)? };
+    let (folders, mut notes) =
+        if paths.is_empty() { (find(&[PathBuf::from("runs")]), Vec::new()) } else { named(paths)? };
     let (runs, errors) = Run::load_all(&folders);
-    let mut notes: Vec<String> = errors.iter().map(|error| format!("left out: {}", error.message())).collect();
+    notes.extend(errors.iter().map(|error| format!("left out: {}", error.message())));
     let mut judged = Vec::new();
     for run in runs {
         let path = run.path.display();
@@ -153,10 +162,7 @@ fn rows(paths: &[PathBuf]) -> Result<(Vec<Row>, Vec<String>)> {
     }
     notes.extend(judged.iter().flat_map(|run| run.notes.clone()));
     for run in &judged {
-        let images = foil_data::entry(&run.pipeline.data.name).map_or(0, |known| known.counts.test as u64);
-        if let Some(eval) = run.eval.as_ref().filter(|eval| eval.n < images) {
-            notes.push(format!("{} is judged on {} of {images} test images", run.path.display(), eval.n));
-        }
+        notes.extend(run.judged_on_part().map(|part| format!("{} is {part}", run.path.display())));
     }
     let groups = group(judged);
     let mut labels: HashMap<String, usize> = HashMap::new();
@@ -176,18 +182,4 @@ fn rows(paths: &[PathBuf]) -> Result<(Vec<Row>, Vec<String>)> {
         rows.push(Row { label, runs });
     }
     Ok((rows, notes))
-}
-
-/// The runs among and below `paths`, each of which must have some.
-fn named(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let empty = |path: &&PathBuf| find(&[path.to_path_buf()]).is_empty();
-    match paths.iter().find(empty) {
-        None => Ok(find(paths)),
-        Some(path) => Err(no_runs(path)),
-    }
-}
-
-fn no_runs(path: &Path) -> Error {
-    let help = "name a run folder, which has a resolved.yaml, or a folder of such";
-    Error::new(format!("there is no run in {}", path.display())).help(help)
 }

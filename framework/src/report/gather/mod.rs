@@ -9,5 +9,5 @@ mod run;
 mod spread;
 
 pub use group::{Group, entries, group};
-pub use run::{Run, Stage, find};
+pub use run::{Run, Stage, find, named};
 pub use spread::Spread;

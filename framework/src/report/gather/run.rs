@@ -117,6 +117,13 @@ impl Run {
         self.pipeline.name.as_deref().unwrap_or("run")
     }
 
+    /// `judged on 500 of 10000 test images`; none when it is judged on all, or on none.
+    pub fn judged_on_part(&self) -> Option<String> {
+        let images = foil_data::entry(&self.pipeline.data.name).ok()?.counts.test as u64;
+        let eval = self.eval.as_ref().filter(|eval| eval.n < images)?;
+        Some(format!("judged on {} of {images} test images", eval.n))
+    }
+
     /// How far it is.
     pub fn stage(&self) -> Stage {
         match self.eval {
@@ -146,6 +153,34 @@ pub fn find(roots: &[PathBuf]) -> Vec<PathBuf> {
     found.sort();
     found.dedup();
     found
+}
+
+/// The run folders among and below `paths`, in their order, and a sentence about each path that has none: `runs/*` of a shell names
+/// other things too.
+///
+/// # Errors
+/// When a path is not there, or none has a run.
+pub fn named(paths: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<String>)> {
+    let (mut found, mut without): (Vec<PathBuf>, Vec<&Path>) = (Vec::new(), Vec::new());
+    for path in paths {
+        if !path.exists() {
+            return Err(Error::new(format!("{} is not there", path.display()))
+                .help("runs are in runs/ unless --run-dir said otherwise"));
+        }
+        let runs = find(std::slice::from_ref(path));
+        if runs.is_empty() {
+            without.push(path);
+        }
+        let new: Vec<PathBuf> = runs.into_iter().filter(|run| !found.contains(run)).collect();
+        found.extend(new);
+    }
+    if found.is_empty() {
+        let places: Vec<String> = without.iter().map(|path| path.display().to_string()).collect();
+        return Err(Error::new(format!("there is no run in {}: no resolved.yaml in it or below", places.join(", ")))
+            .help("name a folder that `foil train` made, or one above it"));
+    }
+    let note = |path: &&Path| format!("{} holds no run, and is left out", path.display());
+    Ok((found, without.iter().map(note).collect()))
 }
 
 fn below(folder: &Path, levels: usize, found: &mut Vec<PathBuf>) {

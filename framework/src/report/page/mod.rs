@@ -10,6 +10,7 @@ mod curves;
 pub mod gallery;
 mod notes;
 mod origin;
+mod paper;
 mod strength;
 mod tradeoff;
 mod trust;
@@ -43,6 +44,7 @@ impl Report {
         let section = |id, short, title, body| Section { id, short, title, body };
         let sections = [
             section("accuracy", "Accuracy", "Accuracy under attack", accuracy::section(self)),
+            section("paper", "Paper", "The paper's tables", paper::section(self)),
             section("tradeoff", "Trade-off", "Natural against robust accuracy", figures(&tradeoff::figures(self))),
             section("training", "Training", "Training", curves::section(self)),
             section("strength", "Strength", "Against stronger attacks", strength::section(self)),

@@ -1,28 +1,40 @@
 //! Which runs stand in which row of a paper's table, and what is left to be trained.
 
 use super::data::{PaperColumn, PaperRow, PaperTable, fits};
-use crate::compare::Row;
 use crate::compare::slurm::quoted;
 use crate::record::EvalRecord;
 use crate::report::{Align, Cell, Column, Run, Spread, Table};
 use serde_yaml::Value;
+
+/// A method of ours: the runs that differ only in their seed.
+#[derive(Debug, Clone)]
+pub struct Ours<'a> {
+    /// What it is called.
+    pub label: &'a str,
+    /// The runs; those that are not evaluated have no figures.
+    pub runs: Vec<&'a Run>,
+}
 
 /// A paper's table with ours beside it.
 #[derive(Debug)]
 pub struct Filled {
     /// For each method a line of ours, one of the paper's and one of the difference, ours minus theirs.
     pub table: Table,
+    /// Whether there is a figure of ours in it.
+    pub has_ours: bool,
     /// What a reader must know.
     pub notes: Vec<String>,
+    /// The methods that are in no row of it.
+    pub unused: Vec<String>,
     /// The commands that make what is missing, each with the row that it fills.
     pub commands: Vec<(String, String)>,
 }
 
 /// Puts `rows` into the paper's table by what their runs were, whatever they are called.
-pub fn fill(paper: &PaperTable, rows: &[Row]) -> Filled {
-    let settings: Vec<(&Row, Value)> = rows
+pub fn fill(paper: &PaperTable, rows: &[Ours]) -> Filled {
+    let settings: Vec<(&Ours, Value)> = rows
         .iter()
-        .filter_map(|row| Some((row, serde_yaml::to_value(&row.runs.first()?.0.pipeline).ok()?)))
+        .filter_map(|row| Some((row, serde_yaml::to_value(&row.runs.first()?.pipeline).ok()?)))
         .filter(|(_, settings)| fits(settings, &paper.is))
         .collect();
     let formulas = paper.rows.iter().any(|row| row.formula.is_some());
@@ -33,12 +45,13 @@ pub fn fill(paper: &PaperTable, rows: &[Row]) -> Filled {
         |column: &PaperColumn| Column { decimals: paper.decimals, align: Align::Right, ..Column::text(&column.name) };
     columns.extend(paper.columns.iter().map(number));
     let table = Table { title: paper.title.clone(), columns, rows: Vec::new() };
-    let mut filled = Filled { table, notes: Vec::new(), commands: Vec::new() };
+    let (notes, unused, commands) = (Vec::new(), Vec::new(), Vec::new());
+    let mut filled = Filled { table, has_ours: false, notes, unused, commands };
 
     let mut used: Vec<&str> = Vec::new();
     for row in &paper.rows {
         // For each column the rows of ours that may stand in it: the table's and the row's demands, then the column's.
-        let fitting: Vec<Vec<&Row>> = paper
+        let fitting: Vec<Vec<&Ours>> = paper
             .columns
             .iter()
             .map(|column| {
@@ -46,27 +59,26 @@ pub fn fill(paper: &PaperTable, rows: &[Row]) -> Filled {
                 all.map(|(ours, _)| *ours).collect()
             })
             .collect();
-        used.extend(fitting.iter().flatten().map(|ours| ours.label.as_str()));
+        used.extend(fitting.iter().flatten().map(|ours| ours.label));
         let lines = fitting.iter().map(Vec::len).max().unwrap_or(0).max(1);
         for line in 0..lines {
-            let ours: Vec<Option<&Row>> = fitting.iter().map(|column| column.get(line).copied()).collect();
+            let ours: Vec<Option<&Ours>> = fitting.iter().map(|column| column.get(line).copied()).collect();
             filled.line(paper, row, &ours, lines > 1, formulas);
         }
         filled.missing(paper, row, &fitting);
     }
-    let left: Vec<&str> = rows.iter().map(|row| row.label.as_str()).filter(|label| !used.contains(label)).collect();
-    if !left.is_empty() {
-        filled.notes.push(format!("in no row of this table: {}", left.join(", ")));
-    }
+    let unused = rows.iter().map(|row| row.label).filter(|label| !used.contains(label));
+    filled.unused = unused.map(str::to_string).collect();
     filled
 }
 
 impl Filled {
     /// Our line, the paper's, and the difference.
-    fn line(&mut self, paper: &PaperTable, row: &PaperRow, ours: &[Option<&Row>], several: bool, formulas: bool) {
+    fn line(&mut self, paper: &PaperTable, row: &PaperRow, ours: &[Option<&Ours>], several: bool, formulas: bool) {
         let spreads: Vec<Option<Spread>> =
             paper.columns.iter().zip(ours).map(|(column, ours)| self.figure(paper, row, column, (*ours)?)).collect();
-        let mut labels: Vec<&str> = ours.iter().flatten().map(|row| row.label.as_str()).collect();
+        self.has_ours |= spreads.iter().any(Option::is_some);
+        let mut labels: Vec<&str> = ours.iter().flatten().map(|row| row.label).collect();
         labels.dedup();
         let label = if several { format!("{} [{}]", row.label, labels.join(", ")) } else { row.label.clone() };
         let mut push = |whose: &str, cells: Vec<Cell>| {
@@ -87,7 +99,7 @@ impl Filled {
         push("paper", theirs.iter().map(|value| value.map_or(Cell::Missing, Cell::Number)).collect());
         if spreads.iter().any(Option::is_some) {
             let difference = |(ours, theirs): (&Option<Spread>, &Option<f64>)| match (ours, theirs) {
-                (Some(ours), Some(theirs)) => Cell::Text(format!("{:+.*}", paper.decimals, ours.mean - theirs)),
+                (Some(ours), Some(theirs)) => Cell::Text(signed(ours.mean - theirs, paper.decimals)),
                 _ => Cell::Missing,
             };
             push("difference", spreads.iter().zip(&theirs).map(difference).collect());
@@ -95,10 +107,10 @@ impl Filled {
     }
 
     /// Our figure for a column: over the seeds, of those evaluations that asked what the paper asked.
-    fn figure(&mut self, paper: &PaperTable, row: &PaperRow, column: &PaperColumn, ours: &Row) -> Option<Spread> {
+    fn figure(&mut self, paper: &PaperTable, row: &PaperRow, column: &PaperColumn, ours: &Ours) -> Option<Spread> {
         let others = || paper.columns.iter().filter(|other| other.entry != "avg");
         let mut values = Vec::new();
-        for (run, _) in &ours.runs {
+        for run in &ours.runs {
             let eval = run.eval.as_ref()?;
             let value = match column.entry.as_str() {
                 "avg" => {
@@ -141,7 +153,7 @@ impl Filled {
     }
 
     /// The commands for columns that nothing stands in.
-    fn missing(&mut self, paper: &PaperTable, row: &PaperRow, fitting: &[Vec<&Row>]) {
+    fn missing(&mut self, paper: &PaperTable, row: &PaperRow, fitting: &[Vec<&Ours>]) {
         let empty = paper.columns.iter().zip(fitting).filter(|(_, fitting)| fitting.is_empty());
         for config in empty.filter_map(|(column, _)| row.config.get(column.config)) {
             let verb = if config.contains("/sweeps/") { "sweep" } else { "train" };
@@ -152,6 +164,13 @@ impl Filled {
             }
         }
     }
+}
+
+/// With its sign, but where nothing is left of it: `+0.4`, `-0.7`, `0.0`.
+fn signed(value: f64, decimals: usize) -> String {
+    let text = format!("{value:+.decimals$}");
+    let nothing = text[1..].chars().all(|c| matches!(c, '0' | '.'));
+    if nothing { text[1..].to_string() } else { text }
 }
 
 /// A figure without the unit, which the title has.

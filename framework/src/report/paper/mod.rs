@@ -7,5 +7,5 @@ mod fill;
 mod robustbench;
 
 pub use data::{Conditions, PaperColumn, PaperRow, PaperTable, fits, numbers, table};
-pub use fill::{Filled, fill};
+pub use fill::{Filled, Ours, fill};
 pub use robustbench::model_info;

@@ -1,0 +1,57 @@
+//! The tables of the CAT paper, those in which a run stands: our figures, the published ones, and the difference.
+
+use super::{Report, View};
+use crate::report::Run;
+use crate::report::paper::{Filled, Ours, fill, numbers, table};
+use maud::{Markup, html};
+
+pub(super) fn section(report: &Report) -> Markup {
+    let ours: Vec<Ours> = report.views.iter().map(ours).collect();
+    let tables = numbers().into_iter().filter_map(|number| Some((number, fill(&table(number)?, &ours))));
+    let tables: Vec<(u8, Filled)> = tables.filter(|(_, filled)| filled.has_ours).collect();
+    if tables.is_empty() {
+        return html! {};
+    }
+    let mut notes: Vec<&String> = tables.iter().flat_map(|(_, filled)| &filled.notes).collect();
+    notes.dedup();
+    html! {
+        p class="soft" {
+            "Tables of Huang et al. 2021 (“CAT”) with our figures, the published ones, and the difference, ours minus theirs in points. "
+            "Which run stands in which row is decided by what it was, not by its name."
+        }
+        @for (number, filled) in &tables {
+            details class="paper" open {
+                summary { (filled.table.title) }
+                (filled.table.html_in_groups())
+                @if !filled.commands.is_empty() {
+                    details {
+                        summary { "What the empty rows of Table " (number) " take" }
+                        pre { @for (row, command) in &filled.commands { (row) ": " (command) "\n" } }
+                    }
+                }
+            }
+        }
+        @let parts = parts(report, &tables);
+        @if !notes.is_empty() || !parts.is_empty() {
+            ul class="soft" { @for note in notes { li { (note) } } @for part in &parts { li { (part) } } }
+        }
+    }
+}
+
+fn ours(view: &View) -> Ours<'_> {
+    Ours { label: &view.label, runs: view.group.runs.iter().filter(|run| run.eval.is_some()).collect() }
+}
+
+/// What stands in a table though it was judged on fewer images than the paper's, those alike in a sentence.
+fn parts(report: &Report, tables: &[(u8, Filled)]) -> Vec<String> {
+    let used = |label: &String| tables.iter().any(|(_, filled)| !filled.unused.contains(label));
+    let mut parts: Vec<(String, Vec<&str>)> = Vec::new();
+    for view in report.views.iter().filter(|view| used(&view.label)) {
+        let Some(part) = view.group.runs.first().and_then(Run::judged_on_part) else { continue };
+        match parts.iter_mut().find(|(known, _)| *known == part) {
+            Some((_, labels)) => labels.push(&view.label),
+            None => parts.push((part, vec![&view.label])),
+        }
+    }
+    parts.into_iter().map(|(part, labels)| format!("{part}: {}", labels.join(", "))).collect()
+}

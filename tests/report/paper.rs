@@ -1,0 +1,53 @@
+//! The paper's tables on the page: what `foil table` prints, where a run stands in them.
+
+use crate::runs::{Made, table_2};
+use crate::{command, page, place};
+
+/// The section of the page, if it has one.
+fn section(html: &str) -> Option<&str> {
+    html.split("<section id=\"paper\">").nth(1)?.split("</section>").next()
+}
+
+/// The cells of each line of a method's group.
+fn group(section: &str, caption: &str, method: &str) -> Vec<Vec<String>> {
+    let table = section.split("<table>").find(|table| table.contains(&format!("<caption>{caption}"))).unwrap();
+    let group = table.split("<tbody>").find(|group| group.contains(&format!("<span>{method}</span>"))).unwrap();
+    let words = |line: &str| {
+        let cells = line.replace("</span>", "").replace("</td>", "</th>");
+        let cells: Vec<&str> = cells.split("</th>").collect();
+        cells[..cells.len() - 1].iter().filter_map(|cell| Some(cell.rsplit('>').next()?.to_string())).collect()
+    };
+    group.split("<tr>").skip(1).map(|line| words(line.split("</tr>").next().unwrap())).collect()
+}
+
+#[test]
+fn ours_the_papers_and_the_difference() {
+    let place = place("paper");
+    table_2().iter().for_each(|run| drop(run.write(&place)));
+    let html = page(&[&place], &place.join("report.html"));
+    let section = section(&html).expect("a run of Table 2 is there");
+    // Invented: 83.0, and 52.9 for PGD-20, to which FGSM has 5.2 more, PGD-100 0.8 and CW 2.6 less.
+    let lines = group(section, "CAT paper, Table 2", "AT");
+    assert_eq!(lines[0], ["ours", "83.0", "58.1", "52.9", "52.1", "50.3", "59.3"]);
+    assert_eq!(lines[1], ["paper", "83.0", "57.3", "52.9", "51.9", "50.9", "59.2"]);
+    assert_eq!(lines[2], ["difference", "0.0", "+0.8", "0.0", "+0.2", "-0.6", "+0.1"]);
+    assert_eq!(group(section, "CAT paper, Table 2", "CAT_cw (beta1 0.3)").len(), 2, "none of ours: no difference");
+    assert!(section.contains("judged on 1000 of 10000 test images: ALP, AT, CAT_cent, MART, TRADES"), "{section}");
+    // CAT_cent with beta 5 and beta1 0.05 is a row of Table 8 too, and Table 9 is about losses alone. Table 4 asks for Square by itself.
+    let captions: Vec<&str> = section.split("<caption>CAT paper, Table ").skip(1).map(|rest| &rest[..1]).collect();
+    assert_eq!(captions, ["2", "8", "9"]);
+    // The same command prints the same.
+    let csv = command("table", &["2", place.to_str().unwrap(), "--format", "csv"]);
+    let csv = String::from_utf8(csv.stdout).unwrap();
+    assert!(csv.contains(",difference,0.0,+0.8,0.0,+0.2,-0.6,+0.1\n"), "{csv}");
+}
+
+#[test]
+fn without_a_row_there_is_no_section() {
+    let place = place("no_paper");
+    table_2()[0].write(&place);
+    let trained = Made { name: "AT_trained", ..table_2()[1].clone() };
+    trained.train(&place);
+    let html = page(&[&place], &place.join("report.html"));
+    assert!(section(&html).is_none() && !html.contains("#paper"));
+}
