@@ -2,7 +2,9 @@
 #include "host.h"
 
 #include "../kernels.cu"
+#include <algorithm>
 #include <memory>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -24,6 +26,7 @@ struct Block {
     void** arguments = nullptr;
     unsigned threads = 0, begun = 0, done = 0;
     bool backwards = false;
+    std::minstd_rand order; // the same each time
     ucontext_t scheduler;
     Fiber* current = nullptr;
     std::vector<std::unique_ptr<Fiber>> fibers;
@@ -82,8 +85,7 @@ static void run_block() {
         for (Fiber* fiber : waiting)
             if (fiber->waits_at != waiting[0]->waits_at) throw std::runtime_error("threads of a block wait at different barriers");
         if (waiting.size() != block.threads) throw std::runtime_error("threads of a block wait for others that have ended");
-        block.backwards = !block.backwards;
-        if (block.backwards) std::vector<Fiber*>(waiting.rbegin(), waiting.rend()).swap(waiting);
+        std::shuffle(waiting.begin(), waiting.end(), block.order);
         for (Fiber* fiber : waiting) resume(*fiber);
     }
 }

@@ -1,5 +1,5 @@
 // What kernels see of CUDA, on a CPU. The blocks of a launch run one after the other, the threads of a block as fibers that change places at
-// barriers, in another order after each, so that a barrier that is missing shows as a wrong number.
+// barriers, in a shuffled order after each, so that a barrier that is missing shows as a wrong number.
 #pragma once
 #include <cmath>
 #include <cstring>
