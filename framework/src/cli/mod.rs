@@ -30,6 +30,7 @@ mod watch;
 use crate::engine::guard;
 use crate::{Error, Result};
 use clap::{Parser, Subcommand};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
@@ -139,9 +140,14 @@ pub fn main() -> ExitCode {
     };
     let done = plugins.and_then(|()| guard(|| run(cli.command)));
     done.unwrap_or_else(|error| {
-        eprintln!("{error}");
+        tell(&error.to_string());
         ExitCode::FAILURE
     })
+}
+
+/// Prints lines at the terminal in one piece: other ranks may write there at the same moment. A terminal that is gone is no reason to stop.
+fn tell(text: &str) {
+    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
 /// Loads what `FOIL_PLUGINS` and `--plugins` name; a `plugins.lock` in the current folder counts for both.

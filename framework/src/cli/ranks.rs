@@ -1,6 +1,6 @@
 //! Commands that run in several processes: joining, and ending together.
 
-use super::Exit;
+use super::{Exit, tell};
 use crate::compare::Crew;
 use crate::distributed::{Launch, World};
 use crate::engine::{DEVICE, devices};
@@ -18,7 +18,7 @@ pub(super) fn together(command: impl FnOnce(World) -> Exit) -> Exit {
         Err(error) => world.explain(error),
     };
     if world.is_silent() {
-        eprintln!("{} ends with the run", world.name_of(world.rank()));
+        tell(&format!("{} ends with the run", world.name_of(world.rank())));
         return Ok(ExitCode::FAILURE);
     }
     Err(error)
