@@ -4,11 +4,13 @@
 //! everything linked into the program are collected by `inventory`; a [`Component`] can then be read from a config, built, and
 //! written back.
 
+mod build;
 mod component;
 mod file;
 pub mod manual;
 
-pub use component::{Build, Component, Config, DataFacts};
+pub use build::{Build, DataFacts};
+pub use component::{Component, Config};
 pub use file::FilePath;
 
 use crate::attack::Attack;
