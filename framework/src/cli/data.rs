@@ -117,8 +117,8 @@ pub(super) fn page(set: &Entry) -> String {
     };
     let size = format!(
         "{} training and {} test images of {channels} x {height} x {width}, {} classes",
-        super::thousands(set.counts.train),
-        super::thousands(set.counts.test),
+        crate::report::thousands(set.counts.train),
+        crate::report::thousands(set.counts.test),
         set.classes()
     );
     let fields = [

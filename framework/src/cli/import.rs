@@ -85,7 +85,7 @@ fn list(file: &Path) -> Exit {
     for dict in &checkpoint.dicts {
         let taken = if chosen.as_ref() == Some(&dict.key) { "  (taken by default)" } else { "" };
         let key = if dict.key.is_empty() { "the top level" } else { &dict.key };
-        println!("{key}: {} tensors, {} numbers{taken}", dict.tensors.len(), super::thousands(numbers(dict)));
+        println!("{key}: {} tensors, {} numbers{taken}", dict.tensors.len(), crate::report::thousands(numbers(dict)));
         for tensor in &dict.tensors {
             let kind = format!("{:?}", tensor.kind).to_lowercase();
             println!("  {:<48} {:<9} {:?}", tensor.name.escape_default().to_string(), kind, tensor.shape);

@@ -1,12 +1,13 @@
 //! `foil train`: a run, or the rest of one.
 
 use super::ranks::load_run;
-use super::{Exit, doctor, eval, thousands, warnings};
+use super::{Exit, doctor, eval, warnings};
 use crate::distributed::{Agreement, Launch, World, checksum};
 use crate::engine::{choose_for, devices};
 use crate::interop::METHOD;
 use crate::pipeline::{BatchNorm, Loaded, Pipeline, load};
 use crate::plugin;
+use crate::report::thousands;
 use crate::train::{Ended, Folder, Lock, Trainer};
 use crate::{AtPath, Error, Result, tensors};
 use std::fs::File;

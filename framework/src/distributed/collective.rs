@@ -106,3 +106,15 @@ pub(super) trait Opener: Send + Sync {
     /// Meets the other ranks; waits for them without end.
     fn open(&self, invitation: [u8; 128], rank: usize, size: usize, device: Device) -> Result<Box<dyn OnDevice>>;
 }
+
+/// Copies `tensor` to the CPU, lets `work` change it there, and copies it back.
+pub(super) fn by_host(
+    transport: &dyn Collective,
+    tensor: &Tensor,
+    work: impl FnOnce(&dyn Collective, &Tensor) -> Result<()>,
+) -> Result<()> {
+    let copy = tensor.to_device(Device::Cpu).contiguous();
+    work(transport, &copy)?;
+    tch::no_grad(|| tensor.shallow_clone().copy_(&copy));
+    Ok(())
+}

@@ -1,6 +1,6 @@
 //! Sums that stay on the ranks' devices: when they do, how that begins, and what else the ranks decide together for it.
 
-use super::collective::{Collective, OnDevice};
+use super::collective::OnDevice;
 use super::world::{Joined, World};
 use crate::{Error, Result};
 use std::sync::atomic::Ordering;
@@ -112,18 +112,6 @@ impl Joined {
     pub(super) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
     }
-}
-
-/// Copies `tensor` to the CPU, lets `work` change it there, and copies it back.
-pub(super) fn by_host(
-    transport: &dyn Collective,
-    tensor: &Tensor,
-    work: impl FnOnce(&dyn Collective, &Tensor) -> Result<()>,
-) -> Result<()> {
-    let copy = tensor.to_device(Device::Cpu).contiguous();
-    work(transport, &copy)?;
-    tch::no_grad(|| tensor.shallow_clone().copy_(&copy));
-    Ok(())
 }
 
 #[cfg(test)]

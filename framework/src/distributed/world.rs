@@ -1,8 +1,7 @@
 //! The processes that train together, as the rest of foil sees them.
 
 use super::c10d::C10d;
-use super::collective::{Collective, OnDevice, Opener, Pending};
-use super::device::by_host;
+use super::collective::{Collective, OnDevice, Opener, Pending, by_host};
 use super::launch::Launch;
 use super::nccl::Nccl;
 use super::share::Share;

@@ -15,8 +15,8 @@ mod tests;
 pub(super) use first_conv::backward as first_conv_backward;
 pub use join::{Joined, Shortcut};
 
-use super::layers::{BatchNorm2d, EPS, MOMENTUM};
-use super::params::{Mode, Pass};
+use super::norm::{BatchNorm2d, MOMENTUM};
+use super::params::{EPS, Mode, Pass};
 use crate::shim::batch_norm_input_gradient;
 use batch::Factors;
 use tch::{Kind, Tensor};

@@ -8,9 +8,11 @@
 pub mod fused;
 mod layers;
 mod noise;
+mod norm;
 mod params;
 
 pub use fused::{Activated, Joined, Shortcut};
-pub use layers::{BatchNorm2d, Conv2d, Linear, dropout, global_average, leaky_relu, max_pool2, nearest_resize, relu};
+pub use layers::{Conv2d, Linear, dropout, global_average, leaky_relu, max_pool2, nearest_resize, relu};
 pub use noise::{Noise, key_of, name_key, permutation};
+pub use norm::BatchNorm2d;
 pub use params::{Builder, Given, GivenBuffer, GivenParameter, Gradients, Mode, Parameters, Pass, Work};

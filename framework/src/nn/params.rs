@@ -34,6 +34,9 @@ pub enum Mode {
     Eval,
 }
 
+/// What batch norm adds to a variance.
+pub(super) const EPS: f64 = 1e-5;
+
 /// A network's numbers.
 #[derive(Debug)]
 pub struct Parameters {
@@ -223,7 +226,7 @@ impl Parameters {
     fn affine(&self) -> [Tensor; 2] {
         let [weight, bias, mean, var] = &self.norm_positions;
         let of = |flat: &Tensor, at: &Tensor| flat.index_select(0, at);
-        let scale = of(&self.flat, weight) * (of(&self.stats, var) + super::layers::EPS).rsqrt();
+        let scale = of(&self.flat, weight) * (of(&self.stats, var) + EPS).rsqrt();
         let shift = of(&self.flat, bias) - of(&self.stats, mean) * &scale;
         [scale, shift]
     }

@@ -10,6 +10,7 @@ pub mod chart;
 pub mod figures;
 pub mod gallery;
 pub mod gather;
+mod number;
 pub mod page;
 pub mod paper;
 pub mod picture;
@@ -18,5 +19,6 @@ pub mod progress;
 pub mod table;
 
 pub use gather::{Group, Run, Spread, Stage};
+pub(crate) use number::thousands;
 pub use progress::Progress;
 pub use table::{Align, Cell, Column, Style, Table};

@@ -142,6 +142,6 @@ impl Setting {
 impl std::fmt::Display for Setting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let images = if self.n == 1 { "image" } else { "images" };
-        write!(f, "{}, {}, {} {images}", self.dataset, self.threat, crate::cli::thousands(self.n))
+        write!(f, "{}, {}, {} {images}", self.dataset, self.threat, crate::report::thousands(self.n))
     }
 }
