@@ -44,6 +44,18 @@ fn a_mask_network_is_kept_beside_its_model() {
 }
 
 #[test]
+fn a_mask_network_learns_as_the_model_does_unless_told_otherwise() {
+    let place = Place::with(CAT);
+    let mask = |folder: &str, more: &[&str]| {
+        let short = ["train.epochs=1", "optimizer.lr=0.002"];
+        place.train(folder, &[&short[..], more].concat()).tensors("best_mask.safetensors").0
+    };
+    let told = mask("told", &["attack.optimizer.lr=0.002"]);
+    assert_eq!(mask("untold", &["attack.optimizer=null"]), told);
+    assert_ne!(mask("otherwise", &[]), told);
+}
+
+#[test]
 fn the_resolved_pipeline_is_the_one_that_ran() {
     let place = Place::with(AT);
     place.foil(&["train", "tiny.yaml", "--run-dir", "run", "train.epochs=1", "attack.steps=1"]).ok();
