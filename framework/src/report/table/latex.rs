@@ -33,7 +33,6 @@ fn cell(place: Place, column: &Column) -> String {
             let number = format!("{value:.decimals$}");
             if place.best { format!("$\\mathbf{{{number}}}$") } else { format!("${number}$") }
         }
-        Cell::Text(text) if text.starts_with(['+', '-']) && text.parse::<f64>().is_ok() => format!("${text}$"),
         other if place.best => format!("\\textbf{{{}}}", escape(&other.plain(decimals))),
         other => escape(&other.plain(decimals)),
     }
@@ -42,8 +41,11 @@ fn cell(place: Place, column: &Column) -> String {
 /// `text` as itself in running text, under any engine: what `inputenc` does not know is written as a command.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    let (mut before, mut left) = (' ', text.chars().peekable());
+    while let Some(c) = left.next() {
         match c {
+            // A sign, not a hyphen.
+            '-' if !before.is_alphanumeric() && left.peek().is_some_and(char::is_ascii_digit) => out += "$-$",
             '&' | '%' | '$' | '#' | '_' | '{' | '}' => out.extend(['\\', c]),
             '\\' => out += "\\textbackslash{}",
             '~' => out += "\\textasciitilde{}",
@@ -76,6 +78,7 @@ fn escape(text: &str) -> String {
             c if c.is_control() => out.push(' '),
             c => out.push(c),
         }
+        before = c;
     }
     out
 }
@@ -91,6 +94,7 @@ mod tests {
             escape("a\\b~c^d <e> [f]"),
             "a\\textbackslash{}b\\textasciitilde{}c\\textasciicircum{}d \\textless{}e\\textgreater{} {[}f{]}"
         );
+        assert_eq!(escape("wrn-34-10: -1.20 [-2, 1]"), "wrn-34-10: $-$1.20 {[}$-$2, 1{]}");
         assert_eq!(escape("ε ≤ 8/255 – β"), "$\\varepsilon$ $\\leq$ 8/255 -- $\\beta$");
     }
 }
