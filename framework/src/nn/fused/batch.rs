@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::kernels::{WIDTH, is_aligned, of, suits};
+use super::kernels::{WIDTH, is_aligned, of, suited, suits};
 use super::{EPS, MOMENTUM};
 use crate::engine::cuda::{Argument, Grid, THREADS};
 use std::cell::RefCell;
@@ -147,15 +147,7 @@ pub(super) fn backward(
     has_relu: bool,
     other: Option<&Tensor>,
 ) -> Option<Tensor> {
-    if !suits(&[xs]) || gradient.kind() != xs.kind() {
-        return None;
-    }
-    // The gradient of a mean is one number for all pixels.
-    let gradient = crate::shim::channels_last(gradient).ok()?;
-    let images: Vec<&Tensor> = [Some(xs), Some(&gradient), other].into_iter().flatten().collect();
-    if !suits(&images) || !is_aligned(factors) {
-        return None;
-    }
+    let gradient = suited(gradient, xs, other).filter(|_| is_aligned(factors))?;
     let slabs = Slabs::of(xs)?;
     let sums = of(xs.kind(), "batch_slopes_bf16", "batch_slopes_f32")?;
     let kernel = of(xs.kind(), "batch_backward_bf16", "batch_backward_f32")?;

@@ -26,6 +26,16 @@ pub(super) fn suits(tensors: &[&Tensor]) -> bool {
         })
 }
 
+/// `gradient` channels-last, if a kernel may touch it together with `images` and `other`. That of a mean is one number for all pixels.
+pub(super) fn suited(gradient: &Tensor, images: &Tensor, other: Option<&Tensor>) -> Option<Tensor> {
+    if !suits(&[images]) || gradient.kind() != images.kind() {
+        return None;
+    }
+    let gradient = crate::shim::channels_last(gradient).ok()?;
+    let all: Vec<&Tensor> = [Some(images), Some(&gradient), other].into_iter().flatten().collect();
+    suits(&all).then_some(gradient)
+}
+
 /// The kernels' PTX is for compute capability 8.0 and later.
 fn is_new_enough(device: Device) -> bool {
     static NEW: OnceLock<bool> = OnceLock::new();
@@ -104,15 +114,7 @@ pub(super) fn affine_relu_backward(
     scale: Option<&Tensor>,
     other: Option<&Tensor>,
 ) -> Option<Tensor> {
-    if !suits(&[out]) || gradient.kind() != out.kind() {
-        return None;
-    }
-    // The gradient of a mean is one number for all pixels.
-    let gradient = crate::shim::channels_last(gradient).ok()?;
-    let tensors: Vec<&Tensor> = [Some(out), Some(&gradient), other].into_iter().flatten().collect();
-    if !suits(&tensors) {
-        return None;
-    }
+    let gradient = suited(gradient, out, other)?;
     let kernel = of(out.kind(), "affine_relu_backward_bf16", "affine_relu_backward_f32")?;
     let (n, c) = (out.numel() as i64, out.size()[1]);
     let scale = match scale {
@@ -171,14 +173,7 @@ pub(super) fn join_relu_backward(
     out: &Tensor,
     scales: [Option<&Tensor>; 2],
 ) -> Option<[Tensor; 2]> {
-    if !suits(&[out]) || gradient.kind() != out.kind() {
-        return None;
-    }
-    let gradient = crate::shim::channels_last(gradient).ok()?;
-    let tensors: Vec<&Tensor> = [Some(out), Some(&gradient), other].into_iter().flatten().collect();
-    if !suits(&tensors) {
-        return None;
-    }
+    let gradient = suited(gradient, out, other)?;
     let kernel = of(out.kind(), "join_relu_backward_bf16", "join_relu_backward_f32")?;
     let (n, c) = (out.numel() as i64, out.size()[1]);
     let mut factors = [None, None];
