@@ -7,19 +7,20 @@ use crate::distributed::World;
 use crate::engine::{Capture, cuda, watched};
 use crate::pipeline::load;
 use crate::report::{Cell, Column, Style, Table};
-use crate::shim::record;
+use crate::shim::{Calls, kernels, record};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Show where the time of a training step goes, by phase and by operator.
+/// Show where the time of a training step goes, by phase, by operator and, on a GPU, by kernel.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil profile configs/demo/at.yaml
   foil profile configs/cifar10/trades.yaml train.batch_size=128 train.precision=bf16 --top 30
 
 Steps are taken one operation after the other, on random images. On CUDA the device is waited for after each phase and, for the second table,
-around each operator, so that the sums exceed the time of a captured step, which the first line tells.")]
+around each operator, so that the sums exceed the time of a captured step, which the first line tells. The third table is of steps as they are
+trained: what the GPU did in them, without its pauses.")]
 pub(super) struct Args {
     /// The pipeline file.
     file: PathBuf,
@@ -28,7 +29,7 @@ pub(super) struct Args {
     /// Steps that are counted, after two that are not.
     #[arg(long, default_value_t = 5)]
     runs: u32,
-    /// Operators that are shown.
+    /// Operators and kernels that are shown.
     #[arg(long, default_value_t = 20)]
     top: usize,
     /// CPU threads; by default one per core.
@@ -44,6 +45,10 @@ pub(super) fn run(args: &Args) -> Exit {
     let loaded = load(&args.file, &args.overrides)?;
     let mut as_trained = Steps::new(&loaded, None, World::alone())?;
     let whole = seconds(&mut as_trained, runs)?;
+    let on_device = match as_trained.device.is_cuda() {
+        true => Some(kernels(|| (0..runs).try_for_each(|_| as_trained.take()))?),
+        false => None,
+    };
     drop(as_trained);
     let mut steps = Steps::new(&loaded, Some(Capture::Off), World::alone())?;
     let apart = seconds(&mut steps, runs)?;
@@ -64,11 +69,37 @@ pub(super) fn run(args: &Args) -> Exit {
 
     let (done, calls) = record(cuda::waiting(), || (0..runs).try_for_each(|_| steps.take()))?;
     done?;
-    let mut operators: Vec<Line> =
-        calls.into_iter().map(|c| Line { name: c.operator, calls: Some(c.count), seconds: c.seconds }).collect();
-    operators.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    let operators = longest_first(calls);
     println!("{}", table("Operators, without what they call", operators, runs, args.top).terminal(Style::stdout()));
+
+    if let Some((done, calls)) = on_device {
+        done?;
+        let kernels = longest_first(calls);
+        let [count, seconds] = [|k: &Line| k.calls.unwrap_or(0) as f64, |k: &Line| k.seconds * 1e3]
+            .map(|of| kernels.iter().map(of).sum::<f64>() / f64::from(runs));
+        println!("{}", table("Kernels of a step as it is trained", kernels, runs, args.top).terminal(Style::stdout()));
+        println!("{count:.0} kernels a step, {seconds:.2} ms in all");
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn longest_first(calls: Vec<Calls>) -> Vec<Line> {
+    let line = |c: Calls| Line { name: short(&c.name), calls: Some(c.count), seconds: c.seconds };
+    let mut lines: Vec<Line> = calls.into_iter().map(line).collect();
+    lines.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    lines
+}
+
+/// A kernel's C++ name without what all have, at a length that fits a terminal.
+fn short(name: &str) -> String {
+    const LENGTH: usize = 100;
+    let name = ["void ", "at::native::", "(anonymous namespace)::", "cutlass::"]
+        .iter()
+        .fold(name.to_string(), |name, all_have| name.replace(all_have, ""));
+    match name.char_indices().nth(LENGTH) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name,
+    }
 }
 
 /// The median time of a step.

@@ -98,7 +98,7 @@ fn nothing_is_copied_into_another_layout() {
                 let _ = gradient(&network, &x, &noise, mode);
                 let (found, calls) = record(None, || gradient(&network, &x, &noise, mode)).unwrap();
                 assert!(is_channels_last(&found), "{model}: the gradient's strides are {:?}", found.stride());
-                let clones = calls.iter().find(|c| c.operator == "aten::clone").map_or(0, |c| c.count);
+                let clones = calls.iter().find(|c| c.name == "aten::clone").map_or(0, |c| c.count);
                 assert_eq!(clones, 0, "{model} {precision:?} {mode:?}: {clones} tensors were copied\n{calls:?}");
             }
         }
@@ -106,7 +106,7 @@ fn nothing_is_copied_into_another_layout() {
     // The same with images that lie otherwise is noticed.
     let (network, (x, noise)) = (network("resnet18", COLOUR, Precision::Fp32), images(COLOUR, 2));
     let (_, calls) = record(None, || gradient(&network, &x.contiguous(), &noise, Mode::Eval)).unwrap();
-    assert!(calls.iter().any(|c| c.operator == "aten::clone"), "{calls:?}");
+    assert!(calls.iter().any(|c| c.name == "aten::clone"), "{calls:?}");
 }
 
 // # Safety

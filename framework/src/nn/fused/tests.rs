@@ -1,4 +1,4 @@
-//! Every kernel of framework/cuda/kernels.cu, run on the CPU from its source, against the plain forms in float64.
+//! Every kernel of framework/cuda/kernels.cu, run on the CPU from its source, and on a GPU where there is one, against the plain forms in float64.
 
 use super::*;
 use crate::engine::cuda::stand_in::StandIn;
@@ -6,6 +6,32 @@ use crate::nn::{Builder, Parameters, name_key};
 use crate::shim::channels_last;
 use std::collections::BTreeMap;
 use tch::Device;
+
+/// Where kernels run.
+#[derive(Debug, Clone, Copy)]
+enum On {
+    Cpu,
+    Gpu,
+}
+
+impl On {
+    fn device(self) -> Device {
+        match self {
+            On::Cpu => Device::Cpu,
+            On::Gpu => Device::Cuda(0),
+        }
+    }
+
+    fn during<T>(self, work: impl FnOnce() -> T) -> T {
+        match self {
+            On::Cpu => ON_CPU.during(work),
+            On::Gpu => work(),
+        }
+    }
+}
+
+/// What a tensor is in and where, as libtorch's own functions take it.
+type Held = (Kind, Device);
 
 // # Safety
 // The kernels are those, and take memory of the CPU.
@@ -27,10 +53,10 @@ fn normal(name: &str, size: &[i64], kind: Kind) -> Tensor {
 }
 
 /// Two batch norms with random numbers of `kind`.
-fn norms(channels: i64, kind: Kind) -> (Parameters, [BatchNorm2d; 2]) {
+fn norms(channels: i64, (kind, device): Held) -> (Parameters, [BatchNorm2d; 2]) {
     let nn = Builder::default();
     let norms = ["a", "b"].map(|name| BatchNorm2d::new(&nn, name, channels));
-    let params = nn.finish(None, kind, Device::Cpu);
+    let params = nn.finish(None, kind, device);
     let random = |(name, t): (String, Tensor)| {
         let values = normal(&name, &t.size(), Kind::Double);
         let values = if name.ends_with("var") { values.square() + 0.1 } else { values };
@@ -43,16 +69,18 @@ fn norms(channels: i64, kind: Kind) -> (Parameters, [BatchNorm2d; 2]) {
 
 /// What `work` finds by the kernels, on images of `kind`, and by the plain forms in float64.
 fn both<T>(
+    on: On,
     channels: i64,
     mode: Mode,
-    work: impl Fn(&Pass, &[BatchNorm2d; 2], Kind) -> T,
+    work: impl Fn(&Pass, &[BatchNorm2d; 2], Held) -> T,
     kind: Kind,
 ) -> [(T, Parameters); 2] {
-    let (params, norms_) = norms(channels, Kind::Float);
-    let found = ON_CPU.during(|| work(&params.pass(mode, false, false, 0, None), &norms_, kind));
-    let (exact, norms_) = norms(channels, Kind::Double);
-    let expected = work(&exact.pass(mode, false, false, 0, None), &norms_, Kind::Double);
-    [(found, params), (expected, exact)]
+    let (params, norms_) = norms(channels, (Kind::Float, on.device()));
+    let found = on.during(|| work(&params.pass(mode, false, false, 0, None), &norms_, (kind, on.device())));
+    let exact = (Kind::Double, Device::Cpu);
+    let (exact_params, norms_) = norms(channels, exact);
+    let expected = work(&exact_params.pass(mode, false, false, 0, None), &norms_, exact);
+    [(found, params), (expected, exact_params)]
 }
 
 /// As near as one rounding of bf16, or some of fp32.
@@ -60,29 +88,30 @@ fn both<T>(
 fn assert_near(what: &str, found: &Tensor, expected: &Tensor) {
     assert_eq!(found.size(), expected.size(), "{what}");
     let tolerance = if found.kind() == Kind::BFloat16 { 1.0 / 256.0 } else { 2e-5 };
-    let [a, b] = [found, expected].map(|t| t.to_kind(Kind::Double));
+    let [a, b] = [found, expected].map(|t| t.to_device(Device::Cpu).to_kind(Kind::Double));
     // Rounding is relative to each number, sums' errors to the largest.
     let off: Tensor = (&a - &b).abs() / (b.abs() + 0.01 * b.abs().max() + 1e-30);
     let most = off.max().double_value(&[]);
     assert!(most < tolerance, "{what}: {:?} {:?} differs by {most:e}", found.kind(), found.size());
 }
 
-fn images(name: &str, shape: [i64; 4], held: Kind, kind: Kind) -> Tensor {
-    normal(name, &shape, held).to_kind(kind)
+/// Images rounded to `stored`, as `(kind, device)` holds them.
+fn images(name: &str, shape: [i64; 4], stored: Kind, (kind, device): Held) -> Tensor {
+    normal(name, &shape, stored).to_kind(kind).to_device(device)
 }
 
-fn activations() {
+fn activations(on: On) {
     for (shape, held) in SHAPES.iter().flat_map(|shape| KINDS.map(|kind| (*shape, kind))) {
         for mode in [Mode::Eval, Mode::Train] {
-            let work = |pass: &Pass, [bn, _]: &[BatchNorm2d; 2], kind: Kind| {
-                let [x, g, other] = ["x", "g", "other"].map(|name| images(name, shape, held, kind));
+            let work = |pass: &Pass, [bn, _]: &[BatchNorm2d; 2], to: Held| {
+                let [x, g, other] = ["x", "g", "other"].map(|name| images(name, shape, held, to));
                 let activated = bn.activate(pass, &x);
                 let dx = activated.input_gradient(g.copy(), None);
                 let dx_and = activated.input_gradient(g.copy(), Some(&other));
                 let flat = activated.input_gradient(g.narrow(2, 0, 1).narrow(3, 0, 1).expand(shape, false), None);
                 [activated.out, dx, dx_and, flat]
             };
-            let [(found, params), (expected, exact)] = both(shape[1], mode, work, held);
+            let [(found, params), (expected, exact)] = both(on, shape[1], mode, work, held);
             for (i, what) in ["out", "dx", "dx + other", "dx of a mean"].iter().enumerate() {
                 assert!(crate::shim::is_channels_last(&found[i]));
                 assert_near(&format!("{what} {mode:?}"), &found[i], &expected[i]);
@@ -94,23 +123,24 @@ fn activations() {
     }
 }
 
-fn sums() {
+fn sums(on: On) {
     let small = SHAPES.iter().flat_map(|shape| KINDS.map(|kind| (*shape, kind)));
     for (shape, held) in small.chain([(TALL, Kind::Float)]) {
         for mode in [Mode::Eval, Mode::Train] {
-            let [x, y, g] = ["x", "y", "g"].map(|name| images(name, shape, held, held));
+            let [x, y] = ["x", "y"].map(|name| images(name, shape, held, (held, Device::Cpu)));
             let stored = &x + &y;
-            let work = |pass: &Pass, [bn, _]: &[BatchNorm2d; 2], kind: Kind| {
+            let work = |pass: &Pass, [bn, _]: &[BatchNorm2d; 2], to: Held| {
                 // In float64 the sum as it is stored in `held`.
-                let (sum, activated) = match kind == Kind::Double {
-                    true => (stored.to_kind(kind), bn.activate(pass, &stored.to_kind(kind))),
-                    false => bn.activate_sum(pass, &x, &y),
+                let [x, y, g] = ["x", "y", "g"].map(|name| images(name, shape, held, to));
+                let (sum, activated) = match to.0 {
+                    Kind::Double => (stored.to_kind(to.0), bn.activate(pass, &stored.to_kind(to.0))),
+                    _ => bn.activate_sum(pass, &x, &y),
                 };
-                let dx = activated.input_gradient(g.to_kind(kind), None);
+                let dx = activated.input_gradient(g, None);
                 [sum, activated.out, dx]
             };
-            let [(found, params), (expected, exact)] = both(shape[1], mode, work, held);
-            assert!(found[0] == stored, "sum {mode:?} {shape:?} {held:?}");
+            let [(found, params), (expected, exact)] = both(on, shape[1], mode, work, held);
+            assert!(found[0].to_device(Device::Cpu) == stored, "sum {mode:?} {shape:?} {held:?}");
             assert_near(&format!("out of a sum {mode:?}"), &found[1], &expected[1]);
             assert_near(&format!("dx of a sum {mode:?}"), &found[2], &expected[2]);
             for ((name, a), (_, b)) in params.state_dict().iter().zip(exact.state_dict()) {
@@ -120,25 +150,25 @@ fn sums() {
     }
 }
 
-fn joins() {
+fn joins(on: On) {
     for (shape, held) in SHAPES.iter().flat_map(|shape| KINDS.map(|kind| (*shape, kind))) {
         for (mode, same) in [(Mode::Eval, true), (Mode::Eval, false), (Mode::Train, true), (Mode::Train, false)] {
-            let work = |pass: &Pass, [bn, other]: &[BatchNorm2d; 2], kind: Kind| {
-                let [x, y, g, r] = ["x", "y", "g", "r"].map(|name| images(name, shape, held, kind));
+            let work = |pass: &Pass, [bn, other]: &[BatchNorm2d; 2], to: Held| {
+                let [x, y, g, r] = ["x", "y", "g", "r"].map(|name| images(name, shape, held, to));
                 let shortcut = if same { Shortcut::Same(&y) } else { Shortcut::Normed(other, &y) };
                 let joined = bn.join(pass, &x, shortcut);
                 let [dx, dy] = joined.input_gradients(&g, None);
                 // Between the kernels of train mode the masked gradient is stored.
-                let [dx_and, dy_and] = match (kind, mode) {
+                let [dx_and, dy_and] = match (to.0, mode) {
                     (Kind::Double, Mode::Train) => {
-                        let stored = images("g", shape, held, held) + images("r", shape, held, held);
-                        joined.input_gradients(&stored.to_kind(kind), None)
+                        let stored = images("g", shape, held, (held, to.1)) + images("r", shape, held, (held, to.1));
+                        joined.input_gradients(&stored.to_kind(to.0), None)
                     }
                     _ => joined.input_gradients(&g, Some(&r)),
                 };
                 [joined.out, dx, dy, dx_and, dy_and]
             };
-            let [(found, _), (expected, _)] = both(shape[1], mode, work, held);
+            let [(found, _), (expected, _)] = both(on, shape[1], mode, work, held);
             for (i, what) in ["out", "dx", "dy", "dx of two", "dy of two"].iter().enumerate() {
                 assert_near(&format!("join, {what} {mode:?} {same}"), &found[i], &expected[i]);
             }
@@ -147,66 +177,68 @@ fn joins() {
 }
 
 // A mean a thousand deviations away, and a first row far off: what plain sums of squares lose all digits on.
-fn statistics_of_large_means() {
+fn statistics_of_large_means(on: On) {
     let shape = [4, 16, 40, 33];
     for (far, outlier) in [(100.0, 0.0), (-3.0, 1e3), (0.0, 0.0)] {
-        let x = images("far", shape, Kind::Double, Kind::Double) * 0.1 + far;
+        let x = images("far", shape, Kind::Double, (Kind::Double, Device::Cpu)) * 0.1 + far;
         let _ = x.get(0).narrow(1, 0, 1).narrow(2, 0, 1).fill_(far + outlier);
         let x = x.to_kind(Kind::Float);
-        let work = |pass: &Pass, [bn, _]: &[BatchNorm2d; 2], kind: Kind| {
-            let activated = bn.activate(pass, &x.to_kind(kind));
-            [activated.input_gradient(images("g", shape, Kind::Float, kind), None), activated.out]
+        let work = |pass: &Pass, [bn, _]: &[BatchNorm2d; 2], to: Held| {
+            let activated = bn.activate(pass, &x.to_kind(to.0).to_device(to.1));
+            [activated.input_gradient(images("g", shape, Kind::Float, to), None), activated.out]
         };
-        let [(found, params), (expected, exact)] = both(shape[1], Mode::Train, work, Kind::Float);
+        let [(found, params), (expected, exact)] = both(on, shape[1], Mode::Train, work, Kind::Float);
         for ((name, a), (_, b)) in params.state_dict().iter().zip(exact.state_dict()) {
             assert_near(&format!("{name} at {far}"), &a.to_kind(Kind::Float), &b);
         }
         // fp32 holds a mean of 100 to 4e-6, which is 4e-5 of a deviation of 0.1; PyTorch's own loses as much.
         let loss = if far == 100.0 { 2e-4 } else { 1e-5 };
         for (found, expected) in found.iter().zip(&expected) {
-            let off = ((found - expected).abs().max() / expected.abs().max()).double_value(&[]);
+            let off = ((found.to_device(Device::Cpu) - expected).abs().max() / expected.abs().max()).double_value(&[]);
             assert!(off < loss, "at {far}, {outlier}: {off:e}");
         }
     }
 }
 
 // Oracle: libtorch's in float64.
-fn first_convolutions() {
+fn first_convolutions(on: On) {
     for ([n, h, w], outputs) in [([2, 5, 7], 8), ([2, 32, 32], 64), ([3, 9, 33], 24), ([1, 1, 1], 16), ([70, 11, 3], 8)]
     {
         for (held, weights_last) in KINDS.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
-            let dy = images("dy", [n, outputs, h, w], held, held);
-            let xs = images("xs", [n, 3, h, w], held, held);
-            let weight = normal("weight", &[outputs, 3, 3, 3], held);
+            let to = (held, on.device());
+            let dy = images("dy", [n, outputs, h, w], held, to);
+            let xs = images("xs", [n, 3, h, w], held, to);
+            let weight = images("weight", [outputs, 3, 3, 3], held, to);
             let weight = if weights_last { weight } else { weight.contiguous() };
-            let found = ON_CPU.during(|| first_conv_backward(&dy, &xs, &weight, [1, 1])).unwrap();
-            let [dy, xs, weight] = [dy, xs, weight].map(|t| t.to_kind(Kind::Double));
+            let found = on.during(|| first_conv_backward(&dy, &xs, &weight, [1, 1])).unwrap();
+            let [dy, xs, weight] = [dy, xs, weight].map(|t| t.to_device(Device::Cpu).to_kind(Kind::Double));
             let expected = crate::shim::conv_input_gradient(&dy, &xs, &weight, 1, 1).unwrap();
             assert!(crate::shim::is_channels_last(&found));
             assert_near(&format!("dx of {outputs} outputs"), &found, &expected);
         }
     }
     let [xs, dy, weight] = [[2, 3, 8, 8], [2, 8, 4, 4], [8, 3, 3, 3]].map(|size| normal("x", &size, Kind::Float));
-    assert!(ON_CPU.during(|| first_conv_backward(&dy, &xs, &weight, [2, 1])).is_none());
+    assert!(on.during(|| first_conv_backward(&dy, &xs, &weight, [2, 1])).is_none());
 }
 
-fn steps() {
+fn steps(on: On) {
     for n in [1, 255, 1000] {
-        let [x, g, low, high] = ["x", "g", "low", "high"].map(|name| normal(name, &[n], Kind::Float));
+        let numbers = |name: &str| normal(name, &[n], Kind::Float).to_device(on.device());
+        let [x, g, low, high] = ["x", "g", "low", "high"].map(|name| numbers(name));
         let (low, high) = (&x - low.abs() * 0.1, &x + high.abs() * 0.1);
-        let g = g * normal("zeros", &[n], Kind::Float).gt(0.0);
-        let alpha = Tensor::from(0.07f64);
+        let g = g * numbers("zeros").gt(0.0);
+        let alpha = Tensor::from(0.07f64).to_device(on.device());
         let step = || sign_step(&x, &g, &alpha, [&low, &high]);
-        assert!((ON_CPU.during(step) - step()).abs().max().double_value(&[]) < 1e-7);
+        assert!((on.during(step) - step()).abs().max().double_value(&[]) < 1e-7);
 
         for nesterov in [false, true] {
-            let [v, u] = ["v", "u"].map(|name| normal(name, &[n], Kind::Float));
-            let (rate, [momentum, decay]) = (Tensor::from(0.1f64), [0.9, 0.01]);
+            let [v, u] = ["v", "u"].map(|name| numbers(name));
+            let (rate, [momentum, decay]) = (Tensor::from(0.1f64).to_device(on.device()), [0.9, 0.01]);
             let [exact, g64, u64] = [&v, &g, &u].map(|t| t.to_kind(Kind::Double));
             let with_decay = g64 + &exact * decay;
             let velocity = u64 * momentum + &with_decay;
             let down = if nesterov { with_decay + &velocity * momentum } else { velocity.shallow_clone() };
-            assert!(ON_CPU.during(|| sgd([&v, &g, &u], &rate, [momentum, decay], nesterov)));
+            assert!(on.during(|| sgd([&v, &g, &u], &rate, [momentum, decay], nesterov)));
             assert_near("velocity", &u, &velocity);
             assert_near("values", &v, &(exact - down * 0.1));
         }
@@ -216,11 +248,15 @@ fn steps() {
 // One test, so that the last line can tell which kernels none of them launched.
 #[test]
 fn every_kernel_is_its_plain_form() {
-    activations();
-    sums();
-    joins();
-    statistics_of_large_means();
-    first_convolutions();
-    steps();
+    let gpu = (crate::engine::devices().cuda > 0).then_some(On::Gpu);
+    for on in [Some(On::Cpu), gpu].into_iter().flatten() {
+        println!("kernels on {:?}", on.device());
+        activations(on);
+        sums(on);
+        joins(on);
+        statistics_of_large_means(on);
+        first_convolutions(on);
+        steps(on);
+    }
     assert_eq!(foil_host_kernels::launched(), foil_host_kernels::names());
 }
