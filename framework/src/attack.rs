@@ -141,6 +141,12 @@ impl<'a> Target<'a> {
         self.network.frozen(x, mode, Some(self.noise))
     }
 
+    /// Runs `work` with the network computing as in training, also where a judge asks.
+    pub fn as_trained<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _trained = self.network.as_trained();
+        work()
+    }
+
     /// The gradient of an objective with respect to the input.
     pub fn ascend(&self, x: &Tensor, mode: Mode, objective: &dyn Objective, reference: Reference) -> Ascent {
         let value = |logits: &Tensor| objective.value(logits, reference);

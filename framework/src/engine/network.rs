@@ -2,7 +2,7 @@
 
 use super::Normalize;
 use super::capture::Capture;
-use super::precision::{JudgePrecision, Judged, Precision};
+use super::precision::{Computing, JudgePrecision, Precision};
 use crate::distributed::World;
 use crate::model::Model;
 use crate::nn::{Builder, Mode, Noise, Parameters, Work};
@@ -70,13 +70,28 @@ impl Network {
 
     /// From here until the guard is dropped the network computes as its judges do.
     #[must_use]
-    pub fn judged(&self) -> Judged<'_> {
-        self.judge(true);
-        Judged(self)
+    pub fn judged(&self) -> Computing<'_> {
+        Computing::judged(self, true)
     }
 
-    pub(super) fn judge(&self, judged: bool) {
-        self.judged.set(judged);
+    /// From here until the guard is dropped the network computes as in training, whoever asks.
+    #[must_use]
+    pub fn as_trained(&self) -> Computing<'_> {
+        Computing::judged(self, false)
+    }
+
+    /// Says whether a judge asks from here on; what was so far.
+    pub(super) fn judge(&self, judged: bool) -> bool {
+        let before = self.judged.replace(judged);
+        self.allow_tf32();
+        before
+    }
+
+    fn allow_tf32(&self) {
+        let exact =
+            if self.judged.get() { self.judge == JudgePrecision::Fp32 } else { self.precision == Precision::Fp32 };
+        // libtorch has no reason to refuse.
+        let _ = crate::shim::allow_tf32(!exact);
     }
 
     /// Whether this pass is in bf16.
@@ -162,10 +177,7 @@ impl Network {
     pub fn start_step(&self) {
         self.passes.set(0);
         self.params.refresh_half();
-        let exact =
-            if self.judged.get() { self.judge == JudgePrecision::Fp32 } else { self.precision == Precision::Fp32 };
-        // libtorch has no reason to refuse.
-        let _ = crate::shim::allow_tf32(!exact);
+        self.allow_tf32();
     }
 
     /// Logits with gradients flowing into the parameters.

@@ -38,12 +38,21 @@ impl JudgePrecision {
     }
 }
 
-/// While it lives a network computes as its judges do; see [`Network::judged`].
+/// While it lives a network computes as its judges do, or as in training; see [`Network::judged`].
 #[derive(Debug)]
-pub struct Judged<'a>(pub(super) &'a Network);
+pub struct Computing<'a> {
+    network: &'a Network,
+    before: bool,
+}
 
-impl Drop for Judged<'_> {
+impl<'a> Computing<'a> {
+    pub(super) fn judged(network: &'a Network, judged: bool) -> Self {
+        Self { network, before: network.judge(judged) }
+    }
+}
+
+impl Drop for Computing<'_> {
     fn drop(&mut self) {
-        self.0.judge(false);
+        self.network.judge(self.before);
     }
 }

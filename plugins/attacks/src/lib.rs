@@ -1,6 +1,7 @@
 //! What methods share: attacks and the objectives they ascend.
 
 mod apgd;
+mod as_trained;
 mod autoattack;
 mod ball;
 mod chain;
@@ -13,6 +14,7 @@ mod pgd;
 mod square;
 
 pub use apgd::{Apgd, ApgdT};
+pub use as_trained::AsTrained;
 pub use autoattack::AutoAttack;
 pub use ball::Norm;
 pub use chain::WorstOf;

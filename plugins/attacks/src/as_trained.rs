@@ -1,0 +1,74 @@
+//! Whether training's arithmetic makes attacks weaker.
+
+use foil::prelude::*;
+
+/// For evaluations: `inner` takes its gradients in the arithmetic of training (`train.precision`), and `train.eval_precision` judges what it found.
+///
+/// Beside `inner` itself it tells what bf16 costs an attack: a network trained in bf16 has only seen attacks like this one.
+#[settings]
+pub struct AsTrained {
+    /// The attack; one that learns or keeps nothing between batches.
+    pub inner: Component<dyn Attack>,
+}
+
+struct Running {
+    inner: Box<dyn Attack>,
+}
+
+impl Config<dyn Attack> for AsTrained {
+    fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
+        let inner = cx.component("inner", &self.inner).ok_or_else(|| Error::new("its attack cannot be built"))?;
+        if inner.needs_clean_logits() || !inner.provides().is_empty() || !inner.state().is_empty() {
+            cx.problem("inner", "is for training", "write one that evaluations can run alone, such as `pgd`");
+        }
+        Ok(Box::new(Running { inner }))
+    }
+}
+
+impl Attack for Running {
+    fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
+        target.as_trained(|| self.inner.perturb(target, batch))
+    }
+
+    fn mode(&self) -> Mode {
+        self.inner.mode()
+    }
+
+    fn capturable(&self) -> bool {
+        self.inner.capturable()
+    }
+}
+
+register!(dyn Attack, "as_trained", AsTrained, "{ inner: { type: pgd, eps: 8/255, alpha: 2/255 } }");
+
+#[cfg(test)]
+mod tests {
+    use foil::engine::{JudgePrecision, Precision};
+    use foil::prelude::*;
+    use foil::testing::{attack_from_yaml, images, network};
+
+    #[test]
+    fn gradients_are_those_of_training_and_the_judge_is_a_judge_again() {
+        let inner = "{ type: pgd, eps: 0.1, alpha: 0.004, steps: 3, start: none }";
+        let [inner, wrapped] = [inner.to_string(), format!("{{ type: as_trained, inner: {inner} }}")]
+            .map(|yaml| move || attack_from_yaml(&yaml, Kind::Float));
+        for precision in [Precision::Fp32, Precision::Bf16] {
+            let network = network(Kind::Float).computing(precision, JudgePrecision::Fp32);
+            let images = images(16, 4, Kind::Float);
+            let batch = images.batch(1);
+            let target = Target::new(&network, &batch.noise);
+            let found = |attack: &dyn Fn() -> Box<dyn Attack>| attack().perturb(&target, &batch).unwrap().x;
+            let as_it_trains = found(&inner);
+            let _judged = network.judged();
+            network.start_step();
+            let judged = target.logits(&batch.x, Mode::Eval);
+            let differ = found(&inner) != as_it_trains;
+            assert_eq!(differ, precision == Precision::Bf16, "{precision:?}");
+            assert!(found(&wrapped) == as_it_trains, "{precision:?}");
+            assert!(
+                target.logits(&batch.x, Mode::Eval) == judged,
+                "{precision:?}: the judge computes as training does"
+            );
+        }
+    }
+}
