@@ -171,10 +171,11 @@ __device__ inline float behind(float g, float x, float scale, float shift, int h
 }
 
 // From the two sums of the gradient, what its mean and its slope along x take away: `slopes` is [2][c], and that is x * slopes[0] + slopes[1]
-// = scale * (mean(g) + xhat * mean(g * xhat)), where xhat = (x - mean) / deviation.
+// = scale * (mean(g) + xhat * mean(g * xhat)), where xhat = (x - mean) / deviation. `learned`, [2][c] or null, gets the gradients of weight and bias,
+// sum(g * xhat) and sum(g).
 template <class T>
-__device__ void batch_slopes(const T* gradient, const T* x, const float* factors, int has_relu, float* slopes, float* partial, unsigned* tickets,
-                             long rows, int c, int lanes, int height) {
+__device__ void batch_slopes(const T* gradient, const T* x, const float* factors, int has_relu, float* slopes, float* learned, float* partial,
+                             unsigned* tickets, long rows, int c, int lanes, int height) {
     Slab at(rows, lanes, height);
     float scale[8], shift[8], mean[8];
     load(scale, factors, at.channel), load(shift, factors, c + at.channel), load(mean, factors, 2 * c + at.channel);
@@ -196,6 +197,7 @@ __device__ void batch_slopes(const T* gradient, const T* x, const float* factors
         double inverse = factors[3 * c + j], by = scale[k] / (double)rows, slope = by * mine.b[k] * inverse * inverse;
         slopes[j] = (float)slope;
         slopes[c + j] = (float)(by * mine.a[k] - slope * mean[k]);
+        if (learned) learned[j] = (float)(mine.b[k] * inverse), learned[c + j] = mine.a[k];
     }
 }
 

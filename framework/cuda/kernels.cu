@@ -49,13 +49,13 @@ THREE_AT_ONCE __global__ void batch_statistics_f32(const float* x, const float* 
         float momentum, float eps, float* factors, float* partial, unsigned* tickets, long rows, int c, int lanes, int height) {
     batch_statistics(x, y, sum, w, b, mean, var, momentum, eps, factors, partial, tickets, rows, c, lanes, height);
 }
-FOUR_AT_ONCE __global__ void batch_slopes_bf16(const bf16* g, const bf16* x, const float* factors, int has_relu, float* slopes, float* partial,
-        unsigned* tickets, long rows, int c, int lanes, int height) {
-    batch_slopes(g, x, factors, has_relu, slopes, partial, tickets, rows, c, lanes, height);
+FOUR_AT_ONCE __global__ void batch_slopes_bf16(const bf16* g, const bf16* x, const float* factors, int has_relu, float* slopes, float* learned,
+        float* partial, unsigned* tickets, long rows, int c, int lanes, int height) {
+    batch_slopes(g, x, factors, has_relu, slopes, learned, partial, tickets, rows, c, lanes, height);
 }
-THREE_AT_ONCE __global__ void batch_slopes_f32(const float* g, const float* x, const float* factors, int has_relu, float* slopes, float* partial,
-        unsigned* tickets, long rows, int c, int lanes, int height) {
-    batch_slopes(g, x, factors, has_relu, slopes, partial, tickets, rows, c, lanes, height);
+THREE_AT_ONCE __global__ void batch_slopes_f32(const float* g, const float* x, const float* factors, int has_relu, float* slopes, float* learned,
+        float* partial, unsigned* tickets, long rows, int c, int lanes, int height) {
+    batch_slopes(g, x, factors, has_relu, slopes, learned, partial, tickets, rows, c, lanes, height);
 }
 FOUR_AT_ONCE __global__ void batch_backward_bf16(const bf16* g, const bf16* x, const bf16* r, const float* factors, const float* slopes, int has_relu, bf16* o,
         long rows, int c, int lanes, int height) {

@@ -117,7 +117,9 @@ impl Activated {
                 let fused = kernels::affine_relu_backward(&gradient, &self.out, Some(scale), other);
                 return fused.unwrap_or_else(|| affine_relu_backward(&gradient, &self.out, scale, other));
             }
-            Norm::Reduced(xs, _, factors) => batch::backward(&gradient, xs, factors, true, other),
+            Norm::Reduced(xs, _, factors) => {
+                batch::backward(&gradient, xs, factors, true, other, false).map(|(found, _)| found)
+            }
             Norm::Batch(..) => None,
         };
         found.unwrap_or_else(|| {
@@ -137,8 +139,8 @@ impl Norm {
             Norm::Batch(xs, weight, [mean, inverse_std]) => {
                 (xs, weight, [mean.shallow_clone(), inverse_std.shallow_clone()])
             }
-            Norm::Reduced(xs, weight, factors) => match batch::backward(gradient, xs, factors, false, None) {
-                Some(found) => return found,
+            Norm::Reduced(xs, weight, factors) => match batch::backward(gradient, xs, factors, false, None, false) {
+                Some((found, _)) => return found,
                 None => (xs, weight, [factors.mean(), factors.inverse_std()]),
             },
         };

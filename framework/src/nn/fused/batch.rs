@@ -140,19 +140,22 @@ pub(super) fn statistics(
 }
 
 /// The gradient with respect to batch norm's input `xs`, from that with respect to its output, or to the ReLU's behind it; `other` is added.
+/// With `learns` also those with respect to weight and bias, fp32 `[C]` each.
 pub(super) fn backward(
     gradient: &Tensor,
     xs: &Tensor,
     Factors(factors): &Factors,
     has_relu: bool,
     other: Option<&Tensor>,
-) -> Option<Tensor> {
+    learns: bool,
+) -> Option<(Tensor, Option<[Tensor; 2]>)> {
     let gradient = suited(gradient, xs, other).filter(|_| is_aligned(factors))?;
     let slabs = Slabs::of(xs)?;
     let sums = of(xs.kind(), "batch_slopes_bf16", "batch_slopes_f32")?;
     let kernel = of(xs.kind(), "batch_backward_bf16", "batch_backward_f32")?;
     let has_relu = Argument::Int(has_relu.into());
-    let slopes = Tensor::empty([2, slabs.channels], (Kind::Float, xs.device()));
+    let by_channel = || Tensor::empty([2, slabs.channels], (Kind::Float, xs.device()));
+    let (slopes, learned) = (by_channel(), learns.then(by_channel));
     let (partial, tickets, out) = (slabs.partial(xs.device()), tickets(xs.device()), xs.empty_like());
     let for_sums = [
         Argument::Numbers(Some(&gradient)),
@@ -160,6 +163,7 @@ pub(super) fn backward(
         Argument::Numbers(Some(factors)),
         has_relu,
         Argument::Numbers(Some(&slopes)),
+        Argument::Numbers(learned.as_ref()),
         Argument::Numbers(Some(&partial)),
         Argument::Numbers(Some(&tickets)),
     ];
@@ -173,13 +177,13 @@ pub(super) fn backward(
         Argument::Numbers(Some(&out)),
     ];
     // # Safety
-    // The declarations are (T*, T*, float*, int, float*, float*, unsigned*, long, int, int, int) and (T*, T*, T* or null, float*, float*, int, T*,
-    // long, int, int, int), checked as above.
+    // The declarations are (T*, T*, float*, int, float*, float* or null, float*, unsigned*, long, int, int, int) and (T*, T*, T* or null, float*, float*,
+    // int, T*, long, int, int, int), checked as above.
     unsafe {
         sums.launch(Grid::Blocks(slabs.blocks()), &[&for_sums[..], &slabs.arguments()].concat()).ok()?;
         kernel.launch(Grid::Blocks(slabs.blocks()), &[&for_gradient[..], &slabs.arguments()].concat()).ok()?;
     }
-    Some(out)
+    Some((out, learned.map(|both| [both.get(0), both.get(1)])))
 }
 
 #[cfg(test)]

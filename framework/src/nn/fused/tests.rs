@@ -200,6 +200,37 @@ fn statistics_of_large_means(on: On) {
     }
 }
 
+// Oracle: autograd in float64.
+fn parameters(on: On) {
+    for (shape, held) in SHAPES.iter().flat_map(|shape| KINDS.map(|kind| (*shape, kind))) {
+        let c = [shape[1]];
+        let [x, g, weight, bias] =
+            [("x", &shape[..]), ("g", &shape), ("a.weight", &c), ("a.bias", &c)].map(|(name, size)| {
+                let kind = if size.len() == 4 { held } else { Kind::Float };
+                normal(name, size, kind).to_device(on.device())
+            });
+        let running = [Tensor::zeros(c, (Kind::Float, on.device())), Tensor::ones(c, (Kind::Float, on.device()))];
+        for has_relu in [false, true] {
+            let (dx, learned) = on
+                .during(|| {
+                    let (_, factors) = batch::statistics(&x, None, [&weight, &bias], running.each_ref())?;
+                    batch::backward(&g, &x, &factors, has_relu, None, true)
+                })
+                .unwrap();
+            let [x, g, weight, bias] = [&x, &g, &weight, &bias].map(|t| t.to_device(Device::Cpu).to_kind(Kind::Double));
+            let [x, weight, bias] = [x, weight, bias].map(|t| t.set_requires_grad(true));
+            let (out, ..) = x.native_batch_norm(Some(&weight), Some(&bias), None, None, true, 0.1, EPS);
+            let out = if has_relu { out.relu() } else { out };
+            let expected = Tensor::run_backward(&[(out * g).sum(Kind::Double)], &[&x, &weight, &bias], false, false);
+            for ((what, found), expected) in
+                ["dx", "d weight", "d bias"].iter().zip([dx].into_iter().chain(learned.unwrap())).zip(expected)
+            {
+                assert_near(&format!("{what}, ReLU {has_relu} {shape:?}"), &found, &expected);
+            }
+        }
+    }
+}
+
 // Oracle: libtorch's in float64.
 fn first_convolutions(on: On) {
     for ([n, h, w], outputs) in [([2, 5, 7], 8), ([2, 32, 32], 64), ([3, 9, 33], 24), ([1, 1, 1], 16), ([70, 11, 3], 8)]
@@ -255,6 +286,7 @@ fn every_kernel_is_its_plain_form() {
         sums(on);
         joins(on);
         statistics_of_large_means(on);
+        parameters(on);
         first_convolutions(on);
         steps(on);
     }
