@@ -5,9 +5,8 @@
 #include "first_conv.h"
 #include "pointwise.h"
 
-// So few registers that four blocks fit on a multiprocessor, and the 512 of a launch run at once on 128 of them; fp32 would spill.
-#define FOUR_AT_ONCE __launch_bounds__(THREADS, 4)
-#define THREE_AT_ONCE __launch_bounds__(THREADS, 3)
+// At most 128 registers, so that two blocks fit on a multiprocessor, and the 256 of a launch run at once on 128 of them.
+#define TWO_AT_ONCE __launch_bounds__(THREADS, 2)
 
 extern "C" {
 __global__ void affine_relu_bf16(const bf16* x, const float* s, const float* t, bf16* o, long n, int c) { affine_relu(x, s, t, o, n, c); }
@@ -41,36 +40,36 @@ __global__ void join_relu_backward_f32(const float* g, const float* r, const flo
     join_relu_backward(g, r, a, s, ys, m, x, y, n, c);
 }
 
-FOUR_AT_ONCE __global__ void batch_statistics_bf16(const bf16* x, const bf16* y, bf16* sum, const float* w, const float* b, float* mean, float* var,
-        float momentum, float eps, float* factors, float* partial, unsigned* tickets, long rows, int c, int lanes, int height) {
-    batch_statistics(x, y, sum, w, b, mean, var, momentum, eps, factors, partial, tickets, rows, c, lanes, height);
+TWO_AT_ONCE __global__ void batch_statistics_bf16(const bf16* x, const bf16* y, bf16* sum, const float* w, const float* b, float* mean, float* var,
+        float momentum, float eps, float* factors, float* partial, unsigned* tickets, int rows, int c, int bits, int height) {
+    batch_statistics(x, y, sum, w, b, mean, var, momentum, eps, factors, partial, tickets, rows, c, bits, height);
 }
-THREE_AT_ONCE __global__ void batch_statistics_f32(const float* x, const float* y, float* sum, const float* w, const float* b, float* mean, float* var,
-        float momentum, float eps, float* factors, float* partial, unsigned* tickets, long rows, int c, int lanes, int height) {
-    batch_statistics(x, y, sum, w, b, mean, var, momentum, eps, factors, partial, tickets, rows, c, lanes, height);
+TWO_AT_ONCE __global__ void batch_statistics_f32(const float* x, const float* y, float* sum, const float* w, const float* b, float* mean, float* var,
+        float momentum, float eps, float* factors, float* partial, unsigned* tickets, int rows, int c, int bits, int height) {
+    batch_statistics(x, y, sum, w, b, mean, var, momentum, eps, factors, partial, tickets, rows, c, bits, height);
 }
-FOUR_AT_ONCE __global__ void batch_slopes_bf16(const bf16* g, const bf16* x, const float* factors, int has_relu, float* slopes, float* learned,
-        float* partial, unsigned* tickets, long rows, int c, int lanes, int height) {
-    batch_slopes(g, x, factors, has_relu, slopes, learned, partial, tickets, rows, c, lanes, height);
+TWO_AT_ONCE __global__ void batch_slopes_bf16(const bf16* g, const bf16* x, const float* factors, int has_relu, float* slopes, float* learned,
+        float* partial, unsigned* tickets, int rows, int c, int bits, int height) {
+    batch_slopes(g, x, factors, has_relu, slopes, learned, partial, tickets, rows, c, bits, height);
 }
-THREE_AT_ONCE __global__ void batch_slopes_f32(const float* g, const float* x, const float* factors, int has_relu, float* slopes, float* learned,
-        float* partial, unsigned* tickets, long rows, int c, int lanes, int height) {
-    batch_slopes(g, x, factors, has_relu, slopes, learned, partial, tickets, rows, c, lanes, height);
+TWO_AT_ONCE __global__ void batch_slopes_f32(const float* g, const float* x, const float* factors, int has_relu, float* slopes, float* learned,
+        float* partial, unsigned* tickets, int rows, int c, int bits, int height) {
+    batch_slopes(g, x, factors, has_relu, slopes, learned, partial, tickets, rows, c, bits, height);
 }
-FOUR_AT_ONCE __global__ void batch_backward_bf16(const bf16* g, const bf16* x, const bf16* r, const float* factors, const float* slopes, int has_relu, bf16* o,
-        long rows, int c, int lanes, int height) {
-    batch_backward(g, x, r, factors, slopes, has_relu, o, rows, c, lanes, height);
+TWO_AT_ONCE __global__ void batch_backward_bf16(const bf16* g, const bf16* x, const bf16* r, const float* factors, const float* slopes, int has_relu, bf16* o,
+        int rows, int c, int bits, int height) {
+    batch_backward(g, x, r, factors, slopes, has_relu, o, rows, c, bits, height);
 }
-THREE_AT_ONCE __global__ void batch_backward_f32(const float* g, const float* x, const float* r, const float* factors, const float* slopes, int has_relu,
-        float* o, long rows, int c, int lanes, int height) {
-    batch_backward(g, x, r, factors, slopes, has_relu, o, rows, c, lanes, height);
+TWO_AT_ONCE __global__ void batch_backward_f32(const float* g, const float* x, const float* r, const float* factors, const float* slopes, int has_relu,
+        float* o, int rows, int c, int bits, int height) {
+    batch_backward(g, x, r, factors, slopes, has_relu, o, rows, c, bits, height);
 }
 
-__launch_bounds__(THREADS, 2) __global__ void first_conv_backward_bf16(const bf16* dy, const bf16* w, bf16* dx, int height, int width, int outputs,
+TWO_AT_ONCE __global__ void first_conv_backward_bf16(const bf16* dy, const bf16* w, bf16* dx, int height, int width, int outputs,
         int by_channel, int by_row, int by_column, long rows, int at_once) {
     first_conv_backward(dy, w, dx, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
 }
-__launch_bounds__(THREADS, 2) __global__ void first_conv_backward_f32(const float* dy, const float* w, float* dx, int height, int width, int outputs,
+TWO_AT_ONCE __global__ void first_conv_backward_f32(const float* dy, const float* w, float* dx, int height, int width, int outputs,
         int by_channel, int by_row, int by_column, long rows, int at_once) {
     first_conv_backward(dy, w, dx, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
 }

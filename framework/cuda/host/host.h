@@ -10,7 +10,6 @@
 #define __launch_bounds__(...)
 #define __shared__ static thread_local
 #define __syncthreads() host::barrier(__LINE__)
-#define __threadfence() // one block at a time
 
 struct Index {
     unsigned x = 0, y = 0;
@@ -35,8 +34,23 @@ inline unsigned short down(float f) {
     return (unsigned short)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-inline unsigned atomicInc(unsigned* counter, unsigned last) {
+inline unsigned down(float low, float high) { return down(low) | (unsigned)down(high) << 16; }
+
+inline float __fdividef(float a, float b) { return a / b; }
+inline double rsqrt(double d) { return 1. / std::sqrt(d); }
+
+inline unsigned take(unsigned* counter, unsigned last) {
     unsigned before = *counter;
     *counter = before >= last ? 0 : before + 1;
     return before;
+}
+
+// Every thread of a block must come here, not only a warp's.
+inline float __shfl_down_sync(unsigned, float mine, unsigned by) {
+    static thread_local float all[1024];
+    all[threadIdx.x] = mine;
+    __syncthreads();
+    float found = threadIdx.x % 32 + by < 32 ? all[threadIdx.x + by] : mine;
+    __syncthreads();
+    return found;
 }

@@ -33,16 +33,16 @@ impl Factors {
 struct Slabs {
     rows: i64,
     channels: i64,
-    /// Threads side by side: a power of two, which divides the channels' groups of eight.
-    lanes: i64,
+    /// Threads side by side are 1 << `bits`, which divides the channels' groups of eight.
+    bits: u32,
     /// Rows of a block.
     height: i64,
 }
 
-/// Blocks that keep a large GPU busy.
-const BLOCKS: i64 = 512;
+/// Blocks that keep a large GPU busy; the last one reads a sum of each.
+const BLOCKS: i64 = 256;
 /// The most rows that one thread adds up, unless its block is the last; sums of so few lose no digits that count.
-const ROWS: i64 = 32;
+const ROWS: i64 = 64;
 /// The most blocks side by side.
 const TICKETS: i64 = 1024;
 
@@ -50,30 +50,31 @@ impl Slabs {
     fn of(xs: &Tensor) -> Option<Self> {
         let (n, channels, h, w) = xs.size4().ok()?;
         let rows = n * h * w;
-        let lanes = 1 << (channels / WIDTH).trailing_zeros().min(3);
-        let (side_by_side, along) = (channels / (WIDTH * lanes), i64::from(THREADS) / lanes);
-        let height = (rows * side_by_side / (BLOCKS * along)).clamp(1, ROWS) * along;
+        let bits = (channels / WIDTH).trailing_zeros().min(3);
+        let (side_by_side, along) = (channels / WIDTH >> bits, i64::from(THREADS) >> bits);
+        let height =
+            ((rows * side_by_side) as u64).div_ceil((BLOCKS * along) as u64).clamp(1, ROWS as u64) as i64 * along;
         // Counts are floats in the kernels; of one row PyTorch's running variance is no number.
-        ((2..1 << 24).contains(&rows) && side_by_side <= TICKETS).then_some(Self { rows, channels, lanes, height })
+        ((2..1 << 24).contains(&rows) && side_by_side <= TICKETS).then_some(Self { rows, channels, bits, height })
     }
 
     fn blocks(&self) -> [i64; 2] {
-        [(self.rows as u64).div_ceil(self.height as u64) as i64, self.channels / (WIDTH * self.lanes)]
+        [(self.rows as u64).div_ceil(self.height as u64) as i64, self.channels / WIDTH >> self.bits]
     }
 
     /// What every kernel here ends with.
     fn arguments(&self) -> [Argument<'static>; 4] {
         [
-            Argument::Long(self.rows),
+            Argument::Int(self.rows as i32),
             Argument::Int(self.channels as i32),
-            Argument::Int(self.lanes as i32),
+            Argument::Int(self.bits as i32),
             Argument::Int(self.height as i32),
         ]
     }
 
     /// Room for the sums of all blocks.
     fn partial(&self, device: Device) -> Tensor {
-        Tensor::empty([self.blocks()[0], 2, self.channels], (Kind::Float, device))
+        Tensor::empty([self.blocks()[0], self.channels, 2], (Kind::Float, device))
     }
 }
 
@@ -133,7 +134,7 @@ pub(super) fn statistics(
         Argument::Numbers(Some(&tickets)),
     ];
     // # Safety
-    // The declaration is (T*, T* or null, T* or null, four of float*, float, float, float*, float*, unsigned*, long, int, int, int). Images are checked
+    // The declaration is (T*, T* or null, T* or null, four of float*, float, float, float*, float*, unsigned*, four of int). Images are checked
     // by `suits`, what is by channel above, and `Slabs` made room for the rest.
     unsafe { kernel.launch(Grid::Blocks(slabs.blocks()), &[&arguments[..], &slabs.arguments()].concat()) }.ok()?;
     Some((sum.unwrap_or_else(|| xs.shallow_clone()), Factors(factors)))
@@ -177,8 +178,8 @@ pub(super) fn backward(
         Argument::Numbers(Some(&out)),
     ];
     // # Safety
-    // The declarations are (T*, T*, float*, int, float*, float* or null, float*, unsigned*, long, int, int, int) and (T*, T*, T* or null, float*, float*,
-    // int, T*, long, int, int, int), checked as above.
+    // The declarations are (T*, T*, float*, int, float*, float* or null, float*, unsigned*, four of int) and (T*, T*, T* or null, float*, float*,
+    // int, T*, four of int), checked as above.
     unsafe {
         sums.launch(Grid::Blocks(slabs.blocks()), &[&for_sums[..], &slabs.arguments()].concat()).ok()?;
         kernel.launch(Grid::Blocks(slabs.blocks()), &[&for_gradient[..], &slabs.arguments()].concat()).ok()?;
@@ -199,13 +200,15 @@ mod tests {
         // PreAct-ResNet-18's stages at batch 128.
         let stages = [[128, 64, 32, 32], [128, 128, 16, 16], [128, 256, 8, 8], [128, 512, 4, 4]];
         let blocks = stages.map(|shape| slabs(shape).unwrap().blocks());
-        assert_eq!(blocks, [[512, 1], [256, 2], [128, 4], [64, 8]]);
+        assert_eq!(blocks, [[256, 1], [128, 2], [64, 4], [32, 8]]);
+        assert_eq!(slabs([512, 64, 32, 32]).unwrap().blocks(), [256, 1]);
         for shape in [[3, 8, 5, 7], [1, 24, 1, 2], [7, 160, 3, 3], [2, 640, 8, 8], [512, 16, 32, 32]] {
             let s = slabs(shape).unwrap();
             let [x, y] = s.blocks();
             assert!((x - 1) * s.height < s.rows && s.rows <= x * s.height, "{s:?}");
-            assert!(y * s.lanes * WIDTH == s.channels && s.height % (256 / s.lanes) == 0, "{s:?}");
-            assert!(s.height * s.lanes / 256 <= ROWS, "{s:?}");
+            let along = 256 >> s.bits;
+            assert!((y << s.bits) * WIDTH == s.channels && s.height % along == 0, "{s:?}");
+            assert!(s.height / along <= ROWS, "{s:?}");
         }
         assert_eq!((slabs([1, 8, 1, 1]), slabs([1 << 14, 8, 32, 32])), (None, None));
     }
