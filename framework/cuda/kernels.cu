@@ -65,12 +65,20 @@ TWO_AT_ONCE __global__ void batch_backward_f32(const float* g, const float* x, c
     batch_backward(g, x, r, factors, slopes, has_relu, o, rows, c, bits, height);
 }
 
+TWO_AT_ONCE __global__ void first_conv_bf16(const bf16* x, const bf16* w, bf16* out, int height, int width, int outputs,
+        int by_channel, int by_row, int by_column, int rows, int at_once) {
+    first_conv(x, w, out, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
+}
+TWO_AT_ONCE __global__ void first_conv_f32(const float* x, const float* w, float* out, int height, int width, int outputs,
+        int by_channel, int by_row, int by_column, int rows, int at_once) {
+    first_conv(x, w, out, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
+}
 TWO_AT_ONCE __global__ void first_conv_backward_bf16(const bf16* dy, const bf16* w, bf16* dx, int height, int width, int outputs,
-        int by_channel, int by_row, int by_column, long rows, int at_once) {
+        int by_channel, int by_row, int by_column, int rows, int at_once) {
     first_conv_backward(dy, w, dx, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
 }
-TWO_AT_ONCE __global__ void first_conv_backward_f32(const float* dy, const float* w, float* dx, int height, int width, int outputs,
-        int by_channel, int by_row, int by_column, long rows, int at_once) {
+__launch_bounds__(THREADS, 1) __global__ void first_conv_backward_f32(const float* dy, const float* w, float* dx, int height, int width, int outputs,
+        int by_channel, int by_row, int by_column, int rows, int at_once) {
     first_conv_backward(dy, w, dx, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
 }
 

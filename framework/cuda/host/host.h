@@ -1,6 +1,7 @@
 // What kernels see of CUDA, on a CPU. The blocks of a launch run one after the other, the threads of a block as fibers that change places at
 // barriers, in a shuffled order after each, so that a barrier that is missing shows as a wrong number.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -37,6 +38,8 @@ inline unsigned short down(float f) {
 inline unsigned down(float low, float high) { return down(low) | (unsigned)down(high) << 16; }
 
 inline float __fdividef(float a, float b) { return a / b; }
+using std::min;
+
 inline double rsqrt(double d) { return 1. / std::sqrt(d); }
 
 inline unsigned take(unsigned* counter, unsigned last) {
@@ -45,12 +48,17 @@ inline unsigned take(unsigned* counter, unsigned last) {
     return before;
 }
 
-// Every thread of a block must come here, not only a warp's.
-inline float __shfl_down_sync(unsigned, float mine, unsigned by) {
-    static thread_local float all[1024];
-    all[threadIdx.x] = mine;
+#define __syncwarp() __syncthreads()
+
+// Every thread of a block must come here, not only a warp's. Two boards in turn, so that one barrier is enough.
+inline float exchanged(float mine, unsigned with) {
+    static thread_local float boards[2][1024];
+    static thread_local bool second[1024];
+    const unsigned me = threadIdx.x;
+    float* board = boards[second[me] = !second[me]];
+    board[me] = mine;
     __syncthreads();
-    float found = threadIdx.x % 32 + by < 32 ? all[threadIdx.x + by] : mine;
-    __syncthreads();
-    return found;
+    return with < 32 ? board[me / 32 * 32 + with] : mine;
 }
+inline float __shfl_down_sync(unsigned, float mine, unsigned by) { return exchanged(mine, threadIdx.x % 32 + by); }
+inline float __shfl_xor_sync(unsigned, float mine, unsigned by) { return exchanged(mine, threadIdx.x % 32 ^ by); }

@@ -12,7 +12,7 @@ mod kernels;
 #[cfg(test)]
 mod tests;
 
-pub(super) use first_conv::backward as first_conv_backward;
+pub(super) use first_conv::{backward as first_conv_backward, forward as first_conv};
 pub use join::{Joined, Shortcut};
 
 use super::norm::{BatchNorm2d, MOMENTUM};

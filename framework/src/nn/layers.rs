@@ -67,7 +67,11 @@ impl Conv2d {
     pub fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
         let bias = self.bias.map(|id| pass.param(id));
         let weight = pass.param(self.weight);
-        let out = xs.conv2d(weight, bias, [self.stride; 2], [self.padding; 2], [1, 1], 1);
+        let first = match bias {
+            None => super::fused::first_conv(xs, weight, [self.stride, self.padding]),
+            Some(_) => None,
+        };
+        let out = first.unwrap_or_else(|| xs.conv2d(weight, bias, [self.stride; 2], [self.padding; 2], [1, 1], 1));
         pass.count(xs, weight, &out, weight.size()[1..].iter().product());
         out
     }

@@ -151,7 +151,13 @@ fn gradients_by_the_kernels_are_those_of_float64() {
         }
     }
     let launched = foil_host_kernels::launched();
-    for kernel in ["add_affine_relu_bf16", "join_relu_bf16", "batch_statistics_f32", "first_conv_backward_bf16"] {
+    for kernel in [
+        "add_affine_relu_bf16",
+        "join_relu_bf16",
+        "batch_statistics_f32",
+        "first_conv_bf16",
+        "first_conv_backward_bf16",
+    ] {
         assert!(launched.contains(kernel), "{launched:?}");
     }
 }

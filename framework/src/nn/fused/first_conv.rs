@@ -1,58 +1,88 @@
-//! The input gradient of a network's first convolution by a CUDA kernel (framework/cuda/first_conv.h): `None` where it does not apply.
+//! A network's first convolution and its input gradient by CUDA kernels (framework/cuda/first_conv.h): `None` where they do not apply.
 
 #![allow(unsafe_code)]
 
 use super::kernels::{WIDTH, of, suits};
-use crate::engine::cuda::{Argument, Grid};
+use crate::engine::cuda::{Argument, Grid, Kernel, THREADS};
 use crate::shim::is_channels_last;
 use tch::Tensor;
 
-/// Blocks that keep a large GPU busy.
-const BLOCKS: i64 = 512;
+/// Blocks that keep a large GPU busy; in tests so few that each takes several turns.
+const BLOCKS: u64 = if cfg!(test) { 2 } else { 256 };
 /// The most outputs.
 const OUTPUTS: i64 = 64;
+/// Pixels that eight threads handle at a time.
+const RUN: u64 = 8;
+/// Times that many a block handles at a time.
+const RUNS: u64 = THREADS as u64 / 8;
 
-/// The gradient with respect to `xs` `[N, 3, H, W]`, of which only shape, kind and strides count, for a 3 x 3 convolution with stride 1 and padding 1.
+/// The convolution of `xs` `[N, 3, H, W]`, channels-last, without a bias and without autograd: 3 x 3, stride 1, padding 1, and at most 64 outputs.
+pub(in crate::nn) fn forward(xs: &Tensor, weight: &Tensor, stride_padding: [i64; 2]) -> Option<Tensor> {
+    if xs.requires_grad() || weight.requires_grad() || !fits(xs, weight, stride_padding) {
+        return None;
+    }
+    let (n, _, height, width) = xs.size4().ok()?;
+    let out = Tensor::empty([n, height, width, weight.size()[0]], (xs.kind(), xs.device())).permute([0, 3, 1, 2]);
+    if !suits(&[&out]) {
+        return None;
+    }
+    let kernel = of(xs.kind(), "first_conv_bf16", "first_conv_f32")?;
+    // # Safety
+    // `fits` and `suits` have checked the three.
+    unsafe { launch(kernel, [xs, weight, &out], xs, weight) }?;
+    Some(out)
+}
+
+/// The gradient with respect to `xs`, of which only shape, kind and strides count, for such a convolution.
 pub(in crate::nn) fn backward(
     d_out: &Tensor,
     xs: &Tensor,
     weight: &Tensor,
-    [stride, padding]: [i64; 2],
+    stride_padding: [i64; 2],
 ) -> Option<Tensor> {
-    let (n, channels, height, width) = xs.size4().ok()?;
-    let outputs = weight.size()[0];
-    let fits = weight.size()[1..] == [3, 3, 3]
-        && (channels, stride, padding) == (3, 1, 1)
-        && outputs <= OUTPUTS
-        && outputs % WIDTH == 0
-        && d_out.size() == [n, outputs, height, width]
-        && suits(&[d_out])
-        && [xs, weight].iter().all(|t| t.kind() == d_out.kind() && t.device() == d_out.device())
-        && is_channels_last(xs)
-        && (weight.is_contiguous() || is_channels_last(weight));
-    if !fits {
+    let (n, _, height, width) = xs.size4().ok()?;
+    let alike = d_out.size() == [n, weight.size()[0], height, width] && d_out.kind() == xs.kind();
+    if !alike || d_out.device() != xs.device() || !fits(xs, weight, stride_padding) || !suits(&[d_out]) {
         return None;
     }
     let kernel = of(xs.kind(), "first_conv_backward_bf16", "first_conv_backward_f32")?;
-    let (rows, by, out) = (n * height, weight.stride(), xs.empty_like());
-    let at_once = (rows as u64).div_ceil(BLOCKS as u64) as i64;
-    let arguments = [
-        Argument::Numbers(Some(d_out)),
-        Argument::Numbers(Some(weight)),
-        Argument::Numbers(Some(&out)),
-        Argument::Int(height as i32),
-        Argument::Int(width as i32),
-        Argument::Int(outputs as i32),
-        Argument::Int(by[1] as i32),
-        Argument::Int(by[2] as i32),
-        Argument::Int(by[3] as i32),
-        Argument::Long(rows),
-        Argument::Int(at_once as i32),
-    ];
-    let blocks = (rows as u64).div_ceil(at_once.max(1) as u64) as i64;
+    let out = xs.empty_like();
     // # Safety
-    // The declaration is (T*, T*, T*, six of int, long, int). All three are of one kind and the sizes above; the images lie channels-last, and the weight's
-    // outputs are 27 numbers apart in either layout.
-    unsafe { kernel.launch(Grid::Blocks([blocks, 1]), &arguments) }.ok()?;
+    // `fits` and `suits` have checked the three.
+    unsafe { launch(kernel, [d_out, weight, &out], xs, weight) }?;
     Some(out)
+}
+
+/// Whether it is a first convolution, with images and weight of one kind and in layouts that the kernels know.
+fn fits(xs: &Tensor, weight: &Tensor, [stride, padding]: [i64; 2]) -> bool {
+    let (images, size) = (xs.size(), weight.size());
+    let first = size.len() == 4 && size[1..] == [3, 3, 3] && images.len() == 4 && images[1] == 3;
+    first
+        && (stride, padding) == (1, 1)
+        && size[0] <= OUTPUTS
+        && size[0] % WIDTH == 0
+        // Rows and runs are counted in 32 bits.
+        && images[0] * images[2] * (images[3] + 1) < 1 << 31
+        && (weight.kind(), weight.device()) == (xs.kind(), xs.device())
+        && is_channels_last(xs)
+        && (weight.is_contiguous() || is_channels_last(weight))
+}
+
+/// # Safety
+/// `numbers` are the kernel's input, `weight` and its output, of one kind: images of `xs`'s sizes, channels-last, with 3 channels where they
+/// are the network's and the weight's outputs elsewhere.
+unsafe fn launch(kernel: Kernel, numbers: [&Tensor; 3], xs: &Tensor, weight: &Tensor) -> Option<()> {
+    let (n, _, height, width) = xs.size4().ok()?;
+    let (rows, by) = (n * height, weight.stride());
+    let parts = (rows as u64 * (width as u64).div_ceil(RUN)).div_ceil(RUNS).max(1);
+    let at_once = parts.div_ceil(BLOCKS);
+    let ints = [height, width, weight.size()[0], by[1], by[2], by[3], rows, at_once as i64];
+    let arguments: Vec<Argument> = numbers
+        .into_iter()
+        .map(|numbers| Argument::Numbers(Some(numbers)))
+        .chain(ints.map(|int| Argument::Int(int as i32)))
+        .collect();
+    // # Safety
+    // The declaration is (T*, T*, T*, eight of int), by this function's contract; the weight's outputs are 27 numbers apart in either layout.
+    unsafe { kernel.launch(Grid::Blocks([parts.div_ceil(at_once) as i64, 1]), &arguments) }.ok()
 }

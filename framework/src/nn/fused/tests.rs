@@ -40,7 +40,7 @@ const ON_CPU: StandIn = unsafe { StandIn::new(foil_host_kernels::launch) };
 
 /// N, C, H, W: odd sizes, channels in groups of eight that are and are not a power of two.
 const SHAPES: [[i64; 4]; 4] = [[3, 8, 5, 7], [2, 24, 3, 5], [5, 64, 9, 11], [3, 160, 1, 2]];
-/// With several rows to a thread.
+/// With more rows to a thread than it asks for at once.
 const TALL: [i64; 4] = [33, 64, 33, 32];
 const KINDS: [Kind; 2] = [Kind::BFloat16, Kind::Float];
 
@@ -125,7 +125,7 @@ fn activations(on: On) {
 
 fn sums(on: On) {
     let small = SHAPES.iter().flat_map(|shape| KINDS.map(|kind| (*shape, kind)));
-    for (shape, held) in small.chain([(TALL, Kind::Float)]) {
+    for (shape, held) in small.chain(KINDS.map(|kind| (TALL, kind))) {
         for mode in [Mode::Eval, Mode::Train] {
             let [x, y] = ["x", "y"].map(|name| images(name, shape, held, (held, Device::Cpu)));
             let stored = &x + &y;
@@ -241,15 +241,24 @@ fn first_convolutions(on: On) {
             let xs = images("xs", [n, 3, h, w], held, to);
             let weight = images("weight", [outputs, 3, 3, 3], held, to);
             let weight = if weights_last { weight } else { weight.contiguous() };
-            let found = on.during(|| first_conv_backward(&dy, &xs, &weight, [1, 1])).unwrap();
+            let [out, dx] = on.during(|| {
+                let out = first_conv(&xs, &weight, [1, 1]).unwrap();
+                [out, first_conv_backward(&dy, &xs, &weight, [1, 1]).unwrap()]
+            });
             let [dy, xs, weight] = [dy, xs, weight].map(|t| t.to_device(Device::Cpu).to_kind(Kind::Double));
+            let expected = xs.conv2d(&weight, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1);
+            assert_near(&format!("{outputs} outputs"), &out, &expected);
             let expected = crate::shim::conv_input_gradient(&dy, &xs, &weight, 1, 1).unwrap();
-            assert!(crate::shim::is_channels_last(&found));
-            assert_near(&format!("dx of {outputs} outputs"), &found, &expected);
+            assert_near(&format!("dx of {outputs} outputs"), &dx, &expected);
+            assert!([out, dx].iter().all(|t| crate::shim::is_channels_last(t)));
         }
     }
-    let [xs, dy, weight] = [[2, 3, 8, 8], [2, 8, 4, 4], [8, 3, 3, 3]].map(|size| normal("x", &size, Kind::Float));
+    let [xs, dy, weight] =
+        [[2, 3, 8, 8], [2, 8, 4, 4], [8, 3, 3, 3]].map(|size| normal("x", &size, Kind::Float).to_device(on.device()));
     assert!(on.during(|| first_conv_backward(&dy, &xs, &weight, [2, 1])).is_none());
+    assert!(on.during(|| first_conv(&xs, &weight, [2, 1])).is_none());
+    // Autograd is libtorch's.
+    assert!(on.during(|| first_conv(&xs, &weight.set_requires_grad(true), [1, 1])).is_none());
 }
 
 fn steps(on: On) {
