@@ -10,7 +10,7 @@ use std::{env, fs};
 const SOURCES: [&str; 4] = ["src", "config/src", "macros/src", "shim"];
 
 /// Files of `shim/` that are compiled.
-const SHIM: [&str; 4] = ["torch.cpp", "c10d.cpp", "profiler.cpp", "sync_batch_norm.cpp"];
+const SHIM: [&str; 5] = ["torch.cpp", "c10d.cpp", "profiler.cpp", "node.cpp", "sync_batch_norm.cpp"];
 
 fn main() {
     compile_the_shim();

@@ -79,12 +79,13 @@ char* foil_conv_input_gradient(Tensor** out, const Tensor* gradient, const Tenso
     });
 }
 
-// d/d(input) of a batch norm that used the batch's statistics.
-char* foil_batch_norm_input_gradient(
-    Tensor** out, const Tensor* gradient, const Tensor* input, const Tensor* weight, const Tensor* mean, const Tensor* inverse_std, double eps) {
+// d/d(input) of a batch norm that used the batch's statistics; with `learns` d/d(weight) and d/d(bias) behind it.
+char* foil_batch_norm_gradients(Tensor** out, const Tensor* gradient, const Tensor* input, const Tensor* weight, const Tensor* mean,
+                                const Tensor* inverse_std, double eps, bool learns) {
     return guarded([&] {
-        auto found = at::native_batch_norm_backward(*gradient, *input, *weight, {}, {}, *mean, *inverse_std, true, eps, {true, false, false});
-        *out = new Tensor(std::get<0>(found));
+        auto [x, w, b] = at::native_batch_norm_backward(*gradient, *input, *weight, {}, {}, *mean, *inverse_std, true, eps, {true, learns, learns});
+        out[0] = new Tensor(x);
+        if (learns) out[1] = new Tensor(w), out[2] = new Tensor(b);
     });
 }
 

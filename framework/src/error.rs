@@ -108,7 +108,8 @@ impl<T, E: fmt::Display> AtPath<T> for std::result::Result<T, E> {
 
 /// libtorch's message without the C++ backtrace it carries.
 pub(crate) fn torch_message(text: &str) -> String {
-    let text = text.strip_prefix("called `Result::unwrap()` on an `Err` value: Torch(\"").unwrap_or(text);
+    let panic = text.strip_prefix("called `Result::unwrap()` on an `Err` value: Torch(\"");
+    let text = panic.or_else(|| text.strip_prefix("Internal torch error: ")).unwrap_or(text);
     let text = text.split("\\nException raised from").next().unwrap_or(text);
     let text = text.split("\nException raised from").next().unwrap_or(text);
     text.replace("\\n", "\n").replace("\\\"", "\"").trim().to_string()

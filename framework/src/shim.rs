@@ -11,9 +11,9 @@ use std::ffi::{CStr, c_char, c_void};
 use tch::Tensor;
 
 /// What tch calls `C_tensor`: an `at::Tensor`.
-type At = c_void;
+pub(crate) type At = c_void;
 /// Null, or a message to give back to `foil_free`.
-type Message = *mut c_char;
+pub(crate) type Message = *mut c_char;
 
 unsafe extern "C" {
     fn foil_free(message: Message);
@@ -27,7 +27,7 @@ unsafe extern "C" {
         stride: i64,
         padding: i64,
     ) -> Message;
-    fn foil_batch_norm_input_gradient(
+    fn foil_batch_norm_gradients(
         out: *mut *mut At,
         gradient: *const At,
         input: *const At,
@@ -35,6 +35,7 @@ unsafe extern "C" {
         mean: *const At,
         inverse_std: *const At,
         eps: f64,
+        learns: bool,
     ) -> Message;
     fn foil_allow_tf32(allow: bool) -> Message;
     fn foil_deterministic(deterministic: bool) -> Message;
@@ -48,7 +49,7 @@ unsafe extern "C" {
 type Tell = extern "C" fn(*mut c_void, *const c_char, i64, f64);
 
 /// Takes a message over.
-fn check(message: Message) -> Result<()> {
+pub(crate) fn check(message: Message) -> Result<()> {
     if message.is_null() {
         return Ok(());
     }
@@ -62,7 +63,7 @@ fn check(message: Message) -> Result<()> {
     Err(Error::new(torch_message(&text)))
 }
 
-fn at(tensor: &Tensor) -> *const At {
+pub(crate) fn at(tensor: &Tensor) -> *const At {
     tensor.as_ptr().cast()
 }
 
@@ -109,21 +110,30 @@ pub fn conv_input_gradient(
     made(|out| unsafe { foil_conv_input_gradient(out, at(gradient), at(input), at(weight), stride, padding) })
 }
 
-/// The gradient of a batch norm in train mode with respect to its input; `mean` and `inverse_std` `[C]` are the batch's.
+/// The gradient of a batch norm in train mode with respect to its input, and with `learns` those with respect to weight and bias; `mean` and
+/// `inverse_std` `[C]` are the batch's.
 ///
 /// # Errors
 /// When the shapes do not belong together.
-pub fn batch_norm_input_gradient(
+pub fn batch_norm_gradients(
     gradient: &Tensor,
     input: &Tensor,
     weight: &Tensor,
     [mean, inverse_std]: [&Tensor; 2],
     eps: f64,
-) -> Result<Tensor> {
+    learns: bool,
+) -> Result<(Tensor, Option<[Tensor; 2]>)> {
     let (gradient, input, weight) = (at(gradient), at(input), at(weight));
+    let mut out = [std::ptr::null_mut(); 3];
     // # Safety
-    // The borrows of all five tensors outlast the call, which only reads them.
-    made(|out| unsafe { foil_batch_norm_input_gradient(out, gradient, input, weight, at(mean), at(inverse_std), eps) })
+    // The borrows of all five tensors outlast the call, which only reads them; there is room for three.
+    check(unsafe {
+        foil_batch_norm_gradients(out.as_mut_ptr(), gradient, input, weight, at(mean), at(inverse_std), eps, learns)
+    })?;
+    // # Safety
+    // Without a message the shim has written pointers to new at::Tensors that belong to us, three with `learns` and otherwise one; tch frees them.
+    let owned = |found: *mut At| unsafe { Tensor::from_ptr(found.cast()) };
+    Ok((owned(out[0]), learns.then(|| [owned(out[1]), owned(out[2])])))
 }
 
 /// Says whether CUDA may compute fp32 products in TF32, for the whole process. Does nothing on a CPU.
@@ -245,14 +255,22 @@ mod tests {
         let by_autograd = Tensor::run_backward(&[(&ys * &gradient).sum(Kind::Double)], &[&xs], false, false).remove(0);
         assert_close(&conv_input_gradient(&gradient, &xs.detach(), &weight, 2, 1).unwrap(), &by_autograd, 1e-12);
 
-        let (scale, shift) = (rand(&[3]), rand(&[3]));
+        let [scale, shift] = [(); 2].map(|()| rand(&[3]).set_requires_grad(true));
         let none = None::<&Tensor>;
         let (ys, mean, inverse_std) = xs.native_batch_norm(Some(&scale), Some(&shift), none, none, true, 0.1, 1e-5);
         let gradient = rand(&ys.size());
-        let by_autograd = Tensor::run_backward(&[(&ys * &gradient).sum(Kind::Double)], &[&xs], false, false).remove(0);
+        let value = (&ys * &gradient).sum(Kind::Double);
+        let by_autograd = Tensor::run_backward(&[value], &[&xs, &scale, &shift], false, false);
         let [mean, inverse_std] = [mean.detach(), inverse_std.detach()];
-        let found = batch_norm_input_gradient(&gradient, &xs.detach(), &scale, [&mean, &inverse_std], 1e-5);
-        assert_close(&found.unwrap(), &by_autograd, 1e-12);
+        for learns in [false, true] {
+            let statistics = [&mean, &inverse_std];
+            let found = batch_norm_gradients(&gradient, &xs.detach(), &scale.detach(), statistics, 1e-5, learns);
+            let (d_xs, learned) = found.unwrap();
+            assert_eq!(learned.is_some(), learns);
+            for (found, expected) in [d_xs].iter().chain(learned.iter().flatten()).zip(&by_autograd) {
+                assert_close(found, expected, 1e-12);
+            }
+        }
         assert!(conv_input_gradient(&gradient, &xs, &rand(&[5, 4, 3, 3]), 1, 1).is_err());
     }
 

@@ -1,6 +1,6 @@
 //! Batch norm with what follows it, as one pass over memory, forwards and backwards.
 //!
-//! For models that state their own input gradient ([`crate::model::Model::input_gradient`]). With the running statistics batch norm is an
+//! For models' forward passes, and for those that state their own input gradient ([`crate::model::Model::input_gradient`]). With the running statistics batch norm is an
 //! affine map by channel, and with the batch's it is one too once they are known; it fuses with the ReLU behind it and with a sum. The plain forms
 //! here run everywhere and are the oracle of the CUDA kernels (framework/cuda/kernels.cu), which take their place where they can. Arithmetic
 //! is fp32 whatever the activations' kind.
@@ -15,9 +15,11 @@ mod tests;
 pub(super) use first_conv::{backward as first_conv_backward, forward as first_conv};
 pub use join::{Joined, Shortcut};
 
+use super::autograd::node;
 use super::norm::{BatchNorm2d, MOMENTUM};
 use super::params::{EPS, Mode, Pass};
-use crate::shim::batch_norm_input_gradient;
+use crate::engine::raise;
+use crate::shim::{batch_norm_gradients, channels_last};
 use batch::Factors;
 use tch::{Kind, Tensor};
 
@@ -38,7 +40,12 @@ enum Norm {
     Batch(Tensor, Tensor, [Tensor; 2]),
     /// With the batch's, by kernels: the input, the weight and what the kernels found.
     Reduced(Tensor, Tensor, Factors),
+    /// Nothing: autograd does.
+    Watched,
 }
+
+/// The gradient of a batch norm's input, and where they are asked for those of its weight and bias.
+type Gradients = (Tensor, Option<[Tensor; 2]>);
 
 /// Batch norm's output: x · scale + shift by channel, yet to be computed, or computed.
 #[derive(Debug)]
@@ -57,7 +64,7 @@ impl BatchNorm2d {
         if let Some((_, normed, norm)) = self.reduced(pass, xs, None) {
             return (normed, norm);
         }
-        let [weight, bias] = [self.weight, self.bias].map(|id| pass.param(id));
+        let [weight, bias] = self.learned(pass);
         let [mean, var] = [self.mean, self.var].map(|id| Some(pass.buffer(id)));
         let (out, mean, inverse_std) = xs.native_batch_norm(Some(weight), Some(bias), mean, var, true, MOMENTUM, EPS);
         (Normed::Done(out), Norm::Batch(xs.shallow_clone(), weight.shallow_clone(), [mean, inverse_std]))
@@ -65,7 +72,7 @@ impl BatchNorm2d {
 
     /// `xs` (+ `ys`) and its batch norm with the statistics of the batch, where the kernels apply.
     fn reduced(&self, pass: &Pass, xs: &Tensor, ys: Option<&Tensor>) -> Option<(Tensor, Normed, Norm)> {
-        let [weight, bias] = [self.weight, self.bias].map(|id| pass.param(id));
+        let [weight, bias] = self.learned(pass);
         let running = [self.mean, self.var].map(|id| pass.buffer(id));
         let (sum, factors) = batch::statistics(xs, ys, [weight, bias], running)?;
         let normed = Normed::Line(factors.scale(), factors.shift());
@@ -73,14 +80,56 @@ impl BatchNorm2d {
         Some((sum, normed, norm))
     }
 
-    /// max(batch norm(`xs`), 0), `[N, C, H, W]`, without autograd.
+    /// max(batch norm(`xs`), 0), `[N, C, H, W]`. In a pass that autograd watches, it takes the gradient.
     pub fn activate(&self, pass: &Pass, xs: &Tensor) -> Activated {
-        let (normed, norm) = self.normed(pass, xs);
-        Activated { out: normed.relu(xs), norm }
+        self.activated(pass, xs, None).1
     }
 
     /// `xs` + `ys`, and [`BatchNorm2d::activate`] of that.
     pub fn activate_sum(&self, pass: &Pass, xs: &Tensor, ys: &Tensor) -> (Tensor, Activated) {
+        self.activated(pass, xs, Some(ys))
+    }
+
+    fn activated(&self, pass: &Pass, xs: &Tensor, ys: Option<&Tensor>) -> (Tensor, Activated) {
+        let images: Vec<&Tensor> = [Some(xs), ys].into_iter().flatten().collect();
+        if !self.is_watched(pass, &images) {
+            return self.unwatched(pass, xs, ys);
+        }
+        if !has_node(pass, &images) {
+            let sum = ys.map_or_else(|| xs.shallow_clone(), |ys| xs + ys);
+            let out = super::relu(self.forward(pass, &sum));
+            return (sum, Activated { out, norm: Norm::Watched });
+        }
+        let (sum, activated) = tch::no_grad(|| self.unwatched(pass, xs, ys));
+        let out = activated.out.shallow_clone();
+        let learned = self.learned(pass);
+        let inputs = [&images[..], &learned].concat();
+        let outputs = if ys.is_some() { vec![&sum, &out] } else { vec![&out] };
+        let (among, learns) = (images.len(), learned[0].requires_grad());
+        let backward = move |mut gradients: Vec<Option<Tensor>>| {
+            let (d_out, d_sum) = (gradients.pop().flatten(), gradients.pop().flatten());
+            let (d_image, learned) = match d_out {
+                Some(d_out) => {
+                    let d_sum = d_sum.as_ref().map(channels_last).transpose()?;
+                    some(activated.backward(d_out, d_sum.as_ref(), learns))
+                }
+                None => (d_sum, [None, None]),
+            };
+            let d_images = (0..among).map(|_| d_image.as_ref().map(Tensor::shallow_clone));
+            Ok(d_images.chain(learned).collect())
+        };
+        let mut made = raise(node(c"batch_norm_relu", &inputs, &outputs, backward));
+        let out = made.pop().unwrap_or(out);
+        let sum = made.pop().unwrap_or(sum);
+        (sum, Activated { out, norm: Norm::Watched })
+    }
+
+    /// `xs` (+ `ys`) and its activation, without autograd.
+    fn unwatched(&self, pass: &Pass, xs: &Tensor, ys: Option<&Tensor>) -> (Tensor, Activated) {
+        let Some(ys) = ys else {
+            let (normed, norm) = self.normed(pass, xs);
+            return (xs.shallow_clone(), Activated { out: normed.relu(xs), norm });
+        };
         if pass.mode() == Mode::Eval {
             let (scale, shift) = pass.affine(self.id);
             if let Some((sum, out)) = kernels::add_affine_relu(xs, ys, &scale, &shift) {
@@ -90,10 +139,32 @@ impl BatchNorm2d {
             let out = normed.relu(&sum);
             return (sum, Activated { out, norm });
         }
-        let sum = xs + ys;
-        let activated = self.activate(pass, &sum);
-        (sum, activated)
+        self.unwatched(pass, &(xs + ys), None)
     }
+
+    fn learned<'a>(&self, pass: &'a Pass) -> [&'a Tensor; 2] {
+        [self.weight, self.bias].map(|id| pass.param(id))
+    }
+
+    /// Whether a gradient through this pass is autograd's, as it is across ranks.
+    fn is_watched(&self, pass: &Pass, images: &[&Tensor]) -> bool {
+        let differentiable = |tensors: &[&Tensor]| tensors.iter().any(|tensor| tensor.requires_grad());
+        differentiable(images) || differentiable(&self.learned(pass)) || is_across_ranks(pass)
+    }
+}
+
+/// Whether a pass that autograd watches is left to the kernels.
+fn has_node(pass: &Pass, images: &[&Tensor]) -> bool {
+    pass.mode() == Mode::Train && !is_across_ranks(pass) && kernels::suits(images)
+}
+
+/// Whether batch norm sees the images of all ranks.
+fn is_across_ranks(pass: &Pass) -> bool {
+    pass.mode() == Mode::Train && pass.sync().is_some()
+}
+
+fn some((image, learned): Gradients) -> (Option<Tensor>, [Option<Tensor>; 2]) {
+    (Some(image), learned.map_or([None, None], |learned| learned.map(Some)))
 }
 
 impl Normed {
@@ -111,42 +182,47 @@ impl Normed {
 impl Activated {
     /// The gradient with respect to batch norm's input, from that with respect to `out`; `other` is added to it, for an input that is used
     /// twice. `gradient` may be used up.
+    ///
+    /// # Panics
+    /// After a pass that autograd watched.
     pub fn input_gradient(&self, gradient: Tensor, other: Option<&Tensor>) -> Tensor {
+        self.backward(gradient, other, false).0
+    }
+
+    fn backward(&self, gradient: Tensor, other: Option<&Tensor>, learns: bool) -> Gradients {
         let found = match &self.norm {
             Norm::Affine(scale) => {
                 let fused = kernels::affine_relu_backward(&gradient, &self.out, Some(scale), other);
-                return fused.unwrap_or_else(|| affine_relu_backward(&gradient, &self.out, scale, other));
+                return (fused.unwrap_or_else(|| affine_relu_backward(&gradient, &self.out, scale, other)), None);
             }
-            Norm::Reduced(xs, _, factors) => {
-                batch::backward(&gradient, xs, factors, true, other, false).map(|(found, _)| found)
-            }
-            Norm::Batch(..) => None,
+            Norm::Reduced(xs, _, factors) => batch::backward(&gradient, xs, factors, true, other, learns),
+            Norm::Batch(..) | Norm::Watched => None,
         };
         found.unwrap_or_else(|| {
             let masked = kernels::affine_relu_backward(&gradient, &self.out, None, None)
                 .unwrap_or_else(|| self.out.threshold_backward(&gradient, 0.0));
-            let gradient = self.norm.input_gradient(&masked);
-            other.map_or_else(|| gradient.shallow_clone(), |other| &gradient + other)
+            let (gradient, learned) = self.norm.backward(&masked, learns);
+            (other.map_or_else(|| gradient.shallow_clone(), |other| &gradient + other), learned)
         })
     }
 }
 
 impl Norm {
     /// The gradient with respect to its input, from that with respect to its output.
-    fn input_gradient(&self, gradient: &Tensor) -> Tensor {
+    fn backward(&self, gradient: &Tensor, learns: bool) -> Gradients {
         let (xs, weight, [mean, inverse_std]) = match self {
-            Norm::Affine(scale) => return (gradient * by_channel(scale)).to_kind(gradient.kind()),
+            Norm::Watched => panic!("autograd takes the gradient of a pass that it watches"),
+            Norm::Affine(scale) => return ((gradient * by_channel(scale)).to_kind(gradient.kind()), None),
             Norm::Batch(xs, weight, [mean, inverse_std]) => {
                 (xs, weight, [mean.shallow_clone(), inverse_std.shallow_clone()])
             }
-            Norm::Reduced(xs, weight, factors) => match batch::backward(gradient, xs, factors, false, None, false) {
-                Some((found, _)) => return found,
+            Norm::Reduced(xs, weight, factors) => match batch::backward(gradient, xs, factors, false, None, learns) {
+                Some(found) => return found,
                 None => (xs, weight, [factors.mean(), factors.inverse_std()]),
             },
         };
         // The shapes are those of the forward pass.
-        batch_norm_input_gradient(gradient, xs, weight, [&mean, &inverse_std], EPS)
-            .unwrap_or_else(|error| panic!("{error}"))
+        raise(batch_norm_gradients(gradient, xs, weight, [&mean, &inverse_std], EPS, learns))
     }
 }
 

@@ -5,6 +5,7 @@
 //! batch norm uses the batch's statistics, and the random numbers of dropout. So one network is trained, attacked and
 //! evaluated from the same code without switching anything back.
 
+pub mod autograd;
 pub mod fused;
 mod layers;
 mod noise;

@@ -1,5 +1,6 @@
 //! Residual blocks, and the stages they form.
 
+use foil::nn::{Activated, Joined, Shortcut};
 use foil::prelude::*;
 
 /// A constructor of 3 x 3 and 1 x 1 convolutions without bias, which fixes how they start.
@@ -34,15 +35,10 @@ impl PreActBlock {
     pub(crate) fn dropping(self, drop_rate: f64) -> Self {
         Self { drop_rate, ..self }
     }
-
-    pub(crate) fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
-        let ys = nn::relu(self.bn1.forward(pass, xs));
-        let shortcut = self.shortcut.as_ref().map(|conv| conv.forward(pass, &ys));
-        let ys = nn::relu(self.bn2.forward(pass, &self.conv1.forward(pass, &ys)));
-        let ys = if self.drop_rate > 0.0 { nn::dropout(pass, &ys, self.drop_rate) } else { ys };
-        self.conv2.forward(pass, &ys) + shortcut.as_ref().unwrap_or(xs)
-    }
 }
+
+/// What a [`BasicBlock`] keeps for its gradient: what is between its convolutions, and its end.
+pub(crate) type Kept = (Activated, Joined);
 
 /// The block of He et al. 2015, "Deep Residual Learning": each convolution is followed by batch norm, the sum by ReLU.
 /// Where the shape changes, the shortcut is a 1 x 1 convolution and a batch norm.
@@ -70,11 +66,15 @@ impl BasicBlock {
         }
     }
 
-    pub(crate) fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
-        let ys = nn::relu(self.bn1.forward(pass, &self.conv1.forward(pass, xs)));
-        let ys = self.bn2.forward(pass, &self.conv2.forward(pass, &ys));
-        let shortcut = self.shortcut.as_ref().map(|(conv, bn)| bn.forward(pass, &conv.forward(pass, xs)));
-        nn::relu(ys + shortcut.as_ref().unwrap_or(xs))
+    /// What is between its convolutions, and its end. Batch norm and ReLU are one pass over memory, and so are the last batch norms, the sum and its ReLU.
+    pub(crate) fn pass(&self, pass: &Pass, xs: &Tensor) -> Kept {
+        let between = self.bn1.activate(pass, &self.conv1.forward(pass, xs));
+        let ys = self.conv2.forward(pass, &between.out);
+        let joined = match &self.shortcut {
+            Some((conv, bn)) => self.bn2.join(pass, &ys, Shortcut::Normed(bn, &conv.forward(pass, xs))),
+            None => self.bn2.join(pass, &ys, Shortcut::Same(xs)),
+        };
+        (between, joined)
     }
 }
 

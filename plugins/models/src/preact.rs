@@ -16,23 +16,45 @@ pub(crate) struct PreActNet {
 type Kept = [Activated; 2];
 
 impl PreActNet {
-    /// The batch norm that follows block `i`: the next block's first, or the last one.
-    fn norm_after(&self, i: usize) -> Option<&BatchNorm2d> {
-        self.blocks.get(i + 1).map(|block| &block.bn1).or(self.bn.as_ref())
+    /// The batch norm in front of block `i`; behind the last block the last one.
+    fn norm(&self, i: usize) -> Option<&BatchNorm2d> {
+        self.blocks.get(i).map(|block| &block.bn1).or(self.bn.as_ref())
+    }
+
+    /// What the blocks make of `xs`, and its activation if there is one: a block's sum, the next batch norm and its ReLU are one pass over memory.
+    fn features(&self, pass: &Pass, xs: &Tensor, mut keep: impl FnMut(Kept)) -> (Tensor, Option<Activated>) {
+        let mut sum = self.conv1.forward(pass, xs);
+        let mut activated = self.norm(0).map(|bn| bn.activate(pass, &sum));
+        for (i, block) in self.blocks.iter().enumerate() {
+            let Some(entering) = activated.take() else { break };
+            let between = block.bn2.activate(pass, &block.conv1.forward(pass, &entering.out));
+            let ys = match block.drop_rate {
+                0.0 => block.conv2.forward(pass, &between.out),
+                rate => block.conv2.forward(pass, &nn::dropout(pass, &between.out, rate)),
+            };
+            let shortcut = block.shortcut.as_ref().map(|conv| conv.forward(pass, &entering.out));
+            let shortcut = shortcut.as_ref().unwrap_or(&sum);
+            (sum, activated) = match self.norm(i + 1) {
+                Some(bn) => {
+                    let (sum, next) = bn.activate_sum(pass, &ys, shortcut);
+                    (sum, Some(next))
+                }
+                None => (ys + shortcut, None),
+            };
+            keep([entering, between]);
+        }
+        (sum, activated)
     }
 }
 
 impl Model for PreActNet {
     fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
-        let xs = self.blocks.iter().fold(self.conv1.forward(pass, xs), |xs, block| block.forward(pass, &xs));
-        let xs = match &self.bn {
-            Some(bn) => nn::relu(bn.forward(pass, &xs)),
-            None => xs,
-        };
-        self.linear.forward(pass, &nn::global_average(&xs))
+        let (sum, activated) = self.features(pass, xs, drop);
+        let last = activated.map_or(sum, |activated| activated.out);
+        self.linear.forward(pass, &nn::global_average(&last))
     }
 
-    /// Without autograd: a block's sum, the next batch norm and its ReLU are one pass over memory, and so are their gradients.
+    /// Without autograd: the gradients are one pass over memory too.
     fn input_gradient(
         &self,
         pass: &Pass,
@@ -42,25 +64,8 @@ impl Model for PreActNet {
         if self.blocks.iter().any(|block| block.drop_rate > 0.0 && pass.mode() == Mode::Train) {
             return None;
         }
-        let first = self.blocks.first()?;
-        let mut sum = self.conv1.forward(pass, xs);
-        let mut activated = Some(first.bn1.activate(pass, &sum));
-        let mut kept: Vec<Kept> = Vec::new();
-        for (i, block) in self.blocks.iter().enumerate() {
-            let entering = activated.take()?;
-            let between = block.bn2.activate(pass, &block.conv1.forward(pass, &entering.out));
-            let ys = block.conv2.forward(pass, &between.out);
-            let shortcut = block.shortcut.as_ref().map(|conv| conv.forward(pass, &entering.out));
-            let shortcut = shortcut.as_ref().unwrap_or(&sum);
-            (sum, activated) = match self.norm_after(i) {
-                Some(bn) => {
-                    let (sum, next) = bn.activate_sum(pass, &ys, shortcut);
-                    (sum, Some(next))
-                }
-                None => (ys + shortcut, None),
-            };
-            kept.push([entering, between]);
-        }
+        let mut kept = Vec::new();
+        let (sum, activated) = self.features(pass, xs, |block| kept.push(block));
         let last = activated.as_ref().map_or(&sum, |activated| &activated.out);
         let logits = self.linear.forward(pass, &nn::global_average(last));
 

@@ -1,7 +1,7 @@
 //! ResNet-18 up to its last block, with the gradient with respect to its input.
 
-use crate::blocks::{BasicBlock, resnet18_stages};
-use foil::nn::{Activated, Joined, Shortcut};
+use crate::blocks::{BasicBlock, Kept, resnet18_stages};
+use foil::nn::Activated;
 use foil::prelude::*;
 
 /// `[N, C, H, W]` to `[N, 512, H/8, W/8]`.
@@ -10,9 +10,6 @@ pub(crate) struct Trunk {
     bn1: BatchNorm2d,
     blocks: Vec<BasicBlock>,
 }
-
-/// What a block keeps for its gradient: what is between its convolutions, and its end.
-type Kept = (Activated, Joined);
 
 /// A pass whose gradient can be taken.
 pub(crate) struct Passed {
@@ -30,25 +27,21 @@ impl Trunk {
     }
 
     pub(crate) fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
-        let xs = nn::relu(self.bn1.forward(pass, &self.conv1.forward(pass, xs)));
-        self.blocks.iter().fold(xs, |xs, block| block.forward(pass, &xs))
+        let first = self.enter(pass, xs).out;
+        self.blocks.iter().fold(first, |xs, block| block.pass(pass, &xs).1.out)
     }
 
-    /// The same without autograd: batch norm and ReLU are one pass over memory, and so are a block's last batch norms, its sum and its ReLU.
+    /// The same with what its gradient needs, without autograd.
     pub(crate) fn pass(&self, pass: &Pass, xs: &Tensor) -> Passed {
-        let first = self.bn1.activate(pass, &self.conv1.forward(pass, xs));
-        let mut kept: Vec<Kept> = Vec::new();
+        let mut passed = Passed { first: self.enter(pass, xs), kept: Vec::new() };
         for block in &self.blocks {
-            let entering = kept.last().map_or(&first.out, |(_, joined)| &joined.out);
-            let between = block.bn1.activate(pass, &block.conv1.forward(pass, entering));
-            let ys = block.conv2.forward(pass, &between.out);
-            let joined = match &block.shortcut {
-                Some((conv, bn)) => block.bn2.join(pass, &ys, Shortcut::Normed(bn, &conv.forward(pass, entering))),
-                None => block.bn2.join(pass, &ys, Shortcut::Same(entering)),
-            };
-            kept.push((between, joined));
+            passed.kept.push(block.pass(pass, passed.out()));
         }
-        Passed { first, kept }
+        passed
+    }
+
+    fn enter(&self, pass: &Pass, xs: &Tensor) -> Activated {
+        self.bn1.activate(pass, &self.conv1.forward(pass, xs))
     }
 
     /// The gradient with respect to `xs`, from that with respect to what came out.

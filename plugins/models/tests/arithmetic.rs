@@ -162,6 +162,50 @@ fn gradients_by_the_kernels_are_those_of_float64() {
     }
 }
 
+/// d(mean square of the logits)/d(every parameter), flat, of a training step in train mode.
+fn descent(network: &Network, x: &Tensor, noise: &Noise) -> Tensor {
+    network.start_step();
+    let logits = network.differentiable(x, Mode::Train, Some(noise));
+    network.params().gradients(&logits.square().mean(Kind::Double)).0
+}
+
+// What the update of a training step on a GPU asks of the kernels, likewise.
+#[test]
+fn parameters_gradients_by_the_kernels_are_those_of_float64() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    for model in ["preact_resnet18", "resnet18", "{ type: wide_resnet, depth: 10, width: 1 }"] {
+        let (x, noise) = images(COLOUR, 2);
+        let far = |a: &Tensor, b: &Tensor| ((a - b).norm() / b.norm()).double_value(&[]);
+        let ours = network(model, COLOUR, Precision::Fp32);
+        let double = in_double(&ours, model);
+        let exact = descent(&double, &x.to_kind(Kind::Double), &noise);
+        let (found, calls) = record(None, || KERNELS_ON_CPU.during(|| descent(&ours, &x, &noise))).unwrap();
+        let of_autograd =
+            ["aten::native_batch_norm", "aten::native_batch_norm_backward", "aten::threshold_backward", "aten::add"];
+        for name in of_autograd {
+            // The shortcuts' convolutions give a second gradient to what enters them.
+            let most = if name == "aten::add" { 3 } else { 0 };
+            let count = calls.iter().find(|call| call.name == name).map_or(0, |call| call.count);
+            assert!(count <= most, "{model}: {name} {count} times");
+        }
+        let fp32 = far(&found, &exact);
+        for ((name, a), (_, b)) in ours.params().state_dict().iter().zip(double.params().state_dict()) {
+            let by = (a - &b).abs().max().double_value(&[]) / (1.0 + b.abs().max().double_value(&[]));
+            assert!(by < 1e-5, "{model}: {name} by {by:e}");
+        }
+        let theirs = far(&descent(&network(model, COLOUR, Precision::Fp32), &x, &noise), &exact);
+        let half = || descent(&network(model, COLOUR, Precision::Bf16), &x, &noise);
+        let halves = [half(), KERNELS_ON_CPU.during(half)];
+        assert!(halves.iter().all(|half| half.kind() == Kind::Float));
+        let [half_theirs, half_ours] = halves.map(|half| far(&half, &exact));
+        println!(
+            "{model}: fp32: libtorch {theirs:.1e}, kernels {fp32:.1e}; bf16: libtorch {half_theirs:.2}, kernels {half_ours:.2}"
+        );
+        assert!(fp32 < 2e-2, "{model}: {fp32:e}");
+        assert!(half_ours < half_theirs * 1.2 + 0.02, "{model}: bf16 is {half_ours} away, libtorch's {half_theirs}");
+    }
+}
+
 /// Milliseconds that this thread has spent on a processor.
 fn on_processor() -> f64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();

@@ -9,22 +9,27 @@ use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 use tch::{Device, Kind, Tensor};
 
-/// What the kernels found, `[4, C]`: scale, shift, mean, inverse deviation.
+/// What the kernels found.
 #[derive(Debug)]
-pub(super) struct Factors(Tensor);
+pub(super) struct Factors {
+    /// `[4, C]`: scale, shift, mean, inverse deviation.
+    values: Tensor,
+    /// Of the thread that asked; autograd may take the gradient on another, but does so on this one's stream.
+    tickets: Tensor,
+}
 
 impl Factors {
     pub(super) fn scale(&self) -> Tensor {
-        self.0.get(0)
+        self.values.get(0)
     }
     pub(super) fn shift(&self) -> Tensor {
-        self.0.get(1)
+        self.values.get(1)
     }
     pub(super) fn mean(&self) -> Tensor {
-        self.0.get(2)
+        self.values.get(2)
     }
     pub(super) fn inverse_std(&self) -> Tensor {
-        self.0.get(3)
+        self.values.get(3)
     }
 }
 
@@ -137,7 +142,7 @@ pub(super) fn statistics(
     // The declaration is (T*, T* or null, T* or null, four of float*, float, float, float*, float*, unsigned*, four of int). Images are checked
     // by `suits`, what is by channel above, and `Slabs` made room for the rest.
     unsafe { kernel.launch(Grid::Blocks(slabs.blocks()), &[&arguments[..], &slabs.arguments()].concat()) }.ok()?;
-    Some((sum.unwrap_or_else(|| xs.shallow_clone()), Factors(factors)))
+    Some((sum.unwrap_or_else(|| xs.shallow_clone()), Factors { values: factors, tickets }))
 }
 
 /// The gradient with respect to batch norm's input `xs`, from that with respect to its output, or to the ReLU's behind it; `other` is added.
@@ -145,7 +150,7 @@ pub(super) fn statistics(
 pub(super) fn backward(
     gradient: &Tensor,
     xs: &Tensor,
-    Factors(factors): &Factors,
+    Factors { values: factors, tickets }: &Factors,
     has_relu: bool,
     other: Option<&Tensor>,
     learns: bool,
@@ -157,7 +162,7 @@ pub(super) fn backward(
     let has_relu = Argument::Int(has_relu.into());
     let by_channel = || Tensor::empty([2, slabs.channels], (Kind::Float, xs.device()));
     let (slopes, learned) = (by_channel(), learns.then(by_channel));
-    let (partial, tickets, out) = (slabs.partial(xs.device()), tickets(xs.device()), xs.empty_like());
+    let (partial, out) = (slabs.partial(xs.device()), xs.empty_like());
     let for_sums = [
         Argument::Numbers(Some(&gradient)),
         Argument::Numbers(Some(xs)),
@@ -166,7 +171,7 @@ pub(super) fn backward(
         Argument::Numbers(Some(&slopes)),
         Argument::Numbers(learned.as_ref()),
         Argument::Numbers(Some(&partial)),
-        Argument::Numbers(Some(&tickets)),
+        Argument::Numbers(Some(tickets)),
     ];
     let for_gradient = [
         Argument::Numbers(Some(&gradient)),

@@ -1,7 +1,9 @@
 //! Batch norm, a sum and the ReLU behind it: the end of ResNet's blocks.
 
-use super::{Norm, Normed, by_channel, kernels};
-use crate::nn::{BatchNorm2d, Pass};
+use super::{Gradients, Norm, Normed, by_channel, has_node, kernels, some};
+use crate::engine::raise;
+use crate::nn::autograd::node;
+use crate::nn::{self, BatchNorm2d, Pass};
 use tch::Tensor;
 
 /// What a batch norm's output is added to.
@@ -23,16 +25,40 @@ pub struct Joined {
 }
 
 impl BatchNorm2d {
-    /// max(batch norm(`xs`) + `shortcut`, 0), `[N, C, H, W]`, without autograd.
+    /// max(batch norm(`xs`) + `shortcut`, 0), `[N, C, H, W]`. In a pass that autograd watches, it takes the gradient.
     pub fn join(&self, pass: &Pass, xs: &Tensor, shortcut: Shortcut) -> Joined {
-        let (normed, norm) = self.normed(pass, xs);
-        let (ys, ys_normed, shortcut) = match shortcut {
-            Shortcut::Same(ys) => (ys, None, None),
-            Shortcut::Normed(bn, ys) => {
-                let (normed, norm) = bn.normed(pass, ys);
-                (ys, Some(normed), Some(norm))
-            }
+        let (ys, other) = match shortcut {
+            Shortcut::Same(ys) => (ys, None),
+            Shortcut::Normed(bn, ys) => (ys, Some(bn)),
         };
+        if !self.is_watched(pass, &[xs, ys]) {
+            return self.joined(pass, xs, ys, other);
+        }
+        let watched = |out: Tensor| Joined { out, norm: Norm::Watched, shortcut: None };
+        if !has_node(pass, &[xs, ys]) {
+            let ys = other.map_or_else(|| ys.shallow_clone(), |bn| bn.forward(pass, ys));
+            return watched(nn::relu(self.forward(pass, xs) + ys));
+        }
+        let joined = tch::no_grad(|| self.joined(pass, xs, ys, other));
+        let out = joined.out.shallow_clone();
+        let learned = self.learned(pass);
+        let mut inputs = vec![xs, learned[0], learned[1], ys];
+        inputs.extend(other.iter().flat_map(|bn| bn.learned(pass)));
+        let (wanted, learns) = (inputs.len(), learned[0].requires_grad());
+        let backward = move |gradients: Vec<Option<Tensor>>| {
+            let Some(Some(d_out)) = gradients.first() else { return Ok((0..wanted).map(|_| None).collect()) };
+            let found = joined.backward(d_out, None, learns).map(some);
+            let found = found.into_iter().flat_map(|(image, [weight, bias])| [image, weight, bias]);
+            Ok(found.take(wanted).collect())
+        };
+        let made = raise(node(c"batch_norm_join", &inputs, &[&out], backward)).pop();
+        watched(made.unwrap_or(out))
+    }
+
+    /// max(batch norm(`xs`) + `ys` or its batch norm, 0), without autograd.
+    fn joined(&self, pass: &Pass, xs: &Tensor, ys: &Tensor, other: Option<&BatchNorm2d>) -> Joined {
+        let (normed, norm) = self.normed(pass, xs);
+        let (ys_normed, shortcut) = other.map(|bn| bn.normed(pass, ys)).unzip();
         let fused = match (&normed, &ys_normed) {
             (Normed::Line(scale, shift), None) => kernels::join_relu(xs, [scale, shift], ys, None),
             (Normed::Line(scale, shift), Some(Normed::Line(ys_scale, ys_shift))) => {
@@ -60,24 +86,28 @@ impl Normed {
 
 impl Joined {
     /// The gradients with respect to batch norm's input and the shortcut's, from that with respect to `out`, which is `gradient` + `other`.
+    ///
+    /// # Panics
+    /// After a pass that autograd watched.
     pub fn input_gradients(&self, gradient: &Tensor, other: Option<&Tensor>) -> [Tensor; 2] {
+        self.backward(gradient, other, false).map(|(image, _)| image)
+    }
+
+    fn backward(&self, gradient: &Tensor, other: Option<&Tensor>, learns: bool) -> [Gradients; 2] {
         let scales = match (&self.norm, &self.shortcut) {
             (Norm::Affine(scale), None) => [Some(scale), None],
             (Norm::Affine(scale), Some(Norm::Affine(shortcut))) => [Some(scale), Some(shortcut)],
             _ => [None, None],
         };
-        if let Some([xs, shortcut]) = kernels::join_relu_backward(gradient, other, &self.out, scales) {
-            if scales[0].is_some() {
-                return [xs, shortcut];
+        let masked = match kernels::join_relu_backward(gradient, other, &self.out, scales) {
+            Some(found) if scales[0].is_some() => return found.map(|image| (image, None)),
+            Some([masked, _]) => masked,
+            None => {
+                let sum = other.map_or_else(|| gradient.shallow_clone(), |other| gradient + other);
+                self.out.threshold_backward(&sum, 0.0)
             }
-            return self.behind_relu(&xs);
-        }
-        let sum = other.map_or_else(|| gradient.shallow_clone(), |other| gradient + other);
-        self.behind_relu(&self.out.threshold_backward(&sum, 0.0))
-    }
-
-    fn behind_relu(&self, masked: &Tensor) -> [Tensor; 2] {
-        let shortcut = self.shortcut.as_ref().map(|norm| norm.input_gradient(masked));
-        [self.norm.input_gradient(masked), shortcut.unwrap_or_else(|| masked.shallow_clone())]
+        };
+        let shortcut = self.shortcut.as_ref().map(|norm| norm.backward(&masked, learns));
+        [self.norm.backward(&masked, learns), shortcut.unwrap_or_else(|| (masked.shallow_clone(), None))]
     }
 }

@@ -176,6 +176,58 @@ fn joins(on: On) {
     }
 }
 
+// Oracle: autograd through libtorch's batch norm in float64.
+fn watched(on: On) {
+    type Work = fn(&Pass, &[BatchNorm2d; 2], &[Tensor; 2]) -> Vec<Tensor>;
+    let cases: [(&str, Work); 5] = [
+        ("one", |pass, [a, _], [x, _]| vec![a.activate(pass, x).out]),
+        ("sum", |pass, [a, _], [x, y]| {
+            let (sum, activated) = a.activate_sum(pass, x, y);
+            vec![activated.out, sum]
+        }),
+        ("sum, its activation unused", |pass, [a, _], [x, y]| vec![a.activate_sum(pass, x, y).0]),
+        ("join", |pass, [a, _], [x, y]| vec![a.join(pass, x, Shortcut::Same(y)).out]),
+        ("join of two", |pass, [a, b], [x, y]| vec![a.join(pass, x, Shortcut::Normed(b, y)).out]),
+    ];
+    for (shape, held) in SHAPES.iter().flat_map(|shape| KINDS.map(|kind| (*shape, kind))) {
+        // Eval mode is left to libtorch, which rounds more often than once.
+        let modes = if held == Kind::Float { &[Mode::Train, Mode::Eval][..] } else { &[Mode::Train] };
+        for ((case, work), &mode) in cases.iter().flat_map(|case| modes.iter().map(move |mode| (case, mode))) {
+            let run = |on: Option<On>| {
+                let to = on.map_or((Kind::Double, Device::Cpu), |on| (held, on.device()));
+                let (params, norms) = norms(shape[1], (if on.is_some() { Kind::Float } else { to.0 }, to.1));
+                let gradients = || {
+                    // The sum of x and y is a number of `held`.
+                    let both = [(); 2].map(|()| images("x", shape, held, to).set_requires_grad(true));
+                    let outputs = work(&params.pass(mode, true, false, 0, None), &norms, &both);
+                    let named = outputs.iter().zip(["g", "r"]);
+                    let value: Tensor =
+                        named.map(|(out, g)| (out * images(g, shape, held, to)).sum(Kind::Double)).sum();
+                    let mut wanted: Vec<&Tensor> = both.iter().collect();
+                    wanted.extend(params.leaves());
+                    let found = Tensor::run_backward(&[value], &wanted, false, false);
+                    outputs.iter().map(Tensor::detach).chain(found).collect::<Vec<_>>()
+                };
+                let found = match on {
+                    Some(on) => on.during(gradients),
+                    None => gradients(),
+                };
+                (found, params)
+            };
+            let [(found, params), (expected, exact)] = [run(Some(on)), run(None)];
+            for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                assert_eq!(found.defined(), expected.defined(), "{case} {mode:?}: {i}");
+                if found.defined() {
+                    assert_near(&format!("{case}, {i} {mode:?}"), found, expected);
+                }
+            }
+            for ((name, a), (_, b)) in params.state_dict().iter().zip(exact.state_dict()) {
+                assert_near(&format!("{name} {mode:?}"), &a.to_kind(Kind::Float), &b);
+            }
+        }
+    }
+}
+
 // A mean a thousand deviations away, and a first row far off: what plain sums of squares lose all digits on.
 fn statistics_of_large_means(on: On) {
     let shape = [4, 16, 40, 33];
@@ -294,6 +346,7 @@ fn every_kernel_is_its_plain_form() {
         activations(on);
         sums(on);
         joins(on);
+        watched(on);
         statistics_of_large_means(on);
         parameters(on);
         first_convolutions(on);
