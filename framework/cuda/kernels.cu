@@ -2,8 +2,11 @@
 //
 // Each has a test that runs this very source on a CPU (framework/cuda/host).
 #include "batch_norm.h"
+#include "ends.h"
 #include "first_conv.h"
+#include "noise.h"
 #include "pointwise.h"
+#include "slopes.h"
 
 // At most 128 registers, so that two blocks fit on a multiprocessor, and the 256 of a launch run at once on 128 of them.
 #define TWO_AT_ONCE __launch_bounds__(THREADS, 2)
@@ -80,6 +83,53 @@ TWO_AT_ONCE __global__ void first_conv_backward_bf16(const bf16* dy, const bf16*
 __launch_bounds__(THREADS, 1) __global__ void first_conv_backward_f32(const float* dy, const float* w, float* dx, int height, int width, int outputs,
         int by_channel, int by_row, int by_column, int rows, int at_once) {
     first_conv_backward(dy, w, dx, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
+}
+
+__global__ void normalize_bf16(const float* x, const float* mean, const float* std, bf16* o, long n, int c) { normalize(x, mean, std, o, n, c); }
+__global__ void normalize_f32(const float* x, const float* mean, const float* std, float* o, long n, int c) { normalize(x, mean, std, o, n, c); }
+
+// out = gradient / std, by channel: the gradient of the above.
+__global__ void normalize_backward(const bf16* gradient, const float* std, float* out, long n, int c) {
+    long i = (long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) out[i] = up(gradient[i]) / std[i % c];
+}
+
+__global__ void mean_linear_bf16(const bf16* x, const bf16* w, const bf16* b, float* z, int pixels, int c, int k) {
+    mean_linear(x, w, b, z, pixels, c, k);
+}
+__global__ void mean_linear_f32(const float* x, const float* w, const float* b, float* z, int pixels, int c, int k) {
+    mean_linear(x, w, b, z, pixels, c, k);
+}
+__global__ void mean_linear_backward_bf16(const float* d, const bf16* w, bf16* o, int pixels, int c, int k) {
+    mean_linear_backward(d, w, o, pixels, c, k);
+}
+__global__ void mean_linear_backward_f32(const float* d, const float* w, float* o, int pixels, int c, int k) {
+    mean_linear_backward(d, w, o, pixels, c, k);
+}
+
+__global__ void ce_slope(const float* z, const long* y, float* o, long rows, int k) { ce_slope_of(z, y, o, rows, k); }
+__global__ void kl_slope(const float* z, const float* clean, float* o, long rows, int k) { kl_slope_of(z, clean, o, rows, k); }
+__global__ void slm_slope(const float* z, const long* y, float* o, long rows, int k) { slm_slope_of(z, y, o, rows, k); }
+__global__ void cw_slope(const float* z, const long* y, float kappa, float* o, long rows, int k) { cw_slope_of(z, y, kappa, o, rows, k); }
+
+// All batch norms with their running statistics as scale and shift; `weight`, `bias`, `mean` and `var` say where their numbers are in `values` and `stats`.
+__global__ void fold_norms(const float* values, const float* stats, const long* weight, const long* bias, const long* mean, const long* var, float eps,
+        float* scale, float* shift, long n) {
+    long i = (long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n) return;
+    float s = values[weight[i]] / sqrtf(stats[var[i]] + eps);
+    scale[i] = s;
+    shift[i] = fmaf(-stats[mean[i]], s, values[bias[i]]);
+}
+
+__global__ void noise_bits(const long* key, const long* index, long name, int width, long* out, long n) {
+    long i = (long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) out[i] = hashed(key, index, name, width, i);
+}
+// The upper 24 bits, as a number in [0, 1).
+__global__ void noise_uniform(const long* key, const long* index, long name, int width, float* out, long n) {
+    long i = (long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) out[i] = (float)(hashed(key, index, name, width, i) >> 8) * 0x1p-24f;
 }
 
 // out = clamp(x + alpha * sign(gradient), low, high); alpha is a scalar on the device. Here n need not be a multiple of eight.

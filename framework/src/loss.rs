@@ -192,6 +192,7 @@ pub trait Loss: Send {
 /// The formulas that several methods share, with the field's conventions.
 pub mod terms {
     use super::{Kind, Tensor};
+    use crate::nn::fused::{Slope, slope};
 
     /// Cross-entropy per image, `[N]`, of `logits` `[N, K]` with labels `y` `[N]`.
     pub fn cross_entropy(logits: &Tensor, y: &Tensor) -> Tensor {
@@ -200,7 +201,8 @@ pub mod terms {
 
     /// d([`cross_entropy`])/d(logits), `[N, K]`: the probabilities, less 1 at the label.
     pub fn cross_entropy_slope(logits: &Tensor, y: &Tensor) -> Tensor {
-        logits.softmax(-1, None::<Kind>).scatter_value_reduce_(1, &y.unsqueeze(1), -1.0, "add")
+        slope(logits, Slope::Ce(y))
+            .unwrap_or_else(|| logits.softmax(-1, None::<Kind>).scatter_value_reduce_(1, &y.unsqueeze(1), -1.0, "add"))
     }
 
     /// KL(softmax `p_logits` ‖ softmax `q_logits`) per image, `[N]`: the sum over classes of p (log p - log q), which is
@@ -209,6 +211,12 @@ pub mod terms {
         let log_p = p_logits.log_softmax(-1, None::<Kind>);
         let log_q = q_logits.log_softmax(-1, None::<Kind>);
         (log_p.exp() * (&log_p - log_q)).sum_dim_intlist(-1, false, None::<Kind>)
+    }
+
+    /// d([`kl`])/d(`q_logits`), `[N, K]`: the probabilities, less the other ones.
+    pub fn kl_slope(p_logits: &Tensor, q_logits: &Tensor) -> Tensor {
+        slope(q_logits, Slope::Kl(p_logits))
+            .unwrap_or_else(|| q_logits.softmax(-1, None::<Kind>) - p_logits.softmax(-1, None::<Kind>))
     }
 
     /// The probability of the label, `[N]`.
@@ -226,10 +234,32 @@ pub mod terms {
         logits.gather(1, &y.unsqueeze(1), false).squeeze_dim(1) - largest_other(logits, y)
     }
 
+    /// d(-max([`margin`] + `kappa`, 0))/d(logits), `[N, K]`. Classes that tie share it, as in autograd.
+    pub fn hinged_margin_slope(logits: &Tensor, y: &Tensor, kappa: f64) -> Tensor {
+        slope(logits, Slope::Cw(y, kappa)).unwrap_or_else(|| {
+            let label = y.unsqueeze(1);
+            let others = logits.scatter_value(1, &label, f64::NEG_INFINITY);
+            let top = others.amax(-1, true);
+            let first = others.eq_tensor(&top).to_kind(logits.kind());
+            let mut share = &first / first.sum_dim_intlist(-1, true, None::<Kind>);
+            let open = (logits.gather(1, &label, false) - top + kappa).ge(0.0);
+            share.scatter_value_(1, &label, -1.0) * open
+        })
+    }
+
     /// MMA's soft logit margin per image, `[N]`: logsumexp over the other classes of z, minus z_y (Ding et al. 2020). Below 0
     /// exactly where the label's probability exceeds one half.
     pub fn soft_logit_margin(logits: &Tensor, y: &Tensor) -> Tensor {
         let label = logits.gather(1, &y.unsqueeze(1), false).squeeze_dim(1);
         logits.scatter_value(1, &y.unsqueeze(1), f64::NEG_INFINITY).logsumexp([-1i64].as_slice(), false) - label
+    }
+
+    /// d([`soft_logit_margin`])/d(logits), `[N, K]`.
+    pub fn soft_logit_margin_slope(logits: &Tensor, y: &Tensor) -> Tensor {
+        slope(logits, Slope::Slm(y)).unwrap_or_else(|| {
+            let label = y.unsqueeze(1);
+            let others = logits.scatter_value(1, &label, f64::NEG_INFINITY).softmax(-1, None::<Kind>);
+            others.scatter_value(1, &label, -1.0)
+        })
     }
 }

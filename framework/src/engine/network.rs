@@ -5,6 +5,7 @@ use super::capture::Capture;
 use super::precision::{Computing, JudgePrecision, Precision};
 use crate::distributed::World;
 use crate::model::Model;
+use crate::nn::fused::{normalize, normalize_backward};
 use crate::nn::{Builder, Mode, Noise, Parameters, Work};
 use crate::plugin::Held;
 use std::cell::Cell;
@@ -168,6 +169,11 @@ impl Network {
 
     /// What the first layer sees.
     fn entering(&self, xs: &Tensor) -> Tensor {
+        let kind = if self.is_half() { Kind::BFloat16 } else { self.params.kind() };
+        let fused = self.affine.as_ref().and_then(|(mean, std)| normalize(xs, mean, std, kind));
+        if let Some(xs) = fused {
+            return xs;
+        }
         let xs = self.normalize(xs);
         if self.is_half() { xs.to_kind(Kind::BFloat16) } else { xs }
     }
@@ -205,18 +211,18 @@ impl Network {
         let half = self.is_half();
         let pass = self.params.pass(mode, false, half, self.passes.get(), Some(noise));
         let whole = self.params.kind();
-        let narrow = |logits: &Tensor| {
-            if half { d_logits(&logits.to_kind(whole)).to_kind(Kind::BFloat16) } else { d_logits(logits) }
-        };
+        let narrow = |logits: &Tensor| d_logits(&logits.to_kind(whole)).to_kind(logits.kind());
         let xs = self.entering(&xs.detach());
         let before = self.params.work();
         let (gradient, logits) = self.model.input_gradient(&pass, &xs, &narrow)?;
         self.count(before, 2.0);
         self.params.track(mode);
-        let (gradient, logits) = (gradient.to_kind(whole), logits.to_kind(whole));
         self.passes.set(self.passes.get() + 1);
-        let gradient = self.affine.as_ref().map_or(gradient.shallow_clone(), |(_, std)| gradient / std);
-        Some((gradient, logits))
+        let gradient = match &self.affine {
+            Some((_, std)) => normalize_backward(&gradient, std).unwrap_or_else(|| gradient.to_kind(whole) / std),
+            None => gradient.to_kind(whole),
+        };
+        Some((gradient, logits.to_kind(whole)))
     }
 
     /// Whether this is a mask network.

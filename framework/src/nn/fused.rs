@@ -6,14 +6,21 @@
 //! is fp32 whatever the activations' kind.
 
 mod batch;
+mod ends;
 mod first_conv;
 mod join;
 mod kernels;
+mod noise;
+mod slopes;
 #[cfg(test)]
 mod tests;
 
+pub(super) use ends::{mean_linear, mean_linear_backward};
+pub(crate) use ends::{normalize, normalize_backward};
 pub(super) use first_conv::{backward as first_conv_backward, forward as first_conv};
 pub use join::{Joined, Shortcut};
+pub(super) use noise::noise;
+pub(crate) use slopes::{Slope, slope};
 
 use super::autograd::node;
 use super::norm::{BatchNorm2d, MOMENTUM};
@@ -249,6 +256,17 @@ fn affine_relu_backward(gradient: &Tensor, out: &Tensor, scale: &Tensor, other: 
         Some(other) => other.addcmul(&masked, &by_channel(scale)),
         None => masked.g_mul_(&by_channel(scale)),
     }
+}
+
+/// Every batch norm with its running statistics as an affine map; `at` are the places of weights and biases in `values`, of means and variances in `stats`.
+pub(super) fn fold_norms(values: &Tensor, stats: &Tensor, at: [&Tensor; 4], eps: f64) -> [Tensor; 2] {
+    kernels::fold_norms(values, stats, at, eps).unwrap_or_else(|| {
+        let [weight, bias, mean, var] = at;
+        let of = |flat: &Tensor, at: &Tensor| flat.index_select(0, at);
+        let scale = of(values, weight) * (of(stats, var) + eps).rsqrt();
+        let shift = of(values, bias) - of(stats, mean) * &scale;
+        [scale, shift]
+    })
 }
 
 /// One step of SGD with momentum in one pass over memory, in place, where the device allows it; whether it did.

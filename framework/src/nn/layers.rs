@@ -143,6 +143,28 @@ impl Linear {
     pub fn backward(&self, pass: &Pass, d_out: &Tensor) -> Tensor {
         d_out.matmul(pass.param(self.weight))
     }
+
+    /// [`Linear::forward`] of [`global_average`] of `xs` `[N, in, H, W]`, without autograd: `[N, out]`, in fp32 or in the kind of `xs`.
+    pub fn of_mean(&self, pass: &Pass, xs: &Tensor) -> Tensor {
+        let (weight, bias) = (pass.param(self.weight), pass.param(self.bias));
+        match super::fused::mean_linear(xs, weight, bias) {
+            Some(out) => {
+                pass.count(xs, weight, &out, weight.size()[1]);
+                out
+            }
+            None => self.forward(pass, &global_average(xs)),
+        }
+    }
+
+    /// The gradient of [`Linear::of_mean`] with respect to `xs`, of which only shape, kind and layout count, from that with respect to its output.
+    pub fn of_mean_backward(&self, pass: &Pass, d_out: &Tensor, xs: &Tensor) -> Tensor {
+        let weight = pass.param(self.weight);
+        super::fused::mean_linear_backward(d_out, weight, xs).unwrap_or_else(|| {
+            let pixels = xs.size()[2..].iter().product::<i64>() as f64;
+            let d_mean = self.backward(pass, &d_out.to_kind(weight.kind())) / pixels;
+            d_mean.unsqueeze(-1).unsqueeze(-1).expand_as(xs)
+        })
+    }
 }
 
 /// In train mode each number is zero with probability `p` and otherwise divided by `1 - p`; keyed by image, so that it

@@ -7,6 +7,7 @@
 //!
 //! The mixer is the 32-bit finaliser `lowbias32` found by C. Wellons' hash prospector.
 
+use super::fused::noise;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
@@ -98,6 +99,10 @@ impl Noise {
     /// `[N, …row]` int64 hashes in `0..2^32`.
     fn bits(&self, name: &str, row: &[i64]) -> Tensor {
         let stream = name_key(name) as i64;
+        let shape: Vec<i64> = std::iter::once(-1).chain(row.iter().copied()).collect();
+        if let Some(bits) = noise(&self.key, &self.index, stream, row.iter().product(), Kind::Int64) {
+            return bits.view(shape.as_slice());
+        }
         let device = self.index.device();
         let key = self.key.bitwise_xor(stream);
         let (low, high) = (key.bitwise_and(MASK), key.bitwise_right_shift_tensor_scalar(32).bitwise_and(MASK));
@@ -105,12 +110,15 @@ impl Noise {
         let rows = mix(rows.bitwise_xor_tensor(&high));
         let width: i64 = row.iter().product();
         let columns = mix((Tensor::arange(width, (Kind::Int64, device)) * 0x9e37_79b9).bitwise_and(MASK));
-        let shape: Vec<i64> = std::iter::once(-1).chain(row.iter().copied()).collect();
         mix(rows.unsqueeze(1).bitwise_xor_tensor(&columns)).view(shape.as_slice())
     }
 
     /// The numbers behind [`Noise::uniform`] and [`Noise::normal`], which note their draws themselves.
     fn unit(&self, name: &str, row: &[i64], kind: Kind) -> Tensor {
+        let shape: Vec<i64> = std::iter::once(-1).chain(row.iter().copied()).collect();
+        if let Some(unit) = noise(&self.key, &self.index, name_key(name) as i64, row.iter().product(), kind) {
+            return unit.view(shape.as_slice());
+        }
         self.bits(name, row).bitwise_right_shift_tensor_scalar(8).to_kind(kind) / 16_777_216.0
     }
 

@@ -224,10 +224,6 @@ impl Parameters {
 
     /// Every batch norm as an affine map: factors and summands, norm by norm.
     fn affine(&self) -> [Tensor; 2] {
-        let [weight, bias, mean, var] = &self.norm_positions;
-        let of = |flat: &Tensor, at: &Tensor| flat.index_select(0, at);
-        let scale = of(&self.flat, weight) * (of(&self.stats, var) + EPS).rsqrt();
-        let shift = of(&self.flat, bias) - of(&self.stats, mean) * &scale;
-        [scale, shift]
+        super::fused::fold_norms(&self.flat, &self.stats, self.norm_positions.each_ref(), EPS)
     }
 }

@@ -40,8 +40,11 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
         "kernels.cu",
         "eight.h",
         "batch_norm.h",
+        "ends.h",
         "first_conv.h",
+        "noise.h",
         "pointwise.h",
+        "slopes.h",
         "nvrtc.cpp",
     ]
     .map(|name| sources.join(name));

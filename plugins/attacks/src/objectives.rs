@@ -31,7 +31,7 @@ impl Objective for Kl {
     }
 
     fn slope(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
-        reference.clean.map(|clean| logits.softmax(-1, None::<Kind>) - clean.detach().softmax(-1, None::<Kind>))
+        reference.clean.map(|clean| terms::kl_slope(&clean.detach(), logits))
     }
 
     fn needs_clean(&self) -> bool {
@@ -56,14 +56,7 @@ impl Objective for Cw {
     }
 
     fn slope(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
-        let label = reference.y.unsqueeze(1);
-        let others = logits.scatter_value(1, &label, f64::NEG_INFINITY);
-        let top = others.amax(-1, true);
-        // Classes that tie share it, as in autograd.
-        let first = others.eq_tensor(&top).to_kind(logits.kind());
-        let mut share = &first / first.sum_dim_intlist(-1, true, None::<Kind>);
-        let open = (logits.gather(1, &label, false) - top + self.kappa).ge(0.0);
-        Some(share.scatter_value_(1, &label, -1.0) * open)
+        Some(terms::hinged_margin_slope(logits, reference.y, self.kappa))
     }
 }
 
@@ -79,9 +72,7 @@ impl Objective for Slm {
     }
 
     fn slope(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
-        let label = reference.y.unsqueeze(1);
-        let others = logits.scatter_value(1, &label, f64::NEG_INFINITY).softmax(-1, None::<Kind>);
-        Some(others.scatter_value(1, &label, -1.0))
+        Some(terms::soft_logit_margin_slope(logits, reference.y))
     }
 }
 

@@ -67,11 +67,9 @@ impl Model for PreActNet {
         let mut kept = Vec::new();
         let (sum, activated) = self.features(pass, xs, |block| kept.push(block));
         let last = activated.as_ref().map_or(&sum, |activated| &activated.out);
-        let logits = self.linear.forward(pass, &nn::global_average(last));
+        let logits = self.linear.of_mean(pass, last);
 
-        let (_, _, h, w) = last.size4().ok()?;
-        let d_mean = self.linear.backward(pass, &d_logits(&logits)) / (h * w) as f64;
-        let mut d_sum = d_mean.unsqueeze(-1).unsqueeze(-1).expand_as(last);
+        let mut d_sum = self.linear.of_mean_backward(pass, &d_logits(&logits), last);
         if let Some(activated) = &activated {
             d_sum = activated.input_gradient(d_sum, None);
         }

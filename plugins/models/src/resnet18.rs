@@ -38,10 +38,8 @@ impl Model for Net {
     ) -> Option<(Tensor, Tensor)> {
         let passed = self.trunk.pass(pass, xs);
         let out = passed.out();
-        let logits = self.linear.forward(pass, &nn::global_average(out));
-        let (_, _, h, w) = out.size4().ok()?;
-        let d_mean = self.linear.backward(pass, &d_logits(&logits)) / (h * w) as f64;
-        let d_out = d_mean.unsqueeze(-1).unsqueeze(-1).expand_as(out);
+        let logits = self.linear.of_mean(pass, out);
+        let d_out = self.linear.of_mean_backward(pass, &d_logits(&logits), out);
         Some((self.trunk.input_gradient(pass, xs, &passed, d_out), logits))
     }
 }

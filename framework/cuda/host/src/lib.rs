@@ -45,6 +45,11 @@ pub fn launched() -> BTreeSet<String> {
     LAUNCHED.with_borrow(Clone::clone)
 }
 
+/// How many launches this thread has made so far.
+pub fn launches() -> u64 {
+    LAUNCHES.get()
+}
+
 /// Runs a kernel on memory of this process. `letters` says what the arguments are (host.cpp), `?` a pointer that is null.
 /// Every second launch begins with the last block and the last thread.
 ///

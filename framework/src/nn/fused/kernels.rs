@@ -37,13 +37,18 @@ pub(super) fn suited(gradient: &Tensor, images: &Tensor, other: Option<&Tensor>)
 }
 
 /// The kernels' PTX is for compute capability 8.0 and later.
-fn is_new_enough(device: Device) -> bool {
+pub(super) fn is_new_enough(device: Device) -> bool {
     static NEW: OnceLock<bool> = OnceLock::new();
     match device {
         Device::Cuda(n) => *NEW.get_or_init(|| gpu(n).is_ok_and(|gpu| gpu.capability >= 80)),
         Device::Cpu => stand_in::is_here(),
         _ => false,
     }
+}
+
+/// Whether it is `size` numbers of `kind` on `device`, one after the other.
+pub(super) fn is_dense(tensor: &Tensor, kind: Kind, size: &[i64], device: Device) -> bool {
+    tensor.kind() == kind && tensor.size() == size && tensor.is_contiguous() && tensor.device() == device
 }
 
 pub(super) fn of(kind: Kind, bf16: &'static str, f32: &'static str) -> Option<Kernel> {
@@ -264,4 +269,32 @@ pub(super) fn sgd(
     // # Safety
     // The declaration is (float*, float*, float*, double*, float, float, int, long); sizes, kinds and layout are checked above.
     unsafe { kernel.launch(Grid::Each(n), &arguments) }.ok()
+}
+
+/// Batch norms with their running statistics as scales and shifts; `at` are the places of weights and biases in `values`, of means and variances in `stats`.
+pub(super) fn fold_norms(values: &Tensor, stats: &Tensor, at: [&Tensor; 4], eps: f64) -> Option<[Tensor; 2]> {
+    let (device, n) = (values.device(), at[0].numel() as i64);
+    let whole = [values, stats].iter().all(|t| is_dense(t, Kind::Float, &t.size(), device));
+    let placed = at.iter().all(|at| is_dense(at, Kind::Int64, &[n], device));
+    if !is_new_enough(device) || !whole || !placed || n == 0 {
+        return None;
+    }
+    let kernel = Kernel::named("fold_norms").ok()?;
+    let folded = [(); 2].map(|()| Tensor::empty([n], (Kind::Float, device)));
+    let arguments = [
+        Argument::Numbers(Some(values)),
+        Argument::Numbers(Some(stats)),
+        Argument::Numbers(Some(at[0])),
+        Argument::Numbers(Some(at[1])),
+        Argument::Numbers(Some(at[2])),
+        Argument::Numbers(Some(at[3])),
+        Argument::Float(eps as f32),
+        Argument::Numbers(Some(&folded[0])),
+        Argument::Numbers(Some(&folded[1])),
+        Argument::Long(n),
+    ];
+    // # Safety
+    // The declaration is (float*, float*, long*, long*, long*, long*, float, float*, float*, long), checked above; places lie inside, as `Parameters` made them.
+    unsafe { kernel.launch(Grid::Each(n), &arguments) }.ok()?;
+    Some(folded)
 }

@@ -337,6 +337,91 @@ fn steps(on: On) {
     }
 }
 
+// Oracle: libtorch's operators, to the bit where a kernel rounds as they do.
+fn both_ends(on: On) {
+    let (mean, std) = ([0.4f32, 0.5, 0.3], [0.2f32, 0.3, 0.25]);
+    let [mean, std] = [mean, std].map(|t| Tensor::from_slice(&t).view([1, 3, 1, 1]).to_device(on.device()));
+    for held in KINDS {
+        let xs = images("xs", [3, 3, 5, 7], Kind::Float, (Kind::Float, on.device()));
+        let found = on.during(|| normalize(&xs, &mean, &std, held)).unwrap();
+        assert!(crate::shim::is_channels_last(&found) && found.equal(&((&xs - &mean) / &std).to_kind(held)));
+        let gradient = xs.to_kind(Kind::BFloat16);
+        let found = on.during(|| normalize_backward(&gradient, &std)).unwrap();
+        assert!(found.equal(&(gradient.to_kind(Kind::Float) / &std)));
+
+        for (shape, outputs) in SHAPES.iter().chain([&[2, 2048, 1, 1], &[2, 512, 4, 4]]).zip([10, 1, 100, 7, 33, 10]) {
+            let (n, channels) = (shape[0], shape[1]);
+            let to = |name: &str, size: &[i64]| normal(name, size, held).to_device(on.device());
+            let (xs, weight) = (images("xs", *shape, held, (held, on.device())), to("w", &[outputs, channels]));
+            let (bias, d_out) = (to("b", &[outputs]), to("d", &[n, outputs]).to_kind(Kind::Float));
+            let logits = on.during(|| mean_linear(&xs, &weight, &bias)).unwrap();
+            let back = on.during(|| mean_linear_backward(&d_out, &weight, &xs)).unwrap();
+            let exact = |t: &Tensor| t.to_device(Device::Cpu).to_kind(Kind::Double);
+            let mean = exact(&xs).mean_dim([2i64, 3].as_slice(), false, None::<Kind>);
+            assert_near("logits", &logits, &mean.linear(&exact(&weight), Some(&exact(&bias))));
+            let d_mean = exact(&d_out).matmul(&exact(&weight)) / (shape[2] * shape[3]) as f64;
+            assert_near("dx of logits", &back, &d_mean.view([n, channels, 1, 1]).expand_as(&xs));
+        }
+    }
+}
+
+fn slopes(on: On) {
+    use crate::loss::terms;
+    for (rows, classes) in [(1, 2), (19, 10), (8, 100), (3, 1000)] {
+        let [z, clean] = ["z", "clean"].map(|name| normal(name, &[rows, classes], Kind::Float) * 3.0);
+        // Two classes tie, and one of them is a label.
+        let _ = z.get(0).narrow(0, 0, 2).fill_(9.0);
+        let y = (Tensor::arange(rows, (Kind::Int64, Device::Cpu)) * 7).remainder(classes);
+        let of = |[z, clean, y]: [&Tensor; 3]| {
+            [
+                terms::cross_entropy_slope(z, y),
+                terms::kl_slope(clean, z),
+                terms::soft_logit_margin_slope(z, y),
+                terms::hinged_margin_slope(z, y, 50.0),
+                terms::hinged_margin_slope(z, y, 0.0),
+                terms::hinged_margin_slope(z, &(y + 2).remainder(classes), 0.5),
+            ]
+        };
+        let [there, clean_there, y_there] = [&z, &clean, &y].map(|t| t.to_device(on.device()));
+        let found = on.during(|| of([&there, &clean_there, &y_there]));
+        let expected = of([&z.to_kind(Kind::Double), &clean.to_kind(Kind::Double), &y]);
+        for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            assert_near(&format!("slope {i} of {classes}"), found, expected);
+        }
+    }
+}
+
+fn noises(on: On) {
+    use crate::nn::{Noise, key_of};
+    for key in [key_of(&[3, 4]), -5, 1 << 40] {
+        let index = Tensor::from_slice(&[3i64, 49_999, 0, 1 << 33]);
+        let draw = |device: Device| {
+            let noise = Noise::new(&Tensor::from(key).to_device(device), &index.to_device(device));
+            let uniform = noise.uniform("u", &[3, 5, 4], Kind::Float);
+            [uniform, noise.normal("n", &[7], Kind::Float), noise.below("b", 9, &[1])]
+        };
+        let found = on.during(|| draw(on.device())).map(|t| t.to_device(Device::Cpu));
+        for (i, (found, expected)) in found.iter().zip(draw(Device::Cpu)).enumerate() {
+            let same = if i == 1 { found.allclose(&expected, 1e-5, 1e-6, false) } else { found.equal(&expected) };
+            assert!(same && found.kind() == expected.kind(), "draw {i} with {key}");
+        }
+    }
+}
+
+fn folded_norms(on: On) {
+    let (params, norms_) = norms(24, (Kind::Float, on.device()));
+    let (exact, exact_norms) = norms(24, (Kind::Double, Device::Cpu));
+    let of = |params: &Parameters, norms: &[BatchNorm2d; 2]| {
+        let pass = params.pass(Mode::Eval, false, false, 0, None);
+        norms.each_ref().map(|bn| pass.affine(bn.id))
+    };
+    let found = on.during(|| of(&params, &norms_));
+    for ((scale, shift), (exact_scale, exact_shift)) in found.iter().zip(&of(&exact, &exact_norms)) {
+        assert_near("scale", scale, exact_scale);
+        assert_near("shift", shift, exact_shift);
+    }
+}
+
 // One test, so that the last line can tell which kernels none of them launched.
 #[test]
 fn every_kernel_is_its_plain_form() {
@@ -351,6 +436,10 @@ fn every_kernel_is_its_plain_form() {
         parameters(on);
         first_convolutions(on);
         steps(on);
+        both_ends(on);
+        slopes(on);
+        noises(on);
+        folded_norms(on);
     }
     assert_eq!(foil_host_kernels::launched(), foil_host_kernels::names());
 }

@@ -1,0 +1,92 @@
+//! What a step asks a GPU to launch, as far as a CPU can tell: foil's kernels run here from their source, libtorch's operators are counted.
+//!
+//! Each launch costs a GPU one or two microseconds whatever it does, and an attack makes its own ten times a step.
+
+use foil::attack::Batch;
+use foil::distributed::World;
+use foil::engine::cuda::stand_in::StandIn;
+use foil::nn::Noise;
+use foil::pipeline::load;
+use foil::scheduler::Clock;
+use foil::shim::{channels_last, record};
+use foil::train::Trainer;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use tch::{Device, Kind, Tensor};
+
+use foil_alp as _;
+use foil_at as _;
+use foil_attacks as _;
+use foil_cat as _;
+use foil_fat as _;
+use foil_mart as _;
+use foil_mma as _;
+use foil_models as _;
+use foil_schedulers as _;
+use foil_trades as _;
+
+// # Safety
+// The kernels are those of framework/cuda/kernels.cu, and take memory of the CPU.
+#[allow(unsafe_code)]
+const KERNELS_ON_CPU: StandIn = unsafe { StandIn::new(foil_host_kernels::launch) };
+
+/// Operators that allocate, view, or only call others.
+const SILENT: &str = "_batch_norm_impl_index _convolution _to_copy alias as_strided as_strided_ batch_norm chunk clone contiguous conv2d convolution detach \
+    empty empty_like empty_strided expand expand_as linear log_softmax matmul narrow new_empty new_zeros ones_like permute relu_ reshape resize_ \
+    resolve_conj select slice softmax split squeeze t to transpose unsqueeze view zeros zeros_like";
+
+/// What one step of a pipeline launches on `images` images: libtorch's operators by name, and foil's kernels as `kernels`.
+fn launched(file: &str, overrides: &[&str]) -> BTreeMap<String, i64> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/cifar10").join(file);
+    let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+    let pipeline = load(&file, &overrides).unwrap_or_else(|e| panic!("{e}")).pipeline;
+    let mut parts = Trainer::assemble(&pipeline, Device::Cpu, World::alone()).unwrap();
+    let clock = Clock::new(1, 10, Device::Cpu);
+    let key = Tensor::from(7i64);
+    let index = Tensor::arange(2, (Kind::Int64, Device::Cpu));
+    let noise = || Noise::new(&key, &index);
+    let x = channels_last(&noise().uniform("x", &[3, 32, 32], Kind::Float)).unwrap();
+    let y = Tensor::from_slice(&[3i64, 1]);
+    let mut step = || {
+        let (x, y, index) = (x.shallow_clone(), y.shallow_clone(), index.shallow_clone());
+        KERNELS_ON_CPU
+            .during(|| parts.step.run(&mut Batch { x, y, index, noise: noise(), clock: &clock, clean_logits: None }))
+            .unwrap();
+    };
+    step();
+    let before = foil_host_kernels::launches();
+    let ((), calls) = record(None, step).unwrap();
+    let silent: BTreeSet<&str> = SILENT.split_whitespace().collect();
+    let operator = |name: &str| name.strip_prefix("aten::").filter(|name| !silent.contains(name)).map(str::to_string);
+    let mut all: BTreeMap<String, i64> =
+        calls.iter().filter_map(|c| Some((operator(&c.name)?, c.count as i64))).collect();
+    all.insert("kernels".into(), (foil_host_kernels::launches() - before) as i64);
+    all
+}
+
+/// What one more step of the attack launches besides convolutions and kernels; then how many kernels.
+fn of_an_iteration(file: &str, overrides: &[&str]) -> (BTreeMap<String, i64>, i64) {
+    let small = ["model={ type: wide_resnet, depth: 10, width: 1 }", "train.precision=bf16", "train.batch_size=2"];
+    let [mut more, fewer] =
+        ["attack.steps=2", "attack.steps=1"].map(|steps| launched(file, &[&small, overrides, &[steps]].concat()));
+    for (name, count) in &mut more {
+        *count -= fewer.get(name).unwrap_or(&0);
+    }
+    more.retain(|name, count| *count != 0 && !name.contains("convolution"));
+    let kernels = more.remove("kernels").unwrap_or(0);
+    (more, kernels)
+}
+
+#[test]
+fn a_step_of_an_attack_is_convolutions_and_kernels() {
+    // `mode: train` has two kernels a batch norm and way, and counts the batch; `mode: eval` one. The rest are the two ends of the network, the objective's
+    // slope and the step itself.
+    for objective in ["ce", "cw", "slm"] {
+        let (operators, kernels) = of_an_iteration("at.yaml", &[&format!("attack.objective={objective}")]);
+        assert!(operators.keys().eq(["add_"]) && operators["add_"] <= 4, "{objective}: {operators:?}");
+        assert_eq!(kernels, 35, "{objective}");
+    }
+    let (operators, kernels) = of_an_iteration("trades.yaml", &[]);
+    assert!(operators.keys().eq(["add_", "copy_"]) && operators.values().sum::<i64>() <= 4, "kl: {operators:?}");
+    assert_eq!(kernels, 20);
+}
