@@ -21,7 +21,7 @@ use crate::Result;
 use crate::distributed::World;
 use declare::{Declared, NormSpec, Spec};
 use half::Half;
-use layout::{flattened, positions, views};
+use layout::{positions, views};
 use std::cell::Cell;
 use tch::{Device, Kind, Tensor};
 
@@ -190,13 +190,19 @@ impl Parameters {
     /// d`loss`/d(every parameter), flat. A parameter the loss does not reach has gradient zero.
     pub fn gradients(&self, loss: &Tensor) -> Gradients {
         let found = Tensor::run_backward(&[loss], self.leaves(), false, false);
-        let whole = |gradient: &Tensor| flattened(&gradient.to_kind(self.kind()));
-        let pieces: Vec<Tensor> = self
-            .layout
-            .iter()
-            .map(|&i| if found[i].defined() { whole(&found[i]) } else { flattened(&self.frozen[i].zeros_like()) })
-            .collect();
-        Gradients(Tensor::cat(&pieces, 0))
+        let flat = self.flat.empty_like();
+        let mut reached = (Vec::new(), Vec::new());
+        for (mut piece, gradient) in views(&flat, &self.params, &self.layout).into_iter().zip(found) {
+            if gradient.defined() {
+                reached.0.push(piece);
+                reached.1.push(gradient);
+            } else {
+                let _ = piece.zero_();
+            }
+        }
+        // Each gradient has its parameter's shape.
+        crate::shim::copy_all(&reached.0, &reached.1).unwrap_or_else(|error| panic!("{error}"));
+        Gradients(flat)
     }
 
     /// A gradient's pieces under the parameters' names, in declaration order.

@@ -29,8 +29,3 @@ pub(super) fn positions(specs: &[Spec], layout: &[usize], which: impl Iterator<I
     }
     which.flat_map(|i| starts[i]..starts[i] + specs[i].numel()).collect()
 }
-
-/// A tensor's values in the flat buffer's order.
-pub(super) fn flattened(tensor: &Tensor) -> Tensor {
-    if tensor.dim() == 4 { tensor.permute([0, 2, 3, 1]).reshape([-1]) } else { tensor.reshape([-1]) }
-}
