@@ -12,8 +12,12 @@
 #define TWO_AT_ONCE __launch_bounds__(THREADS, 2)
 
 extern "C" {
-__global__ void affine_relu_bf16(const bf16* x, const float* s, const float* t, bf16* o, long n, int c) { affine_relu(x, s, t, o, n, c); }
-__global__ void affine_relu_f32(const float* x, const float* s, const float* t, float* o, long n, int c) { affine_relu(x, s, t, o, n, c); }
+__global__ void affine_relu_bf16(const bf16* x, const float* s, const float* t, bf16* o, long n, int c, long apart) {
+    affine_relu(x, s, t, o, n, c, apart);
+}
+__global__ void affine_relu_f32(const float* x, const float* s, const float* t, float* o, long n, int c, long apart) {
+    affine_relu(x, s, t, o, n, c, apart);
+}
 __global__ void add_affine_relu_bf16(const bf16* x, const bf16* y, const float* s, const float* t, bf16* h, bf16* o, long n, int c) {
     add_affine_relu(x, y, s, t, h, o, n, c);
 }

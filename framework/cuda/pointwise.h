@@ -1,7 +1,7 @@
 // One pass over memory each, for tensors that lie channels-last, so that element i belongs to channel i % c.
 //
-// The plain forms, which these must equal, are in framework/src/nn/fused.rs and beside it. Every thread handles eight elements; the number of
-// elements and of channels is a multiple of eight, and the caller checks it. Products and sums are fused by name where two kernels
+// The plain forms, which these must equal, are in framework/src/nn/fused.rs and beside it. Every thread handles eight elements, of `affine_relu` EACH times
+// eight; the number of elements and of channels is a multiple of eight, and the caller checks it. Products and sums are fused by name where two kernels
 // must agree about a sign, instead of where the compiler likes.
 #pragma once
 #include "eight.h"
@@ -10,15 +10,28 @@ __device__ inline long first() { return ((long)blockIdx.x * blockDim.x + threadI
 // In 32 bits, which is several times quicker; there are fewer than 2^35 elements.
 __device__ inline int channel(long i, int c) { return (int)((unsigned)(i >> 3) % (unsigned)(c >> 3)) << 3; }
 
-// out = max(x * scale + shift, 0), by channel.
-template <class T> __device__ void affine_relu(const T* x, const float* scale, const float* shift, T* out, long n, int c) {
-    long i = first();
-    if (i >= n) return;
-    float v[8], s[8], t[8];
-    load(v, x, i), load(s, scale, channel(i, c)), load(t, shift, channel(i, c));
+// out = max(x * scale + shift, 0), by channel. A thread's elements are `apart` from each other, a multiple of c; EACH * apart is n or more.
+constexpr int EACH = 4;
+template <class T>
+__device__ void affine_relu(const T* __restrict__ x, const float* __restrict__ scale, const float* __restrict__ shift, T* __restrict__ out, long n,
+                            int c, long apart) {
+    const long start = first();
+    if (start >= apart) return;
+    Raw<T> raw[EACH];
 #pragma unroll
-    for (int k = 0; k < 8; ++k) v[k] = relu(fmaf(v[k], s[k], t[k]));
-    store(out, i, v);
+    for (int d = 0; d < EACH; ++d)
+        if (start + d * apart < n) raw[d] = fetch(x, start + d * apart);
+    float s[8], t[8];
+    load(s, scale, channel(start, c)), load(t, shift, channel(start, c));
+#pragma unroll
+    for (int d = 0; d < EACH; ++d) {
+        if (start + d * apart >= n) continue;
+        float v[8];
+        unpack(v, raw[d]);
+#pragma unroll
+        for (int k = 0; k < 8; ++k) v[k] = relu(fmaf(v[k], s[k], t[k]));
+        store(out, start + d * apart, v);
+    }
 }
 
 // sum = x + y; out = max(sum * scale + shift, 0), of the sum as it is stored.

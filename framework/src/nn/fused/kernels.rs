@@ -7,8 +7,10 @@ use crate::shim::is_channels_last;
 use std::sync::OnceLock;
 use tch::{Device, Kind, Tensor};
 
-/// Numbers that one thread handles.
+/// Numbers that one thread handles at a time.
 pub(super) const WIDTH: i64 = 8;
+/// Times that `affine_relu` does so in a thread.
+const EACH: u64 = 4;
 
 /// Whether a kernel may touch these tensors: on a CUDA device new enough, of one kind and shape, channels-last, in whole vectors.
 pub(super) fn suits(tensors: &[&Tensor]) -> bool {
@@ -75,6 +77,7 @@ pub(super) fn affine_relu(xs: &Tensor, scale: &Tensor, shift: &Tensor) -> Option
     }
     let kernel = of(xs.kind(), "affine_relu_bf16", "affine_relu_f32")?;
     let (n, c) = (xs.numel() as i64, xs.size()[1]);
+    let apart = (n as u64).div_ceil(EACH * c as u64) as i64 * c;
     let (scale, shift, out) = (whole(scale, c)?, whole(shift, c)?, xs.empty_like());
     let arguments = [
         Argument::Numbers(Some(xs)),
@@ -83,10 +86,11 @@ pub(super) fn affine_relu(xs: &Tensor, scale: &Tensor, shift: &Tensor) -> Option
         Argument::Numbers(Some(&out)),
         Argument::Long(n),
         Argument::Int(c as i32),
+        Argument::Long(apart),
     ];
     // # Safety
-    // The declaration is (T*, float*, float*, T*, long, int); `suits` and `whole` have checked kinds, sizes and layout.
-    unsafe { kernel.launch(Grid::Each(n / WIDTH), &arguments) }.ok()?;
+    // The declaration is (T*, float*, float*, T*, long, int, long); `suits` and `whole` have checked kinds, sizes and layout.
+    unsafe { kernel.launch(Grid::Each(apart / WIDTH), &arguments) }.ok()?;
     Some(out)
 }
 
