@@ -167,17 +167,17 @@ mod tests {
     #[test]
     fn gradients_are_autograds() {
         let [x, y] = [leaf(1), leaf(2)];
-        let plain = |x: &Tensor, y: &Tensor| [x * y, x + y];
         // Both outputs, one of them, and the node twice, in a row and side by side.
-        let values: [&dyn Fn(&dyn Fn(&Tensor, &Tensor) -> [Tensor; 2]) -> Tensor; 4] = [
+        type Function = fn(&Tensor, &Tensor) -> [Tensor; 2];
+        let values: [&dyn Fn(Function) -> Tensor; 4] = [
             &|f| f(&x, &y).iter().map(|out| out * out.sin()).sum(),
             &|f| f(&x, &y)[1].exp(),
             &|f| f(&f(&x, &y)[0], &x)[0].sin(),
             &|f| &f(&x, &y)[0] * &f(&y, &y)[1],
         ];
         for value in values {
-            let [found, expected] =
-                [value(&product_and_sum), value(&plain)].map(|value| backward(&value, &[&x, &y]).unwrap());
+            let [found, expected] = [value(product_and_sum), value(|x, y| [x * y, x + y])]
+                .map(|value| backward(&value, &[&x, &y]).unwrap());
             for (found, expected) in found.iter().zip(&expected) {
                 assert_close(found, expected, 1e-12);
             }

@@ -14,6 +14,7 @@ mod noise;
 mod slopes;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 pub(super) use ends::{mean_linear, mean_linear_backward};
 pub(crate) use ends::{normalize, normalize_backward};
@@ -22,11 +23,10 @@ pub use join::{Joined, Shortcut};
 pub(super) use noise::noise;
 pub(crate) use slopes::{Slope, slope};
 
-use super::autograd::node;
 use super::norm::{BatchNorm2d, MOMENTUM};
 use super::params::{EPS, Mode, Pass};
 use crate::engine::raise;
-use crate::shim::{batch_norm_gradients, channels_last};
+use crate::shim::batch_norm_gradients;
 use batch::Factors;
 use tch::{Kind, Tensor};
 
@@ -99,36 +99,7 @@ impl BatchNorm2d {
 
     fn activated(&self, pass: &Pass, xs: &Tensor, ys: Option<&Tensor>) -> (Tensor, Activated) {
         let images: Vec<&Tensor> = [Some(xs), ys].into_iter().flatten().collect();
-        if !self.is_watched(pass, &images) {
-            return self.unwatched(pass, xs, ys);
-        }
-        if !has_node(pass, &images) {
-            let sum = ys.map_or_else(|| xs.shallow_clone(), |ys| xs + ys);
-            let out = super::relu(self.forward(pass, &sum));
-            return (sum, Activated { out, norm: Norm::Watched });
-        }
-        let (sum, activated) = tch::no_grad(|| self.unwatched(pass, xs, ys));
-        let out = activated.out.shallow_clone();
-        let learned = self.learned(pass);
-        let inputs = [&images[..], &learned].concat();
-        let outputs = if ys.is_some() { vec![&sum, &out] } else { vec![&out] };
-        let (among, learns) = (images.len(), learned[0].requires_grad());
-        let backward = move |mut gradients: Vec<Option<Tensor>>| {
-            let (d_out, d_sum) = (gradients.pop().flatten(), gradients.pop().flatten());
-            let (d_image, learned) = match d_out {
-                Some(d_out) => {
-                    let d_sum = d_sum.as_ref().map(channels_last).transpose()?;
-                    some(activated.backward(d_out, d_sum.as_ref(), learns))
-                }
-                None => (d_sum, [None, None]),
-            };
-            let d_images = (0..among).map(|_| d_image.as_ref().map(Tensor::shallow_clone));
-            Ok(d_images.chain(learned).collect())
-        };
-        let mut made = raise(node(c"batch_norm_relu", &inputs, &outputs, backward));
-        let out = made.pop().unwrap_or(out);
-        let sum = made.pop().unwrap_or(sum);
-        (sum, Activated { out, norm: Norm::Watched })
+        if self.is_watched(pass, &images) { self.watched(pass, xs, ys) } else { self.unwatched(pass, xs, ys) }
     }
 
     /// `xs` (+ `ys`) and its activation, without autograd.
@@ -149,29 +120,10 @@ impl BatchNorm2d {
         self.unwatched(pass, &(xs + ys), None)
     }
 
+    /// Weight and bias.
     fn learned<'a>(&self, pass: &'a Pass) -> [&'a Tensor; 2] {
         [self.weight, self.bias].map(|id| pass.param(id))
     }
-
-    /// Whether a gradient through this pass is autograd's, as it is across ranks.
-    fn is_watched(&self, pass: &Pass, images: &[&Tensor]) -> bool {
-        let differentiable = |tensors: &[&Tensor]| tensors.iter().any(|tensor| tensor.requires_grad());
-        differentiable(images) || differentiable(&self.learned(pass)) || is_across_ranks(pass)
-    }
-}
-
-/// Whether a pass that autograd watches is left to the kernels.
-fn has_node(pass: &Pass, images: &[&Tensor]) -> bool {
-    pass.mode() == Mode::Train && !is_across_ranks(pass) && kernels::suits(images)
-}
-
-/// Whether batch norm sees the images of all ranks.
-fn is_across_ranks(pass: &Pass) -> bool {
-    pass.mode() == Mode::Train && pass.sync().is_some()
-}
-
-fn some((image, learned): Gradients) -> (Option<Tensor>, [Option<Tensor>; 2]) {
-    (Some(image), learned.map_or([None, None], |learned| learned.map(Some)))
 }
 
 impl Normed {

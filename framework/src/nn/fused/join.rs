@@ -1,9 +1,7 @@
 //! Batch norm, a sum and the ReLU behind it: the end of ResNet's blocks.
 
-use super::{Gradients, Norm, Normed, by_channel, has_node, kernels, some};
-use crate::engine::raise;
-use crate::nn::autograd::node;
-use crate::nn::{self, BatchNorm2d, Pass};
+use super::{Gradients, Norm, Normed, by_channel, kernels};
+use crate::nn::{BatchNorm2d, Pass};
 use tch::Tensor;
 
 /// What a batch norm's output is added to.
@@ -31,32 +29,15 @@ impl BatchNorm2d {
             Shortcut::Same(ys) => (ys, None),
             Shortcut::Normed(bn, ys) => (ys, Some(bn)),
         };
-        if !self.is_watched(pass, &[xs, ys]) {
-            return self.joined(pass, xs, ys, other);
+        if self.is_watched(pass, &[xs, ys]) {
+            let out = self.joined_watched(pass, xs, ys, other);
+            return Joined { out, norm: Norm::Watched, shortcut: None };
         }
-        let watched = |out: Tensor| Joined { out, norm: Norm::Watched, shortcut: None };
-        if !has_node(pass, &[xs, ys]) {
-            let ys = other.map_or_else(|| ys.shallow_clone(), |bn| bn.forward(pass, ys));
-            return watched(nn::relu(self.forward(pass, xs) + ys));
-        }
-        let joined = tch::no_grad(|| self.joined(pass, xs, ys, other));
-        let out = joined.out.shallow_clone();
-        let learned = self.learned(pass);
-        let mut inputs = vec![xs, learned[0], learned[1], ys];
-        inputs.extend(other.iter().flat_map(|bn| bn.learned(pass)));
-        let (wanted, learns) = (inputs.len(), learned[0].requires_grad());
-        let backward = move |gradients: Vec<Option<Tensor>>| {
-            let Some(Some(d_out)) = gradients.first() else { return Ok((0..wanted).map(|_| None).collect()) };
-            let found = joined.backward(d_out, None, learns).map(some);
-            let found = found.into_iter().flat_map(|(image, [weight, bias])| [image, weight, bias]);
-            Ok(found.take(wanted).collect())
-        };
-        let made = raise(node(c"batch_norm_join", &inputs, &[&out], backward)).pop();
-        watched(made.unwrap_or(out))
+        self.joined(pass, xs, ys, other)
     }
 
     /// max(batch norm(`xs`) + `ys` or its batch norm, 0), without autograd.
-    fn joined(&self, pass: &Pass, xs: &Tensor, ys: &Tensor, other: Option<&BatchNorm2d>) -> Joined {
+    pub(super) fn joined(&self, pass: &Pass, xs: &Tensor, ys: &Tensor, other: Option<&BatchNorm2d>) -> Joined {
         let (normed, norm) = self.normed(pass, xs);
         let (ys_normed, shortcut) = other.map(|bn| bn.normed(pass, ys)).unzip();
         let fused = match (&normed, &ys_normed) {
@@ -93,7 +74,7 @@ impl Joined {
         self.backward(gradient, other, false).map(|(image, _)| image)
     }
 
-    fn backward(&self, gradient: &Tensor, other: Option<&Tensor>, learns: bool) -> [Gradients; 2] {
+    pub(super) fn backward(&self, gradient: &Tensor, other: Option<&Tensor>, learns: bool) -> [Gradients; 2] {
         let scales = match (&self.norm, &self.shortcut) {
             (Norm::Affine(scale), None) => [Some(scale), None],
             (Norm::Affine(scale), Some(Norm::Affine(shortcut))) => [Some(scale), Some(shortcut)],
