@@ -1,4 +1,5 @@
-// CUDA's half of the shim, `libfoil_cuda.so`: capture, events, memory, and launches of the kernels in kernels.cu. Sums over ranks are in nccl.cpp.
+// CUDA's half of the shim, `libfoil_cuda.so`: capture, events, memory, and launches of the kernels in kernels.cu. Its convolution is in
+// conv.cpp, sums over ranks are in nccl.cpp.
 //
 // It is opened at run time after libtorch's CUDA half, whose symbols it uses; a machine without CUDA never opens it. Everything happens
 // on the calling thread's current stream. As in framework/shim, no exception leaves a function: null, or a message for `foil_cuda_free`.
@@ -19,7 +20,7 @@ extern const char foil_kernels_ptx[]; // from kernels.cu, by `cargo xtask cuda`
 extern "C" {
 
 // Goes up with every change to these functions; the program refuses another one's library.
-int foil_cuda_version() { return 2; }
+int foil_cuda_version() { return 3; }
 
 void foil_cuda_free(char* message) { std::free(message); }
 

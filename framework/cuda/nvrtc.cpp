@@ -1,4 +1,5 @@
-// Compiles kernels.cu to PTX without nvcc: nvrtc SOURCE OUT. The driver makes machine code of it on the GPU's machine.
+// Compiles kernels without nvcc: nvrtc SOURCE OUT OPTION... To PTX, of which the driver makes machine code on the GPU's machine, or to machine code, if the
+// architecture is not virtual.
 #include <cstdio>
 #include <fstream>
 #include <nvrtc.h>
@@ -26,8 +27,10 @@ int main(int count, char** words) {
     check(nvrtcGetProgramLog(program, log.data()));
     if (log.size() > 1) std::fprintf(stderr, "%s\n", log.c_str());
     check(compiled);
-    check(nvrtcGetPTXSize(program, &size));
-    std::string ptx(size, '\0');
-    check(nvrtcGetPTX(program, ptx.data()));
-    std::ofstream(words[2], std::ios::binary).write(ptx.data(), static_cast<std::streamsize>(ptx.size()));
+    bool machine = false;
+    for (const char* option : options) machine = machine || std::string(option).find("=sm_") != std::string::npos;
+    check(machine ? nvrtcGetCUBINSize(program, &size) : nvrtcGetPTXSize(program, &size));
+    std::string made(size, '\0');
+    check(machine ? nvrtcGetCUBIN(program, made.data()) : nvrtcGetPTX(program, made.data()));
+    std::ofstream(words[2], std::ios::binary).write(made.data(), static_cast<std::streamsize>(made.size()));
 }

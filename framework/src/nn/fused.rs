@@ -6,6 +6,7 @@
 //! is fp32 whatever the activations' kind.
 
 mod batch;
+mod conv;
 mod ends;
 mod first_conv;
 mod join;
@@ -16,6 +17,7 @@ mod slopes;
 mod tests;
 mod watched;
 
+pub(super) use conv::{backward as conv_backward, forward as conv};
 pub(super) use ends::{mean_linear, mean_linear_backward};
 pub(crate) use ends::{normalize, normalize_backward};
 pub(super) use first_conv::{backward as first_conv_backward, forward as first_conv};

@@ -67,11 +67,12 @@ impl Conv2d {
     pub fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
         let bias = self.bias.map(|id| pass.param(id));
         let weight = pass.param(self.weight);
-        let first = match bias {
-            None => super::fused::first_conv(xs, weight, [self.stride, self.padding]),
+        let by = [self.stride, self.padding];
+        let ours = match bias {
+            None => super::fused::conv(xs, weight, by).or_else(|| super::fused::first_conv(xs, weight, by)),
             Some(_) => None,
         };
-        let out = first.unwrap_or_else(|| xs.conv2d(weight, bias, [self.stride; 2], [self.padding; 2], [1, 1], 1));
+        let out = ours.unwrap_or_else(|| xs.conv2d(weight, bias, [self.stride; 2], [self.padding; 2], [1, 1], 1));
         pass.count(xs, weight, &out, weight.size()[1..].iter().product());
         out
     }
@@ -82,11 +83,13 @@ impl Conv2d {
     /// When the shapes do not belong together, as tch's operators do.
     pub fn backward(&self, pass: &Pass, d_out: &Tensor, xs: &Tensor) -> Tensor {
         let weight = pass.param(self.weight);
-        if let Some(found) = super::fused::first_conv_backward(d_out, xs, weight, [self.stride, self.padding]) {
-            return found;
-        }
-        crate::shim::conv_input_gradient(d_out, xs, weight, self.stride, self.padding)
-            .unwrap_or_else(|error| panic!("{error}"))
+        let by = [self.stride, self.padding];
+        super::fused::conv_backward(d_out, weight, by)
+            .or_else(|| super::fused::first_conv_backward(d_out, xs, weight, by))
+            .unwrap_or_else(|| {
+                crate::shim::conv_input_gradient(d_out, xs, weight, self.stride, self.padding)
+                    .unwrap_or_else(|error| panic!("{error}"))
+            })
     }
 
     /// The gradient with respect to its input, `size` = `[H, W]`, from that with respect to its output: one product with

@@ -1,7 +1,8 @@
 //! `cargo xtask cuda`: compiles CUDA's half of the shim, `libfoil_cuda.so`, beside the program.
 //!
 //! It needs a C++ compiler but neither nvcc nor a GPU: the headers and NVRTC, which makes PTX of the kernels, come from pinned wheels. The
-//! driver of the machine that has the GPU makes machine code of the PTX.
+//! driver of the machine that has the GPU makes machine code of the PTX. The convolution is machine code already: Hopper's own instructions are in no PTX that a later
+//! device could use.
 
 use std::ffi::OsString;
 use std::fs;
@@ -18,6 +19,8 @@ use crate::workspace::Workspace;
 
 /// bf16 conversions need it; on older devices the program uses libtorch's own kernels.
 const ARCHITECTURE: &str = "--gpu-architecture=compute_80";
+/// Of the convolution, which no other device can run.
+const HOPPER: &str = "--gpu-architecture=sm_90a";
 
 /// `cargo xtask cuda`.
 pub fn command(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
@@ -37,6 +40,9 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
     let made_of = [
         "foil_cuda.cpp",
         "nccl.cpp",
+        "conv.cpp",
+        "conv_sm90.cu",
+        "conv_shape.h",
         "kernels.cu",
         "eight.h",
         "batch_norm.h",
@@ -65,21 +71,25 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
     make.arg(sources.join("nvrtc.cpp")).arg(include(&toolkit)).arg(&nvrtc).arg("-o").arg(&compiler);
     run(make, "the kernel compiler")?;
 
-    let ptx = scratch.join("kernels.ptx");
-    let mut make = Command::new(&compiler);
-    make.arg(sources.join("kernels.cu")).arg(&ptx).args([ARCHITECTURE, "-default-device", "-I"]).arg(&sources);
-    run(with_path(make, &toolkit.join("lib")), "the kernels")?;
-
-    // The text as it is, as a C string.
+    // Each as it is, text as a C string.
+    let mut text = String::from(".section .rodata\n");
+    for (source, made, name, architecture) in [
+        ("kernels.cu", "kernels.ptx", "foil_kernels_ptx", ARCHITECTURE),
+        ("conv_sm90.cu", "conv_sm90.cubin", "foil_conv_cubin", HOPPER),
+    ] {
+        let made = scratch.join(made);
+        let mut make = Command::new(&compiler);
+        make.arg(sources.join(source)).arg(&made).args([architecture, "-default-device", "-I"]).arg(&sources);
+        run(with_path(make, &toolkit.join("lib")), "the kernels")?;
+        text += &format!(".balign 64\n.global {name}\n{name}:\n.incbin \"{}\"\n.byte 0\n", made.display());
+    }
+    text += ".section .note.GNU-stack,\"\"\n";
     let data = scratch.join("kernels.s");
-    let text = format!(
-        ".section .rodata\n.global foil_kernels_ptx\nfoil_kernels_ptx:\n.incbin \"{}\"\n.byte 0\n.section .note.GNU-stack,\"\"\n",
-        ptx.display()
-    );
     fs::write(&data, text).or_fail(|| format!("write {}", data.display()))?;
     let new = scratch.join("libfoil_cuda.so");
     let mut make = cxx();
-    make.args(["-shared", "-fPIC", "-O2"]).arg(sources.join("foil_cuda.cpp")).arg(sources.join("nccl.cpp")).arg(&data);
+    make.args(["-shared", "-fPIC", "-O2"]).arg(&data);
+    make.args(["foil_cuda.cpp", "conv.cpp", "nccl.cpp"].map(|name| sources.join(name)));
     make.arg(include(&libtorch.path)).arg(include(&toolkit)).arg("-o").arg(&new);
     run(make, "CUDA's half of the shim")?;
     fs::rename(&new, &library).or_fail(|| format!("write {}", library.display()))?;

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 mod comm;
+mod conv;
 mod event;
 mod graph;
 mod kernel;
@@ -13,6 +14,7 @@ mod kernel;
 pub mod stand_in;
 
 pub use comm::{Comm, CommId};
+pub(crate) use conv::convolve;
 pub use event::Event;
 pub use graph::Graph;
 pub(crate) use kernel::THREADS;
@@ -29,7 +31,7 @@ use std::sync::OnceLock;
 type Message = *mut c_char;
 
 /// What this program expects of `foil_cuda_version`.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 
 /// The facts that `foil_cuda_device` writes.
 #[repr(C)]
@@ -97,6 +99,7 @@ functions! {
     empty_cache: unsafe extern "C" fn() -> Message;
     kernel: unsafe extern "C" fn(*mut *mut c_void, *const c_char) -> Message;
     launch: unsafe extern "C" fn(*mut c_void, u32, u32, u32, *mut *mut c_void) -> Message;
+    conv: unsafe extern "C" fn(*const c_void, *const c_void, *mut c_void, i32, i32, i32) -> Message;
     comm_version: unsafe extern "C" fn(*mut i32) -> Message;
     comm_id: unsafe extern "C" fn(*mut u8) -> Message;
     comm_open: unsafe extern "C" fn(*mut *mut c_void, *const u8, i32, i32, i32) -> Message;
@@ -289,7 +292,12 @@ mod tests {
 
     #[test]
     fn the_library_defines_what_is_called_with_these_parameters() {
-        let sources = [include_str!("../../../cuda/foil_cuda.cpp"), include_str!("../../../cuda/nccl.cpp")].concat();
+        let sources = [
+            include_str!("../../../cuda/foil_cuda.cpp"),
+            include_str!("../../../cuda/conv.cpp"),
+            include_str!("../../../cuda/nccl.cpp"),
+        ]
+        .concat();
         for (name, arguments) in DECLARED.iter().filter(|(name, _)| *name != "free") {
             let start = format!(" foil_cuda_{name}(");
             let defined = sources.find(&start).unwrap_or_else(|| panic!("foil_cuda_{name} is not defined"));
