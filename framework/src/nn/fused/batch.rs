@@ -56,7 +56,7 @@ impl Slabs {
         let (n, channels, h, w) = xs.size4().ok()?;
         let rows = n * h * w;
         let bits = (channels / WIDTH).trailing_zeros().min(3);
-        let (side_by_side, along) = (channels / WIDTH >> bits, i64::from(THREADS) >> bits);
+        let (side_by_side, along) = ((channels / WIDTH) >> bits, i64::from(THREADS) >> bits);
         let height =
             ((rows * side_by_side) as u64).div_ceil((BLOCKS * along) as u64).clamp(1, ROWS as u64) as i64 * along;
         // Counts are floats in the kernels; of one row PyTorch's running variance is no number.
@@ -64,7 +64,7 @@ impl Slabs {
     }
 
     fn blocks(&self) -> [i64; 2] {
-        [(self.rows as u64).div_ceil(self.height as u64) as i64, self.channels / WIDTH >> self.bits]
+        [(self.rows as u64).div_ceil(self.height as u64) as i64, (self.channels / WIDTH) >> self.bits]
     }
 
     /// What every kernel here ends with.

@@ -302,7 +302,7 @@ fn first_convolutions(on: On) {
             assert_near(&format!("{outputs} outputs"), &out, &expected);
             let expected = crate::shim::conv_input_gradient(&dy, &xs, &weight, 1, 1).unwrap();
             assert_near(&format!("dx of {outputs} outputs"), &dx, &expected);
-            assert!([out, dx].iter().all(|t| crate::shim::is_channels_last(t)));
+            assert!([out, dx].iter().all(crate::shim::is_channels_last));
         }
     }
     let [xs, dy, weight] =
@@ -316,7 +316,7 @@ fn first_convolutions(on: On) {
 fn steps(on: On) {
     for n in [1, 255, 1000] {
         let numbers = |name: &str| normal(name, &[n], Kind::Float).to_device(on.device());
-        let [x, g, low, high] = ["x", "g", "low", "high"].map(|name| numbers(name));
+        let [x, g, low, high] = ["x", "g", "low", "high"].map(numbers);
         let (low, high) = (&x - low.abs() * 0.1, &x + high.abs() * 0.1);
         let g = g * numbers("zeros").gt(0.0);
         let alpha = Tensor::from(0.07f64).to_device(on.device());
@@ -324,7 +324,7 @@ fn steps(on: On) {
         assert!((on.during(step) - step()).abs().max().double_value(&[]) < 1e-7);
 
         for nesterov in [false, true] {
-            let [v, u] = ["v", "u"].map(|name| numbers(name));
+            let [v, u] = ["v", "u"].map(numbers);
             let (rate, [momentum, decay]) = (Tensor::from(0.1f64).to_device(on.device()), [0.9, 0.01]);
             let [exact, g64, u64] = [&v, &g, &u].map(|t| t.to_kind(Kind::Double));
             let with_decay = g64 + &exact * decay;
