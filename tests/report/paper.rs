@@ -33,6 +33,7 @@ fn ours_the_papers_and_the_difference() {
     assert_eq!(lines[2], ["difference", "0.0", "+0.8", "0.0", "+0.2", "-0.6", "+0.1"]);
     assert_eq!(group(section, "CAT paper, Table 2", "CAT_cw (beta1 0.3)").len(), 2, "none of ours: no difference");
     assert!(section.contains("judged on 1000 of 10000 test images: ALP, AT, CAT_cent, MART, TRADES"), "{section}");
+    assert!(section.contains("trained for 100 epochs: ALP, AT"), "{section}");
     // CAT_cent with beta 5 and beta1 0.05 is a row of Table 8 too, and Table 9 is about losses alone. Table 4 asks for Square by itself.
     let captions: Vec<&str> = section.split("<caption>CAT paper, Table ").skip(1).map(|rest| &rest[..1]).collect();
     assert_eq!(captions, ["2", "8", "9"]);
@@ -50,4 +51,22 @@ fn without_a_row_there_is_no_section() {
     trained.train(&place);
     let html = page(&[&place], &place.join("report.html"));
     assert!(section(&html).is_none() && !html.contains("#paper"));
+}
+
+// 100 epochs, so that the later ones of the log are not drawn.
+#[test]
+fn a_published_log_is_drawn_beside_its_recipe() {
+    let runs = table_2();
+    let about = |name: &str| {
+        let place = place(&format!("published_log_{name}"));
+        runs.iter().find(|run| run.name == name).expect("a method").write(&place);
+        page(&[&place], &place.join("report.html"))
+    };
+    let html = about("AT");
+    assert!(html.contains("Dashed: robust_overfitting's own log"), "not said");
+    for point in ["37.95 at 1", "41.36 at 11", "46.35 at 100"] {
+        assert!(html.contains(&format!("published log: {point}<")), "{point} is not drawn");
+    }
+    assert!(!html.contains("published log: 51.57"), "a chart of 100 epochs goes on");
+    assert!(!about("TRADES").contains("published log"));
 }

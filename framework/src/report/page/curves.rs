@@ -2,6 +2,7 @@
 
 use super::{Report, View, figures as side_by_side};
 use crate::report::chart::{Axis, Figure, Lines, Series};
+use crate::report::paper::{PaperLog, logs};
 use maud::{Markup, html};
 
 /// Figures that stand open; the others are behind a line that opens them.
@@ -17,6 +18,7 @@ pub(super) fn section(report: &Report) -> Markup {
         p class="soft" {
             "A ring marks the epoch that was selected. "
             @if report.views.iter().any(|view| view.group.runs.len() > 1) { "Lines are means over seeds, with the range around them. " }
+            @for log in published(report) { "Dashed: " (log.recipe) ". " }
             span class="needs-script" { "Drag across a chart to zoom, double-click to go back." }
         }
         (side_by_side(first))
@@ -35,18 +37,43 @@ pub(super) fn figures(report: &Report) -> Vec<Figure> {
         }
     }
     names.sort_by_key(|name| rank(name));
+    let (published, last) = (published(report), last_epoch(report));
     let figure = |name: &&str| {
         let series = report.views.iter().enumerate().filter_map(|(colour, view)| series(view, colour, name));
+        let theirs = published.iter().filter_map(|log| {
+            let points = log.points(name, last);
+            let label = log.label.clone();
+            let series =
+                Series { label, colour: report.views.len(), points, dots: true, dashed: true, ..Series::default() };
+            (!series.points.is_empty()).then_some(series)
+        });
         Lines {
             name: format!("training_{name}"),
             title: title(name),
             x: Axis { whole: true, tight: true, ..Axis::new("epoch") },
             y: if is_accuracy(name) { Axis::percent("") } else { Axis::default() },
-            series: series.collect(),
+            series: series.chain(theirs).collect(),
         }
         .figure()
     };
     names.iter().filter_map(figure).collect()
+}
+
+/// What others logged of a run like one of these, each once.
+fn published(report: &Report) -> Vec<PaperLog> {
+    let mut all: Vec<PaperLog> = Vec::new();
+    for log in report.views.iter().flat_map(|view| &view.group.runs).flat_map(|run| logs(&run.pipeline)) {
+        if !all.contains(&log) {
+            all.push(log);
+        }
+    }
+    all
+}
+
+/// Where charts over epochs end.
+fn last_epoch(report: &Report) -> u64 {
+    let rows = report.views.iter().flat_map(|view| &view.group.runs).flat_map(|run| &run.metrics);
+    rows.map(|row| row.epoch).max().unwrap_or(0)
 }
 
 /// One method's curve: the mean over its seeds at each epoch.

@@ -1,7 +1,6 @@
 //! The tables of the CAT paper, those in which a run stands: our figures, the published ones, and the difference.
 
 use super::{Report, View};
-use crate::report::Run;
 use crate::report::paper::{Filled, Ours, fill, numbers, table};
 use maud::{Markup, html};
 
@@ -42,15 +41,19 @@ fn ours(view: &View) -> Ours<'_> {
     Ours { label: &view.label, runs: view.group.runs.iter().filter(|run| run.eval.is_some()).collect() }
 }
 
-/// What stands in a table though it was judged on fewer images than the paper's, those alike in a sentence.
+/// What a reader must know of runs that stand in a table, those alike in a sentence: how long they trained, and on how many images they were
+/// judged where the paper's were judged on all.
 fn parts(report: &Report, tables: &[(u8, Filled)]) -> Vec<String> {
     let used = |label: &String| tables.iter().any(|(_, filled)| !filled.unused.contains(label));
     let mut parts: Vec<(String, Vec<&str>)> = Vec::new();
     for view in report.views.iter().filter(|view| used(&view.label)) {
-        let Some(part) = view.group.runs.first().and_then(Run::judged_on_part) else { continue };
-        match parts.iter_mut().find(|(known, _)| *known == part) {
-            Some((_, labels)) => labels.push(&view.label),
-            None => parts.push((part, vec![&view.label])),
+        let Some(run) = view.group.runs.first() else { continue };
+        let trained = format!("trained for {} epochs", run.pipeline.train.epochs);
+        for part in [Some(trained), run.judged_on_part()].into_iter().flatten() {
+            match parts.iter_mut().find(|(known, _)| *known == part) {
+                Some((_, labels)) => labels.push(&view.label),
+                None => parts.push((part, vec![&view.label])),
+            }
         }
     }
     parts.into_iter().map(|(part, labels)| format!("{part}: {}", labels.join(", "))).collect()

@@ -1,11 +1,14 @@
 //! The tables of the CAT paper with our figures beside the published ones.
 //!
-//! The figures and what a run must be to stand in a row are data, `tables/*.yaml`; [`fill`] puts runs into them.
+//! The figures and what a run must be to stand in a row are data, `tables/*.yaml`; [`fill`] puts runs into them. [`logs`] are what others
+//! measured epoch by epoch.
 
 mod data;
 mod fill;
+mod log;
 mod robustbench;
 
 pub use data::{Conditions, PaperColumn, PaperRow, PaperTable, fits, numbers, table};
 pub use fill::{Filled, Ours, fill};
+pub use log::{PaperLog, logs};
 pub use robustbench::model_info;
