@@ -3,13 +3,12 @@
 python3 docs/results/scaling.py        prints the table of scaling.md; every assumption is a line of this file.
 """
 
-# Step of one H100 at this batch a GPU, milliseconds, the flat gradient's numbers, and where the time comes from.
+# Step of one H100 at this batch a GPU (h100/steps_*.json), milliseconds, and the flat gradients' numbers.
 STEPS = [
-    ("PreAct-ResNet-18, AT", 128, 24.8, 11_172_170, "measured, prototype, CUDA graph, bf16"),
-    ("PreAct-ResNet-18, AT, tuned", 128, 12.2 + 24.8 / 11, 11_172_170, "attack measured; update taken as 1/11 of the step above"),
-    ("PreAct-ResNet-18, AT", 512, 83.0, 11_172_170, "measured, PyTorch, CUDA graph, bf16"),
-    ("PreAct-ResNet-18, CAT", 128, 24.8 * 1.3, 11_172_170 + 11_182_659, "estimate: 1.3 of AT's; model and mask network"),
-    ("WRN-34-10, AT", 128, 24.8 * 5.25 / 0.556, 46_160_474, "estimate: PreAct-ResNet-18's by multiplications (5.25 to 0.556 G an image)"),
+    ("PreAct-ResNet-18, AT", 128, 16.2, 11_172_170),
+    ("PreAct-ResNet-18, AT", 512, 51.0, 11_172_170),
+    ("PreAct-ResNet-18, CAT", 128, 25.3, 11_172_170 + 11_182_659),  # model and mask network
+    ("WRN-34-10, AT", 128, 116.2, 46_160_474),
 ]
 BYTES = 4  # gradients are fp32
 NVLINK = 450e9  # bytes/s each way, H100 SXM: 900 GB/s both ways (NVIDIA H100 datasheet)
@@ -32,7 +31,7 @@ def reduce(nodes, gpus, bytes_):
 
 print("| model, method | batch a GPU | step, ms | MB | 8 GPUs, ms | efficiency | 8 x 8 GPUs, ms | efficiency |")
 print("|---|---|---|---|---|---|---|---|")
-for name, batch, step, numbers, _ in STEPS:
+for name, batch, step, numbers in STEPS:
     size = numbers * BYTES
     cells = []
     for nodes in (1, 8):
