@@ -24,6 +24,42 @@ pub enum Argument<'a> {
     Float(f32),
 }
 
+impl<'a> From<&'a Tensor> for Argument<'a> {
+    fn from(tensor: &'a Tensor) -> Self {
+        Argument::Numbers(Some(tensor))
+    }
+}
+
+impl<'a> From<Option<&'a Tensor>> for Argument<'a> {
+    fn from(tensor: Option<&'a Tensor>) -> Self {
+        Argument::Numbers(tensor)
+    }
+}
+
+impl From<i64> for Argument<'_> {
+    fn from(long: i64) -> Self {
+        Argument::Long(long)
+    }
+}
+
+impl From<i32> for Argument<'_> {
+    fn from(int: i32) -> Self {
+        Argument::Int(int)
+    }
+}
+
+impl From<f32> for Argument<'_> {
+    fn from(float: f32) -> Self {
+        Argument::Float(float)
+    }
+}
+
+/// A kernel's arguments in order: tensors, perhaps none, and numbers as C has them, an `i64` for a `long`, an `i32` for an `int`.
+macro_rules! arguments {
+    ($($argument:expr),* $(,)?) => { [$($crate::engine::cuda::Argument::from($argument)),*] };
+}
+pub(crate) use arguments;
+
 impl Argument<'_> {
     /// What it is, in a letter, as [`StandIn`] is told.
     fn letter(&self) -> char {

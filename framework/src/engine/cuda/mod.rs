@@ -17,8 +17,8 @@ pub use comm::{Comm, CommId};
 pub(crate) use conv::convolve;
 pub use event::Event;
 pub use graph::Graph;
-pub(crate) use kernel::THREADS;
 pub use kernel::{Argument, Grid, Kernel};
+pub(crate) use kernel::{THREADS, arguments};
 
 use crate::error::torch_message;
 use crate::{Error, Result};

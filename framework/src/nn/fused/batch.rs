@@ -4,7 +4,7 @@
 
 use super::kernels::{WIDTH, is_aligned, of, suited, suits};
 use super::{EPS, MOMENTUM};
-use crate::engine::cuda::{Argument, Grid, THREADS};
+use crate::engine::cuda::{Argument, Grid, THREADS, arguments};
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 use tch::{Device, Kind, Tensor};
@@ -69,12 +69,7 @@ impl Slabs {
 
     /// What every kernel here ends with.
     fn arguments(&self) -> [Argument<'static>; 4] {
-        [
-            Argument::Int(self.rows as i32),
-            Argument::Int(self.channels as i32),
-            Argument::Int(self.bits as i32),
-            Argument::Int(self.height as i32),
-        ]
+        arguments![self.rows as i32, self.channels as i32, self.bits as i32, self.height as i32]
     }
 
     /// Room for the sums of all blocks.
@@ -124,19 +119,19 @@ pub(super) fn statistics(
     let sum = ys.map(|_| xs.empty_like());
     let factors = Tensor::empty([4, slabs.channels], (Kind::Float, device));
     let (partial, tickets) = (slabs.partial(device), tickets(device));
-    let arguments = [
-        Argument::Numbers(Some(xs)),
-        Argument::Numbers(ys),
-        Argument::Numbers(sum.as_ref()),
-        Argument::Numbers(Some(weight)),
-        Argument::Numbers(Some(bias)),
-        Argument::Numbers(Some(mean)),
-        Argument::Numbers(Some(var)),
-        Argument::Float(MOMENTUM as f32),
-        Argument::Float(EPS as f32),
-        Argument::Numbers(Some(&factors)),
-        Argument::Numbers(Some(&partial)),
-        Argument::Numbers(Some(&tickets)),
+    let arguments = arguments![
+        xs,
+        ys,
+        sum.as_ref(),
+        weight,
+        bias,
+        mean,
+        var,
+        MOMENTUM as f32,
+        EPS as f32,
+        &factors,
+        &partial,
+        &tickets
     ];
     // # Safety
     // The declaration is (T*, T* or null, T* or null, four of float*, float, float, float*, float*, unsigned*, four of int). Images are checked
@@ -159,29 +154,12 @@ pub(super) fn backward(
     let slabs = Slabs::of(xs)?;
     let sums = of(xs.kind(), "batch_slopes_bf16", "batch_slopes_f32")?;
     let kernel = of(xs.kind(), "batch_backward_bf16", "batch_backward_f32")?;
-    let has_relu = Argument::Int(has_relu.into());
+    let has_relu = i32::from(has_relu);
     let by_channel = || Tensor::empty([2, slabs.channels], (Kind::Float, xs.device()));
     let (slopes, learned) = (by_channel(), learns.then(by_channel));
     let (partial, out) = (slabs.partial(xs.device()), xs.empty_like());
-    let for_sums = [
-        Argument::Numbers(Some(&gradient)),
-        Argument::Numbers(Some(xs)),
-        Argument::Numbers(Some(factors)),
-        has_relu,
-        Argument::Numbers(Some(&slopes)),
-        Argument::Numbers(learned.as_ref()),
-        Argument::Numbers(Some(&partial)),
-        Argument::Numbers(Some(tickets)),
-    ];
-    let for_gradient = [
-        Argument::Numbers(Some(&gradient)),
-        Argument::Numbers(Some(xs)),
-        Argument::Numbers(other),
-        Argument::Numbers(Some(factors)),
-        Argument::Numbers(Some(&slopes)),
-        has_relu,
-        Argument::Numbers(Some(&out)),
-    ];
+    let for_sums = arguments![&gradient, xs, factors, has_relu, &slopes, learned.as_ref(), &partial, tickets];
+    let for_gradient = arguments![&gradient, xs, other, factors, &slopes, has_relu, &out];
     // # Safety
     // The declarations are (T*, T*, float*, int, float*, float* or null, float*, unsigned*, four of int) and (T*, T*, T* or null, float*, float*,
     // int, T*, four of int), checked as above.

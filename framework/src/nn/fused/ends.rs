@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::kernels::{is_aligned, is_dense, is_new_enough, of, suits};
-use crate::engine::cuda::{Argument, Grid, Kernel};
+use crate::engine::cuda::{Grid, Kernel, arguments};
 use crate::shim::is_channels_last;
 use tch::{Kind, Tensor};
 
@@ -37,14 +37,7 @@ pub(crate) fn normalize(xs: &Tensor, mean: &Tensor, std: &Tensor, kind: Kind) ->
     }
     let kernel = of(kind, "normalize_bf16", "normalize_f32")?;
     let (n, out) = (xs.numel() as i64, lying_as(xs, kind));
-    let arguments = [
-        Argument::Numbers(Some(xs)),
-        Argument::Numbers(Some(mean)),
-        Argument::Numbers(Some(std)),
-        Argument::Numbers(Some(&out)),
-        Argument::Long(n),
-        Argument::Int(xs.size()[1] as i32),
-    ];
+    let arguments = arguments![xs, mean, std, &out, n, xs.size()[1] as i32];
     // # Safety
     // The declaration is (float*, float*, float*, T*, long, int), checked above; `out` lies as `xs` does.
     unsafe { kernel.launch(Grid::Each(n), &arguments) }.ok()?;
@@ -63,13 +56,7 @@ pub(crate) fn normalize_backward(gradient: &Tensor, std: &Tensor) -> Option<Tens
     }
     let kernel = Kernel::named("normalize_backward").ok()?;
     let (n, out) = (gradient.numel() as i64, lying_as(gradient, Kind::Float));
-    let arguments = [
-        Argument::Numbers(Some(gradient)),
-        Argument::Numbers(Some(std)),
-        Argument::Numbers(Some(&out)),
-        Argument::Long(n),
-        Argument::Int(gradient.size()[1] as i32),
-    ];
+    let arguments = arguments![gradient, std, &out, n, gradient.size()[1] as i32];
     // # Safety
     // The declaration is (bf16*, float*, float*, long, int), checked above.
     unsafe { kernel.launch(Grid::Each(n), &arguments) }.ok()?;
@@ -97,15 +84,7 @@ pub(in crate::nn) fn mean_linear(xs: &Tensor, weight: &Tensor, bias: &Tensor) ->
     let kernel = of(xs.kind(), "mean_linear_bf16", "mean_linear_f32")?;
     let (n, channels) = (xs.size()[0], xs.size()[1]);
     let out = Tensor::empty([n, outputs], (Kind::Float, xs.device()));
-    let arguments = [
-        Argument::Numbers(Some(xs)),
-        Argument::Numbers(Some(weight)),
-        Argument::Numbers(Some(bias)),
-        Argument::Numbers(Some(&out)),
-        Argument::Int(pixels as i32),
-        Argument::Int(channels as i32),
-        Argument::Int(outputs as i32),
-    ];
+    let arguments = arguments![xs, weight, bias, &out, pixels as i32, channels as i32, outputs as i32];
     // # Safety
     // The declaration is (T*, T*, T*, float*, int, int, int), checked by `sizes` and above; a block for each image.
     unsafe { kernel.launch(Grid::Blocks([n, 1]), &arguments) }.ok()?;
@@ -121,14 +100,7 @@ pub(in crate::nn) fn mean_linear_backward(d_out: &Tensor, weight: &Tensor, xs: &
     }
     let kernel = of(xs.kind(), "mean_linear_backward_bf16", "mean_linear_backward_f32")?;
     let out = xs.empty_like();
-    let arguments = [
-        Argument::Numbers(Some(d_out)),
-        Argument::Numbers(Some(weight)),
-        Argument::Numbers(Some(&out)),
-        Argument::Int(pixels as i32),
-        Argument::Int(channels as i32),
-        Argument::Int(outputs as i32),
-    ];
+    let arguments = arguments![d_out, weight, &out, pixels as i32, channels as i32, outputs as i32];
     // # Safety
     // The declaration is (float*, T*, T*, int, int, int), checked as above.
     unsafe { kernel.launch(Grid::Blocks([n, 1]), &arguments) }.ok()?;

@@ -77,11 +77,8 @@ unsafe fn launch(kernel: Kernel, numbers: [&Tensor; 3], xs: &Tensor, weight: &Te
     let parts = (rows as u64 * (width as u64).div_ceil(RUN)).div_ceil(RUNS).max(1);
     let at_once = parts.div_ceil(BLOCKS);
     let ints = [height, width, weight.size()[0], by[1], by[2], by[3], rows, at_once as i64];
-    let arguments: Vec<Argument> = numbers
-        .into_iter()
-        .map(|numbers| Argument::Numbers(Some(numbers)))
-        .chain(ints.map(|int| Argument::Int(int as i32)))
-        .collect();
+    let ints = ints.map(|int| Argument::from(int as i32));
+    let arguments = [&numbers.map(Argument::from)[..], &ints].concat();
     // # Safety
     // The declaration is (T*, T*, T*, eight of int), by this function's contract; the weight's outputs are 27 numbers apart in either layout.
     unsafe { kernel.launch(Grid::Blocks([parts.div_ceil(at_once) as i64, 1]), &arguments) }.ok()

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::engine::cuda::{Argument, Grid, Kernel, gpu, stand_in};
+use crate::engine::cuda::{Grid, Kernel, arguments, gpu, stand_in};
 use crate::shim::is_channels_last;
 use std::sync::OnceLock;
 use tch::{Device, Kind, Tensor};
@@ -79,15 +79,7 @@ pub(super) fn affine_relu(xs: &Tensor, scale: &Tensor, shift: &Tensor) -> Option
     let (n, c) = (xs.numel() as i64, xs.size()[1]);
     let apart = (n as u64).div_ceil(EACH * c as u64) as i64 * c;
     let (scale, shift, out) = (whole(scale, c)?, whole(shift, c)?, xs.empty_like());
-    let arguments = [
-        Argument::Numbers(Some(xs)),
-        Argument::Numbers(Some(&scale)),
-        Argument::Numbers(Some(&shift)),
-        Argument::Numbers(Some(&out)),
-        Argument::Long(n),
-        Argument::Int(c as i32),
-        Argument::Long(apart),
-    ];
+    let arguments = arguments![xs, &scale, &shift, &out, n, c as i32, apart];
     // # Safety
     // The declaration is (T*, float*, float*, T*, long, int, long); `suits` and `whole` have checked kinds, sizes and layout.
     unsafe { kernel.launch(Grid::Each(apart / WIDTH), &arguments) }.ok()?;
@@ -101,16 +93,7 @@ pub(super) fn add_affine_relu(xs: &Tensor, ys: &Tensor, scale: &Tensor, shift: &
     let kernel = of(xs.kind(), "add_affine_relu_bf16", "add_affine_relu_f32")?;
     let (n, c) = (xs.numel() as i64, xs.size()[1]);
     let (scale, shift, sum, out) = (whole(scale, c)?, whole(shift, c)?, xs.empty_like(), xs.empty_like());
-    let arguments = [
-        Argument::Numbers(Some(xs)),
-        Argument::Numbers(Some(ys)),
-        Argument::Numbers(Some(&scale)),
-        Argument::Numbers(Some(&shift)),
-        Argument::Numbers(Some(&sum)),
-        Argument::Numbers(Some(&out)),
-        Argument::Long(n),
-        Argument::Int(c as i32),
-    ];
+    let arguments = arguments![xs, ys, &scale, &shift, &sum, &out, n, c as i32];
     // # Safety
     // The declaration is (T*, T*, float*, float*, T*, T*, long, int), checked as above.
     unsafe { kernel.launch(Grid::Each(n / WIDTH), &arguments) }.ok()?;
@@ -131,15 +114,7 @@ pub(super) fn affine_relu_backward(
         None => None,
     };
     let found = out.empty_like();
-    let arguments = [
-        Argument::Numbers(Some(&gradient)),
-        Argument::Numbers(Some(out)),
-        Argument::Numbers(scale.as_ref()),
-        Argument::Numbers(other),
-        Argument::Numbers(Some(&found)),
-        Argument::Long(n),
-        Argument::Int(c as i32),
-    ];
+    let arguments = arguments![&gradient, out, scale.as_ref(), other, &found, n, c as i32];
     // # Safety
     // The declaration is (T*, T*, float* or null, T* or null, T*, long, int), checked as above.
     unsafe { kernel.launch(Grid::Each(n / WIDTH), &arguments) }.ok()?;
@@ -158,16 +133,16 @@ pub(super) fn join_relu(xs: &Tensor, line: [&Tensor; 2], ys: &Tensor, ys_line: O
         Some([scale, shift]) => Some([whole(scale, c)?, whole(shift, c)?]),
         None => None,
     };
-    let arguments = [
-        Argument::Numbers(Some(xs)),
-        Argument::Numbers(Some(&scale)),
-        Argument::Numbers(Some(&shift)),
-        Argument::Numbers(Some(ys)),
-        Argument::Numbers(ys_line.as_ref().map(|[scale, _]| scale)),
-        Argument::Numbers(ys_line.as_ref().map(|[_, shift]| shift)),
-        Argument::Numbers(Some(&out)),
-        Argument::Long(n),
-        Argument::Int(c as i32),
+    let arguments = arguments![
+        xs,
+        &scale,
+        &shift,
+        ys,
+        ys_line.as_ref().map(|[scale, _]| scale),
+        ys_line.as_ref().map(|[_, shift]| shift),
+        &out,
+        n,
+        c as i32
     ];
     // # Safety
     // The declaration is (T*, float*, float*, T*, float*, float*, T*, long, int), where the second pair is null or not; checked as above.
@@ -193,17 +168,17 @@ pub(super) fn join_relu_backward(
     }
     let masked = factors.iter().any(Option::is_none).then(|| out.empty_like());
     let scaled = factors.each_ref().map(|factor| factor.as_ref().map(|_| out.empty_like()));
-    let arguments = [
-        Argument::Numbers(Some(&gradient)),
-        Argument::Numbers(other),
-        Argument::Numbers(Some(out)),
-        Argument::Numbers(factors[0].as_ref()),
-        Argument::Numbers(factors[1].as_ref()),
-        Argument::Numbers(masked.as_ref()),
-        Argument::Numbers(scaled[0].as_ref()),
-        Argument::Numbers(scaled[1].as_ref()),
-        Argument::Long(n),
-        Argument::Int(c as i32),
+    let arguments = arguments![
+        &gradient,
+        other,
+        out,
+        factors[0].as_ref(),
+        factors[1].as_ref(),
+        masked.as_ref(),
+        scaled[0].as_ref(),
+        scaled[1].as_ref(),
+        n,
+        c as i32
     ];
     // # Safety
     // The declaration is (T*, T*, T*, float*, float*, T*, T*, T*, long, int), where all but the first, the third and the last two may be null.
@@ -230,15 +205,7 @@ pub(super) fn sign_step(xs: &Tensor, gradient: &Tensor, alpha: &Tensor, [low, hi
     }
     let kernel = Kernel::named("sign_step").ok()?;
     let (n, out) = (xs.numel() as i64, xs.empty_like());
-    let arguments = [
-        Argument::Numbers(Some(xs)),
-        Argument::Numbers(Some(gradient)),
-        Argument::Numbers(Some(alpha)),
-        Argument::Numbers(Some(low)),
-        Argument::Numbers(Some(high)),
-        Argument::Numbers(Some(&out)),
-        Argument::Long(n),
-    ];
+    let arguments = arguments![xs, gradient, alpha, low, high, &out, n];
     // # Safety
     // The declaration is (float*, float*, double*, float*, float*, float*, long); all five images are dense with the same strides.
     unsafe { kernel.launch(Grid::Each(n), &arguments) }.ok()?;
@@ -260,16 +227,7 @@ pub(super) fn sgd(
     }
     let kernel = Kernel::named("sgd").ok()?;
     let n = values.numel() as i64;
-    let arguments = [
-        Argument::Numbers(Some(values)),
-        Argument::Numbers(Some(gradient)),
-        Argument::Numbers(Some(velocity)),
-        Argument::Numbers(Some(rate)),
-        Argument::Float(momentum as f32),
-        Argument::Float(decay as f32),
-        Argument::Int(i32::from(nesterov)),
-        Argument::Long(n),
-    ];
+    let arguments = arguments![values, gradient, velocity, rate, momentum as f32, decay as f32, i32::from(nesterov), n];
     // # Safety
     // The declaration is (float*, float*, float*, double*, float, float, int, long); sizes, kinds and layout are checked above.
     unsafe { kernel.launch(Grid::Each(n), &arguments) }.ok()
@@ -285,18 +243,7 @@ pub(super) fn fold_norms(values: &Tensor, stats: &Tensor, at: [&Tensor; 4], eps:
     }
     let kernel = Kernel::named("fold_norms").ok()?;
     let folded = [(); 2].map(|()| Tensor::empty([n], (Kind::Float, device)));
-    let arguments = [
-        Argument::Numbers(Some(values)),
-        Argument::Numbers(Some(stats)),
-        Argument::Numbers(Some(at[0])),
-        Argument::Numbers(Some(at[1])),
-        Argument::Numbers(Some(at[2])),
-        Argument::Numbers(Some(at[3])),
-        Argument::Float(eps as f32),
-        Argument::Numbers(Some(&folded[0])),
-        Argument::Numbers(Some(&folded[1])),
-        Argument::Long(n),
-    ];
+    let arguments = arguments![values, stats, at[0], at[1], at[2], at[3], eps as f32, &folded[0], &folded[1], n];
     // # Safety
     // The declaration is (float*, float*, long*, long*, long*, long*, float, float*, float*, long), checked above; places lie inside, as `Parameters` made them.
     unsafe { kernel.launch(Grid::Each(n), &arguments) }.ok()?;

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::kernels::{is_dense, is_new_enough};
-use crate::engine::cuda::{Argument, Grid, Kernel};
+use crate::engine::cuda::{Grid, Kernel, arguments};
 use tch::{Kind, Tensor};
 
 /// `[N, width]` hashes of `key` `[]`, `name`, `index` `[N]` and the place in the row: as `kind` Int64 in `0..2^32`, as Float in `[0, 1)`.
@@ -20,14 +20,7 @@ pub(in crate::nn) fn noise(key: &Tensor, index: &Tensor, name: i64, width: i64, 
     }
     let kernel = Kernel::named(called).ok()?;
     let (n, out) = (rows * width, Tensor::empty([rows, width], (kind, device)));
-    let arguments = [
-        Argument::Numbers(Some(key)),
-        Argument::Numbers(Some(index)),
-        Argument::Long(name),
-        Argument::Int(i32::try_from(width).ok()?),
-        Argument::Numbers(Some(&out)),
-        Argument::Long(n),
-    ];
+    let arguments = arguments![key, index, name, i32::try_from(width).ok()?, &out, n];
     // # Safety
     // The declaration is (long*, long*, long, int, long* or float*, long); kinds and sizes are checked above.
     unsafe { kernel.launch(Grid::Each(n), &arguments) }.ok()?;

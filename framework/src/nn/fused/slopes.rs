@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::kernels::{is_dense, is_new_enough};
-use crate::engine::cuda::{Argument, Grid, Kernel};
+use crate::engine::cuda::{Grid, Kernel, arguments};
 use tch::{Kind, Tensor};
 
 /// Rows of a block.
@@ -35,15 +35,11 @@ pub(crate) fn slope(logits: &Tensor, of: Slope) -> Option<Tensor> {
     }
     let kernel = Kernel::named(called).ok()?;
     let out = logits.empty_like();
-    let mut arguments = vec![Argument::Numbers(Some(logits)), Argument::Numbers(Some(other))];
+    let mut arguments = arguments![logits, other].to_vec();
     if let Slope::Cw(_, kappa) = of {
-        arguments.push(Argument::Float(kappa as f32));
+        arguments.extend(arguments![kappa as f32]);
     }
-    arguments.extend([
-        Argument::Numbers(Some(&out)),
-        Argument::Long(rows),
-        Argument::Int(i32::try_from(classes).ok()?),
-    ]);
+    arguments.extend(arguments![&out, rows, i32::try_from(classes).ok()?]);
     let blocks = (rows as u64).div_ceil(ROWS) as i64;
     // # Safety
     // The declarations are (float*, long* or float*, float*, long, int), for `cw_slope` with a float in third place; checked above.
