@@ -116,11 +116,10 @@ template <class Part> __device__ bool is_last(const Part& sums, const Owner& of,
     return last;
 }
 
-// Adds up what all blocks hold; owners have it afterwards.
+// Adds up what all blocks found of `height` rows each; owners have it afterwards.
 template <template <int> class Part>
-__device__ Part<1> gather_all(const float* partial, const Slab& at, const Owner& of, int rows, int c, int height) {
+__device__ Part<1> gather_all(const float* partial, const Slab& at, const Owner& of, int blocks, int rows, int c, int height) {
     constexpr int DEPTH = 4; // 64 registers; two rounds for 256 blocks of 64 channels
-    const int blocks = (int)gridDim.x;
     Part<8> mine;
     for (int block = at.row; block < blocks; block += DEPTH * at.step) {
         Part<8> parts[DEPTH];
@@ -198,7 +197,29 @@ __device__ Moments<8> moments(const T* __restrict__ x, const T* __restrict__ y, 
     return mine;
 }
 
-// The statistics of x, or of sum = x + y if there is a y, as it is stored; moves the running ones. `factors` is [4][c]: scale, shift, mean, 1 / deviation.
+// What batch norm does to a channel, and what it leaves: the running statistics, and `factors`, [4][c]: scale, shift, mean, 1 / deviation.
+struct Channel {
+    float weight, bias, mean, var;
+
+    __device__ Channel(const float* w, const float* b, const float* running_mean, const float* running_var, int j)
+        : weight(w[j]), bias(b[j]), mean(running_mean[j]), var(running_var[j]) {}
+
+    // By the moments of all rows, whose means are differences to `origin`.
+    __device__ void settle(const Moments<1>& all, float origin, float momentum, float eps, float* running_mean, float* running_var, float* factors,
+                           int rows, int c, int j) const {
+        const double n = rows, by = 1. / (n * (n - 1.)); // one quotient for both
+        const double center = (double)origin + all.a[0], inverse = rsqrt(all.b[0] * (by * (n - 1.)) + eps);
+        const float scale = (float)(weight * inverse);
+        factors[j] = scale;
+        factors[c + j] = (float)(bias - center * scale);
+        factors[2 * c + j] = (float)center;
+        factors[3 * c + j] = (float)inverse;
+        running_mean[j] = (float)((1. - momentum) * mean + momentum * center);
+        running_var[j] = (float)((1. - momentum) * var + momentum * (all.b[0] * (by * n)));
+    }
+};
+
+// The statistics of x, or of sum = x + y if there is a y, as it is stored; moves the running ones.
 //
 // A thread's squares are of differences to the first number it sees, which is one of those it sums: the sum of squares is then at most n + 1 times that
 // of the deviations from the mean, and cancels by no more, whatever the numbers are. Means are kept as differences to row 0, so that a large one costs no digits.
@@ -217,24 +238,41 @@ __device__ void batch_statistics(const T* __restrict__ x, const T* __restrict__ 
         keep(both, x);
         origin = both[0];
     }
-    const float w = weight[j], b = bias[j], old_mean = running_mean[j], old_var = running_var[j];
-    const Moments<1> all = gather_all<Moments>(partial, at, of, rows, c, height);
-    if (!of.owns()) return;
-    const double n = rows, by = 1. / (n * (n - 1.)); // one quotient for both
-    const double mean = (double)origin + all.a[0], inverse = rsqrt(all.b[0] * (by * (n - 1.)) + eps);
-    const float scale = (float)(w * inverse);
-    factors[j] = scale;
-    factors[c + j] = (float)(b - mean * scale);
-    factors[2 * c + j] = (float)mean;
-    factors[3 * c + j] = (float)inverse;
-    running_mean[j] = (float)((1. - momentum) * old_mean + momentum * mean);
-    running_var[j] = (float)((1. - momentum) * old_var + momentum * (all.b[0] * (by * n)));
+    const Channel channel(weight, bias, running_mean, running_var, j);
+    const Moments<1> all = gather_all<Moments>(partial, at, of, (int)gridDim.x, rows, c, height);
+    if (of.owns()) channel.settle(all, origin, momentum, eps, running_mean, running_var, factors, rows, c, j);
+}
+
+// The same from means and sums of squared deviations of groups of `height` rows, [groups][c][2], by blocks along y alone.
+__device__ inline void batch_statistics_of(const float* groups, const float* weight, const float* bias, float* running_mean, float* running_var,
+                                           float momentum, float eps, float* factors, int rows, int c, int bits, int height) {
+    const Slab at(rows, bits, height);
+    const Owner of(at);
+    const Channel channel(weight, bias, running_mean, running_var, of.channel);
+    const Moments<1> all = gather_all<Moments>(groups, at, of, rows / height, rows, c, height);
+    if (of.owns()) channel.settle(all, 0.f, momentum, eps, running_mean, running_var, factors, rows, c, of.channel);
 }
 
 // The gradient of what came out of batch norm: 0 where the ReLU behind it, if there is one, was shut, by the arithmetic that shut it.
 __device__ inline float behind(float g, float x, float scale, float shift, int has_relu) {
     return !has_relu || fmaf(x, scale, shift) > 0.f ? g : 0.f;
 }
+
+// From a channel's two sums, of the gradient behind the ReLU and of it times x - mean, what batch_slopes tells.
+struct Slope {
+    double by, inverse;
+    float scale, mean;
+
+    __device__ Slope(const float* factors, int rows, int c, int j)
+        : by(1. / rows), inverse(factors[3 * c + j]), scale(factors[j]), mean(factors[2 * c + j]) {}
+
+    __device__ void settle(const Sums<1>& all, float* slopes, float* learned, int c, int j) const {
+        const double share = scale * by, slope = share * all.b[0] * inverse * inverse;
+        slopes[j] = (float)slope;
+        slopes[c + j] = (float)(share * all.a[0] - slope * mean);
+        if (learned) learned[j] = (float)(all.b[0] * inverse), learned[c + j] = all.a[0];
+    }
+};
 
 // From the two sums of the gradient, what its mean and its slope along x take away: `slopes` is [2][c], and that is x * slopes[0] + slopes[1]
 // = scale * (mean(g) + xhat * mean(g * xhat)), where xhat = (x - mean) / deviation. `learned`, [2][c] or null, gets the gradients of weight and bias,
@@ -269,15 +307,18 @@ __device__ void batch_slopes(const T* __restrict__ gradient, const T* __restrict
         }
     }
     if (!is_last(gather(mine, at, of), of, partial, tickets, c)) return;
-    const int j = of.channel;
-    const double by = 1. / rows, inverse = factors[3 * c + j];
-    const float of_scale = factors[j], of_mean = factors[2 * c + j];
-    const Sums<1> all = gather_all<Sums>(partial, at, of, rows, c, height);
-    if (!of.owns()) return;
-    const double share = of_scale * by, slope = share * all.b[0] * inverse * inverse;
-    slopes[j] = (float)slope;
-    slopes[c + j] = (float)(share * all.a[0] - slope * of_mean);
-    if (learned) learned[j] = (float)(all.b[0] * inverse), learned[c + j] = all.a[0];
+    const Slope slope(factors, rows, c, of.channel);
+    const Sums<1> all = gather_all<Sums>(partial, at, of, (int)gridDim.x, rows, c, height);
+    if (of.owns()) slope.settle(all, slopes, learned, c, of.channel);
+}
+
+// The same from the two sums of groups of `height` rows, [groups][c][2], by blocks along y alone.
+__device__ inline void batch_slopes_of(const float* groups, const float* factors, float* slopes, int rows, int c, int bits, int height) {
+    const Slab at(rows, bits, height);
+    const Owner of(at);
+    const Slope slope(factors, rows, c, of.channel);
+    const Sums<1> all = gather_all<Sums>(groups, at, of, rows / height, rows, c, height);
+    if (of.owns()) slope.settle(all, slopes, nullptr, c, of.channel);
 }
 
 // out = scale * (g - mean(g) - xhat * mean(g * xhat)) + other, where g is the gradient behind the ReLU; `other` may be null, which is 0.

@@ -69,14 +69,17 @@ cudaKernel_t kernel(const std::string& name, int bytes, int device) {
     return found;
 }
 
-template <class S> void launch(const void* in, const void* weights, void* out, int n, bool turned) {
+template <class S> void launch(const char* name, const void* in, const void* weights, void* out, const void* beside, Extra extra, int n) {
     const int device = c10::cuda::current_device();
     int multiprocessors = 0;
     C10_CUDA_CHECK(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
     constexpr cuuint64_t c = S::C;
-    CUtensorMap maps[] = {images<S>(in, n, S::R + 2), map<2>(weights, {c * 9, c}, {c * 9}, {64, 64}), images<S>(out, n, S::R / S::SPLIT)};
+    constexpr unsigned rows = S::R / S::SPLIT;
+    CUtensorMap maps[] = {images<S>(in, n, S::R + 2), map<2>(weights, {c * 9, c}, {c * 9}, {64, 64}), images<S>(out, n, rows),
+                          images<S>(beside ? beside : out, n, rows)};
+    extra.groups = static_cast<int>(static_cast<int64_t>(n) * S::W * S::W / S::WRITTEN);
     int tiles = (n + S::NI - 1) / S::NI * S::DOWN * (S::C / S::CHANNELS);
-    void* arguments[] = {&maps[0], &maps[1], &maps[2], &tiles};
+    void* arguments[] = {&maps[0], &maps[1], &maps[2], &maps[3], &extra, &tiles};
 
     cudaLaunchAttribute cluster = {};
     cluster.id = cudaLaunchAttributeClusterDimension;
@@ -88,7 +91,6 @@ template <class S> void launch(const void* in, const void* weights, void* out, i
     config.stream = c10::cuda::getCurrentCUDAStream();
     config.attrs = &cluster;
     config.numAttrs = S::SPLIT > 1 ? 1 : 0;
-    auto name = "conv_" + std::to_string(S::W) + (turned ? "_turned" : "");
     C10_CUDA_CHECK(cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(kernel(name, S::BYTES, device)), arguments));
 }
 
@@ -96,15 +98,18 @@ template <class S> void launch(const void* in, const void* weights, void* out, i
 
 extern "C" {
 
-// The 3 x 3 convolution, stride 1, padding 1, of `n` bf16 images [n, side, side, C] with weights [C][3][3][C], where C = 2048 / side, or with `turned`
-// its input gradient. All three begin at multiples of 16 bytes. For devices of capability 9.0.
-char* foil_cuda_conv(const void* in, const void* weights, void* out, int n, int side, int turned) {
+// The 3 x 3 convolution, stride 1, padding 1, of `n` bf16 images [n, side, side, C] with weights [C][3][3][C], where C = 2048 / side, or
+// its input gradient, by the kernel of this name; `beside` has the shape of `out`, and what follows is an Extra's. Images begin at multiples of 16
+// bytes. What the kernel does not use may be null. For devices of capability 9.0.
+char* foil_cuda_conv(const char* name, const void* in, const void* weights, void* out, const void* beside, const float* scale, const float* shift,
+                     const float* mean, float* partial, int n, int side) {
     return guarded([&] {
+        const Extra extra = {scale, shift, mean, partial, 0};
         switch (side) {
-        case 32: return launch<Conv32>(in, weights, out, n, turned != 0);
-        case 16: return launch<Conv16>(in, weights, out, n, turned != 0);
-        case 8: return launch<Conv8>(in, weights, out, n, turned != 0);
-        case 4: return launch<Conv4>(in, weights, out, n, turned != 0);
+        case 32: return launch<Conv32>(name, in, weights, out, beside, extra, n);
+        case 16: return launch<Conv16>(name, in, weights, out, beside, extra, n);
+        case 8: return launch<Conv8>(name, in, weights, out, beside, extra, n);
+        case 4: return launch<Conv4>(name, in, weights, out, beside, extra, n);
         }
         TORCH_CHECK(false, "there is no convolution for images of side ", side);
     });

@@ -3,6 +3,25 @@
 
 constexpr int THREADS = 384;
 
+// What becomes of a sum v before it is written, by channel and with the number b beside it:
+enum Epilogue {
+    PLAIN,          // v
+    AFFINE,         // max(v * scale + shift, 0)
+    STATISTICS,     // v; for each group of WRITTEN pixels the mean and the sum of squared deviations of what was written
+    SUM_STATISTICS, // v + b, and the same
+    MASK,           // v * scale where b > 0, else 0
+    SLOPES          // v; for each such group the sums of o and o * (b - mean), where o is v where b * scale + shift > 0, else 0
+};
+
+template <int E> constexpr bool HAS_BESIDE = E == SUM_STATISTICS || E == MASK || E == SLOPES;
+
+// What epilogues read and write: by channel, and groups [groups][C][2].
+struct Extra {
+    const float *scale, *shift, *mean;
+    float* partial;
+    int groups;
+};
+
 // A tile is R rows x NI images x W columns by CHANNELS output channels, of images W x W with C channels; there are STAGES slots for pixels and WEIGHTS
 // for a tap's weights. ALTERNATE: the block's two warpgroups take tiles in turn, one multiplying while the other writes, and all weights (64 x 64 channels) stay
 // in shared memory; otherwise they take the halves of the channels. SPLIT: the blocks of a cluster that share a tile, each with its part of the input
@@ -16,7 +35,7 @@ template <int W_, int R_, int NI_, int STAGES_, int WEIGHTS_, bool ALTERNATE_, i
     static constexpr int ROW = NI * W * 128;                         // bytes from a tap to the one below
     static constexpr int SLAB = (R + 2) * ROW, TAP = CHANNELS * 128; // bytes of a slot
     static constexpr int AT_WEIGHTS = STAGES * SLAB, AT_OUT = AT_WEIGHTS + WEIGHTS * TAP, AT_BARRIERS = AT_OUT + 2 * WRITTEN * 128;
-    static constexpr int BYTES = AT_BARRIERS + 16 * (STAGES + WEIGHTS + 1) + 1024; // and room to align
+    static constexpr int BYTES = AT_BARRIERS + 16 * (STAGES + WEIGHTS + 2) + 1024; // and room to align
     static_assert(ROW % 1024 == 0 && BYTES <= 232448 && (SPLIT - 1) * 2 * 64 * WRITTEN * 4 <= AT_OUT, "shared memory");
     static_assert(R % SPLIT == 0 && (!ALTERNATE || (WEIGHTS == 9 && SPLIT == 1 && C == 64)), "a tile");
 };

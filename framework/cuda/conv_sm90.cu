@@ -126,18 +126,62 @@ __device__ __forceinline__ u32 rounded(float low, float high) {
     return both;
 }
 
-// Writes a warpgroup's 64 channels from `c` on of the pixels at image n and row h, by way of shared memory at `stage`.
-template <class S> __device__ __forceinline__ void write(const float (&sums)[S::WRITTEN / 2], u32 stage, const Map* out, int group, int thread, int c, int n, int h) {
+__device__ __forceinline__ float low(u32 both) { return __uint_as_float(both << 16); }
+__device__ __forceinline__ float high(u32 both) { return __uint_as_float(both & 0xffff0000u); }
+
+// The sum over the four threads that hold one channel.
+__device__ __forceinline__ float over_four(float v) {
+    v += __shfl_xor_sync(~0u, v, 1);
+    return v + __shfl_xor_sync(~0u, v, 2);
+}
+
+// Writes a warpgroup's 64 channels from `c` on of the pixels at image n and row h, by way of shared memory at `stage`, where what is beside them already lies.
+template <class S, int E>
+__device__ __forceinline__ void write(const float (&sums)[S::WRITTEN / 2], u32 stage, const Map* out, const Extra& extra, int group, int thread, int c, int n,
+                                      int h, int part) {
     const int warp = thread / 32, lane = thread % 32, matrix = lane / 8, row = lane % 8;
-    // The copy engine must have read the tile before.
-    if (thread == 0) asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
-    asm volatile("bar.sync %0, 128;" ::"r"(1 + group) : "memory");
+    if (!HAS_BESIDE<E>) {
+        // The copy engine must have read the tile before.
+        if (thread == 0) asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
+        asm volatile("bar.sync %0, 128;" ::"r"(1 + group) : "memory");
+    }
     const u32 to = stage + ((matrix >> 1) * 8 + row) * 128 + (((2 * warp + (matrix & 1)) ^ row) << 4);
+    const int mine = c + warp * 16 + lane / 4; // and eight further
+    float scale[2], shift[2], mean[2], first[2] = {}, second[2] = {};
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+        if (E == AFFINE || E == MASK || E == SLOPES) scale[i] = extra.scale[mine + i * 8];
+        if (E == AFFINE || E == SLOPES) shift[i] = extra.shift[mine + i * 8];
+        if (E == SLOPES) mean[i] = extra.mean[mine + i * 8];
+    }
+    u32 kept[S::WRITTEN / 4];
 #pragma unroll
     for (int j = 0; j < S::WRITTEN / 16; ++j) {
-        const float* s = sums + j * 8;
-        asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to + j * 2048), "r"(rounded(s[0], s[1])),
-                     "r"(rounded(s[2], s[3])), "r"(rounded(s[4], s[5])), "r"(rounded(s[6], s[7]))
+        u32 beside[4];
+        if (HAS_BESIDE<E>)
+            asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                         : "=r"(beside[0]), "=r"(beside[1]), "=r"(beside[2]), "=r"(beside[3])
+                         : "r"(to + j * 2048)
+                         : "memory");
+        u32* made = kept + j * 4;
+#pragma unroll
+        for (int i = 0; i < 4; ++i) { // channels alternate
+            const float a = sums[j * 8 + i * 2], b = sums[j * 8 + i * 2 + 1];
+            const int k = i % 2;
+            if (E == AFFINE) made[i] = rounded(fmaxf(fmaf(a, scale[k], shift[k]), 0.f), fmaxf(fmaf(b, scale[k], shift[k]), 0.f));
+            else if (E == SUM_STATISTICS) made[i] = rounded(a + low(beside[i]), b + high(beside[i]));
+            else if (E == MASK) made[i] = rounded(low(beside[i]) > 0.f ? a * scale[k] : 0.f, high(beside[i]) > 0.f ? b * scale[k] : 0.f);
+            else made[i] = rounded(a, b);
+            if (E == STATISTICS || E == SUM_STATISTICS) first[k] += low(made[i]) + high(made[i]);
+            if (E == SLOPES) {
+                const float x = low(beside[i]), y = high(beside[i]);
+                const float open = fmaf(x, scale[k], shift[k]) > 0.f ? low(made[i]) : 0.f, other = fmaf(y, scale[k], shift[k]) > 0.f ? high(made[i]) : 0.f;
+                first[k] += open + other;
+                second[k] = fmaf(open, x - mean[k], fmaf(other, y - mean[k], second[k]));
+            }
+        }
+        asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to + j * 2048), "r"(made[0]), "r"(made[1]), "r"(made[2]),
+                     "r"(made[3])
                      : "memory");
     }
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
@@ -145,6 +189,30 @@ template <class S> __device__ __forceinline__ void write(const float (&sums)[S::
     if (thread == 0) {
         store_images(stage, out, c, 0, n, h);
         asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+    }
+    if (E == STATISTICS || E == SUM_STATISTICS) {
+        // Deviations from this group's own mean, so that a large mean costs no digits.
+#pragma unroll
+        for (int k = 0; k < 2; ++k) first[k] = over_four(first[k]) * (1.f / S::WRITTEN);
+#pragma unroll
+        for (int i = 0; i < S::WRITTEN / 4; ++i) {
+            const int k = i % 2;
+            const float a = low(kept[i]) - first[k], b = high(kept[i]) - first[k];
+            second[k] = fmaf(a, a, fmaf(b, b, second[k]));
+        }
+    }
+    if (E == SLOPES) {
+#pragma unroll
+        for (int k = 0; k < 2; ++k) first[k] = over_four(first[k]);
+    }
+    if (E == STATISTICS || E == SUM_STATISTICS || E == SLOPES) {
+#pragma unroll
+        for (int k = 0; k < 2; ++k) {
+            second[k] = over_four(second[k]);
+            if (lane % 4 || part >= extra.groups) continue;
+            float* group = extra.partial + ((long)part * S::C + mine + k * 8) * 2;
+            group[0] = first[k], group[1] = second[k];
+        }
     }
 }
 
@@ -184,25 +252,35 @@ template <class S> __device__ __forceinline__ void add_up(const float (&sums)[S:
         }
 }
 
-// Tiles are numbered pixels first, then channels fastest; a block takes every gridDim.x-th, or one where a cluster shares it.
-template <class S, bool TURNED>
-__device__ __forceinline__ void convolve(const Map& in, const Map& weights, const Map& out, int tiles) {
+// A tile's pixels and channels, which change fastest.
+template <class S> struct Tile {
+    int pixels, n, h, c;
+    __device__ __forceinline__ explicit Tile(int number) {
+        constexpr int across = S::C / S::CHANNELS;
+        pixels = number / across;
+        n = pixels / S::DOWN * S::NI, h = pixels % S::DOWN * S::R, c = number % across * S::CHANNELS;
+    }
+};
+
+// A block takes every gridDim.x-th tile, or one where a cluster shares it.
+template <class S, bool TURNED, int E>
+__device__ __forceinline__ void convolve(const Map& in, const Map& weights, const Map& out, const Map& beside, const Extra& extra, int tiles) {
     extern __shared__ unsigned char memory[];
     const u32 base = ((u32)__cvta_generic_to_shared(memory) + 1023) & ~1023u;
     const u32 full = base + S::AT_BARRIERS, empty = full + 8 * S::STAGES, wfull = empty + 8 * S::STAGES, wempty = wfull + 8 * S::WEIGHTS;
-    const u32 order = wempty + 8 * S::WEIGHTS;
+    const u32 order = wempty + 8 * S::WEIGHTS, arrived = order + 16;
     const int role = __shfl_sync(~0u, threadIdx.x / 128, 0); // uniform across a warp, and known to be
     if (threadIdx.x == 0) {
         constexpr int warps = S::ALTERNATE ? 4 : 8;
         for (int i = 0; i < S::STAGES; ++i) barrier_init(full + 8 * i, 1), barrier_init(empty + 8 * i, warps);
         for (int i = 0; i < S::WEIGHTS; ++i) barrier_init(wfull + 8 * i, 1), barrier_init(wempty + 8 * i, warps);
-        barrier_init(order, 4), barrier_init(order + 8, 4);
+        for (int i = 0; i < 2; ++i) barrier_init(order + 8 * i, 4), barrier_init(arrived + 8 * i, 1);
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
         asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
     }
     __syncthreads();
 
-    constexpr int across = S::C / S::CHANNELS, chunks = S::C / 64 / S::SPLIT, slabs = chunks * 3;
+    constexpr int chunks = S::C / 64 / S::SPLIT, slabs = chunks * 3;
     const int rank = blockIdx.x % S::SPLIT, first = blockIdx.x / S::SPLIT, stride = S::SPLIT > 1 ? tiles : gridDim.x;
     const int chunk0 = rank * chunks;
 
@@ -211,31 +289,31 @@ __device__ __forceinline__ void convolve(const Map& in, const Map& weights, cons
         if (threadIdx.x == 0) {
             Slot<S::STAGES> slot(1);
             for (int tile = first; tile < tiles; tile += stride) {
-                const int pixels = tile / across, n = pixels / S::DOWN * S::NI, h = pixels % S::DOWN * S::R;
+                const Tile<S> at(tile);
                 for (int i = 0; i < slabs; ++i, slot.next()) {
                     barrier_wait(empty + 8 * slot.at, slot.parity);
                     barrier_expect(full + 8 * slot.at, S::SLAB);
-                    load_images(base + slot.at * S::SLAB, &in, full + 8 * slot.at, (chunk0 + i / 3) * 64, i % 3 - 1, n, h - 1);
+                    load_images(base + slot.at * S::SLAB, &in, full + 8 * slot.at, (chunk0 + i / 3) * 64, i % 3 - 1, at.n, at.h - 1);
                 }
             }
         } else if (threadIdx.x == 32) {
             Slot<S::WEIGHTS> slot(1);
             for (int tile = first; tile < (S::ALTERNATE ? first + 1 : tiles); tile += stride) {
-                const int c = tile % across * S::CHANNELS;
+                const int c = Tile<S>(tile).c;
                 for (int i = 0; i < slabs * 3; ++i, slot.next()) {
-                    const int from = (chunk0 + i / 9) * 64, column = i / 3 % 3, row = i % 3, tap = row * 3 + column;
+                    const int from = (chunk0 + i / 9) * 64, tap = i % 3 * 3 + i / 3 % 3; // down the filter's columns
                     const u32 to = base + S::AT_WEIGHTS + slot.at * S::TAP, barrier = wfull + 8 * slot.at;
                     barrier_wait(wempty + 8 * slot.at, slot.parity);
                     barrier_expect(barrier, S::TAP);
 #pragma unroll
                     for (int half = 0; half < S::CHANNELS; half += 64) {
-                        if (TURNED) load_weights(to + half * 128, &weights, barrier, (8 - tap) * S::C + c + half, from);
-                        else load_weights(to + half * 128, &weights, barrier, tap * S::C + from, c + half);
+                        const int column = TURNED ? (8 - tap) * S::C + c + half : tap * S::C + from, row = TURNED ? from : c + half;
+                        load_weights(to + half * 128, &weights, barrier, column, row);
                     }
                 }
             }
         }
-        if (S::SPLIT > 1) {
+        if (S::SPLIT > 1) { // as often as the others
             __syncwarp();
             cluster_barrier();
             cluster_barrier();
@@ -248,11 +326,20 @@ __device__ __forceinline__ void convolve(const Map& in, const Map& weights, cons
     const bool leader = thread % 32 == 0;
     Slot<S::STAGES> slot(0);
     Slot<S::WEIGHTS> tap(0);
+    const u32 stage = base + S::AT_OUT + group * S::WRITTEN * 128;
     int turn = 0;
+    u32 arrival = 0;
     for (int tile = first; tile < tiles; tile += stride, ++turn) {
         if (S::ALTERNATE && turn % 2 != group) { // the other's tile
             for (int i = 0; i < slabs; ++i) slot.next();
             continue;
+        }
+        const Tile<S> at(tile);
+        const int h = at.h + rank * (S::R / S::SPLIT), c = at.c + (S::ALTERNATE ? 0 : group * 64), part = at.pixels * S::SPLIT + rank;
+        if (HAS_BESIDE<E> && thread == 0) { // what is beside the tile comes while it is multiplied
+            asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
+            barrier_expect(arrived + 8 * group, S::WRITTEN * 128);
+            load_images(stage, &beside, arrived + 8 * group, c, 0, at.n, h);
         }
         // Products go in turn: a warpgroup that began before the other's were issued would be two rounds behind a slot's barrier.
         if (S::ALTERNATE && turn > 0) barrier_wait(order + 8 * group, (turn - 1) / 2 % 2);
@@ -290,31 +377,34 @@ __device__ __forceinline__ void convolve(const Map& in, const Map& weights, cons
             if (!S::ALTERNATE) barrier_arrive(wempty + 8 * tap_before);
             barrier_arrive(empty + 8 * slot_before);
         }
-        const int pixels = tile / across, n = pixels / S::DOWN * S::NI, h = pixels % S::DOWN * S::R + rank * (S::R / S::SPLIT);
-        const int c = tile % across * S::CHANNELS + (S::ALTERNATE ? 0 : group * 64);
-        const u32 stage = base + S::AT_OUT + group * S::WRITTEN * 128;
+        if (HAS_BESIDE<E>) barrier_wait(arrived + 8 * group, arrival), arrival ^= 1;
         if constexpr (S::SPLIT > 1) {
             float own[S::WRITTEN / 2];
             add_up<S>(sums, own, base, rank, group, thread);
-            write<S>(own, stage, &out, group, thread, c, n, h);
+            write<S, E>(own, stage, &out, extra, group, thread, c, at.n, h, part);
         } else {
-            write<S>(sums, stage, &out, group, thread, c, n, h);
+            write<S, E>(sums, stage, &out, extra, group, thread, c, at.n, h, part);
         }
     }
     if (thread == 0) asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
 }
 
-#define FOIL_CONV(NAME, SHAPE)                                                                                                                       \
-    extern "C" __global__ void __launch_bounds__(THREADS, 1) NAME(const __grid_constant__ Map in, const __grid_constant__ Map weights,               \
-                                                                  const __grid_constant__ Map out, int tiles) {                                      \
-        convolve<SHAPE, false>(in, weights, out, tiles);                                                                                             \
-    }                                                                                                                                                \
-    extern "C" __global__ void __launch_bounds__(THREADS, 1) NAME##_turned(const __grid_constant__ Map in, const __grid_constant__ Map weights,      \
-                                                                           const __grid_constant__ Map out, int tiles) {                             \
-        convolve<SHAPE, true>(in, weights, out, tiles);                                                                                              \
+#define FOIL_CONV(NAME, SHAPE, TURNED, EPILOGUE)                                                                                                     \
+    extern "C" __global__ void __launch_bounds__(THREADS, 1)                                                                                         \
+        NAME(const __grid_constant__ Map in, const __grid_constant__ Map weights, const __grid_constant__ Map out, const __grid_constant__ Map beside, \
+             const Extra extra, int tiles) {                                                                                                         \
+        convolve<SHAPE, TURNED, EPILOGUE>(in, weights, out, beside, extra, tiles);                                                                   \
     }
+#define FOIL_CONVS(SIDE)                                                                                                                             \
+    FOIL_CONV(conv_##SIDE, Conv##SIDE, false, PLAIN)                                                                                                 \
+    FOIL_CONV(conv_##SIDE##_affine, Conv##SIDE, false, AFFINE)                                                                                       \
+    FOIL_CONV(conv_##SIDE##_statistics, Conv##SIDE, false, STATISTICS)                                                                               \
+    FOIL_CONV(conv_##SIDE##_sum_statistics, Conv##SIDE, false, SUM_STATISTICS)                                                                       \
+    FOIL_CONV(conv_##SIDE##_turned, Conv##SIDE, true, PLAIN)                                                                                         \
+    FOIL_CONV(conv_##SIDE##_turned_mask, Conv##SIDE, true, MASK)                                                                                     \
+    FOIL_CONV(conv_##SIDE##_turned_slopes, Conv##SIDE, true, SLOPES)
 
-FOIL_CONV(conv_32, Conv32)
-FOIL_CONV(conv_16, Conv16)
-FOIL_CONV(conv_8, Conv8)
-FOIL_CONV(conv_4, Conv4)
+FOIL_CONVS(32)
+FOIL_CONVS(16)
+FOIL_CONVS(8)
+FOIL_CONVS(4)

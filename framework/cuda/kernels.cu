@@ -63,6 +63,13 @@ TWO_AT_ONCE __global__ void batch_slopes_f32(const float* g, const float* x, con
         float* partial, unsigned* tickets, int rows, int c, int bits, int height) {
     batch_slopes(g, x, factors, has_relu, slopes, learned, partial, tickets, rows, c, bits, height);
 }
+__global__ void batch_statistics_of_groups(const float* groups, const float* w, const float* b, float* mean, float* var, float momentum, float eps,
+        float* factors, int rows, int c, int bits, int height) {
+    batch_statistics_of(groups, w, b, mean, var, momentum, eps, factors, rows, c, bits, height);
+}
+__global__ void batch_slopes_of_groups(const float* groups, const float* factors, float* slopes, int rows, int c, int bits, int height) {
+    batch_slopes_of(groups, factors, slopes, rows, c, bits, height);
+}
 TWO_AT_ONCE __global__ void batch_backward_bf16(const bf16* g, const bf16* x, const bf16* r, const float* factors, const float* slopes, int has_relu, bf16* o,
         int rows, int c, int bits, int height) {
     batch_backward(g, x, r, factors, slopes, has_relu, o, rows, c, bits, height);

@@ -7,6 +7,7 @@
 
 mod batch;
 mod conv;
+mod convolved;
 mod ends;
 mod first_conv;
 mod join;

@@ -73,8 +73,19 @@ impl Conv2d {
             Some(_) => None,
         };
         let out = ours.unwrap_or_else(|| xs.conv2d(weight, bias, [self.stride; 2], [self.padding; 2], [1, 1], 1));
-        pass.count(xs, weight, &out, weight.size()[1..].iter().product());
+        self.count(pass, xs, &out);
         out
+    }
+
+    /// Counts a forward pass.
+    pub(super) fn count(&self, pass: &Pass, xs: &Tensor, out: &Tensor) {
+        let weight = pass.param(self.weight);
+        pass.count(xs, weight, out, weight.size()[1..].iter().product());
+    }
+
+    /// The weight, and stride and padding, if there is no bias.
+    pub(super) fn unbiased<'a>(&self, pass: &'a Pass) -> Option<(&'a Tensor, [i64; 2])> {
+        self.bias.is_none().then(|| (pass.param(self.weight), [self.stride, self.padding]))
     }
 
     /// The gradient with respect to its input `xs`, of which only shape and layout count, from that with respect to its output.

@@ -27,19 +27,17 @@ impl PreActNet {
         let mut activated = self.norm(0).map(|bn| bn.activate(pass, &sum));
         for (i, block) in self.blocks.iter().enumerate() {
             let Some(entering) = activated.take() else { break };
-            let between = block.bn2.activate(pass, &block.conv1.forward(pass, &entering.out));
-            let ys = match block.drop_rate {
-                0.0 => block.conv2.forward(pass, &between.out),
-                rate => block.conv2.forward(pass, &nn::dropout(pass, &between.out, rate)),
-            };
+            let between = block.bn2.activate_conv(pass, &block.conv1, &entering.out);
+            let dropped = (block.drop_rate > 0.0).then(|| nn::dropout(pass, &between.out, block.drop_rate));
+            let inner = dropped.as_ref().unwrap_or(&between.out);
             let shortcut = block.shortcut.as_ref().map(|conv| conv.forward(pass, &entering.out));
             let shortcut = shortcut.as_ref().unwrap_or(&sum);
             (sum, activated) = match self.norm(i + 1) {
                 Some(bn) => {
-                    let (sum, next) = bn.activate_sum(pass, &ys, shortcut);
+                    let (sum, next) = bn.activate_conv_sum(pass, &block.conv2, inner, shortcut);
                     (sum, Some(next))
                 }
-                None => (ys + shortcut, None),
+                None => (block.conv2.forward(pass, inner) + shortcut, None),
             };
             keep([entering, between]);
         }
@@ -74,14 +72,14 @@ impl Model for PreActNet {
             d_sum = activated.input_gradient(d_sum, None);
         }
         for (block, [entering, between]) in self.blocks.iter().zip(&kept).rev() {
-            let d_between = between.input_gradient(block.conv2.backward(pass, &d_sum, &between.out), None);
-            let mut d_entering = block.conv1.backward(pass, &d_between, &entering.out);
+            let d_between = between.conv_gradient(pass, &block.conv2, &d_sum, None);
             d_sum = match &block.shortcut {
                 Some(conv) => {
+                    let mut d_entering = block.conv1.backward(pass, &d_between, &entering.out);
                     d_entering += conv.backward(pass, &d_sum, &entering.out);
                     entering.input_gradient(d_entering, None)
                 }
-                None => entering.input_gradient(d_entering, Some(&d_sum)),
+                None => entering.conv_gradient(pass, &block.conv1, &d_between, Some(&d_sum)),
             };
         }
         Some((self.conv1.backward(pass, &d_sum, xs), logits))

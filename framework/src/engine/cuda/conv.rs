@@ -2,27 +2,66 @@
 
 use super::functions;
 use crate::{Error, Result};
-use std::ffi::c_void;
+use std::ffi::{CString, c_void};
 use tch::{Device, Tensor};
 
-/// Writes to `out` the 3 x 3 convolution, stride 1, padding 1, of `images` with `weight`, or with `turned` its input gradient from `images`, the
-/// output's. It runs on this thread's stream and finds the same bits each time.
-///
-/// # Safety
-/// `images` and `out` are `[N, C, S, S]`, `weight` is `[C, C, 3, 3]`, with S one of 32, 16, 8, 4 and C = 2048 / S; all are bf16, channels-last, at multiples of 16 bytes,
-/// and on the current device, whose compute capability is 9.0.
-///
-/// # Errors
-/// When a tensor is not on CUDA, or what CUDA reports.
-pub(crate) unsafe fn convolve(images: &Tensor, weight: &Tensor, out: &Tensor, turned: bool) -> Result<()> {
-    if [images, weight, out].iter().any(|tensor| !matches!(tensor.device(), Device::Cuda(_))) {
-        return Err(Error::new("a convolution for CUDA was given a tensor that is elsewhere"));
+/// A 3 x 3 convolution, stride 1, padding 1, or the input gradient of one, and what becomes of its numbers before they are written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Convolution<'a> {
+    /// The name of the kernel behind `conv_32`, such as `_turned_mask`; the rest is what it takes (framework/cuda/conv_shape.h).
+    pub kernel: &'static str,
+    /// `[N, C, S, S]`: the input, or the output's gradient.
+    pub images: &'a Tensor,
+    /// `[C, C, 3, 3]`.
+    pub weight: &'a Tensor,
+    /// `[N, C, S, S]`: what is written.
+    pub out: &'a Tensor,
+    /// `[N, C, S, S]`.
+    pub beside: Option<&'a Tensor>,
+    /// Scale, shift and mean, fp32 `[C]` each.
+    pub by_channel: [Option<&'a Tensor>; 3],
+    /// Two fp32 numbers for each group of pixels and channel, `[groups, C, 2]`: what is found.
+    pub groups: Option<&'a Tensor>,
+}
+
+impl Convolution<'_> {
+    /// Runs it on this thread's stream. It finds the same bits each time.
+    ///
+    /// # Safety
+    /// Shapes are the above, with S one of 32, 16, 8, 4 and C = 2048 / S, and what the kernel takes is there. Images and weight are bf16, channels-last and begin at multiples of 16
+    /// bytes, the rest is fp32 and contiguous. All are on the current device, whose compute capability is 9.0.
+    ///
+    /// # Errors
+    /// When a tensor is not on CUDA, or what CUDA reports.
+    pub(crate) unsafe fn launch(self) -> Result<()> {
+        let [scale, shift, mean] = self.by_channel;
+        let given =
+            [Some(self.images), Some(self.weight), Some(self.out), self.beside, scale, shift, mean, self.groups];
+        if given.iter().flatten().any(|tensor| !matches!(tensor.device(), Device::Cuda(_))) {
+            return Err(Error::new("a convolution for CUDA was given a tensor that is elsewhere"));
+        }
+        let at = |tensor: Option<&Tensor>| tensor.map_or(std::ptr::null_mut(), |tensor| tensor.data_ptr());
+        let [images, weight, out, beside, scale, shift, mean, groups]: [*mut c_void; 8] = given.map(at);
+        let (n, side) = (self.images.size()[0], self.images.size()[3]);
+        let n = i32::try_from(n).map_err(|_| Error::new("a batch is too large for one launch"))?;
+        let name = CString::new(format!("conv_{side}{}", self.kernel)).map_err(|e| Error::new(e.to_string()))?;
+        let f = functions()?;
+        // # Safety
+        // By this function's contract; the name outlives the call.
+        f.check(unsafe {
+            (f.conv)(
+                name.as_ptr(),
+                images,
+                weight,
+                out,
+                beside,
+                scale.cast(),
+                shift.cast(),
+                mean.cast(),
+                groups.cast(),
+                n,
+                side as i32,
+            )
+        })
     }
-    let f = functions()?;
-    let [from, by, to]: [*mut c_void; 3] = [images, weight, out].map(|tensor| tensor.data_ptr());
-    let (n, side) = (images.size()[0], images.size()[3]);
-    let n = i32::try_from(n).map_err(|_| Error::new("a batch is too large for one launch"))?;
-    // # Safety
-    // By this function's contract.
-    f.check(unsafe { (f.conv)(from, by, to, n, side as i32, i32::from(turned)) })
 }

@@ -14,7 +14,7 @@ mod kernel;
 pub mod stand_in;
 
 pub use comm::{Comm, CommId};
-pub(crate) use conv::convolve;
+pub(crate) use conv::Convolution;
 pub use event::Event;
 pub use graph::Graph;
 pub use kernel::{Argument, Grid, Kernel};
@@ -31,7 +31,7 @@ use std::sync::OnceLock;
 type Message = *mut c_char;
 
 /// What this program expects of `foil_cuda_version`.
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 
 /// The facts that `foil_cuda_device` writes.
 #[repr(C)]
@@ -99,7 +99,7 @@ functions! {
     empty_cache: unsafe extern "C" fn() -> Message;
     kernel: unsafe extern "C" fn(*mut *mut c_void, *const c_char) -> Message;
     launch: unsafe extern "C" fn(*mut c_void, u32, u32, u32, *mut *mut c_void) -> Message;
-    conv: unsafe extern "C" fn(*const c_void, *const c_void, *mut c_void, i32, i32, i32) -> Message;
+    conv: unsafe extern "C" fn(*const c_char, *const c_void, *const c_void, *mut c_void, *const c_void, *const f32, *const f32, *const f32, *mut f32, i32, i32) -> Message;
     comm_version: unsafe extern "C" fn(*mut i32) -> Message;
     comm_id: unsafe extern "C" fn(*mut u8) -> Message;
     comm_open: unsafe extern "C" fn(*mut *mut c_void, *const u8, i32, i32, i32) -> Message;

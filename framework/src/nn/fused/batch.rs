@@ -2,9 +2,10 @@
 
 #![allow(unsafe_code)]
 
+use super::conv::Groups;
 use super::kernels::{WIDTH, is_aligned, of, suited, suits};
 use super::{EPS, MOMENTUM};
-use crate::engine::cuda::{Argument, Grid, THREADS, arguments};
+use crate::engine::cuda::{Argument, Grid, Kernel, THREADS, arguments};
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 use tch::{Device, Kind, Tensor};
@@ -140,33 +141,93 @@ pub(super) fn statistics(
     Some((sum.unwrap_or_else(|| xs.shallow_clone()), Factors { values: factors, tickets }))
 }
 
+/// What batch norm is, by the moments of groups of rows; moves the running mean and variance.
+pub(super) fn statistics_of(
+    groups: &Groups,
+    [weight, bias]: [&Tensor; 2],
+    [mean, var]: [&Tensor; 2],
+) -> Option<Factors> {
+    let (c, device) = (groups.found.size()[1], groups.found.device());
+    if !are_by_channel(&[weight, bias, mean, var], c, device) {
+        return None;
+    }
+    let kernel = Kernel::named("batch_statistics_of_groups").ok()?;
+    let factors = Tensor::empty([4, c], (Kind::Float, device));
+    let arguments = arguments![&groups.found, weight, bias, mean, var, MOMENTUM as f32, EPS as f32, &factors,];
+    // # Safety
+    // The declaration is (five of float*, float, float, float*, four of int); what is by channel is checked above, and `Groups` are `[groups, C, 2]`.
+    unsafe { kernel.launch(groups.grid(), &[&arguments[..], &groups.arguments()].concat()) }.ok()?;
+    Some(Factors { values: factors, tickets: tickets(device) })
+}
+
+/// [`backward`] behind the ReLU, by the sums of groups of rows.
+pub(super) fn backward_of(
+    groups: &Groups,
+    gradient: &Tensor,
+    xs: &Tensor,
+    factors: &Factors,
+    other: Option<&Tensor>,
+) -> Option<Tensor> {
+    let gradient = suited(gradient, xs, other).filter(|_| is_aligned(&factors.values))?;
+    let slabs = Slabs::of(xs)?;
+    let kernel = Kernel::named("batch_slopes_of_groups").ok()?;
+    let slopes = Tensor::empty([2, slabs.channels], (Kind::Float, xs.device()));
+    let arguments = arguments![&groups.found, &factors.values, &slopes];
+    // # Safety
+    // The declaration is (float*, float*, float*, four of int); `Groups` are `[groups, C, 2]` with the channels of `xs`.
+    unsafe { kernel.launch(groups.grid(), &[&arguments[..], &groups.arguments()].concat()) }.ok()?;
+    by_slopes(&gradient, xs, factors, &slopes, true, other, slabs)
+}
+
+/// The gradient, once `slopes` `[2, C]` are known; `gradient`, `xs` and `other` suit the kernels.
+fn by_slopes(
+    gradient: &Tensor,
+    xs: &Tensor,
+    factors: &Factors,
+    slopes: &Tensor,
+    has_relu: bool,
+    other: Option<&Tensor>,
+    slabs: Slabs,
+) -> Option<Tensor> {
+    let kernel = of(xs.kind(), "batch_backward_bf16", "batch_backward_f32")?;
+    let out = xs.empty_like();
+    let arguments = arguments![gradient, xs, other, &factors.values, slopes, i32::from(has_relu), &out,];
+    // # Safety
+    // The declaration is (T*, T*, T* or null, float*, float*, int, T*, four of int), checked by who calls.
+    unsafe { kernel.launch(Grid::Blocks(slabs.blocks()), &[&arguments[..], &slabs.arguments()].concat()) }.ok()?;
+    Some(out)
+}
+
 /// The gradient with respect to batch norm's input `xs`, from that with respect to its output, or to the ReLU's behind it; `other` is added.
 /// With `learns` also those with respect to weight and bias, fp32 `[C]` each.
 pub(super) fn backward(
     gradient: &Tensor,
     xs: &Tensor,
-    Factors { values: factors, tickets }: &Factors,
+    factors: &Factors,
     has_relu: bool,
     other: Option<&Tensor>,
     learns: bool,
 ) -> Option<(Tensor, Option<[Tensor; 2]>)> {
-    let gradient = suited(gradient, xs, other).filter(|_| is_aligned(factors))?;
+    let gradient = suited(gradient, xs, other).filter(|_| is_aligned(&factors.values))?;
     let slabs = Slabs::of(xs)?;
     let sums = of(xs.kind(), "batch_slopes_bf16", "batch_slopes_f32")?;
-    let kernel = of(xs.kind(), "batch_backward_bf16", "batch_backward_f32")?;
-    let has_relu = i32::from(has_relu);
     let by_channel = || Tensor::empty([2, slabs.channels], (Kind::Float, xs.device()));
     let (slopes, learned) = (by_channel(), learns.then(by_channel));
-    let (partial, out) = (slabs.partial(xs.device()), xs.empty_like());
-    let for_sums = arguments![&gradient, xs, factors, has_relu, &slopes, learned.as_ref(), &partial, tickets];
-    let for_gradient = arguments![&gradient, xs, other, factors, &slopes, has_relu, &out];
+    let partial = slabs.partial(xs.device());
+    let arguments = arguments![
+        &gradient,
+        xs,
+        &factors.values,
+        i32::from(has_relu),
+        &slopes,
+        learned.as_ref(),
+        &partial,
+        &factors.tickets
+    ];
     // # Safety
-    // The declarations are (T*, T*, float*, int, float*, float* or null, float*, unsigned*, four of int) and (T*, T*, T* or null, float*, float*,
-    // int, T*, four of int), checked as above.
-    unsafe {
-        sums.launch(Grid::Blocks(slabs.blocks()), &[&for_sums[..], &slabs.arguments()].concat()).ok()?;
-        kernel.launch(Grid::Blocks(slabs.blocks()), &[&for_gradient[..], &slabs.arguments()].concat()).ok()?;
-    }
+    // The declaration is (T*, T*, float*, int, float*, float* or null, float*, unsigned*, four of int), checked as above.
+    unsafe { sums.launch(Grid::Blocks(slabs.blocks()), &[&arguments[..], &slabs.arguments()].concat()) }.ok()?;
+    let out = by_slopes(&gradient, xs, factors, &slopes, has_relu, other, slabs)?;
     Some((out, learned.map(|both| [both.get(0), both.get(1)])))
 }
 

@@ -4,8 +4,8 @@
 
 #![allow(unsafe_code)]
 
-use super::kernels::is_aligned;
-use crate::engine::cuda::{convolve, gpu};
+use super::kernels::{WIDTH, is_aligned};
+use crate::engine::cuda::{Argument, Convolution, Grid, gpu};
 use crate::shim::is_channels_last;
 use std::sync::OnceLock;
 use tch::{Device, Kind, Tensor};
@@ -13,31 +13,127 @@ use tch::{Device, Kind, Tensor};
 /// For comparisons, and for when something is wrong: with `off` in it libtorch's convolutions serve.
 const SWITCH: &str = "FOIL_CONV";
 
+/// Two numbers by channel for each of many groups of rows, as a convolution's kernel leaves them.
+#[derive(Debug)]
+pub(super) struct Groups {
+    /// `[groups, C, 2]`, fp32.
+    pub found: Tensor,
+    /// Rows of a group.
+    pub rows: i64,
+}
+
+impl Groups {
+    /// Room for those of images `[N, C, S, S]`, if they are whole groups.
+    fn of(images: &Tensor) -> Option<Self> {
+        let (n, c, side, _) = images.size4().ok()?;
+        // Pixels of a group, and images of a tile, as in framework/cuda/conv_shape.h.
+        let (rows, at_once) = match side {
+            32 => (128, 1),
+            16 => (256, 1),
+            8 => (128, 2),
+            _ => (64, 8),
+        };
+        let whole = n % at_once == 0 && (2..1 << 24).contains(&(n * side * side));
+        whole.then(|| Self {
+            found: Tensor::empty([n * side * side / rows, c, 2], (Kind::Float, images.device())),
+            rows,
+        })
+    }
+
+    /// A block for each eight channels.
+    pub(super) fn grid(&self) -> Grid {
+        Grid::Blocks([1, self.found.size()[1] / WIDTH])
+    }
+
+    /// What kernels that add them up end with.
+    pub(super) fn arguments(&self) -> [Argument<'static>; 4] {
+        let size = self.found.size();
+        [size[0] * self.rows, size[1], 0, self.rows].map(|value| Argument::Int(value as i32))
+    }
+}
+
 /// The convolution of `xs` with `weight`, without a bias and without autograd.
-pub(in crate::nn) fn forward(xs: &Tensor, weight: &Tensor, [stride, padding]: [i64; 2]) -> Option<Tensor> {
-    let applies = !xs.requires_grad() && !weight.requires_grad() && [stride, padding] == [1, 1];
-    if applies { run(xs, weight, false) } else { None }
+pub(in crate::nn) fn forward(xs: &Tensor, weight: &Tensor, by: [i64; 2]) -> Option<Tensor> {
+    let is_watched = xs.requires_grad() || weight.requires_grad();
+    if is_watched { None } else { run("", [xs, weight], by, None, [None; 3], None) }
+}
+
+/// The same, times scale and plus shift by channel, and 0 where that is less.
+pub(super) fn forward_affine_relu(xs: &Tensor, weight: &Tensor, by: [i64; 2], line: [&Tensor; 2]) -> Option<Tensor> {
+    run("_affine", [xs, weight], by, None, [Some(line[0]), Some(line[1]), None], None)
+}
+
+/// The convolution (+ `ys`), and its means and sums of squared deviations.
+pub(super) fn forward_statistics(
+    xs: &Tensor,
+    weight: &Tensor,
+    by: [i64; 2],
+    ys: Option<&Tensor>,
+) -> Option<(Tensor, Groups)> {
+    let kernel = if ys.is_some() { "_sum_statistics" } else { "_statistics" };
+    let groups = Groups::of(xs)?;
+    Some((run(kernel, [xs, weight], by, ys, [None; 3], Some(&groups))?, groups))
 }
 
 /// The convolution's input gradient from that with respect to its output.
-pub(in crate::nn) fn backward(d_out: &Tensor, weight: &Tensor, [stride, padding]: [i64; 2]) -> Option<Tensor> {
-    if [stride, padding] == [1, 1] { run(d_out, weight, true) } else { None }
+pub(in crate::nn) fn backward(d_out: &Tensor, weight: &Tensor, by: [i64; 2]) -> Option<Tensor> {
+    run("_turned", [d_out, weight], by, None, [None; 3], None)
 }
 
-fn run(images: &Tensor, weight: &Tensor, turned: bool) -> Option<Tensor> {
-    let fits = images.kind() == Kind::BFloat16
+/// The same, times `scale` by channel where `out`, which the convolution was of, is positive, else 0.
+pub(super) fn backward_masked(
+    d_out: &Tensor,
+    weight: &Tensor,
+    by: [i64; 2],
+    out: &Tensor,
+    scale: &Tensor,
+) -> Option<Tensor> {
+    run("_turned_mask", [d_out, weight], by, Some(out), [Some(scale), None, None], None)
+}
+
+/// The input gradient, and the two sums that the gradient of the batch norm in front takes of it; `xs` went into that, and `line` is its scale, shift and mean.
+pub(super) fn backward_slopes(
+    d_out: &Tensor,
+    weight: &Tensor,
+    by: [i64; 2],
+    xs: &Tensor,
+    line: [&Tensor; 3],
+) -> Option<(Tensor, Groups)> {
+    let groups = Groups::of(d_out)?;
+    Some((run("_turned_slopes", [d_out, weight], by, Some(xs), line.map(Some), Some(&groups))?, groups))
+}
+
+/// What the kernel behind `conv_32` writes, which takes these; see [`Convolution`].
+fn run(
+    kernel: &'static str,
+    [images, weight]: [&Tensor; 2],
+    by: [i64; 2],
+    beside: Option<&Tensor>,
+    by_channel: [Option<&Tensor>; 3],
+    groups: Option<&Groups>,
+) -> Option<Tensor> {
+    let is_dense = |t: &Tensor| {
+        t.kind() == Kind::BFloat16 && t.device() == images.device() && is_channels_last(t) && is_aligned(t)
+    };
+    let is_by_channel = |t: &Tensor| {
+        t.kind() == Kind::Float && t.device() == images.device() && t.size() == weight.size()[..1] && t.is_contiguous()
+    };
+    let fits = by == [1, 1]
         && images.size4().is_ok_and(|(n, c, h, w)| serves([n, c, h, w], &weight.size()))
         && is_hopper(images.device())
-        && weight.device() == images.device()
-        && weight.kind() == images.kind()
-        && [images, weight].iter().all(|t| is_channels_last(t) && is_aligned(t));
+        && is_dense(images)
+        && is_dense(weight)
+        && beside.is_none_or(|t| is_dense(t) && t.size() == images.size())
+        && by_channel.into_iter().flatten().all(is_by_channel);
     if !fits {
         return None;
     }
     let out = images.empty_like();
+    let groups = groups.map(|groups| &groups.found);
     // # Safety
-    // Kinds, sizes, layout and device are checked above; fresh memory is aligned.
-    unsafe { convolve(images, weight, &out, turned) }.ok()?;
+    // Kinds, sizes, layout and device are checked above; `Groups` made room for what is found; the functions above give each kernel what it takes; fresh memory is
+    // aligned.
+    unsafe { Convolution { kernel, images, weight, out: &out, beside, by_channel, groups }.launch() }.ok()?;
     Some(out)
 }
 
@@ -131,6 +227,54 @@ mod tests {
             }
             assert!(forward(&images(2, side, device).set_requires_grad(true), &weight, [1, 1]).is_none());
             assert!(forward(&images(2, side, device), &weight, [2, 1]).is_none());
+        }
+    }
+
+    // Oracle: libtorch in fp32 of what the convolution was of, and in float64 of what it wrote. As above, only on Hopper.
+    #[test]
+    fn on_hopper_its_epilogues_are_the_plain_forms() {
+        let device = Device::Cuda(0);
+        if crate::engine::devices().cuda == 0 || !is_hopper(device) {
+            return;
+        }
+        let off = |found: &Tensor, expected: &Tensor| {
+            let [a, b] = [found, expected].map(|t| t.to_kind(Kind::Double));
+            ((a - &b).norm() / b.norm()).double_value(&[])
+        };
+        let by = [1, 1];
+        for (side, n) in SIDES.into_iter().flat_map(|side| [(side, 128), (side, 24)]) {
+            let (weight, c) = (weight(side, device), 2048 / side);
+            let (xs, ys) = (images(n, side, device), normal("ys", [n, c, side, side], device).to_kind(Kind::BFloat16));
+            let line = ["scale", "shift", "mean"].map(|name| normal(name, [1, c, 1, 1], device).view([c]));
+            let [scale, shift, mean] = line.each_ref().map(|t| t.view([1, c, 1, 1]));
+            let [x, y, w] = [&xs, &ys, &weight].map(|t| t.to_kind(Kind::Float));
+            let there = x.conv2d(&w, None::<Tensor>, by, by, [1, 1], 1);
+            let back = conv_input_gradient(&x, &x, &w, 1, 1).unwrap();
+
+            let found = forward_affine_relu(&xs, &weight, by, [&line[0], &line[1]]).unwrap();
+            assert!(off(&found, &(&there * &scale + &shift).relu()) < 4e-3, "affine, {n} of side {side}");
+            let found = backward_masked(&xs, &weight, by, &ys, &line[0]).unwrap();
+            assert!(off(&found, &(&back * &scale * y.gt(0.0))) < 4e-3, "mask, {n} of side {side}");
+
+            // In float64 from here on, of groups of pixels: (row, image, column) in a tile.
+            let sums =
+                |t: &Tensor| t.to_kind(Kind::Double).sum_dim_intlist([0i64, 2, 3].as_slice(), false, Kind::Double);
+            for (ys, expected) in [(None, there.shallow_clone()), (Some(&ys), &there + &y)] {
+                let (out, groups) = forward_statistics(&xs, &weight, by, ys).unwrap();
+                assert!(off(&out, &expected) < 4e-3, "statistics, {n} of side {side}");
+                let found = groups.found.to_kind(Kind::Double);
+                let (means, squares) = (found.select(2, 0), found.select(2, 1));
+                assert!(off(&(means.sum_dim_intlist(0, false, Kind::Double) * groups.rows as f64), &sums(&out)) < 1e-5);
+                let all = (squares + means.square() * groups.rows as f64).sum_dim_intlist(0, false, Kind::Double);
+                assert!(off(&all, &sums(&out.to_kind(Kind::Double).square())) < 1e-5);
+            }
+            let (out, groups) = backward_slopes(&xs, &weight, by, &ys, line.each_ref()).unwrap();
+            assert!(off(&out, &back) < 4e-3, "slopes, {n} of side {side}");
+            let [o, y, m] = [&out, &ys, &mean].map(|t| t.to_kind(Kind::Double));
+            let open = &o * (&y * &scale + &shift).gt(0.0);
+            let found = groups.found.to_kind(Kind::Double).sum_dim_intlist(0, false, Kind::Double);
+            assert!(off(&found.select(1, 0), &sums(&open)) < 1e-4);
+            assert!(off(&found.select(1, 1), &sums(&(&open * (y - m)))) < 1e-4);
         }
     }
 }

@@ -1,0 +1,73 @@
+//! Batch norm and ReLU behind a convolution, and the gradient of that: where the convolution's own kernel takes part, its numbers are read once less.
+
+use super::{Activated, Norm, Normed, batch, conv};
+use crate::nn::layers::Conv2d;
+use crate::nn::norm::BatchNorm2d;
+use crate::nn::params::{Mode, Pass};
+use tch::Tensor;
+
+impl BatchNorm2d {
+    /// [`BatchNorm2d::activate`] of the convolution of `xs`.
+    pub fn activate_conv(&self, pass: &Pass, conv: &Conv2d, xs: &Tensor) -> Activated {
+        match self.convolved(pass, conv, xs, None) {
+            Some((_, activated)) => activated,
+            None => self.activate(pass, &conv.forward(pass, xs)),
+        }
+    }
+
+    /// [`BatchNorm2d::activate_sum`] of the convolution of `xs` and of `ys`.
+    pub fn activate_conv_sum(&self, pass: &Pass, conv: &Conv2d, xs: &Tensor, ys: &Tensor) -> (Tensor, Activated) {
+        self.convolved(pass, conv, xs, Some(ys)).unwrap_or_else(|| self.activate_sum(pass, &conv.forward(pass, xs), ys))
+    }
+
+    /// The convolution of `xs` (+ `ys`), and its activation. In eval mode only the activation is found, which is then both.
+    fn convolved(&self, pass: &Pass, conv: &Conv2d, xs: &Tensor, ys: Option<&Tensor>) -> Option<(Tensor, Activated)> {
+        let (weight, by) = conv.unbiased(pass)?;
+        let images: Vec<&Tensor> = [Some(xs), ys].into_iter().flatten().collect();
+        if self.is_watched(pass, &images) {
+            return None;
+        }
+        let found = match (pass.mode(), ys) {
+            (Mode::Train, _) => {
+                let (sum, groups) = conv::forward_statistics(xs, weight, by, ys)?;
+                let (learned, running) = (self.learned(pass), [self.mean, self.var].map(|id| pass.buffer(id)));
+                let factors = batch::statistics_of(&groups, learned, running)?;
+                let out = Normed::Line(factors.scale(), factors.shift()).relu(&sum);
+                let norm = Norm::Reduced(sum.shallow_clone(), learned[0].shallow_clone(), factors);
+                (sum, Activated { out, norm })
+            }
+            (Mode::Eval, None) => {
+                let (scale, shift) = pass.affine(self.id);
+                let out = conv::forward_affine_relu(xs, weight, by, [&scale, &shift])?;
+                (out.shallow_clone(), Activated { out, norm: Norm::Affine(scale) })
+            }
+            (Mode::Eval, Some(_)) => return None,
+        };
+        conv.count(pass, xs, &found.0);
+        Some(found)
+    }
+}
+
+impl Activated {
+    /// [`Activated::input_gradient`] of the input gradient of `conv`, which `out` went into, from that with respect to what came out.
+    ///
+    /// # Panics
+    /// As that, and as [`Conv2d::backward`].
+    pub fn conv_gradient(&self, pass: &Pass, conv: &Conv2d, d_out: &Tensor, other: Option<&Tensor>) -> Tensor {
+        self.behind(pass, conv, d_out, other)
+            .unwrap_or_else(|| self.input_gradient(conv.backward(pass, d_out, &self.out), other))
+    }
+
+    fn behind(&self, pass: &Pass, conv: &Conv2d, d_out: &Tensor, other: Option<&Tensor>) -> Option<Tensor> {
+        let (weight, by) = conv.unbiased(pass)?;
+        match (&self.norm, other) {
+            (Norm::Affine(scale), None) => conv::backward_masked(d_out, weight, by, &self.out, scale),
+            (Norm::Reduced(xs, _, factors), _) => {
+                let line = [factors.scale(), factors.shift(), factors.mean()];
+                let (gradient, groups) = conv::backward_slopes(d_out, weight, by, xs, line.each_ref())?;
+                batch::backward_of(&groups, &gradient, xs, factors, other)
+            }
+            _ => None,
+        }
+    }
+}
