@@ -81,6 +81,15 @@ char* foil_conv_input_gradient(Tensor** out, const Tensor* gradient, const Tenso
     });
 }
 
+// d/d(weight) of the same.
+char* foil_conv_weight_gradient(Tensor** out, const Tensor* gradient, const Tensor* input, const Tensor* weight, int64_t stride, int64_t padding) {
+    return guarded([&] {
+        auto found = at::convolution_backward(
+            *gradient, *input, *weight, c10::nullopt, {stride, stride}, {padding, padding}, {1, 1}, false, {0, 0}, 1, {false, true, false});
+        *out = new Tensor(std::get<1>(found));
+    });
+}
+
 // d/d(input) of a batch norm that used the batch's statistics; with `learns` d/d(weight) and d/d(bias) behind it.
 char* foil_batch_norm_gradients(Tensor** out, const Tensor* gradient, const Tensor* input, const Tensor* weight, const Tensor* mean,
                                 const Tensor* inverse_std, double eps, bool learns) {

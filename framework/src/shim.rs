@@ -30,6 +30,14 @@ unsafe extern "C" {
         stride: i64,
         padding: i64,
     ) -> Message;
+    fn foil_conv_weight_gradient(
+        out: *mut *mut At,
+        gradient: *const At,
+        input: *const At,
+        weight: *const At,
+        stride: i64,
+        padding: i64,
+    ) -> Message;
     fn foil_batch_norm_gradients(
         out: *mut *mut At,
         gradient: *const At,
@@ -105,6 +113,22 @@ pub fn conv_input_gradient(
     // # Safety
     // All three tensors live through the call and are only read.
     made(|out| unsafe { foil_conv_input_gradient(out, at(gradient), at(input), at(weight), stride, padding) })
+}
+
+/// The gradient of a convolution with respect to its weight, of which only shape, kind and strides count.
+///
+/// # Errors
+/// When the shapes do not belong together.
+pub fn conv_weight_gradient(
+    gradient: &Tensor,
+    input: &Tensor,
+    weight: &Tensor,
+    stride: i64,
+    padding: i64,
+) -> Result<Tensor> {
+    // # Safety
+    // All three tensors live through the call and are only read.
+    made(|out| unsafe { foil_conv_weight_gradient(out, at(gradient), at(input), at(weight), stride, padding) })
 }
 
 /// The gradient of a batch norm in train mode with respect to its input, and with `learns` those with respect to weight and bias; `mean` and
@@ -202,12 +226,15 @@ mod tests {
 
     // Oracle: autograd.
     #[test]
-    fn input_gradients_are_autograds() {
-        let (xs, weight) = (rand(&[4, 3, 7, 6]).set_requires_grad(true), rand(&[5, 3, 3, 3]));
+    fn gradients_are_autograds() {
+        let [xs, weight] = [[4, 3, 7, 6], [5, 3, 3, 3]].map(|size| rand(&size).set_requires_grad(true));
         let ys = xs.conv2d(&weight, None::<&Tensor>, [2, 2], [1, 1], [1, 1], 1);
         let gradient = rand(&ys.size());
-        let by_autograd = Tensor::run_backward(&[(&ys * &gradient).sum(Kind::Double)], &[&xs], false, false).remove(0);
-        assert_close(&conv_input_gradient(&gradient, &xs.detach(), &weight, 2, 1).unwrap(), &by_autograd, 1e-12);
+        let value = (&ys * &gradient).sum(Kind::Double);
+        let by_autograd = Tensor::run_backward(&[value], &[&xs, &weight], false, false);
+        let (x, weight) = (xs.detach(), weight.detach());
+        let found = [conv_input_gradient, conv_weight_gradient].map(|of| of(&gradient, &x, &weight, 2, 1).unwrap());
+        found.iter().zip(&by_autograd).for_each(|(found, expected)| assert_close(found, expected, 1e-12));
 
         let [scale, shift] = [(); 2].map(|()| rand(&[3]).set_requires_grad(true));
         let none = None::<&Tensor>;

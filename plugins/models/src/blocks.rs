@@ -68,7 +68,7 @@ impl BasicBlock {
 
     /// What is between its convolutions, and its end. Batch norm and ReLU are one pass over memory, and so are the last batch norms, the sum and its ReLU.
     pub(crate) fn pass(&self, pass: &Pass, xs: &Tensor) -> Kept {
-        let between = self.bn1.activate(pass, &self.conv1.forward(pass, xs));
+        let between = self.bn1.activate_conv(pass, &self.conv1, xs);
         let ys = self.conv2.forward(pass, &between.out);
         let joined = match &self.shortcut {
             Some((conv, bn)) => self.bn2.join(pass, &ys, Shortcut::Normed(bn, &conv.forward(pass, xs))),

@@ -52,7 +52,7 @@ impl Trunk {
             let (between, joined) = &passed.kept[i];
             let entering = passed.entering(i);
             let [d_ys, d_side] = joined.input_gradients(&d_out, d_shortcut.as_ref());
-            let d_between = between.input_gradient(block.conv2.backward(pass, &d_ys, &between.out), None);
+            let d_between = between.conv_gradient(pass, &block.conv2, &d_ys, None);
             d_out = block.conv1.backward(pass, &d_between, entering);
             d_shortcut = Some(match &block.shortcut {
                 Some((conv, _)) => conv.backward(pass, &d_side, entering),

@@ -6,7 +6,9 @@
 
 use super::kernels::{WIDTH, is_aligned};
 use crate::engine::cuda::{Argument, Convolution, Grid, gpu};
-use crate::shim::is_channels_last;
+use crate::engine::raise;
+use crate::nn::autograd::node;
+use crate::shim::{channels_last, conv_input_gradient, conv_weight_gradient, is_channels_last};
 use std::sync::OnceLock;
 use tch::{Device, Kind, Tensor};
 
@@ -52,10 +54,25 @@ impl Groups {
     }
 }
 
-/// The convolution of `xs` with `weight`, without a bias and without autograd.
+/// The convolution of `xs` with `weight`, without a bias. Where autograd watches, its gradient is this kernel's and libtorch's.
 pub(in crate::nn) fn forward(xs: &Tensor, weight: &Tensor, by: [i64; 2]) -> Option<Tensor> {
-    let is_watched = xs.requires_grad() || weight.requires_grad();
-    if is_watched { None } else { run("", [xs, weight], by, None, [None; 3], None) }
+    let out = tch::no_grad(|| run("", [xs, weight], by, None, [None; 3], None))?;
+    let needed = [xs, weight].map(Tensor::requires_grad);
+    if needed == [false; 2] {
+        return Some(out);
+    }
+    let held = [xs, weight].map(Tensor::shallow_clone);
+    let gradients = move |found: Vec<Option<Tensor>>| {
+        let Some(d_out) = found.into_iter().next().flatten() else { return Ok(vec![None, None]) };
+        let (d_out, [xs, weight]) = (channels_last(&d_out)?, &held);
+        let of_input = |d_out: &Tensor| match backward(d_out, weight, by) {
+            Some(found) => Ok(found),
+            None => conv_input_gradient(d_out, xs, weight, by[0], by[1]),
+        };
+        let of_weight = |d_out: &Tensor| conv_weight_gradient(d_out, xs, weight, by[0], by[1]);
+        Ok(vec![needed[0].then(|| of_input(&d_out)).transpose()?, needed[1].then(|| of_weight(&d_out)).transpose()?])
+    };
+    Some(raise(node(c"conv", &[xs, weight], &[&out], gradients)).pop().unwrap_or(out))
 }
 
 /// The same, times scale and plus shift by channel, and 0 where that is less.
@@ -158,7 +175,6 @@ fn is_hopper(device: Device) -> bool {
 mod tests {
     use super::*;
     use crate::nn::{Noise, name_key};
-    use crate::shim::{channels_last, conv_input_gradient};
 
     const SIDES: [i64; 4] = [32, 16, 8, 4];
 
@@ -225,8 +241,20 @@ mod tests {
                     assert!(off < 4e-3, "{n} of side {side}: {off:e}");
                 }
             }
-            assert!(forward(&images(2, side, device).set_requires_grad(true), &weight, [1, 1]).is_none());
             assert!(forward(&images(2, side, device), &weight, [2, 1]).is_none());
+
+            // Oracle: autograd.
+            let d_out = normal("d_out", [8, 2048 / side, side, side], device).to_kind(Kind::BFloat16);
+            let [xs, weight] = [images(8, side, device), weight].map(|t| t.set_requires_grad(true));
+            let plain = xs.conv2d(&weight, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1);
+            let [ours, plain] = [forward(&xs, &weight, [1, 1]).unwrap(), plain].map(|out| {
+                let value = (out * &d_out).sum(Kind::Float);
+                Tensor::run_backward(&[value], &[&xs, &weight], false, false)
+            });
+            for (found, expected) in ours.iter().zip(&plain) {
+                let off = (found - expected).norm() / expected.norm();
+                assert!(off.double_value(&[]) < 6e-3, "gradients at side {side}");
+            }
         }
     }
 
