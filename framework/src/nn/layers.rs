@@ -103,6 +103,27 @@ impl Conv2d {
             })
     }
 
+    /// `sum` + [`Conv2d::backward`]; `sum` is used up. Of a 1 x 1 convolution with a stride only the pixels that it sees are touched.
+    ///
+    /// # Panics
+    /// As [`Conv2d::backward`].
+    pub fn backward_onto(&self, pass: &Pass, d_out: &Tensor, xs: &Tensor, mut sum: Tensor) -> Tensor {
+        let weight = pass.param(self.weight);
+        let size = (weight.size4(), d_out.size4());
+        let (Ok((_, channels, 1, 1)), Ok((n, _, h, w)), 0, 2..) = (size.0, size.1, self.padding, self.stride) else {
+            sum += self.backward(pass, d_out, xs);
+            return sum;
+        };
+        // The pixels that it sees as an image of their own; only the shape counts.
+        let like = [h * w * channels, 1, w * channels, channels];
+        let seen = Tensor::empty_strided([n, channels, h, w], like, (d_out.kind(), d_out.device()));
+        let found =
+            crate::shim::conv_input_gradient(d_out, &seen, weight, 1, 0).unwrap_or_else(|error| panic!("{error}"));
+        let mut seen = sum.slice(2, None, None, self.stride).slice(3, None, None, self.stride);
+        seen += found;
+        sum
+    }
+
     /// The gradient with respect to its input, `size` = `[H, W]`, from that with respect to its output: one product with
     /// the weight, then a sum of overlapping patches. On the CPU, with one input channel, this takes a quarter of the time
     /// of libtorch's own; see [`Model::input_gradient`](crate::model::Model::input_gradient).

@@ -75,9 +75,8 @@ impl Model for PreActNet {
             let d_between = between.conv_gradient(pass, &block.conv2, &d_sum, None);
             d_sum = match &block.shortcut {
                 Some(conv) => {
-                    let mut d_entering = block.conv1.backward(pass, &d_between, &entering.out);
-                    d_entering += conv.backward(pass, &d_sum, &entering.out);
-                    entering.input_gradient(d_entering, None)
+                    let d_entering = block.conv1.backward(pass, &d_between, &entering.out);
+                    entering.input_gradient(conv.backward_onto(pass, &d_sum, &entering.out, d_entering), None)
                 }
                 None => entering.conv_gradient(pass, &block.conv1, &d_between, Some(&d_sum)),
             };

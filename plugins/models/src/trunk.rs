@@ -54,10 +54,10 @@ impl Trunk {
             let [d_ys, d_side] = joined.input_gradients(&d_out, d_shortcut.as_ref());
             let d_between = between.conv_gradient(pass, &block.conv2, &d_ys, None);
             d_out = block.conv1.backward(pass, &d_between, entering);
-            d_shortcut = Some(match &block.shortcut {
-                Some((conv, _)) => conv.backward(pass, &d_side, entering),
-                None => d_side,
-            });
+            (d_out, d_shortcut) = match &block.shortcut {
+                Some((conv, _)) => (conv.backward_onto(pass, &d_side, entering, d_out), None),
+                None => (d_out, Some(d_side)),
+            };
         }
         if let Some(d_shortcut) = d_shortcut {
             d_out += d_shortcut;
