@@ -5,6 +5,7 @@
 #include "ends.h"
 #include "first_conv.h"
 #include "noise.h"
+#include "pieces.h"
 #include "pointwise.h"
 #include "slopes.h"
 
@@ -151,6 +152,8 @@ __global__ void sign_step(const float* x, const float* gradient, const double* a
     float moved = x[i] + (g > 0.f ? a : g < 0.f ? -a : 0.f);
     out[i] = fminf(fmaxf(moved, low[i]), high[i]);
 }
+
+__global__ void sum_pieces(const Pieces pieces) { sum_piece(pieces.at[blockIdx.y]); }
 
 // torch.optim.SGD in one pass: g += decay * v; u = momentum * u + g; v -= rate * (nesterov ? g + momentum * u : u).
 __global__ void sgd(float* value, const float* gradient, float* velocity, const double* rate, float momentum, float decay, int nesterov, long n) {

@@ -4,7 +4,6 @@
 #include "guard.h"
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/_foreach_copy.h>
 #include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/native_batch_norm_backward.h>
 #include <ATen/record_function.h>
@@ -12,7 +11,6 @@
 #include <cstdlib>
 #include <map>
 #include <mutex>
-#include <vector>
 
 using at::Tensor;
 
@@ -97,23 +95,6 @@ char* foil_batch_norm_gradients(Tensor** out, const Tensor* gradient, const Tens
         auto [x, w, b] = at::native_batch_norm_backward(*gradient, *input, *weight, {}, {}, *mean, *inverse_std, true, eps, {true, learns, learns});
         out[0] = new Tensor(x);
         if (learns) out[1] = new Tensor(w), out[2] = new Tensor(b);
-    });
-}
-
-// Copies `n` tensors into others of the same shapes, whatever their kinds; on CUDA with few launches.
-char* foil_copy_all(Tensor* const* to, Tensor* const* from, int64_t n) {
-    return guarded([&] {
-        // libtorch takes many at once if they are of one kind and lie alike.
-        std::map<at::ScalarType, std::pair<std::vector<Tensor>, std::vector<Tensor>>> alike;
-        for (int64_t i = 0; i < n; ++i) {
-            if (to[i]->strides() != from[i]->strides()) {
-                to[i]->copy_(*from[i]);
-                continue;
-            }
-            auto& [into, out_of] = alike[from[i]->scalar_type()];
-            into.push_back(*to[i]), out_of.push_back(*from[i]);
-        }
-        for (auto& [kind, pair] : alike) at::_foreach_copy_(pair.first, pair.second);
     });
 }
 

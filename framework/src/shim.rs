@@ -48,7 +48,6 @@ unsafe extern "C" {
         eps: f64,
         learns: bool,
     ) -> Message;
-    fn foil_copy_all(to: *const *const At, from: *const *const At, n: i64) -> Message;
     fn foil_allow_tf32(allow: bool) -> Message;
     fn foil_deterministic(deterministic: bool) -> Message;
 }
@@ -157,20 +156,6 @@ pub fn batch_norm_gradients(
     Ok((owned(out[0]), learns.then(|| [owned(out[1]), owned(out[2])])))
 }
 
-/// Copies each of `from` into that of `to` at the same place, whatever their kinds; on CUDA with few launches.
-///
-/// # Errors
-/// When there are not as many, or shapes differ.
-pub fn copy_all(to: &[Tensor], from: &[Tensor]) -> Result<()> {
-    if to.len() != from.len() {
-        return Err(Error::new(format!("{} tensors cannot be copied into {}", from.len(), to.len())));
-    }
-    let [to, from] = [to, from].map(|all| all.iter().map(at).collect::<Vec<_>>());
-    // # Safety
-    // Both hold as many tensors, which live through the call; libtorch checks their shapes.
-    check(unsafe { foil_copy_all(to.as_ptr(), from.as_ptr(), to.len() as i64) })
-}
-
 /// Says whether CUDA may compute fp32 products in TF32, for the whole process. Does nothing on a CPU.
 ///
 /// # Errors
@@ -211,17 +196,6 @@ mod tests {
         assert_eq!(channels_last(&last).unwrap().data_ptr(), last.data_ptr());
         let error = channels_last(&rand(&[2, 3])).unwrap_err();
         assert!(!error.message().contains("Exception raised"), "{error}");
-    }
-
-    #[test]
-    fn many_are_copied_whatever_they_are_and_however_they_lie() {
-        let from = [rand(&[2, 3, 4, 5]), rand(&[7]).to_kind(Kind::BFloat16), rand(&[6, 4]).tr(), rand(&[0])];
-        let to = from.each_ref().map(|t| Tensor::zeros(t.size(), (Kind::Float, Device::Cpu)));
-        copy_all(&to, &from).unwrap();
-        for (to, from) in to.iter().zip(&from) {
-            assert!(to.equal(&from.to_kind(Kind::Float)));
-        }
-        assert!(copy_all(&to, &from[..2]).is_err() && copy_all(&to[..1], &from[1..2]).is_err());
     }
 
     // Oracle: autograd.

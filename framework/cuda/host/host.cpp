@@ -90,11 +90,11 @@ static void run_block() {
     }
 }
 
-// One letter for each argument: B, F, D, U for pointers to bf16, float, double, unsigned; l, i, f for a long, an int, a float.
+// One letter for each argument: B, F, D, U for pointers to bf16, float, double, unsigned; l, i, f for a long, an int, a float, w for a table of words.
 template <class A> constexpr char letter() {
     using P = std::remove_cv_t<std::remove_pointer_t<A>>;
     if (std::is_pointer_v<A>) return std::is_same_v<P, bf16> ? 'B' : std::is_same_v<P, float> ? 'F' : std::is_same_v<P, double> ? 'D' : 'U';
-    return std::is_same_v<A, long> ? 'l' : std::is_same_v<A, int> ? 'i' : 'f';
+    return std::is_same_v<A, long> ? 'l' : std::is_same_v<A, int> ? 'i' : std::is_same_v<A, float> ? 'f' : 'w';
 }
 
 struct Entry {

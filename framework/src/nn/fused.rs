@@ -13,6 +13,7 @@ mod first_conv;
 mod join;
 mod kernels;
 mod noise;
+mod pieces;
 mod slopes;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub(crate) use ends::{normalize, normalize_backward};
 pub(super) use first_conv::{backward as first_conv_backward, forward as first_conv};
 pub use join::{Joined, Shortcut};
 pub(super) use noise::noise;
+pub(super) use pieces::{SOURCES, sum_pieces};
 pub(crate) use slopes::{Slope, slope};
 
 use super::norm::{BatchNorm2d, MOMENTUM};

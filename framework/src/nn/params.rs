@@ -7,6 +7,7 @@
 mod declare;
 mod half;
 mod layout;
+mod leaves;
 mod pass;
 mod state;
 mod work;
@@ -16,12 +17,14 @@ pub use declare::{Builder, Given, GivenBuffer, GivenParameter};
 pub use pass::Pass;
 pub use work::Work;
 
+use super::fused::sum_pieces;
 use super::noise::Noise;
 use crate::Result;
 use crate::distributed::World;
 use declare::{Declared, NormSpec, Spec};
 use half::Half;
 use layout::{positions, views};
+use leaves::Leaves;
 use std::cell::Cell;
 use tch::{Device, Kind, Tensor};
 
@@ -49,7 +52,7 @@ pub struct Parameters {
     stats: Tensor,
     tracked: Tensor,
     frozen: Vec<Tensor>,
-    leaves: Vec<Tensor>,
+    leaves: Leaves,
     buffer_views: Vec<Tensor>,
     half: Option<Half>,
     /// Multiplications and the bytes of their operands and results, in all forward passes of convolutions and linear layers so far.
@@ -79,7 +82,7 @@ impl Parameters {
         let of_buffers = |k: usize| positions(&buffers, &in_order, norms.iter().map(|norm| norm.buffers[k].0));
         let at = [of_params(0), of_params(1), of_buffers(0), of_buffers(1)];
         let built = Self {
-            leaves: frozen.iter().map(|v| v.detach().set_requires_grad(true)).collect(),
+            leaves: Leaves::default(),
             buffer_views: views(&stats, &buffers, &in_order),
             norm_positions: at.map(|at| Tensor::from_slice(&at).to_device(device)),
             tracked: Tensor::zeros([1], (Kind::Int64, device)),
@@ -182,26 +185,31 @@ impl Parameters {
         self.flat.device()
     }
 
-    /// The differentiable views, for `run_backward`.
-    pub fn leaves(&self) -> &[Tensor] {
-        self.half.as_ref().map_or(&self.leaves, |half| &half.leaves)
+    /// The differentiable views that the passes since the last call ran with, pass by pass.
+    pub(super) fn leaves(&self) -> Vec<&Tensor> {
+        self.leaves.taken()
     }
 
-    /// d`loss`/d(every parameter), flat. A parameter the loss does not reach has gradient zero.
+    /// d`loss`/d(every parameter), flat, through the differentiable passes since the last time. A parameter the loss does not reach has gradient zero.
     pub fn gradients(&self, loss: &Tensor) -> Gradients {
-        let found = Tensor::run_backward(&[loss], self.leaves(), false, false);
+        let found = Tensor::run_backward(&[loss], &self.leaves(), false, false);
         let flat = self.flat.empty_like();
-        let mut reached = (Vec::new(), Vec::new());
-        for (mut piece, gradient) in views(&flat, &self.params, &self.layout).into_iter().zip(found) {
-            if gradient.defined() {
-                reached.0.push(piece);
-                reached.1.push(gradient);
-            } else {
-                let _ = piece.zero_();
+        let pieces = views(&flat, &self.params, &self.layout).into_iter().enumerate().map(|(i, piece)| {
+            let of_passes = found.iter().skip(i).step_by(self.params.len());
+            (piece, of_passes.filter(|gradient| gradient.defined()).map(Tensor::shallow_clone).collect())
+        });
+        let pieces: Vec<(Tensor, Vec<Tensor>)> = pieces.collect();
+        if sum_pieces(&pieces).is_none() {
+            for (mut piece, gradients) in pieces {
+                match gradients.split_first() {
+                    Some((first, _)) => piece.copy_(first),
+                    None => drop(piece.zero_()),
+                }
+                for gradient in gradients.iter().skip(1) {
+                    piece += gradient;
+                }
             }
         }
-        // Each gradient has its parameter's shape.
-        crate::shim::copy_all(&reached.0, &reached.1).unwrap_or_else(|error| panic!("{error}"));
         Gradients(flat)
     }
 

@@ -49,6 +49,7 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
         "ends.h",
         "first_conv.h",
         "noise.h",
+        "pieces.h",
         "pointwise.h",
         "slopes.h",
         "nvrtc.cpp",

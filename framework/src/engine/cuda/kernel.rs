@@ -22,6 +22,8 @@ pub enum Argument<'a> {
     Int(i32),
     /// A C `float`.
     Float(f32),
+    /// A C struct of so many words.
+    Words(&'a [u64]),
 }
 
 impl<'a> From<&'a Tensor> for Argument<'a> {
@@ -74,6 +76,7 @@ impl Argument<'_> {
             Argument::Long(_) => 'l',
             Argument::Int(_) => 'i',
             Argument::Float(_) => 'f',
+            Argument::Words(_) => 'w',
         }
     }
 }
@@ -160,9 +163,16 @@ impl Kernel {
                 Argument::Long(value) => value as u64,
                 Argument::Int(value) => u64::from(value as u32),
                 Argument::Float(value) => u64::from(value.to_bits()),
+                // Only its address is passed on, below.
+                Argument::Words(_) => 0,
             });
         }
-        let mut pointers: Vec<*mut c_void> = values.iter_mut().map(|value| (value as *mut u64).cast()).collect();
+        let pointer = |(value, argument): (&mut u64, &Argument)| match argument {
+            // The callee only reads.
+            Argument::Words(words) => words.as_ptr().cast_mut().cast(),
+            _ => (value as *mut u64).cast(),
+        };
+        let mut pointers: Vec<*mut c_void> = values.iter_mut().zip(arguments).map(pointer).collect();
         let pointers = pointers.as_mut_ptr();
         // # Safety
         // By this function's contract; the values are copied before the call returns.

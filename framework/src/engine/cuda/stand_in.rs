@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ffi::c_void;
 
 /// Runs the kernel of this name, with a letter for each argument (B, F, D, U for pointers to bf16, float, double, unsigned, `?` for a null pointer,
-/// l, i, f for a long, an int, a float), so many blocks along x and y, so many threads each, and pointers to the arguments.
+/// l, i, f for a long, an int, a float, w for a table of words), so many blocks along x and y, so many threads each, and pointers to the arguments.
 type Launch = unsafe fn(&str, &str, [u32; 2], u32, *mut *mut c_void) -> Result<(), String>;
 
 /// Where kernels run in a test.

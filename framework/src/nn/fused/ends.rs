@@ -18,7 +18,7 @@ fn is_by_channel(values: &Tensor, xs: &Tensor) -> bool {
 }
 
 /// Room for numbers of `kind` that lie as those of `xs`.
-fn lying_as(xs: &Tensor, kind: Kind) -> Tensor {
+pub(super) fn lying_as(xs: &Tensor, kind: Kind) -> Tensor {
     Tensor::empty_strided(xs.size(), xs.stride(), (kind, xs.device()))
 }
 

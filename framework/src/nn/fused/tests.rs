@@ -461,6 +461,37 @@ fn folded_norms(on: On) {
     }
 }
 
+fn sums_of_pieces(on: On) {
+    let there = |name: &str, size: &[i64], kind| normal(name, size, kind).to_device(on.device());
+    let (half, whole) = (Kind::BFloat16, Kind::Float);
+    // More than one launch takes; sizes and places that are and are not a multiple of eight; one that nothing reaches; one that lies otherwise.
+    let sizes: Vec<Vec<i64>> = (0..70).map(|i| if i % 3 == 0 { vec![8, 16, 3, 3] } else { vec![i + 1] }).collect();
+    let flat = Tensor::zeros([70 * 1152 + 8], (whole, on.device()));
+    let piece = |(i, size): (usize, &Vec<i64>)| {
+        let memory = flat.narrow(0, i as i64 * 1152 + i64::from(i > 35), size.iter().product());
+        if size.len() == 4 { memory.view([8, 3, 3, 16]).permute([0, 3, 1, 2]) } else { memory.view(size.as_slice()) }
+    };
+    let pieces: Vec<Tensor> = sizes.iter().enumerate().map(piece).collect();
+    let from = |(i, size): (usize, &Vec<i64>)| -> Vec<Tensor> {
+        let one = |s: usize| there(&format!("{i}.{s}"), size, if (i + s).is_multiple_of(2) { half } else { whole });
+        let mut all: Vec<Tensor> = (0..i % 5).map(one).collect();
+        if let (4, Some(last)) = (size.len(), all.last_mut()) {
+            *last = last.contiguous();
+        }
+        all
+    };
+    let from: Vec<Vec<Tensor>> = sizes.iter().enumerate().map(from).collect();
+    let given: Vec<_> = pieces.iter().map(Tensor::shallow_clone).zip(from).collect();
+    on.during(|| sum_pieces(&given)).unwrap();
+    for (piece, from) in &given {
+        let exact = |t: &Tensor| t.to_device(Device::Cpu).to_kind(Kind::Double);
+        let expected = from.iter().fold(exact(piece).zeros_like(), |sum, t| sum + exact(t));
+        assert_near("a sum of pieces", piece, &expected);
+    }
+    let touched = given.iter().map(|(piece, _)| piece.abs().sum(Kind::Double).double_value(&[])).sum::<f64>();
+    assert!((flat.abs().sum(Kind::Double).double_value(&[]) - touched).abs() < 1e-6 * touched);
+}
+
 // One test, so that the last line can tell which kernels none of them launched.
 #[test]
 fn every_kernel_is_its_plain_form() {
@@ -480,6 +511,7 @@ fn every_kernel_is_its_plain_form() {
         slopes(on);
         noises(on);
         folded_norms(on);
+        sums_of_pieces(on);
     }
     assert_eq!(foil_host_kernels::launched(), foil_host_kernels::names());
 }

@@ -10,7 +10,6 @@ use tch::{Kind, Tensor};
 pub(super) struct Half {
     flat: Tensor,
     pub frozen: Vec<Tensor>,
-    pub leaves: Vec<Tensor>,
 }
 
 impl Parameters {
@@ -25,12 +24,7 @@ impl Parameters {
             .enumerate()
             .map(|(i, view)| if self.params[i].group == Group::Norm { self.frozen[i].shallow_clone() } else { view })
             .collect();
-        let leaf = |(i, view): (usize, &Tensor)| match self.params[i].group {
-            Group::Norm => self.leaves[i].shallow_clone(),
-            Group::Weight | Group::Bias => view.detach().set_requires_grad(true),
-        };
-        let leaves = frozen.iter().enumerate().map(leaf).collect();
-        self.half = Some(Half { flat, frozen, leaves });
+        self.half = Some(Half { flat, frozen });
         self.refresh_half();
     }
 

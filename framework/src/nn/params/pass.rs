@@ -20,13 +20,13 @@ impl Parameters {
         number: u32,
         noise: Option<&'a Noise>,
     ) -> Pass<'a> {
-        let (frozen, leaves) = match &self.half {
-            Some(numbers) if half => (&numbers.frozen, &numbers.leaves),
-            _ => (&self.frozen, &self.leaves),
+        let frozen = match &self.half {
+            Some(numbers) if half => &numbers.frozen,
+            _ => &self.frozen,
         };
         Pass {
             all: self,
-            values: if differentiable { leaves } else { frozen },
+            values: if differentiable { self.leaves.next(frozen) } else { frozen },
             affine: OnceCell::new(),
             mode,
             noise,

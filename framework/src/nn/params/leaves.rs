@@ -1,0 +1,28 @@
+//! What differentiable passes run with.
+
+use crate::nn::fused::SOURCES;
+use std::cell::{Cell, OnceCell};
+use tch::Tensor;
+
+/// Differentiable views of the numbers, another set for each pass until gradients are taken: what passes have in common is then added up at once, in
+/// the numbers' precision, and not by autograd pair by pair. Passes beyond the last set share it.
+#[derive(Debug, Default)]
+pub(super) struct Leaves {
+    sets: [OnceCell<Vec<Tensor>>; SOURCES],
+    taken: Cell<usize>,
+}
+
+impl Leaves {
+    /// Views of `frozen` for one more pass.
+    pub(super) fn next(&self, frozen: &[Tensor]) -> &[Tensor] {
+        let n = self.taken.get().min(SOURCES - 1);
+        self.taken.set(n + 1);
+        self.sets[n].get_or_init(|| frozen.iter().map(|v| v.detach().set_requires_grad(true)).collect())
+    }
+
+    /// Those of the passes since the last call, pass by pass.
+    pub(super) fn taken(&self) -> Vec<&Tensor> {
+        let n = self.taken.replace(0);
+        self.sets[..n].iter().filter_map(OnceCell::get).flatten().collect()
+    }
+}
