@@ -1,12 +1,9 @@
 // The launch of conv_sm90.cu's kernels: part of `libfoil_cuda.so`.
 #include "../shim/guard.h"
 #include "conv_shape.h"
+#include "launch.h"
 #include <algorithm>
-#include <c10/cuda/CUDAException.h>
-#include <c10/cuda/CUDAFunctions.h>
-#include <c10/cuda/CUDAStream.h>
 #include <cuda.h>
-#include <cuda_runtime_api.h>
 #include <mutex>
 #include <set>
 #include <string>
@@ -69,7 +66,7 @@ cudaKernel_t kernel(const std::string& name, int bytes, int device) {
     return found;
 }
 
-template <class S> void launch(const char* name, const void* in, const void* weights, void* out, const void* beside, Extra extra, int n) {
+template <class S> void convolve(const char* name, const void* in, const void* weights, void* out, const void* beside, Extra extra, int n) {
     const int device = c10::cuda::current_device();
     int multiprocessors = 0;
     C10_CUDA_CHECK(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
@@ -81,17 +78,8 @@ template <class S> void launch(const char* name, const void* in, const void* wei
     int tiles = (n + S::NI - 1) / S::NI * S::DOWN * (S::C / S::CHANNELS);
     void* arguments[] = {&maps[0], &maps[1], &maps[2], &maps[3], &extra, &tiles};
 
-    cudaLaunchAttribute cluster = {};
-    cluster.id = cudaLaunchAttributeClusterDimension;
-    cluster.val.clusterDim = {S::SPLIT, 1, 1};
-    cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(S::SPLIT > 1 ? tiles * S::SPLIT : std::min(tiles, multiprocessors));
-    config.blockDim = dim3(THREADS);
-    config.dynamicSmemBytes = S::BYTES;
-    config.stream = c10::cuda::getCurrentCUDAStream();
-    config.attrs = &cluster;
-    config.numAttrs = S::SPLIT > 1 ? 1 : 0;
-    C10_CUDA_CHECK(cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(kernel(name, S::BYTES, device)), arguments));
+    const unsigned blocks = S::SPLIT > 1 ? tiles * S::SPLIT : std::min(tiles, multiprocessors);
+    launch(kernel(name, S::BYTES, device), dim3(blocks), THREADS, S::BYTES, S::SPLIT, arguments);
 }
 
 } // namespace
@@ -106,10 +94,10 @@ char* foil_cuda_conv(const char* name, const void* in, const void* weights, void
     return guarded([&] {
         const Extra extra = {scale, shift, mean, partial, 0};
         switch (side) {
-        case 32: return launch<Conv32>(name, in, weights, out, beside, extra, n);
-        case 16: return launch<Conv16>(name, in, weights, out, beside, extra, n);
-        case 8: return launch<Conv8>(name, in, weights, out, beside, extra, n);
-        case 4: return launch<Conv4>(name, in, weights, out, beside, extra, n);
+        case 32: return convolve<Conv32>(name, in, weights, out, beside, extra, n);
+        case 16: return convolve<Conv16>(name, in, weights, out, beside, extra, n);
+        case 8: return convolve<Conv8>(name, in, weights, out, beside, extra, n);
+        case 4: return convolve<Conv4>(name, in, weights, out, beside, extra, n);
         }
         TORCH_CHECK(false, "there is no convolution for images of side ", side);
     });

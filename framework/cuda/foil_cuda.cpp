@@ -4,18 +4,14 @@
 // It is opened at run time after libtorch's CUDA half, whose symbols it uses; a machine without CUDA never opens it. Everything happens
 // on the calling thread's current stream. As in framework/shim, no exception leaves a function: null, or a message for `foil_cuda_free`.
 #include "../shim/guard.h"
+#include "launch.h"
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDACachingAllocator.h>
-#include <c10/cuda/CUDAException.h>
-#include <c10/cuda/CUDAFunctions.h>
-#include <c10/cuda/CUDAStream.h>
 #include <cstdint>
-#include <cstdlib>
-#include <cuda_runtime_api.h>
 
 using at::cuda::CUDAGraph;
 
-extern const char foil_kernels_ptx[]; // from kernels.cu, by `cargo xtask cuda`
+extern const char foil_kernels_ptx[], foil_kernels_hopper_ptx[]; // from kernels.cu, by `cargo xtask cuda`
 
 extern "C" {
 
@@ -153,7 +149,8 @@ char* foil_cuda_kernel(cudaKernel_t* out, const char* name) {
     return guarded([&] {
         static cudaLibrary_t library = [] {
             cudaLibrary_t loaded;
-            C10_CUDA_CHECK(cudaLibraryLoadData(&loaded, foil_kernels_ptx, nullptr, nullptr, 0, nullptr, nullptr, 0));
+            const char* ptx = capability() >= 90 ? foil_kernels_hopper_ptx : foil_kernels_ptx;
+            C10_CUDA_CHECK(cudaLibraryLoadData(&loaded, ptx, nullptr, nullptr, 0, nullptr, nullptr, 0));
             return loaded;
         }();
         C10_CUDA_CHECK(cudaLibraryGetKernel(out, library, name));
@@ -161,9 +158,6 @@ char* foil_cuda_kernel(cudaKernel_t* out, const char* name) {
 }
 
 char* foil_cuda_launch(cudaKernel_t kernel, unsigned x, unsigned y, unsigned threads, void** arguments) {
-    return guarded([&] {
-        auto stream = c10::cuda::getCurrentCUDAStream();
-        C10_CUDA_CHECK(cudaLaunchKernel(reinterpret_cast<const void*>(kernel), dim3(x, y), dim3(threads), arguments, 0, stream));
-    });
+    return guarded([&] { launch(kernel, dim3(x, y), threads, 0, 1, arguments); });
 }
 }

@@ -1,9 +1,10 @@
 // foil's kernels: what the host calls by name (framework/src/nn/fused/). The driver compiles them for its device; arithmetic is fp32.
 //
-// Each has a test that runs this very source on a CPU (framework/cuda/host).
+// Each begins with `in_turn`, and has a test that runs this very source on a CPU (framework/cuda/host).
 #include "batch_norm.h"
 #include "ends.h"
 #include "first_conv.h"
+#include "in_turn.h"
 #include "noise.h"
 #include "pieces.h"
 #include "pointwise.h"
@@ -14,119 +15,165 @@
 
 extern "C" {
 __global__ void affine_relu_bf16(const bf16* x, const float* s, const float* t, bf16* o, long n, int c, long apart) {
+    in_turn();
     affine_relu(x, s, t, o, n, c, apart);
 }
 __global__ void affine_relu_f32(const float* x, const float* s, const float* t, float* o, long n, int c, long apart) {
+    in_turn();
     affine_relu(x, s, t, o, n, c, apart);
 }
 __global__ void add_affine_relu_bf16(const bf16* x, const bf16* y, const float* s, const float* t, bf16* h, bf16* o, long n, int c) {
+    in_turn();
     add_affine_relu(x, y, s, t, h, o, n, c);
 }
 __global__ void add_affine_relu_f32(const float* x, const float* y, const float* s, const float* t, float* h, float* o, long n, int c) {
+    in_turn();
     add_affine_relu(x, y, s, t, h, o, n, c);
 }
 __global__ void affine_relu_backward_bf16(const bf16* g, const bf16* a, const float* s, const bf16* r, bf16* o, long n, int c) {
+    in_turn();
     affine_relu_backward(g, a, s, r, o, n, c);
 }
 __global__ void affine_relu_backward_f32(const float* g, const float* a, const float* s, const float* r, float* o, long n, int c) {
+    in_turn();
     affine_relu_backward(g, a, s, r, o, n, c);
 }
 __global__ void join_relu_bf16(const bf16* x, const float* s, const float* t, const bf16* y, const float* ys, const float* yt, bf16* o, long n,
         int c) {
+    in_turn();
     join_relu(x, s, t, y, ys, yt, o, n, c);
 }
 __global__ void join_relu_f32(const float* x, const float* s, const float* t, const float* y, const float* ys, const float* yt, float* o, long n,
         int c) {
+    in_turn();
     join_relu(x, s, t, y, ys, yt, o, n, c);
 }
 __global__ void join_relu_backward_bf16(const bf16* g, const bf16* r, const bf16* a, const float* s, const float* ys, bf16* m, bf16* x, bf16* y,
         long n, int c) {
+    in_turn();
     join_relu_backward(g, r, a, s, ys, m, x, y, n, c);
 }
 __global__ void join_relu_backward_f32(const float* g, const float* r, const float* a, const float* s, const float* ys, float* m, float* x,
         float* y, long n, int c) {
+    in_turn();
     join_relu_backward(g, r, a, s, ys, m, x, y, n, c);
 }
 
 TWO_AT_ONCE __global__ void batch_statistics_bf16(const bf16* x, const bf16* y, bf16* sum, const float* w, const float* b, float* mean, float* var,
         float momentum, float eps, float* factors, float* partial, unsigned* tickets, int rows, int c, int bits, int height) {
+    in_turn();
     batch_statistics(x, y, sum, w, b, mean, var, momentum, eps, factors, partial, tickets, rows, c, bits, height);
 }
 TWO_AT_ONCE __global__ void batch_statistics_f32(const float* x, const float* y, float* sum, const float* w, const float* b, float* mean, float* var,
         float momentum, float eps, float* factors, float* partial, unsigned* tickets, int rows, int c, int bits, int height) {
+    in_turn();
     batch_statistics(x, y, sum, w, b, mean, var, momentum, eps, factors, partial, tickets, rows, c, bits, height);
 }
 TWO_AT_ONCE __global__ void batch_slopes_bf16(const bf16* g, const bf16* x, const float* factors, int has_relu, float* slopes, float* learned,
         float* partial, unsigned* tickets, int rows, int c, int bits, int height) {
+    in_turn();
     batch_slopes(g, x, factors, has_relu, slopes, learned, partial, tickets, rows, c, bits, height);
 }
 TWO_AT_ONCE __global__ void batch_slopes_f32(const float* g, const float* x, const float* factors, int has_relu, float* slopes, float* learned,
         float* partial, unsigned* tickets, int rows, int c, int bits, int height) {
+    in_turn();
     batch_slopes(g, x, factors, has_relu, slopes, learned, partial, tickets, rows, c, bits, height);
 }
 __global__ void batch_statistics_of_groups(const float* groups, const float* w, const float* b, float* mean, float* var, float momentum, float eps,
         float* factors, int rows, int c, int bits, int height) {
+    in_turn();
     batch_statistics_of(groups, w, b, mean, var, momentum, eps, factors, rows, c, bits, height);
 }
 __global__ void batch_slopes_of_groups(const float* groups, const float* factors, float* slopes, int rows, int c, int bits, int height) {
+    in_turn();
     batch_slopes_of(groups, factors, slopes, rows, c, bits, height);
 }
 TWO_AT_ONCE __global__ void batch_backward_bf16(const bf16* g, const bf16* x, const bf16* r, const float* factors, const float* slopes, int has_relu, bf16* o,
         int rows, int c, int bits, int height) {
+    in_turn();
     batch_backward(g, x, r, factors, slopes, has_relu, o, rows, c, bits, height);
 }
 TWO_AT_ONCE __global__ void batch_backward_f32(const float* g, const float* x, const float* r, const float* factors, const float* slopes, int has_relu,
         float* o, int rows, int c, int bits, int height) {
+    in_turn();
     batch_backward(g, x, r, factors, slopes, has_relu, o, rows, c, bits, height);
 }
 
 TWO_AT_ONCE __global__ void first_conv_bf16(const bf16* x, const bf16* w, bf16* out, int height, int width, int outputs,
         int by_channel, int by_row, int by_column, int rows, int at_once) {
+    in_turn();
     first_conv(x, w, out, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
 }
 TWO_AT_ONCE __global__ void first_conv_f32(const float* x, const float* w, float* out, int height, int width, int outputs,
         int by_channel, int by_row, int by_column, int rows, int at_once) {
+    in_turn();
     first_conv(x, w, out, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
 }
 TWO_AT_ONCE __global__ void first_conv_backward_bf16(const bf16* dy, const bf16* w, bf16* dx, int height, int width, int outputs,
         int by_channel, int by_row, int by_column, int rows, int at_once) {
+    in_turn();
     first_conv_backward(dy, w, dx, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
 }
 __launch_bounds__(THREADS, 1) __global__ void first_conv_backward_f32(const float* dy, const float* w, float* dx, int height, int width, int outputs,
         int by_channel, int by_row, int by_column, int rows, int at_once) {
+    in_turn();
     first_conv_backward(dy, w, dx, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
 }
 
-__global__ void normalize_bf16(const float* x, const float* mean, const float* std, bf16* o, long n, int c) { normalize(x, mean, std, o, n, c); }
-__global__ void normalize_f32(const float* x, const float* mean, const float* std, float* o, long n, int c) { normalize(x, mean, std, o, n, c); }
+__global__ void normalize_bf16(const float* x, const float* mean, const float* std, bf16* o, long n, int c) {
+    in_turn();
+    normalize(x, mean, std, o, n, c);
+}
+__global__ void normalize_f32(const float* x, const float* mean, const float* std, float* o, long n, int c) {
+    in_turn();
+    normalize(x, mean, std, o, n, c);
+}
 
 // out = gradient / std, by channel: the gradient of the above.
 __global__ void normalize_backward(const bf16* gradient, const float* std, float* out, long n, int c) {
+    in_turn();
     long i = (long)blockIdx.x * blockDim.x + threadIdx.x;
     if (i < n) out[i] = up(gradient[i]) / std[i % c];
 }
 
 __global__ void mean_linear_bf16(const bf16* x, const bf16* w, const bf16* b, float* z, int pixels, int c, int k) {
+    in_turn();
     mean_linear(x, w, b, z, pixels, c, k);
 }
 __global__ void mean_linear_f32(const float* x, const float* w, const float* b, float* z, int pixels, int c, int k) {
+    in_turn();
     mean_linear(x, w, b, z, pixels, c, k);
 }
 __global__ void mean_linear_backward_bf16(const float* d, const bf16* w, bf16* o, int pixels, int c, int k) {
+    in_turn();
     mean_linear_backward(d, w, o, pixels, c, k);
 }
 __global__ void mean_linear_backward_f32(const float* d, const float* w, float* o, int pixels, int c, int k) {
+    in_turn();
     mean_linear_backward(d, w, o, pixels, c, k);
 }
 
-__global__ void ce_slope(const float* z, const long* y, float* o, long rows, int k) { ce_slope_of(z, y, o, rows, k); }
-__global__ void kl_slope(const float* z, const float* clean, float* o, long rows, int k) { kl_slope_of(z, clean, o, rows, k); }
-__global__ void slm_slope(const float* z, const long* y, float* o, long rows, int k) { slm_slope_of(z, y, o, rows, k); }
-__global__ void cw_slope(const float* z, const long* y, float kappa, float* o, long rows, int k) { cw_slope_of(z, y, kappa, o, rows, k); }
+__global__ void ce_slope(const float* z, const long* y, float* o, long rows, int k) {
+    in_turn();
+    ce_slope_of(z, y, o, rows, k);
+}
+__global__ void kl_slope(const float* z, const float* clean, float* o, long rows, int k) {
+    in_turn();
+    kl_slope_of(z, clean, o, rows, k);
+}
+__global__ void slm_slope(const float* z, const long* y, float* o, long rows, int k) {
+    in_turn();
+    slm_slope_of(z, y, o, rows, k);
+}
+__global__ void cw_slope(const float* z, const long* y, float kappa, float* o, long rows, int k) {
+    in_turn();
+    cw_slope_of(z, y, kappa, o, rows, k);
+}
 
 // All batch norms with their running statistics as scale and shift; `weight`, `bias`, `mean` and `var` say where their numbers are in `values` and `stats`.
 __global__ void fold_norms(const float* values, const float* stats, const long* weight, const long* bias, const long* mean, const long* var, float eps,
         float* scale, float* shift, long n) {
+    in_turn();
     long i = (long)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     float s = values[weight[i]] / sqrtf(stats[var[i]] + eps);
@@ -135,17 +182,20 @@ __global__ void fold_norms(const float* values, const float* stats, const long* 
 }
 
 __global__ void noise_bits(const long* key, const long* index, long name, int width, long* out, long n) {
+    in_turn();
     long i = (long)blockIdx.x * blockDim.x + threadIdx.x;
     if (i < n) out[i] = hashed(key, index, name, width, i);
 }
 // The upper 24 bits, as a number in [0, 1).
 __global__ void noise_uniform(const long* key, const long* index, long name, int width, float* out, long n) {
+    in_turn();
     long i = (long)blockIdx.x * blockDim.x + threadIdx.x;
     if (i < n) out[i] = (float)(hashed(key, index, name, width, i) >> 8) * 0x1p-24f;
 }
 
 // out = clamp(x + alpha * sign(gradient), low, high); alpha is a scalar on the device. Here n need not be a multiple of eight.
 __global__ void sign_step(const float* x, const float* gradient, const double* alpha, const float* low, const float* high, float* out, long n) {
+    in_turn();
     long i = (long)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     float g = gradient[i], a = (float)*alpha;
@@ -153,10 +203,14 @@ __global__ void sign_step(const float* x, const float* gradient, const double* a
     out[i] = fminf(fmaxf(moved, low[i]), high[i]);
 }
 
-__global__ void sum_pieces(const Pieces pieces) { sum_piece(pieces.at[blockIdx.y]); }
+__global__ void sum_pieces(const Pieces pieces) {
+    in_turn();
+    sum_piece(pieces.at[blockIdx.y]);
+}
 
 // torch.optim.SGD in one pass: g += decay * v; u = momentum * u + g; v -= rate * (nesterov ? g + momentum * u : u).
 __global__ void sgd(float* value, const float* gradient, float* velocity, const double* rate, float momentum, float decay, int nesterov, long n) {
+    in_turn();
     long i = (long)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     float v = value[i], g = gradient[i] + decay * v, u = momentum * velocity[i] + g;

@@ -19,6 +19,8 @@ use crate::workspace::Workspace;
 
 /// bf16 conversions need it; on older devices the program uses libtorch's own kernels.
 const ARCHITECTURE: &str = "--gpu-architecture=compute_80";
+/// The same for devices whose kernels overlap.
+const OVERLAPPING: &str = "--gpu-architecture=compute_90";
 /// Of the convolution, which no other device can run.
 const HOPPER: &str = "--gpu-architecture=sm_90a";
 
@@ -43,11 +45,15 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
         "conv.cpp",
         "conv_sm90.cu",
         "conv_shape.h",
+        "epilogue.h",
+        "hopper.h",
         "kernels.cu",
         "eight.h",
         "batch_norm.h",
         "ends.h",
         "first_conv.h",
+        "in_turn.h",
+        "launch.h",
         "noise.h",
         "pieces.h",
         "pointwise.h",
@@ -76,6 +82,7 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
     let mut text = String::from(".section .rodata\n");
     for (source, made, name, architecture) in [
         ("kernels.cu", "kernels.ptx", "foil_kernels_ptx", ARCHITECTURE),
+        ("kernels.cu", "kernels_hopper.ptx", "foil_kernels_hopper_ptx", OVERLAPPING),
         ("conv_sm90.cu", "conv_sm90.cubin", "foil_conv_cubin", HOPPER),
     ] {
         let made = scratch.join(made);

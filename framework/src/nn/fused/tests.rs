@@ -492,6 +492,16 @@ fn sums_of_pieces(on: On) {
     assert!((flat.abs().sum(Kind::Double).double_value(&[]) - touched).abs() < 1e-6 * touched);
 }
 
+// One that did not would read what the kernel in front has not written yet (framework/cuda/in_turn.h), and only now and then.
+#[test]
+fn every_kernel_waits_for_its_turn() {
+    let kernels = include_str!("../../../cuda/kernels.cu").split("__global__ void ").skip(1);
+    for kernel in kernels {
+        let (head, body) = kernel.split_once('{').unwrap();
+        assert!(body.trim_start().starts_with("in_turn();"), "{head}");
+    }
+}
+
 // One test, so that the last line can tell which kernels none of them launched.
 #[test]
 fn every_kernel_is_its_plain_form() {
