@@ -1,9 +1,9 @@
-// A first convolution and its input gradient: 3 channels in, at most 64 out, 3 x 3, stride 1, padding 1. Libraries' kernels are made for many channels.
+// A first convolution and its input gradient: C channels in, 3 or 1, at most 64 out, 3 x 3, stride 1, padding 1. Libraries' kernels are made for many channels.
 //
 //     out[y, x, o] = the sum over taps (i, j) and channels c of in[y + i - 1, x + j - 1, c] * w[o, c, i, j]
 //     dx[y, x, c]  = the sum over taps (i, j) and outputs  o of dy[y + 1 - i, x + 1 - j, o] * w[o, c, i, j]
 //
-// Eight threads side by side, with eight outputs each, have RUN pixels of a row; a block has RUNS such runs at a time, `at_once` times. That is 1728 fused
+// Eight threads side by side, with eight outputs each, have RUN pixels of a row; a block has RUNS such runs at a time, `at_once` times. With three channels that is 1728 fused
 // products for each thread and run, which take about 8 us for 128 images of 32 x 32 on 132 multiprocessors; everything else should hide behind them. Weights lie in
 // shared memory as a thread reads them, with accesses of 16 bytes.
 #pragma once
@@ -12,21 +12,21 @@
 constexpr int LANES = 8, RUN = 8, RUNS = THREADS / LANES;
 
 // [tap row, tap column, channel][which four of a thread's eight outputs][thread]
-typedef Four Weights[27][2][LANES];
+template <int C> using Weights = Four[9 * C][2][LANES];
 
-template <class T> __device__ void lay_out(Weights& to, const T* w, int outputs, int by_channel, int by_row, int by_column) {
-    constexpr int EACH = (27 * 64 + THREADS - 1) / THREADS;
+template <int C, class T> __device__ void lay_out(Weights<C>& to, const T* w, int outputs, int by_channel, int by_row, int by_column) {
+    constexpr int EACH = (9 * C * 64 + THREADS - 1) / THREADS;
     const int o = threadIdx.x % 64, from = o < outputs ? o : 0;
     float v[EACH];
 #pragma unroll
     for (int n = 0; n < EACH; ++n) { // all asked for before the first is used
-        int of = min(n * (THREADS / 64) + (int)threadIdx.x / 64, 26);
-        v[n] = one(w, from * 27 + of % 3 * by_channel + of / 3 % 3 * by_column + of / 9 * by_row);
+        int of = min(n * (THREADS / 64) + (int)threadIdx.x / 64, 9 * C - 1);
+        v[n] = one(w, from * 9 * C + of % C * by_channel + of / C % 3 * by_column + of / (3 * C) * by_row);
     }
 #pragma unroll
     for (int n = 0; n < EACH; ++n) {
         int of = n * (THREADS / 64) + (int)threadIdx.x / 64;
-        if (of < 27) to[of][o / 4 % 2][o / 8].v[o % 4] = o < outputs ? v[n] : 0.f;
+        if (of < 9 * C) to[of][o / 4 % 2][o / 8].v[o % 4] = o < outputs ? v[n] : 0.f;
     }
     __syncthreads();
 }
@@ -44,27 +44,27 @@ struct Run {
     }
 };
 
-template <class T>
+template <int C, class T>
 __device__ void first_conv(const T* __restrict__ in, const T* __restrict__ w, T* __restrict__ out, int height, int width, int outputs,
                            int by_channel, int by_row, int by_column, int rows, int at_once) {
-    // The numbers of three rows that a run needs: 30 of each. A Four more, so that the runs of a warp are in different banks.
-    constexpr int ROW = 32, NEEDED = (RUN + 2) * 3;
-    __shared__ Weights weights;
+    // The numbers of three rows that a run needs. A Four more, so that the runs of a warp are in different banks.
+    constexpr int NEEDED = (RUN + 2) * C, ROW = (NEEDED + LANES - 1) / LANES * LANES;
+    __shared__ Weights<C> weights;
     __shared__ Four around[RUNS][3 * ROW / 4 + 1];
     const int lane = threadIdx.x % LANES;
     float* mine = around[threadIdx.x / LANES][0].v;
-    lay_out(weights, w, outputs, by_channel, by_row, by_column);
+    lay_out<C>(weights, w, outputs, by_channel, by_row, by_column);
     for (int turn = 0; turn < at_once; ++turn) {
         const Run run(turn, at_once, rows, height, width);
         float v[3][ROW / LANES];
 #pragma unroll
         for (int i = 0; i < 3; ++i) {
             bool inside = run.is_one && run.y + i >= 1 && run.y + i <= height;
-            const T* line = in + (long)(run.row + i - 1) * width * 3;
+            const T* line = in + (long)(run.row + i - 1) * width * C;
 #pragma unroll
             for (int n = 0; n < ROW / LANES; ++n) {
-                int number = n * LANES + lane, at = (run.x - 1) * 3 + number;
-                v[i][n] = inside && number < NEEDED && at >= 0 && at < width * 3 ? one(line, at) : 0.f;
+                int number = n * LANES + lane, at = (run.x - 1) * C + number;
+                v[i][n] = inside && number < NEEDED && at >= 0 && at < width * C ? one(line, at) : 0.f;
             }
         }
         __syncwarp(); // the threads of a run are in one warp, and have read what was there
@@ -80,11 +80,11 @@ __device__ void first_conv(const T* __restrict__ in, const T* __restrict__ w, T*
 #pragma unroll
             for (int n = 0; n < ROW / 4; ++n) p[n] = reinterpret_cast<const Four*>(mine + i * ROW)[n];
 #pragma unroll
-            for (int of = 0; of < 9; ++of) {
-                const Four low = weights[i * 9 + of][0][lane], high = weights[i * 9 + of][1][lane];
+            for (int of = 0; of < 3 * C; ++of) {
+                const Four low = weights[i * 3 * C + of][0][lane], high = weights[i * 3 * C + of][1][lane];
 #pragma unroll
                 for (int pixel = 0; pixel < RUN; ++pixel) {
-                    float value = p[(pixel * 3 + of) / 4].v[(pixel * 3 + of) % 4];
+                    float value = p[(pixel * C + of) / 4].v[(pixel * C + of) % 4];
 #pragma unroll
                     for (int k = 0; k < 4; ++k) {
                         sum[pixel][k] = fmaf(value, low.v[k], sum[pixel][k]);
@@ -114,15 +114,15 @@ __device__ inline void unpack(float (&to)[4], const Raw<float>& from, int half) 
     for (int k = 0; k < 4; ++k) to[k] = (half ? from.b : from.a).v[k];
 }
 
-template <class T>
+template <int C, class T>
 __device__ void first_conv_backward(const T* __restrict__ dy, const T* __restrict__ w, T* __restrict__ dx, int height, int width, int outputs,
                                     int by_channel, int by_row, int by_column, int rows, int at_once) {
-    __shared__ Weights weights;
+    __shared__ Weights<C> weights;
     const int lane = threadIdx.x % LANES, o = lane * 8;
-    lay_out(weights, w, outputs, by_channel, by_row, by_column);
+    lay_out<C>(weights, w, outputs, by_channel, by_row, by_column);
     for (int turn = 0; turn < at_once; ++turn) {
         const Run run(turn, at_once, rows, height, width);
-        float sum[RUN][3] = {};
+        float sum[RUN][C] = {};
 #pragma unroll 1
         for (int i = 0; i < 3; ++i) {
             bool inside = run.is_one && o < outputs && run.y + 1 >= i && run.y + 1 - i < height;
@@ -136,9 +136,9 @@ __device__ void first_conv_backward(const T* __restrict__ dy, const T* __restric
             }
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
-                Four weight[9];
+                Four weight[3 * C];
 #pragma unroll
-                for (int of = 0; of < 9; ++of) weight[of] = weights[i * 9 + of][half][lane];
+                for (int of = 0; of < 3 * C; ++of) weight[of] = weights[i * 3 * C + of][half][lane];
 #pragma unroll
                 for (int n = 0; n < RUN + 2; ++n) {
                     float v[4];
@@ -148,9 +148,9 @@ __device__ void first_conv_backward(const T* __restrict__ dy, const T* __restric
                         int pixel = n - 2 + j;
                         if (pixel < 0 || pixel >= RUN) continue;
 #pragma unroll
-                        for (int c = 0; c < 3; ++c)
+                        for (int c = 0; c < C; ++c)
 #pragma unroll
-                            for (int k = 0; k < 4; ++k) sum[pixel][c] = fmaf(v[k], weight[j * 3 + c].v[k], sum[pixel][c]);
+                            for (int k = 0; k < 4; ++k) sum[pixel][c] = fmaf(v[k], weight[j * C + c].v[k], sum[pixel][c]);
                     }
                 }
             }
@@ -162,14 +162,14 @@ __device__ void first_conv_backward(const T* __restrict__ dy, const T* __restric
 #pragma unroll
             for (int pixel = 0; pixel < half; ++pixel)
 #pragma unroll
-                for (int c = 0; c < 3; ++c) {
+                for (int c = 0; c < C; ++c) {
                     float here = sum[pixel][c], there = sum[pixel + half][c];
                     sum[pixel][c] = (upper ? there : here) + __shfl_xor_sync(~0u, upper ? here : there, half);
                 }
         }
         if (!run.is_one || run.x + lane >= width) continue;
-        const long first = ((long)run.row * width + run.x + lane) * 3;
+        const long first = ((long)run.row * width + run.x + lane) * C;
 #pragma unroll
-        for (int c = 0; c < 3; ++c) put(dx, first + c, sum[0][c]);
+        for (int c = 0; c < C; ++c) put(dx, first + c, sum[0][c]);
     }
 }

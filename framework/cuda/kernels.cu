@@ -9,6 +9,7 @@
 #include "pieces.h"
 #include "pointwise.h"
 #include "slopes.h"
+#include "transpose.h"
 
 // At most 128 registers, so that two blocks fit on a multiprocessor, and the 256 of a launch run at once on 128 of them.
 #define TWO_AT_ONCE __launch_bounds__(THREADS, 2)
@@ -102,22 +103,42 @@ TWO_AT_ONCE __global__ void batch_backward_f32(const float* g, const float* x, c
 TWO_AT_ONCE __global__ void first_conv_bf16(const bf16* x, const bf16* w, bf16* out, int height, int width, int outputs,
         int by_channel, int by_row, int by_column, int rows, int at_once) {
     in_turn();
-    first_conv(x, w, out, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
+    first_conv<3>(x, w, out, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
+}
+TWO_AT_ONCE __global__ void first_conv_gray_bf16(const bf16* x, const bf16* w, bf16* out, int height, int width, int outputs,
+        int by_channel, int by_row, int by_column, int rows, int at_once) {
+    in_turn();
+    first_conv<1>(x, w, out, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
 }
 TWO_AT_ONCE __global__ void first_conv_f32(const float* x, const float* w, float* out, int height, int width, int outputs,
         int by_channel, int by_row, int by_column, int rows, int at_once) {
     in_turn();
-    first_conv(x, w, out, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
+    first_conv<3>(x, w, out, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
+}
+TWO_AT_ONCE __global__ void first_conv_gray_f32(const float* x, const float* w, float* out, int height, int width, int outputs,
+        int by_channel, int by_row, int by_column, int rows, int at_once) {
+    in_turn();
+    first_conv<1>(x, w, out, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
 }
 TWO_AT_ONCE __global__ void first_conv_backward_bf16(const bf16* dy, const bf16* w, bf16* dx, int height, int width, int outputs,
         int by_channel, int by_row, int by_column, int rows, int at_once) {
     in_turn();
-    first_conv_backward(dy, w, dx, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
+    first_conv_backward<3>(dy, w, dx, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
+}
+TWO_AT_ONCE __global__ void first_conv_gray_backward_bf16(const bf16* dy, const bf16* w, bf16* dx, int height, int width, int outputs,
+        int by_channel, int by_row, int by_column, int rows, int at_once) {
+    in_turn();
+    first_conv_backward<1>(dy, w, dx, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
 }
 __launch_bounds__(THREADS, 1) __global__ void first_conv_backward_f32(const float* dy, const float* w, float* dx, int height, int width, int outputs,
         int by_channel, int by_row, int by_column, int rows, int at_once) {
     in_turn();
-    first_conv_backward(dy, w, dx, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
+    first_conv_backward<3>(dy, w, dx, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
+}
+__launch_bounds__(THREADS, 1) __global__ void first_conv_gray_backward_f32(const float* dy, const float* w, float* dx, int height, int width, int outputs,
+        int by_channel, int by_row, int by_column, int rows, int at_once) {
+    in_turn();
+    first_conv_backward<1>(dy, w, dx, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
 }
 
 __global__ void normalize_bf16(const float* x, const float* mean, const float* std, bf16* o, long n, int c) {
@@ -151,6 +172,15 @@ __global__ void mean_linear_backward_bf16(const float* d, const bf16* w, bf16* o
 __global__ void mean_linear_backward_f32(const float* d, const float* w, float* o, int pixels, int c, int k) {
     in_turn();
     mean_linear_backward(d, w, o, pixels, c, k);
+}
+
+__global__ void transpose_bf16(const bf16* in, bf16* out, int rows, int columns) {
+    in_turn();
+    transpose(in, out, rows, columns);
+}
+__global__ void transpose_f32(const float* in, float* out, int rows, int columns) {
+    in_turn();
+    transpose(in, out, rows, columns);
 }
 
 __global__ void ce_slope(const float* z, const long* y, float* o, long rows, int k) {

@@ -10,7 +10,7 @@ __device__ inline long first() { return ((long)blockIdx.x * blockDim.x + threadI
 // In 32 bits, which is several times quicker; there are fewer than 2^35 elements.
 __device__ inline int channel(long i, int c) { return (int)((unsigned)(i >> 3) % (unsigned)(c >> 3)) << 3; }
 
-// out = max(x * scale + shift, 0), by channel. A thread's elements are `apart` from each other, a multiple of c; EACH * apart is n or more.
+// out = max(x * scale + shift, 0), by channel; `scale` may be null, which is 1. A thread's elements are `apart` from each other, a multiple of c; EACH * apart is n or more.
 constexpr int EACH = 4;
 template <class T>
 __device__ void affine_relu(const T* __restrict__ x, const float* __restrict__ scale, const float* __restrict__ shift, T* __restrict__ out, long n,
@@ -22,14 +22,15 @@ __device__ void affine_relu(const T* __restrict__ x, const float* __restrict__ s
     for (int d = 0; d < EACH; ++d)
         if (start + d * apart < n) raw[d] = fetch(x, start + d * apart);
     float s[8], t[8];
-    load(s, scale, channel(start, c)), load(t, shift, channel(start, c));
+    if (scale) load(s, scale, channel(start, c));
+    load(t, shift, channel(start, c));
 #pragma unroll
     for (int d = 0; d < EACH; ++d) {
         if (start + d * apart >= n) continue;
         float v[8];
         unpack(v, raw[d]);
 #pragma unroll
-        for (int k = 0; k < 8; ++k) v[k] = relu(fmaf(v[k], s[k], t[k]));
+        for (int k = 0; k < 8; ++k) v[k] = relu(fmaf(v[k], scale ? s[k] : 1.f, t[k]));
         store(out, start + d * apart, v);
     }
 }

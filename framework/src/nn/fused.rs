@@ -24,6 +24,7 @@ pub(super) use ends::{mean_linear, mean_linear_backward};
 pub(crate) use ends::{normalize, normalize_backward};
 pub(super) use first_conv::{backward as first_conv_backward, forward as first_conv};
 pub use join::{Joined, Shortcut};
+pub(super) use kernels::{flatten, is_new_enough as has_kernels, unflatten};
 pub(super) use noise::noise;
 pub(super) use pieces::{SOURCES, sum_pieces};
 pub(crate) use slopes::{Slope, slope};
@@ -136,7 +137,7 @@ impl Normed {
     fn relu(self, xs: &Tensor) -> Tensor {
         match self {
             Normed::Line(scale, shift) => {
-                kernels::affine_relu(xs, &scale, &shift).unwrap_or_else(|| affine_relu(xs, &scale, &shift))
+                kernels::affine_relu(xs, Some(&scale), &shift).unwrap_or_else(|| affine_relu(xs, &scale, &shift))
             }
             Normed::Done(mut out) => out.relu_(),
         }
@@ -200,6 +201,16 @@ fn affine_relu(xs: &Tensor, scale: &Tensor, shift: &Tensor) -> Tensor {
         return (xs * by_channel(scale) + by_channel(shift)).relu_().to_kind(Kind::BFloat16);
     }
     by_channel(shift).addcmul(xs, &by_channel(scale)).relu_()
+}
+
+/// max(`xs` + `bias` by channel, 0).
+pub(super) fn bias_relu(xs: &Tensor, bias: &Tensor) -> Tensor {
+    kernels::affine_relu(xs, None, bias).unwrap_or_else(|| (xs + by_channel(bias)).relu_())
+}
+
+/// `gradient` where `out` > 0.
+pub(super) fn relu_backward(gradient: &Tensor, out: &Tensor) -> Tensor {
+    kernels::affine_relu_backward(gradient, out, None, None).unwrap_or_else(|| out.threshold_backward(gradient, 0.0))
 }
 
 /// `gradient` · `scale` where `out` > 0, and `other` added everywhere.

@@ -65,7 +65,20 @@ impl Conv2d {
 
     /// `xs`: `[N, in, H, W]`.
     pub fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
-        let bias = self.bias.map(|id| pass.param(id));
+        self.convolved(pass, xs, self.bias.map(|id| pass.param(id)))
+    }
+
+    /// max([`Conv2d::forward`], 0) without autograd, where bias and maximum can be one pass over memory.
+    pub fn forward_relu(&self, pass: &Pass, xs: &Tensor) -> Tensor {
+        match self.bias {
+            Some(bias) if super::fused::has_kernels(xs.device()) => {
+                super::fused::bias_relu(&self.convolved(pass, xs, None), pass.param(bias))
+            }
+            _ => relu(self.forward(pass, xs)),
+        }
+    }
+
+    fn convolved(&self, pass: &Pass, xs: &Tensor, bias: Option<&Tensor>) -> Tensor {
         let weight = pass.param(self.weight);
         let by = [self.stride, self.padding];
         let ours = match bias {
@@ -232,6 +245,21 @@ pub fn global_average(xs: &Tensor) -> Tensor {
 /// max(x, 0), in place: convolutions, linear layers and norms do not need their output in the backward pass.
 pub fn relu(mut xs: Tensor) -> Tensor {
     xs.relu_()
+}
+
+/// The gradient of [`relu`], from that with respect to what came `out` of it.
+pub fn relu_backward(d_out: &Tensor, out: &Tensor) -> Tensor {
+    super::fused::relu_backward(d_out, out)
+}
+
+/// `xs` `[N, C, H, W]` as `[N, C·H·W]` without autograd, as PyTorch's `nn.Flatten` does.
+pub fn flatten(xs: &Tensor) -> Tensor {
+    super::fused::flatten(xs).unwrap_or_else(|| xs.flatten(1, -1))
+}
+
+/// The gradient of [`flatten`] with respect to `xs`, of which only shape, kind and layout count.
+pub fn flatten_backward(d_out: &Tensor, xs: &Tensor) -> Tensor {
+    super::fused::unflatten(d_out, xs).unwrap_or_else(|| d_out.view_as(xs))
 }
 
 /// x for x > 0 and `slope` · x below.

@@ -13,7 +13,10 @@ mod norm;
 mod params;
 
 pub use fused::{Activated, Joined, Shortcut};
-pub use layers::{Conv2d, Linear, dropout, global_average, leaky_relu, max_pool2, nearest_resize, relu};
+pub use layers::{
+    Conv2d, Linear, dropout, flatten, flatten_backward, global_average, leaky_relu, max_pool2, nearest_resize, relu,
+    relu_backward,
+};
 pub use noise::{Noise, key_of, name_key, permutation};
 pub use norm::BatchNorm2d;
 pub use params::{Builder, Given, GivenBuffer, GivenParameter, Gradients, Mode, Parameters, Pass, Work};

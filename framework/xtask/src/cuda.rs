@@ -58,6 +58,7 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
         "pieces.h",
         "pointwise.h",
         "slopes.h",
+        "transpose.h",
         "nvrtc.cpp",
     ]
     .map(|name| sources.join(name));

@@ -115,10 +115,11 @@ fn nothing_is_copied_into_another_layout() {
 const KERNELS_ON_CPU: StandIn = unsafe { StandIn::new(foil_host_kernels::launch) };
 
 /// The same network in float64.
-fn in_double(network: &Network, model: &str) -> Network {
+fn in_double(network: &Network, model: &str, data: DataFacts) -> Network {
     let component = serde_yaml::from_str(model).unwrap();
     let problems = RefCell::default();
-    let double = Build::new(COLOUR, 3, Kind::Double, Device::Cpu, &problems).network("model", &component, 3).unwrap();
+    let cx = Build::new(data, 3, Kind::Double, Device::Cpu, &problems);
+    let double = cx.network("model", &component, data.channels).unwrap();
     let numbers = network.params().state_dict().into_iter().filter(|(name, _)| !name.ends_with("tracked"));
     double.params().load(&numbers.collect()).unwrap();
     double
@@ -126,16 +127,17 @@ fn in_double(network: &Network, model: &str) -> Network {
 
 // The whole of what an attack on a GPU asks of the kernels, from their source, on the CPU. Here they are 5e-7 (eval) and 6e-6 (train) of the gradient
 // from float64; a ReLU that rounding shuts can move it by a hundredth, as it does libtorch's fp32 for PreAct-ResNet-18 in train mode. In bf16 they
-// are as near to fp32 as libtorch is.
+// are about as near to fp32 as libtorch is; biases are added to what is rounded already, as libtorch does on CUDA.
 #[test]
 fn gradients_by_the_kernels_are_those_of_float64() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    for model in ["preact_resnet18", "resnet18", "{ type: wide_resnet, depth: 10, width: 1 }"] {
+    let wide = "{ type: wide_resnet, depth: 10, width: 1 }";
+    for (model, data) in [("preact_resnet18", COLOUR), ("resnet18", COLOUR), (wide, COLOUR), ("small_cnn", DIGITS)] {
         for mode in [Mode::Eval, Mode::Train] {
-            let (x, noise) = images(COLOUR, 1);
+            let (x, noise) = images(data, 1);
             let far = |a: &Tensor, b: &Tensor| ((a - b).norm() / b.norm()).double_value(&[]);
-            let ours = network(model, COLOUR, Precision::Fp32);
-            let double = in_double(&ours, model);
+            let ours = network(model, data, Precision::Fp32);
+            let double = in_double(&ours, model, data);
             let exact = gradient(&double, &x.to_kind(Kind::Double), &noise, mode);
             let found = KERNELS_ON_CPU.during(|| gradient(&ours, &x, &noise, mode));
             let whole = far(&found, &exact);
@@ -144,10 +146,10 @@ fn gradients_by_the_kernels_are_those_of_float64() {
                 let by = (a - &b).abs().max().double_value(&[]) / (1.0 + b.abs().max().double_value(&[]));
                 assert!(by < 1e-5, "{model} {mode:?}: {name} by {by:e}");
             }
-            let half = || gradient(&network(model, COLOUR, Precision::Bf16), &x, &noise, mode);
+            let half = || gradient(&network(model, data, Precision::Bf16), &x, &noise, mode);
             let [theirs, ours] = [half(), KERNELS_ON_CPU.during(half)].map(|half| far(&half, &exact));
             println!("{model} {mode:?}: fp32 {whole:.1e}; bf16: libtorch {theirs:.2}, kernels {ours:.2}");
-            assert!(ours < theirs * 1.2 + 0.02, "{model} {mode:?}: bf16 is {ours} away, libtorch's {theirs}");
+            assert!(ours < theirs * 1.2 + 0.05, "{model} {mode:?}: bf16 is {ours} away, libtorch's {theirs}");
         }
     }
     let launched = foil_host_kernels::launched();
@@ -157,6 +159,8 @@ fn gradients_by_the_kernels_are_those_of_float64() {
         "batch_statistics_f32",
         "first_conv_bf16",
         "first_conv_backward_bf16",
+        "first_conv_gray_f32",
+        "transpose_f32",
     ] {
         assert!(launched.contains(kernel), "{launched:?}");
     }
@@ -177,7 +181,7 @@ fn parameters_gradients_by_the_kernels_are_those_of_float64() {
         let (x, noise) = images(COLOUR, 2);
         let far = |a: &Tensor, b: &Tensor| ((a - b).norm() / b.norm()).double_value(&[]);
         let ours = network(model, COLOUR, Precision::Fp32);
-        let double = in_double(&ours, model);
+        let double = in_double(&ours, model, COLOUR);
         let exact = descent(&double, &x.to_kind(Kind::Double), &noise);
         let (found, calls) = record(None, || KERNELS_ON_CPU.during(|| descent(&ours, &x, &noise))).unwrap();
         let of_autograd =

@@ -16,7 +16,7 @@ const RUN: u64 = 8;
 /// Times that many a block handles at a time.
 const RUNS: u64 = THREADS as u64 / 8;
 
-/// The convolution of `xs` `[N, 3, H, W]`, channels-last, without a bias and without autograd: 3 x 3, stride 1, padding 1, and at most 64 outputs.
+/// The convolution of `xs` `[N, 3, H, W]` or `[N, 1, H, W]`, channels-last, without a bias and without autograd: 3 x 3, stride 1, padding 1, and at most 64 outputs.
 pub(in crate::nn) fn forward(xs: &Tensor, weight: &Tensor, stride_padding: [i64; 2]) -> Option<Tensor> {
     if xs.requires_grad() || weight.requires_grad() || !fits(xs, weight, stride_padding) {
         return None;
@@ -26,7 +26,10 @@ pub(in crate::nn) fn forward(xs: &Tensor, weight: &Tensor, stride_padding: [i64;
     if !suits(&[&out]) {
         return None;
     }
-    let kernel = of(xs.kind(), "first_conv_bf16", "first_conv_f32")?;
+    let kernel = match xs.size()[1] {
+        1 => of(xs.kind(), "first_conv_gray_bf16", "first_conv_gray_f32")?,
+        _ => of(xs.kind(), "first_conv_bf16", "first_conv_f32")?,
+    };
     // # Safety
     // `fits` and `suits` have checked the three.
     unsafe { launch(kernel, [xs, weight, &out], xs, weight) }?;
@@ -45,7 +48,10 @@ pub(in crate::nn) fn backward(
     if !alike || d_out.device() != xs.device() || !fits(xs, weight, stride_padding) || !suits(&[d_out]) {
         return None;
     }
-    let kernel = of(xs.kind(), "first_conv_backward_bf16", "first_conv_backward_f32")?;
+    let kernel = match xs.size()[1] {
+        1 => of(xs.kind(), "first_conv_gray_backward_bf16", "first_conv_gray_backward_f32")?,
+        _ => of(xs.kind(), "first_conv_backward_bf16", "first_conv_backward_f32")?,
+    };
     let out = xs.empty_like();
     // # Safety
     // `fits` and `suits` have checked the three.
@@ -56,7 +62,7 @@ pub(in crate::nn) fn backward(
 /// Whether it is a first convolution, with images and weight of one kind and in layouts that the kernels know.
 fn fits(xs: &Tensor, weight: &Tensor, [stride, padding]: [i64; 2]) -> bool {
     let (images, size) = (xs.size(), weight.size());
-    let first = size.len() == 4 && size[1..] == [3, 3, 3] && images.len() == 4 && images[1] == 3;
+    let first = images.len() == 4 && [1, 3].contains(&images[1]) && size.len() == 4 && size[1..] == [images[1], 3, 3];
     first
         && (stride, padding) == (1, 1)
         && size[0] <= OUTPUTS
@@ -69,7 +75,7 @@ fn fits(xs: &Tensor, weight: &Tensor, [stride, padding]: [i64; 2]) -> bool {
 }
 
 /// # Safety
-/// `numbers` are the kernel's input, `weight` and its output, of one kind: images of `xs`'s sizes, channels-last, with 3 channels where they
+/// `numbers` are the kernel's input, `weight` and its output, of one kind: images of `xs`'s sizes, channels-last, with its channels where they
 /// are the network's and the weight's outputs elsewhere.
 unsafe fn launch(kernel: Kernel, numbers: [&Tensor; 3], xs: &Tensor, weight: &Tensor) -> Option<()> {
     let (n, _, height, width) = xs.size4().ok()?;
@@ -80,6 +86,6 @@ unsafe fn launch(kernel: Kernel, numbers: [&Tensor; 3], xs: &Tensor, weight: &Te
     let ints = ints.map(|int| Argument::from(int as i32));
     let arguments = [&numbers.map(Argument::from)[..], &ints].concat();
     // # Safety
-    // The declaration is (T*, T*, T*, eight of int), by this function's contract; the weight's outputs are 27 numbers apart in either layout.
+    // The declaration is (T*, T*, T*, eight of int), by this function's contract; the weight's outputs are 9 numbers apart for each channel in either layout.
     unsafe { kernel.launch(Grid::Blocks([parts.div_ceil(at_once) as i64, 1]), &arguments) }.ok()
 }

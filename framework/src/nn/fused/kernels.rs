@@ -39,7 +39,7 @@ pub(super) fn suited(gradient: &Tensor, images: &Tensor, other: Option<&Tensor>)
 }
 
 /// The kernels' PTX is for compute capability 8.0 and later.
-pub(super) fn is_new_enough(device: Device) -> bool {
+pub(in crate::nn) fn is_new_enough(device: Device) -> bool {
     static NEW: OnceLock<bool> = OnceLock::new();
     match device {
         Device::Cuda(n) => *NEW.get_or_init(|| gpu(n).is_ok_and(|gpu| gpu.capability >= 80)),
@@ -71,19 +71,61 @@ fn whole(values: &Tensor, channels: i64) -> Option<Tensor> {
     })
 }
 
-pub(super) fn affine_relu(xs: &Tensor, scale: &Tensor, shift: &Tensor) -> Option<Tensor> {
+pub(super) fn affine_relu(xs: &Tensor, scale: Option<&Tensor>, shift: &Tensor) -> Option<Tensor> {
     if !suits(&[xs]) {
         return None;
     }
     let kernel = of(xs.kind(), "affine_relu_bf16", "affine_relu_f32")?;
     let (n, c) = (xs.numel() as i64, xs.size()[1]);
     let apart = (n as u64).div_ceil(EACH * c as u64) as i64 * c;
-    let (scale, shift, out) = (whole(scale, c)?, whole(shift, c)?, xs.empty_like());
-    let arguments = arguments![xs, &scale, &shift, &out, n, c as i32, apart];
+    let scale = match scale {
+        Some(scale) => Some(whole(scale, c)?),
+        None => None,
+    };
+    let (shift, out) = (whole(shift, c)?, xs.empty_like());
+    let arguments = arguments![xs, scale.as_ref(), &shift, &out, n, c as i32, apart];
     // # Safety
-    // The declaration is (T*, float*, float*, T*, long, int, long); `suits` and `whole` have checked kinds, sizes and layout.
+    // The declaration is (T*, float* or null, float*, T*, long, int, long); `suits` and `whole` have checked kinds, sizes and layout.
     unsafe { kernel.launch(Grid::Each(apart / WIDTH), &arguments) }.ok()?;
     Some(out)
+}
+
+/// `xs` `[N, C, H, W]`, channels-last, as `[N, C·H·W]` with one channel after the other.
+pub(in crate::nn) fn flatten(xs: &Tensor) -> Option<Tensor> {
+    if !suits(&[xs]) {
+        return None;
+    }
+    let (n, c, h, w) = xs.size4().ok()?;
+    let out = Tensor::empty([n, c * h * w], (xs.kind(), xs.device()));
+    // # Safety
+    // `suits` has checked `xs`.
+    unsafe { transpose(xs, &out, n, [h * w, c]) }?;
+    Some(out)
+}
+
+/// The other way round: `flat` in the shape and layout of `like`.
+pub(in crate::nn) fn unflatten(flat: &Tensor, like: &Tensor) -> Option<Tensor> {
+    let (n, c, h, w) = like.size4().ok()?;
+    if !suits(&[like]) || !is_dense(flat, like.kind(), &[n, c * h * w], like.device()) {
+        return None;
+    }
+    let out = like.empty_like();
+    // # Safety
+    // `suits` and `is_dense` have checked both.
+    unsafe { transpose(flat, &out, n, [c, h * w]) }?;
+    Some(out)
+}
+
+/// # Safety
+/// `from` and `to` are `n` matrices of that many rows and columns, and columns and rows, one after the other, of one kind and on one device that kernels run on.
+unsafe fn transpose(from: &Tensor, to: &Tensor, n: i64, [rows, columns]: [i64; 2]) -> Option<()> {
+    const SIDE: u64 = 32;
+    let kernel = of(from.kind(), "transpose_bf16", "transpose_f32")?;
+    let squares = (rows as u64).div_ceil(SIDE) * (columns as u64).div_ceil(SIDE);
+    let arguments = arguments![from, to, rows as i32, columns as i32];
+    // # Safety
+    // The declaration is (T*, T*, int, int), by this function's contract.
+    unsafe { kernel.launch(Grid::Blocks([squares as i64, n]), &arguments) }.ok()
 }
 
 pub(super) fn add_affine_relu(xs: &Tensor, ys: &Tensor, scale: &Tensor, shift: &Tensor) -> Option<(Tensor, Tensor)> {
@@ -189,14 +231,12 @@ pub(super) fn join_relu_backward(
 
 pub(super) fn sign_step(xs: &Tensor, gradient: &Tensor, alpha: &Tensor, [low, high]: [&Tensor; 2]) -> Option<Tensor> {
     let all = [xs, gradient, low, high];
-    // Element by element, so that any one layout will do if all have it.
-    let alike = all.iter().all(|t| {
-        t.kind() == Kind::Float && t.size() == xs.size() && t.stride() == xs.stride() && t.device() == xs.device()
-    });
-    let dense = xs.is_contiguous() || is_channels_last(xs);
+    // Element by element, so that any one layout will do if all have it; images of one channel have both.
+    let alike = all.iter().all(|t| t.kind() == Kind::Float && t.size() == xs.size() && t.device() == xs.device());
+    let lie_alike = all.iter().all(|t| t.is_contiguous()) || all.iter().all(|t| is_channels_last(t));
     if !is_new_enough(xs.device())
         || !alike
-        || !dense
+        || !lie_alike
         || alpha.numel() != 1
         || alpha.kind() != Kind::Double
         || alpha.device() != xs.device()
@@ -207,7 +247,7 @@ pub(super) fn sign_step(xs: &Tensor, gradient: &Tensor, alpha: &Tensor, [low, hi
     let (n, out) = (xs.numel() as i64, xs.empty_like());
     let arguments = arguments![xs, gradient, alpha, low, high, &out, n];
     // # Safety
-    // The declaration is (float*, float*, double*, float*, float*, float*, long); all five images are dense with the same strides.
+    // The declaration is (float*, float*, double*, float*, float*, float*, long); all five images are dense and lie alike.
     unsafe { kernel.launch(Grid::Each(n), &arguments) }.ok()?;
     Some(out)
 }

@@ -324,13 +324,13 @@ fn parameters(on: On) {
 
 // Oracle: libtorch's in float64.
 fn first_convolutions(on: On) {
-    for ([n, h, w], outputs) in [([2, 5, 7], 8), ([2, 32, 32], 64), ([3, 9, 33], 24), ([1, 1, 1], 16), ([70, 11, 3], 8)]
-    {
+    let shapes = [([2, 5, 7], 8), ([2, 32, 32], 64), ([3, 9, 33], 24), ([1, 1, 1], 16), ([70, 11, 3], 8)];
+    for (([n, h, w], outputs), c) in shapes.into_iter().flat_map(|shape| [(shape, 3), (shape, 1)]) {
         for (held, weights_last) in KINDS.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
             let to = (held, on.device());
             let dy = images("dy", [n, outputs, h, w], held, to);
-            let xs = images("xs", [n, 3, h, w], held, to);
-            let weight = images("weight", [outputs, 3, 3, 3], held, to);
+            let xs = images("xs", [n, c, h, w], held, to);
+            let weight = images("weight", [outputs, c, 3, 3], held, to);
             let weight = if weights_last { weight } else { weight.contiguous() };
             let [out, dx] = on.during(|| {
                 let out = first_conv(&xs, &weight, [1, 1]).unwrap();
@@ -352,6 +352,25 @@ fn first_convolutions(on: On) {
     assert!(on.during(|| first_conv(&xs, &weight.set_requires_grad(true), [1, 1])).is_none());
 }
 
+fn flat_images(on: On) {
+    for (shape, held) in SHAPES.iter().flat_map(|shape| KINDS.map(|kind| (*shape, kind))) {
+        let to = (held, on.device());
+        let [xs, bias] = [images("xs", shape, held, to), images("bias", [1, shape[1], 1, 1], held, to).flatten(0, -1)];
+        let [out, d, flat, back] = on.during(|| {
+            let out = bias_relu(&xs, &bias);
+            let d = relu_backward(&xs, &out);
+            let flat = flatten(&xs).unwrap();
+            let back = unflatten(&flat, &xs).unwrap();
+            [out, d, flat, back]
+        });
+        let [exact, bias] = [&xs, &bias].map(|t| t.to_device(Device::Cpu).to_kind(Kind::Double));
+        let expected = (&exact + bias.view([1, -1, 1, 1])).relu();
+        assert_near("bias and ReLU", &out, &expected);
+        assert_near("the gradient of that", &d, &(exact * expected.gt(0.0)));
+        assert!(flat == xs.flatten(1, -1) && back == xs && crate::shim::is_channels_last(&back));
+    }
+}
+
 fn steps(on: On) {
     for n in [1, 255, 1000] {
         let numbers = |name: &str| normal(name, &[n], Kind::Float).to_device(on.device());
@@ -361,6 +380,10 @@ fn steps(on: On) {
         let alpha = Tensor::from(0.07f64).to_device(on.device());
         let step = || sign_step(&x, &g, &alpha, [&low, &high]);
         assert!((on.during(step) - step()).abs().max().double_value(&[]) < 1e-7);
+        // One channel lies in both layouts, whatever its strides say.
+        let [one, other] = [x.view([n, 1, 1, 1]), g.view([n, 1, 1, 1]).as_strided([n, 1, 1, 1], [1, 1, 7, 1], None)];
+        let [low, high] = [&low, &high].map(|t| t.view([n, 1, 1, 1]));
+        assert!(on.during(|| kernels::sign_step(&one, &other, &alpha, [&low, &high])).is_some());
 
         for nesterov in [false, true] {
             let [v, u] = ["v", "u"].map(numbers);
@@ -516,6 +539,7 @@ fn every_kernel_is_its_plain_form() {
         statistics_of_large_means(on);
         parameters(on);
         first_convolutions(on);
+        flat_images(on);
         steps(on);
         both_ends(on);
         slopes(on);
