@@ -4,6 +4,7 @@
 #include "batch_norm.h"
 #include "ends.h"
 #include "first_conv.h"
+#include "images.h"
 #include "in_turn.h"
 #include "noise.h"
 #include "pieces.h"
@@ -221,6 +222,13 @@ __global__ void noise_uniform(const long* key, const long* index, long name, int
     in_turn();
     long i = (long)blockIdx.x * blockDim.x + threadIdx.x;
     if (i < n) out[i] = (float)(hashed(key, index, name, width, i) >> 8) * 0x1p-24f;
+}
+
+__global__ void images_of_bytes(const unsigned char* bytes, const long* rows, const long* key, const long* index, float* out, long by_y, long by_x,
+        long by_flip, int pad, int has_flip, int reflects, int c, int h, int w, long n) {
+    in_turn();
+    long i = (long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) out[i] = image_number(bytes, rows, Crop{key, index, by_y, by_x, by_flip, pad, has_flip, reflects}, c, h, w, i);
 }
 
 // out = clamp(x + alpha * sign(gradient), low, high); alpha is a scalar on the device. Here n need not be a multiple of eight.

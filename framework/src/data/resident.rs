@@ -1,6 +1,7 @@
 //! A split of a data set on the device.
 
 use super::Augment;
+use super::gather::gather;
 use crate::nn::Noise;
 use tch::{Device, Kind, Tensor};
 
@@ -76,12 +77,16 @@ impl Resident {
     /// the images' indices and `key`.
     pub fn batch(&self, rows: &Tensor, kind: Kind, augment: Option<(&Augment, &Tensor)>) -> (Tensor, Tensor, Tensor) {
         let index = self.index.index_select(0, rows);
+        let labels = self.labels.index_select(0, rows);
+        if let Some(images) = gather(&self.images, rows, augment.map(|(augment, key)| (augment, key, &index))) {
+            return (images.to_kind(kind), labels, index);
+        }
         let bytes = self.images.index_select(0, rows);
         let bytes = match augment {
             Some((augment, key)) => augment.apply(&bytes, &Noise::new(key, &index)),
             None => bytes,
         };
-        (scaled(&bytes, kind), self.labels.index_select(0, rows), index)
+        (scaled(&bytes, kind), labels, index)
     }
 
     /// As [`Resident::batch`] for the images from `start`, at most `count` of them, in order.

@@ -52,6 +52,7 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
         "batch_norm.h",
         "ends.h",
         "first_conv.h",
+        "images.h",
         "in_turn.h",
         "launch.h",
         "noise.h",

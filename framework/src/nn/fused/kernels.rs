@@ -39,7 +39,7 @@ pub(super) fn suited(gradient: &Tensor, images: &Tensor, other: Option<&Tensor>)
 }
 
 /// The kernels' PTX is for compute capability 8.0 and later.
-pub(in crate::nn) fn is_new_enough(device: Device) -> bool {
+pub(crate) fn is_new_enough(device: Device) -> bool {
     static NEW: OnceLock<bool> = OnceLock::new();
     match device {
         Device::Cuda(n) => *NEW.get_or_init(|| gpu(n).is_ok_and(|gpu| gpu.capability >= 80)),
@@ -49,7 +49,7 @@ pub(in crate::nn) fn is_new_enough(device: Device) -> bool {
 }
 
 /// Whether it is `size` numbers of `kind` on `device`, one after the other.
-pub(super) fn is_dense(tensor: &Tensor, kind: Kind, size: &[i64], device: Device) -> bool {
+pub(crate) fn is_dense(tensor: &Tensor, kind: Kind, size: &[i64], device: Device) -> bool {
     tensor.kind() == kind && tensor.size() == size && tensor.is_contiguous() && tensor.device() == device
 }
 

@@ -470,6 +470,26 @@ fn noises(on: On) {
     }
 }
 
+fn batches(on: On) {
+    use crate::data::{Augment, Padding, Resident};
+    let [count, channels, height, width] = [20, 3, 7, 6];
+    let pixels = (0..count * channels * height * width).map(|i| (i * 37 % 256) as u8).collect();
+    let labels = (0..count as u8).collect();
+    let images = foil_data::Images { pixels, labels, channels, height, width };
+    let batch = |device: Device, augment: Option<&Augment>| {
+        let [key, rows] = [Tensor::from(77i64), Tensor::from_slice(&[19i64, 3, 3, 0, 7])].map(|t| t.to_device(device));
+        let data = Resident::new(&images, device);
+        data.batch(&rows, Kind::Float, augment.map(|augment| (augment, &key))).0
+    };
+    let augments = [Padding::Zero, Padding::Reflect]
+        .map(|padding| [(4, true), (2, false)].map(|(pad, flip)| Augment { pad, padding, flip }));
+    for augment in augments.iter().flatten().map(Some).chain([None]) {
+        let found = on.during(|| batch(on.device(), augment));
+        assert!(crate::shim::is_channels_last(&found));
+        assert_eq!(found.to_device(Device::Cpu), batch(Device::Cpu, augment), "{augment:?}");
+    }
+}
+
 fn folded_norms(on: On) {
     let (params, norms_) = norms(24, (Kind::Float, on.device()));
     let (exact, exact_norms) = norms(24, (Kind::Double, Device::Cpu));
@@ -544,6 +564,7 @@ fn every_kernel_is_its_plain_form() {
         both_ends(on);
         slopes(on);
         noises(on);
+        batches(on);
         folded_norms(on);
         sums_of_pieces(on);
     }
