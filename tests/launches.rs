@@ -2,10 +2,11 @@
 //!
 //! Each launch costs a GPU one or two microseconds whatever it does, and an attack makes its own ten times a step.
 
-use foil::attack::Batch;
+use foil::Result;
+use foil::attack::{Adversarial, Attack, Batch, Target};
 use foil::distributed::World;
 use foil::engine::cuda::stand_in::StandIn;
-use foil::nn::Noise;
+use foil::nn::{Mode, Noise};
 use foil::pipeline::load;
 use foil::scheduler::Clock;
 use foil::shim::{channels_last, record};
@@ -89,4 +90,49 @@ fn a_step_of_an_attack_is_convolutions_and_kernels() {
     let (operators, kernels) = of_an_iteration("trades.yaml", &[]);
     assert!(operators.keys().eq(["add_", "copy_"]) && operators.values().sum::<i64>() <= 4, "kl: {operators:?}");
     assert_eq!(kernels, 21);
+}
+
+/// An attack that leaves nothing out.
+struct Whole(Box<dyn Attack>);
+
+impl Attack for Whole {
+    fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
+        self.0.perturb(target, batch)
+    }
+
+    fn mode(&self) -> Mode {
+        self.0.mode()
+    }
+}
+
+// robust_overfitting's last pass over the attacked images finds the statistics that the update's finds again.
+#[test]
+fn a_pass_that_the_update_repeats_is_left_out_and_its_statistics_are_not() {
+    let dropout = "model={ type: wide_resnet, depth: 10, width: 1, drop_rate: 0.3 }";
+    for (model, left_out) in [("model={ type: wide_resnet, depth: 10, width: 1 }", true), (dropout, false)] {
+        let overrides = [model, "train.precision=fp32", "attack.steps=2"].map(String::from);
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/cifar10/at.yaml");
+        let pipeline = load(&file, &overrides).unwrap_or_else(|e| panic!("{e}")).pipeline;
+        let states = [false, true].map(|whole| {
+            let mut parts = Trainer::assemble(&pipeline, Device::Cpu, World::alone()).unwrap();
+            if whole {
+                parts.step.attack = Box::new(Whole(parts.step.attack));
+            }
+            let clock = Clock::new(1, 10, Device::Cpu);
+            let index = Tensor::arange(4, (Kind::Int64, Device::Cpu));
+            let noise = || Noise::new(&Tensor::from(7i64), &index);
+            let x = channels_last(&noise().uniform("x", &[3, 32, 32], Kind::Float)).unwrap();
+            let (y, index) = (Tensor::from_slice(&[3i64, 1, 0, 9]), index.shallow_clone());
+            let mut batch = Batch { x, y, index, noise: noise(), clock: &clock, clean_logits: None };
+            let ((), calls) = record(None, || drop(parts.step.run(&mut batch).unwrap())).unwrap();
+            let convolutions = calls.iter().find(|c| c.name == "aten::conv2d").map_or(0, |c| c.count);
+            (parts.step.model.network().params().state_dict(), convolutions)
+        });
+        let [(spared, fewer), (whole, more)] = states;
+        assert_eq!(fewer < more, left_out, "{model}: {fewer} of {more} convolutions");
+        for ((name, a), (_, b)) in spared.iter().zip(&whole) {
+            let off = (a - b).abs().max().to_kind(Kind::Double).double_value(&[]);
+            assert!(off < 1e-5 * (1.0 + b.abs().max().double_value(&[])), "{model}: {name} by {off:e}");
+        }
+    }
 }

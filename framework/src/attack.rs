@@ -124,6 +124,11 @@ impl<'a> Target<'a> {
         self
     }
 
+    /// Whether the model's passes draw random numbers, as far as is known from those that ran; then no two are the same.
+    pub fn draws(&self) -> bool {
+        self.network.draws()
+    }
+
     /// Reports the current point `x` of an iterative attack.
     pub fn iterate(&self, x: &Tensor) {
         if let Some(iterates) = self.iterates {
@@ -198,6 +203,15 @@ pub trait Attack: Send {
     /// # Errors
     /// When an input is missing; tensor operations that fail are caught by the engine.
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial>;
+
+    /// [`Attack::perturb`] for a caller whose next pass in train mode is over the result. Such a pass finds the same statistics as one that the attack
+    /// makes over its result in train mode; the attack may leave that out, says so, and the caller's counts twice.
+    ///
+    /// # Errors
+    /// As [`Attack::perturb`].
+    fn perturb_sparing(&mut self, target: &Target, batch: &Batch) -> Result<(Adversarial, bool)> {
+        Ok((self.perturb(target, batch)?, false))
+    }
 
     /// What [`Attack::perturb`] makes of images `x_adv` `[N, C, H, W]` once they are attacked; `foil probe` may be given these.
     ///

@@ -138,10 +138,10 @@ impl Network {
         xs.shallow_clone()
     }
 
-    fn run(&self, xs: &Tensor, mode: Mode, differentiable: bool, noise: Option<&Noise>) -> Tensor {
+    fn run(&self, xs: &Tensor, mode: Mode, differentiable: bool, noise: Option<&Noise>, times: u32) -> Tensor {
         let number = self.passes.replace(self.passes.get() + 1);
-        self.params.track(mode);
-        let pass = self.params.pass(mode, differentiable, self.is_half(), number, noise);
+        self.params.track(mode, times);
+        let pass = self.params.pass(mode, differentiable, self.is_half(), number, noise).counting(times);
         let before = self.params.work();
         let out = self.model.forward(&pass, &self.entering(xs));
         // The gradient with respect to the input costs as much as the forward pass, and that with respect to the parameters again.
@@ -188,12 +188,22 @@ impl Network {
 
     /// Logits with gradients flowing into the parameters.
     pub fn differentiable(&self, xs: &Tensor, mode: Mode, noise: Option<&Noise>) -> Tensor {
-        self.run(xs, mode, true, noise)
+        self.run(xs, mode, true, noise, 1)
+    }
+
+    /// [`Network::differentiable`] in train mode, in place of so many passes over the same images: the running statistics move as often.
+    pub(super) fn differentiable_for(&self, times: u32, xs: &Tensor, noise: Option<&Noise>) -> Tensor {
+        self.run(xs, Mode::Train, true, noise, times)
+    }
+
+    /// Whether its passes draw random numbers, as far as is known from those that ran.
+    pub(crate) fn draws(&self) -> bool {
+        self.params.draws()
     }
 
     /// Logits with constant parameters; gradients flow into `xs` only.
     pub fn frozen(&self, xs: &Tensor, mode: Mode, noise: Option<&Noise>) -> Tensor {
-        self.run(xs, mode, false, noise)
+        self.run(xs, mode, false, noise, 1)
     }
 
     /// The model's own input gradient, if it states one; see [`Model::input_gradient`].
@@ -216,7 +226,7 @@ impl Network {
         let before = self.params.work();
         let (gradient, logits) = self.model.input_gradient(&pass, &xs, &narrow)?;
         self.count(before, 2.0);
-        self.params.track(mode);
+        self.params.track(mode, 1);
         self.passes.set(self.passes.get() + 1);
         let gradient = match &self.affine {
             Some((_, std)) => normalize_backward(&gradient, std).unwrap_or_else(|| gradient.to_kind(whole) / std),

@@ -93,9 +93,11 @@ impl Step {
             Some(iterates) => target.recording(iterates),
             None => target,
         };
-        let adversarial = guard(|| match given {
-            Some(x_adv) => self.attack.complete(&target, batch, x_adv),
-            None => self.attack.perturb(&target, batch),
+        let next = passes.iter().find(|pass| !matches!(pass, Forward::CleanFirst));
+        let (adversarial, spared) = guard(|| match given {
+            Some(x_adv) => Ok((self.attack.complete(&target, batch, x_adv)?, false)),
+            None if next == Some(&Forward::Adversarial) => self.attack.perturb_sparing(&target, batch),
+            None => Ok((self.attack.perturb(&target, batch)?, false)),
         })
         .map_err(in_attack)?;
         lap("attack: the rest");
@@ -106,7 +108,11 @@ impl Step {
                 match pass {
                     Forward::CleanFirst | Forward::CleanAfterUpdate => {}
                     Forward::Clean | Forward::CleanAgain => drop(logits.insert(pass, forward(&batch.x))),
-                    Forward::Adversarial => drop(logits.insert(pass, forward(&adversarial.x))),
+                    Forward::Adversarial => {
+                        let times = 1 + u32::from(spared);
+                        let network = self.model.network();
+                        logits.insert(pass, network.differentiable_for(times, &adversarial.x, Some(&batch.noise)));
+                    }
                     Forward::Together => {
                         let both = forward(&Tensor::cat(&[&batch.x, &adversarial.x], 0)).chunk(2, 0);
                         logits.insert(Forward::Clean, both[0].shallow_clone());

@@ -30,7 +30,7 @@ pub(super) use noise::noise;
 pub(super) use pieces::{SOURCES, sum_pieces};
 pub(crate) use slopes::{Slope, slope};
 
-use super::norm::{BatchNorm2d, MOMENTUM};
+use super::norm::BatchNorm2d;
 use super::params::{EPS, Mode, Pass};
 use crate::engine::raise;
 use crate::shim::batch_norm_gradients;
@@ -80,7 +80,8 @@ impl BatchNorm2d {
         }
         let [weight, bias] = self.learned(pass);
         let [mean, var] = [self.mean, self.var].map(|id| Some(pass.buffer(id)));
-        let (out, mean, inverse_std) = xs.native_batch_norm(Some(weight), Some(bias), mean, var, true, MOMENTUM, EPS);
+        let (out, mean, inverse_std) =
+            xs.native_batch_norm(Some(weight), Some(bias), mean, var, true, pass.momentum(), EPS);
         (Normed::Done(out), Norm::Batch(xs.shallow_clone(), weight.shallow_clone(), [mean, inverse_std]))
     }
 
@@ -88,7 +89,7 @@ impl BatchNorm2d {
     fn reduced(&self, pass: &Pass, xs: &Tensor, ys: Option<&Tensor>) -> Option<(Tensor, Normed, Norm)> {
         let [weight, bias] = self.learned(pass);
         let running = [self.mean, self.var].map(|id| pass.buffer(id));
-        let (sum, factors) = batch::statistics(xs, ys, [weight, bias], running)?;
+        let (sum, factors) = batch::statistics(xs, ys, [weight, bias], running, pass.momentum())?;
         let normed = Normed::Line(factors.scale(), factors.shift());
         let norm = Norm::Reduced(sum.shallow_clone(), weight.shallow_clone(), factors);
         Some((sum, normed, norm))

@@ -3,9 +3,6 @@
 use super::params::{BufferId, Builder, EPS, Group, Init, Mode, NormId, ParamId, Pass};
 use tch::Tensor;
 
-/// The weight of a batch in the running statistics.
-pub(super) const MOMENTUM: f64 = 0.1;
-
 /// PyTorch's `nn.BatchNorm2d`: weight 1, bias 0, eps 1e-5, momentum 0.1, unbiased running variance.
 #[derive(Debug, Clone)]
 pub struct BatchNorm2d {
@@ -33,7 +30,7 @@ impl BatchNorm2d {
             let affine = [pass.param(self.weight), pass.param(self.bias)];
             let running = [pass.buffer(self.mean), pass.buffer(self.var)];
             // As tch's operators do: the engine turns the panic into an error.
-            return crate::distributed::sync_batch_norm(world, xs, affine, running, MOMENTUM, EPS)
+            return crate::distributed::sync_batch_norm(world, xs, affine, running, pass.momentum(), EPS)
                 .unwrap_or_else(|error| panic!("{}", error.message()));
         }
         xs.batch_norm(
@@ -42,7 +39,7 @@ impl BatchNorm2d {
             Some(pass.buffer(self.mean)),
             Some(pass.buffer(self.var)),
             pass.mode() == Mode::Train,
-            MOMENTUM,
+            pass.momentum(),
             EPS,
             true,
         )

@@ -57,6 +57,8 @@ pub struct Parameters {
     half: Option<Half>,
     /// Multiplications and the bytes of their operands and results, in all forward passes of convolutions and linear layers so far.
     work: Cell<Work>,
+    /// Whether a pass has drawn random numbers, as one with dropout does.
+    draws: Cell<bool>,
     /// Where the batch norms' weights and biases lie in `flat`, and their means and variances in `stats`, norm by norm.
     norm_positions: [Tensor; 4],
     set: bool,
@@ -96,6 +98,7 @@ impl Parameters {
             frozen,
             half: None,
             work: Cell::default(),
+            draws: Cell::default(),
             set: seed.is_some(),
             world: World::alone(),
             sync: false,
@@ -229,10 +232,15 @@ impl Parameters {
         self.work.get()
     }
 
-    /// Counts a batch for the norms, if the pass moves their statistics.
-    pub(crate) fn track(&self, mode: Mode) {
+    /// Whether a pass has drawn random numbers.
+    pub(crate) fn draws(&self) -> bool {
+        self.draws.get()
+    }
+
+    /// Counts a batch for the norms, `times`, if the pass moves their statistics.
+    pub(crate) fn track(&self, mode: Mode, times: u32) {
         if mode == Mode::Train && !self.norms.is_empty() {
-            drop(self.tracked.shallow_clone().g_add_scalar_(1));
+            drop(self.tracked.shallow_clone().g_add_scalar_(i64::from(times)));
         }
     }
 

@@ -140,6 +140,7 @@ crossing!(Attack as AttackAcross: Send {
     get per_image() -> Vec<String>;
     get learner() -> Option<&Learner>;
     try_set perturb(target: &Target, batch: &Batch) -> Adversarial;
+    try_set perturb_sparing(target: &Target, batch: &Batch) -> (Adversarial, bool);
     try_set complete(target: &Target, batch: &Batch, x_adv: Tensor) -> Adversarial;
     try_set after_update(target: &Target, batch: &Batch, adversarial: &Adversarial) -> Vec<(&'static str, Tensor)>;
     // A stage is lent as an object of the copy that made it, in which nobody would catch its panics: a chain in a library runs whole.

@@ -44,7 +44,8 @@ pub enum Keep {
     /// The last one.
     Last,
     /// The one with the largest cross-entropy among the restarts' last points; costs a forward pass each
-    /// (robust_overfitting and CAT, with one restart too: the pass moves the running statistics).
+    /// (robust_overfitting and CAT, with one restart too: the pass moves the running statistics. Where the update's pass finds the
+    /// same ones next, as AT's does, that counts twice in its place).
     Worst,
 }
 
@@ -126,8 +127,9 @@ impl Running {
     }
 }
 
-impl Attack for Running {
-    fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
+impl Running {
+    /// The attacked images, and whether the last pass of a single try, which only moves the running statistics, was left out; only if it `may` be.
+    fn run(&self, target: &Target, batch: &Batch, may: bool) -> Result<(Adversarial, bool)> {
         let mode = self.mode();
         let (eps, alpha) = (batch.now(&self.config.eps), batch.now(&self.config.alpha));
         let clean = self.objective.needs_clean().then(|| target.logits(&batch.x, mode));
@@ -148,8 +150,10 @@ impl Attack for Running {
             if self.config.steps == 0 {
                 x = ball.project(&x);
             }
-            if !pick {
-                return Ok(Adversarial::new(x));
+            // With dropout no two passes see the same; before the first nobody knows.
+            let spared = may && pick && self.config.restarts == 1 && self.config.steps > 0 && !target.draws();
+            if !pick || spared {
+                return Ok((Adversarial::new(x), spared));
             }
             let loss = terms::cross_entropy(&target.logits(&x, mode), &batch.y);
             worst = Some(match worst {
@@ -160,7 +164,17 @@ impl Attack for Running {
                 }
             });
         }
-        worst.map(|(_, x)| Adversarial::new(x)).ok_or_else(|| Error::new("`restarts` is 0"))
+        worst.map(|(_, x)| (Adversarial::new(x), false)).ok_or_else(|| Error::new("`restarts` is 0"))
+    }
+}
+
+impl Attack for Running {
+    fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
+        Ok(self.run(target, batch, false)?.0)
+    }
+
+    fn perturb_sparing(&mut self, target: &Target, batch: &Batch) -> Result<(Adversarial, bool)> {
+        self.run(target, batch, self.mode() == Mode::Train)
     }
 
     fn mode(&self) -> Mode {

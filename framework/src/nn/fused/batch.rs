@@ -2,9 +2,9 @@
 
 #![allow(unsafe_code)]
 
+use super::EPS;
 use super::conv::Groups;
 use super::kernels::{WIDTH, is_aligned, of, suited, suits};
-use super::{EPS, MOMENTUM};
 use crate::engine::cuda::{Argument, Grid, Kernel, THREADS, arguments};
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
@@ -106,6 +106,7 @@ pub(super) fn statistics(
     ys: Option<&Tensor>,
     [weight, bias]: [&Tensor; 2],
     [mean, var]: [&Tensor; 2],
+    momentum: f64,
 ) -> Option<(Tensor, Factors)> {
     let device = xs.device();
     let fit = match ys {
@@ -128,7 +129,7 @@ pub(super) fn statistics(
         bias,
         mean,
         var,
-        MOMENTUM as f32,
+        momentum as f32,
         EPS as f32,
         &factors,
         &partial,
@@ -146,6 +147,7 @@ pub(super) fn statistics_of(
     groups: &Groups,
     [weight, bias]: [&Tensor; 2],
     [mean, var]: [&Tensor; 2],
+    momentum: f64,
 ) -> Option<Factors> {
     let (c, device) = (groups.found.size()[1], groups.found.device());
     if !are_by_channel(&[weight, bias, mean, var], c, device) {
@@ -153,7 +155,7 @@ pub(super) fn statistics_of(
     }
     let kernel = Kernel::named("batch_statistics_of_groups").ok()?;
     let factors = Tensor::empty([4, c], (Kind::Float, device));
-    let arguments = arguments![&groups.found, weight, bias, mean, var, MOMENTUM as f32, EPS as f32, &factors,];
+    let arguments = arguments![&groups.found, weight, bias, mean, var, momentum as f32, EPS as f32, &factors,];
     // # Safety
     // The declaration is (five of float*, float, float, float*, four of int); what is by channel is checked above, and `Groups` are `[groups, C, 2]`.
     unsafe { kernel.launch(groups.grid(), &[&arguments[..], &groups.arguments()].concat()) }.ok()?;

@@ -31,7 +31,7 @@ impl BatchNorm2d {
             (Mode::Train, _) => {
                 let (sum, groups) = conv::forward_statistics(xs, weight, by, ys)?;
                 let (learned, running) = (self.learned(pass), [self.mean, self.var].map(|id| pass.buffer(id)));
-                let factors = batch::statistics_of(&groups, learned, running)?;
+                let factors = batch::statistics_of(&groups, learned, running, pass.momentum())?;
                 let out = Normed::Line(factors.scale(), factors.shift()).relu(&sum);
                 let norm = Norm::Reduced(sum.shallow_clone(), learned[0].shallow_clone(), factors);
                 (sum, Activated { out, norm })

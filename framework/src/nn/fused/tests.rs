@@ -242,12 +242,12 @@ fn sums_of_groups(on: On) {
         let by_group = |t: &Tensor| t.to_kind(Kind::Float).permute([0, 2, 3, 1]).reshape([-1, rows, shape[1]]);
         let found = |a: Tensor, b: Tensor| Groups { found: Tensor::stack(&[a, b], -1).contiguous(), rows };
         let (by_all, by_groups) = (running(), running());
-        let (_, expected) = on.during(|| batch::statistics(&x, None, learned, by_all.each_ref())).unwrap();
+        let (_, expected) = on.during(|| batch::statistics(&x, None, learned, by_all.each_ref(), 0.1)).unwrap();
 
         let (xs, gs) = (by_group(&x), by_group(&g));
         let means = xs.mean_dim(1, true, Kind::Float);
         let moments = found(means.squeeze_dim(1), (&xs - &means).square().sum_dim_intlist(1, false, Kind::Float));
-        let factors = on.during(|| batch::statistics_of(&moments, learned, by_groups.each_ref())).unwrap();
+        let factors = on.during(|| batch::statistics_of(&moments, learned, by_groups.each_ref(), 0.1)).unwrap();
         for (of, expected) in [Factors::scale, Factors::shift, Factors::mean, Factors::inverse_std]
             .map(|number| (number(&factors), number(&expected)))
             .iter()
@@ -304,7 +304,7 @@ fn parameters(on: On) {
         for has_relu in [false, true] {
             let (dx, learned) = on
                 .during(|| {
-                    let (_, factors) = batch::statistics(&x, None, [&weight, &bias], running.each_ref())?;
+                    let (_, factors) = batch::statistics(&x, None, [&weight, &bias], running.each_ref(), 0.1)?;
                     batch::backward(&g, &x, &factors, has_relu, None, true)
                 })
                 .unwrap();

@@ -7,6 +7,9 @@ use crate::nn::noise::Noise;
 use std::cell::{Cell, OnceCell};
 use tch::{Kind, Tensor};
 
+/// The weight of a batch in batch norm's running statistics.
+const MOMENTUM: f64 = 0.1;
+
 impl Parameters {
     /// The context of a forward pass: `frozen` for attacks and evaluation, differentiable for the update.
     ///
@@ -32,6 +35,7 @@ impl Parameters {
             noise,
             number,
             draws: 0.into(),
+            times: 1,
         }
     }
 }
@@ -46,9 +50,21 @@ pub struct Pass<'a> {
     noise: Option<&'a Noise>,
     number: u32,
     draws: Cell<u32>,
+    times: u32,
 }
 
 impl Pass<'_> {
+    /// It stands for so many passes over the same images: the running statistics move as often.
+    #[must_use]
+    pub(crate) fn counting(self, times: u32) -> Self {
+        Self { times, ..self }
+    }
+
+    /// How far the running statistics move towards the batch's.
+    pub(crate) fn momentum(&self) -> f64 {
+        if self.times == 1 { MOMENTUM } else { 1.0 - (1.0 - MOMENTUM).powf(f64::from(self.times)) }
+    }
+
     pub(crate) fn param(&self, id: ParamId) -> &Tensor {
         &self.values[id.0]
     }
@@ -87,7 +103,7 @@ impl Pass<'_> {
     /// A number for generators with a state, such as libtorch's own: another one at each call and for each batch and pass, the same
     /// whenever that is run again. `None` where nothing is random. It reads the device, so a step that asks cannot be captured.
     pub fn seed(&self) -> Option<i64> {
-        let n = self.draws.replace(self.draws.get() + 1);
+        let n = self.next_draw()?;
         self.noise.map(|noise| noise.seed(&format!("seed.{}.{n}", self.number)))
     }
 
@@ -101,9 +117,16 @@ impl Pass<'_> {
         self.mode
     }
 
+    /// The number of a draw, if anything is random.
+    fn next_draw(&self) -> Option<u32> {
+        self.noise?;
+        self.all.draws.set(true);
+        Some(self.draws.replace(self.draws.get() + 1))
+    }
+
     /// Uniform numbers for dropout, another set at each call; none where nothing is random.
     pub(crate) fn draw(&self, row: &[i64], kind: Kind) -> Option<Tensor> {
-        let n = self.draws.replace(self.draws.get() + 1);
+        let n = self.next_draw()?;
         // bf16 cannot hold the draw's 24 bits.
         let kind = if kind == Kind::Double { Kind::Double } else { Kind::Float };
         self.noise.map(|noise| noise.uniform(&format!("dropout.{}.{n}", self.number), row, kind))
