@@ -66,17 +66,17 @@ cudaKernel_t kernel(const std::string& name, int bytes, int device) {
     return found;
 }
 
-template <class S> void convolve(const char* name, const void* in, const void* weights, void* out, const void* beside, Extra extra, int n) {
+template <class S> void convolve(const char* name, const void* in, const void* weights, void* out, const void* beside, void* other, Extra extra, int n) {
     const int device = c10::cuda::current_device();
     int multiprocessors = 0;
     C10_CUDA_CHECK(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
     constexpr cuuint64_t c = S::C;
     constexpr unsigned rows = S::R / S::SPLIT;
     CUtensorMap maps[] = {images<S>(in, n, S::R + 2), map<2>(weights, {c * 9, c}, {c * 9}, {64, 64}), images<S>(out, n, rows),
-                          images<S>(beside ? beside : out, n, rows)};
+                          images<S>(beside ? beside : out, n, rows), images<S>(other ? other : out, n, rows)};
     extra.groups = static_cast<int>(static_cast<int64_t>(n) * S::W * S::W / S::WRITTEN);
     int tiles = (n + S::NI - 1) / S::NI * S::DOWN * (S::C / S::CHANNELS);
-    void* arguments[] = {&maps[0], &maps[1], &maps[2], &maps[3], &extra, &tiles};
+    void* arguments[] = {&maps[0], &maps[1], &maps[2], &maps[3], &maps[4], &extra, &tiles};
 
     const unsigned blocks = S::SPLIT > 1 ? tiles * S::SPLIT : std::min(tiles, multiprocessors);
     launch(kernel(name, S::BYTES, device), dim3(blocks), THREADS, S::BYTES, S::SPLIT, arguments);
@@ -87,17 +87,17 @@ template <class S> void convolve(const char* name, const void* in, const void* w
 extern "C" {
 
 // The 3 x 3 convolution, stride 1, padding 1, of `n` bf16 images [n, side, side, C] with weights [C][3][3][C], where C = 2048 / side, or
-// its input gradient, by the kernel of this name; `beside` has the shape of `out`, and what follows is an Extra's. Images begin at multiples of 16
-// bytes. What the kernel does not use may be null. For devices of capability 9.0.
-char* foil_cuda_conv(const char* name, const void* in, const void* weights, void* out, const void* beside, const float* scale, const float* shift,
-                     const float* mean, float* partial, int n, int side) {
+// its input gradient, by the kernel of this name; `beside` and `other` have the shape of `out`, and what follows is an Extra's. Images begin at
+// multiples of 16 bytes. What the kernel does not use may be null, and `other` where a sum is not kept. For devices of capability 9.0.
+char* foil_cuda_conv(const char* name, const void* in, const void* weights, void* out, const void* beside, void* other, const float* scale,
+                     const float* shift, const float* mean, float* partial, int n, int side) {
     return guarded([&] {
-        const Extra extra = {scale, shift, mean, partial, 0};
+        const Extra extra = {scale, shift, mean, partial, 0, other != nullptr};
         switch (side) {
-        case 32: return convolve<Conv32>(name, in, weights, out, beside, extra, n);
-        case 16: return convolve<Conv16>(name, in, weights, out, beside, extra, n);
-        case 8: return convolve<Conv8>(name, in, weights, out, beside, extra, n);
-        case 4: return convolve<Conv4>(name, in, weights, out, beside, extra, n);
+        case 32: return convolve<Conv32>(name, in, weights, out, beside, other, extra, n);
+        case 16: return convolve<Conv16>(name, in, weights, out, beside, other, extra, n);
+        case 8: return convolve<Conv8>(name, in, weights, out, beside, other, extra, n);
+        case 4: return convolve<Conv4>(name, in, weights, out, beside, other, extra, n);
         }
         TORCH_CHECK(false, "there is no convolution for images of side ", side);
     });

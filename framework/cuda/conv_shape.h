@@ -3,23 +3,25 @@
 
 constexpr int THREADS = 384;
 
-// What becomes of a sum v before it is written, by channel and with the number b beside it:
+// What becomes of a sum v before it is written, by channel and with the number b beside it, and perhaps another one, o:
 enum Epilogue {
     PLAIN,          // v
     AFFINE,         // max(v * scale + shift, 0)
     STATISTICS,     // v; for each group of WRITTEN pixels the mean and the sum of squared deviations of what was written
     SUM_STATISTICS, // v + b, and the same
+    SUM_AFFINE,     // max(s * scale + shift, 0), where s is v + b as it is stored: in o, with `keeps_sum`
     MASK,           // v * scale where b > 0, else 0
+    MASK_SUM,       // that, + o
     SLOPES          // v; for each such group the sums of o and o * (b - mean), where o is v where b * scale + shift > 0, else 0
 };
 
-template <int E> constexpr bool HAS_BESIDE = E == SUM_STATISTICS || E == MASK || E == SLOPES;
+template <int E> constexpr bool HAS_BESIDE = E == SUM_STATISTICS || E == SUM_AFFINE || E == MASK || E == MASK_SUM || E == SLOPES;
 
 // What epilogues read and write: by channel, and groups [groups][C][2].
 struct Extra {
     const float *scale, *shift, *mean;
     float* partial;
-    int groups;
+    int groups, keeps_sum;
 };
 
 // A tile is R rows x NI images x W columns by CHANNELS output channels, of images W x W with C channels; there are STAGES slots for pixels and WEIGHTS

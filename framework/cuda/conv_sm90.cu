@@ -65,7 +65,7 @@ template <class S> struct Tile {
 
 // A block takes every gridDim.x-th tile, or one where a cluster shares it.
 template <class S, bool TURNED, int E>
-__device__ __forceinline__ void convolve(const Map& in, const Map& weights, const Map& out, const Map& beside, const Extra& extra, int tiles) {
+__device__ __forceinline__ void convolve(const Map& in, const Map& weights, const Map& out, const Map& beside, const Map& other, const Extra& extra, int tiles) {
     extern __shared__ unsigned char memory[];
     const u32 base = ((u32)__cvta_generic_to_shared(memory) + 1023) & ~1023u;
     const u32 full = base + S::AT_BARRIERS, empty = full + 8 * S::STAGES, wfull = empty + 8 * S::STAGES, wempty = wfull + 8 * S::WEIGHTS;
@@ -139,10 +139,21 @@ __device__ __forceinline__ void convolve(const Map& in, const Map& weights, cons
         const Tile<S> at(tile);
         const int h = at.h + rank * (S::R / S::SPLIT), c = at.c + (S::ALTERNATE ? 0 : group * 64), part = at.pixels * S::SPLIT + rank;
         if (HAS_BESIDE<E> && thread == 0) { // what is beside the tile comes while it is multiplied
-            asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
+            wait_until_read();
             barrier_expect(arrived + 8 * group, S::WRITTEN * 128);
             load_images(stage, &beside, arrived + 8 * group, c, 0, at.n, h);
         }
+        // Of the first only signs are kept, so that its place is free for the other, which comes while the rest is multiplied.
+        Open<S> open;
+        const auto look = [&] {
+            barrier_wait(arrived + 8 * group, arrival), arrival ^= 1;
+            find_open(open, stage, thread);
+            group_barrier(group);
+            if (thread != 0) return;
+            barrier_expect(arrived + 8 * group, S::WRITTEN * 128);
+            load_images(stage, &other, arrived + 8 * group, c, 0, at.n, h);
+        };
+        if (E == MASK_SUM && S::ALTERNATE) look();
         // Products go in turn: a warpgroup that began before the other's were issued would be two rounds behind a slot's barrier.
         if (S::ALTERNATE && turn > 0) barrier_wait(order + 8 * group, (turn - 1) / 2 % 2);
         float sums[S::PX / 2];
@@ -150,6 +161,7 @@ __device__ __forceinline__ void convolve(const Map& in, const Map& weights, cons
         for (int i = 0; i < S::PX / 2; ++i) sums[i] = 0.f;
         int slot_before = 0, tap_before = 0;
         for (int i = 0; i < slabs; ++i, slot.next()) {
+            if (E == MASK_SUM && !S::ALTERNATE && i == 1) look(); // while the first are multiplied
             barrier_wait(full + 8 * slot.at, slot.parity);
 #pragma unroll
             for (int row = 0; row < 3; ++row) {
@@ -183,9 +195,9 @@ __device__ __forceinline__ void convolve(const Map& in, const Map& weights, cons
         if constexpr (S::SPLIT > 1) {
             float own[S::WRITTEN / 2];
             add_up<S>(sums, own, base, rank, group, thread);
-            write<S, E>(own, stage, &out, extra, group, thread, c, at.n, h, part);
+            write<S, E>(own, stage, &out, extra, group, thread, c, at.n, h, part, &other, open);
         } else {
-            write<S, E>(sums, stage, &out, extra, group, thread, c, at.n, h, part);
+            write<S, E>(sums, stage, &out, extra, group, thread, c, at.n, h, part, &other, open);
         }
     }
     if (thread == 0) asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
@@ -194,16 +206,18 @@ __device__ __forceinline__ void convolve(const Map& in, const Map& weights, cons
 #define FOIL_CONV(NAME, SHAPE, TURNED, EPILOGUE)                                                                                                     \
     extern "C" __global__ void __launch_bounds__(THREADS, 1)                                                                                         \
         NAME(const __grid_constant__ Map in, const __grid_constant__ Map weights, const __grid_constant__ Map out, const __grid_constant__ Map beside, \
-             const Extra extra, int tiles) {                                                                                                         \
-        convolve<SHAPE, TURNED, EPILOGUE>(in, weights, out, beside, extra, tiles);                                                                   \
+             const __grid_constant__ Map other, const Extra extra, int tiles) {                                                                      \
+        convolve<SHAPE, TURNED, EPILOGUE>(in, weights, out, beside, other, extra, tiles);                                                            \
     }
 #define FOIL_CONVS(SIDE)                                                                                                                             \
     FOIL_CONV(conv_##SIDE, Conv##SIDE, false, PLAIN)                                                                                                 \
     FOIL_CONV(conv_##SIDE##_affine, Conv##SIDE, false, AFFINE)                                                                                       \
     FOIL_CONV(conv_##SIDE##_statistics, Conv##SIDE, false, STATISTICS)                                                                               \
     FOIL_CONV(conv_##SIDE##_sum_statistics, Conv##SIDE, false, SUM_STATISTICS)                                                                       \
+    FOIL_CONV(conv_##SIDE##_sum_affine, Conv##SIDE, false, SUM_AFFINE)                                                                               \
     FOIL_CONV(conv_##SIDE##_turned, Conv##SIDE, true, PLAIN)                                                                                         \
     FOIL_CONV(conv_##SIDE##_turned_mask, Conv##SIDE, true, MASK)                                                                                     \
+    FOIL_CONV(conv_##SIDE##_turned_mask_sum, Conv##SIDE, true, MASK_SUM)                                                                             \
     FOIL_CONV(conv_##SIDE##_turned_slopes, Conv##SIDE, true, SLOPES)
 
 FOIL_CONVS(32)

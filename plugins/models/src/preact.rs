@@ -21,7 +21,7 @@ impl PreActNet {
         self.blocks.get(i).map(|block| &block.bn1).or(self.bn.as_ref())
     }
 
-    /// What the blocks make of `xs`, and its activation if there is one: a block's sum, the next batch norm and its ReLU are one pass over memory.
+    /// What the blocks make of `xs`, or if there is one its activation: a block's sum, the next batch norm and its ReLU are one pass over memory.
     fn features(&self, pass: &Pass, xs: &Tensor, mut keep: impl FnMut(Kept)) -> (Tensor, Option<Activated>) {
         let mut sum = self.conv1.forward(pass, xs);
         let mut activated = self.norm(0).map(|bn| bn.activate(pass, &sum));
@@ -33,9 +33,14 @@ impl PreActNet {
             let shortcut = block.shortcut.as_ref().map(|conv| conv.forward(pass, &entering.out));
             let shortcut = shortcut.as_ref().unwrap_or(&sum);
             (sum, activated) = match self.norm(i + 1) {
-                Some(bn) => {
+                // The next block's shortcut is the sum itself.
+                Some(bn) if self.blocks.get(i + 1).is_some_and(|next| next.shortcut.is_none()) => {
                     let (sum, next) = bn.activate_conv_sum(pass, &block.conv2, inner, shortcut);
                     (sum, Some(next))
+                }
+                Some(bn) => {
+                    let next = bn.activate_conv_of_sum(pass, &block.conv2, inner, shortcut);
+                    (next.out.shallow_clone(), Some(next))
                 }
                 None => (block.conv2.forward(pass, inner) + shortcut, None),
             };

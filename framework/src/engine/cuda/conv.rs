@@ -16,8 +16,8 @@ pub(crate) struct Convolution<'a> {
     pub weight: &'a Tensor,
     /// `[N, C, S, S]`: what is written.
     pub out: &'a Tensor,
-    /// `[N, C, S, S]`.
-    pub beside: Option<&'a Tensor>,
+    /// `[N, C, S, S]`: what the numbers meet, and what they are then added to, or where a sum is kept.
+    pub beside: [Option<&'a Tensor>; 2],
     /// Scale, shift and mean, fp32 `[C]` each.
     pub by_channel: [Option<&'a Tensor>; 3],
     /// Two fp32 numbers for each group of pixels and channel, `[groups, C, 2]`: what is found.
@@ -34,14 +34,14 @@ impl Convolution<'_> {
     /// # Errors
     /// When a tensor is not on CUDA, or what CUDA reports.
     pub(crate) unsafe fn launch(self) -> Result<()> {
-        let [scale, shift, mean] = self.by_channel;
-        let given =
-            [Some(self.images), Some(self.weight), Some(self.out), self.beside, scale, shift, mean, self.groups];
+        let ([beside, other], [scale, shift, mean]) = (self.beside, self.by_channel);
+        let images = [self.images, self.weight, self.out].map(Some);
+        let given = [images[0], images[1], images[2], beside, other, scale, shift, mean, self.groups];
         if given.iter().flatten().any(|tensor| !matches!(tensor.device(), Device::Cuda(_))) {
             return Err(Error::new("a convolution for CUDA was given a tensor that is elsewhere"));
         }
         let at = |tensor: Option<&Tensor>| tensor.map_or(std::ptr::null_mut(), |tensor| tensor.data_ptr());
-        let [images, weight, out, beside, scale, shift, mean, groups]: [*mut c_void; 8] = given.map(at);
+        let [images, weight, out, beside, other, scale, shift, mean, groups]: [*mut c_void; 9] = given.map(at);
         let (n, side) = (self.images.size()[0], self.images.size()[3]);
         let n = i32::try_from(n).map_err(|_| Error::new("a batch is too large for one launch"))?;
         let name = CString::new(format!("conv_{side}{}", self.kernel)).map_err(|e| Error::new(e.to_string()))?;
@@ -55,6 +55,7 @@ impl Convolution<'_> {
                 weight,
                 out,
                 beside,
+                other,
                 scale.cast(),
                 shift.cast(),
                 mean.cast(),

@@ -99,7 +99,7 @@ functions! {
     empty_cache: unsafe extern "C" fn() -> Message;
     kernel: unsafe extern "C" fn(*mut *mut c_void, *const c_char) -> Message;
     launch: unsafe extern "C" fn(*mut c_void, u32, u32, u32, *mut *mut c_void) -> Message;
-    conv: unsafe extern "C" fn(*const c_char, *const c_void, *const c_void, *mut c_void, *const c_void, *const f32, *const f32, *const f32, *mut f32, i32, i32) -> Message;
+    conv: unsafe extern "C" fn(*const c_char, *const c_void, *const c_void, *mut c_void, *const c_void, *mut c_void, *const f32, *const f32, *const f32, *mut f32, i32, i32) -> Message;
     comm_version: unsafe extern "C" fn(*mut i32) -> Message;
     comm_id: unsafe extern "C" fn(*mut u8) -> Message;
     comm_open: unsafe extern "C" fn(*mut *mut c_void, *const u8, i32, i32, i32) -> Message;

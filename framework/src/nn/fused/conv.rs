@@ -56,7 +56,7 @@ impl Groups {
 
 /// The convolution of `xs` with `weight`, without a bias. Where autograd watches, its gradient is this kernel's and libtorch's.
 pub(in crate::nn) fn forward(xs: &Tensor, weight: &Tensor, by: [i64; 2]) -> Option<Tensor> {
-    let out = tch::no_grad(|| run("", [xs, weight], by, None, [None; 3], None))?;
+    let out = tch::no_grad(|| run("", [xs, weight], by, [None; 2], [None; 3], None))?;
     let needed = [xs, weight].map(Tensor::requires_grad);
     if needed == [false; 2] {
         return Some(out);
@@ -77,7 +77,22 @@ pub(in crate::nn) fn forward(xs: &Tensor, weight: &Tensor, by: [i64; 2]) -> Opti
 
 /// The same, times scale and plus shift by channel, and 0 where that is less.
 pub(super) fn forward_affine_relu(xs: &Tensor, weight: &Tensor, by: [i64; 2], line: [&Tensor; 2]) -> Option<Tensor> {
-    run("_affine", [xs, weight], by, None, [Some(line[0]), Some(line[1]), None], None)
+    run("_affine", [xs, weight], by, [None; 2], [Some(line[0]), Some(line[1]), None], None)
+}
+
+/// The convolution + `ys` if it `keeps_sum`, and that times scale and plus shift by channel, and 0 where that is less.
+pub(super) fn forward_sum_affine_relu(
+    xs: &Tensor,
+    weight: &Tensor,
+    by: [i64; 2],
+    ys: &Tensor,
+    line: [&Tensor; 2],
+    keeps_sum: bool,
+) -> Option<(Option<Tensor>, Tensor)> {
+    let sum = (keeps_sum && is_hopper(xs.device())).then(|| xs.empty_like());
+    let beside = [Some(ys), sum.as_ref()];
+    let out = run("_sum_affine", [xs, weight], by, beside, [Some(line[0]), Some(line[1]), None], None)?;
+    Some((sum, out))
 }
 
 /// The convolution (+ `ys`), and its means and sums of squared deviations.
@@ -89,23 +104,25 @@ pub(super) fn forward_statistics(
 ) -> Option<(Tensor, Groups)> {
     let kernel = if ys.is_some() { "_sum_statistics" } else { "_statistics" };
     let groups = Groups::of(xs)?;
-    Some((run(kernel, [xs, weight], by, ys, [None; 3], Some(&groups))?, groups))
+    Some((run(kernel, [xs, weight], by, [ys, None], [None; 3], Some(&groups))?, groups))
 }
 
 /// The convolution's input gradient from that with respect to its output.
 pub(in crate::nn) fn backward(d_out: &Tensor, weight: &Tensor, by: [i64; 2]) -> Option<Tensor> {
-    run("_turned", [d_out, weight], by, None, [None; 3], None)
+    run("_turned", [d_out, weight], by, [None; 2], [None; 3], None)
 }
 
-/// The same, times `scale` by channel where `out`, which the convolution was of, is positive, else 0.
+/// The same, times `scale` by channel where `out`, which the convolution was of, is positive, else 0 (+ `other`).
 pub(super) fn backward_masked(
     d_out: &Tensor,
     weight: &Tensor,
     by: [i64; 2],
     out: &Tensor,
     scale: &Tensor,
+    other: Option<&Tensor>,
 ) -> Option<Tensor> {
-    run("_turned_mask", [d_out, weight], by, Some(out), [Some(scale), None, None], None)
+    let kernel = if other.is_some() { "_turned_mask_sum" } else { "_turned_mask" };
+    run(kernel, [d_out, weight], by, [Some(out), other], [Some(scale), None, None], None)
 }
 
 /// The input gradient, and the two sums that the gradient of the batch norm in front takes of it; `xs` went into that, and `line` is its scale, shift and mean.
@@ -117,7 +134,7 @@ pub(super) fn backward_slopes(
     line: [&Tensor; 3],
 ) -> Option<(Tensor, Groups)> {
     let groups = Groups::of(d_out)?;
-    Some((run("_turned_slopes", [d_out, weight], by, Some(xs), line.map(Some), Some(&groups))?, groups))
+    Some((run("_turned_slopes", [d_out, weight], by, [Some(xs), None], line.map(Some), Some(&groups))?, groups))
 }
 
 /// What the kernel behind `conv_32` writes, which takes these; see [`Convolution`].
@@ -125,7 +142,7 @@ fn run(
     kernel: &'static str,
     [images, weight]: [&Tensor; 2],
     by: [i64; 2],
-    beside: Option<&Tensor>,
+    beside: [Option<&Tensor>; 2],
     by_channel: [Option<&Tensor>; 3],
     groups: Option<&Groups>,
 ) -> Option<Tensor> {
@@ -140,7 +157,7 @@ fn run(
         && is_hopper(images.device())
         && is_dense(images)
         && is_dense(weight)
-        && beside.is_none_or(|t| is_dense(t) && t.size() == images.size())
+        && beside.into_iter().flatten().all(|t| is_dense(t) && t.size() == images.size())
         && by_channel.into_iter().flatten().all(is_by_channel);
     if !fits {
         return None;
@@ -270,9 +287,11 @@ mod tests {
             ((a - &b).norm() / b.norm()).double_value(&[])
         };
         let by = [1, 1];
-        for (side, n) in SIDES.into_iter().flat_map(|side| [(side, 128), (side, 24)]) {
+        for (side, n) in SIDES.into_iter().flat_map(|side| [(side, 128), (side, 24), (side, 5)]) {
             let (weight, c) = (weight(side, device), 2048 / side);
-            let (xs, ys) = (images(n, side, device), normal("ys", [n, c, side, side], device).to_kind(Kind::BFloat16));
+            let [ys, other] =
+                ["ys", "other"].map(|name| normal(name, [n, c, side, side], device).to_kind(Kind::BFloat16));
+            let xs = images(n, side, device);
             let line = ["scale", "shift", "mean"].map(|name| normal(name, [1, c, 1, 1], device).view([c]));
             let [scale, shift, mean] = line.each_ref().map(|t| t.view([1, c, 1, 1]));
             let [x, y, w] = [&xs, &ys, &weight].map(|t| t.to_kind(Kind::Float));
@@ -281,9 +300,29 @@ mod tests {
 
             let found = forward_affine_relu(&xs, &weight, by, [&line[0], &line[1]]).unwrap();
             assert!(off(&found, &(&there * &scale + &shift).relu()) < 4e-3, "affine, {n} of side {side}");
-            let found = backward_masked(&xs, &weight, by, &ys, &line[0]).unwrap();
-            assert!(off(&found, &(&back * &scale * y.gt(0.0))) < 4e-3, "mask, {n} of side {side}");
+            let mask = &back * &scale * y.gt(0.0);
+            let found = backward_masked(&xs, &weight, by, &ys, &line[0], None).unwrap();
+            assert!(off(&found, &mask) < 4e-3, "mask, {n} of side {side}");
+            let find = || backward_masked(&xs, &weight, by, &ys, &line[0], Some(&other)).unwrap();
+            let found = find();
+            assert!(off(&found, &(mask + &other)) < 4e-3 && found == find(), "mask and sum, {n} of side {side}");
 
+            let find = |keeps| forward_sum_affine_relu(&xs, &weight, by, &ys, [&line[0], &line[1]], keeps).unwrap();
+            let (sum, found) = find(true);
+            let sum = sum.unwrap();
+            assert!(off(&sum, &(&there + &y)) < 4e-3 && sum == find(true).0.unwrap(), "sum, {n} of side {side}");
+            // Of the sum as it is stored.
+            let expected = (sum.to_kind(Kind::Float) * &scale + &shift).relu();
+            assert!(off(&found, &expected) < 4e-3 && found == find(true).1, "affine of a sum, {n} of side {side}");
+            let (sum, alone) = find(false);
+            assert!(sum.is_none() && alone == found, "affine of a sum alone, {n} of side {side}");
+
+            let found = forward_affine_relu(&(&xs * f64::NAN), &weight, by, [&line[0], &line[1]]).unwrap();
+            assert!(found.isnan().all().int64_value(&[]) == 1, "a NaN is not hidden, {n} of side {side}");
+
+            if n == 5 {
+                continue; // not whole groups everywhere
+            }
             // In float64 from here on, of groups of pixels: (row, image, column) in a tile.
             let sums =
                 |t: &Tensor| t.to_kind(Kind::Double).sum_dim_intlist([0i64, 2, 3].as_slice(), false, Kind::Double);

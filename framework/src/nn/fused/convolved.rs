@@ -9,7 +9,7 @@ use tch::Tensor;
 impl BatchNorm2d {
     /// [`BatchNorm2d::activate`] of the convolution of `xs`.
     pub fn activate_conv(&self, pass: &Pass, conv: &Conv2d, xs: &Tensor) -> Activated {
-        match self.convolved(pass, conv, xs, None) {
+        match self.convolved(pass, conv, xs, None, false) {
             Some((_, activated)) => activated,
             None => self.activate(pass, &conv.forward(pass, xs)),
         }
@@ -17,11 +17,29 @@ impl BatchNorm2d {
 
     /// [`BatchNorm2d::activate_sum`] of the convolution of `xs` and of `ys`.
     pub fn activate_conv_sum(&self, pass: &Pass, conv: &Conv2d, xs: &Tensor, ys: &Tensor) -> (Tensor, Activated) {
-        self.convolved(pass, conv, xs, Some(ys)).unwrap_or_else(|| self.activate_sum(pass, &conv.forward(pass, xs), ys))
+        match self.convolved(pass, conv, xs, Some(ys), true) {
+            Some((Some(sum), activated)) => (sum, activated),
+            _ => self.activate_sum(pass, &conv.forward(pass, xs), ys),
+        }
     }
 
-    /// The convolution of `xs` (+ `ys`), and its activation. In eval mode only the activation is found, which is then both.
-    fn convolved(&self, pass: &Pass, conv: &Conv2d, xs: &Tensor, ys: Option<&Tensor>) -> Option<(Tensor, Activated)> {
+    /// The activation of [`BatchNorm2d::activate_conv_sum`], where nobody needs the sum.
+    pub fn activate_conv_of_sum(&self, pass: &Pass, conv: &Conv2d, xs: &Tensor, ys: &Tensor) -> Activated {
+        match self.convolved(pass, conv, xs, Some(ys), false) {
+            Some((_, activated)) => activated,
+            None => self.activate_sum(pass, &conv.forward(pass, xs), ys).1,
+        }
+    }
+
+    /// The convolution of `xs` (+ `ys`) if it `keeps_sum`, and its activation.
+    fn convolved(
+        &self,
+        pass: &Pass,
+        conv: &Conv2d,
+        xs: &Tensor,
+        ys: Option<&Tensor>,
+        keeps_sum: bool,
+    ) -> Option<(Option<Tensor>, Activated)> {
         let (weight, by) = conv.unbiased(pass)?;
         let images: Vec<&Tensor> = [Some(xs), ys].into_iter().flatten().collect();
         if self.is_watched(pass, &images) {
@@ -34,16 +52,19 @@ impl BatchNorm2d {
                 let factors = batch::statistics_of(&groups, learned, running, pass.momentum())?;
                 let out = Normed::Line(factors.scale(), factors.shift()).relu(&sum);
                 let norm = Norm::Reduced(sum.shallow_clone(), learned[0].shallow_clone(), factors);
-                (sum, Activated { out, norm })
+                (Some(sum), Activated { out, norm })
             }
-            (Mode::Eval, None) => {
+            (Mode::Eval, ys) => {
                 let (scale, shift) = pass.affine(self.id);
-                let out = conv::forward_affine_relu(xs, weight, by, [&scale, &shift])?;
-                (out.shallow_clone(), Activated { out, norm: Norm::Affine(scale) })
+                let line = [&scale, &shift];
+                let (sum, out) = match ys {
+                    Some(ys) => conv::forward_sum_affine_relu(xs, weight, by, ys, line, keeps_sum)?,
+                    None => (None, conv::forward_affine_relu(xs, weight, by, line)?),
+                };
+                (sum, Activated { out, norm: Norm::Affine(scale) })
             }
-            (Mode::Eval, Some(_)) => return None,
         };
-        conv.count(pass, xs, &found.0);
+        conv.count(pass, xs, &found.1.out);
         Some(found)
     }
 }
@@ -60,9 +81,9 @@ impl Activated {
 
     fn behind(&self, pass: &Pass, conv: &Conv2d, d_out: &Tensor, other: Option<&Tensor>) -> Option<Tensor> {
         let (weight, by) = conv.unbiased(pass)?;
-        match (&self.norm, other) {
-            (Norm::Affine(scale), None) => conv::backward_masked(d_out, weight, by, &self.out, scale),
-            (Norm::Reduced(xs, _, factors), _) => {
+        match &self.norm {
+            Norm::Affine(scale) => conv::backward_masked(d_out, weight, by, &self.out, scale, other),
+            Norm::Reduced(xs, _, factors) => {
                 let line = [factors.scale(), factors.shift(), factors.mean()];
                 let (gradient, groups) = conv::backward_slopes(d_out, weight, by, xs, line.each_ref())?;
                 batch::backward_of(&groups, &gradient, xs, factors, other)
