@@ -243,7 +243,7 @@ __global__ void sign_step(const float* x, const float* gradient, const double* a
 
 __global__ void sum_pieces(const Pieces pieces) {
     in_turn();
-    sum_piece(pieces.at[blockIdx.y]);
+    sum_piece(pieces.at[piece_of_block(pieces)]);
 }
 
 // torch.optim.SGD in one pass: g += decay * v; u = momentum * u + g; v -= rate * (nesterov ? g + momentum * u : u).

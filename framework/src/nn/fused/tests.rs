@@ -507,12 +507,21 @@ fn folded_norms(on: On) {
 fn sums_of_pieces(on: On) {
     let there = |name: &str, size: &[i64], kind| normal(name, size, kind).to_device(on.device());
     let (half, whole) = (Kind::BFloat16, Kind::Float);
-    // More than one launch takes; sizes and places that are and are not a multiple of eight; one that nothing reaches; one that lies otherwise.
-    let sizes: Vec<Vec<i64>> = (0..70).map(|i| if i % 3 == 0 { vec![8, 16, 3, 3] } else { vec![i + 1] }).collect();
-    let flat = Tensor::zeros([70 * 1152 + 8], (whole, on.device()));
+    // More than one launch takes, and than one block; sizes and places that are and are not a multiple of eight; one that nothing reaches; one that lies otherwise.
+    let size = |i: i64| match i % 6 {
+        0 => vec![40, 16, 3, 3],
+        3 => vec![8, 16, 3, 3],
+        _ => vec![i + 1],
+    };
+    let sizes: Vec<Vec<i64>> = (0..70).map(size).collect();
+    let flat = Tensor::zeros([70 * 5760 + 8], (whole, on.device()));
     let piece = |(i, size): (usize, &Vec<i64>)| {
-        let memory = flat.narrow(0, i as i64 * 1152 + i64::from(i > 35), size.iter().product());
-        if size.len() == 4 { memory.view([8, 3, 3, 16]).permute([0, 3, 1, 2]) } else { memory.view(size.as_slice()) }
+        let memory = flat.narrow(0, i as i64 * 5760 + i64::from(i > 35), size.iter().product());
+        if size.len() == 4 {
+            memory.view([size[0], 3, 3, 16]).permute([0, 3, 1, 2])
+        } else {
+            memory.view(size.as_slice())
+        }
     };
     let pieces: Vec<Tensor> = sizes.iter().enumerate().map(piece).collect();
     let from = |(i, size): (usize, &Vec<i64>)| -> Vec<Tensor> {
