@@ -13,45 +13,10 @@
 //
 // There is no form of this for the CPU: see docs/decisions/0016-convolution.md.
 
+#include "cluster_sum.h"
 #include "epilogue.h"
 #include "hopper.h"
 #include "in_turn.h"
-
-// Adds what the cluster's blocks found of one tile; each keeps its part of the pixels. `memory` is that of slots nobody reads any more.
-template <class S> __device__ __forceinline__ void add_up(const float (&sums)[S::PX / 2], float (&own)[S::WRITTEN / 2], u32 memory, int rank, int group, int thread) {
-    constexpr int PART = S::WRITTEN / 2;
-    cluster_barrier();
-#pragma unroll
-    for (int s = 0; s < S::SPLIT; ++s) {
-        if (s == rank) continue;
-        const u32 local = memory + ((rank < s ? rank : rank - 1) * 2 + group) * (PART / 4) * 2048 + thread * 16;
-        u32 remote;
-        asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(local), "r"(s));
-#pragma unroll
-        for (int i = 0; i < PART; i += 4)
-            asm volatile("st.shared::cluster.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(remote + i * 512), "f"(sums[s * PART + i]),
-                         "f"(sums[s * PART + i + 1]), "f"(sums[s * PART + i + 2]), "f"(sums[s * PART + i + 3])
-                         : "memory");
-    }
-#pragma unroll
-    for (int i = 0; i < PART; ++i) {
-        own[i] = sums[i];
-#pragma unroll
-        for (int s = 1; s < S::SPLIT; ++s) own[i] = s == rank ? sums[s * PART + i] : own[i];
-    }
-    cluster_barrier();
-#pragma unroll
-    for (int from = 0; from < S::SPLIT - 1; ++from)
-#pragma unroll
-        for (int i = 0; i < PART; i += 4) {
-            float a, b, c, d;
-            asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
-                         : "=f"(a), "=f"(b), "=f"(c), "=f"(d)
-                         : "r"(memory + ((from * 2 + group) * (PART / 4) + i / 4) * 2048 + thread * 16)
-                         : "memory");
-            own[i] += a, own[i + 1] += b, own[i + 2] += c, own[i + 3] += d;
-        }
-}
 
 // A tile's pixels and channels, which change fastest.
 template <class S> struct Tile {
@@ -194,7 +159,10 @@ __device__ __forceinline__ void convolve(const Map& in, const Map& weights, cons
         if (HAS_BESIDE<E>) barrier_wait(arrived + 8 * group, arrival), arrival ^= 1;
         if constexpr (S::SPLIT > 1) {
             float own[S::WRITTEN / 2];
-            add_up<S>(sums, own, base, rank, group, thread);
+            cluster_barrier();
+            give<S>(sums, base, rank, group, thread);
+            cluster_barrier();
+            take<S>(own, sums, base, rank, group, thread);
             write<S, E>(own, stage, &out, extra, group, thread, c, at.n, h, part, &other, open);
         } else {
             write<S, E>(sums, stage, &out, extra, group, thread, c, at.n, h, part, &other, open);

@@ -47,8 +47,10 @@ __device__ __forceinline__ void store_matrices(u32 to, const u32* from) {
 // The threads of a warpgroup.
 __device__ __forceinline__ void group_barrier(int group) { asm volatile("bar.sync %0, 128;" ::"r"(1 + group) : "memory"); }
 
-// Until the copy engine has read what this thread told it to write.
-__device__ __forceinline__ void wait_until_read() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
+// Until the copy engine has read what this thread told it to write, but for the last `PENDING` tiles.
+template <int PENDING = 0> __device__ __forceinline__ void wait_until_read() {
+    asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(PENDING) : "memory");
+}
 
 // Which of a thread's numbers are positive, in pairs: pair i is bits i % 16 and i % 16 + 16 of word i / 16.
 template <class S> struct Open {
@@ -75,13 +77,13 @@ template <class S> __device__ __forceinline__ void find_open(Open<S>& open, u32 
 }
 
 // Writes a warpgroup's 64 channels from `c` on of the pixels at image n and row h, by way of shared memory at `stage`, where what is beside them already lies, or for
-// MASK_SUM what is added; there `open` is what is beside them.
-template <class S, int E>
+// MASK_SUM what is added; there `open` is what is beside them. The last `PENDING` tiles lie elsewhere.
+template <class S, int E, int PENDING = 0>
 __device__ __forceinline__ void write(const float (&sums)[S::WRITTEN / 2], u32 stage, const Map* out, const Extra& extra, int group, int thread, int c, int n,
                                       int h, int part, const Map* other = nullptr, const Open<S>& open = {}) {
     const int warp = thread / 32, lane = thread % 32;
     if (!HAS_BESIDE<E>) { // the tile before may still be there
-        if (thread == 0) wait_until_read();
+        if (thread == 0) wait_until_read<PENDING>();
         group_barrier(group);
     }
     const u32 to = place(stage, thread);
