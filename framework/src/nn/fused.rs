@@ -7,6 +7,7 @@
 
 mod batch;
 mod conv;
+mod conv_down;
 mod convolved;
 mod ends;
 mod first_conv;
@@ -20,6 +21,7 @@ mod tests;
 mod watched;
 
 pub(super) use conv::{backward as conv_backward, forward as conv};
+pub(super) use conv_down::{backward as conv_down_backward, forward as conv_down};
 pub(super) use ends::{mean_linear, mean_linear_backward};
 pub(crate) use ends::{normalize, normalize_backward};
 pub(super) use first_conv::{backward as first_conv_backward, forward as first_conv};

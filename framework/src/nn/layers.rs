@@ -116,11 +116,37 @@ impl Conv2d {
             })
     }
 
-    /// `sum` + [`Conv2d::backward`]; `sum` is used up. Of a 1 x 1 convolution with a stride only the pixels that it sees are touched.
+    /// [`Conv2d::forward`] of two convolutions of the same `xs`, such as a down-sampling block's.
+    pub fn forward_both(pass: &Pass, [first, second]: [&Self; 2], xs: &Tensor) -> [Tensor; 2] {
+        let ours = Self::unbiased_both(pass, [first, second])
+            .and_then(|(weights, by)| super::fused::conv_down(xs, weights, by));
+        let Some([a, b]) = ours else { return [first.forward(pass, xs), second.forward(pass, xs)] };
+        first.count(pass, xs, &a);
+        second.count(pass, xs, &b);
+        [a, b]
+    }
+
+    /// The gradient with respect to the input `xs` of both, of which only shape and layout count, from those with respect to their outputs.
     ///
     /// # Panics
     /// As [`Conv2d::backward`].
-    pub fn backward_onto(&self, pass: &Pass, d_out: &Tensor, xs: &Tensor, mut sum: Tensor) -> Tensor {
+    pub fn backward_both(pass: &Pass, [first, second]: [&Self; 2], d_outs: [&Tensor; 2], xs: &Tensor) -> Tensor {
+        Self::unbiased_both(pass, [first, second])
+            .and_then(|(weights, by)| super::fused::conv_down_backward(d_outs, weights, by))
+            .unwrap_or_else(|| second.backward_onto(pass, d_outs[1], xs, first.backward(pass, d_outs[0], xs)))
+    }
+
+    /// Weights, and strides and paddings, if there are no biases.
+    pub(super) fn unbiased_both<'a>(
+        pass: &'a Pass,
+        [first, second]: [&Self; 2],
+    ) -> Option<([&'a Tensor; 2], [[i64; 2]; 2])> {
+        let ((a, by_a), (b, by_b)) = (first.unbiased(pass)?, second.unbiased(pass)?);
+        Some(([a, b], [by_a, by_b]))
+    }
+
+    /// `sum` + [`Conv2d::backward`]; `sum` is used up. Of a 1 x 1 convolution with a stride only the pixels that it sees are touched.
+    fn backward_onto(&self, pass: &Pass, d_out: &Tensor, xs: &Tensor, mut sum: Tensor) -> Tensor {
         let weight = pass.param(self.weight);
         let size = (weight.size4(), d_out.size4());
         let (Ok((_, channels, 1, 1)), Ok((n, _, h, w)), 0, 2..) = (size.0, size.1, self.padding, self.stride) else {

@@ -1,7 +1,7 @@
 //! `cargo xtask cuda`: compiles CUDA's half of the shim, `libfoil_cuda.so`, beside the program.
 //!
 //! It needs a C++ compiler but neither nvcc nor a GPU: the headers and NVRTC, which makes PTX of the kernels, come from pinned wheels. The
-//! driver of the machine that has the GPU makes machine code of the PTX. The convolution is machine code already: Hopper's own instructions are in no PTX that a later
+//! driver of the machine that has the GPU makes machine code of the PTX. The convolutions are machine code already: Hopper's own instructions are in no PTX that a later
 //! device could use.
 
 use std::ffi::OsString;
@@ -21,7 +21,7 @@ use crate::workspace::Workspace;
 const ARCHITECTURE: &str = "--gpu-architecture=compute_80";
 /// The same for devices whose kernels overlap.
 const OVERLAPPING: &str = "--gpu-architecture=compute_90";
-/// Of the convolution, which no other device can run.
+/// Of the convolutions, which no other device can run.
 const HOPPER: &str = "--gpu-architecture=sm_90a";
 
 /// `cargo xtask cuda`.
@@ -43,8 +43,11 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
         "foil_cuda.cpp",
         "nccl.cpp",
         "conv.cpp",
+        "cluster_sum.h",
         "conv_sm90.cu",
         "conv_shape.h",
+        "conv_down_sm90.cu",
+        "conv_down_shape.h",
         "epilogue.h",
         "hopper.h",
         "kernels.cu",
@@ -86,6 +89,7 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
         ("kernels.cu", "kernels.ptx", "foil_kernels_ptx", ARCHITECTURE),
         ("kernels.cu", "kernels_hopper.ptx", "foil_kernels_hopper_ptx", OVERLAPPING),
         ("conv_sm90.cu", "conv_sm90.cubin", "foil_conv_cubin", HOPPER),
+        ("conv_down_sm90.cu", "conv_down_sm90.cubin", "foil_conv_down_cubin", HOPPER),
     ] {
         let made = scratch.join(made);
         let mut make = Command::new(&compiler);

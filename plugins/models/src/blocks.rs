@@ -68,13 +68,14 @@ impl BasicBlock {
 
     /// What is between its convolutions, and its end. Batch norm and ReLU are one pass over memory, and so are the last batch norms, the sum and its ReLU.
     pub(crate) fn pass(&self, pass: &Pass, xs: &Tensor) -> Kept {
-        let between = self.bn1.activate_conv(pass, &self.conv1, xs);
-        let ys = self.conv2.forward(pass, &between.out);
-        let joined = match &self.shortcut {
-            Some((conv, bn)) => self.bn2.join(pass, &ys, Shortcut::Normed(bn, &conv.forward(pass, xs))),
-            None => self.bn2.join(pass, &ys, Shortcut::Same(xs)),
+        let Some((conv, bn)) = &self.shortcut else {
+            let between = self.bn1.activate_conv(pass, &self.conv1, xs);
+            let ys = self.conv2.forward(pass, &between.out);
+            return (between, self.bn2.join(pass, &ys, Shortcut::Same(xs)));
         };
-        (between, joined)
+        let (between, side) = self.bn1.activate_conv_both(pass, [&self.conv1, conv], xs);
+        let ys = self.conv2.forward(pass, &between.out);
+        (between, self.bn2.join(pass, &ys, Shortcut::Normed(bn, &side)))
     }
 }
 

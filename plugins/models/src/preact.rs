@@ -27,10 +27,15 @@ impl PreActNet {
         let mut activated = self.norm(0).map(|bn| bn.activate(pass, &sum));
         for (i, block) in self.blocks.iter().enumerate() {
             let Some(entering) = activated.take() else { break };
-            let between = block.bn2.activate_conv(pass, &block.conv1, &entering.out);
+            let (between, shortcut) = match &block.shortcut {
+                Some(conv) => {
+                    let (between, other) = block.bn2.activate_conv_both(pass, [&block.conv1, conv], &entering.out);
+                    (between, Some(other))
+                }
+                None => (block.bn2.activate_conv(pass, &block.conv1, &entering.out), None),
+            };
             let dropped = (block.drop_rate > 0.0).then(|| nn::dropout(pass, &between.out, block.drop_rate));
             let inner = dropped.as_ref().unwrap_or(&between.out);
-            let shortcut = block.shortcut.as_ref().map(|conv| conv.forward(pass, &entering.out));
             let shortcut = shortcut.as_ref().unwrap_or(&sum);
             (sum, activated) = match self.norm(i + 1) {
                 // The next block's shortcut is the sum itself.
@@ -79,10 +84,7 @@ impl Model for PreActNet {
         for (block, [entering, between]) in self.blocks.iter().zip(&kept).rev() {
             let d_between = between.conv_gradient(pass, &block.conv2, &d_sum, None);
             d_sum = match &block.shortcut {
-                Some(conv) => {
-                    let d_entering = block.conv1.backward(pass, &d_between, &entering.out);
-                    entering.input_gradient(conv.backward_onto(pass, &d_sum, &entering.out, d_entering), None)
-                }
+                Some(conv) => entering.conv_gradient_both(pass, [&block.conv1, conv], [&d_between, &d_sum]),
                 None => entering.conv_gradient(pass, &block.conv1, &d_between, Some(&d_sum)),
             };
         }

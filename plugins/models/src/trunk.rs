@@ -53,10 +53,11 @@ impl Trunk {
             let entering = passed.entering(i);
             let [d_ys, d_side] = joined.input_gradients(&d_out, d_shortcut.as_ref());
             let d_between = between.conv_gradient(pass, &block.conv2, &d_ys, None);
-            d_out = block.conv1.backward(pass, &d_between, entering);
             (d_out, d_shortcut) = match &block.shortcut {
-                Some((conv, _)) => (conv.backward_onto(pass, &d_side, entering, d_out), None),
-                None => (d_out, Some(d_side)),
+                Some((conv, _)) => {
+                    (Conv2d::backward_both(pass, [&block.conv1, conv], [&d_between, &d_side], entering), None)
+                }
+                None => (block.conv1.backward(pass, &d_between, entering), Some(d_side)),
             };
         }
         if let Some(d_shortcut) = d_shortcut {

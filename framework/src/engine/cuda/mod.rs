@@ -7,6 +7,7 @@
 
 mod comm;
 mod conv;
+mod conv_down;
 mod event;
 mod graph;
 mod kernel;
@@ -15,6 +16,7 @@ pub mod stand_in;
 
 pub use comm::{Comm, CommId};
 pub(crate) use conv::Convolution;
+pub(crate) use conv_down::DownSampling;
 pub use event::Event;
 pub use graph::Graph;
 pub use kernel::{Argument, Grid, Kernel};
@@ -31,7 +33,7 @@ use std::sync::OnceLock;
 type Message = *mut c_char;
 
 /// What this program expects of `foil_cuda_version`.
-const VERSION: i32 = 4;
+const VERSION: i32 = 5;
 
 /// The facts that `foil_cuda_device` writes.
 #[repr(C)]
@@ -100,6 +102,7 @@ functions! {
     kernel: unsafe extern "C" fn(*mut *mut c_void, *const c_char) -> Message;
     launch: unsafe extern "C" fn(*mut c_void, u32, u32, u32, *mut *mut c_void) -> Message;
     conv: unsafe extern "C" fn(*const c_char, *const c_void, *const c_void, *mut c_void, *const c_void, *mut c_void, *const f32, *const f32, *const f32, *mut f32, i32, i32) -> Message;
+    conv_down: unsafe extern "C" fn(*const c_char, i32, *mut c_void, *const c_void, *const c_void, *mut c_void, *mut c_void, *const c_void, *const f32, *const f32, *const f32, *mut f32, i32, i32) -> Message;
     comm_version: unsafe extern "C" fn(*mut i32) -> Message;
     comm_id: unsafe extern "C" fn(*mut u8) -> Message;
     comm_open: unsafe extern "C" fn(*mut *mut c_void, *const u8, i32, i32, i32) -> Message;

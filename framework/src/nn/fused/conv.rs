@@ -27,19 +27,22 @@ pub(super) struct Groups {
 impl Groups {
     /// Room for those of images `[N, C, S, S]`, if they are whole groups.
     fn of(images: &Tensor) -> Option<Self> {
-        let (n, c, side, _) = images.size4().ok()?;
+        let size: [i64; 4] = images.size4().ok()?.into();
         // Pixels of a group, and images of a tile, as in framework/cuda/conv_shape.h.
-        let (rows, at_once) = match side {
-            32 => (128, 1),
-            16 => (256, 1),
-            8 => (128, 2),
-            _ => (64, 8),
+        let tile = match size[3] {
+            32 => [128, 1],
+            16 => [256, 1],
+            8 => [128, 2],
+            _ => [64, 8],
         };
-        let whole = n % at_once == 0 && (2..1 << 24).contains(&(n * side * side));
-        whole.then(|| Self {
-            found: Tensor::empty([n * side * side / rows, c, 2], (Kind::Float, images.device())),
-            rows,
-        })
+        Self::with_room(size, tile, images.device())
+    }
+
+    /// Room for those of images `[N, C, H, W]`, by the pixels of a group and the images of a tile, if they are whole tiles.
+    pub(super) fn with_room([n, c, h, w]: [i64; 4], [rows, at_once]: [i64; 2], device: Device) -> Option<Self> {
+        let all = n * h * w;
+        let whole = n % at_once == 0 && (2..1 << 24).contains(&all);
+        whole.then(|| Self { found: Tensor::empty([all / rows, c, 2], (Kind::Float, device)), rows })
     }
 
     /// A block for each eight channels.
@@ -146,19 +149,14 @@ fn run(
     by_channel: [Option<&Tensor>; 3],
     groups: Option<&Groups>,
 ) -> Option<Tensor> {
-    let is_dense = |t: &Tensor| {
-        t.kind() == Kind::BFloat16 && t.device() == images.device() && is_channels_last(t) && is_aligned(t)
-    };
-    let is_by_channel = |t: &Tensor| {
-        t.kind() == Kind::Float && t.device() == images.device() && t.size() == weight.size()[..1] && t.is_contiguous()
-    };
+    let device = images.device();
     let fits = by == [1, 1]
         && images.size4().is_ok_and(|(n, c, h, w)| serves([n, c, h, w], &weight.size()))
-        && is_hopper(images.device())
-        && is_dense(images)
-        && is_dense(weight)
-        && beside.into_iter().flatten().all(|t| is_dense(t) && t.size() == images.size())
-        && by_channel.into_iter().flatten().all(is_by_channel);
+        && is_hopper(device)
+        && is_dense(images, device)
+        && is_dense(weight, device)
+        && beside.into_iter().flatten().all(|t| is_dense(t, device) && t.size() == images.size())
+        && by_channel.into_iter().flatten().all(|t| is_by_channel(t, weight.size()[0], device));
     if !fits {
         return None;
     }
@@ -171,6 +169,16 @@ fn run(
     Some(out)
 }
 
+/// Whether these are images or a weight as the kernel reads them.
+pub(super) fn is_dense(t: &Tensor, device: Device) -> bool {
+    t.kind() == Kind::BFloat16 && t.device() == device && is_channels_last(t) && is_aligned(t)
+}
+
+/// Whether these are `c` numbers as the kernel reads them.
+pub(super) fn is_by_channel(t: &Tensor, c: i64, device: Device) -> bool {
+    t.kind() == Kind::Float && t.device() == device && t.size() == [c] && t.is_contiguous()
+}
+
 /// Whether images `[N, C, H, W]` with a weight of this size are among those the kernel is for.
 fn serves([n, c, h, w]: [i64; 4], weight: &[i64]) -> bool {
     // At 4 x 4 a batch larger than what all multiprocessors hold at once is better off with cuDNN.
@@ -179,7 +187,7 @@ fn serves([n, c, h, w]: [i64; 4], weight: &[i64]) -> bool {
 }
 
 /// Whether the device has the kernel's instructions, which later devices have not, and nobody said off.
-fn is_hopper(device: Device) -> bool {
+pub(super) fn is_hopper(device: Device) -> bool {
     static HOPPER: OnceLock<bool> = OnceLock::new();
     let wanted = || std::env::var_os(SWITCH).is_none_or(|value| value != "off");
     match device {

@@ -1,6 +1,7 @@
 //! Batch norm and ReLU behind a convolution, and the gradient of that: where the convolution's own kernel takes part, its numbers are read once less.
 
-use super::{Activated, Norm, Normed, batch, conv};
+use super::conv::Groups;
+use super::{Activated, Norm, Normed, batch, conv, conv_down};
 use crate::nn::layers::Conv2d;
 use crate::nn::norm::BatchNorm2d;
 use crate::nn::params::{Mode, Pass};
@@ -48,11 +49,8 @@ impl BatchNorm2d {
         let found = match (pass.mode(), ys) {
             (Mode::Train, _) => {
                 let (sum, groups) = conv::forward_statistics(xs, weight, by, ys)?;
-                let (learned, running) = (self.learned(pass), [self.mean, self.var].map(|id| pass.buffer(id)));
-                let factors = batch::statistics_of(&groups, learned, running, pass.momentum())?;
-                let out = Normed::Line(factors.scale(), factors.shift()).relu(&sum);
-                let norm = Norm::Reduced(sum.shallow_clone(), learned[0].shallow_clone(), factors);
-                (Some(sum), Activated { out, norm })
+                let activated = self.of_groups(pass, &sum, &groups)?;
+                (Some(sum), activated)
             }
             (Mode::Eval, ys) => {
                 let (scale, shift) = pass.affine(self.id);
@@ -66,6 +64,44 @@ impl BatchNorm2d {
         };
         conv.count(pass, xs, &found.1.out);
         Some(found)
+    }
+
+    /// The activation of `xs`, of which these are the moments.
+    fn of_groups(&self, pass: &Pass, xs: &Tensor, groups: &Groups) -> Option<Activated> {
+        let (learned, running) = (self.learned(pass), [self.mean, self.var].map(|id| pass.buffer(id)));
+        let factors = batch::statistics_of(groups, learned, running, pass.momentum())?;
+        let out = Normed::Line(factors.scale(), factors.shift()).relu(xs);
+        let norm = Norm::Reduced(xs.shallow_clone(), learned[0].shallow_clone(), factors);
+        Some(Activated { out, norm })
+    }
+
+    /// [`BatchNorm2d::activate_conv`] of the first of two convolutions of `xs`, such as a down-sampling block's, and the second.
+    pub fn activate_conv_both(&self, pass: &Pass, convs: [&Conv2d; 2], xs: &Tensor) -> (Activated, Tensor) {
+        self.convolved_both(pass, convs, xs).unwrap_or_else(|| {
+            let [out, other] = Conv2d::forward_both(pass, convs, xs);
+            (self.activate(pass, &out), other)
+        })
+    }
+
+    fn convolved_both(&self, pass: &Pass, convs: [&Conv2d; 2], xs: &Tensor) -> Option<(Activated, Tensor)> {
+        let (weights, by) = Conv2d::unbiased_both(pass, convs)?;
+        if self.is_watched(pass, &[xs]) {
+            return None;
+        }
+        let (activated, other) = match pass.mode() {
+            Mode::Train => {
+                let ([out, other], groups) = conv_down::forward_statistics(xs, weights, by)?;
+                (self.of_groups(pass, &out, &groups)?, other)
+            }
+            Mode::Eval => {
+                let (scale, shift) = pass.affine(self.id);
+                let [out, other] = conv_down::forward_affine_relu(xs, weights, by, [&scale, &shift])?;
+                (Activated { out, norm: Norm::Affine(scale) }, other)
+            }
+        };
+        convs[0].count(pass, xs, &activated.out);
+        convs[1].count(pass, xs, &other);
+        Some((activated, other))
     }
 }
 
@@ -87,6 +123,28 @@ impl Activated {
                 let line = [factors.scale(), factors.shift(), factors.mean()];
                 let (gradient, groups) = conv::backward_slopes(d_out, weight, by, xs, line.each_ref())?;
                 batch::backward_of(&groups, &gradient, xs, factors, other)
+            }
+            _ => None,
+        }
+    }
+
+    /// [`Activated::input_gradient`] of the common input gradient of two convolutions, which `out` went into, from those with respect to what came out.
+    ///
+    /// # Panics
+    /// As that, and as [`Conv2d::backward`].
+    pub fn conv_gradient_both(&self, pass: &Pass, convs: [&Conv2d; 2], d_outs: [&Tensor; 2]) -> Tensor {
+        self.behind_both(pass, convs, d_outs)
+            .unwrap_or_else(|| self.input_gradient(Conv2d::backward_both(pass, convs, d_outs, &self.out), None))
+    }
+
+    fn behind_both(&self, pass: &Pass, convs: [&Conv2d; 2], d_outs: [&Tensor; 2]) -> Option<Tensor> {
+        let (weights, by) = Conv2d::unbiased_both(pass, convs)?;
+        match &self.norm {
+            Norm::Affine(scale) => conv_down::backward_masked(d_outs, weights, by, &self.out, scale),
+            Norm::Reduced(xs, _, factors) => {
+                let line = [factors.scale(), factors.shift(), factors.mean()];
+                let (gradient, groups) = conv_down::backward_slopes(d_outs, weights, by, xs, line.each_ref())?;
+                batch::backward_of(&groups, &gradient, xs, factors, None)
             }
             _ => None,
         }
