@@ -74,9 +74,11 @@ __device__ void mean_linear(const T* __restrict__ x, const T* __restrict__ weigh
     }
 }
 
-// Its gradient with respect to x: (d_logits * weight) / pixels at each pixel.
+// Its gradient with respect to x: (d_logits * weight) / pixels at each pixel. With `scale` that times it where `x`, which came out of a ReLU, is positive, else 0; both may
+// be null.
 template <class T>
-__device__ void mean_linear_backward(const float* __restrict__ d_logits, const T* __restrict__ weight, T* __restrict__ out, int pixels, int c, int k) {
+__device__ void mean_linear_backward(const float* __restrict__ d_logits, const T* __restrict__ weight, const T* __restrict__ x,
+                                     const float* __restrict__ scale, T* __restrict__ out, int pixels, int c, int k) {
     const Lanes at(c);
     if (!at.works) return;
     const float* slope = d_logits + (long)blockIdx.x * k;
@@ -90,6 +92,20 @@ __device__ void mean_linear_backward(const float* __restrict__ d_logits, const T
     }
 #pragma unroll
     for (int n = 0; n < 8; ++n) sum[n] /= (float)pixels;
-    T* image = out + (long)blockIdx.x * pixels * c;
-    for (int pixel = at.part; pixel < pixels; pixel += at.parts) store(image, (long)pixel * c + at.lane * 8, sum);
+    if (scale) {
+        float s[8];
+        load(s, scale, at.lane * 8);
+#pragma unroll
+        for (int n = 0; n < 8; ++n) sum[n] *= s[n];
+    }
+    const long image = (long)blockIdx.x * pixels * c;
+#pragma unroll 4
+    for (int pixel = at.part; pixel < pixels; pixel += at.parts) {
+        const long i = image + (long)pixel * c + at.lane * 8;
+        float v[8], o[8];
+        if (scale) load(v, x, i);
+#pragma unroll
+        for (int n = 0; n < 8; ++n) o[n] = !scale || v[n] > 0.f ? sum[n] : 0.f;
+        store(out, i, o);
+    }
 }

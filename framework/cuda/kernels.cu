@@ -166,13 +166,13 @@ __global__ void mean_linear_f32(const float* x, const float* w, const float* b, 
     in_turn();
     mean_linear(x, w, b, z, pixels, c, k);
 }
-__global__ void mean_linear_backward_bf16(const float* d, const bf16* w, bf16* o, int pixels, int c, int k) {
+__global__ void mean_linear_backward_bf16(const float* d, const bf16* w, const bf16* x, const float* s, bf16* o, int pixels, int c, int k) {
     in_turn();
-    mean_linear_backward(d, w, o, pixels, c, k);
+    mean_linear_backward(d, w, x, s, o, pixels, c, k);
 }
-__global__ void mean_linear_backward_f32(const float* d, const float* w, float* o, int pixels, int c, int k) {
+__global__ void mean_linear_backward_f32(const float* d, const float* w, const float* x, const float* s, float* o, int pixels, int c, int k) {
     in_turn();
-    mean_linear_backward(d, w, o, pixels, c, k);
+    mean_linear_backward(d, w, x, s, o, pixels, c, k);
 }
 
 __global__ void transpose_bf16(const bf16* in, bf16* out, int rows, int columns) {

@@ -32,6 +32,7 @@ pub(super) use noise::noise;
 pub(super) use pieces::{SOURCES, sum_pieces};
 pub(crate) use slopes::{Slope, slope};
 
+use super::layers::Linear;
 use super::norm::BatchNorm2d;
 use super::params::{EPS, Mode, Pass};
 use crate::engine::raise;
@@ -156,6 +157,18 @@ impl Activated {
     /// After a pass that autograd watched.
     pub fn input_gradient(&self, gradient: Tensor, other: Option<&Tensor>) -> Tensor {
         self.backward(gradient, other, false).0
+    }
+
+    /// [`Activated::input_gradient`] of [`Linear::of_mean_backward`], where `out` went into that layer.
+    ///
+    /// # Panics
+    /// As that.
+    pub fn mean_gradient(&self, pass: &Pass, linear: &Linear, d_out: &Tensor) -> Tensor {
+        let fused = match &self.norm {
+            Norm::Affine(scale) => mean_linear_backward(d_out, linear.weight(pass), &self.out, Some(scale)),
+            _ => None,
+        };
+        fused.unwrap_or_else(|| self.input_gradient(linear.of_mean_backward(pass, d_out, &self.out), None))
     }
 
     fn backward(&self, gradient: Tensor, other: Option<&Tensor>, learns: bool) -> Gradients {

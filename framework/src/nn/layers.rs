@@ -230,10 +230,14 @@ impl Linear {
         }
     }
 
+    pub(super) fn weight<'a>(&self, pass: &'a Pass) -> &'a Tensor {
+        pass.param(self.weight)
+    }
+
     /// The gradient of [`Linear::of_mean`] with respect to `xs`, of which only shape, kind and layout count, from that with respect to its output.
     pub fn of_mean_backward(&self, pass: &Pass, d_out: &Tensor, xs: &Tensor) -> Tensor {
         let weight = pass.param(self.weight);
-        super::fused::mean_linear_backward(d_out, weight, xs).unwrap_or_else(|| {
+        super::fused::mean_linear_backward(d_out, weight, xs, None).unwrap_or_else(|| {
             let pixels = xs.size()[2..].iter().product::<i64>() as f64;
             let d_mean = self.backward(pass, &d_out.to_kind(weight.kind())) / pixels;
             d_mean.unsqueeze(-1).unsqueeze(-1).expand_as(xs)

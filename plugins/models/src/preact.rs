@@ -77,10 +77,11 @@ impl Model for PreActNet {
         let last = activated.as_ref().map_or(&sum, |activated| &activated.out);
         let logits = self.linear.of_mean(pass, last);
 
-        let mut d_sum = self.linear.of_mean_backward(pass, &d_logits(&logits), last);
-        if let Some(activated) = &activated {
-            d_sum = activated.input_gradient(d_sum, None);
-        }
+        let d_logits = d_logits(&logits);
+        let mut d_sum = match &activated {
+            Some(activated) => activated.mean_gradient(pass, &self.linear, &d_logits),
+            None => self.linear.of_mean_backward(pass, &d_logits, last),
+        };
         for (block, [entering, between]) in self.blocks.iter().zip(&kept).rev() {
             let d_between = between.conv_gradient(pass, &block.conv2, &d_sum, None);
             d_sum = match &block.shortcut {

@@ -91,18 +91,24 @@ pub(in crate::nn) fn mean_linear(xs: &Tensor, weight: &Tensor, bias: &Tensor) ->
     Some(out)
 }
 
-/// The gradient of [`mean_linear`] with respect to `xs`, of which only shape, kind and layout count.
-pub(in crate::nn) fn mean_linear_backward(d_out: &Tensor, weight: &Tensor, xs: &Tensor) -> Option<Tensor> {
+/// The gradient of [`mean_linear`] with respect to `xs`, of which only shape, kind and layout count; or times `scale` by channel where `xs` is positive, else 0.
+pub(in crate::nn) fn mean_linear_backward(
+    d_out: &Tensor,
+    weight: &Tensor,
+    xs: &Tensor,
+    scale: Option<&Tensor>,
+) -> Option<Tensor> {
     let [pixels, outputs] = sizes(xs, weight)?;
     let (n, channels) = (xs.size()[0], xs.size()[1]);
-    if !is_dense(d_out, Kind::Float, &[n, outputs], xs.device()) {
+    let is_by_channel = |t: &Tensor| is_dense(t, Kind::Float, &[channels], xs.device()) && is_aligned(t);
+    if !is_dense(d_out, Kind::Float, &[n, outputs], xs.device()) || !scale.is_none_or(is_by_channel) {
         return None;
     }
     let kernel = of(xs.kind(), "mean_linear_backward_bf16", "mean_linear_backward_f32")?;
     let out = xs.empty_like();
-    let arguments = arguments![d_out, weight, &out, pixels as i32, channels as i32, outputs as i32];
+    let arguments = arguments![d_out, weight, xs, scale, &out, pixels as i32, channels as i32, outputs as i32];
     // # Safety
-    // The declaration is (float*, T*, T*, int, int, int), checked as above.
+    // The declaration is (float*, T*, T*, float* or null, T*, int, int, int), checked as above.
     unsafe { kernel.launch(Grid::Blocks([n, 1]), &arguments) }.ok()?;
     Some(out)
 }

@@ -417,12 +417,16 @@ fn both_ends(on: On) {
             let (xs, weight) = (images("xs", *shape, held, (held, on.device())), to("w", &[outputs, channels]));
             let (bias, d_out) = (to("b", &[outputs]), to("d", &[n, outputs]).to_kind(Kind::Float));
             let logits = on.during(|| mean_linear(&xs, &weight, &bias)).unwrap();
-            let back = on.during(|| mean_linear_backward(&d_out, &weight, &xs)).unwrap();
+            let back = on.during(|| mean_linear_backward(&d_out, &weight, &xs, None)).unwrap();
+            let scale = normal("scale", &[channels], Kind::Float).to_device(on.device());
+            let masked = on.during(|| mean_linear_backward(&d_out, &weight, &xs, Some(&scale))).unwrap();
             let exact = |t: &Tensor| t.to_device(Device::Cpu).to_kind(Kind::Double);
             let mean = exact(&xs).mean_dim([2i64, 3].as_slice(), false, None::<Kind>);
             assert_near("logits", &logits, &mean.linear(&exact(&weight), Some(&exact(&bias))));
             let d_mean = exact(&d_out).matmul(&exact(&weight)) / (shape[2] * shape[3]) as f64;
             assert_near("dx of logits", &back, &d_mean.view([n, channels, 1, 1]).expand_as(&xs));
+            let expected = d_mean.view([n, channels, 1, 1]) * by_channel(&exact(&scale)) * exact(&xs).gt(0.0);
+            assert_near("dx of logits behind a ReLU", &masked, &expected);
         }
     }
 }
