@@ -2,11 +2,10 @@
 //!
 //! Each launch costs a GPU one or two microseconds whatever it does, and an attack makes its own ten times a step.
 
-use foil::Result;
-use foil::attack::{Adversarial, Attack, Batch, Target};
+use foil::attack::Batch;
 use foil::distributed::World;
 use foil::engine::cuda::stand_in::StandIn;
-use foil::nn::{Mode, Noise};
+use foil::nn::Noise;
 use foil::pipeline::load;
 use foil::scheduler::Clock;
 use foil::shim::{channels_last, record};
@@ -97,33 +96,18 @@ fn a_step_of_an_attack_is_convolutions_and_kernels() {
     assert_eq!(kernels, 20);
 }
 
-/// An attack that leaves nothing out.
-struct Whole(Box<dyn Attack>);
-
-impl Attack for Whole {
-    fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
-        self.0.perturb(target, batch)
-    }
-
-    fn mode(&self) -> Mode {
-        self.0.mode()
-    }
-}
-
-// robust_overfitting's last pass over the attacked images finds the statistics that the update's finds again.
+// TRADES's code passes its clean images twice, robust_overfitting's the attacked ones in its attack once more. A chance of dropout of 1e-30 drops nothing, but who
+// draws does not repeat.
 #[test]
-fn a_pass_that_the_update_repeats_is_left_out_and_its_statistics_are_not() {
+fn images_pass_once_and_statistics_count_as_often_as_the_codes_pass_them() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let dropout = "model={ type: wide_resnet, depth: 10, width: 1, drop_rate: 0.3 }";
-    for (model, left_out) in [("model={ type: wide_resnet, depth: 10, width: 1 }", true), (dropout, false)] {
-        let overrides = [model, "train.precision=fp32", "attack.steps=2"].map(String::from);
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/cifar10/at.yaml");
-        let pipeline = load(&file, &overrides).unwrap_or_else(|e| panic!("{e}")).pipeline;
-        let states = [false, true].map(|whole| {
+    for file in ["at.yaml", "trades.yaml"] {
+        let [(once, fewer), (as_published, more)] = ["0", "1e-30"].map(|rate| {
+            let model = format!("model={{ type: wide_resnet, depth: 10, width: 1, drop_rate: {rate} }}");
+            let overrides = [&model, "train.precision=fp32", "attack.steps=2"].map(String::from);
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/cifar10").join(file);
+            let pipeline = load(&file, &overrides).unwrap_or_else(|e| panic!("{e}")).pipeline;
             let mut parts = Trainer::assemble(&pipeline, Device::Cpu, World::alone()).unwrap();
-            if whole {
-                parts.step.attack = Box::new(Whole(parts.step.attack));
-            }
             let clock = Clock::new(1, 10, Device::Cpu);
             let index = Tensor::arange(4, (Kind::Int64, Device::Cpu));
             let noise = || Noise::new(&Tensor::from(7i64), &index);
@@ -134,11 +118,11 @@ fn a_pass_that_the_update_repeats_is_left_out_and_its_statistics_are_not() {
             let convolutions = calls.iter().find(|c| c.name == "aten::conv2d").map_or(0, |c| c.count);
             (parts.step.model.network().params().state_dict(), convolutions)
         });
-        let [(spared, fewer), (whole, more)] = states;
-        assert_eq!(fewer < more, left_out, "{model}: {fewer} of {more} convolutions");
-        for ((name, a), (_, b)) in spared.iter().zip(&whole) {
+        assert!(fewer < more, "{file}: {fewer} convolutions, {more} as published");
+        for ((name, a), (_, b)) in once.iter().zip(&as_published) {
             let off = (a - b).abs().max().to_kind(Kind::Double).double_value(&[]);
-            assert!(off < 1e-5 * (1.0 + b.abs().max().double_value(&[])), "{model}: {name} by {off:e}");
+            // Rounding turns the sign of some pixels' gradients, 4e-5 of the statistics; a pass that did not count would be 1e-2.
+            assert!(off < 5e-4 * (1.0 + b.abs().max().double_value(&[])), "{file}: {name} by {off:e}");
         }
     }
 }

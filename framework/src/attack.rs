@@ -124,11 +124,6 @@ impl<'a> Target<'a> {
         self
     }
 
-    /// Whether the model's passes draw random numbers, as far as is known from those that ran; then no two are the same.
-    pub fn draws(&self) -> bool {
-        self.network.draws()
-    }
-
     /// Reports the current point `x` of an iterative attack.
     pub fn iterate(&self, x: &Tensor) {
         if let Some(iterates) = self.iterates {
@@ -205,7 +200,7 @@ pub trait Attack: Send {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial>;
 
     /// [`Attack::perturb`] for a caller whose next pass in train mode is over the result. Such a pass finds the same statistics as one that the attack
-    /// makes over its result in train mode; the attack may leave that out, says so, and the caller's counts twice.
+    /// makes over its result in train mode; the attack may leave that out, says so, and the caller's counts twice. Not called for models with dropout.
     ///
     /// # Errors
     /// As [`Attack::perturb`].

@@ -17,7 +17,8 @@ pub enum Forward {
     Clean,
     /// The attacked images.
     Adversarial,
-    /// The clean images in a pass of their own once more (TRADES's code makes its KL target so).
+    /// The clean images in a pass of their own once more (TRADES's code makes its KL target so). Without dropout it is the pass `Clean`, which then counts twice
+    /// for batch norm's running statistics.
     CleanAgain,
     /// Clean and attacked images as one batch of 2N, so that batch norm sees the mixture (ALP); read as `clean` and `adversarial`.
     Together,

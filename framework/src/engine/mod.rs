@@ -15,6 +15,7 @@ mod normalize;
 mod precision;
 mod step;
 pub(crate) mod stopwatch;
+mod turns;
 
 pub use capture::{Capture, Recorded, Repeated};
 pub use ceiling::Ceiling;

@@ -6,9 +6,9 @@ use super::precision::{Computing, JudgePrecision, Precision};
 use crate::distributed::World;
 use crate::model::Model;
 use crate::nn::fused::{normalize, normalize_backward};
-use crate::nn::{Builder, Mode, Noise, Parameters, Work};
+use crate::nn::{Builder, MOMENTUM, Mode, Noise, Parameters, Work};
 use crate::plugin::Held;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use tch::{Device, Kind, Tensor};
 
 /// A model, its parameters and buffers, and its normalisation.
@@ -19,6 +19,7 @@ pub struct Network {
     affine: Option<(Tensor, Tensor)>,
     per_image: bool,
     passes: Cell<u32>,
+    repeats: OnceCell<bool>,
     precision: Precision,
     judge: JudgePrecision,
     judged: Cell<bool>,
@@ -41,6 +42,7 @@ impl Network {
             affine: None,
             per_image: false,
             passes: 0.into(),
+            repeats: OnceCell::new(),
             precision: Precision::Fp32,
             judge: JudgePrecision::Fp32,
             judged: false.into(),
@@ -138,10 +140,21 @@ impl Network {
         xs.shallow_clone()
     }
 
-    fn run(&self, xs: &Tensor, mode: Mode, differentiable: bool, noise: Option<&Noise>, times: u32) -> Tensor {
+    fn run(&self, xs: &Tensor, mode: Mode, differentiable: bool, noise: Option<&Noise>) -> Tensor {
+        self.run_as(xs, mode, differentiable, noise, (1, MOMENTUM))
+    }
+
+    fn run_as(
+        &self,
+        xs: &Tensor,
+        mode: Mode,
+        differentiable: bool,
+        noise: Option<&Noise>,
+        (times, momentum): (u32, f64),
+    ) -> Tensor {
         let number = self.passes.replace(self.passes.get() + 1);
         self.params.track(mode, times);
-        let pass = self.params.pass(mode, differentiable, self.is_half(), number, noise).counting(times);
+        let pass = self.params.pass(mode, differentiable, self.is_half(), number, noise).moving_by(momentum);
         let before = self.params.work();
         let out = self.model.forward(&pass, &self.entering(xs));
         // The gradient with respect to the input costs as much as the forward pass, and that with respect to the parameters again.
@@ -188,22 +201,31 @@ impl Network {
 
     /// Logits with gradients flowing into the parameters.
     pub fn differentiable(&self, xs: &Tensor, mode: Mode, noise: Option<&Noise>) -> Tensor {
-        self.run(xs, mode, true, noise, 1)
+        self.run(xs, mode, true, noise)
     }
 
-    /// [`Network::differentiable`] in train mode, in place of so many passes over the same images: the running statistics move as often.
-    pub(super) fn differentiable_for(&self, times: u32, xs: &Tensor, noise: Option<&Noise>) -> Tensor {
-        self.run(xs, Mode::Train, true, noise, times)
+    /// [`Network::differentiable`] in train mode, in place of `times` passes; the running statistics move by `momentum`.
+    pub(super) fn differentiable_for(&self, (times, momentum): (u32, f64), xs: &Tensor, noise: &Noise) -> Tensor {
+        self.run_as(xs, Mode::Train, true, Some(noise), (times, momentum))
     }
 
-    /// Whether its passes draw random numbers, as far as is known from those that ran.
-    pub(crate) fn draws(&self) -> bool {
-        self.params.draws()
+    /// Whether two passes over the same images find the same, as without dropout. The first time it runs one of `xs` in eval mode to see, before any
+    /// other pass of the step.
+    pub(super) fn repeats(&self, xs: &Tensor, noise: &Noise) -> bool {
+        *self.repeats.get_or_init(|| {
+            // A model that says nothing can be captured may have random numbers of its own.
+            self.model.capturable() && {
+                let one = Tensor::from_slice(&[0i64]).to_device(xs.device());
+                drop(tch::no_grad(|| self.run(&xs.narrow(0, 0, 1), Mode::Eval, false, Some(&noise.rows(&one)))));
+                self.passes.set(0);
+                !self.params.draws()
+            }
+        })
     }
 
     /// Logits with constant parameters; gradients flow into `xs` only.
     pub fn frozen(&self, xs: &Tensor, mode: Mode, noise: Option<&Noise>) -> Tensor {
-        self.run(xs, mode, false, noise, 1)
+        self.run(xs, mode, false, noise)
     }
 
     /// The model's own input gradient, if it states one; see [`Model::input_gradient`].

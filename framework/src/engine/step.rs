@@ -3,6 +3,7 @@
 use super::guard;
 use super::learner::Learner;
 use super::stopwatch::lap;
+use super::turns::turns;
 use crate::attack::{Adversarial, Attack, Batch, Target};
 use crate::loss::{Forward, Loss, LossInput, LossOutput};
 use crate::nn::{Gradients, Mode};
@@ -79,6 +80,7 @@ impl Step {
             learner.network().start_step();
         }
         let passes = self.loss.passes();
+        let repeats = guard(|| Ok(self.model.network().repeats(&batch.x, &batch.noise)))?;
         let mut logits = BTreeMap::new();
         if passes.contains(&Forward::CleanFirst) {
             let clean = guard(|| Ok(self.model.network().differentiable(&batch.x, Mode::Train, Some(&batch.noise))))
@@ -93,7 +95,7 @@ impl Step {
             Some(iterates) => target.recording(iterates),
             None => target,
         };
-        let next = passes.iter().find(|pass| !matches!(pass, Forward::CleanFirst));
+        let next = passes.iter().find(|pass| !matches!(pass, Forward::CleanFirst)).filter(|_| repeats);
         let (adversarial, spared) = guard(|| match given {
             Some(x_adv) => Ok((self.attack.complete(&target, batch, x_adv)?, false)),
             None if next == Some(&Forward::Adversarial) => self.attack.perturb_sparing(&target, batch),
@@ -103,22 +105,18 @@ impl Step {
         lap("attack: the rest");
 
         let loss = guard(|| {
-            for &pass in &passes {
-                let forward = |x: &Tensor| self.model.network().differentiable(x, Mode::Train, Some(&batch.noise));
-                match pass {
-                    Forward::CleanFirst | Forward::CleanAfterUpdate => {}
-                    Forward::Clean | Forward::CleanAgain => drop(logits.insert(pass, forward(&batch.x))),
-                    Forward::Adversarial => {
-                        let times = 1 + u32::from(spared);
-                        let network = self.model.network();
-                        logits.insert(pass, network.differentiable_for(times, &adversarial.x, Some(&batch.noise)));
-                    }
-                    Forward::Together => {
-                        let both = forward(&Tensor::cat(&[&batch.x, &adversarial.x], 0)).chunk(2, 0);
-                        logits.insert(Forward::Clean, both[0].shallow_clone());
-                        logits.insert(Forward::Adversarial, both[1].shallow_clone());
-                    }
+            for turn in turns(&passes, spared, repeats) {
+                let stands_for = (turn.times, turn.momentum);
+                let forward = |x: &Tensor| self.model.network().differentiable_for(stands_for, x, &batch.noise);
+                if turn.forwards[0] == Forward::Together {
+                    let both = forward(&Tensor::cat(&[&batch.x, &adversarial.x], 0)).chunk(2, 0);
+                    logits.insert(Forward::Clean, both[0].shallow_clone());
+                    logits.insert(Forward::Adversarial, both[1].shallow_clone());
+                    continue;
                 }
+                let is_attacked = turn.forwards[0] == Forward::Adversarial;
+                let found = forward(if is_attacked { &adversarial.x } else { &batch.x });
+                logits.extend(turn.forwards.iter().map(|&pass| (pass, found.shallow_clone())));
             }
             let input = LossInput::new(std::mem::take(&mut logits), &batch.y, &adversarial.side, batch.clock);
             lap("forward passes of the loss");

@@ -248,6 +248,9 @@ impl Linear {
 /// In train mode each number is zero with probability `p` and otherwise divided by `1 - p`; keyed by image, so that it
 /// does not depend on the batch.
 pub fn dropout(pass: &Pass, xs: &Tensor, p: f64) -> Tensor {
+    if p > 0.0 {
+        pass.is_random();
+    }
     if pass.mode() == Mode::Eval {
         return xs.shallow_clone();
     }

@@ -19,4 +19,5 @@ pub use layers::{
 };
 pub use noise::{Noise, key_of, name_key, permutation};
 pub use norm::BatchNorm2d;
+pub(crate) use params::MOMENTUM;
 pub use params::{Builder, Given, GivenBuffer, GivenParameter, Gradients, Mode, Parameters, Pass, Work};

@@ -14,6 +14,7 @@ mod work;
 
 pub(crate) use declare::{BufferId, Group, Init, NormId, ParamId};
 pub use declare::{Builder, Given, GivenBuffer, GivenParameter};
+pub(crate) use pass::MOMENTUM;
 pub use pass::Pass;
 pub use work::Work;
 
@@ -57,7 +58,7 @@ pub struct Parameters {
     half: Option<Half>,
     /// Multiplications and the bytes of their operands and results, in all forward passes of convolutions and linear layers so far.
     work: Cell<Work>,
-    /// Whether a pass has drawn random numbers, as one with dropout does.
+    /// Whether a pass was random, as one with dropout is.
     draws: Cell<bool>,
     /// Where the batch norms' weights and biases lie in `flat`, and their means and variances in `stats`, norm by norm.
     norm_positions: [Tensor; 4],
@@ -232,7 +233,7 @@ impl Parameters {
         self.work.get()
     }
 
-    /// Whether a pass has drawn random numbers.
+    /// Whether a pass was random.
     pub(crate) fn draws(&self) -> bool {
         self.draws.get()
     }

@@ -150,8 +150,7 @@ impl Running {
             if self.config.steps == 0 {
                 x = ball.project(&x);
             }
-            // With dropout no two passes see the same; before the first nobody knows.
-            let spared = may && pick && self.config.restarts == 1 && self.config.steps > 0 && !target.draws();
+            let spared = may && pick && self.config.restarts == 1;
             if !pick || spared {
                 return Ok((Adversarial::new(x), spared));
             }

@@ -8,7 +8,7 @@ use std::cell::{Cell, OnceCell};
 use tch::{Kind, Tensor};
 
 /// The weight of a batch in batch norm's running statistics.
-const MOMENTUM: f64 = 0.1;
+pub(crate) const MOMENTUM: f64 = 0.1;
 
 impl Parameters {
     /// The context of a forward pass: `frozen` for attacks and evaluation, differentiable for the update.
@@ -35,7 +35,7 @@ impl Parameters {
             noise,
             number,
             draws: 0.into(),
-            times: 1,
+            momentum: MOMENTUM,
         }
     }
 }
@@ -50,19 +50,24 @@ pub struct Pass<'a> {
     noise: Option<&'a Noise>,
     number: u32,
     draws: Cell<u32>,
-    times: u32,
+    momentum: f64,
 }
 
 impl Pass<'_> {
-    /// It stands for so many passes over the same images: the running statistics move as often.
+    /// The running statistics move towards the batch's by this, of 1.
     #[must_use]
-    pub(crate) fn counting(self, times: u32) -> Self {
-        Self { times, ..self }
+    pub(crate) fn moving_by(self, momentum: f64) -> Self {
+        Self { momentum, ..self }
     }
 
-    /// How far the running statistics move towards the batch's.
+    /// How far the running statistics move towards the batch's, of 1.
     pub(crate) fn momentum(&self) -> f64 {
-        if self.times == 1 { MOMENTUM } else { 1.0 - (1.0 - MOMENTUM).powf(f64::from(self.times)) }
+        self.momentum
+    }
+
+    /// Says that the model draws random numbers, whatever the mode.
+    pub(crate) fn is_random(&self) {
+        self.all.draws.set(true);
     }
 
     pub(crate) fn param(&self, id: ParamId) -> &Tensor {
@@ -120,7 +125,7 @@ impl Pass<'_> {
     /// The number of a draw, if anything is random.
     fn next_draw(&self) -> Option<u32> {
         self.noise?;
-        self.all.draws.set(true);
+        self.is_random();
         Some(self.draws.replace(self.draws.get() + 1))
     }
 

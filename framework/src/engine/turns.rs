@@ -1,0 +1,106 @@
+//! The forward passes of an update, each set of images once.
+//!
+//! Some codes pass the same images twice with the same weights: TRADES's its clean images, robust_overfitting's the attacked ones, once for the attack and once
+//! for the update. Without dropout such passes find the same logits and the same statistics, and differ in one thing: each moves batch norm's running
+//! statistics. One pass does for all, and moves the running statistics as they would have in their order.
+
+use crate::loss::Forward;
+use crate::nn::MOMENTUM;
+
+/// One pass in train mode.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Turn {
+    /// What it is for.
+    pub forwards: Vec<Forward>,
+    /// The weight of its statistics in the running ones.
+    pub momentum: f64,
+    /// Passes it stands for.
+    pub times: u32,
+}
+
+/// The passes between attack and update that do for `passes`; `spared`: the attack has left one over its result to the first of them. If they do not `repeat`,
+/// they are as they are.
+pub(super) fn turns(passes: &[Forward], spared: bool, repeat: bool) -> Vec<Turn> {
+    let between = passes.iter().filter(|pass| !matches!(pass, Forward::CleanFirst | Forward::CleanAfterUpdate));
+    let order: Vec<Forward> = spared.then_some(Forward::Adversarial).into_iter().chain(between.copied()).collect();
+    let images = |pass: Forward| if pass == Forward::CleanAgain { Forward::Clean } else { pass };
+    let mut turns: Vec<Turn> = Vec::new();
+    // What each set of images weighs in the end, where a later pass takes a part of all before.
+    for &pass in &order {
+        turns.iter_mut().for_each(|turn| turn.momentum *= 1.0 - MOMENTUM);
+        let same = turns.iter_mut().find(|turn| repeat && images(turn.forwards[0]) == images(pass));
+        match same {
+            Some(turn) => {
+                turn.momentum += MOMENTUM;
+                turn.times += 1;
+                if !turn.forwards.contains(&pass) {
+                    turn.forwards.push(pass);
+                }
+            }
+            None => turns.push(Turn { forwards: vec![pass], momentum: MOMENTUM, times: 1 }),
+        }
+    }
+    if turns.len() == order.len() {
+        turns.iter_mut().for_each(|turn| turn.momentum = MOMENTUM); // and not the same to the last digit
+        return turns;
+    }
+    // The later turns take their part of the earlier ones as well.
+    let mut later = 0.0;
+    for turn in turns.iter_mut().rev() {
+        let weight = turn.momentum;
+        turn.momentum = weight / (1.0 - later);
+        later += weight;
+    }
+    turns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Forward::{Adversarial, Clean, CleanAfterUpdate, CleanAgain, CleanFirst, Together};
+
+    /// Where the running statistics end that begin at 1, if attacked images have statistics 2, clean ones 3 and both together 5.
+    fn moved(turns: &[Turn]) -> f64 {
+        turns.iter().fold(1.0, |running, turn| {
+            let found = match turn.forwards[0] {
+                Adversarial => 2.0,
+                Together => 5.0,
+                _ => 3.0,
+            };
+            running + turn.momentum * (found - running)
+        })
+    }
+
+    #[test]
+    fn running_statistics_end_where_all_the_passes_would_have_left_them() {
+        let sequences: [&[Forward]; 6] = [
+            &[Clean, Adversarial, CleanAgain],
+            &[Adversarial, CleanAfterUpdate],
+            &[CleanFirst, Clean, CleanAgain, Adversarial],
+            &[Adversarial, Clean, CleanAgain],
+            &[Together],
+            &[CleanAgain, Together, Clean],
+        ];
+        for (passes, spared) in sequences.into_iter().flat_map(|passes| [(passes, false), (passes, true)]) {
+            let [merged, all] = [true, false].map(|repeat| turns(passes, spared, repeat));
+            assert!(merged.len() <= all.len() && all.iter().all(|turn| turn.momentum == MOMENTUM && turn.times == 1));
+            assert!((moved(&merged) - moved(&all)).abs() < 1e-15, "{passes:?} {spared}: {merged:?}");
+            assert_eq!(merged.iter().map(|turn| turn.times).sum::<u32>(), all.len() as u32);
+        }
+    }
+
+    #[test]
+    fn what_repeats_nothing_is_left_as_it_is() {
+        let one = |pass| Turn { forwards: vec![pass], momentum: MOMENTUM, times: 1 };
+        assert_eq!(turns(&[Clean, Adversarial, CleanAfterUpdate], false, true), [one(Clean), one(Adversarial)]);
+    }
+
+    #[test]
+    fn trades_passes_its_clean_images_once() {
+        let found = turns(&[Clean, Adversarial, CleanAgain], false, true);
+        assert_eq!(
+            found.iter().map(|turn| turn.forwards.clone()).collect::<Vec<_>>(),
+            [vec![Clean, CleanAgain], vec![Adversarial]]
+        );
+    }
+}
