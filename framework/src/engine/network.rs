@@ -215,9 +215,10 @@ impl Network {
         *self.repeats.get_or_init(|| {
             // A model that says nothing can be captured may have random numbers of its own.
             self.model.capturable() && {
-                let one = Tensor::from_slice(&[0i64]).to_device(xs.device());
+                let (work, one) = (self.work.get(), Tensor::from_slice(&[0i64]).to_device(xs.device()));
                 drop(tch::no_grad(|| self.run(&xs.narrow(0, 0, 1), Mode::Eval, false, Some(&noise.rows(&one)))));
                 self.passes.set(0);
+                self.work.set(work);
                 !self.params.draws()
             }
         })
