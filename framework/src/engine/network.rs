@@ -209,7 +209,7 @@ impl Network {
         self.run_as(xs, Mode::Train, true, Some(noise), (times, momentum))
     }
 
-    /// Whether two passes over the same images find the same, as without dropout. The first time it runs one of `xs` in eval mode to see, before any
+    /// Whether two passes over the same images find the same, as without dropout, and move batch norm's statistics alone. The first time it runs one of `xs` in eval mode to see, before any
     /// other pass of the step.
     pub(super) fn repeats(&self, xs: &Tensor, noise: &Noise) -> bool {
         *self.repeats.get_or_init(|| {
@@ -219,7 +219,7 @@ impl Network {
                 drop(tch::no_grad(|| self.run(&xs.narrow(0, 0, 1), Mode::Eval, false, Some(&noise.rows(&one)))));
                 self.passes.set(0);
                 self.work.set(work);
-                !self.params.draws()
+                self.params.repeats()
             }
         })
     }
@@ -271,5 +271,46 @@ impl Network {
     /// The numbers.
     pub fn params(&self) -> &Parameters {
         &self.params
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::{BatchNorm2d, Given, GivenBuffer, Linear, Pass, dropout};
+
+    /// A network with what a published code's second pass over the same images would find or leave otherwise, or nothing of that.
+    struct Odd {
+        norm: BatchNorm2d,
+        out: Linear,
+        drop_rate: f64,
+        seen: Option<GivenBuffer>,
+    }
+
+    impl Model for Odd {
+        fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
+            if let (Some(seen), Mode::Train) = (self.seen, pass.mode()) {
+                drop(pass.given_buffer(seen).shallow_clone().g_add_scalar_(1));
+            }
+            let xs = dropout(pass, &self.norm.forward(pass, xs), self.drop_rate);
+            self.out.forward(pass, &xs.flatten(1, -1))
+        }
+    }
+
+    #[test]
+    fn a_network_repeats_unless_it_draws_or_counts() {
+        let xs = Tensor::ones([2, 1, 2, 2], (Kind::Float, Device::Cpu));
+        for (drop_rate, counts, expected) in [(0.0, false, true), (0.5, false, false), (0.0, true, false)] {
+            let nn = Builder::default();
+            let seen = counts.then(|| nn.given("seen", &Tensor::zeros([1], (Kind::Float, Device::Cpu)), false));
+            let seen = seen.and_then(|given| if let Given::Buffer(id) = given { Some(id) } else { None });
+            let model =
+                Odd { norm: BatchNorm2d::new(&nn, "bn", 1), out: Linear::new(&nn, "fc", 4, 2), drop_rate, seen };
+            let network = Network::new(Box::new(model), nn, Some(0), Kind::Float, Device::Cpu);
+            let before: Vec<_> = network.params().state_dict().into_iter().map(|(_, t)| t.copy()).collect();
+            assert_eq!(network.repeats(&xs, &Noise::seeded(&[1], 2, Device::Cpu)), expected, "{drop_rate} {counts}");
+            let after = network.params().state_dict();
+            assert!(after.iter().zip(&before).all(|((_, a), b)| a == b), "looking changed something");
+        }
     }
 }

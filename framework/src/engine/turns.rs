@@ -1,7 +1,7 @@
 //! The forward passes of an update, each set of images once.
 //!
 //! Some codes pass the same images twice with the same weights: TRADES's its clean images, robust_overfitting's the attacked ones, once for the attack and once
-//! for the update. Without dropout such passes find the same logits and the same statistics, and differ in one thing: each moves batch norm's running
+//! for the update. Without dropout, and without buffers of the model's own, such passes find the same logits and the same statistics, and differ in one thing: each moves batch norm's running
 //! statistics. One pass does for all, and moves the running statistics as they would have in their order.
 
 use crate::loss::Forward;

@@ -233,9 +233,11 @@ impl Parameters {
         self.work.get()
     }
 
-    /// Whether a pass was random.
-    pub(crate) fn draws(&self) -> bool {
-        self.draws.get()
+    /// Whether passes over the same images find the same and leave nothing else behind than batch norm's statistics, as far as those that ran have shown: none was
+    /// random, and no buffer is the model's own.
+    pub(crate) fn repeats(&self) -> bool {
+        let own = self.buffers.len() > 2 * self.norms.len() || !self.kept.is_empty();
+        !self.draws.get() && !own
     }
 
     /// Counts a batch for the norms, `times`, if the pass moves their statistics.
