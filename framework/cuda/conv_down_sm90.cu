@@ -10,7 +10,7 @@
 // Turned, each quarter of the gradient has 1, 2, 2 or 4 taps, and the one that the shortcut saw one more, so that nothing is zeroed or added afterwards. The two warpgroups take the
 // even and the odd rows of the same 64 channels: four and six taps, which is no loss, since one alone keeps the multiprocessor's units busy.
 //
-// Every sum is taken in a fixed order. There is no form of this for the CPU: see docs/decisions/0016-convolution.md.
+// Every sum is taken in a fixed order. On a CPU host/convolutions.cpp stands in for it. Why it is as it is: docs/decisions/0016-convolution.md.
 
 #include "cluster_sum.h"
 #include "conv_down_shape.h"

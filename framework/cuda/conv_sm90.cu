@@ -11,7 +11,7 @@
 // A block is a warpgroup that loads (one thread pixels, one thread weights, each through a ring of slots with barriers "full" and "empty") and two that
 // multiply. Images beyond the batch are read as zeros and not written, by the copy engine's bounds.
 //
-// There is no form of this for the CPU: see docs/decisions/0016-convolution.md.
+// On a CPU host/convolutions.cpp stands in for it. Why it is as it is: docs/decisions/0016-convolution.md.
 
 #include "cluster_sum.h"
 #include "epilogue.h"

@@ -1,4 +1,4 @@
-//! Compiles kernels.cu with the C++ compiler, and a table of its kernels by name.
+//! Compiles kernels.cu with the C++ compiler, and a table of its kernels by name; and what stands in for Hopper's convolutions.
 
 use std::path::PathBuf;
 use std::{env, fs};
@@ -17,10 +17,11 @@ fn main() {
         .cpp(true)
         .std("c++17")
         .warnings(false)
-        .opt_level(2)
+        .opt_level(3)
         // What is fused is fused by name, as far as the tests' tolerances go.
         .flag("-ffp-contract=off")
         .include(out)
         .file("host.cpp")
+        .file("convolutions.cpp")
         .compile("foil_host_kernels");
 }

@@ -1,11 +1,12 @@
 //! foil's CUDA kernels (framework/cuda/kernels.cu) on a CPU, for the tests: the same source with blocks, threads, barriers and shared memory
-//! emulated (host.h). What it cannot show is how a GPU rounds fused products and how fast it is.
+//! emulated (host.h). What it cannot show is how a GPU rounds fused products and how fast it is. In place of the convolutions for Hopper stands what they promise
+//! (convolutions.cpp), for the code that calls them.
 
 #![allow(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
-use std::ffi::{CStr, c_char, c_void};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{CStr, CString, c_char, c_void};
 
 unsafe extern "C" {
     fn foil_host_name(i: usize) -> *const c_char;
@@ -18,10 +19,12 @@ unsafe extern "C" {
         arguments: *mut *mut c_void,
         backwards: bool,
     ) -> *const c_char;
+    fn foil_host_convolve(name: *const c_char, pointers: *const *mut c_void, n: i32, side: i32) -> *const c_char;
 }
 
 thread_local! {
     static LAUNCHED: RefCell<BTreeSet<String>> = RefCell::default();
+    static CONVOLVED: RefCell<BTreeMap<String, u64>> = RefCell::default();
     static LAUNCHES: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -79,4 +82,25 @@ pub unsafe fn launch(
     // # Safety
     // By this function's contract, and the letters are checked.
     unsafe { text(foil_host_launch(i, x, y, threads, arguments, backwards)) }.map_or(Ok(()), Err)
+}
+
+/// How often each of Hopper's convolutions was asked for on this thread so far.
+pub fn convolved() -> BTreeMap<String, u64> {
+    CONVOLVED.with_borrow(Clone::clone)
+}
+
+/// Does on memory of this process what a convolution for Hopper does on its own; pointers are those of `foil_cuda_conv` or `foil_cuda_conv_down` in their order, for `n` images that
+/// it writes or reads `side` pixels wide.
+///
+/// # Errors
+/// When there is no such convolution, or it is given what it does not use or not what it does.
+///
+/// # Safety
+/// Each pointer is null or points to as many numbers as the convolution touches.
+pub unsafe fn convolve(name: &str, pointers: &[*mut c_void], n: i32, side: i32) -> Result<(), String> {
+    CONVOLVED.with_borrow_mut(|all| *all.entry(name.to_owned()).or_default() += 1);
+    let name = CString::new(name).map_err(|error| error.to_string())?;
+    // # Safety
+    // By this function's contract; the name outlives the call.
+    unsafe { text(foil_host_convolve(name.as_ptr(), pointers.as_ptr(), n, side)) }.map_or(Ok(()), Err)
 }

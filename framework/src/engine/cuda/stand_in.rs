@@ -7,10 +7,14 @@ use std::ffi::c_void;
 /// l, i, f for a long, an int, a float, w for a table of words), so many blocks along x and y, so many threads each, and pointers to the arguments.
 type Launch = unsafe fn(&str, &str, [u32; 2], u32, *mut *mut c_void) -> Result<(), String>;
 
+/// Does what the convolution for Hopper of this name does, given what `foil_cuda_conv` or `foil_cuda_conv_down` is: pointers, so many images, of this side.
+type Convolve = unsafe fn(&str, &[*mut c_void], i32, i32) -> Result<(), String>;
+
 /// Where kernels run in a test.
 #[derive(Debug, Clone, Copy)]
 pub struct StandIn {
     pub(super) launch: Launch,
+    convolve: Option<Convolve>,
 }
 
 thread_local! {
@@ -21,7 +25,16 @@ impl StandIn {
     /// # Safety
     /// `launch` runs the kernels of framework/cuda/kernels.cu on the memory of tensors of the CPU.
     pub const unsafe fn new(launch: Launch) -> Self {
-        Self { launch }
+        Self { launch, convolve: None }
+    }
+
+    /// With convolutions for Hopper too.
+    ///
+    /// # Safety
+    /// `convolve` does on the memory of tensors of the CPU what framework/cuda/conv.cpp says.
+    #[must_use]
+    pub const unsafe fn with_convolutions(self, convolve: Convolve) -> Self {
+        Self { convolve: Some(convolve), ..self }
     }
 
     /// Runs `work` with this thread's kernels here, on tensors of the CPU. A launch that fails panics.
@@ -40,4 +53,21 @@ pub(super) fn current() -> Option<StandIn> {
 /// Whether kernels can be run on tensors of the CPU.
 pub(crate) fn is_here() -> bool {
     CURRENT.get().is_some()
+}
+
+/// Whether convolutions for Hopper can be run on tensors of the CPU.
+pub(crate) fn convolves() -> bool {
+    CURRENT.get().is_some_and(|stand_in| stand_in.convolve.is_some())
+}
+
+/// Runs a convolution for Hopper, if they run here; whether it did. One that fails panics.
+///
+/// # Safety
+/// As [`StandIn::with_convolutions`] was promised: pointers are null or to memory of the CPU that the convolution may touch.
+pub(super) unsafe fn convolve(name: &str, pointers: &[*mut c_void], n: i32, side: i32) -> bool {
+    let Some(convolve) = CURRENT.get().and_then(|stand_in| stand_in.convolve) else { return false };
+    // # Safety
+    // By this function's contract.
+    unsafe { convolve(name, pointers, n, side) }.unwrap_or_else(|error| panic!("{error}"));
+    true
 }

@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use super::kernels::{WIDTH, is_aligned};
-use crate::engine::cuda::{Argument, Convolution, Grid, gpu};
+use crate::engine::cuda::{Argument, Convolution, Grid, gpu, stand_in};
 use crate::engine::raise;
 use crate::nn::autograd::node;
 use crate::shim::{channels_last, conv_input_gradient, conv_weight_gradient, is_channels_last};
@@ -192,6 +192,7 @@ pub(super) fn is_hopper(device: Device) -> bool {
     let wanted = || std::env::var_os(SWITCH).is_none_or(|value| value != "off");
     match device {
         Device::Cuda(n) => *HOPPER.get_or_init(|| wanted() && gpu(n).is_ok_and(|gpu| gpu.capability == 90)),
+        Device::Cpu => stand_in::convolves(),
         _ => false,
     }
 }
@@ -199,6 +200,7 @@ pub(super) fn is_hopper(device: Device) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::fused::tests::where_hopper_is;
     use crate::nn::{Noise, name_key};
 
     const SIDES: [i64; 4] = [32, 16, 8, 4];
@@ -241,16 +243,16 @@ mod tests {
         assert!(backward(&xs, &weight, [1, 1]).is_none());
     }
 
-    // Oracle: libtorch in fp32. Only on a device of capability 9.0; the CPU has no wgmma.
+    // Oracle: libtorch in fp32.
     #[test]
     fn on_hopper_it_is_libtorchs() {
-        let device = Device::Cuda(0);
-        if crate::engine::devices().cuda == 0 || !is_hopper(device) {
-            return;
-        }
+        where_hopper_is(is_libtorchs);
+    }
+
+    fn is_libtorchs(device: Device, batches: &[i64]) {
         for side in SIDES {
             let weight = weight(side, device);
-            for n in [128, 5] {
+            for &n in batches {
                 let xs = images(n, side, device);
                 let [x, w] = [&xs, &weight].map(|t| t.to_kind(Kind::Float));
                 let expected = [
@@ -283,19 +285,19 @@ mod tests {
         }
     }
 
-    // Oracle: libtorch in fp32 of what the convolution was of, and in float64 of what it wrote. As above, only on Hopper.
+    // Oracle: libtorch in fp32 of what the convolution was of, and in float64 of what it wrote.
     #[test]
     fn on_hopper_its_epilogues_are_the_plain_forms() {
-        let device = Device::Cuda(0);
-        if crate::engine::devices().cuda == 0 || !is_hopper(device) {
-            return;
-        }
+        where_hopper_is(epilogues_are_the_plain_forms);
+    }
+
+    fn epilogues_are_the_plain_forms(device: Device, batches: &[i64]) {
         let off = |found: &Tensor, expected: &Tensor| {
             let [a, b] = [found, expected].map(|t| t.to_kind(Kind::Double));
             ((a - &b).norm() / b.norm()).double_value(&[])
         };
         let by = [1, 1];
-        for (side, n) in SIDES.into_iter().flat_map(|side| [(side, 128), (side, 24), (side, 5)]) {
+        for (side, &n) in SIDES.into_iter().flat_map(|side| batches.iter().map(move |n| (side, n))) {
             let (weight, c) = (weight(side, device), 2048 / side);
             let [ys, other] =
                 ["ys", "other"].map(|name| normal(name, [n, c, side, side], device).to_kind(Kind::BFloat16));

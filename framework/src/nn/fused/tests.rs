@@ -35,6 +35,14 @@ impl On {
     }
 }
 
+/// Runs `work` where Hopper's convolutions are: on such a GPU if there is one, and on the CPU, where what they promise stands in for them. It is told with how many images to try.
+pub(super) fn where_hopper_is(work: impl Fn(Device, &[i64])) {
+    HOPPER_ON_CPU.during(|| work(Device::Cpu, &[8, 5]));
+    if crate::engine::devices().cuda > 0 && conv::is_hopper(Device::Cuda(0)) {
+        work(Device::Cuda(0), &[128, 24, 5]);
+    }
+}
+
 /// What a tensor is in and where, as libtorch's own functions take it.
 type Held = (Kind, Device);
 
@@ -42,6 +50,10 @@ type Held = (Kind, Device);
 // The kernels are those, and take memory of the CPU.
 #[allow(unsafe_code)]
 const ON_CPU: StandIn = unsafe { StandIn::new(foil_host_kernels::launch) };
+// # Safety
+// The convolutions do what those of framework/cuda/conv.cpp do, on memory of the CPU.
+#[allow(unsafe_code)]
+const HOPPER_ON_CPU: StandIn = unsafe { ON_CPU.with_convolutions(foil_host_kernels::convolve) };
 
 /// N, C, H, W: odd sizes, channels in groups of eight that are and are not a power of two.
 const SHAPES: [[i64; 4]; 4] = [[3, 8, 5, 7], [2, 24, 3, 5], [5, 64, 9, 11], [3, 160, 1, 2]];
