@@ -60,22 +60,30 @@ impl Groups {
 /// The convolution of `xs` with `weight`, without a bias. Where autograd watches, its gradient is this kernel's and libtorch's.
 pub(in crate::nn) fn forward(xs: &Tensor, weight: &Tensor, by: [i64; 2]) -> Option<Tensor> {
     let out = tch::no_grad(|| run("", [xs, weight], by, [None; 2], [None; 3], None))?;
-    let needed = [xs, weight].map(Tensor::requires_grad);
-    if needed == [false; 2] {
-        return Some(out);
+    Some(watched(out, [xs, weight], by, None))
+}
+
+/// `out`, the convolution (+ `ys`), with its gradient if autograd watches.
+fn watched(out: Tensor, [xs, weight]: [&Tensor; 2], by: [i64; 2], ys: Option<&Tensor>) -> Tensor {
+    let inputs: Vec<&Tensor> = [xs, weight].into_iter().chain(ys).collect();
+    let needed: Vec<bool> = inputs.iter().map(|input| input.requires_grad()).collect();
+    if !needed.contains(&true) {
+        return out;
     }
     let held = [xs, weight].map(Tensor::shallow_clone);
     let gradients = move |found: Vec<Option<Tensor>>| {
-        let Some(d_out) = found.into_iter().next().flatten() else { return Ok(vec![None, None]) };
+        let Some(d_out) = found.into_iter().next().flatten() else { return Ok(needed.iter().map(|_| None).collect()) };
         let (d_out, [xs, weight]) = (channels_last(&d_out)?, &held);
-        let of_input = |d_out: &Tensor| match backward(d_out, weight, by) {
+        let of_input = || match backward(&d_out, weight, by) {
             Some(found) => Ok(found),
-            None => conv_input_gradient(d_out, xs, weight, by[0], by[1]),
+            None => conv_input_gradient(&d_out, xs, weight, by[0], by[1]),
         };
-        let of_weight = |d_out: &Tensor| conv_weight_gradient(d_out, xs, weight, by[0], by[1]);
-        Ok(vec![needed[0].then(|| of_input(&d_out)).transpose()?, needed[1].then(|| of_weight(&d_out)).transpose()?])
+        let of_weight = || conv_weight_gradient(&d_out, xs, weight, by[0], by[1]);
+        let mut all = vec![needed[0].then(of_input).transpose()?, needed[1].then(of_weight).transpose()?];
+        all.extend(needed.get(2).map(|needed| needed.then(|| d_out.shallow_clone())));
+        Ok(all)
     };
-    Some(raise(node(c"conv", &[xs, weight], &[&out], gradients)).pop().unwrap_or(out))
+    raise(node(c"conv", &inputs, &[&out], gradients)).pop().unwrap_or(out)
 }
 
 /// The same, times scale and plus shift by channel, and 0 where that is less.
@@ -98,7 +106,7 @@ pub(super) fn forward_sum_affine_relu(
     Some((sum, out))
 }
 
-/// The convolution (+ `ys`), and its means and sums of squared deviations.
+/// The convolution (+ `ys`), and its means and sums of squared deviations. Where autograd watches, as [`forward`].
 pub(super) fn forward_statistics(
     xs: &Tensor,
     weight: &Tensor,
@@ -107,7 +115,8 @@ pub(super) fn forward_statistics(
 ) -> Option<(Tensor, Groups)> {
     let kernel = if ys.is_some() { "_sum_statistics" } else { "_statistics" };
     let groups = Groups::of(xs)?;
-    Some((run(kernel, [xs, weight], by, [ys, None], [None; 3], Some(&groups))?, groups))
+    let out = tch::no_grad(|| run(kernel, [xs, weight], by, [ys, None], [None; 3], Some(&groups)))?;
+    Some((watched(out, [xs, weight], by, ys), groups))
 }
 
 /// The convolution's input gradient from that with respect to its output.

@@ -19,6 +19,11 @@ type By = [[i64; 2]; 2];
 /// Both convolutions of `xs`. Where autograd watches, their gradients are this kernel's and libtorch's.
 pub(in crate::nn) fn forward(xs: &Tensor, weights: Pair, by: By) -> Option<[Tensor; 2]> {
     let outs = tch::no_grad(|| down("", xs, weights, by, [None; 2], None))?;
+    watched(outs, xs, weights, by)
+}
+
+/// `outs`, both convolutions, with their gradients if autograd watches.
+fn watched(outs: [Tensor; 2], xs: &Tensor, weights: Pair, by: By) -> Option<[Tensor; 2]> {
     let inputs = [xs, weights[0], weights[1]];
     let needed = inputs.map(Tensor::requires_grad);
     if needed == [false; 3] {
@@ -51,10 +56,11 @@ pub(super) fn forward_affine_relu(xs: &Tensor, weights: Pair, by: By, line: Pair
     down("_affine", xs, weights, by, line.map(Some), None)
 }
 
-/// Both, and the first one's means and sums of squared deviations.
+/// Both, and the first one's means and sums of squared deviations. Where autograd watches, as [`forward`].
 pub(super) fn forward_statistics(xs: &Tensor, weights: Pair, by: By) -> Option<([Tensor; 2], Groups)> {
     let groups = groups(outputs(xs)?, xs.size()[3], xs.device())?;
-    Some((down("_statistics", xs, weights, by, [None; 2], Some(&groups))?, groups))
+    let outs = tch::no_grad(|| down("_statistics", xs, weights, by, [None; 2], Some(&groups)))?;
+    Some((watched(outs, xs, weights, by)?, groups))
 }
 
 /// The common input gradient from those with respect to both outputs.

@@ -23,9 +23,20 @@ impl BatchNorm2d {
             return (sum, Activated { out, norm: Norm::Watched });
         }
         let (sum, activated) = tch::no_grad(|| self.unwatched(pass, xs, ys));
+        let (made, activated) = self.node(pass, &images, ys.map(|_| &sum), activated);
+        (made.unwrap_or(sum), activated)
+    }
+
+    /// The activation of the sum of `images`, and that `sum` if it is asked for, as functions of them.
+    pub(super) fn node(
+        &self,
+        pass: &Pass,
+        images: &[&Tensor],
+        sum: Option<&Tensor>,
+        activated: Activated,
+    ) -> (Option<Tensor>, Activated) {
         let (out, learned) = (activated.out.shallow_clone(), self.learned(pass));
-        let inputs = [&images[..], &learned].concat();
-        let outputs = if ys.is_some() { vec![&sum, &out] } else { vec![&out] };
+        let (inputs, outputs) = ([images, &learned].concat(), sum.into_iter().chain([&out]).collect::<Vec<_>>());
         let (images, learns) = (images.len(), learned[0].requires_grad());
         let backward = move |mut gradients: Vec<Option<Tensor>>| {
             let (d_out, d_sum) = (gradients.pop().flatten(), gradients.pop().flatten());
@@ -41,7 +52,7 @@ impl BatchNorm2d {
         };
         let mut made = raise(node(c"batch_norm_relu", &inputs, &outputs, backward));
         let out = made.pop().unwrap_or(out);
-        (made.pop().unwrap_or(sum), Activated { out, norm: Norm::Watched })
+        (made.pop(), Activated { out, norm: Norm::Watched })
     }
 
     /// max(batch norm(`xs`) + `ys` or its batch norm, 0).
@@ -65,7 +76,7 @@ impl BatchNorm2d {
 }
 
 /// Whether the kernels can take over.
-fn suits(pass: &Pass, images: &[&Tensor]) -> bool {
+pub(super) fn suits(pass: &Pass, images: &[&Tensor]) -> bool {
     pass.mode() == Mode::Train && !is_across_ranks(pass) && kernels::suits(images)
 }
 
