@@ -313,12 +313,12 @@ __device__ void batch_slopes(const T* __restrict__ gradient, const T* __restrict
 }
 
 // The same from the two sums of groups of `height` rows, [groups][c][2], by blocks along y alone.
-__device__ inline void batch_slopes_of(const float* groups, const float* factors, float* slopes, int rows, int c, int bits, int height) {
+__device__ inline void batch_slopes_of(const float* groups, const float* factors, float* slopes, float* learned, int rows, int c, int bits, int height) {
     const Slab at(rows, bits, height);
     const Owner of(at);
     const Slope slope(factors, rows, c, of.channel);
     const Sums<1> all = gather_all<Sums>(groups, at, of, rows / height, rows, c, height);
-    if (of.owns()) slope.settle(all, slopes, nullptr, c, of.channel);
+    if (of.owns()) slope.settle(all, slopes, learned, c, of.channel);
 }
 
 // out = scale * (g - mean(g) - xhat * mean(g * xhat)) + other, where g is the gradient behind the ReLU; `other` may be null, which is 0.

@@ -86,9 +86,10 @@ __global__ void batch_statistics_of_groups(const float* groups, const float* w, 
     in_turn();
     batch_statistics_of(groups, w, b, mean, var, momentum, eps, factors, rows, c, bits, height);
 }
-__global__ void batch_slopes_of_groups(const float* groups, const float* factors, float* slopes, int rows, int c, int bits, int height) {
+__global__ void batch_slopes_of_groups(const float* groups, const float* factors, float* slopes, float* learned, int rows, int c, int bits,
+        int height) {
     in_turn();
-    batch_slopes_of(groups, factors, slopes, rows, c, bits, height);
+    batch_slopes_of(groups, factors, slopes, learned, rows, c, bits, height);
 }
 TWO_AT_ONCE __global__ void batch_backward_bf16(const bf16* g, const bf16* x, const bf16* r, const float* factors, const float* slopes, int has_relu, bf16* o,
         int rows, int c, int bits, int height) {

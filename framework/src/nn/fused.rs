@@ -10,6 +10,7 @@ mod conv;
 mod conv_down;
 mod convolved;
 mod ends;
+mod entering;
 mod first_conv;
 mod join;
 mod kernels;
@@ -24,6 +25,7 @@ pub(super) use conv::{backward as conv_backward, forward as conv};
 pub(super) use conv_down::{backward as conv_down_backward, forward as conv_down};
 pub(super) use ends::{mean_linear, mean_linear_backward};
 pub(crate) use ends::{normalize, normalize_backward};
+pub use entering::Entering;
 pub(super) use first_conv::{backward as first_conv_backward, forward as first_conv};
 pub use join::{Joined, Shortcut};
 pub(super) use kernels::{flatten, unflatten};
@@ -38,6 +40,8 @@ use super::params::{EPS, Mode, Pass};
 use crate::engine::raise;
 use crate::shim::batch_norm_gradients;
 use batch::Factors;
+use conv::Groups;
+use entering::Front;
 use tch::{Kind, Tensor};
 
 /// max(batch norm(x), 0), with what its gradient needs.
@@ -57,8 +61,8 @@ enum Norm {
     Batch(Tensor, Tensor, [Tensor; 2]),
     /// With the batch's, by kernels: the input, the weight and what the kernels found.
     Reduced(Tensor, Tensor, Factors),
-    /// Nothing: autograd does.
-    Watched,
+    /// Nothing: autograd does. What the gradient of a convolution behind it needs to know, where kernels serve.
+    Watched(Option<Front>),
 }
 
 /// The gradient of a batch norm's input, and where they are asked for those of its weight and bias.
@@ -156,7 +160,7 @@ impl Activated {
     /// # Panics
     /// After a pass that autograd watched.
     pub fn input_gradient(&self, gradient: Tensor, other: Option<&Tensor>) -> Tensor {
-        self.backward(gradient, other, false).0
+        self.backward(gradient, None, other, false).0
     }
 
     /// [`Activated::input_gradient`] of [`Linear::of_mean_backward`], where `out` went into that layer.
@@ -171,14 +175,17 @@ impl Activated {
         fused.unwrap_or_else(|| self.input_gradient(linear.of_mean_backward(pass, d_out, &self.out), None))
     }
 
-    fn backward(&self, gradient: Tensor, other: Option<&Tensor>, learns: bool) -> Gradients {
+    /// [`Activated::input_gradient`], where the `groups` of its sums may be known, and what it `learns`.
+    fn backward(&self, gradient: Tensor, groups: Option<&Groups>, other: Option<&Tensor>, learns: bool) -> Gradients {
         let found = match &self.norm {
             Norm::Affine(scale) => {
                 let fused = kernels::affine_relu_backward(&gradient, &self.out, Some(scale), other);
                 return (fused.unwrap_or_else(|| affine_relu_backward(&gradient, &self.out, scale, other)), None);
             }
-            Norm::Reduced(xs, _, factors) => batch::backward(&gradient, xs, factors, true, other, learns),
-            Norm::Batch(..) | Norm::Watched => None,
+            Norm::Reduced(xs, _, factors) => groups
+                .and_then(|groups| batch::backward_of(groups, &gradient, xs, factors, other, learns))
+                .or_else(|| batch::backward(&gradient, xs, factors, true, other, learns)),
+            Norm::Batch(..) | Norm::Watched(_) => None,
         };
         found.unwrap_or_else(|| {
             let masked = kernels::affine_relu_backward(&gradient, &self.out, None, None)
@@ -193,7 +200,7 @@ impl Norm {
     /// The gradient with respect to its input, from that with respect to its output.
     fn backward(&self, gradient: &Tensor, learns: bool) -> Gradients {
         let (xs, weight, [mean, inverse_std]) = match self {
-            Norm::Watched => panic!("autograd takes the gradient of a pass that it watches"),
+            Norm::Watched(_) => panic!("autograd takes the gradient of a pass that it watches"),
             Norm::Affine(scale) => return ((gradient * by_channel(scale)).to_kind(gradient.kind()), None),
             Norm::Batch(xs, weight, [mean, inverse_std]) => {
                 (xs, weight, [mean.shallow_clone(), inverse_std.shallow_clone()])

@@ -12,7 +12,7 @@ mod noise;
 mod norm;
 mod params;
 
-pub use fused::{Activated, Joined, Shortcut};
+pub use fused::{Activated, Entering, Joined, Shortcut};
 pub use layers::{
     Conv2d, Linear, dropout, flatten, flatten_backward, global_average, leaky_relu, max_pool2, nearest_resize, relu,
     relu_backward,

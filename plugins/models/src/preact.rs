@@ -1,7 +1,7 @@
 //! What PreAct-ResNet-18 and wide ResNets are: a convolution, a chain of pre-activation blocks, the mean over the image, a linear layer.
 
 use crate::blocks::PreActBlock;
-use foil::nn::Activated;
+use foil::nn::{Activated, Entering};
 use foil::prelude::*;
 
 /// The whole network, with or without batch norm and ReLU behind the last block.
@@ -29,13 +29,13 @@ impl PreActNet {
             let Some(entering) = activated.take() else { break };
             let (between, shortcut) = match &block.shortcut {
                 Some(conv) => {
-                    let (between, other) = block.bn2.activate_conv_both(pass, [&block.conv1, conv], &entering.out);
+                    let (between, other) = block.bn2.activate_conv_both(pass, [&block.conv1, conv], &entering);
                     (between, Some(other))
                 }
-                None => (block.bn2.activate_conv(pass, &block.conv1, &entering.out), None),
+                None => (block.bn2.activate_conv(pass, &block.conv1, &entering), None),
             };
             let dropped = (block.drop_rate > 0.0).then(|| nn::dropout(pass, &between.out, block.drop_rate));
-            let inner = dropped.as_ref().unwrap_or(&between.out);
+            let inner = dropped.as_ref().map_or(Entering::from(&between), Entering::from);
             let shortcut = shortcut.as_ref().unwrap_or(&sum);
             (sum, activated) = match self.norm(i + 1) {
                 // The next block's shortcut is the sum itself.
@@ -47,7 +47,7 @@ impl PreActNet {
                     let next = bn.activate_conv_of_sum(pass, &block.conv2, inner, shortcut);
                     (next.out.shallow_clone(), Some(next))
                 }
-                None => (block.conv2.forward(pass, inner) + shortcut, None),
+                None => (block.conv2.forward(pass, inner.images()) + shortcut, None),
             };
             keep([entering, between]);
         }

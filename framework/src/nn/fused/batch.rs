@@ -2,9 +2,9 @@
 
 #![allow(unsafe_code)]
 
-use super::EPS;
 use super::conv::Groups;
 use super::kernels::{WIDTH, is_aligned, of, suited, suits};
+use super::{EPS, Gradients};
 use crate::engine::cuda::{Argument, Grid, Kernel, THREADS, arguments};
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
@@ -169,16 +169,19 @@ pub(super) fn backward_of(
     xs: &Tensor,
     factors: &Factors,
     other: Option<&Tensor>,
-) -> Option<Tensor> {
+    learns: bool,
+) -> Option<Gradients> {
     let gradient = suited(gradient, xs, other).filter(|_| is_aligned(&factors.values))?;
     let slabs = Slabs::of(xs)?;
     let kernel = Kernel::named("batch_slopes_of_groups").ok()?;
-    let slopes = Tensor::empty([2, slabs.channels], (Kind::Float, xs.device()));
-    let arguments = arguments![&groups.found, &factors.values, &slopes];
+    let by_channel = || Tensor::empty([2, slabs.channels], (Kind::Float, xs.device()));
+    let (slopes, learned) = (by_channel(), learns.then(by_channel));
+    let arguments = arguments![&groups.found, &factors.values, &slopes, learned.as_ref()];
     // # Safety
-    // The declaration is (float*, float*, float*, four of int); `Groups` are `[groups, C, 2]` with the channels of `xs`.
+    // The declaration is (float*, float*, float*, float* or null, four of int); `Groups` are `[groups, C, 2]` with the channels of `xs`.
     unsafe { kernel.launch(groups.grid(), &[&arguments[..], &groups.arguments()].concat()) }.ok()?;
-    by_slopes(&gradient, xs, factors, &slopes, true, other, slabs)
+    let out = by_slopes(&gradient, xs, factors, &slopes, true, other, slabs)?;
+    Some((out, learned.map(|both| [both.get(0), both.get(1)])))
 }
 
 /// The gradient, once `slopes` `[2, C]` are known; `gradient`, `xs` and `other` suit the kernels.
@@ -209,7 +212,7 @@ pub(super) fn backward(
     has_relu: bool,
     other: Option<&Tensor>,
     learns: bool,
-) -> Option<(Tensor, Option<[Tensor; 2]>)> {
+) -> Option<Gradients> {
     let gradient = suited(gradient, xs, other).filter(|_| is_aligned(&factors.values))?;
     let slabs = Slabs::of(xs)?;
     let sums = of(xs.kind(), "batch_slopes_bf16", "batch_slopes_f32")?;

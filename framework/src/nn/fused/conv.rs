@@ -4,6 +4,7 @@
 
 #![allow(unsafe_code)]
 
+use super::entering::{Entering, Front};
 use super::kernels::{WIDTH, is_aligned};
 use crate::engine::cuda::{Argument, Convolution, Grid, gpu, stand_in};
 use crate::engine::raise;
@@ -60,11 +61,12 @@ impl Groups {
 /// The convolution of `xs` with `weight`, without a bias. Where autograd watches, its gradient is this kernel's and libtorch's.
 pub(in crate::nn) fn forward(xs: &Tensor, weight: &Tensor, by: [i64; 2]) -> Option<Tensor> {
     let out = tch::no_grad(|| run("", [xs, weight], by, [None; 2], [None; 3], None))?;
-    Some(watched(out, [xs, weight], by, None))
+    Some(watched(out, xs.into(), weight, by, None))
 }
 
 /// `out`, the convolution (+ `ys`), with its gradient if autograd watches.
-fn watched(out: Tensor, [xs, weight]: [&Tensor; 2], by: [i64; 2], ys: Option<&Tensor>) -> Tensor {
+fn watched(out: Tensor, entering: Entering, weight: &Tensor, by: [i64; 2], ys: Option<&Tensor>) -> Tensor {
+    let (xs, front) = (entering.images(), entering.front());
     let inputs: Vec<&Tensor> = [xs, weight].into_iter().chain(ys).collect();
     let needed: Vec<bool> = inputs.iter().map(|input| input.requires_grad()).collect();
     if !needed.contains(&true) {
@@ -74,7 +76,8 @@ fn watched(out: Tensor, [xs, weight]: [&Tensor; 2], by: [i64; 2], ys: Option<&Te
     let gradients = move |found: Vec<Option<Tensor>>| {
         let Some(d_out) = found.into_iter().next().flatten() else { return Ok(needed.iter().map(|_| None).collect()) };
         let (d_out, [xs, weight]) = (channels_last(&d_out)?, &held);
-        let of_input = || match backward(&d_out, weight, by) {
+        let begin = |front: &Front| front.begin(|xs, line| backward_slopes(&d_out, weight, by, xs, line));
+        let of_input = || match front.as_ref().and_then(begin).or_else(|| backward(&d_out, weight, by)) {
             Some(found) => Ok(found),
             None => conv_input_gradient(&d_out, xs, weight, by[0], by[1]),
         };
@@ -108,15 +111,16 @@ pub(super) fn forward_sum_affine_relu(
 
 /// The convolution (+ `ys`), and its means and sums of squared deviations. Where autograd watches, as [`forward`].
 pub(super) fn forward_statistics(
-    xs: &Tensor,
+    entering: Entering,
     weight: &Tensor,
     by: [i64; 2],
     ys: Option<&Tensor>,
 ) -> Option<(Tensor, Groups)> {
     let kernel = if ys.is_some() { "_sum_statistics" } else { "_statistics" };
+    let xs = entering.images();
     let groups = Groups::of(xs)?;
     let out = tch::no_grad(|| run(kernel, [xs, weight], by, [ys, None], [None; 3], Some(&groups)))?;
-    Some((watched(out, [xs, weight], by, ys), groups))
+    Some((watched(out, entering, weight, by, ys), groups))
 }
 
 /// The convolution's input gradient from that with respect to its output.
@@ -346,7 +350,7 @@ mod tests {
             let sums =
                 |t: &Tensor| t.to_kind(Kind::Double).sum_dim_intlist([0i64, 2, 3].as_slice(), false, Kind::Double);
             for (ys, expected) in [(None, there.shallow_clone()), (Some(&ys), &there + &y)] {
-                let (out, groups) = forward_statistics(&xs, &weight, by, ys).unwrap();
+                let (out, groups) = forward_statistics((&xs).into(), &weight, by, ys).unwrap();
                 assert!(off(&out, &expected) < 4e-3, "statistics, {n} of side {side}");
                 let found = groups.found.to_kind(Kind::Double);
                 let (means, squares) = (found.select(2, 0), found.select(2, 1));

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use super::conv::{Groups, is_by_channel, is_dense, is_hopper};
+use super::entering::{Entering, Front};
 use crate::Result;
 use crate::engine::cuda::DownSampling;
 use crate::engine::raise;
@@ -19,12 +20,13 @@ type By = [[i64; 2]; 2];
 /// Both convolutions of `xs`. Where autograd watches, their gradients are this kernel's and libtorch's.
 pub(in crate::nn) fn forward(xs: &Tensor, weights: Pair, by: By) -> Option<[Tensor; 2]> {
     let outs = tch::no_grad(|| down("", xs, weights, by, [None; 2], None))?;
-    watched(outs, xs, weights, by)
+    watched(outs, xs.into(), weights, by)
 }
 
 /// `outs`, both convolutions, with their gradients if autograd watches.
-fn watched(outs: [Tensor; 2], xs: &Tensor, weights: Pair, by: By) -> Option<[Tensor; 2]> {
-    let inputs = [xs, weights[0], weights[1]];
+fn watched(outs: [Tensor; 2], entering: Entering, weights: Pair, by: By) -> Option<[Tensor; 2]> {
+    let front = entering.front();
+    let inputs = [entering.images(), weights[0], weights[1]];
     let needed = inputs.map(Tensor::requires_grad);
     if needed == [false; 3] {
         return Some(outs);
@@ -35,10 +37,12 @@ fn watched(outs: [Tensor; 2], xs: &Tensor, weights: Pair, by: By) -> Option<[Ten
         let whole = |i: usize| channels_last(found[i].as_ref().unwrap_or(&like.zeros_like()));
         let (d_outs, weights) = ([whole(0)?, whole(1)?], [&weight, &shortcut]);
         let of_input = || -> Result<Tensor> {
-            if let Some(found) = backward(d_outs.each_ref(), weights, by) {
+            let d_outs = d_outs.each_ref();
+            let begin = |front: &Front| front.begin(|xs, line| backward_slopes(d_outs, weights, by, xs, line));
+            if let Some(found) = front.as_ref().and_then(begin).or_else(|| backward(d_outs, weights, by)) {
                 return Ok(found);
             }
-            let of = |i: usize| conv_input_gradient(&d_outs[i], &xs, weights[i], by[i][0], by[i][1]);
+            let of = |i: usize| conv_input_gradient(d_outs[i], &xs, weights[i], by[i][0], by[i][1]);
             Ok(of(0)? + of(1)?)
         };
         let of_weight = |i: usize| conv_weight_gradient(&d_outs[i], &xs, weights[i], by[i][0], by[i][1]);
@@ -57,10 +61,11 @@ pub(super) fn forward_affine_relu(xs: &Tensor, weights: Pair, by: By, line: Pair
 }
 
 /// Both, and the first one's means and sums of squared deviations. Where autograd watches, as [`forward`].
-pub(super) fn forward_statistics(xs: &Tensor, weights: Pair, by: By) -> Option<([Tensor; 2], Groups)> {
+pub(super) fn forward_statistics(entering: Entering, weights: Pair, by: By) -> Option<([Tensor; 2], Groups)> {
+    let xs = entering.images();
     let groups = groups(outputs(xs)?, xs.size()[3], xs.device())?;
     let outs = tch::no_grad(|| down("_statistics", xs, weights, by, [None; 2], Some(&groups)))?;
-    Some((watched(outs, xs, weights, by)?, groups))
+    Some((watched(outs, entering, weights, by)?, groups))
 }
 
 /// The common input gradient from those with respect to both outputs.
@@ -338,7 +343,7 @@ mod tests {
             let expected = (&there * by_channel(&scale) + by_channel(&shift)).relu();
             assert!(off(&out, &expected) < 4e-3 && off(&other, &shortcut) < 4e-3, "affine, {n} of side {side}");
 
-            let ([out, other], groups) = forward_statistics(&xs, weights, BY).unwrap();
+            let ([out, other], groups) = forward_statistics((&xs).into(), weights, BY).unwrap();
             assert!(off(&out, &there) < 4e-3 && off(&other, &shortcut) < 4e-3, "statistics, {n} of side {side}");
             let found = groups.found.to_kind(Kind::Double);
             let (means, squares) = (found.select(2, 0), found.select(2, 1));

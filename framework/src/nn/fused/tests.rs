@@ -1,5 +1,6 @@
 //! Every kernel of framework/cuda/kernels.cu, run on the CPU from its source, and on a GPU where there is one, against the plain forms in float64.
 
+mod groups;
 mod layers;
 mod norms;
 mod steps;
@@ -136,7 +137,8 @@ fn every_kernel_is_its_plain_form() {
         norms::activations(on);
         norms::sums(on);
         norms::joins(on);
-        norms::sums_of_groups(on);
+        groups::sums_of_groups(on);
+        groups::gradients_begun_behind(on);
         norms::watched(on);
         norms::statistics_of_large_means(on);
         norms::parameters(on);

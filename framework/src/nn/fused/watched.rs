@@ -1,5 +1,6 @@
 //! Passes that autograd watches: nodes of it where the kernels apply, else its own operations.
 
+use super::entering::{Front, Sums};
 use super::{Activated, Gradients, Norm, kernels};
 use crate::engine::raise;
 use crate::nn::autograd::node;
@@ -20,7 +21,7 @@ impl BatchNorm2d {
         if !suits(pass, &images) {
             let sum = ys.map_or_else(|| xs.shallow_clone(), |ys| xs + ys);
             let out = relu(self.forward(pass, &sum));
-            return (sum, Activated { out, norm: Norm::Watched });
+            return (sum, Activated { out, norm: Norm::Watched(None) });
         }
         let (sum, activated) = tch::no_grad(|| self.unwatched(pass, xs, ys));
         let (made, activated) = self.node(pass, &images, ys.map(|_| &sum), activated);
@@ -38,12 +39,17 @@ impl BatchNorm2d {
         let (out, learned) = (activated.out.shallow_clone(), self.learned(pass));
         let (inputs, outputs) = ([images, &learned].concat(), sum.into_iter().chain([&out]).collect::<Vec<_>>());
         let (images, learns) = (images.len(), learned[0].requires_grad());
+        let sums = Sums::default();
+        let front = match &activated.norm {
+            Norm::Reduced(xs, _, factors) => Some(Front::new(xs, factors, &sums)),
+            _ => None,
+        };
         let backward = move |mut gradients: Vec<Option<Tensor>>| {
             let (d_out, d_sum) = (gradients.pop().flatten(), gradients.pop().flatten());
             let [d_image, d_weight, d_bias] = match d_out {
                 Some(d_out) => {
-                    let d_sum = d_sum.as_ref().map(channels_last).transpose()?;
-                    each(activated.backward(d_out, d_sum.as_ref(), learns))
+                    let (groups, d_sum) = (sums.take(&d_out), d_sum.as_ref().map(channels_last).transpose()?);
+                    each(activated.backward(d_out, groups.as_ref(), d_sum.as_ref(), learns))
                 }
                 None => [d_sum, None, None],
             };
@@ -52,7 +58,7 @@ impl BatchNorm2d {
         };
         let mut made = raise(node(c"batch_norm_relu", &inputs, &outputs, backward));
         let out = made.pop().unwrap_or(out);
-        (made.pop(), Activated { out, norm: Norm::Watched })
+        (made.pop(), Activated { out, norm: Norm::Watched(front) })
     }
 
     /// max(batch norm(`xs`) + `ys` or its batch norm, 0).

@@ -130,44 +130,6 @@ pub(super) fn watched(on: On) {
     }
 }
 
-// Oracle: the kernels that read all rows. Groups are what a convolution's kernel would find.
-pub(super) fn sums_of_groups(on: On) {
-    for (shape, rows) in [([4, 64, 8, 16], 64), ([3, 24, 4, 12], 16), ([8, 512, 4, 4], 64)] {
-        let (params, [bn, _]) = norms(shape[1], (Kind::Float, on.device()));
-        let pass = params.pass(Mode::Train, false, false, 0, None);
-        let learned = bn.learned(&pass);
-        let running = || [bn.mean, bn.var].map(|id| pass.buffer(id).copy());
-        let [x, g, other] =
-            ["x", "g", "other"].map(|name| images(name, shape, Kind::BFloat16, (Kind::BFloat16, on.device())));
-        let x = x + 3;
-        let by_group = |t: &Tensor| t.to_kind(Kind::Float).permute([0, 2, 3, 1]).reshape([-1, rows, shape[1]]);
-        let found = |a: Tensor, b: Tensor| Groups { found: Tensor::stack(&[a, b], -1).contiguous(), rows };
-        let (by_all, by_groups) = (running(), running());
-        let (_, expected) = on.during(|| batch::statistics(&x, None, learned, by_all.each_ref(), 0.1)).unwrap();
-
-        let (xs, gs) = (by_group(&x), by_group(&g));
-        let means = xs.mean_dim(1, true, Kind::Float);
-        let moments = found(means.squeeze_dim(1), (&xs - &means).square().sum_dim_intlist(1, false, Kind::Float));
-        let factors = on.during(|| batch::statistics_of(&moments, learned, by_groups.each_ref(), 0.1)).unwrap();
-        for (of, expected) in [Factors::scale, Factors::shift, Factors::mean, Factors::inverse_std]
-            .map(|number| (number(&factors), number(&expected)))
-            .iter()
-            .chain(&by_groups.into_iter().zip(by_all).collect::<Vec<_>>())
-        {
-            assert_near("statistics of groups", of, expected);
-        }
-
-        let open = gs * (&xs * expected.scale() + expected.shift()).gt(0.0);
-        let slopes = found(
-            open.sum_dim_intlist(1, false, Kind::Float),
-            (&open * (&xs - expected.mean())).sum_dim_intlist(1, false, Kind::Float),
-        );
-        let (all, _) = on.during(|| batch::backward(&g, &x, &expected, true, Some(&other), false)).unwrap();
-        let dx = on.during(|| batch::backward_of(&slopes, &g, &x, &expected, Some(&other))).unwrap();
-        assert_near("gradient by groups", &dx, &all);
-    }
-}
-
 // A mean a thousand deviations away, and a first row far off: what plain sums of squares lose all digits on.
 pub(super) fn statistics_of_large_means(on: On) {
     let shape = [4, 16, 40, 33];
