@@ -18,7 +18,7 @@ fn groups_of_slopes(gradient: &Tensor, xs: &Tensor, [scale, shift, mean]: [&Tens
     groups([&open, &(&open * (&xs - mean))].map(|t| t.sum_dim_intlist(1, false, Kind::Float)), rows)
 }
 
-// Oracle: a gradient that nobody has begun. Stands in for a convolution's kernel, which the CPU has not.
+// Oracle: a gradient that nobody has begun. What begins it here finds the sums a convolution's kernel would find, or wrong ones.
 pub(super) fn gradients_begun_behind(on: On) {
     use crate::nn::autograd::node;
     let (shape, rows) = ([4, 64, 8, 16], 64);
