@@ -34,29 +34,37 @@ static ALONE: Mutex<()> = Mutex::new(());
 #[allow(unsafe_code)]
 const KERNELS_ON_CPU: StandIn = unsafe { StandIn::new(foil_host_kernels::launch) };
 
+// # Safety
+// The convolutions do what Hopper's do, on memory of the CPU.
+#[allow(unsafe_code)]
+const HOPPER_ON_CPU: StandIn = unsafe { KERNELS_ON_CPU.with_convolutions(foil_host_kernels::convolve) };
+
 /// Operators that allocate, view, or only call others.
 const SILENT: &str = "_batch_norm_impl_index _convolution _to_copy alias as_strided as_strided_ batch_norm chunk clone contiguous conv2d convolution detach \
     empty empty_like empty_strided expand expand_as linear log_softmax matmul narrow new_empty new_zeros ones_like permute relu_ reshape resize_ \
     resolve_conj select slice softmax split squeeze t to transpose unsqueeze view zeros zeros_like";
 
-/// What one step of a pipeline launches on `images` images: libtorch's operators by name, and foil's kernels as `kernels`.
-fn launched(file: &str, overrides: &[&str]) -> BTreeMap<String, i64> {
+/// Steps of a pipeline on `n` images, with kernels on the CPU.
+fn steps(file: &str, overrides: &[&str], on: StandIn, n: i64) -> impl FnMut() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/cifar10").join(file);
     let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
     let pipeline = load(&file, &overrides).unwrap_or_else(|e| panic!("{e}")).pipeline;
     let mut parts = Trainer::assemble(&pipeline, Device::Cpu, World::alone()).unwrap();
     let clock = Clock::new(1, 10, Device::Cpu);
     let key = Tensor::from(7i64);
-    let index = Tensor::arange(2, (Kind::Int64, Device::Cpu));
-    let noise = || Noise::new(&key, &index);
-    let x = channels_last(&noise().uniform("x", &[3, 32, 32], Kind::Float)).unwrap();
-    let y = Tensor::from_slice(&[3i64, 1]);
-    let mut step = || {
-        let (x, y, index) = (x.shallow_clone(), y.shallow_clone(), index.shallow_clone());
-        KERNELS_ON_CPU
-            .during(|| parts.step.run(&mut Batch { x, y, index, noise: noise(), clock: &clock, clean_logits: None }))
-            .unwrap();
-    };
+    let index = Tensor::arange(n, (Kind::Int64, Device::Cpu));
+    move || {
+        let noise = || Noise::new(&key, &index);
+        let x = channels_last(&noise().uniform("x", &[3, 32, 32], Kind::Float)).unwrap();
+        let (y, index) = ((&index * 7 + 3).remainder(10), index.shallow_clone());
+        let mut batch = Batch { x, y, index, noise: noise(), clock: &clock, clean_logits: None };
+        drop(on.during(|| parts.step.run(&mut batch)).unwrap());
+    }
+}
+
+/// What one step of a pipeline launches: libtorch's operators by name, and foil's kernels as `kernels`.
+fn launched(file: &str, overrides: &[&str]) -> BTreeMap<String, i64> {
+    let mut step = steps(file, overrides, KERNELS_ON_CPU, 2);
     step();
     let before = foil_host_kernels::launches();
     let ((), calls) = record(None, step).unwrap();
@@ -94,6 +102,23 @@ fn a_step_of_an_attack_is_convolutions_and_kernels() {
     let (operators, kernels) = of_an_iteration("trades.yaml", &[]);
     assert!(operators.keys().eq(["add_", "copy_"]) && operators.values().sum::<i64>() <= 4, "kl: {operators:?}");
     assert_eq!(kernels, 20);
+}
+
+// On Hopper the batch norms of PreAct-ResNet-18 read nothing that a convolution has at hand, in the attack and in the update: what is left by itself are the first one, whose
+// convolution is of three channels, and the gradient of the last one, behind which is no convolution.
+#[test]
+fn on_hopper_a_pass_has_one_batch_norm_of_its_own_each_way() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // AT passes images in train mode for its attack, its update and its log; TRADES two batches for its update, and attacks in eval mode.
+    for (file, forward, backward) in [("at.yaml", 3, 2), ("trades.yaml", 2, 2)] {
+        let mut step = steps(file, &["train.precision=bf16", "train.batch_size=8", "attack.steps=1"], HOPPER_ON_CPU, 8);
+        let before = foil_host_kernels::counts();
+        step();
+        let counts = foil_host_kernels::counts();
+        let of = |name: &str| counts.get(name).unwrap_or(&0) - before.get(name).unwrap_or(&0);
+        assert_eq!(of("batch_statistics_bf16"), forward, "{file}: {counts:?}");
+        assert_eq!(of("batch_slopes_bf16"), backward, "{file}: {counts:?}");
+    }
 }
 
 // TRADES's code passes its clean images twice, robust_overfitting's the attacked ones in its attack once more. A chance of dropout of 1e-30 drops nothing, but who

@@ -114,6 +114,11 @@ fn nothing_is_copied_into_another_layout() {
 #[allow(unsafe_code)]
 const KERNELS_ON_CPU: StandIn = unsafe { StandIn::new(foil_host_kernels::launch) };
 
+// # Safety
+// The convolutions do what Hopper's do, on memory of the CPU.
+#[allow(unsafe_code)]
+const HOPPER_ON_CPU: StandIn = unsafe { KERNELS_ON_CPU.with_convolutions(foil_host_kernels::convolve) };
+
 /// The same network in float64.
 fn in_double(network: &Network, model: &str, data: DataFacts) -> Network {
     let component = serde_yaml::from_str(model).unwrap();
@@ -152,7 +157,7 @@ fn gradients_by_the_kernels_are_those_of_float64() {
             assert!(ours < theirs * 1.2 + 0.05, "{model} {mode:?}: bf16 is {ours} away, libtorch's {theirs}");
         }
     }
-    let launched = foil_host_kernels::launched();
+    let launched = foil_host_kernels::counts();
     for kernel in [
         "add_affine_relu_bf16",
         "join_relu_bf16",
@@ -162,7 +167,7 @@ fn gradients_by_the_kernels_are_those_of_float64() {
         "first_conv_gray_f32",
         "transpose_f32",
     ] {
-        assert!(launched.contains(kernel), "{launched:?}");
+        assert!(launched.contains_key(kernel), "{launched:?}");
     }
 }
 
@@ -207,6 +212,28 @@ fn parameters_gradients_by_the_kernels_are_those_of_float64() {
         );
         assert!(fp32 < 2e-2, "{model}: {fp32:e}");
         assert!(half_ours < half_theirs * 1.2 + 0.02, "{model}: bf16 is {half_ours} away, libtorch's {half_theirs}");
+    }
+}
+
+// The whole network where Hopper's convolutions take part in its batch norms, as bf16 has it: about as near to fp32 as libtorch is.
+#[test]
+fn gradients_by_hoppers_convolutions_are_as_near_as_libtorchs() {
+    type Work = fn(&Network, &Tensor, &Noise) -> Tensor;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let works: [(&str, Work); 3] = [
+        ("eval", |network, x, noise| gradient(network, x, noise, Mode::Eval)),
+        ("train", |network, x, noise| gradient(network, x, noise, Mode::Train)),
+        ("update", descent),
+    ];
+    let (x, noise) = images(COLOUR, 8); // whole groups of pixels everywhere
+    for (what, work) in works {
+        let run = |precision| work(&network("preact_resnet18", COLOUR, precision), &x, &noise);
+        let exact = run(Precision::Fp32);
+        let far = |found: Tensor| ((found - &exact).norm() / exact.norm()).double_value(&[]);
+        let theirs = far(run(Precision::Bf16));
+        let ours = far(HOPPER_ON_CPU.during(|| run(Precision::Bf16)));
+        println!("{what}: libtorch {theirs:.2}, Hopper's {ours:.2}");
+        assert!(ours > 0.0 && ours < theirs * 1.2 + 0.02, "{what}: {ours} away, libtorch's bf16 {theirs}");
     }
 }
 

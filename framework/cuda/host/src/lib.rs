@@ -23,8 +23,7 @@ unsafe extern "C" {
 }
 
 thread_local! {
-    static LAUNCHED: RefCell<BTreeSet<String>> = RefCell::default();
-    static CONVOLVED: RefCell<BTreeMap<String, u64>> = RefCell::default();
+    static COUNTS: RefCell<BTreeMap<String, u64>> = RefCell::default();
     static LAUNCHES: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -43,12 +42,16 @@ pub fn names() -> BTreeSet<String> {
     (0..).map_while(|i| unsafe { text(foil_host_name(i)) }).collect()
 }
 
-/// Those that were launched on this thread so far.
-pub fn launched() -> BTreeSet<String> {
-    LAUNCHED.with_borrow(Clone::clone)
+/// How often each kernel was launched on this thread so far, and each convolution for Hopper asked for.
+pub fn counts() -> BTreeMap<String, u64> {
+    COUNTS.with_borrow(Clone::clone)
 }
 
-/// How many launches this thread has made so far.
+fn count(name: &str) {
+    COUNTS.with_borrow_mut(|all| *all.entry(name.to_owned()).or_default() += 1);
+}
+
+/// How many kernels this thread has launched so far.
 pub fn launches() -> u64 {
     LAUNCHES.get()
 }
@@ -77,16 +80,11 @@ pub unsafe fn launch(
     if letters.len() != declared.len() || !letters.chars().zip(declared.chars()).all(fits) {
         return Err(format!("{name} takes {declared}, and was given {letters}"));
     }
-    LAUNCHED.with_borrow_mut(|all| all.insert(name.to_owned()));
+    count(name);
     let backwards = LAUNCHES.replace(LAUNCHES.get() + 1) % 2 == 1;
     // # Safety
     // By this function's contract, and the letters are checked.
     unsafe { text(foil_host_launch(i, x, y, threads, arguments, backwards)) }.map_or(Ok(()), Err)
-}
-
-/// How often each of Hopper's convolutions was asked for on this thread so far.
-pub fn convolved() -> BTreeMap<String, u64> {
-    CONVOLVED.with_borrow(Clone::clone)
 }
 
 /// Does on memory of this process what a convolution for Hopper does on its own; pointers are those of `foil_cuda_conv` or `foil_cuda_conv_down` in their order, for `n` images that
@@ -98,7 +96,7 @@ pub fn convolved() -> BTreeMap<String, u64> {
 /// # Safety
 /// Each pointer is null or points to as many numbers as the convolution touches.
 pub unsafe fn convolve(name: &str, pointers: &[*mut c_void], n: i32, side: i32) -> Result<(), String> {
-    CONVOLVED.with_borrow_mut(|all| *all.entry(name.to_owned()).or_default() += 1);
+    count(name);
     let name = CString::new(name).map_err(|error| error.to_string())?;
     // # Safety
     // By this function's contract; the name outlives the call.
