@@ -9,7 +9,7 @@ use crate::Norm;
 use crate::ball::check_radius;
 use crate::chain::Chain;
 use foil::prelude::*;
-use run::{Aim, Run};
+use run::Run;
 
 /// APGD (Croce & Hein 2020, Algorithm 1): momentum, and a step size that starts at 2 · eps and is halved where progress stops.
 ///
@@ -44,17 +44,11 @@ pub struct Apgd {
 impl Config<dyn Attack> for Apgd {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
         check_radius(cx, "eps", &self.eps, self.norm);
-        let name = self.objective.name();
-        let run = |restart: u32| -> Result<Run> {
-            let aim = Aim::Objective(cx.objective("objective", &self.objective)?);
-            let name = format!("apgd_{name}.{restart}");
-            Ok(Run { name, norm: self.norm, eps: self.eps.clone(), steps: self.steps, rho: self.rho, aim })
-        };
-        if self.restarts == 1 {
-            return Ok(Box::new(run(1)?));
-        }
-        let runs = (1..=self.restarts).map(|r| Ok((r.to_string(), Box::new(run(r)?) as Box<dyn Attack>)));
-        Ok(Box::new(Chain(runs.collect::<Result<_>>()?)))
+        Chain::of_tries(self.restarts, |restart| {
+            let name = format!("apgd_{}.{restart}", self.objective.name());
+            let objective = cx.objective("objective", &self.objective)?;
+            Ok(Run { name, norm: self.norm, eps: self.eps.clone(), steps: self.steps, rho: self.rho, objective })
+        })
     }
 }
 
@@ -93,16 +87,35 @@ impl Config<dyn Attack> for ApgdT {
             let why = format!("needs 4 classes for its targeted loss, the data have {}", cx.data.classes);
             cx.problem("", why, "choose `{ type: apgd, objective: dlr }`, which needs 3, or `apgd`");
         }
-        let mut runs: Vec<(String, Box<dyn Attack>)> = Vec::new();
-        for rank in 1..=i64::from(self.targets).min(cx.data.classes - 1) {
-            for restart in 1..=self.restarts {
-                let stage = if restart == 1 { rank.to_string() } else { format!("{rank}-{restart}") };
-                let (name, eps) = (format!("apgd_t.{stage}"), self.eps.clone());
-                let run = Run { name, norm: self.norm, eps, steps: self.steps, rho: self.rho, aim: Aim::Ranked(rank) };
-                runs.push((stage, Box::new(run)));
-            }
-        }
-        Ok(Box::new(Chain(runs)))
+        let run = |stage: &str, rank, _| {
+            let (name, objective) = (format!("apgd_t.{stage}"), Box::new(TargetedDlr { rank }));
+            Run { name, norm: self.norm, eps: self.eps.clone(), steps: self.steps, rho: self.rho, objective }
+        };
+        Ok(Chain::of_targets(cx, self.targets, self.restarts, run))
+    }
+}
+
+/// What `apgd_t` ascends: towards the class at this rank of the clean logits; rank 0 is the most likely one.
+struct TargetedDlr {
+    rank: i64,
+}
+
+impl Objective for TargetedDlr {
+    fn value(&self, logits: &Tensor, reference: Reference) -> Tensor {
+        let clean = reference.clean.expect("a run makes the clean logits that its objective needs");
+        let class = clean.argsort(-1, true).select(1, self.rank);
+        let of = |class: &Tensor| logits.gather(1, &class.unsqueeze(1), false).squeeze_dim(1);
+        let sorted = logits.topk(4, -1, true, true).0;
+        let at = |rank: i64| sorted.select(1, rank);
+        -(of(reference.y) - of(&class)) / (at(0) - (at(2) + at(3)) * 0.5 + 1e-12)
+    }
+
+    fn needs_clean(&self) -> bool {
+        true
+    }
+
+    fn least_classes(&self) -> i64 {
+        4
     }
 }
 

@@ -30,6 +30,14 @@ impl Norm {
         delta / self.length(delta).clamp_min(1e-12)
     }
 
+    /// A random direction of norm 1 for each image, its numbers drawn as `name`: some pixel, or the length, reaches 1.
+    pub(crate) fn random(self, batch: &Batch, name: &str) -> Tensor {
+        self.unit(&match self {
+            Norm::Linf => batch.uniform(name) * 2.0 - 1.0,
+            Norm::L2 => batch.normal(name),
+        })
+    }
+
     /// The direction of norm 1 in which a function with this gradient grows fastest.
     pub(crate) fn direction(self, gradient: &Tensor) -> Tensor {
         match self {

@@ -8,6 +8,38 @@ use foil::prelude::*;
 /// runs the stages itself and shrinks between them; both give the same images.
 pub(crate) struct Chain(pub(crate) Vec<(String, Box<dyn Attack>)>);
 
+impl Chain {
+    /// An attack tried `restarts` times; `run` makes the try of a number, from 1. A single try is no chain.
+    pub(crate) fn of_tries<A: Attack + 'static>(
+        restarts: u32,
+        run: impl Fn(u32) -> Result<A>,
+    ) -> Result<Box<dyn Attack>> {
+        if restarts == 1 {
+            return Ok(Box::new(run(1)?));
+        }
+        let tries = (1..=restarts).map(|n| Ok((n.to_string(), Box::new(run(n)?) as Box<dyn Attack>)));
+        Ok(Box::new(Self(tries.collect::<Result<_>>()?)))
+    }
+
+    /// An attack aimed at each of the `targets` most likely wrong classes, `restarts` times each. `run` makes the try of a stage's name, the
+    /// class's rank among the clean logits (0 is the most likely class) and the try's number, from 1.
+    pub(crate) fn of_targets<A: Attack + 'static>(
+        cx: &Build,
+        targets: u32,
+        restarts: u32,
+        run: impl Fn(&str, i64, u32) -> A,
+    ) -> Box<dyn Attack> {
+        let ranks = 1..=i64::from(targets).min(cx.data.classes - 1);
+        let tries = ranks.flat_map(|rank| (1..=restarts).map(move |n| (rank, n)));
+        let named = tries.map(|(rank, n)| {
+            let stage = if n == 1 { rank.to_string() } else { format!("{rank}-{n}") };
+            let attack: Box<dyn Attack> = Box::new(run(&stage, rank, n));
+            (stage, attack)
+        });
+        Box::new(Self(named.collect()))
+    }
+}
+
 impl Attack for Chain {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
         let mut x = batch.x.shallow_clone();

@@ -56,18 +56,10 @@ struct Run {
 impl Config<dyn Attack> for FabT {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
         check_radius(cx, "eps", &self.eps, self.norm);
-        let mut runs: Vec<(String, Box<dyn Attack>)> = Vec::new();
-        for rank in 1..=i64::from(self.targets).min(cx.data.classes - 1) {
-            for restart in 1..=self.restarts {
-                let stage = if restart == 1 { rank.to_string() } else { format!("{rank}-{restart}") };
-                runs.push((stage, Box::new(Run { config: self.clone(), rank, restart })));
-            }
-        }
-        Ok(Box::new(Chain(runs)))
+        let run = |_: &str, rank, restart| Run { config: self.clone(), rank, restart };
+        Ok(Chain::of_targets(cx, self.targets, self.restarts, run))
     }
 }
-
-register!(dyn Attack, "fab_t", FabT, "{ eps: 8/255 }");
 
 /// How often the judge lets broken images leave.
 const SHRINK: u32 = 10;
@@ -93,11 +85,7 @@ impl Run {
             center.shallow_clone()
         } else {
             let draw = format!("fab_t.{}-{}.start", self.rank, self.restart);
-            let direction = match self.config.norm {
-                Norm::Linf => batch.uniform(&draw) * 2.0 - 1.0,
-                Norm::L2 => batch.normal(&draw),
-            };
-            (&center + self.config.norm.unit(&direction) * eps * 0.5).clamp(0.0, 1.0)
+            (&center + self.config.norm.random(batch, &draw) * eps * 0.5).clamp(0.0, 1.0)
         };
         let distance = center.select(1, 0).select(1, 0).select(1, 0).zeros_like() + NOWHERE;
         Path { nearest: center.shallow_clone(), center, y, class, x, distance }
@@ -174,3 +162,5 @@ impl Attack for Run {
         Mode::Eval
     }
 }
+
+register!(dyn Attack, "fab_t", FabT, "{ eps: 8/255 }");

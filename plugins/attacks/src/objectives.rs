@@ -117,12 +117,12 @@ impl Objective for Dlr {
     }
 }
 
-register!(dyn foil::objective::Objective, "ce", Ce, "{}");
-register!(dyn foil::objective::Objective, "kl", Kl, "{}");
-register!(dyn foil::objective::Objective, "cw", Cw, "{ kappa: 50 }");
-register!(dyn foil::objective::Objective, "slm", Slm, "{}");
-register!(dyn foil::objective::Objective, "least_likely", LeastLikely, "{}");
-register!(dyn foil::objective::Objective, "dlr", Dlr, "{}");
+register!(dyn Objective, "ce", Ce, "{}");
+register!(dyn Objective, "kl", Kl, "{}");
+register!(dyn Objective, "cw", Cw, "{ kappa: 50 }");
+register!(dyn Objective, "slm", Slm, "{}");
+register!(dyn Objective, "least_likely", LeastLikely, "{}");
+register!(dyn Objective, "dlr", Dlr, "{}");
 
 #[cfg(test)]
 mod tests {

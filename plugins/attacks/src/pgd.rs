@@ -110,24 +110,19 @@ impl Running {
             return given;
         }
         let radius = self.config.start_eps.as_ref().map_or_else(|| eps.shallow_clone(), |r| batch.now(r));
-        match (&self.config.start, self.config.norm) {
-            (Start::None, _) => batch.x.shallow_clone(),
-            (Start::Gaussian, _) => &batch.x + batch.normal(name) * 0.001,
-            (Start::Uniform, Norm::Linf) => {
-                let moved = &batch.x + (batch.uniform(name) * 2.0 - 1.0) * radius;
-                if self.config.clip { moved.clamp(0.0, 1.0) } else { moved }
-            }
+        let moved = match (&self.config.start, self.config.norm) {
+            (Start::None, _) => return batch.x.shallow_clone(),
+            (Start::Gaussian, _) => return &batch.x + batch.normal(name) * 0.001,
+            (Start::Uniform, Norm::Linf) => (batch.uniform(name) * 2.0 - 1.0) * radius,
             (Start::Uniform, Norm::L2) => {
-                let direction = batch.normal(name);
                 let length = batch.noise.uniform(&format!("{name}.length"), &[1, 1, 1], batch.x.kind()) * radius;
-                let moved = &batch.x + Norm::L2.unit(&direction) * length;
-                if self.config.clip { moved.clamp(0.0, 1.0) } else { moved }
+                Norm::L2.random(batch, name) * length
             }
-        }
+        };
+        let x = &batch.x + moved;
+        if self.config.clip { x.clamp(0.0, 1.0) } else { x }
     }
-}
 
-impl Running {
     /// The attacked images, and whether the last pass of a single try, which only moves the running statistics, was left out; only if it `may` be.
     fn run(&self, target: &Target, batch: &Batch, may: bool) -> Result<(Adversarial, bool)> {
         let mode = self.mode();

@@ -60,15 +60,9 @@ impl Config<dyn Attack> for Square {
                 "write `norm: Linf`",
             );
         }
-        let run = |restart| Box::new(Run { config: self.clone(), restart });
-        if self.restarts == 1 {
-            return Ok(run(1));
-        }
-        Ok(Box::new(Chain((1..=self.restarts).map(|r| (r.to_string(), run(r) as Box<dyn Attack>)).collect())))
+        Chain::of_tries(self.restarts, |restart| Ok(Run { config: self.clone(), restart }))
     }
 }
-
-register!(dyn Attack, "square", Square, "{ eps: 8/255, n_queries: 1000 }");
 
 /// How many queries are drawn at once; afterwards the judge lets broken images leave.
 const BLOCK: u32 = 50;
@@ -149,6 +143,8 @@ impl Attack for Run {
         Mode::Eval
     }
 }
+
+register!(dyn Attack, "square", Square, "{ eps: 8/255, n_queries: 1000 }");
 
 #[cfg(test)]
 mod tests {

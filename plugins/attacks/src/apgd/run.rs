@@ -5,14 +5,6 @@ use crate::ball::Ball;
 use crate::live::Live;
 use foil::prelude::*;
 
-/// What a run ascends.
-pub(crate) enum Aim {
-    /// An objective.
-    Objective(Box<dyn Objective>),
-    /// The targeted DLR towards the class at this rank of the clean logits; rank 0 is the most likely one.
-    Ranked(i64),
-}
-
 /// One run from one random start.
 pub(crate) struct Run {
     /// Keys its random start.
@@ -21,7 +13,8 @@ pub(crate) struct Run {
     pub(crate) eps: Scheduled,
     pub(crate) steps: u32,
     pub(crate) rho: f64,
-    pub(crate) aim: Aim,
+    /// What is ascended.
+    pub(crate) objective: Box<dyn Objective>,
 }
 
 /// After which steps (counted from 1) step sizes are looked at.
@@ -38,14 +31,6 @@ fn checkpoints(steps: u32) -> Vec<u32> {
 
 /// How often the judge lets broken images leave.
 const SHRINK: u32 = 10;
-
-/// The targeted DLR of `logits` `[N, K]`, `[N]`.
-fn targeted_dlr(logits: &Tensor, y: &Tensor, class: &Tensor) -> Tensor {
-    let of = |class: &Tensor| logits.gather(1, &class.unsqueeze(1), false).squeeze_dim(1);
-    let sorted = logits.topk(4, -1, true, true).0;
-    let at = |rank: i64| sorted.select(1, rank);
-    -(of(y) - of(class)) / (at(0) - (at(2) + at(3)) * 0.5 + 1e-12)
-}
 
 /// Where the images are.
 struct Path {
@@ -75,34 +60,16 @@ fn wide(t: &Tensor) -> Tensor {
 
 impl Run {
     fn look(&self, target: &Target, x: &Tensor, y: &Tensor, clean: Option<&Tensor>) -> (Tensor, Tensor, Tensor) {
-        let class = match (&self.aim, clean) {
-            (Aim::Ranked(rank), Some(clean)) => Some(clean.argsort(-1, true).select(1, *rank)),
-            _ => None,
-        };
-        let value = |logits: &Tensor| match (&self.aim, &class) {
-            (Aim::Objective(objective), _) => objective.value(logits, Reference { y, clean }),
-            (Aim::Ranked(_), Some(class)) => targeted_dlr(logits, y, class),
-            (Aim::Ranked(_), None) => unreachable!("`clean` is made for ranks"),
-        };
+        let value = |logits: &Tensor| self.objective.value(logits, Reference { y, clean });
         let ascent = target.gradient(x, Mode::Eval, &value);
         let reached = value(&ascent.logits);
         (ascent.gradient, reached, ascent.logits)
     }
 
     fn start(&self, target: &Target, batch: &Batch, eps: &Tensor) -> Path {
-        let draw = format!("{}.start", self.name);
-        let direction = match self.norm {
-            Norm::Linf => batch.uniform(&draw) * 2.0 - 1.0,
-            Norm::L2 => batch.normal(&draw),
-        };
         let (center, y) = (batch.x.shallow_clone(), batch.y.shallow_clone());
-        // As far as eps allows: some pixel, or the length, reaches it.
-        let x = (&center + self.norm.unit(&direction) * eps).clamp(0.0, 1.0);
-        let needs_clean = match &self.aim {
-            Aim::Objective(objective) => objective.needs_clean(),
-            Aim::Ranked(_) => true,
-        };
-        let clean = needs_clean.then(|| target.logits(&center, Mode::Eval));
+        let x = (&center + self.norm.random(batch, &format!("{}.start", self.name)) * eps).clamp(0.0, 1.0);
+        let clean = self.objective.needs_clean().then(|| target.logits(&center, Mode::Eval));
         let (gradient, best, logits) = self.look(target, &x, &y, clean.as_ref());
         let ball = Ball::new(self.norm, &center, eps, true);
         let copy = Tensor::shallow_clone;
