@@ -23,18 +23,20 @@ use super::noise::Noise;
 use crate::Result;
 use crate::distributed::World;
 use declare::{Declared, NormSpec, Spec};
+use foil_macros::settings;
 use half::Half;
 use layout::{positions, views};
 use leaves::Leaves;
 use std::cell::Cell;
 use tch::{Device, Kind, Tensor};
 
-/// PyTorch's two modes: `Train` is the batch's statistics (moving the running ones) and dropout, `Eval` neither.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// PyTorch's two modes, `model.train()` and `model.eval()`.
+#[settings]
+#[derive(Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// `model.train()`
+    /// Batch norm takes the batch's statistics, which move the running ones; dropout drops.
     Train,
-    /// `model.eval()`
+    /// Batch norm takes the running statistics; nothing is dropped.
     Eval,
 }
 

@@ -1,7 +1,6 @@
 //! FGSM: one step of the whole radius along the sign of the gradient.
 
 use crate::ball::check_radius;
-use crate::pgd::AttackMode;
 use crate::{Norm, Start};
 use foil::prelude::*;
 
@@ -16,9 +15,9 @@ pub struct Fgsm {
     /// Where it starts.
     #[set(default = Start::None)]
     pub start: Start,
-    /// The model's mode during the attack.
-    #[set(default = AttackMode::Eval)]
-    pub mode: AttackMode,
+    /// The model's mode during the attack: `train` in robust_overfitting and CAT, `eval` in TRADES, MART, FAT and every evaluation.
+    #[set(default = Mode::Eval)]
+    pub mode: Mode,
 }
 
 impl Config<dyn Attack> for Fgsm {

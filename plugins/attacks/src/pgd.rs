@@ -18,25 +18,6 @@ pub enum Start {
     None,
 }
 
-/// PyTorch's two modes, which decide batch norm's statistics during the attack.
-#[settings]
-#[derive(Copy)]
-pub enum AttackMode {
-    /// The batch's statistics; they move the running ones (robust_overfitting, CAT).
-    Train,
-    /// The running statistics (TRADES, MART, FAT, and every evaluation).
-    Eval,
-}
-
-impl From<AttackMode> for Mode {
-    fn from(mode: AttackMode) -> Self {
-        match mode {
-            AttackMode::Train => Mode::Train,
-            AttackMode::Eval => Mode::Eval,
-        }
-    }
-}
-
 /// Which point an attack returns.
 #[settings]
 #[derive(Copy, PartialEq)]
@@ -82,9 +63,9 @@ pub struct Pgd {
     /// Which point is returned; several restarts always keep the worst.
     #[set(default = Keep::Last)]
     pub keep: Keep,
-    /// The model's mode during the attack.
-    #[set(default = AttackMode::Eval)]
-    pub mode: AttackMode,
+    /// The model's mode during the attack: `train` in robust_overfitting and CAT, `eval` in TRADES, MART, FAT and every evaluation.
+    #[set(default = Mode::Eval)]
+    pub mode: Mode,
     /// Whether points are kept in [0, 1]. CAT's MNIST code does not, which is another threat model.
     #[set(default = true)]
     pub clip: bool,
@@ -172,7 +153,7 @@ impl Attack for Running {
     }
 
     fn mode(&self) -> Mode {
-        self.config.mode.into()
+        self.config.mode
     }
 }
 

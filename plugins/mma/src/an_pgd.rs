@@ -30,18 +30,8 @@ pub struct AnPgd {
     #[set(default = 10, range = 0..=100)]
     pub search_steps: u32,
     /// The model's mode during the search: `train` as in the authors' code, or `eval`.
-    #[set(default = SearchMode::Train)]
-    pub search_mode: SearchMode,
-}
-
-/// PyTorch's two modes.
-#[settings]
-#[derive(Copy)]
-pub enum SearchMode {
-    /// The batch's statistics; they move the running ones.
-    Train,
-    /// The running statistics.
-    Eval,
+    #[set(default = Mode::Train)]
+    pub search_mode: Mode,
 }
 
 struct Running {
@@ -76,10 +66,7 @@ impl Running {
 
     /// The distance to the boundary along `direction`, `[N]`, by bisection from the point `x` at distance `radii`.
     fn search(&self, target: &Target, batch: &Batch, direction: &Tensor, x: &Tensor, radii: &Tensor) -> Tensor {
-        let mode = match self.config.search_mode {
-            SearchMode::Train => Mode::Train,
-            SearchMode::Eval => Mode::Eval,
-        };
+        let mode = self.config.search_mode;
         let margin = |x: &Tensor| terms::soft_logit_margin(&target.logits(x, mode), &batch.y);
         let mut low = radii.zeros_like();
         let mut high = &low + batch.now(&self.config.d_max) * 1.05;
