@@ -5,15 +5,17 @@
 //! optimiser (CAT's mask g), and learn after the model's update (Eq. 14); all of that is in [`Attack::state`] and so in
 //! every checkpoint.
 
-use crate::engine::Network;
-use crate::engine::stopwatch::lap;
-use crate::nn::fused::sign_step;
+mod box01;
+mod target;
+
+pub use box01::Box01;
+pub use target::{Ascent, Target};
+
 use crate::nn::{Mode, Noise};
-use crate::objective::{Objective, Reference};
 use crate::scheduler::{Clock, Scheduled};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// The images of one step.
 #[derive(Debug)]
@@ -78,114 +80,6 @@ impl Adversarial {
         self.side.insert(name.to_string(), tensor);
         self
     }
-}
-
-/// What one look at the model from an attacked point gives.
-#[derive(Debug)]
-pub struct Ascent {
-    /// d(sum of objectives)/dx, `[N, C, H, W]`.
-    pub gradient: Tensor,
-    /// Logits `[N, K]`.
-    pub logits: Tensor,
-}
-
-/// The model as an attack sees it: its parameters are frozen.
-#[derive(Debug)]
-pub struct Target<'a> {
-    network: &'a Network,
-    noise: &'a Noise,
-    iterates: Option<&'a std::cell::RefCell<Vec<Tensor>>>,
-    shrinks: bool,
-}
-
-impl<'a> Target<'a> {
-    /// The network, with the batch's random numbers for its dropout.
-    pub fn new(network: &'a Network, noise: &'a Noise) -> Self {
-        Self { network, noise, iterates: None, shrinks: false }
-    }
-
-    /// For a judge who asks only whether each image falls, and who does not capture the attack.
-    #[must_use]
-    pub fn shrinking(mut self) -> Self {
-        self.shrinks = true;
-        self
-    }
-
-    /// Whether an attack may read the device and go on with the images that it has not broken yet. Whether an image falls must
-    /// not depend on it.
-    pub fn shrinks(&self) -> bool {
-        self.shrinks
-    }
-
-    /// Keeps every iterate that an attack reports; for `foil probe`.
-    #[must_use]
-    pub fn recording(mut self, iterates: &'a std::cell::RefCell<Vec<Tensor>>) -> Self {
-        self.iterates = Some(iterates);
-        self
-    }
-
-    /// Reports the current point `x` of an iterative attack.
-    pub fn iterate(&self, x: &Tensor) {
-        if let Some(iterates) = self.iterates {
-            iterates.borrow_mut().push(x.detach().copy());
-        }
-    }
-
-    /// Logits `[N, K]` without gradient.
-    pub fn logits(&self, x: &Tensor, mode: Mode) -> Tensor {
-        tch::no_grad(|| self.forward(x, mode))
-    }
-
-    /// Logits `[N, K]`; differentiable in `x` if `x` requires a gradient (for networks in front of the model, such as CAT's g).
-    pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
-        self.network.frozen(x, mode, Some(self.noise))
-    }
-
-    /// Runs `work` with the network computing as in training, also where a judge asks.
-    pub fn as_trained<T>(&self, work: impl FnOnce() -> T) -> T {
-        let _trained = self.network.as_trained();
-        work()
-    }
-
-    /// The gradient of an objective with respect to the input.
-    pub fn ascend(&self, x: &Tensor, mode: Mode, objective: &dyn Objective, reference: Reference) -> Ascent {
-        let value = |logits: &Tensor| objective.value(logits, reference);
-        self.look(x, mode, &value, &|logits| {
-            objective.slope(&logits.detach(), reference).unwrap_or_else(|| by_autograd(logits, &value))
-        })
-    }
-
-    /// The gradient of any `value` (`[N, K]` to `[N]`) with respect to the input.
-    pub fn gradient(&self, x: &Tensor, mode: Mode, value: &dyn Fn(&Tensor) -> Tensor) -> Ascent {
-        self.look(x, mode, value, &|logits| by_autograd(logits, value))
-    }
-
-    /// The gradient of `value` with respect to the input; `d_logits` is that with respect to the logits.
-    fn look(
-        &self,
-        x: &Tensor,
-        mode: Mode,
-        value: &dyn Fn(&Tensor) -> Tensor,
-        d_logits: &dyn Fn(&Tensor) -> Tensor,
-    ) -> Ascent {
-        lap("attack: the rest");
-        if let Some((gradient, logits)) = self.network.input_gradient(x, mode, self.noise, d_logits) {
-            lap("attack: the model's own input gradients");
-            return Ascent { gradient, logits };
-        }
-        let x = x.detach().set_requires_grad(true);
-        let logits = self.forward(&x, mode);
-        lap("attack: forward passes");
-        let gradient = Tensor::run_backward(&[value(&logits).sum(None::<Kind>)], &[&x], false, false).remove(0);
-        lap("attack: backward passes");
-        Ascent { gradient, logits: logits.detach() }
-    }
-}
-
-/// d(sum of `value`)/d(logits), `[N, K]`.
-fn by_autograd(logits: &Tensor, value: &dyn Fn(&Tensor) -> Tensor) -> Tensor {
-    let logits = logits.detach().set_requires_grad(true);
-    Tensor::run_backward(&[value(&logits).sum(None::<Kind>)], &[&logits], false, false).remove(0)
 }
 
 /// A way to perturb images.
@@ -284,31 +178,5 @@ pub trait Attack: Send {
     /// The mask network and what it gives, for pictures and `foil probe`; only attacks that have one.
     fn learner(&self) -> Option<&crate::engine::Learner> {
         None
-    }
-}
-
-/// The intersection of the ball of radius `eps` around `x` with [0, 1], for the norm Linf.
-#[derive(Debug)]
-pub struct Box01 {
-    low: Tensor,
-    high: Tensor,
-}
-
-impl Box01 {
-    /// Around `x` `[N, C, H, W]`; `eps` a scalar or `[N, 1, 1, 1]`. Without `clip` only the ball counts.
-    pub fn new(x: &Tensor, eps: &Tensor, clip: bool) -> Self {
-        let (low, high) = (x - eps, x + eps);
-        if clip { Self { low: low.clamp_min(0.0), high: high.clamp_max(1.0) } } else { Self { low, high } }
-    }
-
-    /// The nearest point inside to `x` + `alpha` · sign(`gradient`), in one pass where the device allows it; `alpha` a scalar or
-    /// `[N, 1, 1, 1]`.
-    pub fn ascend(&self, x: &Tensor, gradient: &Tensor, alpha: &Tensor) -> Tensor {
-        sign_step(x, gradient, alpha, [&self.low, &self.high])
-    }
-
-    /// The nearest point inside.
-    pub fn project(&self, x: &Tensor) -> Tensor {
-        x.maximum(&self.low).minimum(&self.high)
     }
 }

@@ -1,0 +1,116 @@
+//! The model as an attack sees it.
+
+use crate::engine::Network;
+use crate::engine::stopwatch::lap;
+use crate::nn::{Mode, Noise};
+use crate::objective::{Objective, Reference};
+use std::cell::RefCell;
+use tch::{Kind, Tensor};
+
+/// What one look at the model from an attacked point gives.
+#[derive(Debug)]
+pub struct Ascent {
+    /// d(sum of objectives)/dx, `[N, C, H, W]`.
+    pub gradient: Tensor,
+    /// Logits `[N, K]`.
+    pub logits: Tensor,
+}
+
+/// The model as an attack sees it: its parameters are frozen.
+#[derive(Debug)]
+pub struct Target<'a> {
+    network: &'a Network,
+    noise: &'a Noise,
+    iterates: Option<&'a RefCell<Vec<Tensor>>>,
+    shrinks: bool,
+}
+
+impl<'a> Target<'a> {
+    /// The network, with the batch's random numbers for its dropout.
+    pub fn new(network: &'a Network, noise: &'a Noise) -> Self {
+        Self { network, noise, iterates: None, shrinks: false }
+    }
+
+    /// For a judge who asks only whether each image falls, and who does not capture the attack.
+    #[must_use]
+    pub fn shrinking(mut self) -> Self {
+        self.shrinks = true;
+        self
+    }
+
+    /// Whether an attack may read the device and go on with the images that it has not broken yet. Whether an image falls must
+    /// not depend on it.
+    pub fn shrinks(&self) -> bool {
+        self.shrinks
+    }
+
+    /// Keeps every iterate that an attack reports; for `foil probe`.
+    #[must_use]
+    pub fn recording(mut self, iterates: &'a RefCell<Vec<Tensor>>) -> Self {
+        self.iterates = Some(iterates);
+        self
+    }
+
+    /// Reports the current point `x` of an iterative attack.
+    pub fn iterate(&self, x: &Tensor) {
+        if let Some(iterates) = self.iterates {
+            iterates.borrow_mut().push(x.detach().copy());
+        }
+    }
+
+    /// Logits `[N, K]` without gradient.
+    pub fn logits(&self, x: &Tensor, mode: Mode) -> Tensor {
+        tch::no_grad(|| self.forward(x, mode))
+    }
+
+    /// Logits `[N, K]`; differentiable in `x` if `x` requires a gradient (for networks in front of the model, such as CAT's g).
+    pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
+        self.network.frozen(x, mode, Some(self.noise))
+    }
+
+    /// Runs `work` with the network computing as in training, also where a judge asks.
+    pub fn as_trained<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _trained = self.network.as_trained();
+        work()
+    }
+
+    /// The gradient of an objective with respect to the input.
+    pub fn ascend(&self, x: &Tensor, mode: Mode, objective: &dyn Objective, reference: Reference) -> Ascent {
+        let value = |logits: &Tensor| objective.value(logits, reference);
+        self.look(x, mode, &value, &|logits| {
+            objective.slope(&logits.detach(), reference).unwrap_or_else(|| by_autograd(logits, &value))
+        })
+    }
+
+    /// The gradient of any `value` (`[N, K]` to `[N]`) with respect to the input.
+    pub fn gradient(&self, x: &Tensor, mode: Mode, value: &dyn Fn(&Tensor) -> Tensor) -> Ascent {
+        self.look(x, mode, value, &|logits| by_autograd(logits, value))
+    }
+
+    /// The gradient of `value` with respect to the input; `d_logits` is that with respect to the logits.
+    fn look(
+        &self,
+        x: &Tensor,
+        mode: Mode,
+        value: &dyn Fn(&Tensor) -> Tensor,
+        d_logits: &dyn Fn(&Tensor) -> Tensor,
+    ) -> Ascent {
+        lap("attack: the rest");
+        if let Some((gradient, logits)) = self.network.input_gradient(x, mode, self.noise, d_logits) {
+            lap("attack: the model's own input gradients");
+            return Ascent { gradient, logits };
+        }
+        let x = x.detach().set_requires_grad(true);
+        let logits = self.forward(&x, mode);
+        lap("attack: forward passes");
+        let gradient = Tensor::run_backward(&[value(&logits).sum(None::<Kind>)], &[&x], false, false).remove(0);
+        lap("attack: backward passes");
+        Ascent { gradient, logits: logits.detach() }
+    }
+}
+
+/// d(sum of `value`)/d(logits), `[N, K]`.
+fn by_autograd(logits: &Tensor, value: &dyn Fn(&Tensor) -> Tensor) -> Tensor {
+    let logits = logits.detach().set_requires_grad(true);
+    Tensor::run_backward(&[value(&logits).sum(None::<Kind>)], &[&logits], false, false).remove(0)
+}
