@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `metrics.jsonl`, `metrics.csv` | [`metrics`] | foil on resume, pandas, spreadsheets |
 //! | `events.out.tfevents.…` | [`tensorboard`] | TensorBoard |
-//! | model metadata, `card.md` | [`card`] | people, Hugging Face, `foil evaluate` |
+//! | model metadata | [`card`] | people, whatever reads safetensors |
 //! | `eval.json` | [`result`] | [`report`](crate::report), leaderboards |
 //! | `eval.images.csv` | [`images`] | foil's comparisons, pandas, spreadsheets |
 //!
@@ -23,7 +23,7 @@ pub mod tensorboard;
 pub mod threat;
 pub mod trust;
 
-pub use card::{CardError, ModelCard};
+pub use card::ModelCard;
 pub use images::ImageRecord;
 pub use metrics::{MetricsLog, Row, Values};
 pub use result::{Entry, EvalRecord, Stage};

@@ -197,7 +197,7 @@ impl Folder {
 
     /// Writes weights with their card, whole or not at all.
     pub(crate) fn write_model(&self, path: &Path, weights: &[(String, Tensor)], card: &ModelCard) -> Result<()> {
-        let metadata = card.to_metadata().map_err(|e| Error::new(e.to_string()))?;
+        let metadata = card.to_metadata().at("writing", path)?;
         tensors::write(path, weights, metadata)
     }
 
