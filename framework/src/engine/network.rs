@@ -158,16 +158,12 @@ impl Network {
         let before = self.params.work();
         let out = self.model.forward(&pass, &self.entering(xs));
         // The gradient with respect to the input costs as much as the forward pass, and that with respect to the parameters again.
-        self.count(
-            before,
-            if differentiable {
-                3.0
-            } else if xs.requires_grad() {
-                2.0
-            } else {
-                1.0
-            },
-        );
+        let times = match (differentiable, xs.requires_grad()) {
+            (true, _) => 3.0,
+            (false, true) => 2.0,
+            (false, false) => 1.0,
+        };
+        self.count(before, times);
         if self.is_half() { out.to_kind(self.params.kind()) } else { out }
     }
 

@@ -26,17 +26,13 @@ pub trait Optimizer: Send {
 
 #[cfg(test)]
 mod testing {
-    use crate::registry::{Build, Component, DataFacts};
     use crate::scheduler::Clock;
+    use crate::testing::from_yaml;
     use tch::{Device, Kind, Tensor};
 
     /// Three updates of (1, -2) in double precision by the gradients that the PyTorch snippets use.
     pub fn trajectory(config: &str, expected: &[f64]) {
-        let component: Component<dyn super::Optimizer> = serde_yaml::from_str(config).unwrap();
-        let problems = std::cell::RefCell::default();
-        let data = DataFacts { channels: 1, height: 1, width: 1, classes: 2, train: 1 };
-        let cx = Build::new(data, 0, Kind::Double, Device::Cpu, &problems);
-        let mut optimizer = cx.component("optimizer", &component).unwrap();
+        let mut optimizer = from_yaml::<dyn super::Optimizer>(config, Kind::Double);
         let values = Tensor::from_slice(&[1.0, -2.0]);
         optimizer.prepare(&values);
         for gradient in [[1.0, 2.0], [0.5, -1.0], [0.0, 3.0]] {

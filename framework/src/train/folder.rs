@@ -215,12 +215,7 @@ impl Folder {
         if !path.exists() {
             return Ok(None);
         }
-        let metadata = tensors::metadata(&path)?;
-        let text = metadata
-            .get(POSITION)
-            .ok_or_else(|| Error::new(format!("{} is not the state of a run", path.display())))?;
-        let position: Position = serde_json::from_str(text).at("reading", &path)?;
-        Ok(Some(position.epoch))
+        Ok(Some(position(&path, &tensors::metadata(&path)?)?.epoch))
     }
 
     /// The saved state; `None` when the run was stopped before it had saved one.
@@ -231,10 +226,7 @@ impl Folder {
         }
         let read = || {
             let (tensors, metadata) = tensors::read(&path)?;
-            let text = metadata
-                .get(POSITION)
-                .ok_or_else(|| Error::new(format!("{} is not the state of a run", path.display())))?;
-            Ok((tensors, serde_json::from_str(text).at("reading", &path)?))
+            Ok((tensors, position(&path, &metadata)?))
         };
         read().map(Some).map_err(|error: Error| {
             error.help(format!(
@@ -243,6 +235,13 @@ impl Folder {
             ))
         })
     }
+}
+
+/// Where the run was, from the `metadata` of the state at `path`.
+fn position(path: &Path, metadata: &HashMap<String, String>) -> Result<Position> {
+    let text = metadata.get(POSITION);
+    let text = text.ok_or_else(|| Error::new(format!("{} is not the state of a run", path.display())))?;
+    serde_json::from_str(text).at("reading", path)
 }
 
 #[cfg(test)]
