@@ -80,17 +80,6 @@ fn types(value: &serde_yaml::Value, found: &mut Vec<String>) {
     }
 }
 
-/// Reads a `resolved.yaml` of a run folder.
-///
-/// # Errors
-/// As [`load`].
-pub fn from_resolved(path: &Path) -> Result<Pipeline> {
-    if !path.exists() {
-        return Err(Error::new(format!("{} is not there", path.display())).help("is this a run folder of foil?"));
-    }
-    Ok(load(path, &[])?.pipeline)
-}
-
 impl Loaded {
     /// What was built, or an error that says where each of its problems was written.
     ///

@@ -26,6 +26,7 @@ pub struct ImageRecord {
 struct Outcome {
     name: String,
     right: Vec<bool>,
+    /// For each image z_y minus the largest other logit at the attacked image, in logits; NaN where the model gave none.
     margins: Vec<f32>,
 }
 
@@ -75,16 +76,6 @@ impl ImageRecord {
         &self.index
     }
 
-    /// The images' labels.
-    pub fn labels(&self) -> &[i64] {
-        &self.labels
-    }
-
-    /// The names of the entries, in the order of the evaluation.
-    pub fn names(&self) -> Vec<&str> {
-        self.entries.iter().map(|entry| entry.name.as_str()).collect()
-    }
-
     fn entry(&self, name: &str) -> Option<&Outcome> {
         self.entries.iter().find(|entry| entry.name == name)
     }
@@ -92,11 +83,6 @@ impl ImageRecord {
     /// For each image whether it was classified rightly under an entry; `None` when there is no such entry.
     pub fn right(&self, entry: &str) -> Option<&[bool]> {
         self.entry(entry).map(|entry| entry.right.as_slice())
-    }
-
-    /// For each image z_y minus the largest other logit at the attacked image, in logits; NaN where the model gave none.
-    pub fn margins(&self, entry: &str) -> Option<&[f32]> {
-        self.entry(entry).map(|entry| entry.margins.as_slice())
     }
 
     /// The first entry that broke each image, of a chain `entry.stage`; empty where none did.

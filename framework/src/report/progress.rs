@@ -88,15 +88,6 @@ impl Progress {
         self.shown = Instant::now(); // after the message: a slow one is asked for no more often
     }
 
-    /// Writes a line that stays, above the bar if there is one.
-    pub fn note(&mut self, line: &str) {
-        match &mut self.show {
-            Show::Bar(bar) => bar.suspend(|| print(&mut io::stderr(), line)),
-            Show::Lines(out) => print(out, line),
-            Show::Nothing => {}
-        }
-    }
-
     /// Ends the work: the bar goes, and one line with `message` remains. Work that is dropped instead leaves nothing.
     pub fn done(mut self, message: &str) {
         let took = format!("{} in {}", self.past, human(self.started.elapsed()));
@@ -209,10 +200,8 @@ mod tests {
         progress.shown -= LINE;
         progress.tick(4000, || "accuracy 55.30".into());
         progress.tick(1, || unreachable!());
-        progress.note("checkpoint written");
         drop(progress);
-        let expected = ["pgd20: 4000/10000, 200.0 it/s, 30 s left, accuracy 55.30", "checkpoint written"];
-        assert_eq!(log.lines(), expected);
+        assert_eq!(log.lines(), ["pgd20: 4000/10000, 200.0 it/s, 30 s left, accuracy 55.30"]);
     }
 
     #[test]

@@ -53,11 +53,6 @@ impl EventWriter {
         self.write(step, What::Scalars(values))
     }
 
-    /// The file being written.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     fn write(&mut self, step: u64, what: What) -> io::Result<()> {
         let mut record = Vec::new();
         frame(&mut record, &encode(now(), step, what));
@@ -100,8 +95,8 @@ mod tests {
         let mut first = EventWriter::create(folder.path(), 0).unwrap();
         first.scalars(391, &[("loss", 0.5), ("natural", 83.25)]).unwrap();
         let second = EventWriter::create(folder.path(), 391).unwrap();
-        assert!(first.path() < second.path());
-        let name = first.path().file_name().unwrap().to_str().unwrap();
+        assert!(first.path < second.path);
+        let name = first.path.file_name().unwrap().to_str().unwrap();
         assert!(name.starts_with(PREFIX) && name.ends_with(&format!(".{}.foil", process::id())), "{name}");
     }
 
@@ -111,7 +106,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = EventWriter::create(folder.path(), 391).unwrap();
         writer.scalars(782, &[("loss", f64::NAN)]).unwrap();
-        let bytes = fs::read(writer.path()).unwrap();
+        let bytes = fs::read(&writer.path).unwrap();
         let (mut at, mut records) = (0, Vec::new());
         while at < bytes.len() {
             let length = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;

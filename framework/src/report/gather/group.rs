@@ -41,12 +41,6 @@ impl Group {
         let values: Vec<f64> = self.evals().filter_map(|eval| Some(eval.entry(entry)?.accuracy)).collect();
         Spread::of(&values)
     }
-
-    /// The mean over the entries of each evaluation, in percent.
-    pub fn avg(&self) -> Option<Spread> {
-        let values: Vec<f64> = self.evals().filter_map(|eval| eval.avg).collect();
-        Spread::of(&values)
-    }
 }
 
 /// The names of the entries of all evaluations, in the order in which they first occur.
