@@ -257,37 +257,3 @@ impl Collective for C10d {
         self.store.get(key)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use crate::distributed::{Launch, Meeting, Transport, World};
-    use std::net::TcpListener;
-    use std::sync::Barrier;
-    use std::time::Duration;
-    use tch::Tensor;
-
-    // c10d notes the first collective of each group in a map of the process, without a lock; that ended the process now and then.
-    #[test]
-    fn many_groups_of_one_process_may_begin_at_once() {
-        const GROUPS: usize = 16;
-        let together = Barrier::new(GROUPS);
-        let group = || {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let launch = Launch {
-                launcher: "test",
-                rank: 0,
-                size: 1,
-                local_rank: 0,
-                local_size: None,
-                meeting: Some(Meeting { host: "127.0.0.1".into(), port, served: false, prefix: "test".into() }),
-                transport: Transport::Gloo,
-                timeout: Duration::from_secs(60),
-            };
-            let (world, sum) = (World::join(launch).unwrap(), Tensor::from_slice(&[1.0f32, 2.0]));
-            together.wait();
-            world.sum(&sum).unwrap();
-            assert_eq!(Vec::<f32>::try_from(&sum).unwrap(), [1.0, 2.0]);
-        };
-        std::thread::scope(|scope| (0..GROUPS).for_each(|_| drop(scope.spawn(group))));
-    }
-}
