@@ -213,23 +213,17 @@ pub(super) fn is_hopper(device: Device) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::fused::tests::where_hopper_is;
-    use crate::nn::{Noise, name_key};
+    use crate::nn::fused::tests::{drawn, off, where_hopper_is};
 
     const SIDES: [i64; 4] = [32, 16, 8, 4];
 
-    fn normal(name: &str, size: [i64; 4], device: Device) -> Tensor {
-        let numbers = Noise::seeded(&[name_key(name)], 1, device).normal(name, &size, Kind::Float);
-        channels_last(&numbers.squeeze_dim(0)).unwrap()
-    }
-
     fn images(n: i64, side: i64, device: Device) -> Tensor {
-        normal("images", [n, 2048 / side, side, side], device).to_kind(Kind::BFloat16)
+        drawn("images", &[n, 2048 / side, side, side], device).to_kind(Kind::BFloat16)
     }
 
     fn weight(side: i64, device: Device) -> Tensor {
         let c = 2048 / side;
-        (normal("weight", [c, c, 3, 3], device) * (2.0 / (9 * c) as f64).sqrt()).to_kind(Kind::BFloat16)
+        (drawn("weight", &[c, c, 3, 3], device) * (2.0 / (9 * c) as f64).sqrt()).to_kind(Kind::BFloat16)
     }
 
     #[test]
@@ -276,15 +270,13 @@ mod tests {
                 for ((found, again), expected) in find().iter().zip(find()).zip(expected) {
                     assert!(is_channels_last(found) && *found == again, "{n} of side {side}");
                     // A rounding to bf16 of each number, and libtorch's own to ten bits, where its convolutions are allowed tf32.
-                    let off = (found.to_kind(Kind::Float) - &expected).norm() / expected.norm();
-                    let off = off.double_value(&[]);
-                    assert!(off < 4e-3, "{n} of side {side}: {off:e}");
+                    assert!(off(found, &expected) < 4e-3, "{n} of side {side}: {:e}", off(found, &expected));
                 }
             }
             assert!(forward(&images(2, side, device), &weight, [2, 1]).is_none());
 
             // Oracle: autograd.
-            let d_out = normal("d_out", [8, 2048 / side, side, side], device).to_kind(Kind::BFloat16);
+            let d_out = drawn("d_out", &[8, 2048 / side, side, side], device).to_kind(Kind::BFloat16);
             let [xs, weight] = [images(8, side, device), weight].map(|t| t.set_requires_grad(true));
             let plain = xs.conv2d(&weight, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1);
             let [ours, plain] = [forward(&xs, &weight, [1, 1]).unwrap(), plain].map(|out| {
@@ -292,8 +284,7 @@ mod tests {
                 Tensor::run_backward(&[value], &[&xs, &weight], false, false)
             });
             for (found, expected) in ours.iter().zip(&plain) {
-                let off = (found - expected).norm() / expected.norm();
-                assert!(off.double_value(&[]) < 6e-3, "gradients at side {side}");
+                assert!(off(found, expected) < 6e-3, "gradients at side {side}");
             }
         }
     }
@@ -305,17 +296,13 @@ mod tests {
     }
 
     fn epilogues_are_the_plain_forms(device: Device, batches: &[i64]) {
-        let off = |found: &Tensor, expected: &Tensor| {
-            let [a, b] = [found, expected].map(|t| t.to_kind(Kind::Double));
-            ((a - &b).norm() / b.norm()).double_value(&[])
-        };
         let by = [1, 1];
         for (side, &n) in SIDES.into_iter().flat_map(|side| batches.iter().map(move |n| (side, n))) {
             let (weight, c) = (weight(side, device), 2048 / side);
             let [ys, other] =
-                ["ys", "other"].map(|name| normal(name, [n, c, side, side], device).to_kind(Kind::BFloat16));
+                ["ys", "other"].map(|name| drawn(name, &[n, c, side, side], device).to_kind(Kind::BFloat16));
             let xs = images(n, side, device);
-            let line = ["scale", "shift", "mean"].map(|name| normal(name, [1, c, 1, 1], device).view([c]));
+            let line = ["scale", "shift", "mean"].map(|name| drawn(name, &[c], device));
             let [scale, shift, mean] = line.each_ref().map(|t| t.view([1, c, 1, 1]));
             let [x, y, w] = [&xs, &ys, &weight].map(|t| t.to_kind(Kind::Float));
             let there = x.conv2d(&w, None::<Tensor>, by, by, [1, 1], 1);

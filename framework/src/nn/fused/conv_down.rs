@@ -204,38 +204,27 @@ fn serves([n, c, h, w]: [i64; 4], weights: [Vec<i64>; 2]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::fused::tests::where_hopper_is;
-    use crate::nn::{Noise, name_key};
+    use crate::nn::fused::tests::{drawn, off, where_hopper_is};
     use tch::Kind;
 
     const BY: By = [[2, 1], [2, 0]];
     /// Of the large images.
     const SIDES: [i64; 3] = [32, 16, 8];
 
-    fn normal(name: &str, size: [i64; 4], device: Device) -> Tensor {
-        let numbers = Noise::seeded(&[name_key(name)], 1, device).normal(name, &size, Kind::Float);
-        channels_last(&numbers.squeeze_dim(0)).unwrap()
-    }
-
     fn large(name: &str, n: i64, side: i64, device: Device) -> Tensor {
-        normal(name, [n, 2048 / side, side, side], device).to_kind(Kind::BFloat16)
+        drawn(name, &[n, 2048 / side, side, side], device).to_kind(Kind::BFloat16)
     }
 
     fn small(n: i64, side: i64, device: Device) -> [Tensor; 2] {
         ["d_out", "d_shortcut"]
-            .map(|name| normal(name, [n, 4096 / side, side / 2, side / 2], device).to_kind(Kind::BFloat16))
+            .map(|name| drawn(name, &[n, 4096 / side, side / 2, side / 2], device).to_kind(Kind::BFloat16))
     }
 
     fn weights(side: i64, device: Device) -> [Tensor; 2] {
         let c = 2048 / side;
         [3, 1].map(|k| {
-            (normal("weight", [2 * c, c, k, k], device) * (2.0 / (k * k * c) as f64).sqrt()).to_kind(Kind::BFloat16)
+            (drawn("weight", &[2 * c, c, k, k], device) * (2.0 / (k * k * c) as f64).sqrt()).to_kind(Kind::BFloat16)
         })
-    }
-
-    fn off(found: &Tensor, expected: &Tensor) -> f64 {
-        let [a, b] = [found, expected].map(|t| t.to_kind(Kind::Double));
-        ((a - &b).norm() / b.norm()).double_value(&[])
     }
 
     /// libtorch's, in the kind of what it is given.
@@ -332,7 +321,7 @@ mod tests {
                 (large("images", n, side, device), weights(side, device), small(n, side, device));
             let ([x, w3, w1], [d3, d1]) = (whole([&xs, &weights[0], &weights[1]]), whole(d_outs.each_ref()));
             let (weights, d_outs, c) = (weights.each_ref(), d_outs.each_ref(), 2048 / side);
-            let line = |c: i64| ["scale", "shift", "mean"].map(|name| normal(name, [1, c, 1, 1], device).view([c]));
+            let line = |c: i64| ["scale", "shift", "mean"].map(|name| drawn(name, &[c], device));
             let by_channel = |t: &Tensor| t.view([1, -1, 1, 1]);
             let [there, shortcut] = plain(&x, [&w3, &w1]);
             let back =

@@ -8,7 +8,7 @@ mod steps;
 use super::conv::Groups;
 use super::*;
 use crate::engine::cuda::stand_in::StandIn;
-use crate::nn::{Builder, Parameters, name_key};
+use crate::nn::{Builder, Noise, Parameters, name_key};
 use crate::shim::channels_last;
 use std::collections::{BTreeMap, BTreeSet};
 use tch::Device;
@@ -64,10 +64,19 @@ const KINDS: [Kind; 2] = [Kind::BFloat16, Kind::Float];
 
 /// Normal numbers that depend on the name alone, as `kind` holds them.
 fn normal(name: &str, size: &[i64], kind: Kind) -> Tensor {
-    let noise = crate::nn::Noise::seeded(&[name_key(name)], 1, Device::Cpu);
-    let numbers = noise.normal(name, size, Kind::Float).squeeze_dim(0);
-    let numbers = if size.len() == 4 { channels_last(&numbers).unwrap() } else { numbers };
-    numbers.to_kind(kind)
+    drawn(name, size, Device::Cpu).to_kind(kind)
+}
+
+/// The same in fp32, drawn on `device`.
+pub(super) fn drawn(name: &str, size: &[i64], device: Device) -> Tensor {
+    let numbers = Noise::seeded(&[name_key(name)], 1, device).normal(name, size, Kind::Float).squeeze_dim(0);
+    if size.len() == 4 { channels_last(&numbers).unwrap() } else { numbers }
+}
+
+/// The length of the difference, over that of what is expected.
+pub(super) fn off(found: &Tensor, expected: &Tensor) -> f64 {
+    let [a, b] = [found, expected].map(|t| t.to_kind(Kind::Double));
+    ((a - &b).norm() / b.norm()).double_value(&[])
 }
 
 /// Two batch norms with random numbers of `kind`.
