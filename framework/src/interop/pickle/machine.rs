@@ -1,6 +1,8 @@
 //! The stack machine, for the instructions of protocols 2 to 5 that weights are written with.
 
-use super::value::{Callable, Id, Span, Storage, Strided, Table, Value, bytes_of};
+mod calls;
+
+use super::value::{Id, Span, Table, Value};
 use super::{Fault, Refused};
 use std::collections::HashMap;
 
@@ -53,7 +55,6 @@ type Done<T = ()> = Result<T, Fault>;
 const TOO_MANY: &str = "more values than any checkpoint has";
 const SHORT: Fault = Fault::Broken("the pickle ends too early");
 const EMPTY: Fault = Fault::Broken("the pickle takes more values than there are");
-const SHAPE: Fault = Fault::Broken("a tensor is not described as PyTorch does");
 
 impl<'a> Machine<'a> {
     /// One instruction; the root once it is the last.
@@ -282,155 +283,6 @@ impl<'a> Machine<'a> {
         match self.top().map(|id| &mut self.values[id as usize])? {
             Value::Dict(dict, _) => dict.extend(entries),
             _ => return Err(Fault::Broken("something that is no dictionary gets keys")),
-        }
-        Ok(())
-    }
-
-    // Names and calls.
-
-    fn value(&self, id: Id) -> &Value {
-        &self.values[id as usize]
-    }
-
-    fn text(&self, id: Id) -> Option<&'a str> {
-        match self.value(id) {
-            Value::Text(span) => std::str::from_utf8(bytes_of(self.bytes, *span)).ok(),
-            _ => None,
-        }
-    }
-
-    fn global(&mut self, module: &str, name: &str) -> Done {
-        let printed = |text: &str| text.escape_default().take(200).collect::<String>();
-        let known = Callable::of(module, name);
-        let known = known.ok_or_else(|| Fault::Global(format!("{}.{}", printed(module), printed(name))))?;
-        self.push(Value::Callable(known))
-    }
-
-    /// A storage: `("storage", type, key, device, number of elements)`, and in old files a sixth entry.
-    fn persistent(&mut self, id: Id) -> Done {
-        const NO_STORAGE: Fault = Fault::Broken("a storage is not described as PyTorch does");
-        let Value::Tuple(items) = self.value(id) else { return Err(NO_STORAGE) };
-        let &[what, kind, key, _, numel, ref rest @ ..] = items.as_slice() else { return Err(NO_STORAGE) };
-        if let [view] = rest
-            && !matches!(self.value(*view), Value::None)
-        {
-            return Err(Fault::Unknown("a view of a storage, as PyTorch before 0.4 wrote it".into()));
-        }
-        let storage = match (self.text(what), self.value(kind), self.value(key), self.value(numel)) {
-            (Some("storage"), Value::Callable(Callable::Storage(kind)), Value::Text(key), Value::Int(numel)) => {
-                Storage { kind: *kind, key: *key, numel: u64::try_from(*numel).map_err(|_| NO_STORAGE)? }
-            }
-            _ => return Err(NO_STORAGE),
-        };
-        self.push(Value::Storage(storage))
-    }
-
-    fn call(&mut self, callable: Id, arguments: Id) -> Done {
-        let Value::Callable(callable) = *self.value(callable) else {
-            return Err(Fault::Broken("the pickle calls what is no function"));
-        };
-        let Value::Tuple(arguments) = self.value(arguments) else {
-            return Err(Fault::Broken("a call's arguments are no tuple"));
-        };
-        let arguments = arguments.get(..arguments.len().min(16)).unwrap_or_default().to_vec();
-        arguments.iter().try_for_each(|&id| self.copying(id))?;
-        let arguments: &[Id] = &arguments;
-        let made = match callable {
-            Callable::Tensor => self.tensor(arguments.get(..4).ok_or(SHAPE)?)?,
-            Callable::OldTensor => self.tensor(arguments)?,
-            Callable::Parameter => {
-                let data = *arguments.first().ok_or(SHAPE)?;
-                self.stack.push(data);
-                return Ok(());
-            }
-            Callable::Dict => Value::Dict(self.items(arguments)?, None),
-            Callable::Namespace => Value::Dict(Vec::new(), None),
-            Callable::Size => Value::Tuple(match arguments {
-                [] => Vec::new(),
-                [sizes, ..] => self.sequence(*sizes).ok_or(SHAPE)?.to_vec(),
-            }),
-            Callable::Set => Value::Other("a set"),
-            Callable::Other(what) => Value::Other(what),
-            Callable::Storage(_) => return Err(Fault::Unknown("a storage within the pickle".into())),
-        };
-        self.push(made)
-    }
-
-    fn copying(&mut self, id: Id) -> Done {
-        let (Value::Tuple(items) | Value::List(items)) = self.value(id) else {
-            let Value::Dict(items, _) = self.value(id) else { return Ok(()) };
-            return self.count(items.len());
-        };
-        self.count(items.len())
-    }
-
-    fn count(&mut self, copied: usize) -> Done {
-        self.copied += copied;
-        if self.copied > MOST { Err(Fault::Unknown(TOO_MANY.into())) } else { Ok(()) }
-    }
-
-    fn sequence(&self, id: Id) -> Option<&[Id]> {
-        match self.value(id) {
-            Value::Tuple(items) | Value::List(items) => Some(items),
-            _ => None,
-        }
-    }
-
-    /// What a dictionary is made from: nothing, or a list of pairs, or another dictionary.
-    fn items(&self, arguments: &[Id]) -> Done<Vec<(Id, Id)>> {
-        let Some(&last) = arguments.last() else { return Ok(Vec::new()) };
-        match self.value(last) {
-            Value::Dict(items, _) => Ok(items.clone()),
-            Value::List(entries) => entries
-                .iter()
-                .map(|&entry| match self.sequence(entry) {
-                    Some(&[key, value]) => Ok((key, value)),
-                    _ => Err(Fault::Broken("a dictionary's entry is no pair")),
-                })
-                .collect(),
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    /// `(storage, offset, shape, strides)`.
-    fn tensor(&self, arguments: &[Id]) -> Done<Value> {
-        let &[storage, offset, shape, strides] = arguments else { return Err(SHAPE) };
-        let (Value::Storage(stored), Value::Int(offset)) = (self.value(storage), self.value(offset)) else {
-            return Err(SHAPE);
-        };
-        let (kind, offset) = (stored.kind, *offset);
-        let numbers = |id| {
-            let number = |&id: &Id| match self.value(id) {
-                Value::Int(n) => Ok(*n),
-                _ => Err(SHAPE),
-            };
-            self.sequence(id).ok_or(SHAPE)?.iter().take(64).map(number).collect::<Done<Vec<i64>>>()
-        };
-        let (shape, strides) = (numbers(shape)?, numbers(strides)?);
-        if Strided::checked(offset, &shape, &strides, stored.numel).is_none() {
-            return Err(Fault::Broken("a tensor lies outside its storage"));
-        }
-        Ok(Value::Tensor(Box::new(Strided { storage, kind, offset, shape, strides })))
-    }
-
-    /// A namespace's attributes are its content; an `OrderedDict` has some besides; the rest have none that matter.
-    fn attributes(&mut self) -> Done {
-        let state = self.pop()?;
-        self.copying(state)?;
-        let top = self.top()?;
-        let given = match self.value(state) {
-            Value::Dict(items, _) => Some(items.clone()),
-            _ => None,
-        };
-        match &mut self.values[top as usize] {
-            Value::Dict(items, attributes) => {
-                if items.is_empty() {
-                    items.extend(given.unwrap_or_default());
-                }
-                *attributes = Some(state);
-            }
-            Value::Other(_) => {}
-            _ => return Err(Fault::Broken("something that is no object gets attributes")),
         }
         Ok(())
     }
