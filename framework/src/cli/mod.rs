@@ -18,6 +18,7 @@ mod probe;
 mod profile;
 mod ranks;
 mod report;
+mod run_log;
 mod schema;
 mod steps;
 mod sweep;

@@ -1,22 +1,19 @@
 //! `foil train`: a run, or the rest of one.
 
 use super::ranks::load_run;
-use super::{Exit, doctor, eval, warnings};
+use super::{Exit, doctor, eval, run_log};
 use crate::distributed::{Agreement, Launch, World, checksum};
 use crate::engine::{choose_for, devices};
 use crate::interop::METHOD;
 use crate::pipeline::{BatchNorm, Loaded, Pipeline, load};
-use crate::plugin;
 use crate::report::thousands;
 use crate::train::{Ended, Folder, Lock, Trainer};
 use crate::{AtPath, Error, Result, tensors};
-use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use tracing_subscriber::prelude::*;
 
 /// Train a pipeline and evaluate its best checkpoint.
 #[derive(Debug, clap::Args)]
@@ -181,7 +178,7 @@ pub(super) fn train(loaded: &Loaded, place: Place, stop: &AtomicBool, world: Wor
     let path = world.first_says(&folder.path().display().to_string())?;
     let folder = if world.is_first() { folder } else { Folder::named(Path::new(&path)) };
     if world.is_first() {
-        start_log(&folder)?;
+        run_log::start(&folder)?;
     }
     let mut trainer = Trainer::new(pipeline.clone(), parts, folder.clone(), lock, device, world)?;
     say(world, &introduction(&pipeline, &trainer, &folder, device, world));
@@ -284,35 +281,6 @@ fn free_folder(pipeline: &Pipeline) -> Result<PathBuf> {
         }
     }
     Err(Error::new("runs/ is full").help("choose a folder with --run-dir"))
-}
-
-/// The log of the run under way: a program may make several runs, but sets up its logging once.
-static LOG: Mutex<Option<File>> = Mutex::new(None);
-
-struct RunLog;
-
-impl Write for RunLog {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let log = LOG.lock().unwrap_or_else(PoisonError::into_inner);
-        log.as_ref().map_or(Ok(bytes.len()), |mut file| file.write(bytes))
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// From here on the log goes into this run's folder; its warnings are shown too.
-fn start_log(folder: &Folder) -> Result<()> {
-    let path = folder.log();
-    let file = File::options().create(true).append(true).open(&path).at("opening", &path)?;
-    *LOG.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
-    let filter = || tracing_subscriber::EnvFilter::try_from_env("FOIL_LOG").unwrap_or_else(|_| "info".into());
-    let in_file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| RunLog).with_filter(filter());
-    // From the second run on it is set up already.
-    let _ = tracing_subscriber::registry().with(in_file).with(warnings()).try_init();
-    plugin::log_started();
-    Ok(())
 }
 
 /// Set by the first Ctrl-C (or SIGTERM); the second one ends the program at once.
