@@ -92,38 +92,3 @@ impl Model for PreActNet {
         Some((self.conv1.backward(pass, &d_sum, xs), logits))
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use crate::testing::{CIFAR10, random_of};
-    use foil::prelude::*;
-
-    // Oracle: autograd in float64, in both modes; the running statistics must move alike too.
-    #[test]
-    fn its_own_input_gradient_is_autograds() {
-        let models = [
-            "preact_resnet18",
-            "{ type: preact_resnet18, final_norm: false }",
-            "{ type: wide_resnet, depth: 10, width: 2 }",
-            "resnet18",
-        ];
-        for model in models {
-            for mode in [Mode::Eval, Mode::Train] {
-                let [(ours, noise, x), (theirs, _, _)] = [(); 2].map(|()| random_of(model, CIFAR10, 3, Kind::Double));
-                let d_logits = |logits: &Tensor| logits.detach().sin() + 0.5;
-                let (gradient, logits) = ours.input_gradient(&x, mode, &noise, &d_logits).unwrap();
-                let leaf = x.detach().set_requires_grad(true);
-                let expected = theirs.frozen(&leaf, mode, Some(&noise));
-                let value = (&expected * d_logits(&expected)).sum(Kind::Double);
-                let by_autograd = Tensor::run_backward(&[value], &[&leaf], false, false).remove(0);
-                let off = |a: &Tensor, b: &Tensor| ((a - b).abs().max() / b.abs().max()).double_value(&[]);
-                assert!(off(&logits, &expected.detach()) < 1e-10, "{model} {mode:?}: logits");
-                let found = off(&gradient, &by_autograd);
-                assert!(found < 1e-10 && !gradient.requires_grad(), "{model} {mode:?}: gradient by {found:e}");
-                for ((name, a), (_, b)) in ours.params().state_dict().iter().zip(theirs.params().state_dict()) {
-                    assert!((a - b).abs().max().double_value(&[]) < 1e-12, "{model} {mode:?}: {name}");
-                }
-            }
-        }
-    }
-}

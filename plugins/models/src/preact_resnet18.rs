@@ -44,7 +44,7 @@ register!(dyn Model, "preact_resnet18", PreactResnet18, "{}");
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{CIFAR10, CIFAR100, count, problems};
+    use crate::testing::{CIFAR10, CIFAR100, assert_own_gradient, count, problems};
     use foil::registry::DataFacts;
 
     #[test]
@@ -63,5 +63,11 @@ mod tests {
                 "`model` takes images of at least 8 x 8; the data's are 3 x 4 x 32 (channels, height, width) (`small_cnn` takes images of any size)"
             ]
         );
+    }
+
+    #[test]
+    fn its_own_input_gradient_is_autograds() {
+        assert_own_gradient("preact_resnet18", CIFAR10);
+        assert_own_gradient("{ type: preact_resnet18, final_norm: false }", CIFAR10);
     }
 }

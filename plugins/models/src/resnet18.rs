@@ -48,10 +48,15 @@ register!(dyn Model, "resnet18", Resnet18, "{}");
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{CIFAR10, count};
+    use crate::testing::{CIFAR10, assert_own_gradient, count};
 
     #[test]
     fn has_as_many_parameters_as_the_papers() {
         assert_eq!(count("resnet18", CIFAR10), 11_173_962);
+    }
+
+    #[test]
+    fn its_own_input_gradient_is_autograds() {
+        assert_own_gradient("resnet18", CIFAR10);
     }
 }

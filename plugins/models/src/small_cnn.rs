@@ -73,27 +73,15 @@ register!(dyn Model, "small_cnn", SmallCnn, "{}");
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{MNIST, count, random};
-    use foil::prelude::*;
+    use crate::testing::{MNIST, assert_own_gradient, count};
 
     #[test]
     fn has_as_many_parameters_as_the_paper() {
         assert_eq!(count("small_cnn", MNIST), 379_702);
     }
 
-    // Oracle: autograd through the whole network.
     #[test]
     fn its_own_input_gradient_is_autograds() {
-        let (network, noise, x) = random("small_cnn", MNIST, 5);
-        let d_logits = |logits: &Tensor| logits.detach().sin() + 0.5;
-        let (gradient, logits) = network.input_gradient(&x, Mode::Eval, &noise, &d_logits).unwrap();
-        let x = x.set_requires_grad(true);
-        let expected = network.frozen(&x, Mode::Eval, Some(&noise));
-        let value = (&expected * d_logits(&expected)).sum(Kind::Double);
-        let by_autograd = Tensor::run_backward(&[value], &[&x], false, false).remove(0);
-        assert_eq!(logits, expected);
-        assert!(gradient.size() == x.size() && !gradient.requires_grad());
-        let scale = by_autograd.abs().max().double_value(&[]);
-        assert!(scale > 0.0 && (gradient - by_autograd).abs().max().double_value(&[]) < 1e-5 * scale);
+        assert_own_gradient("small_cnn", MNIST);
     }
 }

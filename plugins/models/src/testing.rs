@@ -36,15 +36,31 @@ pub(crate) fn count(model: &str, data: DataFacts) -> i64 {
     count_with_inputs(model, data, data.channels)
 }
 
-/// A model with its initial parameters, and `n` random images for it.
-pub(crate) fn random(model: &str, data: DataFacts, n: i64) -> (Network, Noise, Tensor) {
-    random_of(model, data, n, Kind::Float)
+/// A model with its initial parameters in float64, and `n` random images for it.
+fn random(model: &str, data: DataFacts, n: i64) -> (Network, Noise, Tensor) {
+    let network = build(model, data, data.channels, Kind::Double, false).0.unwrap();
+    let noise = Noise::seeded(&[1], n, tch::Device::Cpu);
+    let x = noise.uniform("x", &[data.channels, data.height, data.width], Kind::Double);
+    (network, noise, x)
 }
 
-/// The same in numbers of `kind`.
-pub(crate) fn random_of(model: &str, data: DataFacts, n: i64, kind: Kind) -> (Network, Noise, Tensor) {
-    let network = build(model, data, data.channels, kind, false).0.unwrap();
-    let noise = Noise::seeded(&[1], n, tch::Device::Cpu);
-    let x = noise.uniform("x", &[data.channels, data.height, data.width], kind);
-    (network, noise, x)
+/// The model's own input gradient is autograd's, in both modes; its logits and running statistics are those of its forward pass.
+#[track_caller]
+pub(crate) fn assert_own_gradient(model: &str, data: DataFacts) {
+    for mode in [Mode::Eval, Mode::Train] {
+        let [(ours, noise, x), (theirs, _, _)] = [(); 2].map(|()| random(model, data, 3));
+        let d_logits = |logits: &Tensor| logits.detach().sin() + 0.5;
+        let (gradient, logits) = ours.input_gradient(&x, mode, &noise, &d_logits).unwrap();
+        let leaf = x.detach().set_requires_grad(true);
+        let expected = theirs.frozen(&leaf, mode, Some(&noise));
+        let value = (&expected * d_logits(&expected)).sum(Kind::Double);
+        let by_autograd = Tensor::run_backward(&[value], &[&leaf], false, false).remove(0);
+        let off = |a: &Tensor, b: &Tensor| ((a - b).abs().max() / b.abs().max()).double_value(&[]);
+        assert!(off(&logits, &expected.detach()) < 1e-10, "{model} {mode:?}: logits");
+        let found = off(&gradient, &by_autograd);
+        assert!(found < 1e-10 && !gradient.requires_grad(), "{model} {mode:?}: gradient by {found:e}");
+        for ((name, a), (_, b)) in ours.params().state_dict().iter().zip(theirs.params().state_dict()) {
+            assert!((a - b).abs().max().double_value(&[]) < 1e-12, "{model} {mode:?}: {name}");
+        }
+    }
 }

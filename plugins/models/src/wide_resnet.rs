@@ -71,7 +71,7 @@ register!(dyn Model, "wide_resnet", WideResnet, "{ depth: 34, width: 10 }");
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{CIFAR10, CIFAR100, count, problems};
+    use crate::testing::{CIFAR10, CIFAR100, assert_own_gradient, count, problems};
     use foil::registry::DataFacts;
 
     #[test]
@@ -92,5 +92,10 @@ mod tests {
                 "`model.depth` is 30, but a wide ResNet has 6n + 4 layers (write 28 or 34)",
             ]
         );
+    }
+
+    #[test]
+    fn its_own_input_gradient_is_autograds() {
+        assert_own_gradient("{ type: wide_resnet, depth: 10, width: 2 }", CIFAR10);
     }
 }
