@@ -195,9 +195,14 @@ pub mod terms {
     use super::{Kind, Tensor};
     use crate::nn::fused::{Slope, slope};
 
+    /// Of `values` `[N, K]` those of the classes `class` `[N]`, `[N]`.
+    pub fn of_class(values: &Tensor, class: &Tensor) -> Tensor {
+        values.gather(1, &class.unsqueeze(1), false).squeeze_dim(1)
+    }
+
     /// Cross-entropy per image, `[N]`, of `logits` `[N, K]` with labels `y` `[N]`.
     pub fn cross_entropy(logits: &Tensor, y: &Tensor) -> Tensor {
-        -logits.log_softmax(-1, None::<Kind>).gather(1, &y.unsqueeze(1), false).squeeze_dim(1)
+        -of_class(&logits.log_softmax(-1, None::<Kind>), y)
     }
 
     /// d([`cross_entropy`])/d(logits), `[N, K]`: the probabilities, less 1 at the label.
@@ -222,7 +227,7 @@ pub mod terms {
 
     /// The probability of the label, `[N]`.
     pub fn label_probability(logits: &Tensor, y: &Tensor) -> Tensor {
-        logits.softmax(-1, None::<Kind>).gather(1, &y.unsqueeze(1), false).squeeze_dim(1)
+        of_class(&logits.softmax(-1, None::<Kind>), y)
     }
 
     /// The largest of `values` `[N, K]` over the classes other than `y`, `[N]`.
@@ -232,7 +237,7 @@ pub mod terms {
 
     /// z_y minus the largest other logit per image, `[N]`: above 0 where the label is the prediction.
     pub fn margin(logits: &Tensor, y: &Tensor) -> Tensor {
-        logits.gather(1, &y.unsqueeze(1), false).squeeze_dim(1) - largest_other(logits, y)
+        of_class(logits, y) - largest_other(logits, y)
     }
 
     /// d(-max([`margin`] + `kappa`, 0))/d(logits), `[N, K]`. Classes that tie share it, as in autograd.
@@ -251,8 +256,8 @@ pub mod terms {
     /// MMA's soft logit margin per image, `[N]`: logsumexp over the other classes of z, minus z_y (Ding et al. 2020). Below 0
     /// exactly where the label's probability exceeds one half.
     pub fn soft_logit_margin(logits: &Tensor, y: &Tensor) -> Tensor {
-        let label = logits.gather(1, &y.unsqueeze(1), false).squeeze_dim(1);
-        logits.scatter_value(1, &y.unsqueeze(1), f64::NEG_INFINITY).logsumexp([-1i64].as_slice(), false) - label
+        let others = logits.scatter_value(1, &y.unsqueeze(1), f64::NEG_INFINITY);
+        others.logsumexp([-1i64].as_slice(), false) - of_class(logits, y)
     }
 
     /// d([`soft_logit_margin`])/d(logits), `[N, K]`.

@@ -104,10 +104,10 @@ impl Objective for TargetedDlr {
     fn value(&self, logits: &Tensor, reference: Reference) -> Tensor {
         let clean = reference.clean.expect("a run makes the clean logits that its objective needs");
         let class = clean.argsort(-1, true).select(1, self.rank);
-        let of = |class: &Tensor| logits.gather(1, &class.unsqueeze(1), false).squeeze_dim(1);
         let sorted = logits.topk(4, -1, true, true).0;
         let at = |rank: i64| sorted.select(1, rank);
-        -(of(reference.y) - of(&class)) / (at(0) - (at(2) + at(3)) * 0.5 + 1e-12)
+        -(terms::of_class(logits, reference.y) - terms::of_class(logits, &class))
+            / (at(0) - (at(2) + at(3)) * 0.5 + 1e-12)
     }
 
     fn needs_clean(&self) -> bool {

@@ -93,8 +93,7 @@ impl Run {
 
     fn step(&self, target: &Target, path: &mut Path) {
         let config = &self.config;
-        let of = |logits: &Tensor, class: &Tensor| logits.gather(1, &class.unsqueeze(1), false).squeeze_dim(1);
-        let lead = |logits: &Tensor| of(logits, &path.class) - of(logits, &path.y);
+        let lead = |logits: &Tensor| terms::of_class(logits, &path.class) - terms::of_class(logits, &path.y);
         let ascent = target.gradient(&path.x, Mode::Eval, &lead);
         let height = lead(&ascent.logits);
         // The plane's equation at the image, and both projections in one pass.
