@@ -23,6 +23,11 @@ impl Error {
         Self { message: message.into(), help: None, problems: None }
     }
 
+    /// Another library's error, in its own words.
+    pub fn of(error: impl fmt::Display) -> Self {
+        Self::new(error.to_string())
+    }
+
     /// Adds what to do instead.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {

@@ -51,7 +51,7 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: HashMap<String
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .at("writing", path)?;
     let bytes = safetensors::serialize(views, Some(metadata)).at("writing", path)?;
-    atomic::write(path, bytes).map_err(|e| Error::new(e.to_string()))
+    atomic::write(path, bytes).map_err(Error::of)
 }
 
 /// Reads tensors and the string map of a safetensors file.

@@ -119,7 +119,7 @@ pub(super) fn run(args: &Args, world: World) -> Exit {
     }
     match (&args.json, single) {
         (Some(to), true) if to == Path::new("-") => {
-            println!("{}", serde_json::to_string(&timings[0]).map_err(|e| Error::new(e.to_string()))?);
+            println!("{}", serde_json::to_string(&timings[0]).map_err(Error::of)?);
         }
         (Some(to), false) if to == Path::new("-") => println!("{}", json(&timings)?),
         (to, true) => {

@@ -113,5 +113,5 @@ fn draw(run: &Path, picture: &Path) -> Result<()> {
     clock.set(epochs, 0);
     let batch = Batch { x, y, index, noise, clock: &clock, clean_logits: None };
     let grid = gallery(network, parts.step.attack.as_mut(), &batch, &data.class_names)?;
-    grid.write(picture).map_err(|e| Error::new(e.to_string()))
+    grid.write(picture).map_err(Error::of)
 }

@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args) -> Exit {
     };
     check_name(kind, &args.name)?;
     let clone = clone_of_foil(args.foil.as_deref())?;
-    let here = std::env::current_dir().map_err(|error| Error::new(error.to_string()))?;
+    let here = std::env::current_dir().map_err(Error::of)?;
     let default = if here.starts_with(&clone) { clone.join("plugins").join(&args.name) } else { here.join(&args.name) };
     let dir = args.dir.as_ref().map_or(default, |dir| here.join(dir));
     let member = dir.parent().is_some_and(|parent| parent.canonicalize().is_ok_and(|p| p == clone.join("plugins")));

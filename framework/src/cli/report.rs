@@ -120,7 +120,7 @@ fn curves(view: &View, n: Option<u32>) -> Result<Option<EvalRecord>> {
         Some(n) if run.path.join("best.safetensors").exists() => {
             strength::measure(&run.path, i64::from(n), &path).map(Some)
         }
-        _ if path.exists() => EvalRecord::load(&path).map(Some).map_err(|error| Error::new(error.to_string())),
+        _ if path.exists() => EvalRecord::load(&path).map(Some).map_err(Error::of),
         _ => Ok(None),
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args) -> Exit {
     match &args.out {
         None => println!("{schema}"),
         Some(file) => {
-            crate::record::atomic::write(file, schema + "\n").map_err(|error| Error::new(error.to_string()))?;
+            crate::record::atomic::write(file, schema + "\n").map_err(Error::of)?;
             eprintln!(
                 "wrote {}; begin a pipeline with: # yaml-language-server: $schema={}",
                 file.display(),

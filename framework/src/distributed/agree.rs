@@ -34,7 +34,7 @@ impl Agreement {
     /// When a rank differs from rank 0: which, and in what; the same on every rank. When a rank is lost.
     pub fn reach(self, world: World) -> Result<()> {
         let Some(joined) = world.joined() else { return Ok(()) };
-        let text = |value: &_| serde_json::to_string(value).map_err(|e| Error::new(e.to_string()));
+        let text = |value: &_| serde_json::to_string(value).map_err(Error::of);
         let said = world.gather(&text(&(this_host(), self.0))?)?;
         let said: Vec<(String, Vec<(String, String)>)> = said
             .iter()

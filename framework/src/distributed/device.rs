@@ -81,7 +81,7 @@ impl World {
         let (rank, size, timeout) = (self.rank(), self.size(), joined.launch.timeout);
         let (tell, told) = channel();
         let open = move || drop(tell.send(joined.opener.open(invitation, rank, size, device)));
-        std::thread::Builder::new().name("meeting".into()).spawn(open).map_err(|e| Error::new(e.to_string()))?;
+        std::thread::Builder::new().name("meeting".into()).spawn(open).map_err(Error::of)?;
         let started = Instant::now();
         loop {
             match told.recv_timeout(LOOK) {

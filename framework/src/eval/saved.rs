@@ -87,7 +87,7 @@ impl Saved {
         let stored = Stored { key: self.key.clone(), entries: std::mem::take(&mut self.entries) };
         let text = serde_json::to_vec(&stored);
         self.entries = stored.entries;
-        atomic::write(&self.path, text.at("writing", &self.path)?).map_err(|e| Error::new(e.to_string()))?;
+        atomic::write(&self.path, text.at("writing", &self.path)?).map_err(Error::of)?;
         self.next = Instant::now() + started.elapsed() * 10;
         Ok(())
     }

@@ -140,7 +140,7 @@ fn open(path: &Path, library: &Library) -> Result<Brought> {
     // # Safety
     // The symbol was found in the file as the address of a record.
     let record = unsafe { opened.get::<*const Record>(library.symbol.as_bytes()) };
-    let record = *record.map_err(|error| Error::new(error.to_string()))?;
+    let record = *record.map_err(Error::of)?;
     std::mem::forget(opened);
     // # Safety
     // A record begins with this many plain bytes. Only if they are those of the file, in which everything was found right, is it one.

@@ -76,7 +76,7 @@ impl<T: Kind + ?Sized, C: Config<T>> Settings<T> for Own<C> {
                 erased_serde::serialize(self.0, serializer)
             }
         }
-        guard(|| serde_yaml::to_string(&Erased(&self.0)).map_err(|error| Error::new(error.to_string())))
+        guard(|| serde_yaml::to_string(&Erased(&self.0)).map_err(Error::of))
     }
 
     fn describe(&self) -> String {
@@ -93,8 +93,8 @@ pub(super) fn schema<C: schemars::JsonSchema>() -> Result<String> {
 pub(super) fn parse<T: Kind + ?Sized, C: Config<T> + DeserializeOwned + 'static>(yaml: &str) -> Result<Slots> {
     guard(|| {
         // By way of a value, whose errors do not count the lines of a text that the user never saw.
-        let value: serde_yaml::Value = serde_yaml::from_str(yaml).map_err(|error| Error::new(error.to_string()))?;
-        let config: C = serde_yaml::from_value(value).map_err(|error| Error::new(error.to_string()))?;
+        let value: serde_yaml::Value = serde_yaml::from_str(yaml).map_err(Error::of)?;
+        let config: C = serde_yaml::from_value(value).map_err(Error::of)?;
         let mut slots = Slots::default();
         *T::slot(&mut slots) = Some(Box::new(Own(config)));
         Ok(slots)
@@ -140,7 +140,7 @@ impl<T: Kind + ?Sized> Component<T> {
     /// # Errors
     /// When there is no such plugin, or one of its keys has no default.
     pub fn named(name: &str) -> Result<Self> {
-        serde_yaml::from_value(serde_yaml::Value::from(name)).map_err(|e| Error::new(e.to_string()))
+        serde_yaml::from_value(serde_yaml::Value::from(name)).map_err(Error::of)
     }
 }
 

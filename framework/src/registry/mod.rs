@@ -151,7 +151,7 @@ impl Entry {
     /// # Errors
     /// What went wrong in making it.
     pub(crate) fn try_schema(&self) -> Result<serde_json::Value> {
-        serde_json::from_str(&(self.schema)()?).map_err(|error| Error::new(error.to_string()))
+        serde_json::from_str(&(self.schema)()?).map_err(Error::of)
     }
 
     /// The first paragraph of its description, as one line.

@@ -57,7 +57,7 @@ pub fn gallery(network: &Network, attack: &mut dyn Attack, batch: &Batch, class_
         });
         Ok(GridRow { label: label.to_string(), images: images.collect::<Result<_, PictureError>>()? })
     });
-    let rows = grid.collect::<Result<Vec<_>, PictureError>>().map_err(|e| Error::new(e.to_string()))?;
+    let rows = grid.collect::<Result<Vec<_>, PictureError>>().map_err(Error::of)?;
     Ok(Grid { rows, ..Grid::default() })
 }
 

@@ -102,7 +102,7 @@ fn step(problem: Problem, objective: Objective, epochs: u64, seed: u64, n: i64) 
 }
 
 fn part<T: crate::registry::Kind + ?Sized>(settings: serde_json::Value) -> Result<Component<T>> {
-    serde_json::from_value(settings).map_err(|error| Error::new(error.to_string()))
+    serde_json::from_value(settings).map_err(Error::of)
 }
 
 impl Trained {

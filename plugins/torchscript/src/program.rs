@@ -69,7 +69,7 @@ impl Program {
     /// # Errors
     /// libtorch's message when it is none.
     pub(crate) fn load(path: &Path, device: Device) -> Result<Self> {
-        let path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|e| Error::new(e.to_string()))?;
+        let path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(Error::of)?;
         let device = match device {
             Device::Cuda(n) => n as c_int,
             _ => -1,

@@ -64,8 +64,8 @@ pub(in crate::cli) fn evaluate(path: &Path, options: &Options, world: World) -> 
     }
     // The table first: who finds a record finds its images.
     let table = ImageRecord::beside(&out);
-    images.write(&table).map_err(|e| Error::new(e.to_string()))?;
-    record.write(&out).map_err(|e| Error::new(e.to_string()))?;
+    images.write(&table).map_err(Error::of)?;
+    record.write(&out).map_err(Error::of)?;
     saved.finish();
     Ok((record, out))
 }

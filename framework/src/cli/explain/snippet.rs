@@ -27,7 +27,7 @@ pub(super) fn yaml(entry: &Entry) -> Result<String> {
     if let Some(partner) = partner(entry) {
         parts.extend(placed(partner)?);
     }
-    serde_yaml::to_string(&parts).map_err(|error| Error::new(error.to_string()))
+    serde_yaml::to_string(&parts).map_err(Error::of)
 }
 
 fn placed(entry: &Entry) -> Result<Mapping> {
@@ -142,7 +142,7 @@ fn largest(value: &Value) -> Option<f64> {
 }
 
 fn read<T: crate::registry::Kind + ?Sized>(entry: &Entry) -> Result<Component<T>> {
-    serde_yaml::from_value(Value::Mapping(example(entry)?)).map_err(|error| Error::new(error.to_string()))
+    serde_yaml::from_value(Value::Mapping(example(entry)?)).map_err(Error::of)
 }
 
 fn map(key: &str, value: Value) -> Mapping {

@@ -52,7 +52,7 @@ impl Convolution<'_> {
             return Ok(());
         }
         let [images, weight, out, beside, other, scale, shift, mean, groups] = pointers;
-        let name = CString::new(name).map_err(|e| Error::new(e.to_string()))?;
+        let name = CString::new(name).map_err(Error::of)?;
         let f = functions()?;
         // # Safety
         // By this function's contract; the name outlives the call.

@@ -58,7 +58,7 @@ impl DownSampling<'_> {
             return Ok(());
         }
         let [large, weight, shortcut_weight, small, shortcut, beside, scale, shift, mean, groups] = pointers;
-        let name = CString::new(name).map_err(|e| Error::new(e.to_string()))?;
+        let name = CString::new(name).map_err(Error::of)?;
         let f = functions()?;
         // # Safety
         // By this function's contract; the name outlives the call.

@@ -132,7 +132,7 @@ impl Kernel {
             return Ok(*kernel);
         }
         let f = functions()?;
-        let text = CString::new(name).map_err(|e| Error::new(e.to_string()))?;
+        let text = CString::new(name).map_err(Error::of)?;
         let mut raw = std::ptr::null_mut();
         // # Safety
         // The name is a C string, and both outlive the call.

@@ -103,7 +103,7 @@ impl Run {
     pub fn images(&self) -> Result<Option<ImageRecord>> {
         let path = ImageRecord::beside(&self.path.join("eval.json"));
         let Some(eval) = self.eval.as_ref().filter(|_| path.exists()) else { return Ok(None) };
-        let images = ImageRecord::load(&path).map_err(|error| Error::new(error.to_string()))?;
+        let images = ImageRecord::load(&path).map_err(Error::of)?;
         if images.len() as u64 != eval.n {
             let (images, n) = (images.len(), eval.n);
             let message = format!("{} has {images} images, but eval.json has {n}", path.display());

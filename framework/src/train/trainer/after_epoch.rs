@@ -73,8 +73,7 @@ impl Trainer {
         self.card.created = stamp::now();
         let weights = self.parts.step.model.network().params().state_dict();
         if measured {
-            let score =
-                self.parts.select.eval(|name| values.get(name).copied()).map_err(|e| Error::new(e.to_string()))?;
+            let score = self.parts.select.eval(|name| values.get(name).copied()).map_err(Error::of)?;
             if self.position.best.offer(epoch, score) && self.world.is_first() {
                 if let Some(mask) = self.parts.step.attack.learner() {
                     self.folder.write_model(
