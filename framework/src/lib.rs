@@ -9,6 +9,7 @@ pub mod attack;
 pub mod cli;
 pub mod compare;
 pub mod data;
+mod distinct;
 pub mod distributed;
 pub mod engine;
 mod error;

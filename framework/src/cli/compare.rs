@@ -4,6 +4,7 @@ use super::check::split;
 use super::train::on_interrupt;
 use super::{Exit, end_when_nobody_reads, ranks};
 use crate::compare::{Comparison, Crew, Fate, State, Task, plan, slurm, work};
+use crate::distinct::distinct;
 use crate::engine::named;
 use crate::pipeline::WorkList;
 use crate::record::{atomic, stamp};
@@ -177,13 +178,8 @@ pub(super) fn carry_out(job: &Job, options: &Options) -> Exit {
 
 /// The number of the row that the others are tested against.
 fn baseline(rows: &[String], options: &Options) -> Result<usize> {
-    let mut names: Vec<&str> = Vec::new();
-    rows.iter().for_each(|row| {
-        if !names.contains(&row.as_str()) {
-            names.push(row)
-        }
-    });
     let Some(wanted) = &options.baseline else { return Ok(0) };
+    let names = distinct(rows.iter().map(String::as_str));
     names.iter().position(|name| name == wanted).ok_or_else(|| {
         Error::new(format!("no row is called `{wanted}`")).help(foil_config::suggest(wanted, &names, "the rows"))
     })

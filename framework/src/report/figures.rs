@@ -10,6 +10,7 @@
 use super::Group;
 use super::chart::{Axis, Figure, Lines, Series};
 use super::gather::entries;
+use crate::distinct::distinct;
 use crate::eval::NATURAL;
 use crate::pipeline::Pipeline;
 use crate::{Error, Result};
@@ -65,12 +66,8 @@ fn by_setting(groups: &[Group], key: &str, label: &str) -> Vec<Figure> {
 /// Accuracy over epochs; with `ablation` a curve says what was left out of CAT.
 fn by_epoch(groups: &[Group], ablation: bool) -> Vec<Figure> {
     let rows = || groups.iter().flat_map(|group| &group.runs).flat_map(|run| &run.metrics);
-    let mut names: Vec<String> = Vec::new();
-    for name in rows().flat_map(|row| row.values.keys()).filter(|name| !name.starts_with("train_") && *name != "lr") {
-        if !names.contains(name) {
-            names.push(name.clone());
-        }
-    }
+    let all = rows().flat_map(|row| row.values.keys()).cloned();
+    let names = distinct(all.filter(|name| !name.starts_with("train_") && name != "lr"));
     let panel = |name: &str| {
         let series = groups.iter().enumerate().filter_map(|(colour, group)| {
             let run = group.runs.first()?;

@@ -1,5 +1,6 @@
 //! What run folders say, read again and again. Nothing in them is changed, and a plugin's run can be watched without it.
 
+use crate::distinct::distinct;
 use crate::eval::{Pulse, UnderWay};
 use crate::record::{Row, metrics};
 use crate::report::gather::find;
@@ -182,12 +183,9 @@ impl Watched {
 
     /// Losses and other training means: now, and at the end of the last epoch.
     pub fn means(&self) -> Vec<(String, Option<f64>, Option<f64>)> {
-        let mut names: Vec<&String> = self.beat.iter().flat_map(|beat| beat.values.keys()).collect();
-        for name in self.rows.last().iter().flat_map(|row| row.values.keys()) {
-            if !names.contains(&name) && (name.starts_with("train_") || name == "lr") {
-                names.push(name);
-            }
-        }
+        let before = self.rows.last().into_iter().flat_map(|row| row.values.keys());
+        let before = before.filter(|name| name.starts_with("train_") || *name == "lr");
+        let names = distinct(self.beat.iter().flat_map(|beat| beat.values.keys()).chain(before));
         let now = |name: &str| self.beat.as_ref().and_then(|beat| beat.values.get(name).copied());
         names.iter().map(|name| (name.trim_start_matches("train_").to_string(), now(name), self.last(name))).collect()
     }

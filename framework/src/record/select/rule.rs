@@ -1,6 +1,6 @@
 //! A rule: its text, and the same as steps for a small stack machine.
 
-use std::collections::BTreeSet;
+use crate::distinct::distinct;
 use std::fmt;
 use std::str::FromStr;
 
@@ -26,8 +26,7 @@ impl Rule {
 
     /// The metrics that the rule needs, each once, in the order in which it names them.
     pub fn names(&self) -> Vec<&str> {
-        let mut seen = BTreeSet::new();
-        self.metrics().map(|(name, _)| name).filter(|name| seen.insert(*name)).collect()
+        distinct(self.metrics().map(|(name, _)| name))
     }
 
     /// Compares the names with those of the metrics that the run will have. One error for each place with an unknown

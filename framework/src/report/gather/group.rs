@@ -1,6 +1,7 @@
 //! Runs that differ only in their seed.
 
 use super::{Run, Spread};
+use crate::distinct::distinct;
 use crate::record::EvalRecord;
 
 /// The runs of one method with one set of settings, by seed.
@@ -45,11 +46,6 @@ impl Group {
 
 /// The names of the entries of all evaluations, in the order in which they first occur.
 pub fn entries(groups: &[Group]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for entry in groups.iter().flat_map(Group::evals).flat_map(|eval| &eval.entries) {
-        if !names.contains(&entry.name) {
-            names.push(entry.name.clone());
-        }
-    }
-    names
+    let entries = groups.iter().flat_map(Group::evals).flat_map(|eval| &eval.entries);
+    distinct(entries.map(|entry| entry.name.clone()))
 }

@@ -2,6 +2,7 @@
 
 use super::Report;
 use super::view::Setting;
+use crate::distinct::distinct;
 use crate::eval::NATURAL;
 use crate::report::table::heading;
 use crate::report::{Cell, Column, Spread, Table};
@@ -50,14 +51,8 @@ pub(super) fn table(report: &Report, setting: &Setting) -> Table {
 
 /// The attacks of the evaluations in a setting, in the order in which they first occur.
 pub(super) fn attacks(report: &Report, setting: &Setting) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
     let evals = report.views.iter().flat_map(|view| view.group.evals()).filter(|eval| Setting::of(eval) == *setting);
-    for entry in evals.flat_map(|eval| &eval.entries) {
-        if !names.contains(&entry.name) {
-            names.push(entry.name.clone());
-        }
-    }
-    names
+    distinct(evals.flat_map(|eval| &eval.entries).map(|entry| entry.name.clone()))
 }
 
 /// By what methods in a setting are compared: the worst case if all have it, otherwise the attack under which all were

@@ -1,6 +1,7 @@
 //! What was measured in training, epoch by epoch.
 
 use super::{Report, View, figures as side_by_side};
+use crate::distinct::distinct;
 use crate::report::chart::{Axis, Figure, Lines, Series};
 use crate::report::paper::{PaperLog, logs};
 use maud::{Markup, html};
@@ -29,13 +30,8 @@ pub(super) fn section(report: &Report) -> Markup {
 }
 
 pub(super) fn figures(report: &Report) -> Vec<Figure> {
-    let mut names: Vec<&str> = Vec::new();
     let rows = report.views.iter().flat_map(|view| &view.group.runs).flat_map(|run| &run.metrics);
-    for name in rows.flat_map(|row| row.values.keys()) {
-        if !names.contains(&name.as_str()) {
-            names.push(name);
-        }
-    }
+    let mut names: Vec<&str> = distinct(rows.flat_map(|row| row.values.keys().map(String::as_str)));
     names.sort_by_key(|name| rank(name));
     let (published, last) = (published(report), last_epoch(report));
     let figure = |name: &&str| {
@@ -61,13 +57,7 @@ pub(super) fn figures(report: &Report) -> Vec<Figure> {
 
 /// What others logged of a run like one of these, each once.
 fn published(report: &Report) -> Vec<PaperLog> {
-    let mut all: Vec<PaperLog> = Vec::new();
-    for log in report.views.iter().flat_map(|view| &view.group.runs).flat_map(|run| logs(&run.pipeline)) {
-        if !all.contains(&log) {
-            all.push(log);
-        }
-    }
-    all
+    distinct(report.views.iter().flat_map(|view| &view.group.runs).flat_map(|run| logs(&run.pipeline)))
 }
 
 /// Where charts over epochs end.

@@ -1,16 +1,12 @@
 //! The checks of each evaluation: green, red, or not run.
 
 use super::{Report, View};
+use crate::distinct::distinct;
 use crate::record::TrustCheck;
 use maud::{Markup, html};
 
 pub(super) fn section(report: &Report) -> Markup {
-    let mut names: Vec<&str> = Vec::new();
-    for check in report.views.iter().flat_map(checks) {
-        if !names.contains(&check.name.as_str()) {
-            names.push(&check.name);
-        }
-    }
+    let names = distinct(report.views.iter().flat_map(checks).map(|check| check.name.as_str()));
     if names.is_empty() {
         return html! {};
     }

@@ -1,5 +1,6 @@
 //! What the page is about: methods, with what is known of each.
 
+use crate::distinct::distinct;
 use crate::record::{EvalRecord, ImageRecord, Threat};
 use crate::report::gather::{Group, Spread, group};
 use crate::report::picture::Grid;
@@ -72,13 +73,7 @@ impl Report {
 
     /// What the evaluations were made on, each once, in order.
     pub(super) fn settings(&self) -> Vec<Setting> {
-        let mut settings: Vec<Setting> = Vec::new();
-        for setting in self.views.iter().flat_map(|view| view.group.evals()).map(Setting::of) {
-            if !settings.contains(&setting) {
-                settings.push(setting);
-            }
-        }
-        settings
+        distinct(self.views.iter().flat_map(|view| view.group.evals()).map(Setting::of))
     }
 
     /// The methods with an evaluation in this setting, with their place on the page.

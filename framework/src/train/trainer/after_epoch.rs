@@ -2,6 +2,7 @@
 
 use super::take_up::Curves;
 use super::{Tally, Trainer};
+use crate::distinct::distinct;
 use crate::eval::{NATURAL, Standing, Trial, UnderWay};
 use crate::record::{Row, Values, stamp};
 use crate::train::describe::tag;
@@ -14,10 +15,8 @@ use std::time::Duration;
 impl Trainer {
     /// Names to measure each epoch: those of the selection rule, then those watched.
     fn watched(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.parts.select.names().iter().map(ToString::to_string).collect();
-        names
-            .extend(self.pipeline.train.watch.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>());
-        names
+        let selecting = self.parts.select.names().into_iter().map(String::from);
+        distinct(selecting.chain(self.pipeline.train.watch.iter().cloned()))
     }
 
     /// Accuracies after this epoch; `None` when it was stopped.
