@@ -56,6 +56,11 @@ pub fn choose(name: &str) -> Result<Device> {
     }
 }
 
+/// What records and heartbeats call a device: `cpu`, `cuda(0)`.
+pub fn shown(device: Device) -> String {
+    format!("{device:?}").to_lowercase()
+}
+
 /// The device that is called `name`.
 ///
 /// # Errors

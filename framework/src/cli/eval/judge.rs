@@ -7,7 +7,7 @@ use crate::attack::Batch;
 use crate::cli::ranks::load_run;
 use crate::data::Resident;
 use crate::distributed::World;
-use crate::engine::{Network, choose_for};
+use crate::engine::{Network, choose_for, shown};
 use crate::eval::trust::Subject;
 use crate::eval::{Beating, Saved, Trial, UnderWay};
 use crate::nn::{Noise, key_of, name_key};
@@ -40,14 +40,14 @@ pub(in crate::cli) fn evaluate(path: &Path, options: &Options, world: World) -> 
     let config = pipeline.to_yaml()?;
     let out = options.out.clone().unwrap_or_else(|| folder.path().join("eval.json"));
     let mut saved = Saved::open_across(world, &out, &config, &weights)?;
-    let beating = world.is_first().then(|| Beating::new(folder.path(), format!("{device:?}").to_lowercase()));
+    let beating = world.is_first().then(|| Beating::new(folder.path(), shown(device)));
     let (entries, images) = attacked(pipeline, &mut parts, &test, &mut saved, beating)?;
     let mut record = EvalRecord {
         model: pipeline.name.clone().unwrap_or_default(),
         dataset: pipeline.data.name.clone(),
         threat: pipeline.judged_threat(),
         precision: pipeline.train.eval_precision.name().into(),
-        device: format!("{device:?}").to_lowercase(),
+        device: shown(device),
         seed: pipeline.seed,
         n: test.len() as u64,
         entries,

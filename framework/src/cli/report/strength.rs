@@ -1,7 +1,7 @@
 //! Accuracy as an attack gets a larger radius, and as it gets more steps.
 
 use crate::data::Resident;
-use crate::engine::choose;
+use crate::engine::{choose, shown};
 use crate::eval::{NATURAL, Trial, percent};
 use crate::pipeline::{Loaded, assemble, load};
 use crate::record::{Entry, EvalRecord, stamp};
@@ -75,7 +75,7 @@ pub(super) fn measure(run: &Path, n: i64, out: &Path) -> Result<EvalRecord> {
         dataset: pipeline.data.name.clone(),
         threat: first.pipeline.judged_threat(),
         precision: "fp32".into(),
-        device: format!("{device:?}").to_lowercase(),
+        device: shown(device),
         seed: pipeline.seed,
         n: test.len() as u64,
         entries,

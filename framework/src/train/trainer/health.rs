@@ -1,6 +1,7 @@
 //! Whether training goes well, and how it is told where it does not.
 
 use super::Trainer;
+use crate::engine::shown;
 use crate::nn::Parameters;
 use crate::train::heartbeat::Beat;
 use crate::{Error, Result};
@@ -47,7 +48,7 @@ impl Trainer {
     pub(super) fn now(&self, steps: u64) -> Beat {
         Beat {
             pid: std::process::id(),
-            device: format!("{:?}", self.device).to_lowercase(),
+            device: shown(self.device),
             epoch: self.position.epoch + 1,
             epochs: self.pipeline.train.epochs,
             step: self.position.step,
