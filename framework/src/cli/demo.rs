@@ -2,22 +2,17 @@
 
 use super::Exit;
 use super::eval::{self, table};
+use super::report::pictures;
 use super::train::{Place, on_interrupt, train};
-use crate::attack::Batch;
-use crate::data::Resident;
 use crate::distributed::World;
-use crate::nn::{Noise, key_of};
-use crate::pipeline::{assemble, load};
+use crate::pipeline::load;
 use crate::record::atomic;
 use crate::report::Style;
-use crate::report::gallery::gallery;
-use crate::scheduler::Clock;
 use crate::train::{Ended, Folder};
-use crate::{AtPath, Error, Result, tensors};
-use std::path::{Path, PathBuf};
+use crate::{AtPath, Error};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
-use tch::{Device, Kind, Tensor};
 
 /// Train AT, TRADES, CAT and an undefended net on real digits, and compare them under attack. Takes a few minutes.
 #[derive(Debug, clap::Args)]
@@ -71,7 +66,7 @@ pub(super) fn run(args: &Args) -> Exit {
     let table = table(&records);
     let (table_file, picture) = (args.dir.join("table.md"), args.dir.join("digits.png"));
     atomic::write(&table_file, table.markdown()).at("writing", &table_file)?;
-    draw(&args.dir.join("cat_cw"), &picture)?;
+    pictures(&args.dir.join("cat_cw"), SHOWN)?.write(&picture).map_err(Error::of)?;
     println!("{}", table.terminal(Style::stdout()));
     println!("{}", READING);
     println!(
@@ -94,24 +89,3 @@ Try next:
   cargo foil explain calibrated                                      what CAT does, and every key it takes
   cargo foil train configs/mnist/at.yaml data.name=mnist_subset      the paper's recipe, on these digits
   cargo foil train configs/demo/at.yaml train.epochs=3               change anything from the command line";
-
-/// The picture of a run's attack on the first test images.
-fn draw(run: &Path, picture: &Path) -> Result<()> {
-    let folder = Folder::open(run)?;
-    let loaded = load(&folder.resolved(), &[])?;
-    let mut parts = loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, false))?;
-    let network = parts.step.model.network();
-    network.params().load(&tensors::read(&folder.best())?.0)?;
-    if let Some(mask) = parts.step.attack.learner() {
-        mask.network().params().load(&tensors::read(&folder.best_mask())?.0)?;
-    }
-    let data = crate::data::read(&loaded.pipeline)?;
-    let (x, y, index) = Resident::new(&data.test, Device::Cpu).slice(0, SHOWN, Kind::Float);
-    let noise = Noise::new(&Tensor::from(key_of(&[loaded.pipeline.seed])), &index);
-    let epochs = loaded.pipeline.train.epochs;
-    let clock = Clock::new(epochs, 1, Device::Cpu);
-    clock.set(epochs, 0);
-    let batch = Batch { x, y, index, noise, clock: &clock, clean_logits: None };
-    let grid = gallery(network, parts.step.attack.as_mut(), &batch, &data.class_names)?;
-    grid.write(picture).map_err(Error::of)
-}

@@ -13,7 +13,7 @@ use crate::report::picture::Grid;
 use crate::report::{Progress, Run};
 use crate::scheduler::Clock;
 use crate::train::Folder;
-use crate::{AtPath, Error, Result, tensors};
+use crate::{AtPath, Error, Result};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tch::{Device, Kind, Tensor};
@@ -131,10 +131,9 @@ pub(super) fn pictures(run: &Path, n: i64) -> Result<Grid> {
     let loaded = load(&folder.resolved(), &[])?;
     let mut parts = loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, false))?;
     let network = parts.step.model.network();
-    network.params().load(&tensors::read(&folder.best())?.0).map_err(|e| e.context(folder.best().display()))?;
+    network.read(&folder.best())?;
     if let Some(mask) = parts.step.attack.learner() {
-        let path = folder.best_mask();
-        mask.network().params().load(&tensors::read(&path)?.0).map_err(|e| e.context(path.display()))?;
+        mask.network().read(&folder.best_mask())?;
     }
     let data = crate::data::read(&loaded.pipeline)?;
     let (x, y, index) = Resident::new(&data.test, Device::Cpu).slice(0, n, Kind::Float);

@@ -8,7 +8,9 @@ use crate::model::Model;
 use crate::nn::fused::{normalize, normalize_backward};
 use crate::nn::{Builder, MOMENTUM, Mode, Noise, Parameters, Work};
 use crate::plugin::Held;
+use crate::{Result, tensors};
 use std::cell::{Cell, OnceCell};
+use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 /// A model, its parameters and buffers, and its normalisation.
@@ -185,6 +187,14 @@ impl Network {
         }
         let xs = self.normalize(xs);
         if self.is_half() { xs.to_kind(Kind::BFloat16) } else { xs }
+    }
+
+    /// Takes over the weights in the safetensors file at `path`.
+    ///
+    /// # Errors
+    /// When it cannot be read, or holds those of another network.
+    pub fn read(&self, path: &Path) -> Result<()> {
+        self.params.load(&tensors::read(path)?.0).map_err(|e| e.context(path.display()))
     }
 
     /// Starts a step: passes are numbered from 0 again, so that dropout draws the same numbers whenever the step is run, and the

@@ -7,7 +7,7 @@ use crate::attack::Batch;
 use crate::cli::ranks::load_run;
 use crate::data::Resident;
 use crate::distributed::World;
-use crate::engine::{Network, choose_for, shown};
+use crate::engine::{choose_for, shown};
 use crate::eval::trust::Subject;
 use crate::eval::{Beating, Saved, Trial, UnderWay};
 use crate::nn::{Noise, key_of, name_key};
@@ -16,7 +16,7 @@ use crate::record::{Entry, EvalRecord, ImageRecord, TrustCheck, stamp};
 use crate::registry::DataFacts;
 use crate::scheduler::Clock;
 use crate::train::Folder;
-use crate::{Error, Result, tensors};
+use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
@@ -31,7 +31,7 @@ pub(in crate::cli) fn evaluate(path: &Path, options: &Options, world: World) -> 
     let mut parts = loaded.built(assemble_across(world, pipeline, Kind::Float, device, false))?;
     let network = parts.step.model.network();
     if world.is_first() {
-        read_weights(network, &weights)?;
+        network.read(&weights)?;
     }
     network.params().storage().iter().try_for_each(|(_, tensor)| world.broadcast(tensor))?;
     let limit = pipeline.data.test_limit.map_or(i64::MAX, |limit| limit as i64);
@@ -68,10 +68,6 @@ pub(in crate::cli) fn evaluate(path: &Path, options: &Options, world: World) -> 
     record.write(&out).map_err(Error::of)?;
     saved.finish();
     Ok((record, out))
-}
-
-fn read_weights(network: &Network, weights: &Path) -> Result<()> {
-    network.params().load(&tensors::read(weights)?.0).map_err(|e| e.context(weights.display()))
 }
 
 /// The network under each of `evaluate`: figures, and what became of each image.
@@ -135,6 +131,6 @@ fn other(run: &Path, data: DataFacts, device: Device) -> Result<Assembled> {
         let why = format!("--transfer {}: its images or classes are not those of this run", run.display());
         return Err(Error::new(why).help("give a run on the same data set"));
     }
-    read_weights(parts.step.model.network(), &weights)?;
+    parts.step.model.network().read(&weights)?;
     Ok(parts)
 }

@@ -7,7 +7,7 @@ use crate::pipeline::{Loaded, assemble, load};
 use crate::record::{Entry, EvalRecord, stamp};
 use crate::report::Progress;
 use crate::train::Folder;
-use crate::{AtPath, Error, Result, tensors};
+use crate::{AtPath, Error, Result};
 use serde_json::{Value, json};
 use std::path::Path;
 use tch::Kind;
@@ -55,7 +55,7 @@ pub(super) fn measure(run: &Path, n: i64, out: &Path) -> Result<EvalRecord> {
     let device = choose(&pipeline.device)?;
     let mut parts = loaded.built(assemble(pipeline, Kind::Float, device, false))?;
     let network = parts.step.model.network();
-    network.params().load(&tensors::read(&folder.best())?.0).map_err(|e| e.context(folder.best().display()))?;
+    network.read(&folder.best())?;
     let test = Resident::new(&crate::data::read(pipeline)?.test, device).first(n);
     let mut progress = Progress::new(format!("{}: curves", run.display()), (attacks.len() + 1) as u64);
     let mut entries = Vec::new();
