@@ -19,7 +19,8 @@ macro_rules! export_plugin {
         #[allow(unsafe_code)]
         const _: () = {
             #[used]
-            // Safety: the name holds the crate's own, so that no two crates of a program export the same.
+            // # Safety
+            // The name holds the crate's own, so that no two crates of a program export the same.
             #[unsafe(export_name = concat!("foil_plugin_", env!("CARGO_CRATE_NAME")))]
             static RECORD: $crate::plugin::Record = $crate::plugin::Record::new(
                 concat!(env!("CARGO_PKG_NAME") $(, ",", $package)*),
@@ -57,7 +58,8 @@ pub(super) fn tracing_id() -> u64 {
 /// `hello` points to a [`Hello`] of a framework whose record equals this one's. The answer is a `Box<Result<Brought>>`.
 #[allow(unsafe_code)]
 pub(super) unsafe extern "C" fn start(hello: *const c_void) -> *mut c_void {
-    // Safety: as the caller promises.
+    // # Safety
+    // As the caller promises.
     let hello = unsafe { &*hello.cast::<Hello>() };
     let answer: Result<Brought> = guard(|| {
         if !adopt(hello.shared) {
