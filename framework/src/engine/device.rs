@@ -45,7 +45,7 @@ pub fn is_device(name: &str) -> bool {
 /// The environment variable that says where a run goes, whatever its pipeline says; so one pipeline runs on any of several devices.
 pub const DEVICE: &str = "FOIL_DEVICE";
 
-/// `auto`, `cpu`, `cuda` or `cuda:N` to a device that exists; [`DEVICE`] goes before `name`.
+/// `auto`, `cpu`, `cuda` or `cuda:N` to a device that exists, which this thread then works on; [`DEVICE`] goes before `name`.
 ///
 /// # Errors
 /// When the name is none of these, or the device is not there.
@@ -54,6 +54,17 @@ pub fn choose(name: &str) -> Result<Device> {
         Ok(instead) if !instead.is_empty() => named(&instead).map_err(|error| error.context(DEVICE)),
         _ => named(name),
     }
+    .map(entered)
+}
+
+/// `device`, where this thread is from here on: libtorch's operators follow tensors to their device, but foil's kernels, events and waits go where the thread is, which is the first GPU
+/// unless it is told otherwise.
+fn entered(device: Device) -> Device {
+    if let Device::Cuda(n) = device {
+        // Without the library there are no kernels either, and who captures says why.
+        let _ = super::cuda::own_stream(n);
+    }
+    device
 }
 
 /// What records and heartbeats call a device: `cpu`, `cuda(0)`.
@@ -96,7 +107,7 @@ pub fn choose_for(name: &str, world: World) -> Result<Device> {
     let (found, local) = (devices().cuda, world.local_rank());
     match (name, found) {
         ("auto", 0) => Ok(Device::Cpu),
-        _ if local < found => Ok(Device::Cuda(local)),
+        _ if local < found => Ok(entered(Device::Cuda(local))),
         _ => Err(Error::new(format!(
             "rank {} is number {local} on its machine, which has {found} CUDA devices",
             world.rank()
