@@ -201,6 +201,7 @@ impl Network {
     /// arithmetic is that of this network.
     pub fn start_step(&self) {
         self.passes.set(0);
+        self.params.forget_passes();
         self.params.refresh_half();
         self.allow_tf32();
     }
@@ -215,14 +216,19 @@ impl Network {
         self.run_as(xs, Mode::Train, true, Some(noise), (times, momentum))
     }
 
-    /// Whether two passes over the same images find the same, as without dropout, and move batch norm's statistics alone. The first time it runs one of `xs` in eval mode to see, before any
-    /// other pass of the step.
+    /// Whether two passes over the same images find the same, as without dropout, and move batch norm's statistics alone. The first time it runs one in eval mode to see, before any
+    /// other pass of the step: of one image on the CPU, and elsewhere of all, for which the step's own passes then find convolutions chosen.
     pub(super) fn repeats(&self, xs: &Tensor, noise: &Noise) -> bool {
         *self.repeats.get_or_init(|| {
             // A model that says nothing can be captured may have random numbers of its own.
             self.model.capturable() && {
-                let (work, one) = (self.work.get(), Tensor::from_slice(&[0i64]).to_device(xs.device()));
-                drop(tch::no_grad(|| self.run(&xs.narrow(0, 0, 1), Mode::Eval, false, Some(&noise.rows(&one)))));
+                let work = self.work.get();
+                let look =
+                    |xs: &Tensor, noise: &Noise| drop(tch::no_grad(|| self.run(xs, Mode::Eval, false, Some(noise))));
+                match xs.device() {
+                    Device::Cpu => look(&xs.narrow(0, 0, 1), &noise.rows(&Tensor::from_slice(&[0i64]))),
+                    _ => look(xs, noise),
+                }
                 self.passes.set(0);
                 self.work.set(work);
                 self.params.repeats()

@@ -196,6 +196,11 @@ impl Parameters {
         self.leaves.taken()
     }
 
+    /// Leaves the differentiable passes so far out of the next gradient: those of a step that failed, or of a capture.
+    pub(crate) fn forget_passes(&self) {
+        drop(self.leaves.taken());
+    }
+
     /// d`loss`/d(every parameter), flat, through the differentiable passes since the last time. A parameter the loss does not reach has gradient zero.
     pub fn gradients(&self, loss: &Tensor) -> Gradients {
         let found = Tensor::run_backward(&[loss], &self.leaves(), false, false);

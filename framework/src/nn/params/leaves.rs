@@ -26,3 +26,22 @@ impl Leaves {
         self.sets[..n].iter().filter_map(OnceCell::get).flatten().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::nn::{Builder, Linear, Mode};
+    use tch::{Device, Kind};
+
+    #[test]
+    fn passes_of_a_step_that_failed_are_forgotten() {
+        let nn = Builder::default();
+        Linear::new(&nn, "fc", 4, 2);
+        let params = nn.finish(Some(0), Kind::Float, Device::Cpu);
+        let pass = || drop(params.pass(Mode::Train, true, false, 0, None));
+        pass();
+        pass();
+        params.forget_passes();
+        pass();
+        assert_eq!(params.leaves().len(), params.names().count());
+    }
+}
