@@ -5,6 +5,7 @@
 // on the calling thread's current stream. As in framework/shim, no exception leaves a function: null, or a message for `foil_cuda_free`.
 #include "../shim/guard.h"
 #include "launch.h"
+#include <ATen/core/CachingHostAllocator.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <cstdint>
@@ -16,9 +17,18 @@ extern const char foil_kernels_ptx[], foil_kernels_hopper_ptx[]; // from kernels
 extern "C" {
 
 // Goes up with every change to these functions; the program refuses another one's library.
-int foil_cuda_version() { return 5; }
+int foil_cuda_version() { return 6; }
 
 void foil_cuda_free(char* message) { std::free(message); }
+
+// Whether libtorch's CUDA is the one this was compiled with: another one's structs lie otherwise.
+char* foil_cuda_fits() {
+    return guarded([] {
+        int version = 0;
+        C10_CUDA_CHECK(cudaRuntimeGetVersion(&version));
+        TORCH_CHECK(version / 1000 == CUDART_VERSION / 1000, "it is for CUDA ", CUDART_VERSION / 1000, ", and this libtorch has CUDA ", version / 1000);
+    });
+}
 
 // What a device is. Bytes and multiprocessors; the capability 9.0 is 90.
 struct FoilDevice {
@@ -88,8 +98,13 @@ char* foil_cuda_graph_end(FoilGraph* made) {
         try {
             made->graph.capture_end();
         } catch (...) {
-            // A capture that was spoilt ends before libtorch's allocator hears of it.
-            std::free(guarded([&] { c10::cuda::CUDACachingAllocator::endAllocateToPool(made->device, made->pool); }));
+            // A capture that was spoilt ends before libtorch's allocators hear of it, and its destructor gives back what ended well only.
+            std::free(guarded([&] {
+                c10::cuda::CUDACachingAllocator::endAllocateToPool(made->device, made->pool);
+                c10::cuda::CUDACachingAllocator::releasePool(made->device, made->pool);
+                at::getHostAllocator(at::kCUDA)->end_allocate_to_pool(made->pool);
+                at::getHostAllocator(at::kCUDA)->release_pool(made->pool);
+            }));
             throw;
         }
     });

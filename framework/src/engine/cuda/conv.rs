@@ -1,6 +1,6 @@
 //! The convolution of framework/cuda/conv_sm90.cu.
 
-use super::{functions, stand_in};
+use super::{functions, stand_in, told};
 use crate::{Error, Result};
 use std::ffi::{CString, c_void};
 use tch::{Device, Tensor};
@@ -56,7 +56,7 @@ impl Convolution<'_> {
         let f = functions()?;
         // # Safety
         // By this function's contract; the name outlives the call.
-        f.check(unsafe {
+        told(f.check(unsafe {
             (f.conv)(
                 name.as_ptr(),
                 images,
@@ -71,6 +71,6 @@ impl Convolution<'_> {
                 n,
                 side,
             )
-        })
+        }))
     }
 }

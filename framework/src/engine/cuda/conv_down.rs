@@ -1,6 +1,6 @@
 //! The convolutions of framework/cuda/conv_down_sm90.cu.
 
-use super::{functions, stand_in};
+use super::{functions, stand_in, told};
 use crate::{Error, Result};
 use std::ffi::{CString, c_void};
 use tch::{Device, Tensor};
@@ -62,7 +62,7 @@ impl DownSampling<'_> {
         let f = functions()?;
         // # Safety
         // By this function's contract; the name outlives the call.
-        f.check(unsafe {
+        told(f.check(unsafe {
             (f.conv_down)(
                 name.as_ptr(),
                 i32::from(self.turned),
@@ -79,6 +79,6 @@ impl DownSampling<'_> {
                 n,
                 side,
             )
-        })
+        }))
     }
 }

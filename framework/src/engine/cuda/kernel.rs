@@ -1,7 +1,7 @@
 //! foil's own kernels (framework/cuda/kernels.cu), by name.
 
-use super::functions;
 use super::stand_in::{self, StandIn};
+use super::{functions, told};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_void};
@@ -136,7 +136,7 @@ impl Kernel {
         let mut raw = std::ptr::null_mut();
         // # Safety
         // The name is a C string, and both outlive the call.
-        f.check(unsafe { (f.kernel)(&raw mut raw, text.as_ptr()) })?;
+        told(f.check(unsafe { (f.kernel)(&raw mut raw, text.as_ptr()) }))?;
         known.insert(name, Kernel(Of::Cuda(raw)));
         Ok(Kernel(Of::Cuda(raw)))
     }
@@ -144,7 +144,7 @@ impl Kernel {
     /// Runs it on this thread's stream.
     ///
     /// # Safety
-    /// `arguments` are those of the kernel's declaration, in order and type; every tensor is on the device, contiguous in the order the
+    /// `arguments` are those of the kernel's declaration, in order and type; every tensor is on this thread's current device, contiguous in the order the
     /// kernel expects, of the kind it expects, and holds as many numbers as the kernel touches.
     ///
     /// # Errors
@@ -179,7 +179,7 @@ impl Kernel {
         match self.0 {
             Of::Cuda(raw) => {
                 let f = functions()?;
-                f.check(unsafe { (f.launch)(raw, x, y, THREADS, pointers) })
+                told(f.check(unsafe { (f.launch)(raw, x, y, THREADS, pointers) }))
             }
             Of::StandIn(stand_in, name) => {
                 let letters: String = arguments.iter().map(Argument::letter).collect();

@@ -27,13 +27,13 @@ use crate::{Error, Result};
 use libloading::os::unix::Library;
 use std::ffi::{CStr, c_char, c_void};
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 
 /// Null, or a message to give back to the library.
 type Message = *mut c_char;
 
 /// What this program expects of `foil_cuda_version`.
-const VERSION: i32 = 5;
+const VERSION: i32 = 6;
 
 /// The facts that `foil_cuda_device` writes.
 #[repr(C)]
@@ -85,6 +85,7 @@ macro_rules! functions {
 
 functions! {
     free: unsafe extern "C" fn(Message);
+    fits: unsafe extern "C" fn() -> Message;
     device: unsafe extern "C" fn(i32, *mut RawDevice) -> Message;
     own_stream: unsafe extern "C" fn(i32) -> Message;
     wait: unsafe extern "C" fn() -> Message;
@@ -150,6 +151,7 @@ fn open(path: &std::path::Path) -> Result<Functions, String> {
         }
         let functions = Functions::of(&library).map_err(told)?;
         std::mem::forget(library);
+        functions.check((functions.fits)()).map_err(|error| format!("{}: {}", path.display(), error.message()))?;
         Ok(functions)
     }
 }
@@ -169,6 +171,16 @@ impl Functions {
         };
         Err(Error::new(torch_message(&text)))
     }
+}
+
+/// What a kernel's launch came to; libtorch's kernels take over from one that failed, and a warning says so once.
+fn told<T>(launched: Result<T>) -> Result<T> {
+    static ONCE: Once = Once::new();
+    launched.inspect_err(|error| {
+        ONCE.call_once(|| {
+            tracing::warn!("libtorch's kernels serve in place of foil's own, which is slower: {}", error.message());
+        });
+    })
 }
 
 /// Whether the library can be used here; the error says why not.
