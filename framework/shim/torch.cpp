@@ -112,6 +112,8 @@ char* foil_deterministic(bool deterministic) {
         at::globalContext().setBenchmarkCuDNN(!deterministic);
         at::globalContext().setDeterministicCuDNN(deterministic);
         at::globalContext().setDeterministicAlgorithms(deterministic, /*warn_only=*/true);
+        // It would write to every new tensor first. Nothing here reads what nobody wrote.
+        at::globalContext().setDeterministicFillUninitializedMemory(false);
     });
 }
 
