@@ -74,7 +74,7 @@ pub(super) fn measure(run: &Path, n: i64, out: &Path) -> Result<EvalRecord> {
         model: first.pipeline.name.clone().unwrap_or_default(),
         dataset: pipeline.data.name.clone(),
         threat: first.pipeline.judged_threat(),
-        precision: "fp32".into(),
+        precision: pipeline.train.eval_precision.name().into(),
         device: shown(device),
         seed: pipeline.seed,
         n: test.len() as u64,
