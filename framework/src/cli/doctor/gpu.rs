@@ -35,6 +35,8 @@ pub(super) fn cuda(gpus: &[String]) -> Finding {
                     Ok(version) => finding.found[0] += &format!(", ranks add up by NCCL {version}"),
                     Err(error) => finding.found[0] += &format!(", ranks add up through the CPU: {}", error.message()),
                 }
+                let known = (0..found.cuda).filter_map(|n| Some((n, crate::engine::cuda::gpu(n).ok()?.capability)));
+                finding.found.extend(known.map(|(n, capability)| serving(n, capability)));
                 finding
             }
             Err(error) => finding.help(format!("steps cannot be captured, which is slower: {error}")),
@@ -51,6 +53,16 @@ pub(super) fn cuda(gpus: &[String]) -> Finding {
             .help("`cargo xtask setup --cuda` fetches the one for GPUs"),
         (None, false, true) => Finding::new("CUDA", "none, runs use the CPU"),
     }
+}
+
+/// What computes on device `n` of this compute capability, times ten.
+fn serving(n: usize, capability: i32) -> String {
+    let what = match capability {
+        90 => "foil's kernels and convolutions",
+        80.. => "foil's kernels, libtorch's convolutions",
+        _ => "libtorch's kernels; bf16 is slow before 8.0",
+    };
+    format!("cuda:{n} has compute capability {}.{}: {what}", capability / 10, capability % 10)
 }
 
 /// `13000` is CUDA 13.0.
@@ -113,6 +125,15 @@ mod tests {
     #[test]
     fn the_cpu_computes() {
         assert_eq!(works(Device::Cpu), Ok(()));
+    }
+
+    #[test]
+    fn what_serves_on_which_device() {
+        assert!(serving(0, 75).ends_with("7.5: libtorch's kernels; bf16 is slow before 8.0"));
+        assert!(
+            serving(1, 80).ends_with("libtorch's convolutions") && serving(1, 90).ends_with("kernels and convolutions")
+        );
+        assert_eq!(serving(1, 120), "cuda:1 has compute capability 12.0: foil's kernels, libtorch's convolutions");
     }
 
     #[test]
