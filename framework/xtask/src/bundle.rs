@@ -9,9 +9,11 @@ use crate::job::{BUILD, Job};
 use crate::workspace::Workspace;
 use crate::{cuda, setup};
 
-/// Starts the program with Python's libtorch. `PYTHON` may name another Python, and `LIBTORCH` another libtorch.
+/// Starts the program of its own name with Python's libtorch. `PYTHON` may name another Python, and `LIBTORCH` another libtorch.
 const RUN: &str = include_str!("../bundle/foil");
 const README: &str = include_str!("../bundle/README.md");
+/// Builds the library's own tests, those of its kernels among them, and says where.
+const TESTS: &str = "test --release -p foil --lib --no-run --message-format=json-render-diagnostics";
 
 /// `cargo xtask bundle DIR`.
 pub fn command(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
@@ -26,10 +28,14 @@ pub fn command(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     let libtorch = setup::ensure(workspace)?;
     Job::cargo(BUILD).run(workspace)?;
     let library = cuda::build(workspace, &libtorch)?;
+    let told = Job::cargo(TESTS).told(workspace)?;
+    let nothing =
+        || Failure::new("cargo does not say where foil's tests are", format!("see what it says: cargo {TESTS}"));
+    let tests = executable(&told).ok_or_else(nothing)?;
 
     // Whole or not at all.
     let new = folder.with_extension(format!("new-{}", std::process::id()));
-    let made = fill(workspace, &library, &new);
+    let made = fill(workspace, &library, &tests, &new);
     if made.is_err() {
         let _ = fs::remove_dir_all(&new);
     }
@@ -39,11 +45,20 @@ pub fn command(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     Ok(())
 }
 
-fn fill(workspace: &Workspace, library: &Path, folder: &Path) -> Result<()> {
+/// The last program that cargo says it built, from its messages in JSON.
+fn executable(messages: &str) -> Option<PathBuf> {
+    let (_, path) = messages.rsplit_once("\"executable\":\"")?;
+    Some(PathBuf::from(path.split_once('"')?.0))
+}
+
+fn fill(workspace: &Workspace, library: &Path, tests: &Path, folder: &Path) -> Result<()> {
     let program = workspace.foil_path();
     let files = [
         (program.as_path(), "bin/foil"),
         (library, "bin/libfoil_cuda.so"),
+        (tests, "bin/foil_tests"),
+        (&workspace.root.join("docs/results/measure.sh"), "measure.sh"),
+        (&workspace.root.join("docs/results/torch_peers.py"), "torch_peers.py"),
         (&workspace.root.join("docs/gpu.md"), "docs/gpu.md"),
         (&workspace.root.join("docs/results/gpu.md"), "docs/results-gpu.md"),
         (&workspace.root.join("docs/pipelines.md"), "docs/pipelines.md"),
@@ -54,8 +69,11 @@ fn fill(workspace: &Workspace, library: &Path, folder: &Path) -> Result<()> {
     }
     copy_all(&workspace.root.join("configs"), &folder.join("configs"))?;
     write(&folder.join("README.md"), README)?;
-    write(&folder.join("foil"), RUN)?;
-    executable(&folder.join("foil"))
+    for name in ["foil", "foil_tests"] {
+        write(&folder.join(name), RUN)?;
+        allow(&folder.join(name))?;
+    }
+    Ok(())
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -83,7 +101,8 @@ fn make_parent(path: &Path) -> Result<()> {
     fs::create_dir_all(parent).or_fail(|| format!("make the folder {}", parent.display()))
 }
 
-fn executable(path: &Path) -> Result<()> {
+/// Makes it one that can be started.
+fn allow(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
         .or_fail(|| format!("make {} a program", path.display()))
@@ -103,6 +122,15 @@ mod tests {
         assert!(command(&workspace, &[]).unwrap_err().to_string().contains("takes one folder"));
     }
 
+    #[test]
+    fn the_last_program_is_the_one() {
+        let messages = r#"{"reason":"compiler-artifact","executable":null}
+{"reason":"compiler-artifact","executable":"/a b/deps/foil-1","fresh":true}
+{"reason":"build-finished","success":true}"#;
+        assert_eq!(executable(messages), Some(PathBuf::from("/a b/deps/foil-1")));
+        assert_eq!(executable("{}"), None);
+    }
+
     /// The script, with a Python that says where its torch is, or that it has none.
     fn started(python: &str, torch: Option<&str>) -> std::process::Output {
         let scratch = tempfile::tempdir().unwrap();
@@ -111,7 +139,7 @@ mod tests {
         write(&at("bin/foil"), "#!/bin/sh\necho \"$LD_LIBRARY_PATH|$*\"\n").unwrap();
         write(&at("python"), &format!("#!/bin/sh\n{python}\n")).unwrap();
         for name in ["foil", "bin/foil", "python"] {
-            executable(&at(name)).unwrap();
+            allow(&at(name)).unwrap();
         }
         if let Some(torch) = torch {
             write(&at(torch).join("lib/libtorch_cpu.so"), "").unwrap();

@@ -1,7 +1,7 @@
 //! A command line that is written as it would be typed, and run as it must be.
 
 use std::fmt;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::failure::{Failure, OrFail, Result};
 use crate::workspace::Workspace;
@@ -55,6 +55,14 @@ impl Job {
     pub fn run(&self, workspace: &Workspace) -> Result<()> {
         let status = self.command(workspace).status().or_fail(|| format!("start `{self}`"))?;
         self.check(status)
+    }
+
+    /// Runs it, waits, and returns what it wrote to its standard output.
+    pub fn told(&self, workspace: &Workspace) -> Result<String> {
+        let output = self.command(workspace).stderr(Stdio::inherit()).output();
+        let output = output.or_fail(|| format!("start `{self}`"))?;
+        self.check(output.status)?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Fails, with the command to repeat, unless it went well.
