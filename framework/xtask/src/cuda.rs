@@ -66,7 +66,9 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
         "nvrtc.cpp",
     ]
     .map(|name| sources.join(name));
-    let newest = made_of.iter().chain([&guard]).filter_map(|path| changed(path)).max();
+    // This program too, which knows what it is made of and how.
+    let maker = std::env::current_exe().ok();
+    let newest = made_of.iter().chain([&guard]).chain(&maker).filter_map(|path| changed(path)).max();
     if changed(&library).is_some_and(|made| newest.is_some_and(|newest| made > newest)) {
         return Ok(library);
     }
