@@ -145,6 +145,7 @@ part_kernels() {
     else
         run tests 600 cargo test --release -p foil --lib -- nn:: engine:: --nocapture --test-threads 1
     fi
+    [ "$cpu$print" ] || grep -q 'kernels on Cuda' "$dir/tests.log" || { note tests - 'FAILED: they saw no GPU'; failed=$((failed + 1)); }
 }
 
 # both NAME FILE OVERRIDES...: two epochs captured and not; 1361 images are ten batches and an odd one.
