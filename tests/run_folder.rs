@@ -56,6 +56,18 @@ fn a_mask_network_learns_as_the_model_does_unless_told_otherwise() {
 }
 
 #[test]
+fn a_mask_that_calibrates_nothing_is_told_once() {
+    let place = Place::with(CAT);
+    let told = |folder: &str, rate: &str| {
+        let run = place.train(folder, &["train.epochs=3", &format!("attack.optimizer.lr={rate}")]);
+        run.text("log.txt").matches("the mask is nearly ").count()
+    };
+    // At such a rate the sigmoid is flat after one step.
+    assert_eq!(told("flat", "100"), 1);
+    assert_eq!(told("steady", "0.0001"), 0);
+}
+
+#[test]
 fn the_resolved_pipeline_is_the_one_that_ran() {
     let place = Place::with(AT);
     place.foil(&["train", "tiny.yaml", "--run-dir", "run", "train.epochs=1", "attack.steps=1"]).ok();

@@ -175,6 +175,14 @@ pub trait Attack: Send {
         Vec::new()
     }
 
+    /// What the user should know after an epoch, from the means over it of what [`Attack::after_update`] returned, by name: that what the
+    /// attack learns has come to rest where it is of no use, for example. It is logged as a warning when it is first said, so it should
+    /// not change from epoch to epoch while the matter is the same.
+    fn remark(&self, means: &BTreeMap<String, f64>) -> Option<String> {
+        let _ = means;
+        None
+    }
+
     /// The mask network and what it gives, for pictures and `foil probe`; only attacks that have one.
     fn learner(&self) -> Option<&crate::engine::Learner> {
         None

@@ -16,6 +16,7 @@ use crate::objective::{Objective, Reference};
 use crate::optim::Optimizer;
 use crate::registry::{Build, Kind};
 use crate::scheduler::{Clock, Progress, Scheduler};
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU8;
 use tch::Tensor;
 
@@ -138,6 +139,7 @@ crossing!(Attack as AttackAcross: Send {
     get needs_clean_logits() -> bool;
     get state() -> Vec<(String, Tensor)>;
     get per_image() -> Vec<String>;
+    get remark(means: &BTreeMap<String, f64>) -> Option<String>;
     get learner() -> Option<&Learner>;
     try_set perturb(target: &Target, batch: &Batch) -> Adversarial;
     try_set perturb_sparing(target: &Target, batch: &Batch) -> (Adversarial, bool);

@@ -44,6 +44,8 @@ pub struct Trainer {
     /// Whether a state was saved, which the other ranks may not see.
     saved: bool,
     tally: Tally,
+    /// What the attack remarked last.
+    remark: Option<String>,
     card: ModelCard,
     device: Device,
     heartbeat: Option<Heartbeat>,
@@ -131,6 +133,7 @@ impl Trainer {
             position,
             saved,
             tally,
+            remark: None,
             card,
             device,
             key,

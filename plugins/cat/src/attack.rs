@@ -2,6 +2,7 @@
 
 use foil::engine::Learner;
 use foil::prelude::*;
+use std::collections::BTreeMap;
 
 /// What the mask network sees.
 #[settings]
@@ -36,6 +37,9 @@ pub struct Calibrated {
     #[set(default = true)]
     pub clip: bool,
 }
+
+/// A mask whose mean is within this of 0 or 1 calibrates nothing.
+const STUCK: f64 = 1e-3;
 
 struct Running {
     config: Calibrated,
@@ -129,6 +133,21 @@ impl Attack for Running {
 
     fn per_image(&self) -> Vec<String> {
         self.inner.per_image().into_iter().map(|name| format!("inner.{name}")).collect()
+    }
+
+    fn remark(&self, means: &BTreeMap<String, f64>) -> Option<String> {
+        let mean = *means.get("mask_mean")?;
+        let stuck = if mean < STUCK {
+            "0: the model trains on clean images"
+        } else if mean > 1.0 - STUCK {
+            "1: the model trains on attacked images that nothing calibrates"
+        } else {
+            return None;
+        };
+        Some(format!(
+            "the mask is nearly {stuck}, and the mask network hardly learns where its sigmoid is flat; a smaller learning rate of its own \
+             may keep it from there, such as `attack.optimizer={{ type: adam, lr: 0.0001 }}`"
+        ))
     }
 
     fn learner(&self) -> Option<&Learner> {

@@ -1,6 +1,7 @@
 //! Table 9's simple form of MMA's images.
 
 use foil::prelude::*;
+use std::collections::BTreeMap;
 
 /// Attacks only the images that the model classifies correctly (by argmax); the others stay clean.
 ///
@@ -62,6 +63,10 @@ impl Attack for Running {
 
     fn per_image(&self) -> Vec<String> {
         self.inner.per_image()
+    }
+
+    fn remark(&self, means: &BTreeMap<String, f64>) -> Option<String> {
+        self.inner.remark(means)
     }
 
     fn learner(&self) -> Option<&Learner> {

@@ -84,6 +84,12 @@ impl Trainer {
                 self.folder.write_model(&self.folder.best(), &weights, &self.card)?;
             }
         }
+        let means = values.iter().filter_map(|(name, value)| Some((name.strip_prefix("train_")?.to_string(), *value)));
+        let remark = self.parts.step.attack.remark(&means.collect());
+        if let Some(remark) = remark.as_ref().filter(|_| self.world.is_first() && remark != self.remark) {
+            tracing::warn!("epoch {epoch}: {remark}");
+        }
+        self.remark = remark;
         let fields = serde_json::to_string(&values).unwrap_or_default();
         tracing::info!(epoch, seconds = total.as_secs_f64(), metrics = fields, "Epoch finished.");
         let mut curves: Vec<(String, f64)> = values.iter().map(|(name, value)| (tag(name), *value)).collect();
