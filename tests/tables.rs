@@ -94,6 +94,22 @@ fn ours_stand_beside_the_papers() {
     );
 }
 
+// A random start finds some points less than the image itself.
+#[test]
+fn table_1_takes_attacks_that_start_at_the_image() {
+    let place = Place::with("");
+    let mut weak = record("mnist", "0.3", 0, [99.0, 98.0, 97.0, 96.0, 95.0]);
+    weak["entries"][2]["attack"]["start"] = json!("uniform");
+    run(&place, "weak", "mnist/cat_cw_eps04", 0, Some(weak));
+    let ended = place.foil(&["table", "1", "--format", "csv"]).ok();
+    assert_eq!(lines(&ended.out, "CAT_cw (eps 0.4)")[0][2..], ["99.0", "", "96.0"], "{}", ended.out);
+    assert!(
+        ended.err.contains("PGD-20 of runs/weak is left out: its `start` is not the paper's (none)"),
+        "{}",
+        ended.err
+    );
+}
+
 #[test]
 fn an_attack_that_is_not_the_papers_is_left_out() {
     let place = Place::with("");
