@@ -16,7 +16,7 @@ extern const char foil_kernels_ptx[], foil_kernels_hopper_ptx[]; // from kernels
 
 extern "C" {
 
-// Goes up with every change to these functions; the program refuses another one's library.
+// Goes up with every change to these functions, or to what a kernel is given; the program refuses another one's library.
 int foil_cuda_version() { return 6; }
 
 void foil_cuda_free(char* message) { std::free(message); }
