@@ -47,6 +47,12 @@ pub(crate) fn space_after_colon(text: &str) -> Option<String> {
         .then(|| format!("a space belongs after the colon: `{}: {}`", show::short(key), show::short(value)))
 }
 
+/// What is told of a key with a letter that no key has and that may look like one that keys have: a Cyrillic `е`, a full-width `ｓ`.
+pub(crate) fn look_alike(key: &str) -> Option<String> {
+    let letter = key.chars().find(|letter| !letter.is_ascii() && letter.is_alphabetic())?;
+    Some(format!("its `{letter}` is U+{:04X}, and keys have ASCII letters only", u32::from(letter)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

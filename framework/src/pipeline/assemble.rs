@@ -32,6 +32,15 @@ impl std::fmt::Debug for Assembled {
     }
 }
 
+/// Whether a folder can have this name.
+fn names_a_folder(name: &str) -> bool {
+    !name.trim().is_empty()
+        && name != "."
+        && name != ".."
+        && !name.contains(['/', '\\'])
+        && !name.contains(char::is_control)
+}
+
 /// Shape and size of the data set that a pipeline names, without reading it.
 fn facts(pipeline: &Pipeline) -> Result<DataFacts, Problem> {
     let known = foil_data::entry(&pipeline.data.name)
@@ -81,7 +90,12 @@ pub fn assemble_across(
     {
         return Err(vec![Problem::new("train.deterministic", error.message().to_string(), "leave it out")]);
     }
-    let problems = RefCell::default();
+    let problems = RefCell::<Vec<Problem>>::default();
+    if let Some(name) = pipeline.name.as_deref().filter(|name| !names_a_folder(name)) {
+        let message = format!("`name` is `{name}`, but a run's folder is called so");
+        let help = "write a name without `/`, such as `AT-2`; --run-dir puts a run anywhere";
+        problems.borrow_mut().push(Problem::new("name", message, help));
+    }
     let data = match facts(pipeline) {
         Ok(data) => data,
         Err(problem) => return Err(vec![problem]),

@@ -16,8 +16,8 @@ impl Checker<'_> {
             }
             Kind::Float(value) if needs_whole(keywords) => {
                 let message = format!("{} is {}, but takes a whole number", spot.name(), node.describe());
-                let help = if value.fract() == 0.0 { format!("write `{value:.0}`") } else { String::new() };
-                self.problem(spot, message, help);
+                let exact = value.fract() == 0.0 && value.abs() < 2f64.powi(53);
+                self.problem(spot, message, if exact { format!("write `{value:.0}`") } else { String::new() });
             }
             Kind::Float(value) => self.in_range(value, &node.describe(), keywords, spot),
             Kind::Int(value) => self.in_range(value as f64, &node.describe(), keywords, spot),

@@ -74,10 +74,12 @@ impl Checker<'_> {
             true => format!("{owner} takes no keys"),
             false => format!("{owner} takes: {}", show::list(&keys)),
         };
-        let help = match suggestion {
+        let odd = suggest::look_alike(key).map_or(String::new(), |odd| odd + "; ");
+        let help = match (suggestion, suggest::space_after_colon(key)) {
             _ if key == "extends" => "`extends` stands at the top level of a file".to_string(),
-            Some(meant) => format!("did you mean `{meant}`? {takes}"),
-            None => takes,
+            (Some(meant), _) => format!("{odd}did you mean `{meant}`? {takes}"),
+            (None, Some(space)) => space,
+            (None, None) => odd + &takes,
         };
         self.problem(child, format!("unknown key `{}` {}", show::short(key), container(spot)), help);
     }
