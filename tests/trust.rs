@@ -95,10 +95,17 @@ fn a_file_where_the_folder_should_be() {
 fn what_is_no_run_cannot_be_resumed_or_evaluated() {
     let place = Place::with(AT);
     fs::create_dir(place.path("empty")).unwrap();
-    for folder in ["empty", "none", "tiny.yaml"] {
+    fs::create_dir_all(place.path("all/one")).unwrap();
+    fs::write(place.path("all/one/resolved.yaml"), "").unwrap();
+    for (folder, why) in [
+        ("empty", "is not a run folder: it has no resolved.yaml"),
+        ("none", "is not there"),
+        ("tiny.yaml", "is not a run folder: it has no resolved.yaml"),
+        ("all", "is not a run folder: it has no resolved.yaml\n  help: runs in it: all/one"),
+    ] {
         for args in [["train", "--resume", folder], ["eval", folder, "seed=0"]] {
             let error = place.foil(&args).error();
-            assert!(error.contains(&format!("{folder} is not a run folder: it has no resolved.yaml")), "{error}");
+            assert!(error.contains(&format!("{folder} {why}")), "{error}");
         }
     }
     assert!(place.run("empty").files().is_empty());
@@ -212,6 +219,22 @@ fn a_full_disk_is_named_and_leaves_the_last_checkpoint() {
     assert_eq!(run.metrics().len(), 2);
 }
 
+/// As above, in the first epoch: nothing stands, and the epoch is the one that was trained.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_is_full_at_once_leaves_nothing_and_says_so() {
+    let place = Place::with(AT);
+    let line = format!(
+        "trap '' XFSZ; ulimit -f 1024; exec {} train tiny.yaml train.epochs=1 train.checkpoint_steps=null --run-dir run",
+        env!("CARGO_BIN_EXE_foil")
+    );
+    let output = place.command("sh", &["-c", &line]).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("error: epoch 1, after its last step: run/"), "{error}");
+    assert!(error.contains("File too large") && error.contains("nothing was saved before"), "{error}");
+}
+
 #[test]
 fn weights_that_do_not_fit_are_listed() {
     let place = Place::with(AT);
@@ -228,4 +251,29 @@ fn a_terminal_that_went_away_does_not_end_the_run() {
     let line = format!("{} train tiny.yaml --no-eval --run-dir run 2>&1 | true", env!("CARGO_BIN_EXE_foil"));
     assert!(place.command("sh", &["-c", &line]).output().unwrap().status.success());
     assert_eq!(place.run("run").metrics().len(), 3);
+}
+
+/// Weights that fit, but that another method trained.
+#[test]
+fn weights_of_another_method_are_told() {
+    let place = Place::with(AT);
+    place.train("run", &["train.epochs=1"]);
+    place.train("other", &["train.epochs=1", "name=other", "loss=alp"]);
+    let judge = ["eval", "run", "evaluate=[natural]", "--trust", "off"];
+    assert!(!place.foil(&judge).ok().err.contains("warning"));
+    fs::copy(place.path("other/best.safetensors"), place.path("run/best.safetensors")).unwrap();
+    let said = place.foil(&judge).ok().err;
+    let warning = "run/best.safetensors is of other (pgd + alp), but resolved.yaml beside it is of pgd + at";
+    assert!(said.contains(&format!("warning: {warning}")), "{said}");
+}
+
+/// A rename would put a file where the device was.
+#[cfg(unix)]
+#[test]
+fn a_device_is_no_place_for_a_record() {
+    let place = Place::with(AT);
+    let error = place.foil(&["eval", "run", "--out", "/dev/null"]).error();
+    assert!(error.contains("--out /dev/null is no file"), "{error}");
+    use std::os::unix::fs::FileTypeExt;
+    assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
 }

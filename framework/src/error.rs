@@ -107,7 +107,11 @@ pub trait AtPath<T> {
 
 impl<T, E: fmt::Display> AtPath<T> for std::result::Result<T, E> {
     fn at(self, doing: &str, path: &Path) -> Result<T> {
-        self.map_err(|e| Error::new(format!("{doing} {}: {e}", path.display())))
+        self.map_err(|e| {
+            let (path, text) = (path.display().to_string(), e.to_string());
+            let text = text.strip_prefix(&format!("{path}: ")).unwrap_or(&text); // as `record::atomic` says it
+            Error::new(format!("{doing} {path}: {text}"))
+        })
     }
 }
 

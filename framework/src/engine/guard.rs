@@ -45,6 +45,9 @@ pub fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
         };
         let text = payload.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("unknown panic");
+        if let Some(why) = text.strip_prefix("failed printing to stdout: ") {
+            return Err(Error::new(format!("cannot write to standard output: {why}"))); // what `println!` panics with
+        }
         let ours = !place.contains("tch-");
         Err(Error::new(if ours { format!("{} (at {place})", torch_message(text)) } else { torch_message(text) }))
     })

@@ -97,6 +97,11 @@ impl Pipeline {
         threat_of(&self.attack).unwrap_or_else(|| self.judged_threat())
     }
 
+    /// The attack that it trains with and its loss, as model cards say it: `pgd + trades`.
+    pub fn method(&self) -> String {
+        format!("{} + {}", self.attack.name(), self.loss.name())
+    }
+
     /// What the attacks of the final evaluation are allowed: the largest radius among them.
     pub fn judged_threat(&self) -> Threat {
         let judges = self.evaluate.iter().filter_map(|name| threat_of(self.attacks.get(name)?));

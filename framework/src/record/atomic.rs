@@ -20,7 +20,7 @@ pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> io::Result<()> 
 }
 
 /// Replaces the file at `path` by what `fill` writes, or creates it. A symbolic link at `path` is replaced, not
-/// followed.
+/// followed. What is no file (`/dev/null`, `/dev/stdout`, a pipe) is written to, and stays.
 ///
 /// # Errors
 /// What `fill` returns, or the system's error with the path in its text: no such folder, no permission, no space.
@@ -28,7 +28,12 @@ pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> io::Result<()> 
 /// beside it.
 pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let path = path.as_ref();
-    replace(path, fill).map_err(|error| at(path, error))
+    let written = if is_stream(path) {
+        OpenOptions::new().append(true).open(path).and_then(|mut stream| fill(&mut stream))
+    } else {
+        replace(path, fill)
+    };
+    written.map_err(|error| at(path, error))
 }
 
 /// Removes what killed writers of the file at `path` left beside it. For a caller who knows that nobody writes it now.
@@ -50,6 +55,13 @@ pub(crate) fn is_unfinished(name: &OsStr, path: &Path) -> bool {
 /// The same error with the path in front of its text.
 pub(crate) fn at(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Whether there is something at `path` that takes bytes and is no file: a device, a pipe, or a name for an open one. A rename would put
+/// a file in its place, for all programs of the machine if it is done by root.
+pub(crate) fn is_stream(path: &Path) -> bool {
+    let is_open = fs::read_link(path).is_ok_and(|to| to.starts_with("/proc"));
+    is_open || fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 fn replace(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
@@ -148,6 +160,25 @@ mod tests {
         fs::create_dir(&inner).unwrap();
         write(&inner, "").unwrap_err();
         assert_eq!(names(folder.path()), ["a_folder"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_or_a_pipe_is_written_to_and_stays() {
+        use std::os::unix::fs::FileTypeExt;
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let read = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read_to_string(pipe).unwrap()
+        });
+        write(&pipe, "through").unwrap();
+        assert_eq!(read.join().unwrap(), "through");
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+        assert_eq!(names(folder.path()), ["pipe"]);
+        assert!(is_stream(Path::new("/dev/null")) && is_stream(Path::new("/dev/stdout")));
+        assert!(!is_stream(folder.path()) && !is_stream(&folder.path().join("new")));
     }
 
     #[test]

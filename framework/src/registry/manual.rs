@@ -116,7 +116,10 @@ fn takes(root: &Value, schema: &Value) -> String {
         "boolean" => "true or false".to_string(),
         "string" => "text".to_string(),
         "array" => match schema.get("items") {
-            Some(item) => format!("a list, each {}", takes(root, item)),
+            Some(item) => match takes(root, item) {
+                each if each.is_empty() => "a list".to_string(),
+                each => format!("a list, each {each}"),
+            },
             None => "a list".to_string(),
         },
         _ => match schema.get("additionalProperties").filter(|values| values.is_object()) {

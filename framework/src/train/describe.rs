@@ -37,7 +37,7 @@ pub(super) fn card(pipeline: &Pipeline, data: &foil_data::Dataset, resolved: &st
         mean,
         std,
         threat: pipeline.threat(),
-        method: format!("{} + {}", pipeline.attack.name(), pipeline.loss.name()),
+        method: pipeline.method(),
         seed: pipeline.seed,
         epochs: 0,
         ranks: world.size() as u64,
@@ -46,7 +46,7 @@ pub(super) fn card(pipeline: &Pipeline, data: &foil_data::Dataset, resolved: &st
         libtorch_version: crate::LIBTORCH.into(),
         config_hash: stamp::config_hash(resolved),
         created: stamp::now(),
-        command: format!("foil train {name}/resolved.yaml"),
+        command: "foil train resolved.yaml".into(),
         name,
     }
 }

@@ -195,7 +195,7 @@ impl Trainer {
         let (epoch, epochs) = (self.position.epoch, self.pipeline.train.epochs);
         let started = Instant::now();
         let size = self.pipeline.train.batch_size as i64;
-        let steps = (self.train.len() as u64).div_ceil(size as u64);
+        let steps = self.steps_an_epoch();
         let seed = self.pipeline.seed;
         let order = permutation(&[seed, name_key("shuffle"), epoch], self.train.len(), self.device);
         let _ = self.key.fill_(key_of(&[seed, name_key("train"), epoch]));

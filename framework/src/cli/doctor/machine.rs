@@ -10,7 +10,7 @@ pub(super) fn processor() -> Finding {
     let model = field(&info, "model name").unwrap_or(std::env::consts::ARCH);
     let finding = Finding::new(
         "processor",
-        format!("{model}, {}, {cores} cores; libtorch computes with {threads} threads", instructions()),
+        format!("{model}, {}, {cores} cores; libtorch computes with {threads} of them", instructions()),
     );
     match std::env::var("OMP_NUM_THREADS") {
         Ok(set) if (threads as usize) < cores => {

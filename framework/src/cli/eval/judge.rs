@@ -10,18 +10,27 @@ use crate::distributed::World;
 use crate::engine::{choose_for, shown};
 use crate::eval::trust::Subject;
 use crate::eval::{Beating, Saved, Trial, UnderWay};
+use crate::interop::METHOD;
 use crate::nn::{Noise, key_of, name_key};
 use crate::pipeline::{Assembled, Pipeline, assemble, assemble_across, load};
-use crate::record::{Entry, EvalRecord, ImageRecord, TrustCheck, stamp};
+use crate::record::{Entry, EvalRecord, ImageRecord, TrustCheck, atomic, stamp};
 use crate::registry::DataFacts;
 use crate::scheduler::Clock;
 use crate::train::Folder;
-use crate::{Error, Result};
+use crate::{Error, Result, tensors};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
 /// Evaluates the checkpoint at `path`, and writes and returns its record. Several ranks share the images; the first one reads and writes.
 pub(in crate::cli) fn evaluate(path: &Path, options: &Options, world: World) -> Result<(EvalRecord, PathBuf)> {
+    if let Some(out) = options.out.as_deref().filter(|out| atomic::is_stream(out)) {
+        return Err(Error::new(format!(
+            "--out {} is no file, and beside the record goes a table of the images",
+            out.display()
+        ))
+        .help("name a file"));
+    }
     let _ends = Interrupt::new(path)?;
     let (folder, weights) =
         if world.is_first() { checkpoint(path)? } else { (Folder::named(path), path.to_path_buf()) };
@@ -32,6 +41,7 @@ pub(in crate::cli) fn evaluate(path: &Path, options: &Options, world: World) -> 
     let network = parts.step.model.network();
     if world.is_first() {
         network.read(&weights)?;
+        whose(&tensors::metadata(&weights)?, pipeline, &weights);
     }
     network.params().storage().iter().try_for_each(|(_, tensor)| world.broadcast(tensor))?;
     let limit = pipeline.data.test_limit.map_or(i64::MAX, |limit| limit as i64);
@@ -68,6 +78,15 @@ pub(in crate::cli) fn evaluate(path: &Path, options: &Options, world: World) -> 
     record.write(&out).map_err(Error::of)?;
     saved.finish();
     Ok((record, out))
+}
+
+/// Warns of weights that fit but were trained otherwise than the pipeline beside them says: the record would call them what they are not.
+fn whose(card: &HashMap<String, String>, pipeline: &Pipeline, weights: &Path) {
+    let method = pipeline.method();
+    if let Some(other) = card.get("foil.method").filter(|other| **other != method && !other.starts_with(METHOD)) {
+        let name = card.get("foil.name").map_or("another run", String::as_str);
+        tracing::warn!("{} is of {name} ({other}), but resolved.yaml beside it is of {method}", weights.display());
+    }
 }
 
 /// The network under each of `evaluate`: figures, and what became of each image.

@@ -64,9 +64,8 @@ impl Trainer {
         trained: Duration,
         total: Duration,
     ) -> Result<()> {
-        self.position.epoch += 1;
-        self.position.step = 0;
-        let (epoch, step) = (self.position.epoch, self.position.epoch * steps);
+        let epoch = self.position.epoch + 1;
+        let step = epoch * steps;
         self.card.epochs = epoch;
         self.card.metrics = values.clone();
         self.card.created = stamp::now();
@@ -102,7 +101,8 @@ impl Trainer {
             self.folder.write_model(&self.folder.last(), &weights, &self.card)?;
         }
         self.tally = Tally::new(self.device);
-        self.save_state()
+        (self.position.epoch, self.position.step) = (epoch, 0);
+        self.save_state().inspect_err(|_| (self.position.epoch, self.position.step) = (epoch - 1, steps))
     }
 
     /// Saves all that a resumed run needs.
@@ -110,12 +110,12 @@ impl Trainer {
         self.tally.merge(self.world)?;
         let (sums, images) = self.tally.state();
         self.position.tallied = images;
-        self.saved = true;
-        if !self.world.is_first() {
-            return Ok(());
+        if self.world.is_first() {
+            let mut state = state(&self.parts);
+            state.extend(sums.into_iter().map(|(name, sum)| (format!("tally.{name}"), sum)));
+            self.folder.write_state(&state, &self.position)?;
         }
-        let mut state = state(&self.parts);
-        state.extend(sums.into_iter().map(|(name, sum)| (format!("tally.{name}"), sum)));
-        self.folder.write_state(&state, &self.position)
+        self.saved = true;
+        Ok(())
     }
 }

@@ -30,12 +30,20 @@ impl Trainer {
             "nothing was saved before".to_string()
         };
         let error = self.world.explain(error);
-        let at = format!("epoch {}, step {}", self.position.epoch + 1, self.position.step + 1);
+        let at = match (self.position.epoch + 1, self.position.step) {
+            (epoch, step) if step == self.steps_an_epoch() => format!("epoch {epoch}, after its last step"),
+            (epoch, step) => format!("epoch {epoch}, step {}", step + 1),
+        };
         Error::new(error.message()).context(at).help(match error.suggestion() {
             Some(help) if help.ends_with(&stands) => help.to_string(),
             Some(help) => format!("{help}; {stands}"),
             None => stands,
         })
+    }
+
+    /// How many steps an epoch has.
+    pub(super) fn steps_an_epoch(&self) -> u64 {
+        (self.train.len() as u64).div_ceil(self.pipeline.train.batch_size)
     }
 
     /// Leaves a sign of life for those who watch.
