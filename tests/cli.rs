@@ -104,6 +104,7 @@ fn wrong_usage_is_2_and_an_error_is_1() {
         (&["check", "seed=1"], "no file was named"),
         (&["eval", "nowhere"], "nowhere"),
         (&["schema", "--out", "no/such/folder/x.json"], "no/such/folder/x.json"),
+        (&["train", "seed=1", "configs/demo/at.yaml"], "foil train FILE KEY=VALUE"),
     ] {
         let (code, message) = failure(words);
         assert_eq!(code, Some(1), "foil {words:?}: {message}");
@@ -299,5 +300,26 @@ fn a_reader_that_leaves_early_is_no_error() {
         assert!(said.is_empty(), "foil {words:?}: {said}");
         let signal = std::os::unix::process::ExitStatusExt::signal(&status);
         assert_eq!(signal, Some(13), "foil {words:?} ends by SIGPIPE, as `cat` does: {status}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_behind_standard_output_is_an_error_in_plain_words() {
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("the device");
+    let output = command(&["list"]).stdout(full).output().expect("foil runs");
+    let message = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(message, "error: cannot write to standard output: No space left on device (os error 28)\n");
+}
+
+/// Where no terminal says how wide it is, lines have up to 100 columns, and what an example does stands behind it or in a line of its own.
+#[test]
+fn examples_in_help_are_not_broken_in_the_middle() {
+    for name in COMMANDS {
+        let help = shown(&[name, "--help"]);
+        for line in help.lines().skip_while(|line| *line != "Examples:").skip(1).take_while(|line| !line.is_empty()) {
+            assert!(line.starts_with("  ") && line.chars().count() <= 100, "foil {name} --help: {line}");
+        }
     }
 }

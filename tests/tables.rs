@@ -223,3 +223,52 @@ fn tables_of_their_own() {
         "{record}"
     );
 }
+
+/// A run that was copied, or trained twice with one seed, is no second seed.
+#[test]
+fn a_run_that_is_there_twice_counts_once() {
+    let place = place();
+    run(&place, "again", "cifar10/at", 0, Some(record("cifar10", "8/255", 0, [82.0, 57.0, 52.0, 51.0, 50.0])));
+    let ended = place.foil(&["table", "accuracy", "runs/a0", "runs/again", "runs/c", "--format", "csv"]).ok();
+    let note = "note: runs/again is the run runs/a0 once more (seed 0, the same figures), and counts once";
+    assert!(ended.err.contains(note), "{}", ended.err);
+    assert!(!ended.out.contains("seeds") && !ended.out.contains('±'), "{}", ended.out);
+    place.foil(&["report", "runs/a0", "runs/again", "--images", "0"]).ok();
+    assert!(fs::read_to_string(place.path("report.html")).unwrap().contains("and counts once"));
+    // The same seed with other figures, as on a GPU, is a run of its own.
+    run(&place, "other", "cifar10/at", 0, Some(record("cifar10", "8/255", 0, [82.1, 57.0, 52.0, 51.0, 50.0])));
+    let ended = place.foil(&["table", "accuracy", "runs/a0", "runs/other", "--format", "csv"]).ok();
+    assert!(!ended.err.contains("counts once") && ended.out.contains("seeds"), "{} {}", ended.out, ended.err);
+}
+
+#[test]
+fn runs_that_cannot_be_read_are_named() {
+    let place = place();
+    fs::write(place.path("runs/c/resolved.yaml"), "attack: [").unwrap();
+    let ended = place.foil(&["table", "accuracy", "runs/a0", "runs/c"]).ok();
+    assert!(
+        ended.err.contains("note: left out: not valid YAML") && ended.err.contains("runs/c/resolved.yaml"),
+        "{}",
+        ended.err
+    );
+    for words in [&["table", "accuracy", "runs/c"][..], &["report", "runs/c"]] {
+        let err = place.foil(words).error();
+        assert!(err.contains("none of these runs can be read") && err.contains("runs/c/resolved.yaml"), "{err}");
+    }
+}
+
+/// Imported weights have pipelines that are alike: that makes them no seeds of one method, and there is no training to go on with.
+#[test]
+fn imported_models_are_methods_of_their_own() {
+    let place = Place::with("");
+    let golden = |name: &str| format!("{}/tests/checkpoints/{name}", env!("CARGO_MANIFEST_DIR"));
+    let judged = record("cifar10", "8/255", 0, [82.0, 57.0, 52.0, 51.0, 50.0]).to_string();
+    for name in ["one", "two"] {
+        fs::copy(golden("trades.pt"), place.path(&format!("{name}.pt"))).unwrap();
+        place.foil(&["import", &format!("{name}.pt")]).ok();
+        fs::write(place.path(&format!("runs/{name}/eval.json")), &judged).unwrap();
+    }
+    let ended = place.foil(&["table", "accuracy", "--format", "csv"]).ok();
+    assert!(ended.out.contains("\none,") && ended.out.contains("\ntwo,") && !ended.out.contains('±'), "{}", ended.out);
+    assert!(!ended.err.contains("epochs") && !ended.err.contains("once more"), "{}", ended.err);
+}

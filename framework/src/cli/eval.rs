@@ -8,8 +8,8 @@ mod table;
 pub(super) use judge::evaluate;
 pub(super) use table::table;
 
-use super::Exit;
 use super::check::split;
+use super::{Exit, open_run};
 use crate::distributed::World;
 use crate::eval::trust::Depth;
 use crate::record::TrustCheck;
@@ -70,7 +70,7 @@ pub(super) fn checkpoint(path: &Path) -> Result<(Folder, PathBuf)> {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         return Ok((Folder::open(parent)?, path.to_path_buf()));
     }
-    let folder = Folder::open(path)?;
+    let folder = open_run(path)?;
     let best = folder.best();
     if !best.exists() {
         return Err(Error::new(format!("{} has no checkpoint yet", path.display()))
@@ -96,7 +96,8 @@ pub(super) fn show(path: &Path, options: &Options, world: World) -> Exit {
     for check in &record.trust {
         println!("{}", line(check, Style::stdout().color));
     }
-    println!("{} test images, {}, record: {}", record.n, record.threat, out.display());
+    let threat = if record.threat.eps > 0.0 { record.threat.to_string() } else { "no attack".into() };
+    println!("{} test images, {threat}, record: {}", record.n, out.display());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -88,7 +88,9 @@ fn planned(files: &[PathBuf], overrides: &[String], args: &Args, dir: &Path) -> 
         plan(list.runs, dir)?.0.into_iter().map(|task| task.folder).filter(|path| path.exists()).collect();
     let (runs, errors) = Run::load_all(&folders);
     errors.iter().for_each(|error| eprintln!("note: {}", error.message()));
-    Ok(gather::group(runs))
+    let (groups, notes) = gather::group(runs);
+    notes.iter().for_each(|note| eprintln!("note: {note}"));
+    Ok(groups)
 }
 
 fn draw(number: u8, groups: &[Group]) -> Result<Figure> {

@@ -10,6 +10,7 @@ mod eval;
 mod explain;
 mod export;
 mod figure;
+mod help;
 mod import;
 mod list;
 mod new_plugin;
@@ -29,8 +30,10 @@ mod train;
 mod watch;
 
 use crate::engine::guard;
+use crate::report::gather::find;
+use crate::train::Folder;
 use crate::{Error, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -98,7 +101,8 @@ enum Command {
 
 /// Runs the command line and returns the program's exit code: 0, 1 for an error, 2 for wrong usage, 130 when interrupted.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let asked = help::fitted(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&asked).unwrap_or_else(|error| error.exit());
     let trains = matches!(cli.command, Command::Train(_) | Command::Demo(_));
     let works_long = trains || matches!(cli.command, Command::Compare(_) | Command::Sweep(_) | Command::Figure(_));
     if !works_long {
@@ -189,6 +193,28 @@ fn end_when_nobody_reads() {
     }
 }
 
+/// The run in a folder that was named for one.
+///
+/// # Errors
+/// When there is none; runs below it are named.
+fn open_run(path: &Path) -> Result<Folder> {
+    Folder::open(path).map_err(|error| {
+        let below = find(&[path.to_path_buf()]);
+        let names: Vec<String> = below.iter().take(5).map(|run| run.display().to_string()).collect();
+        match names.len() {
+            0 => error,
+            n => error.help(format!("runs in it: {}{}", names.join(", "), if below.len() > n { ", …" } else { "" })),
+        }
+    })
+}
+
+/// An error in one line. Those of a config say where in lines of their own.
+fn words(error: &Error) -> String {
+    let text = error.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.join(" ").trim_start_matches("error: ").to_string()
+}
+
 /// The value as indented JSON.
 fn json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string_pretty(value).map_err(|error| Error::new(format!("cannot be written as JSON: {error}")))
@@ -200,6 +226,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        <Cli as clap::CommandFactory>::command().debug_assert();
+        help::fitted(Cli::command()).debug_assert();
     }
 }

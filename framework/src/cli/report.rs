@@ -1,6 +1,6 @@
 //! `foil report`: what runs came to, on one page.
 
-use super::Exit;
+use super::{Exit, words};
 use crate::attack::Batch;
 use crate::data::Resident;
 use crate::nn::{Noise, key_of};
@@ -88,7 +88,8 @@ pub(super) fn run(args: &Args) -> Exit {
         println!("{} figures, each as SVG and PNG: {}", figures.len(), folder.display());
     }
     report.problems.iter().for_each(|problem| eprintln!("note: {problem}"));
-    println!("{} methods, {} KB: {}", report.views.len(), page.len() / 1024, args.out.display());
+    let methods = if report.views.len() == 1 { "1 method".into() } else { format!("{} methods", report.views.len()) };
+    println!("{methods}, {} KB: {}", page.len() / 1024, args.out.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -98,18 +99,11 @@ pub(super) fn read(folders: &[PathBuf]) -> Result<Report> {
     let (paths, mut problems) = named(folders)?;
     let (runs, errors) = Run::load_all(&paths);
     if runs.is_empty() {
-        let first = errors.first().map(words).unwrap_or_default();
-        return Err(Error::new(format!("none of {} runs can be read; the first: {first}", paths.len())));
+        let unread: Vec<String> = errors.iter().map(words).collect();
+        return Err(Error::new("none of these runs can be read").help(unread.join("\n        ")));
     }
     problems.extend(errors.iter().map(words));
     Ok(Report::new(runs, problems))
-}
-
-/// An error in one line. Those of a config say where in lines of their own.
-fn words(error: &Error) -> String {
-    let text = error.to_string();
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    lines.join(" ").trim_start_matches("error: ").to_string()
 }
 
 /// The curves of a view's first run: measured now on `n` images, or those of its folder.

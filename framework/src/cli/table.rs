@@ -1,6 +1,6 @@
 //! `foil table`: runs in the tables of the paper, or side by side in one of their own.
 
-use super::{Exit, json};
+use super::{Exit, json, words};
 use crate::compare::{Comparison, Row, oddities};
 use crate::record::atomic;
 use crate::report::gather::{find, group, named};
@@ -145,7 +145,11 @@ fn rows(paths: &[PathBuf]) -> Result<(Vec<Row>, Vec<String>)> {
     let (folders, mut notes) =
         if paths.is_empty() { (find(&[PathBuf::from("runs")]), Vec::new()) } else { named(paths)? };
     let (runs, errors) = Run::load_all(&folders);
-    notes.extend(errors.iter().map(|error| format!("left out: {}", error.message())));
+    let unread: Vec<String> = errors.iter().map(|error| format!("left out: {}", words(error))).collect();
+    if runs.is_empty() && !paths.is_empty() {
+        return Err(Error::new("none of these runs can be read").help(unread.join("\n        ")));
+    }
+    notes.extend(unread);
     let mut judged = Vec::new();
     for run in runs {
         let path = run.path.display();
@@ -164,7 +168,8 @@ fn rows(paths: &[PathBuf]) -> Result<(Vec<Row>, Vec<String>)> {
     for run in &judged {
         notes.extend(run.judged_on_part().map(|part| format!("{} is {part}", run.path.display())));
     }
-    let groups = group(judged);
+    let (groups, repeated) = group(judged);
+    notes.extend(repeated);
     let mut labels: HashMap<String, usize> = HashMap::new();
     groups.iter().for_each(|group| *labels.entry(group.label.clone()).or_default() += 1);
     let mut rows = Vec::new();

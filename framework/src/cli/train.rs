@@ -1,14 +1,13 @@
 //! `foil train`: a run, or the rest of one.
 
 use super::ranks::load_run;
-use super::{Exit, doctor, eval, run_log};
+use super::{Exit, doctor, eval, open_run, run_log};
 use crate::distributed::{Agreement, Launch, World, checksum};
-use crate::engine::{choose_for, devices};
-use crate::interop::METHOD;
+use crate::engine::{choose_for, devices, shown};
 use crate::pipeline::{BatchNorm, Loaded, Pipeline, load};
 use crate::report::thousands;
 use crate::train::{Ended, Folder, Lock, Trainer};
-use crate::{AtPath, Error, Result, tensors};
+use crate::{AtPath, Error, Result};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -46,9 +45,15 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, world: World) -> Exit {
+    if let Some(first) = args.file.as_deref().filter(|file| !file.exists()).and_then(Path::to_str)
+        && first.contains('=')
+    {
+        return Err(Error::new(format!("`{first}` stands where the pipeline's file belongs"))
+            .help("overrides come behind it: foil train FILE KEY=VALUE…"));
+    }
     let (loaded, folder) = match (&args.resume, &args.file) {
         (Some(run), _) => {
-            let folder = if world.is_first() { Folder::open(run)? } else { Folder::named(run) };
+            let folder = if world.is_first() { open_run(run)? } else { Folder::named(run) };
             if world.is_first() {
                 refuse_imported(&folder)?;
             }
@@ -131,11 +136,7 @@ fn end_with_input(stop: &Arc<AtomicBool>, trained: &Arc<AtomicBool>) {
 
 /// Refuses the folder of an imported model: training would begin anew, and replace its weights.
 fn refuse_imported(folder: &Folder) -> Result<()> {
-    let is_imported = folder.best().exists() && !folder.state().exists() && {
-        let (_, card) = tensors::read(&folder.best())?;
-        card.get("foil.method").is_some_and(|method| method.starts_with(METHOD))
-    };
-    if !is_imported {
+    if folder.imported()?.is_none() {
         return Ok(());
     }
     let run = folder.path().display();
@@ -256,8 +257,9 @@ fn introduction(pipeline: &Pipeline, trainer: &Trainer, folder: &Folder, device:
         0 => "test images, as the papers do (data.validation: N holds out training images instead)".to_string(),
         held => format!("{held} held-out training images"),
     };
+    let device = shown(device);
     format!(
-        "{}: attack {}, loss {}, model {} ({} parameters), data {}, on {device:?}{ranks}{resumed}\nselection: {}, measured on {selection}\nfolder: {}",
+        "{}: attack {}, loss {}, model {} ({} parameters), data {}, on {device}{ranks}{resumed}\nselection: {}, measured on {selection}\nfolder: {}",
         pipeline.name.as_deref().unwrap_or("run"),
         pipeline.attack.name(),
         pipeline.loss.name(),

@@ -1,5 +1,6 @@
 //! A run's folder, and what is stored in it so that the run can go on.
 
+use crate::interop::METHOD;
 use crate::record::{Best, ModelCard, atomic};
 use crate::tensors::{self, Named};
 use crate::{AtPath, Error, Result};
@@ -92,8 +93,20 @@ impl Folder {
         if folder.resolved().exists() {
             return Ok(folder);
         }
-        Err(Error::new(format!("{} is not a run folder: it has no resolved.yaml", path.display()))
-            .help("runs are in runs/ unless --run-dir says otherwise"))
+        let what = if path.exists() { "is not a run folder: it has no resolved.yaml" } else { "is not there" };
+        Err(Error::new(format!("{} {what}", path.display())).help("runs are in runs/ unless --run-dir said otherwise"))
+    }
+
+    /// Where the weights came from, if `foil import` put them here rather than a training: there is nothing to go on with.
+    ///
+    /// # Errors
+    /// When the weights cannot be read.
+    pub fn imported(&self) -> Result<Option<String>> {
+        if self.state().exists() || !self.best().exists() {
+            return Ok(None);
+        }
+        let method = tensors::metadata(&self.best())?.remove("foil.method");
+        Ok(method.filter(|method| method.starts_with(METHOD)))
     }
 
     /// The folder.

@@ -13,17 +13,23 @@ pub struct Group {
     pub runs: Vec<Run>,
 }
 
-/// Puts runs together that differ only in their seed, in the order in which their methods first occur.
-pub fn group(runs: Vec<Run>) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
+/// Puts runs together that differ only in their seed, in the order in which their methods first occur. A run that is there twice
+/// counts once, and a sentence says so: it is no second seed.
+pub fn group(runs: Vec<Run>) -> (Vec<Group>, Vec<String>) {
+    let (mut groups, mut notes): (Vec<Group>, Vec<String>) = (Vec::new(), Vec::new());
     for run in runs {
+        if let Some(same) = groups.iter().flat_map(|group| &group.runs).find(|other| other.repeats(&run)) {
+            let (run, same, seed) = (run.path.display(), same.path.display(), run.pipeline.seed);
+            notes.push(format!("{run} is the run {same} once more (seed {seed}, the same figures), and counts once"));
+            continue;
+        }
         match groups.iter_mut().find(|group| group.method() == run.method) {
             Some(group) => group.runs.push(run),
             None => groups.push(Group { label: run.label().to_string(), runs: vec![run] }),
         }
     }
     groups.iter_mut().for_each(|group| group.runs.sort_by_key(|run| run.pipeline.seed));
-    groups
+    (groups, notes)
 }
 
 impl Group {

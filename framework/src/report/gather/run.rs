@@ -27,6 +27,8 @@ pub struct Run {
     pub best: Option<Held>,
     /// The record of its evaluation (`eval.json`), if there is one that can be read.
     pub eval: Option<EvalRecord>,
+    /// Whether its weights came from elsewhere (`foil import`): there is no training to go on with.
+    pub imported: bool,
     /// What is odd about the folder, each in a sentence for people.
     pub notes: Vec<String>,
 }
@@ -80,8 +82,14 @@ impl Run {
             }
         };
         let best = best(&pipeline, &metrics);
-        let (hash, method) = (pipeline.training_hash()?, pipeline.method_hash()?);
-        Ok(Self { path: path.to_path_buf(), pipeline, hash, method, metrics, epochs, best, eval, notes })
+        let (mut hash, mut method) = (pipeline.training_hash()?, pipeline.method_hash()?);
+        let imported = folder.imported().unwrap_or_default(); // Weights that cannot be read are told where they are needed.
+        if let Some(from) = &imported {
+            // Pipelines of imported weights are alike whatever the weights are: no two files are seeds of one method.
+            [&mut hash, &mut method].into_iter().for_each(|hash| *hash += from);
+        }
+        let (path, imported) = (path.to_path_buf(), imported.is_some());
+        Ok(Self { path, pipeline, hash, method, metrics, epochs, best, eval, imported, notes })
     }
 
     /// Reads the runs in several folders; one that cannot be read is an error beside the others.
@@ -112,6 +120,17 @@ impl Run {
         Ok(Some(images))
     }
 
+    /// Whether the two are one training under two names: the same pipeline with the same seed, and the same figures wherever both
+    /// were judged alike. (On a GPU the same seed may well come to other figures.)
+    pub fn repeats(&self, other: &Self) -> bool {
+        let (Some(ours), Some(theirs)) = (&self.eval, &other.eval) else { return false };
+        let mut both = ours.entries.iter().filter_map(|entry| Some((entry, theirs.entry(&entry.name)?))).peekable();
+        self.hash == other.hash
+            && ours.n == theirs.n
+            && both.peek().is_some()
+            && both.all(|(a, b)| a.attack != b.attack || a.accuracy == b.accuracy)
+    }
+
     /// What it is called.
     pub fn label(&self) -> &str {
         self.pipeline.name.as_deref().unwrap_or("run")
@@ -127,7 +146,7 @@ impl Run {
     /// How far it is.
     pub fn stage(&self) -> Stage {
         match self.eval {
-            _ if self.epochs < self.pipeline.train.epochs => Stage::Partial(self.epochs),
+            _ if !self.imported && self.epochs < self.pipeline.train.epochs => Stage::Partial(self.epochs),
             None => Stage::Trained,
             Some(_) => Stage::Evaluated,
         }

@@ -46,7 +46,7 @@ pub(super) struct Setting {
 impl Report {
     /// A page about these runs; those that differ only in their seed stand together.
     pub fn new(runs: Vec<Run>, problems: Vec<String>) -> Self {
-        let groups = group(runs);
+        let (groups, repeated) = group(runs);
         let taken: Vec<String> = groups.iter().map(|group| group.label.clone()).collect();
         let label = |group: &Group, n: usize| {
             let alone = taken.iter().filter(|name| **name == group.label).count() == 1;
@@ -58,7 +58,7 @@ impl Report {
             }
         };
         let labels: Vec<String> = groups.iter().enumerate().map(|(n, group)| label(group, n)).collect();
-        let mut problems = problems;
+        let mut problems = [problems, repeated].concat();
         let views = groups.into_iter().zip(labels).map(|(group, label)| {
             let evaluated = group.runs.iter().find(|run| run.eval.is_some());
             let images = evaluated.map_or(Ok(None), Run::images).unwrap_or_else(|error| {
