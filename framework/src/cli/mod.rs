@@ -208,10 +208,13 @@ fn open_run(path: &Path) -> Result<Folder> {
     })
 }
 
-/// An error in one line. Those of a config say where in lines of their own.
+/// An error in one line. Those of a config say where in lines of their own; of others a message's first line is what happened.
 fn words(error: &Error) -> String {
-    let text = error.to_string();
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let (text, help) = (error.to_string(), error.suggestion().map(|help| format!("help: {help}")).unwrap_or_default());
+    let lines: Vec<&str> = match error.problems() {
+        Some(_) => text.lines().map(str::trim).collect(),
+        None => text.lines().take(1).chain(help.lines().map(str::trim)).collect(),
+    };
     lines.join(" ").trim_start_matches("error: ").to_string()
 }
 

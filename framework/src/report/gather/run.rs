@@ -98,7 +98,9 @@ impl Run {
         for path in paths {
             match Self::load(path) {
                 Ok(run) => runs.push(run),
-                Err(error) => errors.push(error),
+                // The problems of a pipeline say where they are themselves.
+                Err(error) if error.problems().is_some() => errors.push(error),
+                Err(error) => errors.push(error.context(path.display())),
             }
         }
         (runs, errors)
