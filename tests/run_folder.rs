@@ -56,6 +56,21 @@ fn a_mask_network_learns_as_the_model_does_unless_told_otherwise() {
 }
 
 #[test]
+fn the_attack_that_is_calibrated_learns_too() {
+    let place = Place::with(CAT);
+    let inner = "attack.inner={ type: calibrated, inner: { type: pgd, eps: 0.3, alpha: 0.1, steps: 1 }, mask: mask_cnn, beta1: 0.3 }";
+    let state = |epochs: &str| {
+        let run = place.train(epochs, &[inner, &format!("train.epochs={epochs}"), "optimizer.lr=0.001"]);
+        let mut state = run.tensors("state.safetensors").0;
+        state.retain(|name, _| name.starts_with("attack.inner.mask."));
+        state
+    };
+    let (once, twice) = (state("1"), state("2"));
+    assert!(!once.is_empty() && once.keys().eq(twice.keys()));
+    assert_ne!(once, twice);
+}
+
+#[test]
 fn a_mask_that_calibrates_nothing_is_told_once() {
     let place = Place::with(CAT);
     let told = |folder: &str, rate: &str| {

@@ -44,6 +44,8 @@ const STUCK: f64 = 1e-3;
 struct Running {
     config: Calibrated,
     inner: Box<dyn Attack>,
+    /// What it made of this step's images, for what it learns.
+    found: Option<Adversarial>,
     mask: Learner,
 }
 
@@ -63,7 +65,7 @@ impl Config<dyn Attack> for Calibrated {
                 "choose a mask network",
             );
         }
-        Ok(Box::new(Running { config: self.clone(), inner, mask: Learner::new(network, optimizer) }))
+        Ok(Box::new(Running { config: self.clone(), inner, found: None, mask: Learner::new(network, optimizer) }))
     }
 }
 
@@ -83,7 +85,9 @@ impl Running {
 
 impl Attack for Running {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
-        let x_adv = self.inner.perturb(target, batch)?.x;
+        let found = self.inner.perturb(target, batch)?;
+        let x_adv = found.x.shallow_clone();
+        self.found = Some(found);
         self.complete(target, batch, x_adv)
     }
 
@@ -103,6 +107,10 @@ impl Attack for Running {
         vec!["x_adv", "x_cali", "delta", "mask"]
     }
 
+    fn needs_clean_logits(&self) -> bool {
+        self.inner.needs_clean_logits()
+    }
+
     fn capturable(&self) -> bool {
         self.inner.capturable()
     }
@@ -113,6 +121,10 @@ impl Attack for Running {
         batch: &Batch,
         adversarial: &Adversarial,
     ) -> Result<Vec<(&'static str, Tensor)>> {
+        let mut learned = match self.found.take() {
+            Some(found) => self.inner.after_update(target, batch, &found)?,
+            None => Vec::new(),
+        };
         let delta = &adversarial.side["delta"];
         let mask = self.mask.network().differentiable(&self.input(&batch.x, delta), Mode::Train, Some(&batch.noise));
         let attacked = target.logits(&self.clip(&batch.x + delta), Mode::Train);
@@ -122,7 +134,8 @@ impl Attack for Running {
         let loss = &follow + &keep * batch.now(&self.config.beta1);
         let mean = mask.detach().mean(None::<Kind>);
         self.mask.descend(&loss, batch.clock)?;
-        Ok(vec![("mask_loss", loss.detach()), ("mask_mean", mean)])
+        learned.extend([("mask_loss", loss.detach()), ("mask_mean", mean)]);
+        Ok(learned)
     }
 
     fn state(&self) -> Vec<(String, Tensor)> {
