@@ -83,6 +83,41 @@ fn a_mask_that_calibrates_nothing_is_told_once() {
 }
 
 #[test]
+fn a_run_may_begin_with_weights_of_another() {
+    let place = Place::with(AT);
+    let first = place.train("first", &["train.epochs=1"]);
+    let weights = |run: &Run| run.tensors("best.safetensors").0;
+    // At this rate nothing moves.
+    let still = ["init=first/best.safetensors", "train.epochs=1", "optimizer.lr=1e-30"];
+    let second = place.train("second", &still);
+    assert_eq!(weights(&second), weights(&first));
+    assert_ne!(weights(&place.train("drawn", &still[1..])), weights(&first));
+
+    // The file is the run's own from then on, and needed no more once a state is saved.
+    fs::remove_file(place.path("first/best.safetensors")).unwrap();
+    assert!(second.text("resolved.yaml").contains("init: init.safetensors"));
+    let (before, longer) = (second.text("resolved.yaml"), "epochs: 2");
+    fs::write(place.path("second/resolved.yaml"), before.replace("epochs: 1", longer)).unwrap();
+    place.foil(&["train", "--resume", "second", "--no-eval"]).ok();
+    assert_eq!(place.run("second").metrics().len(), 2);
+    place.foil(&["eval", "second", "evaluate=[natural]", "--trust", "off"]).ok();
+
+    let error = place.foil(&["train", "--resume", "second", "train.epochs=3"]).error();
+    assert!(
+        error.contains("keeps its pipeline, and takes no `train.epochs=3`")
+            && error.contains("init=second/last.safetensors"),
+        "{error}"
+    );
+    let error = place.foil(&["check", "tiny.yaml", "init=first/best.safetensors"]).error();
+    assert!(error.contains("`init` is") && error.contains("first/best.safetensors, which is no file"), "{error}");
+    let error = place
+        .foil(&["train", "tiny.yaml", "init=second/best.safetensors", "model=lenet5_madry", "--run-dir", "other"])
+        .error();
+    assert!(error.contains("`init`: ") && error.contains("a checkpoint of the same model"), "{error}");
+    assert!(!place.path("other").exists());
+}
+
+#[test]
 fn the_resolved_pipeline_is_the_one_that_ran() {
     let place = Place::with(AT);
     place.foil(&["train", "tiny.yaml", "--run-dir", "run", "train.epochs=1", "attack.steps=1"]).ok();

@@ -34,7 +34,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
     /// Go on with the run in this folder.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "run_dir"])]
+    #[arg(long, value_name = "DIR", conflicts_with = "run_dir")]
     resume: Option<PathBuf>,
     /// Train only; leave the final evaluation to `foil eval`.
     #[arg(long)]
@@ -47,12 +47,18 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, world: World) -> Exit {
     if let Some(first) = args.file.as_deref().filter(|file| !file.exists()).and_then(Path::to_str)
         && first.contains('=')
+        && args.resume.is_none()
     {
         return Err(Error::new(format!("`{first}` stands where the pipeline's file belongs"))
             .help("overrides come behind it: foil train FILE KEY=VALUE…"));
     }
     let (loaded, folder) = match (&args.resume, &args.file) {
-        (Some(run), _) => {
+        (Some(run), Some(given)) => {
+            let (run, given) = (run.display(), given.display());
+            return Err(Error::new(format!("a run that goes on keeps its pipeline, and takes no `{given}`"))
+                .help(format!("begin another with its weights: foil train {run}/resolved.yaml init={run}/last.safetensors KEY=VALUE…")));
+        }
+        (Some(run), None) => {
             let folder = if world.is_first() { open_run(run)? } else { Folder::named(run) };
             if world.is_first() {
                 refuse_imported(&folder)?;
@@ -258,8 +264,9 @@ fn introduction(pipeline: &Pipeline, trainer: &Trainer, folder: &Folder, device:
         held => format!("{held} held-out training images"),
     };
     let device = shown(device);
+    let weights = pipeline.begins_with().map_or(String::new(), |from| format!(", begun with {}", from.display()));
     format!(
-        "{}: attack {}, loss {}, model {} ({} parameters), data {}, on {device}{ranks}{resumed}\nselection: {}, measured on {selection}\nfolder: {}",
+        "{}: attack {}, loss {}, model {} ({} parameters{weights}), data {}, on {device}{ranks}{resumed}\nselection: {}, measured on {selection}\nfolder: {}",
         pipeline.name.as_deref().unwrap_or("run"),
         pipeline.attack.name(),
         pipeline.loss.name(),

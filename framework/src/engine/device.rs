@@ -86,7 +86,7 @@ pub fn named(name: &str) -> Result<Device> {
         "auto" if found == 0 => Ok(Device::Cpu),
         _ => match name.strip_prefix("cuda:").and_then(|n| n.parse().ok()).unwrap_or(0) {
             n if n < found => Ok(Device::Cuda(n)),
-            _ => Err(Error::new(format!("device `{name}` is not there: {found} CUDA devices were found"))
+            _ => Err(Error::new(format!("`{name}` is not there: {found} CUDA devices were found"))
                 .help("`foil doctor` says why; `device: auto` takes what there is")),
         },
     }

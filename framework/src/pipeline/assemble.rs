@@ -124,6 +124,13 @@ pub fn assemble_across(
     if let Some((key, message, help)) = pipeline.normalize.fault(data.channels) {
         cx.at("normalize").problem(key, message, help);
     }
+    if let Some(path) = pipeline.begins_with().filter(|path| dry && !path.is_file()) {
+        cx.problem(
+            "init",
+            format!("is {}, which is no file", path.display()),
+            "name a checkpoint, such as runs/at/best.safetensors",
+        );
+    }
     let network = cx.network("model", &pipeline.model, data.channels);
     let optimizer = cx.component("optimizer", &pipeline.optimizer);
     let loss = cx.component("loss", &pipeline.loss);

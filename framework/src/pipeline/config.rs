@@ -6,7 +6,7 @@ use crate::engine::{Capture, JudgePrecision, Normalize, Precision};
 use crate::loss::Loss;
 use crate::model::Model;
 use crate::optim::Optimizer;
-use crate::registry::Component;
+use crate::registry::{Component, FilePath};
 use foil_macros::settings;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,6 +36,11 @@ pub struct Pipeline {
     /// `{ mean: [0.49, 0.48, 0.45], std: [0.25, 0.24, 0.26] }`, a number for each channel.
     #[set(default = Normalize::NONE)]
     pub normalize: Normalize,
+    /// A checkpoint whose weights the model begins with, such as `runs/at/best.safetensors`; its optimiser and its epochs are not taken over. `foil train` copies it into
+    /// the run's folder.
+    #[set(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<FilePath>,
     /// The attack that makes the training images.
     pub attack: Component<dyn Attack>,
     /// What is descended.

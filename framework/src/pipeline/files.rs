@@ -9,7 +9,10 @@ use serde_yaml::Value;
 use std::fs::File;
 use std::path::{Path, PathBuf, absolute};
 
-/// Calls `change` with the key path and the map of every component that names a file, and the key.
+/// The key of a pipeline's own file; others are keys of plugins.
+const INIT: &str = "init";
+
+/// Calls `change` with the key path and the map of the pipeline and of every component that names a file, and the key.
 fn each(
     value: &mut Value,
     path: &str,
@@ -20,7 +23,8 @@ fn each(
     let plugin = map.get("type").and_then(Value::as_str).map(String::from);
     for key in keys {
         let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        if plugin.as_ref().is_some_and(|name| key_of_plugin(name, &key) == Some(true)) {
+        let is_own = inner == INIT && map.get(INIT).is_some_and(Value::is_string);
+        if is_own || plugin.as_ref().is_some_and(|name| key_of_plugin(name, &key) == Some(true)) {
             change(&inner, map, &key)?;
         } else if let Some(value) = map.get_mut(key.as_str()) {
             each(value, &inner, change)?;
@@ -51,6 +55,11 @@ pub(super) fn locate(checked: &Checked, main: &Path) -> Result<Value> {
 }
 
 impl Pipeline {
+    /// The checkpoint whose weights the model begins with.
+    pub fn begins_with(&self) -> Option<PathBuf> {
+        self.init.as_ref().map(|init| init.within(&self.folder))
+    }
+
     /// The same pipeline with every file named by what is in it, for comparisons. One that is not there keeps its path.
     pub(super) fn by_content(&self) -> Self {
         let named = || -> Result<Self> {

@@ -57,6 +57,10 @@ pub struct Trainer {
     _lock: Option<Lock>,
 }
 
+/// What `init` takes.
+const BEGINNING: &str =
+    "it takes a checkpoint of the same model, such as runs/at/best.safetensors; `foil import` makes one of PyTorch's";
+
 /// How a call of [`Trainer::run`] ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
@@ -142,12 +146,18 @@ impl Trainer {
         })
     }
 
-    /// Builds the parts of `pipeline` on its device, as one rank of `world`.
+    /// Builds the parts of `pipeline` on its device, as one rank of `world`; the model has the weights that it begins with.
     ///
     /// # Errors
     /// The problems of the pipeline, by key path.
     pub fn assemble(pipeline: &Pipeline, device: Device, world: World) -> Result<Assembled, Vec<foil_config::Problem>> {
-        assemble_across(world, pipeline, Kind::Float, device, false)
+        let parts = assemble_across(world, pipeline, Kind::Float, device, false)?;
+        if let Some(path) = pipeline.begins_with() {
+            parts.step.model.network().read(&path).map_err(|error| {
+                vec![foil_config::Problem::new("init", format!("`init`: {}", error.message()), BEGINNING)]
+            })?;
+        }
+        Ok(parts)
     }
 
     /// Epochs done before this call.
