@@ -1,4 +1,4 @@
-// CUDA's half of the shim, `libfoil_cuda.so`: capture, events, memory, and launches of the kernels in kernels.cu. Its convolution is in
+// CUDA's half of the shim, `libfoil_cuda.so`: capture, memory, and launches of the kernels in kernels.cu. Its convolution is in
 // conv.cpp, sums over ranks are in nccl.cpp.
 //
 // It is opened at run time after libtorch's CUDA half, whose symbols it uses; a machine without CUDA never opens it. Everything happens
@@ -118,24 +118,6 @@ void foil_cuda_graph_free(FoilGraph* made) {
     std::free(guarded([&] { delete made; }));
     cudaGetLastError(); // what a failed capture left behind is told already
 }
-
-// --- events ---
-
-char* foil_cuda_event(cudaEvent_t* out) {
-    return guarded([&] {
-        C10_CUDA_CHECK(cudaEventCreate(out));
-        C10_CUDA_CHECK(cudaEventRecord(*out, c10::cuda::getCurrentCUDAStream()));
-    });
-}
-
-char* foil_cuda_elapsed(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {
-    return guarded([&] {
-        C10_CUDA_CHECK(cudaEventSynchronize(to));
-        C10_CUDA_CHECK(cudaEventElapsedTime(milliseconds, from, to));
-    });
-}
-
-void foil_cuda_event_free(cudaEvent_t event) { cudaEventDestroy(event); }
 
 // --- memory ---
 

@@ -8,7 +8,6 @@
 mod comm;
 mod conv;
 mod conv_down;
-mod event;
 mod graph;
 mod kernel;
 #[doc(hidden)]
@@ -17,7 +16,6 @@ pub mod stand_in;
 pub use comm::{Comm, CommId};
 pub(crate) use conv::Convolution;
 pub(crate) use conv_down::DownSampling;
-pub use event::Event;
 pub use graph::Graph;
 pub use kernel::{Argument, Grid, Kernel};
 pub(crate) use kernel::{THREADS, arguments};
@@ -94,9 +92,6 @@ functions! {
     graph_end: unsafe extern "C" fn(*mut c_void) -> Message;
     graph_replay: unsafe extern "C" fn(*mut c_void) -> Message;
     graph_free: unsafe extern "C" fn(*mut c_void);
-    event: unsafe extern "C" fn(*mut *mut c_void) -> Message;
-    elapsed: unsafe extern "C" fn(*mut f32, *mut c_void, *mut c_void) -> Message;
-    event_free: unsafe extern "C" fn(*mut c_void);
     peak: unsafe extern "C" fn(i32, *mut i64, *mut i64) -> Message;
     reset_peak: unsafe extern "C" fn(i32) -> Message;
     empty_cache: unsafe extern "C" fn() -> Message;
@@ -300,8 +295,7 @@ mod tests {
         let inner = rust.rsplit(' ').next().unwrap_or_default();
         let number = numbers.iter().find(|(name, _)| *name == inner).map(|(_, name)| *name);
         let known = numbers.iter().any(|(_, name)| *name == c);
-        // `cudaEvent_t` and its like are pointers by another name.
-        let points = pointer || c.ends_with("_t") && !known || c == "void";
+        let points = pointer || c == "void";
         rust.starts_with('*') == points && (if known { number == Some(c) } else { number.is_none() })
     }
 
