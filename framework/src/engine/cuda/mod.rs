@@ -295,7 +295,8 @@ mod tests {
         let inner = rust.rsplit(' ').next().unwrap_or_default();
         let number = numbers.iter().find(|(name, _)| *name == inner).map(|(_, name)| *name);
         let known = numbers.iter().any(|(_, name)| *name == c);
-        let points = pointer || c == "void";
+        // `cudaKernel_t` and its like are pointers by another name.
+        let points = pointer || c.ends_with("_t") && !known || c == "void";
         rust.starts_with('*') == points && (if known { number == Some(c) } else { number.is_none() })
     }
 
