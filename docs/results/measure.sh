@@ -160,12 +160,12 @@ both() {
 }
 
 part_bits() {
-    local method with=(env) bf16=train.precision=bf16
+    local method precision with=(env) bf16=train.precision=bf16
     [ "$print" ] || rm -rf "$dir"/*.run.* "$dir/killed"
     for method in at trades mart alp fat_trades cat_cent_0.05 cat_cw_0.05 mma; do both $method configs/cifar10/$method.yaml $bf16; done
     both at_resnet18 configs/cifar10/at.yaml $bf16 model=resnet18
     both at_wrn configs/cifar10/at_wrn.yaml $bf16 train.batch_size=64 data.train_limit=150
-    both at_tf32 configs/cifar10/at.yaml train.precision=tf32
+    for precision in tf32 fp32; do both at_$precision configs/cifar10/at.yaml train.precision=$precision; done
     with=(env FOIL_CONV=off)
     for method in at trades; do both $method.no_conv configs/cifar10/$method.yaml $bf16; done
     with=(env FOIL_OVERLAP=off)
@@ -187,6 +187,7 @@ part_steps() {
     run tf32 120 "$foil" bench --methods at,trades --batch $batch train.precision=tf32 "${small_step[@]}" --runs $counted "--json=$dir/steps_tf32.json"
     run fp32 120 "$foil" bench --methods at --batch $batch train.precision=fp32 "${small_step[@]}" --runs $counted "--json=$dir/steps_fp32.json"
     run mnist 120 "$foil" bench --configs configs/mnist --methods at,cat_cw --batch 100 train.precision=tf32 "${small_step[@]}" --runs $counted "--json=$dir/steps_mnist.json"
+    run fp32_no_conv 120 env FOIL_CONV=off "$foil" bench --methods at --batch $batch train.precision=fp32 "${small_step[@]}" --runs $counted "--json=$dir/steps_fp32_no_conv.json"
     run no_conv 120 env FOIL_CONV=off "$foil" bench --methods at,trades --batch $batch $bf16 "${small_step[@]}" --runs $counted "--json=$dir/steps_no_conv.json"
     run in_turn 120 env FOIL_OVERLAP=off "$foil" bench --methods at,trades --batch $batch $bf16 "${small_step[@]}" --runs $counted "--json=$dir/steps_in_turn.json"
 }
@@ -225,6 +226,7 @@ part_judging() {
     trained at_bf16 configs/cifar10/fast/at.yaml train.precision=bf16
     run pgd100_tf32 120 "$foil" eval "$judged" 'evaluate=[natural,pgd100]' train.eval_precision=tf32 --out "$dir/pgd100_tf32.json"
     run pgd100_fp32 240 "$foil" eval "$judged" 'evaluate=[natural,pgd100]' train.eval_precision=fp32 --out "$dir/pgd100_fp32.json"
+    run pgd100_fp32_no_conv 240 env FOIL_CONV=off "$foil" eval "$judged" 'evaluate=[natural,pgd100]' train.eval_precision=fp32 --out "$dir/pgd100_fp32_no_conv.json"
     run autoattack 1200 "$foil" eval "$judged" 'evaluate=[natural,autoattack]' train.eval_precision=tf32 --out "$dir/autoattack.json"
 }
 

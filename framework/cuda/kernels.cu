@@ -11,6 +11,7 @@
 #include "pointwise.h"
 #include "slopes.h"
 #include "transpose.h"
+#include "winograd.h"
 
 // At most 128 registers, so that two blocks fit on a multiprocessor, and the 256 of a launch run at once on 128 of them.
 #define TWO_AT_ONCE __launch_bounds__(THREADS, 2)
@@ -141,6 +142,26 @@ __launch_bounds__(THREADS, 1) __global__ void first_conv_gray_backward_f32(const
         int by_channel, int by_row, int by_column, int rows, int at_once) {
     in_turn();
     first_conv_backward<1>(dy, w, dx, height, width, outputs, by_channel, by_row, by_column, rows, at_once);
+}
+
+TWO_AT_ONCE __global__ void winograd_images(const float* x, float* o, int height, int width, int c, int tiles) {
+    in_turn();
+    tiles_of_images(x, o, height, width, c, tiles);
+}
+TWO_AT_ONCE __global__ void winograd_weights(const float* w, float* o, int outputs, int c, int by_output, int by_channel, int by_row, int by_column,
+        int turned) {
+    in_turn();
+    tiles_of_weights(w, o, outputs, c, by_output, by_channel, by_row, by_column, turned);
+}
+TWO_AT_ONCE __global__ void winograd_affine(const float* p, const float* y, float* sum, const float* s, const float* t, float* o, int height,
+        int width, int c, int tiles) {
+    in_turn();
+    affine_of_tiles(p, y, sum, s, t, o, height, width, c, tiles);
+}
+TWO_AT_ONCE __global__ void winograd_masked(const float* p, const float* a, const float* y, const float* s, float* o, int height, int width, int c,
+        int tiles) {
+    in_turn();
+    masked_of_tiles(p, a, y, s, o, height, width, c, tiles);
 }
 
 __global__ void normalize_bf16(const float* x, const float* mean, const float* std, bf16* o, long n, int c) {

@@ -11,6 +11,7 @@ pub use record::{Calls, kernels, record};
 use crate::error::torch_message;
 use crate::{Error, Result};
 use std::ffi::{CStr, c_char, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tch::Tensor;
 
 /// What tch calls `C_tensor`: an `at::Tensor`.
@@ -161,9 +162,18 @@ pub fn batch_norm_gradients(
 /// # Errors
 /// When libtorch refuses.
 pub fn allow_tf32(allow: bool) -> Result<()> {
+    ALLOWS_TF32.store(allow, Ordering::Relaxed);
     // # Safety
     // Sets two flags of libtorch.
     check(unsafe { foil_allow_tf32(allow) })
+}
+
+/// What [`allow_tf32`] said last; libtorch's convolutions begin with yes.
+static ALLOWS_TF32: AtomicBool = AtomicBool::new(true);
+
+/// Whether CUDA may compute fp32 products in TF32.
+pub(crate) fn allows_tf32() -> bool {
+    ALLOWS_TF32.load(Ordering::Relaxed)
 }
 
 /// Says whether CUDA must compute the same bits each time, for the whole process; otherwise it tries out convolutions and keeps the

@@ -20,6 +20,7 @@ mod slopes;
 #[cfg(test)]
 mod tests;
 mod watched;
+mod winograd;
 
 pub(super) use conv::{backward as conv_backward, forward as conv};
 pub(super) use conv_down::{backward as conv_down_backward, forward as conv_down};

@@ -63,6 +63,7 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
         "pointwise.h",
         "slopes.h",
         "transpose.h",
+        "winograd.h",
         "nvrtc.cpp",
     ]
     .map(|name| sources.join(name));

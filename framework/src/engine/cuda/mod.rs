@@ -31,7 +31,7 @@ use std::sync::{Once, OnceLock};
 type Message = *mut c_char;
 
 /// What this program expects of `foil_cuda_version`.
-const VERSION: i32 = 6;
+const VERSION: i32 = 7;
 
 /// The facts that `foil_cuda_device` writes.
 #[repr(C)]

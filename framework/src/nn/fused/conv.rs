@@ -1,11 +1,13 @@
-//! A 3 x 3 convolution and its input gradient by the kernel for Hopper (framework/cuda/conv_sm90.cu): `None` where it does not apply.
+//! A 3 x 3 convolution and its input gradient by foil's own means: `None` where they do not apply.
 //!
-//! It serves the sizes of a ResNet on 32 x 32 images, where it was measured to be faster than cuDNN: docs/decisions/0016-convolution.md.
+//! In bf16 that is the kernel for Hopper (framework/cuda/conv_sm90.cu), for the sizes of a ResNet on 32 x 32 images, where it was measured to be faster than cuDNN:
+//! docs/decisions/0016-convolution.md. In fp32 it is [`winograd`].
 
 #![allow(unsafe_code)]
 
 use super::entering::{Entering, Front};
-use super::kernels::{WIDTH, is_aligned};
+use super::kernels::{WIDTH, is_aligned, is_new_enough};
+use super::winograd::{self, Ends};
 use crate::engine::cuda::{Argument, Convolution, Grid, gpu, stand_in};
 use crate::engine::raise;
 use crate::nn::autograd::node;
@@ -60,7 +62,8 @@ impl Groups {
 
 /// The convolution of `xs` with `weight`, without a bias. Where autograd watches, its gradient is this kernel's and libtorch's.
 pub(in crate::nn) fn forward(xs: &Tensor, weight: &Tensor, by: [i64; 2]) -> Option<Tensor> {
-    let out = tch::no_grad(|| run("", [xs, weight], by, [None; 2], [None; 3], None))?;
+    let plain = || winograd::run(xs, weight, by, Ends::Forward { ys: None, sum: None, line: None });
+    let out = tch::no_grad(|| run("", [xs, weight], by, [None; 2], [None; 3], None).or_else(plain))?;
     Some(watched(out, xs.into(), weight, by, None))
 }
 
@@ -92,6 +95,7 @@ fn watched(out: Tensor, entering: Entering, weight: &Tensor, by: [i64; 2], ys: O
 /// The same, times scale and plus shift by channel, and 0 where that is less.
 pub(super) fn forward_affine_relu(xs: &Tensor, weight: &Tensor, by: [i64; 2], line: [&Tensor; 2]) -> Option<Tensor> {
     run("_affine", [xs, weight], by, [None; 2], [Some(line[0]), Some(line[1]), None], None)
+        .or_else(|| winograd::run(xs, weight, by, Ends::Forward { ys: None, sum: None, line: Some(line) }))
 }
 
 /// The convolution + `ys` if it `keeps_sum`, and that times scale and plus shift by channel, and 0 where that is less.
@@ -103,10 +107,11 @@ pub(super) fn forward_sum_affine_relu(
     line: [&Tensor; 2],
     keeps_sum: bool,
 ) -> Option<(Option<Tensor>, Tensor)> {
-    let sum = (keeps_sum && is_hopper(xs.device())).then(|| xs.empty_like());
-    let beside = [Some(ys), sum.as_ref()];
-    let out = run("_sum_affine", [xs, weight], by, beside, [Some(line[0]), Some(line[1]), None], None)?;
-    Some((sum, out))
+    let room = (keeps_sum && is_new_enough(ys.device())).then(|| ys.empty_like());
+    let (ys, sum) = (Some(ys), room.as_ref());
+    let out = run("_sum_affine", [xs, weight], by, [ys, sum], [Some(line[0]), Some(line[1]), None], None)
+        .or_else(|| winograd::run(xs, weight, by, Ends::Forward { ys, sum, line: Some(line) }))?;
+    Some((room, out))
 }
 
 /// The convolution (+ `ys`), and its means and sums of squared deviations. Where autograd watches, as [`forward`].
@@ -126,6 +131,7 @@ pub(super) fn forward_statistics(
 /// The convolution's input gradient from that with respect to its output.
 pub(in crate::nn) fn backward(d_out: &Tensor, weight: &Tensor, by: [i64; 2]) -> Option<Tensor> {
     run("_turned", [d_out, weight], by, [None; 2], [None; 3], None)
+        .or_else(|| winograd::run(d_out, weight, by, Ends::Backward))
 }
 
 /// The same, times `scale` by channel where `out`, which the convolution was of, is positive, else 0 (+ `other`).
@@ -139,6 +145,7 @@ pub(super) fn backward_masked(
 ) -> Option<Tensor> {
     let kernel = if other.is_some() { "_turned_mask_sum" } else { "_turned_mask" };
     run(kernel, [d_out, weight], by, [Some(out), other], [Some(scale), None, None], None)
+        .or_else(|| winograd::run(d_out, weight, by, Ends::Masked { out, scale, other }))
 }
 
 /// The input gradient, and the two sums that the gradient of the batch norm in front takes of it; `xs` went into that, and `line` is its scale, shift and mean.
@@ -153,7 +160,7 @@ pub(super) fn backward_slopes(
     Some((run("_turned_slopes", [d_out, weight], by, [Some(xs), None], line.map(Some), Some(&groups))?, groups))
 }
 
-/// What the kernel behind `conv_32` writes, which takes these; see [`Convolution`].
+/// What the kernel for Hopper behind `conv_32` writes, which takes these; see [`Convolution`].
 fn run(
     kernel: &'static str,
     [images, weight]: [&Tensor; 2],
@@ -199,12 +206,16 @@ fn serves([n, c, h, w]: [i64; 4], weight: &[i64]) -> bool {
     [32, 16, 8, 4].contains(&w) && h == w && c == 2048 / w && weight == [c, c, 3, 3] && (1..=most).contains(&n)
 }
 
+/// Whether nobody said off.
+pub(super) fn is_wanted() -> bool {
+    std::env::var_os(SWITCH).is_none_or(|value| value != "off")
+}
+
 /// Whether the device has the kernel's instructions, which later devices have not, and nobody said off.
 pub(super) fn is_hopper(device: Device) -> bool {
     static HOPPER: OnceLock<bool> = OnceLock::new();
-    let wanted = || std::env::var_os(SWITCH).is_none_or(|value| value != "off");
     match device {
-        Device::Cuda(n) => *HOPPER.get_or_init(|| wanted() && gpu(n).is_ok_and(|gpu| gpu.capability == 90)),
+        Device::Cuda(n) => *HOPPER.get_or_init(|| is_wanted() && gpu(n).is_ok_and(|gpu| gpu.capability == 90)),
         Device::Cpu => stand_in::convolves(),
         _ => false,
     }

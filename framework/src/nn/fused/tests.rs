@@ -152,6 +152,7 @@ fn every_kernel_is_its_plain_form() {
         norms::statistics_of_large_means(on);
         norms::parameters(on);
         layers::first_convolutions(on);
+        layers::convolutions_in_fewer_products(on);
         layers::flat_images(on);
         steps::steps(on);
         layers::both_ends(on);

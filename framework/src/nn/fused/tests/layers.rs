@@ -32,6 +32,76 @@ pub(super) fn first_convolutions(on: On) {
     assert!(on.during(|| first_conv(&xs, &weight.set_requires_grad(true), [1, 1])).is_none());
 }
 
+// Oracle: libtorch's in float64. Rounding is 1e-6 of the numbers' length at 64 channels; a kernel that sums one product after the other has 3e-7 there, and 7e-7 at 512.
+pub(super) fn convolutions_in_fewer_products(on: On) {
+    crate::shim::allow_tf32(false).unwrap();
+    let to = |name: &str, size: &[i64]| normal(name, size, Kind::Float).to_device(on.device());
+    let off = |found: &Tensor, expected: &Tensor| off(&found.to_device(Device::Cpu), expected);
+    for [n, inputs, outputs, h, w] in [[3, 64, 64, 8, 12], [5, 72, 64, 4, 4], [1, 64, 136, 16, 8], [2, 128, 128, 4, 4]]
+    {
+        for weights_last in [true, false] {
+            let what = format!("{inputs} to {outputs} channels, {n} of {h} x {w}");
+            let [xs, ys, d_out, other] = [("xs", inputs), ("ys", outputs), ("d_out", outputs), ("other", inputs)]
+                .map(|(name, c)| to(name, &[n, c, h, w]));
+            let weight = to("weight", &[outputs, inputs, 3, 3]) * (2.0 / (9 * inputs) as f64).sqrt();
+            let weight = if weights_last { weight } else { weight.contiguous() };
+            let [scale, shift] = ["scale", "shift"].map(|name| to(name, &[outputs]));
+            let slopes = to("slopes", &[inputs]);
+            let (line, by) = ([&scale, &shift], [1, 1]);
+            let exact = |t: &Tensor| t.to_device(Device::Cpu).to_kind(Kind::Double);
+            let there = exact(&xs).conv2d(&exact(&weight), None::<Tensor>, by, by, [1, 1], 1);
+            let back = crate::shim::conv_input_gradient(&exact(&d_out), &exact(&xs), &exact(&weight), 1, 1).unwrap();
+            let affine = |sum: &Tensor| (sum * by_channel(&exact(&scale)) + by_channel(&exact(&shift))).relu();
+            let masked = &back * by_channel(&exact(&slopes)) * exact(&xs).gt(0.0);
+            let find = || {
+                let keeping = |keeps| conv::forward_sum_affine_relu(&xs, &weight, by, &ys, line, keeps);
+                let (sum, of_sum) = keeping(true)?;
+                let masked = |other| conv::backward_masked(&d_out, &weight, by, &xs, &slopes, other);
+                Some([
+                    conv(&xs, &weight, by)?,
+                    conv::forward_affine_relu(&xs, &weight, by, line)?,
+                    sum?,
+                    of_sum,
+                    keeping(false)?.1,
+                    conv_backward(&d_out, &weight, by)?,
+                    masked(None)?,
+                    masked(Some(&other))?,
+                ])
+            };
+            let Some(found) = on.during(find) else {
+                assert!(matches!(on, On::Gpu), "{what}");
+                return println!("not on this GPU: convolutions in fewer products");
+            };
+            let sum = &there + exact(&ys);
+            let expected =
+                [there.shallow_clone(), affine(&there), sum.shallow_clone(), affine(&sum), affine(&sum), back]
+                    .into_iter()
+                    .chain([masked.shallow_clone(), masked + exact(&other)]);
+            for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+                assert!(off(found, &expected) < 2e-6, "{what}, {i}: {:e}", off(found, &expected));
+                assert!(crate::shim::is_channels_last(found), "{what}, {i}");
+            }
+
+            // Oracle: autograd.
+            let [xs, weight] = [&xs, &weight].map(|t| t.detach().copy().set_requires_grad(true));
+            let gradient = |out: Tensor, d_out: &Tensor, of: &[&Tensor]| {
+                Tensor::run_backward(&[(out * d_out).sum(Kind::Double)], of, false, false)
+            };
+            let ours = on.during(|| gradient(conv(&xs, &weight, by).unwrap(), &d_out, &[&xs, &weight]));
+            let [xs, weight] = [&xs, &weight].map(|t| exact(&t.detach()).set_requires_grad(true));
+            let plain = xs.conv2d(&weight, None::<Tensor>, by, by, [1, 1], 1);
+            for (found, expected) in ours.iter().zip(gradient(plain, &exact(&d_out), &[&xs, &weight])) {
+                assert!(off(found, &expected) < 2e-6, "{what}: gradient by {:e}", off(found, &expected));
+            }
+        }
+    }
+    let none = |xs: &[i64], weight: &[i64], by| on.during(|| conv(&to("x", xs), &to("w", weight), by)).is_none();
+    assert!(none(&[2, 64, 8, 8], &[64, 64, 3, 3], [2, 1]), "stride");
+    assert!(none(&[2, 64, 8, 6], &[64, 64, 3, 3], [1, 1]), "whole tiles");
+    assert!(none(&[2, 32, 8, 8], &[64, 32, 3, 3], [1, 1]), "few channels");
+    assert!(none(&[2, 64, 8, 8], &[64, 64, 1, 1], [1, 1]), "1 x 1");
+}
+
 pub(super) fn flat_images(on: On) {
     for (shape, held) in SHAPES.iter().flat_map(|shape| KINDS.map(|kind| (*shape, kind))) {
         let to = (held, on.device());
