@@ -219,20 +219,22 @@ fn a_full_disk_is_named_and_leaves_the_last_checkpoint() {
     assert_eq!(run.metrics().len(), 2);
 }
 
-/// As above, in the first epoch: nothing stands, and the epoch is the one that was trained.
+/// As above, in the first epoch: nothing stands, and the epoch is the one whose checkpoint it was, however many were to follow.
 #[cfg(unix)]
 #[test]
 fn a_disk_that_is_full_at_once_leaves_nothing_and_says_so() {
     let place = Place::with(AT);
-    let line = format!(
-        "trap '' XFSZ; ulimit -f 1024; exec {} train tiny.yaml train.epochs=1 train.checkpoint_steps=null --run-dir run",
-        env!("CARGO_BIN_EXE_foil")
-    );
-    let output = place.command("sh", &["-c", &line]).output().unwrap();
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{error}");
-    assert!(error.contains("error: epoch 1, after its last step: run/"), "{error}");
-    assert!(error.contains("File too large") && error.contains("nothing was saved before"), "{error}");
+    for epochs in [1, 1000] {
+        let line = format!(
+            "trap '' XFSZ; ulimit -f 1024; exec {} train tiny.yaml train.epochs={epochs} train.checkpoint_steps=null --run-dir run_{epochs}",
+            env!("CARGO_BIN_EXE_foil")
+        );
+        let output = place.command("sh", &["-c", &line]).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains(&format!("error: epoch 1, after its last step: run_{epochs}/")), "{error}");
+        assert!(error.contains("File too large") && error.contains("nothing was saved before"), "{error}");
+    }
 }
 
 #[test]

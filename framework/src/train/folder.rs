@@ -3,6 +3,7 @@
 use crate::interop::METHOD;
 use crate::record::{Best, ModelCard, atomic};
 use crate::tensors::{self, Named};
+use crate::train::behind::Draft;
 use crate::{AtPath, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -214,9 +215,22 @@ impl Folder {
         tensors::write(path, weights, metadata)
     }
 
-    pub(super) fn write_state(&self, tensors: &[(String, Tensor)], position: &Position) -> Result<()> {
-        let text = serde_json::to_string(position).at("writing", &self.state())?;
-        tensors::write(&self.state(), tensors, HashMap::from([(POSITION.to_string(), text)]))
+    /// The same, to be written later.
+    pub(super) fn draft_of_model(
+        &self,
+        path: PathBuf,
+        tensors: Vec<(String, Tensor)>,
+        card: &ModelCard,
+    ) -> Result<Draft> {
+        let metadata = card.to_metadata().at("writing", &path)?;
+        Ok(Draft { path, tensors, metadata })
+    }
+
+    /// What resuming needs, to be written later.
+    pub(super) fn draft_of_state(&self, tensors: Vec<(String, Tensor)>, position: &Position) -> Result<Draft> {
+        let (path, text) = (self.state(), serde_json::to_string(position));
+        let metadata = HashMap::from([(POSITION.to_string(), text.at("writing", &path)?)]);
+        Ok(Draft { path, tensors, metadata })
     }
 
     /// Epochs that are done and saved; `None` when no state was saved yet.

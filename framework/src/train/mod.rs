@@ -1,5 +1,6 @@
 //! Training runs: epochs, checkpoint selection, resume, and the folder a run leaves behind.
 
+mod behind;
 mod body;
 mod describe;
 mod folder;

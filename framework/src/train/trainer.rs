@@ -7,6 +7,7 @@ mod after_epoch;
 mod health;
 mod take_up;
 
+use super::behind::Behind;
 use super::body::step_on;
 use super::describe::{card, summary};
 use super::folder::{Folder, Lock, Position};
@@ -43,6 +44,8 @@ pub struct Trainer {
     position: Position,
     /// Whether a state was saved, which the other ranks may not see.
     saved: bool,
+    /// The checkpoint that is being written.
+    behind: Behind<Place>,
     tally: Tally,
     /// What the attack remarked last.
     remark: Option<String>,
@@ -55,6 +58,13 @@ pub struct Trainer {
     steps: Repeated<(Outcome, Tensor)>,
     /// Held as long as this run may write to its folder.
     _lock: Option<Lock>,
+}
+
+/// A step of an epoch.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    epoch: u64,
+    step: u64,
 }
 
 /// What `init` takes.
@@ -136,6 +146,7 @@ impl Trainer {
             vote,
             position,
             saved,
+            behind: Behind::idle(),
             tally,
             remark: None,
             card,
@@ -180,24 +191,26 @@ impl Trainer {
     /// # Errors
     /// A loss that is not finite, what a plugin reports, or a file that cannot be written; the last checkpoint stands.
     pub fn run(&mut self, stop: &AtomicBool) -> Result<Ended> {
-        while self.position.epoch < self.pipeline.train.epochs {
-            // What a plugin's callbacks outside of a step panic with is told like a step's errors.
-            let went_on = guard(|| {
-                let went_on = self.epoch(stop)?;
-                if !went_on {
-                    self.sound()?;
-                    self.save_state()?;
-                }
-                Ok(went_on)
-            });
-            match went_on {
-                Ok(true) => {}
-                Ok(false) => return Ok(Ended::Stopped),
-                Err(error) if self.world.is_joined() && self.world.is_explained() => return Err(error),
-                Err(error) => return Err(self.here(error)),
+        // What a plugin's callbacks outside of a step panic with is told like a step's errors.
+        guard(|| self.epochs(stop)).map_err(|error| {
+            if let Some((_, Ok(()))) = self.behind.wait() {
+                self.saved = true;
+            }
+            if self.world.is_joined() && self.world.is_explained() { error } else { self.here(error) }
+        })
+    }
+
+    fn epochs(&mut self, stop: &AtomicBool) -> Result<Ended> {
+        let mut ended = Ended::Finished;
+        while ended == Ended::Finished && self.position.epoch < self.pipeline.train.epochs {
+            if !self.epoch(stop)? {
+                self.sound()?;
+                self.save_state()?;
+                ended = Ended::Stopped;
             }
         }
-        Ok(Ended::Finished)
+        self.settle()?;
+        Ok(ended)
     }
 
     /// One epoch; false when it was stopped within.
@@ -232,8 +245,9 @@ impl Trainer {
                 .steps
                 .run(&[&rows], &mut |inputs| step_on(&mut parts.step, train, &inputs[0], key, clock, augment))
                 .map(|(outcome, labels)| self.tally.step(outcome, labels, share.mine > 0));
-            if let Err(error) = made {
-                return Err(self.here(error));
+            made?;
+            if self.behind.has_ended() {
+                self.settle()?;
             }
             let done = self.position.step + 1;
             let due =

@@ -1,11 +1,14 @@
 //! What follows an epoch's steps: its measurements, the choice of the best checkpoint, and what is written down.
 
 use super::take_up::Curves;
-use super::{Tally, Trainer};
+use super::{Place, Tally, Trainer};
 use crate::distinct::distinct;
+use crate::engine::Network;
 use crate::eval::{NATURAL, Standing, Trial, UnderWay};
 use crate::record::{Row, Values, stamp};
+use crate::train::behind::{Draft, kept};
 use crate::train::describe::tag;
+use crate::train::folder::Position;
 use crate::train::heartbeat::Beat;
 use crate::train::state::state;
 use crate::{AtPath, Error, Result};
@@ -64,28 +67,29 @@ impl Trainer {
         trained: Duration,
         total: Duration,
     ) -> Result<()> {
+        self.settle()?;
         let epoch = self.position.epoch + 1;
         let step = epoch * steps;
         self.card.epochs = epoch;
         self.card.metrics = values.clone();
         self.card.created = stamp::now();
-        let weights = self.parts.step.model.network().params().state_dict();
+        let is_first = self.world.is_first();
+        let numbers = |network: &Network| if is_first { kept(&network.params().state_dict()) } else { Vec::new() };
+        let (weights, mut files) = (numbers(self.parts.step.model.network()), Vec::new());
+        let same = || weights.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
         if measured {
             let score = self.parts.select.eval(|name| values.get(name).copied()).map_err(Error::of)?;
-            if self.position.best.offer(epoch, score) && self.world.is_first() {
+            if self.position.best.offer(epoch, score) && is_first {
                 if let Some(mask) = self.parts.step.attack.learner() {
-                    self.folder.write_model(
-                        &self.folder.best_mask(),
-                        &mask.network().params().state_dict(),
-                        &self.card,
-                    )?;
+                    let mask = numbers(mask.network());
+                    files.push(self.folder.draft_of_model(self.folder.best_mask(), mask, &self.card)?);
                 }
-                self.folder.write_model(&self.folder.best(), &weights, &self.card)?;
+                files.push(self.folder.draft_of_model(self.folder.best(), same(), &self.card)?);
             }
         }
         let means = values.iter().filter_map(|(name, value)| Some((name.strip_prefix("train_")?.to_string(), *value)));
         let remark = self.parts.step.attack.remark(&means.collect());
-        if let Some(remark) = remark.as_ref().filter(|_| self.world.is_first() && remark != self.remark) {
+        if let Some(remark) = remark.as_ref().filter(|_| is_first && remark != self.remark) {
             tracing::warn!("epoch {epoch}: {remark}");
         }
         self.remark = remark;
@@ -98,24 +102,42 @@ impl Trainer {
         if let Some(Curves { metrics, events }) = &mut self.curves {
             events.scalars(step, &curves).at("writing", self.folder.path())?;
             metrics.append(Row { epoch, step, values }).at("writing", self.folder.path())?;
-            self.folder.write_model(&self.folder.last(), &weights, &self.card)?;
+            files.push(self.folder.draft_of_model(self.folder.last(), same(), &self.card)?);
         }
         self.tally = Tally::new(self.device);
         (self.position.epoch, self.position.step) = (epoch, 0);
-        self.save_state().inspect_err(|_| (self.position.epoch, self.position.step) = (epoch - 1, steps))
+        self.save(files, Place { epoch: epoch - 1, step: steps })
     }
 
     /// Saves all that a resumed run needs.
     pub(super) fn save_state(&mut self) -> Result<()> {
+        let Position { epoch, step, .. } = self.position;
+        self.save(Vec::new(), Place { epoch, step })
+    }
+
+    /// Begins to write `files`, and behind them all that a resumed run needs, when the run was at `place`.
+    fn save(&mut self, mut files: Vec<Draft>, place: Place) -> Result<()> {
+        self.settle()?;
         self.tally.merge(self.world)?;
         let (sums, images) = self.tally.state();
         self.position.tallied = images;
-        if self.world.is_first() {
-            let mut state = state(&self.parts);
-            state.extend(sums.into_iter().map(|(name, sum)| (format!("tally.{name}"), sum)));
-            self.folder.write_state(&state, &self.position)?;
+        if !self.world.is_first() {
+            self.saved = true;
+            return Ok(());
         }
-        self.saved = true;
-        Ok(())
+        let mut state = state(&self.parts);
+        state.extend(sums.into_iter().map(|(name, sum)| (format!("tally.{name}"), sum)));
+        files.push(self.folder.draft_of_state(kept(&state), &self.position)?);
+        self.behind.write(files, self.folder.path(), place)
+    }
+
+    /// Waits until what was saved last is on disk. Where it cannot be, the run is where it was then.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        let Some((place, written)) = self.behind.wait() else { return Ok(()) };
+        match &written {
+            Ok(()) => self.saved = true,
+            Err(_) => (self.position.epoch, self.position.step) = (place.epoch, place.step),
+        }
+        written
     }
 }

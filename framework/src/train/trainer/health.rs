@@ -19,7 +19,7 @@ impl Trainer {
             None => return Ok(()),
         };
         let help = "try a smaller learning rate; `optimizer.lr` may ramp up with `type: piecewise_linear`";
-        Err(self.here(Error::new(what).help(help)))
+        Err(Error::new(what).help(help))
     }
 
     /// Where a step is, for messages, with what stands of the run. Of several ranks it is told which failed.
