@@ -23,7 +23,7 @@ TEXT
 PARTS='kernels   | 4   | every kernel and convolution is its plain form, on this GPU                     | all tests pass
 bits      | 15  | steps captured and one operation after the other, with and without FOIL_CONV=off and FOIL_OVERLAP=off; killed and resumed | same bits
 steps     | 12  | milliseconds of a step of every method, batch 128 and 512, WRN-34-10, tf32, fp32, MNIST | AT, TRADES 12.5; MART 9.8; batch 512: 1.4 times the strongest
-peers     | 5   | the same steps in PyTorch, as published and captured by hand                    | 8 times as fast as published
+peers     | 7   | the same steps in PyTorch, as published and captured by hand                    | 8 times as fast as published; WRN-34-10 4 times
 strongest | 10  | the same by torch.compile, tuned                                                | 1.4 times as fast
 start     | 3   | seconds from the pipeline to the third step, and memory, in a process of its own | 5 s
 profile   | 4   | the kernels of a step of AT, TRADES and MART                                    |
@@ -195,7 +195,8 @@ part_steps() {
 part_peers() {
     local small=()
     [ "$cpu" ] && small=(--device cpu --steps 1 --runs 3 --threads 1)
-    run plain_128 240 "$python" "$peers" --modes plain,graph --methods at,trades --batch $batch "${small[@]}"
+    run plain_128 240 "$python" "$peers" --modes plain,graph --methods at,trades,mart --batch $batch "${small[@]}"
+    run wrn 120 "$python" "$peers" --model wide_resnet --modes plain --methods at --batch $batch --runs 3 "${small[@]}"
     run graph_512 120 "$python" "$peers" --modes graph --methods at,trades --batch $large "${small[@]}"
 }
 
