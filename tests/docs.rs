@@ -141,7 +141,7 @@ fn the_reference_is_what_doc_comments_say() {
 /// What `new-plugin` writes is the template that the workspace builds and tests, under another name.
 #[test]
 fn every_template_becomes_a_crate() {
-    for kind in ["loss", "attack", "objective", "model", "scheduler"] {
+    for kind in ["loss", "attack", "objective", "model", "optimizer", "scheduler"] {
         let place = tiny::Place::with("");
         let name = format!("my_{kind}");
         let said = place.foil(&["new-plugin", kind, &name]).ok().out;

@@ -54,7 +54,7 @@ pub mod prelude {
     pub use crate::objective::{Objective, Reference};
     pub use crate::optim::Optimizer;
     pub use crate::registry::{Build, Component, Config};
-    pub use crate::scheduler::{Progress, Scheduled, Scheduler};
+    pub use crate::scheduler::{Clock, Progress, Scheduled, Scheduler};
     pub use crate::{Error, Result, register, settings};
     pub use tch::{self, Kind, Tensor};
     pub use tracing;

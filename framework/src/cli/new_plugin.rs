@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 docs/writing-a-plugin.md goes from here to a row in a table beside TRADES.")]
 pub(super) struct Args {
-    /// What it is: loss, attack, objective, model or scheduler.
+    /// What it is: loss, attack, objective, model, optimizer or scheduler.
     kind: String,
     /// What configs call it, and the crate: lower case, with underscores.
     name: String,
@@ -35,7 +35,7 @@ macro_rules! pgd {
 }
 
 /// Kind, its template, and the part of an example pipeline that uses it.
-const TEMPLATES: [(&str, &str, &str); 5] = [
+const TEMPLATES: [(&str, &str, &str); 6] = [
     ("loss", include_str!("../../../plugins/template/src/loss.rs"), concat!(pgd!(), "loss: template_loss\n")),
     (
         "attack",
@@ -53,6 +53,11 @@ const TEMPLATES: [(&str, &str, &str); 5] = [
         concat!("model: template_model\n", pgd!(), "loss: at\n"),
     ),
     (
+        "optimizer",
+        include_str!("../../../plugins/template/src/optimizer.rs"),
+        concat!(pgd!(), "loss: at\noptimizer: { type: template_optimizer, lr: 0.0005 }\n"),
+    ),
+    (
         "scheduler",
         include_str!("../../../plugins/template/src/scheduler.rs"),
         concat!(pgd!(), "loss: at\noptimizer: { type: adam, lr: { type: template_scheduler, start: 0.002 } }\n"),
@@ -60,7 +65,7 @@ const TEMPLATES: [(&str, &str, &str); 5] = [
 ];
 
 /// Names that the prelude, or cargo, has given already.
-const TAKEN: &str = "adversarial ascent attack batch batch_norm2d box01 build builder component config conv2d core error forward \
+const TAKEN: &str = "adversarial ascent attack batch batch_norm2d box01 build builder clock component config conv2d core error forward \
     foil kind learner linear loss loss_input loss_output mode model network nn objective optimizer pass progress reference result \
     scheduled scheduler std target tch tensor terms test";
 /// Words that Rust keeps for itself and that could be a name.

@@ -6,6 +6,7 @@ mod attack;
 mod loss;
 mod model;
 mod objective;
+mod optimizer;
 mod scheduler;
 
 foil::export_plugin!();

@@ -39,7 +39,10 @@ impl Checker<'_> {
         let names = self.catalog.names(kind);
         if !names.contains(name) {
             let message = format!("no {kind} is called `{}`", show::short(name));
-            let known = || suggest::suggest(name, &names, &format!("known {}", show::plural(kind)));
+            let known = || {
+                let known = suggest::suggest(name, &names, &format!("known {}", show::plural(kind)));
+                if known.starts_with("did you mean") { known } else { known + "; `plugins: [FILE]` loads more" }
+            };
             let help = suggest::space_after_colon(name).unwrap_or_else(known);
             self.problem(&Spot { place, ..spot.clone() }, message, help);
             return node.to_yaml();
