@@ -12,6 +12,7 @@ mod convolved;
 mod ends;
 mod entering;
 mod first_conv;
+mod groups;
 mod join;
 mod kernels;
 mod noise;
@@ -41,8 +42,8 @@ use super::params::{EPS, Mode, Pass};
 use crate::engine::raise;
 use crate::shim::batch_norm_gradients;
 use batch::Factors;
-use conv::Groups;
 use entering::Front;
+use groups::Groups;
 use tch::{Kind, Tensor};
 
 /// max(batch norm(x), 0), with what its gradient needs.

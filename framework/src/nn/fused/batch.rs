@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::conv::Groups;
+use super::groups::Groups;
 use super::kernels::{WIDTH, is_aligned, of, suited, suits};
 use super::{EPS, Gradients};
 use crate::engine::cuda::{Argument, Grid, Kernel, THREADS, arguments};

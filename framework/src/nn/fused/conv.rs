@@ -6,59 +6,15 @@
 #![allow(unsafe_code)]
 
 use super::entering::{Entering, Front};
-use super::kernels::{WIDTH, is_aligned, is_new_enough};
+use super::groups::Groups;
+use super::kernels::{convolves, is_aligned, is_by_channel, is_new_enough};
 use super::winograd::{self, Ends};
-use crate::engine::cuda::{Argument, Convolution, Grid, gpu, stand_in};
+use crate::engine::cuda::{Convolution, gpu, stand_in};
 use crate::engine::raise;
 use crate::nn::autograd::node;
 use crate::shim::{channels_last, conv_input_gradient, conv_weight_gradient, is_channels_last};
 use std::sync::OnceLock;
 use tch::{Device, Kind, Tensor};
-
-/// For comparisons, and for when something is wrong: with `off` in it libtorch's convolutions serve.
-const SWITCH: &str = "FOIL_CONV";
-
-/// Two numbers by channel for each of many groups of rows, as a convolution's kernel leaves them.
-#[derive(Debug)]
-pub(super) struct Groups {
-    /// `[groups, C, 2]`, fp32.
-    pub found: Tensor,
-    /// Rows of a group.
-    pub rows: i64,
-}
-
-impl Groups {
-    /// Room for those of images `[N, C, S, S]`, if they are whole groups.
-    fn of(images: &Tensor) -> Option<Self> {
-        let size: [i64; 4] = images.size4().ok()?.into();
-        // Pixels of a group, and images of a tile, as in framework/cuda/conv_shape.h.
-        let tile = match size[3] {
-            32 => [128, 1],
-            16 => [256, 1],
-            8 => [128, 2],
-            _ => [64, 8],
-        };
-        Self::with_room(size, tile, images.device())
-    }
-
-    /// Room for those of images `[N, C, H, W]`, by the pixels of a group and the images of a tile, if they are whole tiles.
-    pub(super) fn with_room([n, c, h, w]: [i64; 4], [rows, at_once]: [i64; 2], device: Device) -> Option<Self> {
-        let all = n * h * w;
-        let whole = n % at_once == 0 && (2..1 << 24).contains(&all);
-        whole.then(|| Self { found: Tensor::empty([all / rows, c, 2], (Kind::Float, device)), rows })
-    }
-
-    /// A block for each eight channels.
-    pub(super) fn grid(&self) -> Grid {
-        Grid::Blocks([1, self.found.size()[1] / WIDTH])
-    }
-
-    /// What kernels that add them up end with.
-    pub(super) fn arguments(&self) -> [Argument<'static>; 4] {
-        let size = self.found.size();
-        [size[0] * self.rows, size[1], 0, self.rows].map(|value| Argument::Int(value as i32))
-    }
-}
 
 /// The convolution of `xs` with `weight`, without a bias. Where autograd watches, its gradient is this kernel's and libtorch's.
 pub(in crate::nn) fn forward(xs: &Tensor, weight: &Tensor, by: [i64; 2]) -> Option<Tensor> {
@@ -194,11 +150,6 @@ pub(super) fn is_dense(t: &Tensor, device: Device) -> bool {
     t.kind() == Kind::BFloat16 && t.device() == device && is_channels_last(t) && is_aligned(t)
 }
 
-/// Whether these are `c` numbers as the kernel reads them.
-pub(super) fn is_by_channel(t: &Tensor, c: i64, device: Device) -> bool {
-    t.kind() == Kind::Float && t.device() == device && t.size() == [c] && t.is_contiguous()
-}
-
 /// Whether images `[N, C, H, W]` with a weight of this size are among those the kernel is for.
 fn serves([n, c, h, w]: [i64; 4], weight: &[i64]) -> bool {
     // At 4 x 4 a batch larger than what all multiprocessors hold at once is better off with cuDNN.
@@ -206,16 +157,11 @@ fn serves([n, c, h, w]: [i64; 4], weight: &[i64]) -> bool {
     [32, 16, 8, 4].contains(&w) && h == w && c == 2048 / w && weight == [c, c, 3, 3] && (1..=most).contains(&n)
 }
 
-/// Whether nobody said off.
-pub(super) fn is_wanted() -> bool {
-    std::env::var_os(SWITCH).is_none_or(|value| value != "off")
-}
-
 /// Whether the device has the kernel's instructions, which later devices have not, and nobody said off.
 pub(super) fn is_hopper(device: Device) -> bool {
     static HOPPER: OnceLock<bool> = OnceLock::new();
     match device {
-        Device::Cuda(n) => *HOPPER.get_or_init(|| is_wanted() && gpu(n).is_ok_and(|gpu| gpu.capability == 90)),
+        Device::Cuda(n) => *HOPPER.get_or_init(|| convolves() && gpu(n).is_ok_and(|gpu| gpu.capability == 90)),
         Device::Cpu => stand_in::convolves(),
         _ => false,
     }

@@ -5,8 +5,10 @@
 
 #![allow(unsafe_code)]
 
-use super::conv::{Groups, is_by_channel, is_dense, is_hopper};
+use super::conv::{is_dense, is_hopper};
 use super::entering::{Entering, Front};
+use super::groups::Groups;
+use super::kernels::is_by_channel;
 use crate::Result;
 use crate::engine::cuda::DownSampling;
 use crate::engine::raise;

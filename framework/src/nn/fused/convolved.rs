@@ -1,6 +1,6 @@
 //! Batch norm and ReLU behind a convolution, and the gradient of that: where the convolution's own kernel takes part, its numbers are read once less.
 
-use super::conv::Groups;
+use super::groups::Groups;
 use super::{Activated, Entering, Norm, Normed, batch, conv, conv_down, watched};
 use crate::nn::layers::Conv2d;
 use crate::nn::norm::BatchNorm2d;

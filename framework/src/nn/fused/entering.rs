@@ -4,7 +4,7 @@
 //! them where batch norm's node looks.
 
 use super::batch::Factors;
-use super::conv::Groups;
+use super::groups::Groups;
 use super::{Activated, Norm};
 use std::sync::{Arc, Mutex, PoisonError};
 use tch::Tensor;

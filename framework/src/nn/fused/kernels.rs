@@ -48,6 +48,19 @@ pub(crate) fn is_new_enough(device: Device) -> bool {
     }
 }
 
+/// For comparisons, and for when something is wrong: with `off` in it libtorch's convolutions serve.
+const CONVOLUTIONS: &str = "FOIL_CONV";
+
+/// Whether convolutions of foil's own are wanted.
+pub(super) fn convolves() -> bool {
+    std::env::var_os(CONVOLUTIONS).is_none_or(|value| value != "off")
+}
+
+/// Whether these are `c` numbers as kernels read them.
+pub(super) fn is_by_channel(t: &Tensor, c: i64, device: Device) -> bool {
+    t.kind() == Kind::Float && t.device() == device && t.size() == [c] && t.is_contiguous()
+}
+
 /// Whether it is `size` numbers of `kind` on `device`, one after the other.
 pub(crate) fn is_dense(tensor: &Tensor, kind: Kind, size: &[i64], device: Device) -> bool {
     tensor.kind() == kind && tensor.size() == size && tensor.is_contiguous() && tensor.device() == device

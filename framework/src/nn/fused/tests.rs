@@ -5,7 +5,7 @@ mod layers;
 mod norms;
 mod steps;
 
-use super::conv::Groups;
+use super::groups::Groups;
 use super::*;
 use crate::engine::cuda::stand_in::StandIn;
 use crate::nn::{Builder, Noise, Parameters, name_key};

@@ -4,8 +4,7 @@
 
 #![allow(unsafe_code)]
 
-use super::conv::{is_by_channel, is_wanted};
-use super::kernels::{WIDTH, is_new_enough, suits};
+use super::kernels::{WIDTH, convolves, is_by_channel, is_new_enough, suits};
 use crate::engine::cuda::{Argument, Grid, Kernel, arguments, gpu};
 use crate::shim::{allows_tf32, is_channels_last};
 use std::sync::OnceLock;
@@ -111,7 +110,7 @@ fn is_worth_it(device: Device) -> bool {
         Device::Cuda(n) => {
             !allows_tf32()
                 && *WORTH_IT
-                    .get_or_init(|| is_wanted() && gpu(n).is_ok_and(|gpu| [80, 90, 100].contains(&gpu.capability)))
+                    .get_or_init(|| convolves() && gpu(n).is_ok_and(|gpu| [80, 90, 100].contains(&gpu.capability)))
         }
         device => is_new_enough(device),
     }
