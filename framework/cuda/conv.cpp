@@ -9,7 +9,7 @@
 #include <set>
 #include <string>
 
-extern const char foil_conv_cubin[], foil_conv_down_cubin[]; // from conv_sm90.cu and conv_down_sm90.cu, by `cargo xtask cuda`
+extern const char foil_conv_sm90_cubin[], foil_conv_down_sm90_cubin[]; // from conv_sm90.cu and conv_down_sm90.cu, by `cargo xtask cuda`
 
 namespace {
 
@@ -94,7 +94,7 @@ template <class S> void convolve(const char* name, const void* in, const void* w
     extra.groups = static_cast<int>(static_cast<int64_t>(n) * S::W * S::W / S::WRITTEN);
     int tiles = tiles_of<S>(n);
     void* arguments[] = {&maps[0], &maps[1], &maps[2], &maps[3], &maps[4], &extra, &tiles};
-    run<S>(foil_conv_cubin, name, tiles, arguments);
+    run<S>(foil_conv_sm90_cubin, name, tiles, arguments);
 }
 
 template <class S> void convolve_down(const char* name, void* large, const void* weights, const void* shortcut_weights, void* small, void* shortcut,
@@ -111,7 +111,7 @@ template <class S> void convolve_down(const char* name, void* large, const void*
     extra.groups = static_cast<int>(static_cast<int64_t>(n) * S::W * S::W * (S::TURNED ? 4 : 1) / S::WRITTEN);
     int tiles = tiles_of<S>(n);
     void* arguments[] = {maps, &extra, &tiles};
-    run<S>(foil_conv_down_cubin, name, tiles, arguments);
+    run<S>(foil_conv_down_sm90_cubin, name, tiles, arguments);
 }
 
 } // namespace

@@ -12,7 +12,7 @@
 
 using at::cuda::CUDAGraph;
 
-extern const char foil_kernels_ptx[], foil_kernels_hopper_ptx[]; // from kernels.cu, by `cargo xtask cuda`
+extern const char foil_kernels_sm80_cubin[], foil_kernels_sm90_cubin[], foil_kernels_sm90_ptx[]; // from kernels.cu, by `cargo xtask cuda`
 
 extern "C" {
 
@@ -141,13 +141,14 @@ char* foil_cuda_empty_cache() {
 
 // --- kernels ---
 
-// The kernel called `name`, compiled for the current device on first use.
+// The kernel called `name`. Devices of one major capability run the same machine code; for later ones their driver makes it, and keeps it on disk.
 char* foil_cuda_kernel(cudaKernel_t* out, const char* name) {
     return guarded([&] {
         static cudaLibrary_t library = [] {
             cudaLibrary_t loaded;
-            const char* ptx = capability() >= 90 ? foil_kernels_hopper_ptx : foil_kernels_ptx;
-            C10_CUDA_CHECK(cudaLibraryLoadData(&loaded, ptx, nullptr, nullptr, 0, nullptr, nullptr, 0));
+            const int major = capability() / 10;
+            const char* code = major < 9 ? foil_kernels_sm80_cubin : major == 9 ? foil_kernels_sm90_cubin : foil_kernels_sm90_ptx;
+            C10_CUDA_CHECK(cudaLibraryLoadData(&loaded, code, nullptr, nullptr, 0, nullptr, nullptr, 0));
             return loaded;
         }();
         C10_CUDA_CHECK(cudaLibraryGetKernel(out, library, name));

@@ -1,8 +1,7 @@
 //! `cargo xtask cuda`: compiles CUDA's half of the shim, `libfoil_cuda.so`, beside the program.
 //!
-//! It needs a C++ compiler but neither nvcc nor a GPU: the headers and NVRTC, which makes PTX of the kernels, come from pinned wheels. The
-//! driver of the machine that has the GPU makes machine code of the PTX. The convolutions are machine code already: Hopper's own instructions are in no PTX that a later
-//! device could use.
+//! It needs a C++ compiler but neither nvcc nor a GPU: the headers and NVRTC, which makes machine code of the kernels, come from pinned wheels. For devices later
+//! than Hopper there is PTX, of which their driver makes machine code; not of the convolutions, whose instructions are Hopper's own.
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,12 +16,12 @@ use crate::libtorch::pins::Set;
 use crate::setup::{self, Surroundings};
 use crate::workspace::Workspace;
 
-/// bf16 conversions need it; on older devices the program uses libtorch's own kernels.
-const ARCHITECTURE: &str = "--gpu-architecture=compute_80";
-/// The same for devices whose kernels overlap.
-const OVERLAPPING: &str = "--gpu-architecture=compute_90";
+/// bf16 conversions need it, and all of 8.x can run it; on older devices the program uses libtorch's own kernels.
+const AMPERE: &str = "--gpu-architecture=sm_80";
+/// With kernels that overlap.
+const HOPPER: &str = "--gpu-architecture=sm_90";
 /// Of the convolutions, which no other device can run.
-const HOPPER: &str = "--gpu-architecture=sm_90a";
+const HOPPER_ALONE: &str = "--gpu-architecture=sm_90a";
 
 /// `cargo xtask cuda`.
 pub fn command(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
@@ -88,17 +87,20 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
 
     // Each as it is, text as a C string.
     let mut text = String::from(".section .rodata\n");
-    for (source, made, name, architecture) in [
-        ("kernels.cu", "kernels.ptx", "foil_kernels_ptx", ARCHITECTURE),
-        ("kernels.cu", "kernels_hopper.ptx", "foil_kernels_hopper_ptx", OVERLAPPING),
-        ("conv_sm90.cu", "conv_sm90.cubin", "foil_conv_cubin", HOPPER),
-        ("conv_down_sm90.cu", "conv_down_sm90.cubin", "foil_conv_down_cubin", HOPPER),
+    for (source, architecture, all) in [
+        ("kernels.cu", AMPERE, &["kernels_sm80.cubin"][..]),
+        ("kernels.cu", HOPPER, &["kernels_sm90.cubin", "kernels_sm90.ptx"]),
+        ("conv_sm90.cu", HOPPER_ALONE, &["conv_sm90.cubin"]),
+        ("conv_down_sm90.cu", HOPPER_ALONE, &["conv_down_sm90.cubin"]),
     ] {
-        let made = scratch.join(made);
         let mut make = Command::new(&compiler);
-        make.arg(sources.join(source)).arg(&made).args([architecture, "-default-device", "-I"]).arg(&sources);
+        make.arg(sources.join(source)).args(all.iter().map(|name| scratch.join(name)));
+        make.args([architecture, "-default-device", "-I"]).arg(&sources);
         run(with_path(make, &toolkit.join("lib")), "the kernels")?;
-        text += &format!(".balign 64\n.global {name}\n{name}:\n.incbin \"{}\"\n.byte 0\n", made.display());
+        for made in all {
+            let (name, file) = (format!("foil_{}", made.replace('.', "_")), scratch.join(made));
+            text += &format!(".balign 64\n.global {name}\n{name}:\n.incbin \"{}\"\n.byte 0\n", file.display());
+        }
     }
     text += ".section .note.GNU-stack,\"\"\n";
     let data = scratch.join("kernels.s");

@@ -38,7 +38,7 @@ pub(super) fn suited(gradient: &Tensor, images: &Tensor, other: Option<&Tensor>)
     suits(&all).then_some(gradient)
 }
 
-/// The kernels' PTX is for compute capability 8.0 and later.
+/// The kernels are for compute capability 8.0 and later.
 pub(crate) fn is_new_enough(device: Device) -> bool {
     static NEW: OnceLock<bool> = OnceLock::new();
     match device {
