@@ -241,11 +241,10 @@ impl Trainer {
             self.clock.set(epoch, step as u64);
             let Self { parts, train, key, clock, pipeline, .. } = self;
             let augment = pipeline.data.augment.as_ref();
-            let made = self
+            let (outcome, labels) = self
                 .steps
-                .run(&[&rows], &mut |inputs| step_on(&mut parts.step, train, &inputs[0], key, clock, augment))
-                .map(|(outcome, labels)| self.tally.step(outcome, labels, share.mine > 0));
-            made?;
+                .run(&[&rows], &mut |inputs| step_on(&mut parts.step, train, &inputs[0], key, clock, augment))?;
+            self.tally.step(outcome, labels, share.mine > 0);
             if self.behind.has_ended() {
                 self.settle()?;
             }

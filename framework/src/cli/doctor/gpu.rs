@@ -1,6 +1,7 @@
 //! GPUs, and whether devices compute.
 
 use super::Finding;
+use crate::engine::cuda::Gpu;
 use crate::engine::{devices, guard};
 use std::fs::read_to_string;
 use std::process::Command;
@@ -59,6 +60,9 @@ pub(super) fn cuda(gpus: &[String]) -> Finding {
 fn serving(n: usize, capability: i32) -> String {
     let what = match capability {
         90 => "foil's kernels and convolutions",
+        _ if Gpu::has_fast_memory(capability) => {
+            "foil's kernels, and convolutions in fp32; in tf32 and bf16 libtorch's"
+        }
         80.. => "foil's kernels, libtorch's convolutions",
         _ => "libtorch's kernels; bf16 is slow before 8.0",
     };
@@ -130,9 +134,8 @@ mod tests {
     #[test]
     fn what_serves_on_which_device() {
         assert!(serving(0, 75).ends_with("7.5: libtorch's kernels; bf16 is slow before 8.0"));
-        assert!(
-            serving(1, 80).ends_with("libtorch's convolutions") && serving(1, 90).ends_with("kernels and convolutions")
-        );
+        assert!(serving(1, 80).ends_with("8.0: foil's kernels, and convolutions in fp32; in tf32 and bf16 libtorch's"));
+        assert!(serving(1, 90).ends_with("kernels and convolutions"));
         assert_eq!(serving(1, 120), "cuda:1 has compute capability 12.0: foil's kernels, libtorch's convolutions");
     }
 

@@ -59,6 +59,13 @@ pub struct Gpu {
     pub cache: u64,
 }
 
+impl Gpu {
+    /// Whether devices of this compute capability, times ten, are a data centre's (A100, H100, B200), with 2 TB/s of memory or more.
+    pub(crate) fn has_fast_memory(capability: i32) -> bool {
+        [80, 90, 100].contains(&capability)
+    }
+}
+
 /// Declares the library's functions once: a field for each, read by name when the library is opened.
 macro_rules! functions {
     ($($name:ident: unsafe extern "C" fn($($argument:ty),*) $(-> $result:ty)?;)*) => {

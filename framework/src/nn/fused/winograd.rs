@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use super::kernels::{WIDTH, convolves, is_by_channel, is_new_enough, suits};
-use crate::engine::cuda::{Argument, Grid, Kernel, arguments, gpu};
+use crate::engine::cuda::{Argument, Gpu, Grid, Kernel, arguments, gpu};
 use crate::shim::{allows_tf32, is_channels_last};
 use std::sync::OnceLock;
 use tch::{Device, Kind, Tensor};
@@ -102,15 +102,14 @@ fn serves(images: &Tensor, weight: &Tensor, is_turned: bool) -> bool {
         && (weight.is_contiguous() || is_channels_last(weight))
 }
 
-/// Whether nobody said off, and the device's memory is that of a data centre's cards (A100, H100, B200). All that is written and read on the way is eleven times the images, not twice,
-/// which takes such a card less time than the products that are saved, and other cards more.
+/// Whether nobody said off, and the device's memory is fast: what is written and read on the way is eleven times the images, not twice, which takes such a device less time than the
+/// products that are saved, and others more.
 fn is_worth_it(device: Device) -> bool {
     static WORTH_IT: OnceLock<bool> = OnceLock::new();
     match device {
         Device::Cuda(n) => {
             !allows_tf32()
-                && *WORTH_IT
-                    .get_or_init(|| convolves() && gpu(n).is_ok_and(|gpu| [80, 90, 100].contains(&gpu.capability)))
+                && *WORTH_IT.get_or_init(|| convolves() && gpu(n).is_ok_and(|gpu| Gpu::has_fast_memory(gpu.capability)))
         }
         device => is_new_enough(device),
     }

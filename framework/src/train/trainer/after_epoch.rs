@@ -73,9 +73,9 @@ impl Trainer {
         self.card.epochs = epoch;
         self.card.metrics = values.clone();
         self.card.created = stamp::now();
-        let is_first = self.world.is_first();
+        let (is_first, mut files) = (self.world.is_first(), Vec::new());
         let numbers = |network: &Network| if is_first { kept(&network.params().state_dict()) } else { Vec::new() };
-        let (weights, mut files) = (numbers(self.parts.step.model.network()), Vec::new());
+        let weights = numbers(self.parts.step.model.network());
         let same = || weights.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
         if measured {
             let score = self.parts.select.eval(|name| values.get(name).copied()).map_err(Error::of)?;
