@@ -10,6 +10,7 @@
 #include "pieces.h"
 #include "pointwise.h"
 #include "slopes.h"
+#include "terms.h"
 #include "transpose.h"
 #include "winograd.h"
 
@@ -221,6 +222,31 @@ __global__ void slm_slope(const float* z, const long* y, float* o, long rows, in
 __global__ void cw_slope(const float* z, const long* y, float kappa, float* o, long rows, int k) {
     in_turn();
     cw_slope_of(z, y, kappa, o, rows, k);
+}
+
+__global__ void cross_entropy(const float* z, const long* y, float* o, long rows, int k) {
+    in_turn();
+    cross_entropy_of(z, y, o, rows, k);
+}
+__global__ void cross_entropy_backward(const float* z, const long* y, const float* g, int apart, float* o, long rows, int k) {
+    in_turn();
+    cross_entropy_backward_of(z, y, g, apart, o, rows, k);
+}
+__global__ void label_probability(const float* z, const long* y, float* o, long rows, int k) {
+    in_turn();
+    label_probability_of(z, y, o, rows, k);
+}
+__global__ void label_probability_backward(const float* z, const long* y, const float* g, int apart, float* o, long rows, int k) {
+    in_turn();
+    label_probability_backward_of(z, y, g, apart, o, rows, k);
+}
+__global__ void kl(const float* p, const float* q, float floor, float* o, long rows, int k) {
+    in_turn();
+    kl_of(p, q, floor, o, rows, k);
+}
+__global__ void kl_backward(const float* p, const float* q, float floor, const float* g, int apart, float* dp, float* dq, long rows, int k) {
+    in_turn();
+    kl_backward_of(p, q, floor, g, apart, dp, dq, rows, k);
 }
 
 // All batch norms with their running statistics as scale and shift; `weight`, `bias`, `mean` and `var` say where their numbers are in `values` and `stats`.

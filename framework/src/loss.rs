@@ -193,7 +193,7 @@ pub trait Loss: Send {
 /// The formulas that several methods share, with the field's conventions.
 pub mod terms {
     use super::{Kind, Tensor};
-    use crate::nn::fused::{Slope, slope};
+    use crate::nn::fused::{self, CROSS_ENTROPY, LABEL_PROBABILITY, Slope, slope};
 
     /// Of `values` `[N, K]` those of the classes `class` `[N]`, `[N]`.
     pub fn of_class(values: &Tensor, class: &Tensor) -> Tensor {
@@ -202,7 +202,7 @@ pub mod terms {
 
     /// Cross-entropy per image, `[N]`, of `logits` `[N, K]` with labels `y` `[N]`.
     pub fn cross_entropy(logits: &Tensor, y: &Tensor) -> Tensor {
-        -of_class(&logits.log_softmax(-1, None::<Kind>), y)
+        CROSS_ENTROPY.of(logits, y).unwrap_or_else(|| -of_class(&logits.log_softmax(-1, None::<Kind>), y))
     }
 
     /// d([`cross_entropy`])/d(logits), `[N, K]`: the probabilities, less 1 at the label.
@@ -214,9 +214,19 @@ pub mod terms {
     /// KL(softmax `p_logits` ‖ softmax `q_logits`) per image, `[N]`: the sum over classes of p (log p - log q), which is
     /// `F.kl_div(log_softmax(q), softmax(p))`. Terms with p = 0 count 0. Gradients flow into both arguments.
     pub fn kl(p_logits: &Tensor, q_logits: &Tensor) -> Tensor {
-        let log_p = p_logits.log_softmax(-1, None::<Kind>);
-        let log_q = q_logits.log_softmax(-1, None::<Kind>);
-        (log_p.exp() * (&log_p - log_q)).sum_dim_intlist(-1, false, None::<Kind>)
+        kl_above(p_logits, q_logits, 0.0)
+    }
+
+    /// The same with log(q + `floor`) in place of log q.
+    pub fn kl_above(p_logits: &Tensor, q_logits: &Tensor, floor: f64) -> Tensor {
+        fused::kl(p_logits, q_logits, floor).unwrap_or_else(|| {
+            let log_p = p_logits.log_softmax(-1, None::<Kind>);
+            let log_q = match floor {
+                0.0 => q_logits.log_softmax(-1, None::<Kind>),
+                floor => (q_logits.softmax(-1, None::<Kind>) + floor).log(),
+            };
+            (log_p.exp() * (&log_p - log_q)).sum_dim_intlist(-1, false, None::<Kind>)
+        })
     }
 
     /// d([`kl`])/d(`q_logits`), `[N, K]`: the probabilities, less the other ones.
@@ -227,7 +237,7 @@ pub mod terms {
 
     /// The probability of the label, `[N]`.
     pub fn label_probability(logits: &Tensor, y: &Tensor) -> Tensor {
-        of_class(&logits.softmax(-1, None::<Kind>), y)
+        LABEL_PROBABILITY.of(logits, y).unwrap_or_else(|| of_class(&logits.softmax(-1, None::<Kind>), y))
     }
 
     /// The largest of `values` `[N, K]` over the classes other than `y`, `[N]`.

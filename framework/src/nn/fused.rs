@@ -18,6 +18,7 @@ mod kernels;
 mod noise;
 mod pieces;
 mod slopes;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod watched;
@@ -35,6 +36,7 @@ pub(crate) use kernels::{is_dense, is_new_enough as has_kernels};
 pub(super) use noise::noise;
 pub(super) use pieces::{SOURCES, sum_pieces};
 pub(crate) use slopes::{Slope, slope};
+pub(crate) use terms::{CROSS_ENTROPY, LABEL_PROBABILITY, kl};
 
 use super::layers::Linear;
 use super::norm::BatchNorm2d;

@@ -61,6 +61,7 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
         "pieces.h",
         "pointwise.h",
         "slopes.h",
+        "terms.h",
         "transpose.h",
         "winograd.h",
         "nvrtc.cpp",

@@ -30,12 +30,10 @@ impl Loss for Mart {
 
     fn forward(&self, input: &LossInput) -> Result<LossOutput> {
         let (clean, adversarial, y) = (input.clean()?, input.adversarial()?, input.y());
-        let log_p = clean.log_softmax(-1, None::<Kind>);
         let q = adversarial.softmax(-1, None::<Kind>);
-
         let others: Tensor = 1.0001 - terms::largest_other(&q, y) + 1e-12;
         let bce = (terms::cross_entropy(adversarial, y) - others.log()).mean(None::<Kind>);
-        let kl = (log_p.exp() * (&log_p - (&q + 1e-12).log())).sum_dim_intlist(-1, false, None::<Kind>);
+        let kl = terms::kl_above(clean, adversarial, 1e-12);
         let weight: Tensor = 1.000_000_1 - terms::label_probability(clean, y);
         let weighted = (kl * weight).mean(None::<Kind>);
 

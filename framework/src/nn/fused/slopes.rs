@@ -9,6 +9,10 @@ use tch::{Kind, Tensor};
 /// Rows of a block.
 const ROWS: u64 = 8;
 
+pub(super) fn blocks(rows: i64) -> Grid {
+    Grid::Blocks([(rows as u64).div_ceil(ROWS) as i64, 1])
+}
+
 /// Which objective's; what is borrowed is `[N]` int64 labels or `[N, K]` logits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Slope<'a> {
@@ -40,9 +44,8 @@ pub(crate) fn slope(logits: &Tensor, of: Slope) -> Option<Tensor> {
         arguments.extend(arguments![kappa as f32]);
     }
     arguments.extend(arguments![&out, rows, i32::try_from(classes).ok()?]);
-    let blocks = (rows as u64).div_ceil(ROWS) as i64;
     // # Safety
     // The declarations are (float*, long* or float*, float*, long, int), for `cw_slope` with a float in third place; checked above.
-    unsafe { kernel.launch(Grid::Blocks([blocks, 1]), &arguments) }.ok()?;
+    unsafe { kernel.launch(blocks(rows), &arguments) }.ok()?;
     Some(out)
 }

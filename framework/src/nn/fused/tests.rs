@@ -157,6 +157,7 @@ fn every_kernel_is_its_plain_form() {
         steps::steps(on);
         layers::both_ends(on);
         steps::slopes(on);
+        steps::terms_of_losses(on);
         steps::noises(on);
         steps::batches(on);
         norms::folded_norms(on);

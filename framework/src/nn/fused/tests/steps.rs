@@ -65,6 +65,53 @@ pub(super) fn slopes(on: On) {
     }
 }
 
+// Oracle: the plain forms in float64, and autograd through them.
+pub(super) fn terms_of_losses(on: On) {
+    use crate::loss::terms;
+    type Term = (&'static str, fn([&Tensor; 3]) -> Tensor);
+    let all: [Term; 5] = [
+        ("ce", |[z, _, y]| terms::cross_entropy(z, y)),
+        ("label", |[z, _, y]| terms::label_probability(z, y)),
+        ("kl", |[z, p, _]| terms::kl(p, z)),
+        ("kl above", |[z, p, _]| terms::kl_above(p, z, 1e-3)),
+        ("kl to a target", |[z, p, _]| terms::kl(&p.detach(), z)),
+    ];
+    for (rows, classes) in [(1, 2), (19, 10), (8, 100), (3, 1000)] {
+        let [z, p] = ["z", "p"].map(|name| normal(name, &[rows, classes], Kind::Float) * 3.0);
+        let y = (Tensor::arange(rows, (Kind::Int64, Device::Cpu)) * 7).remainder(classes);
+        let weight = normal("weight", &[rows], Kind::Float);
+        for (name, term) in all {
+            // Each image's own gradient, and that of a mean, which is one number for all.
+            for of_mean in [false, true] {
+                let work = |(kind, device): Held| {
+                    let [z, p] = [&z, &p].map(|t| t.to_kind(kind).to_device(device).set_requires_grad(true));
+                    let value = term([&z, &p, &y.to_device(device)]);
+                    let loss = match of_mean {
+                        true => value.mean(None::<Kind>),
+                        false => (&value * weight.to_kind(kind).to_device(device)).sum(None::<Kind>),
+                    };
+                    let inputs: &[&Tensor] =
+                        if name.contains("kl") && !name.contains("target") { &[&z, &p] } else { &[&z] };
+                    let gradients = Tensor::run_backward(&[loss], inputs, false, false);
+                    std::iter::once(value.detach()).chain(gradients).collect::<Vec<_>>()
+                };
+                let before = foil_host_kernels::launches();
+                let found = on.during(|| work((Kind::Float, on.device())));
+                assert!(
+                    matches!(on, On::Gpu) || foil_host_kernels::launches() == before + 2,
+                    "{name}: a launch each way"
+                );
+                for (i, (found, expected)) in found.iter().zip(work((Kind::Double, Device::Cpu))).enumerate() {
+                    assert_near(&format!("{name} {i} of {classes}"), found, &expected);
+                }
+            }
+        }
+    }
+    let z = normal("z", &[2, 3], Kind::Float).to_device(on.device());
+    let strange = on.during(|| terms::cross_entropy(&(&z * f64::NAN), &Tensor::zeros([2], (Kind::Int64, on.device()))));
+    assert_eq!(strange.isnan().sum(Kind::Int64).int64_value(&[]), 2, "a NaN is not hidden");
+}
+
 pub(super) fn steps(on: On) {
     for n in [1, 255, 1000] {
         let numbers = |name: &str| normal(name, &[n], Kind::Float).to_device(on.device());
