@@ -10,6 +10,8 @@ struct Chances {
 
     __device__ Chances(const Row& at, const float* z) : z(z + at.row * at.k), peak(at.peak(z, -1)), mass(at.mass(z, peak, -1)) {}
     __device__ float log(int j) const { return z[j] - peak - logf(mass); }
+    // Of a label that is no class nothing is read; the run stops at what is not a number.
+    __device__ float of_label(const Row& at, int label) const { return label >= 0 && label < at.k ? log(label) : __uint_as_float(0x7fc00000u); }
     __device__ float operator[](int j) const { return expf(z[j] - peak) / mass; }
 };
 
@@ -17,7 +19,7 @@ struct Chances {
 __device__ inline void cross_entropy_of(const float* z, const long* y, float* out, long rows, int classes) {
     const Row at(rows, classes);
     const Chances p(at, z);
-    if (at.k > 0 && at.lane == 0) out[at.row] = -p.log(at.label(y));
+    if (at.k > 0 && at.lane == 0) out[at.row] = -p.of_label(at, at.label(y));
 }
 __device__ inline void cross_entropy_backward_of(const float* z, const long* y, const float* by, int apart, float* out, long rows, int classes) {
     const Row at(rows, classes);
@@ -30,14 +32,14 @@ __device__ inline void cross_entropy_backward_of(const float* z, const long* y, 
 __device__ inline void label_probability_of(const float* z, const long* y, float* out, long rows, int classes) {
     const Row at(rows, classes);
     const Chances p(at, z);
-    if (at.k > 0 && at.lane == 0) out[at.row] = p[at.label(y)];
+    if (at.k > 0 && at.lane == 0) out[at.row] = expf(p.of_label(at, at.label(y)));
 }
 __device__ inline void label_probability_backward_of(const float* z, const long* y, const float* by, int apart, float* out, long rows, int classes) {
     const Row at(rows, classes);
     const Chances p(at, z);
     const int label = at.label(y);
-    for (int j = at.lane; j < at.k; j += ABREAST)
-        out[at.row * at.k + j] = by[at.row * apart] * p[label] * ((j == label ? 1.f : 0.f) - p[j]);
+    const float chance = expf(p.of_label(at, label));
+    for (int j = at.lane; j < at.k; j += ABREAST) out[at.row * at.k + j] = by[at.row * apart] * chance * ((j == label ? 1.f : 0.f) - p[j]);
 }
 
 // log(q + floor).

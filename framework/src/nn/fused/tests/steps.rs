@@ -110,6 +110,11 @@ pub(super) fn terms_of_losses(on: On) {
     let z = normal("z", &[2, 3], Kind::Float).to_device(on.device());
     let strange = on.during(|| terms::cross_entropy(&(&z * f64::NAN), &Tensor::zeros([2], (Kind::Int64, on.device()))));
     assert_eq!(strange.isnan().sum(Kind::Int64).int64_value(&[]), 2, "a NaN is not hidden");
+    let y = Tensor::from_slice(&[3i64, -1]).to_device(on.device());
+    for term in [terms::cross_entropy, terms::label_probability] {
+        let strange = on.during(|| term(&z, &y));
+        assert_eq!(strange.isnan().sum(Kind::Int64).int64_value(&[]), 2, "a label that is no class");
+    }
 }
 
 pub(super) fn steps(on: On) {
