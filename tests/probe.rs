@@ -1,7 +1,8 @@
 //! `foil probe` against PyTorch: the same weights and images, one step, every number.
 //!
 //! `tests/probe/reference.py` makes the same steps in plain PyTorch. What it gave, in double precision and with PyTorch 2.11.0, is
-//! committed beside it as a digest of each tensor, to which foil's is held: 1e-10 in double precision, 1e-5 in single. With
+//! committed beside it as a digest of each tensor, to which foil's is held: 1e-10 in double precision, 5e-5 in single, where the mask
+//! network's gradients are what is left of nearly equal numbers. With
 //! FOIL_TEST_PYTHON naming a Python that has torch and safetensors, the script also runs here and every number is
 //! compared; with FOIL_TEST_UPDATE=1 besides, the digests are written anew.
 
@@ -154,7 +155,7 @@ fn equals_pytorch(method: &str) {
     let bench = Bench::new(weights(method), batch());
     let committed = beside(&format!("{method}.json"));
     let python = std::env::var("FOIL_TEST_PYTHON").ok();
-    for (dtype, tolerance) in [("f64", 1e-10), ("f32", 1e-5)] {
+    for (dtype, tolerance) in [("f64", "1e-10"), ("f32", "5e-5")] {
         let ours = format!("foil_{dtype}.safetensors");
         let said = succeeds(bench.probe(method, &ours, &["--dtype", dtype, "--iterates"]));
         assert!(said.contains("Nothing was left to chance"), "{said}");
@@ -165,7 +166,7 @@ fn equals_pytorch(method: &str) {
             let mut run = Command::new(python);
             run.current_dir(bench.folder.path()).arg(script).arg(method).args(["--dtype", dtype, "--out", &theirs]);
             succeeds(run.args(["--weights", "w.safetensors", "--batch", "b.safetensors"]).output().unwrap());
-            let said = succeeds(bench.foil(&["probe", "--compare", &ours, &theirs]));
+            let said = succeeds(bench.foil(&["probe", "--compare", &ours, &theirs, "--tolerance", tolerance]));
             assert!(!said.contains("only in"), "{said}");
             if dtype == "f64" && std::env::var("FOIL_TEST_UPDATE").is_ok() {
                 let lines: Vec<String> = bench
@@ -183,6 +184,7 @@ fn equals_pytorch(method: &str) {
         let mut names: Vec<&String> = reference.keys().collect();
         names.sort();
         assert_eq!(ours.keys().collect::<Vec<_>>(), names);
+        let tolerance = tolerance.parse().unwrap();
         let wrong: Vec<String> =
             ours.iter().filter_map(|(name, t)| difference(name, &digest(t), &reference[name], tolerance)).collect();
         assert!(wrong.is_empty(), "{method} {dtype}\n{}", wrong.join("\n"));

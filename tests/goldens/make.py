@@ -103,11 +103,15 @@ def mma(clean):
 
 
 def cat(beta, detach=False):
+    """Eq. 13 of the CAT paper; `adversarial` is X_cali."""
+
     def loss(z, y, side):
+        # Eq. 8: phi(f(X)Y) = L(f(X), Y) (1 - P(Y=y|X)), all of it of the natural image. The code's weight has 1e-7 more.
         weight = 1.0000001 - probability(z["clean"], y)
         weight = weight.detach() if detach else weight
-        weighted = (per_image_ce(z["adversarial"], y) * weight).mean()
-        return weighted + beta * kl(z["clean"], z["adversarial"]).mean()
+        phi = per_image_ce(z["clean"], y) * weight
+        # The second phi of Eq. 12 is replaced by the KL, the only place of X_cali.
+        return phi.mean() + beta * kl(z["clean"], z["adversarial"]).mean()
 
     return loss
 

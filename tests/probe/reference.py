@@ -113,12 +113,13 @@ def cat_cw(f, g, x, y, start, out):
     x_adv = pgd(f, x, start, lambda z: margin(z, y, 150).sum(), out)
     delta = x_adv - x
 
-    # Eq. 13: f learns on the calibrated images.
+    # Eq. 10 and 11: X_cali = X + M delta.
     mask = g(x + delta).detach()
     x_cali = (x + mask * delta).clamp(0, 1)
     cali, clean = f(x_cali), f(x)
+    # Eq. 13: L(f(X), Y) (1 - P(Y=y|X)), both of the natural image X (Eq. 8), + beta KL with X_cali. The code's weight has 1e-7 more.
     p_label = F.softmax(clean, 1).gather(1, y[:, None])[:, 0]
-    weighted_ce = (F.cross_entropy(cali, y, reduction="none") * (1.0000001 - p_label)).mean()
+    weighted_ce = (F.cross_entropy(clean, y, reduction="none") * (1.0000001 - p_label)).mean()
     loss = weighted_ce + 5 * kl(clean, cali)
     update(f, sgd(f), loss, out)
     out.update({"x_adv": x_adv, "delta": delta, "mask": mask, "x_cali": x_cali})

@@ -2,11 +2,12 @@
 
 use foil::prelude::*;
 
-/// CAT's loss for f (Huang et al. 2021, Eq. 13): mean[CE(f(X_cali), y) · (1 - p_y(X))] + beta · KL(f(X) ‖ f(X_cali)).
+/// CAT's loss for f (Huang et al. 2021, Eq. 13): mean[CE(f(X), y) · (1 - p_y(X))] + beta · KL(f(X) ‖ f(X_cali)).
 ///
-/// p_y(X) is the clean probability of the label; the authors' code adds 1e-7 to the weight, and lets gradients flow through the
-/// weight and through both sides of the KL. X_cali passes first. Needs the attack `calibrated`, or any attack for the
-/// ablation A2 of Figure 4.
+/// Both factors of the first term are of the clean images X: their cross-entropy, weighted by how unlikely their label still is (Eq. 8).
+/// X_cali enters through the KL alone. As in the authors' code the weight is 1.0000001 - p_y(X), gradients flow through the weight and
+/// through both sides of the KL, and f passes over X_cali first, then over X (their CIFAR scripts; the order moves batch norm's running
+/// statistics, and nothing else). Needs the attack `calibrated`, or any attack for the ablation A2 of Figure 4.
 #[settings]
 pub struct Cat {
     /// Weight of the KL term. 5 on CIFAR, 1 on MNIST.
@@ -32,7 +33,7 @@ impl Loss for Cat {
         let (clean, calibrated) = (input.clean()?, input.adversarial()?);
         let weight: Tensor = 1.000_000_1 - terms::label_probability(clean, input.y());
         let weight = if self.detach_weight { weight.detach() } else { weight };
-        let weighted = (terms::cross_entropy(calibrated, input.y()) * weight).mean(None::<Kind>);
+        let weighted = (terms::cross_entropy(clean, input.y()) * weight).mean(None::<Kind>);
         let robust = terms::kl(clean, calibrated).mean(None::<Kind>);
         let total = &weighted + &robust * input.now(&self.beta);
         Ok(LossOutput::new(total).part("weighted_ce", &weighted).part("kl", &robust))
@@ -46,13 +47,32 @@ mod tests {
     use super::*;
     use foil::testing::{assert_close, loss_from_yaml, loss_on};
 
-    // By hand: clean p = (0.5, 0.5), calibrated q = (0.2, 0.8), y = 0: -ln 0.2 · 0.5000001 + 5 · KL(p ‖ q).
+    fn logits(probabilities: [f64; 3]) -> Tensor {
+        Tensor::from_slice2(&[probabilities]).log()
+    }
+
+    /// Eq. 13 with beta 5 for the label 0.
+    fn output(clean: &Tensor, calibrated: &Tensor) -> LossOutput {
+        loss_on(loss_from_yaml("{ type: cat }").as_ref(), clean, calibrated, &Tensor::from_slice(&[0i64]))
+    }
+
+    // By hand, clean p = (.5, .3, .2) and calibrated q = (.2, .7, .1): CE = ln 2 = .693147, times 1 - p + 1e-7 = .346574 + 7e-8;
+    // KL(p ‖ q) = .5 ln 2.5 + .3 ln(3/7) + .2 ln 2 = .342585. The cross-entropy of q in place of p's would give 2.517646.
     #[test]
     fn one_image_by_hand() {
-        let z = |p: [f64; 2]| Tensor::from_slice2(&[p]).log();
-        let y = Tensor::from_slice(&[0i64]);
-        let output = loss_on(loss_from_yaml("{ type: cat }").as_ref(), &z([0.5, 0.5]), &z([0.2, 0.8]), &y);
-        let kl = 0.5 * (0.5f64 / 0.2).ln() + 0.5 * (0.5f64 / 0.8).ln();
-        assert_close(&output.total, &Tensor::from(-0.2f64.ln() * 0.500_000_1 + 5.0 * kl), 1e-12);
+        let output = output(&logits([0.5, 0.3, 0.2]), &logits([0.2, 0.7, 0.1]));
+        assert_close(&output.total, &Tensor::from(2.059_501 + 7e-8), 1e-6);
+        assert_close(&output.parts[0].1, &Tensor::from(0.346_574 + 7e-8), 1e-6);
+        assert_close(&output.parts[1].1, &Tensor::from(0.342_585), 1e-6);
+    }
+
+    // By hand, p = p_y(X): d/dp [-ln p · (1 - p)] = -1/p + 1 + ln p, at p = .5 -1.693147. Through the softmax of two logits dp/dz_y is
+    // p (1 - p) = .25. With the weight detached it would be -1/p · (1 - p) · .25 = -.25.
+    #[test]
+    fn the_gradient_flows_through_the_weight() {
+        let z = Tensor::from_slice2(&[[0.0f64, 0.0]]).set_requires_grad(true);
+        let total = output(&z, &z.detach()).total;
+        let gradient = Tensor::run_backward(&[total], &[&z], false, false)[0].double_value(&[0, 0]);
+        assert!((gradient - 0.25 * -1.693_147).abs() < 1e-6, "{gradient}");
     }
 }
