@@ -9,6 +9,7 @@
 #include <ATen/record_function.h>
 #include <chrono>
 #include <cstdlib>
+#include <dlfcn.h>
 #include <map>
 #include <mutex>
 
@@ -103,6 +104,19 @@ char* foil_allow_tf32(bool allow) {
     return guarded([&] {
         at::globalContext().setAllowTF32CuBLAS(allow);
         at::globalContext().setAllowTF32CuDNN(allow);
+    });
+}
+
+// Whether the processor takes subnormal numbers for 0, in this thread and in those that compute for it. The switch is in each thread's control
+// register; threads that start later inherit it, the ones that OpenMP has running already get it through a parallel region. libtorch's
+// own headers would bring a second OpenMP, so the region is asked of the one that libtorch has loaded.
+char* foil_flush_denormal(bool flush) {
+    return guarded([&] {
+        auto set = [](void* flush) { at::globalContext().setFlushDenormal(*static_cast<bool*>(flush)); };
+        set(&flush);
+        using Parallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
+        auto parallel = reinterpret_cast<Parallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+        if (parallel) parallel(set, &flush, 0, 0);
     });
 }
 

@@ -10,6 +10,7 @@ pub use record::{Calls, kernels, record};
 
 use crate::error::torch_message;
 use crate::{Error, Result};
+use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tch::Tensor;
@@ -51,6 +52,7 @@ unsafe extern "C" {
     ) -> Message;
     fn foil_allow_tf32(allow: bool) -> Message;
     fn foil_deterministic(deterministic: bool) -> Message;
+    fn foil_flush_denormal(flush: bool) -> Message;
 }
 
 /// Takes a message over.
@@ -176,6 +178,24 @@ pub(crate) fn allows_tf32() -> bool {
     ALLOWS_TF32.load(Ordering::Relaxed)
 }
 
+/// Sets whether the processor takes subnormal numbers for 0 (`torch.set_flush_denormal`), in this thread and in those that compute for it.
+/// Does nothing on a processor without the switch.
+///
+/// # Errors
+/// When libtorch refuses.
+pub fn flush_denormal(flush: bool) -> Result<()> {
+    thread_local! {
+        /// What was set last; a thread begins with the processor's default.
+        static FLUSHES: Cell<bool> = const { Cell::new(false) };
+    }
+    if FLUSHES.replace(flush) == flush {
+        return Ok(());
+    }
+    // # Safety
+    // Sets a flag of the processor in threads of libtorch's.
+    check(unsafe { foil_flush_denormal(flush) })
+}
+
 /// Says whether CUDA must compute the same bits each time, for the whole process; otherwise it tries out convolutions and keeps the
 /// fastest. A CPU always does the same.
 ///
@@ -192,6 +212,18 @@ mod tests {
     use super::*;
     use crate::testing::assert_close;
     use tch::{Device, Kind};
+
+    #[test]
+    fn subnormal_numbers_are_zero_while_they_are_flushed() {
+        // Enough numbers for all of OpenMP's threads.
+        let smallest = Tensor::full([1 << 20], f64::from(f32::MIN_POSITIVE), (Kind::Float, Device::Cpu));
+        let survive = || i64::try_from((&smallest * 0.5).ne(0.0).sum(Kind::Int64)).unwrap();
+        assert_eq!(survive(), 1 << 20);
+        for (flush, expected) in [(true, 0), (false, 1 << 20), (true, 0)] {
+            flush_denormal(flush).unwrap();
+            assert_eq!(survive(), expected, "{flush}");
+        }
+    }
 
     fn rand(size: &[i64]) -> Tensor {
         Tensor::randn(size, (Kind::Double, Device::Cpu))

@@ -24,6 +24,7 @@ pub struct Network {
     repeats: OnceCell<bool>,
     precision: Precision,
     judge: JudgePrecision,
+    flush_denormal: bool,
     judged: Cell<bool>,
     work: Cell<Work>,
     capture: Capture,
@@ -47,6 +48,7 @@ impl Network {
             repeats: OnceCell::new(),
             precision: Precision::Fp32,
             judge: JudgePrecision::Fp32,
+            flush_denormal: true,
             judged: false.into(),
             work: Cell::default(),
             capture: Capture::Off,
@@ -60,6 +62,12 @@ impl Network {
             self.params.add_half();
         }
         Self { precision, judge, ..self }
+    }
+
+    /// Sets whether the CPU takes subnormal numbers for 0 while this network trains or is judged; it does unless told otherwise.
+    #[must_use]
+    pub fn flush_denormal(self, flush_denormal: bool) -> Self {
+        Self { flush_denormal, ..self }
     }
 
     /// Says whether its judges may capture their work; see [`Network::capture`].
@@ -88,15 +96,17 @@ impl Network {
     /// Says whether a judge asks from here on; what was so far.
     pub(super) fn judge(&self, judged: bool) -> bool {
         let before = self.judged.replace(judged);
-        self.allow_tf32();
+        self.set_arithmetic();
         before
     }
 
-    fn allow_tf32(&self) {
+    /// Makes the process compute as this network does: TF32 on CUDA, subnormal numbers on the CPU.
+    fn set_arithmetic(&self) {
         let exact =
             if self.judged.get() { self.judge == JudgePrecision::Fp32 } else { self.precision == Precision::Fp32 };
-        // libtorch has no reason to refuse.
+        // libtorch has no reason to refuse either.
         let _ = crate::shim::allow_tf32(!exact);
+        let _ = crate::shim::flush_denormal(self.flush_denormal);
     }
 
     /// Whether this pass is in bf16.
@@ -203,7 +213,7 @@ impl Network {
         self.passes.set(0);
         self.params.forget_passes();
         self.params.refresh_half();
-        self.allow_tf32();
+        self.set_arithmetic();
     }
 
     /// Logits with gradients flowing into the parameters.

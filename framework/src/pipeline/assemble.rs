@@ -104,6 +104,7 @@ pub fn assemble_across(
         .dry(dry)
         .within(&pipeline.folder)
         .computing(pipeline.train.precision, pipeline.train.eval_precision)
+        .flush_denormal(pipeline.train.flush_denormal)
         .learning_by(&pipeline.optimizer)
         .across(world, pipeline.train.batch_norm == BatchNorm::Sync);
 

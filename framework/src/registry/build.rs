@@ -45,6 +45,7 @@ pub struct Build<'a> {
     folder: &'a Path,
     dry: bool,
     arithmetic: (Precision, JudgePrecision),
+    flush_denormal: bool,
     world: World,
     sync: bool,
     optimizer: Option<&'a Component<dyn Optimizer>>,
@@ -64,6 +65,7 @@ impl<'a> Build<'a> {
             folder: Path::new(""),
             dry: false,
             arithmetic: (Precision::Fp32, JudgePrecision::Fp32),
+            flush_denormal: true,
             world: World::alone(),
             sync: false,
             optimizer: None,
@@ -80,6 +82,12 @@ impl<'a> Build<'a> {
     #[must_use]
     pub fn computing(self, training: Precision, judging: JudgePrecision) -> Self {
         Self { arithmetic: (training, judging), ..self }
+    }
+
+    /// Sets whether the CPU takes subnormal numbers for 0, which it does unless told otherwise.
+    #[must_use]
+    pub fn flush_denormal(self, flush_denormal: bool) -> Self {
+        Self { flush_denormal, ..self }
     }
 
     /// The networks' arithmetic in training.
@@ -169,7 +177,7 @@ impl<'a> Build<'a> {
         let seed = (!self.dry).then_some(seed);
         let (training, judging) = self.arithmetic;
         let network = Network::new(model, builder, seed, self.kind, self.device).computing(training, judging);
-        Some(network.across(self.world, self.sync))
+        Some(network.flush_denormal(self.flush_denormal).across(self.world, self.sync))
     }
 
     /// Builds the objective at `key`, and reports one that needs more classes than the data have.
