@@ -15,6 +15,7 @@ mod scatter;
 mod theme;
 
 pub use axis::Axis;
+pub(super) use figure::width_of;
 pub use figure::{Bitmap, Figure};
 pub use heat::Heat;
 pub use lines::{Lines, Series};
