@@ -95,7 +95,7 @@ fn figure_2_is_pgd_20_at_0_4() {
         (at(&small, "attack.type"), at(&small, "attack.inner.objective.type")),
         (&"calibrated".into(), &"ce".into())
     );
-    close(&small, "attack.inner.steps", 20.0);
+    close(&small, "attack.beta1", 0.3);
 }
 
 /// Five methods at five radii each, in small at three, that differ in nothing but the radius; all
