@@ -213,7 +213,7 @@ fn every_checkpoint_is_chosen_by_natural_and_pgd_10() {
             if header(&file).contains("Not a run by itself.") || name == "mnist/cat_cw_authors.yaml" {
                 continue;
             }
-            for run in runs(&[name.clone()]) {
+            for run in runs(std::slice::from_ref(&name)) {
                 assert_eq!(at(&run, "select"), "natural + pgd10", "{name}");
                 assert!(has_pgd(&run, "pgd10", 10, "uniform"), "{name}");
                 checked += 1;
