@@ -121,6 +121,11 @@ fn curves(view: &View, n: Option<u32>) -> Result<Option<EvalRecord>> {
 
 /// What a run's attack does to the first `n` test images, at the end of its schedule.
 pub(super) fn pictures(run: &Path, n: i64) -> Result<Grid> {
+    pictures_of(run, |images| (0..n.min(images)).collect())
+}
+
+/// The same for the test images that `pick` chooses of so many.
+pub(super) fn pictures_of(run: &Path, pick: impl FnOnce(i64) -> Vec<i64>) -> Result<Grid> {
     let folder = Folder::open(run)?;
     let loaded = load(&folder.resolved(), &[])?;
     let mut parts = loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, false))?;
@@ -130,7 +135,8 @@ pub(super) fn pictures(run: &Path, n: i64) -> Result<Grid> {
         mask.network().read(&folder.best_mask())?;
     }
     let data = crate::data::read(&loaded.pipeline)?;
-    let (x, y, index) = Resident::new(&data.test, Device::Cpu).slice(0, n, Kind::Float);
+    let images = Resident::new(&data.test, Device::Cpu);
+    let (x, y, index) = images.batch(&Tensor::from_slice(&pick(images.len())), Kind::Float, None);
     let noise = Noise::new(&Tensor::from(key_of(&[loaded.pipeline.seed])), &index);
     let epochs = loaded.pipeline.train.epochs;
     let clock = Clock::new(epochs, 1, Device::Cpu);

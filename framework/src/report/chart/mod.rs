@@ -18,6 +18,7 @@ mod symbols;
 mod theme;
 
 pub use axis::Axis;
+pub(super) use figure::width_of;
 pub use figure::{Bitmap, Figure};
 pub use hatch::hatch;
 pub use heading::{Heading, Key, Sign};

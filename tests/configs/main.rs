@@ -1,5 +1,8 @@
-//! The pipelines that come with foil: all are right, say what they are, and the small ones run.
+//! The pipelines that come with foil: all are right, say what they are, the small ones run, and
+//! those of the CAT paper are what its text states.
 
+mod paper;
+#[path = "../tiny/mod.rs"]
 mod tiny;
 
 use std::fs;
