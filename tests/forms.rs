@@ -1,5 +1,6 @@
-//! Every key that takes more than one form (a name, a map of keys, a number, a list, nothing), in each form over each: in a file
-//! over what it extends, and on the command line. The keys and their forms are read from the JSON Schemas.
+//! Every key that takes more than one form (a name, a map of keys, a number, a list, nothing), in
+//! each form over each: in a file over what it extends, and on the command line. The keys and their
+//! forms are read from the JSON Schemas.
 
 use foil::pipeline::root_schema;
 use foil::registry::{Registry, entries};
@@ -137,7 +138,8 @@ fn all_keys() -> Vec<Key> {
     found
 }
 
-/// Values for the key: of components two with keys of their own and two names, of anything else one or two of each form.
+/// Values for the key: of components two with keys of their own and two names, of anything else one
+/// or two of each form.
 fn values(option: &Value) -> Vec<Value> {
     let of_type = |option: &Value| match form(option) {
         "number" => vec![json!(0.25), json!("1/8")],

@@ -85,7 +85,8 @@ fn an_old_file_of_a_normalisation_and_a_network() {
     assert!(error.contains("`normalize.mean` has 1 numbers, but the images have 3 channels"), "{error}");
 }
 
-/// MMA's names, and the standardisation of each image that its code puts in front, with n - 1 below the line.
+/// MMA's names, and the standardisation of each image that its code puts in front, with n - 1 below
+/// the line.
 #[test]
 fn a_checkpoint_of_mma() {
     let place = Place::with("");

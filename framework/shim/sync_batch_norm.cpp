@@ -42,7 +42,8 @@ Tensor wide(const Tensor& x) { return x.scalar_type() == at::kDouble ? x : x.to(
 // Of `[N]` booleans, where they are false, against `[N, C, H, W]`.
 Tensor left_out(const Tensor& selected) { return selected.logical_not().view({-1, 1, 1, 1}); }
 
-// Mean, variance and number of this rank's values by channel, of the selected images if there is a selection, in double.
+// Mean, variance and number of this rank's values by channel, of the selected images if there is a
+// selection, in double.
 std::tuple<Tensor, Tensor, Tensor> moments(const Tensor& x, const Tensor& selected) {
     if (!selected.defined()) {
         auto [var, mean] = at::var_mean(x, OVER, /*unbiased=*/false);
@@ -72,7 +73,8 @@ struct SyncBatchNorm : torch::autograd::Function<SyncBatchNorm> {
             running_mean.mul_(1 - momentum).add_(mean * momentum);
             running_var.mul_(1 - momentum).add_(var * (count / (count - 1)) * momentum); // unbiased, as PyTorch keeps it
         } else {
-            // Without a selected image anywhere the running statistics serve, and stay. Nothing is read by the host.
+            // Without a selected image anywhere the running statistics serve, and stay. Nothing is
+            // read by the host.
             auto any = count > 0;
             auto rate = any.to(at::kDouble) * momentum;
             auto least = count.clamp_min(1);
@@ -120,8 +122,8 @@ struct SyncBatchNorm : torch::autograd::Function<SyncBatchNorm> {
 
 extern "C" {
 
-// `x` `[N, C, H, W]`; the running statistics `[C]` are moved. `selected` is null, or `[N]` booleans: the images whose statistics
-// normalise all. `ranks` must outlive the backward pass.
+// `x` `[N, C, H, W]`; the running statistics `[C]` are moved. `selected` is null, or `[N]`
+// booleans: the images whose statistics normalise all. `ranks` must outlive the backward pass.
 char* foil_sync_batch_norm(Tensor** out, const Tensor* x, const Tensor* weight, const Tensor* bias, const Tensor* running_mean,
                            const Tensor* running_var, double momentum, double eps, const Tensor* selected,
                            const void* ranks, Sum sum, bool counts) {

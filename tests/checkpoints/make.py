@@ -76,7 +76,8 @@ inside = {"0.mean": mean.view(3, 1, 1), "0.std": std.view(3, 1, 1)}
 inside.update(("1." + name, nn.Parameter(t) if t.is_floating_point() else t) for name, t in state.items())
 torch.save({"net": inside}, here / "normalised.pth", _use_new_zipfile_serialization=False)
 
-# MMA's code: other names for groups and shortcuts, each image standardised by a module without numbers, a checkpoint under `model`.
+# MMA's code: other names for groups and shortcuts, each image standardised by a module without
+# numbers, a checkpoint under `model`.
 class Standardised(nn.Module):
     def forward(self, x):
         # torch.std of all numbers of an image divides by their number less one.

@@ -138,7 +138,8 @@ fn finish(
         return Err(loader.problems.into());
     }
     if let Some(listed) = libraries::take(&mut root) {
-        // Only now does the catalog say which keys of their plugins take a component, on which merging depends.
+        // Only now does the catalog say which keys of their plugins take a component, on which
+        // merging depends.
         let again = put_together(read, overrides, schema, catalog);
         let (again, Some(whole)) = again else { return Err(again.0.problems.into()) };
         (loader, root) = (again, whole);

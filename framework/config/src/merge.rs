@@ -1,9 +1,9 @@
 //! A child file over its base.
 //!
-//! Maps merge key by key and the child wins; everything else replaces, whatever form the base has. Two rules make
-//! components behave, where the schema takes one: a map whose `type` differs replaces the base's wholly, because another
-//! plugin's keys mean nothing to it; and text is short for a map with that `type`. A key that is null in the child removes
-//! the base's key.
+//! Maps merge key by key and the child wins; everything else replaces, whatever form the base has.
+//! Two rules make components behave, where the schema takes one: a map whose `type` differs
+//! replaces the base's wholly, because another plugin's keys mean nothing to it; and text is short
+//! for a map with that `type`. A key that is null in the child removes the base's key.
 
 use crate::node::{Entry, Kind, Map, Node, type_of};
 use crate::scalar;

@@ -14,7 +14,8 @@ type Schemas = RefCell<HashMap<(String, String), Option<Rc<Json>>>>;
 /// A place in the tree, and what the schema says of it.
 #[derive(Clone)]
 pub(crate) struct Site<'c> {
-    /// Nobody knows what belongs under a misspelt key, or into a plugin of a library that is not loaded yet.
+    /// Nobody knows what belongs under a misspelt key, or into a plugin of a library that is not
+    /// loaded yet.
     known: Option<Known<'c>>,
 }
 

@@ -32,9 +32,11 @@ impl<'a> Target<'a> {
         Self { network, noise, iterates: None, shrinks: false, selected: None }
     }
 
-    /// The same model, whose batch norm takes its statistics in train mode over the images that `selected` marks, `[N]` booleans, and
-    /// normalises all with them. What it says of the marked ones, and what becomes of the running statistics, is as if they alone had been
-    /// passed; but shapes stay, as a captured step asks. Where none is marked the running statistics serve, and stay.
+    /// The same model, whose batch norm takes its statistics in train mode over the images that
+    /// `selected` marks, `[N]` booleans, and normalises all with them. What it says of the marked
+    /// ones, and what becomes of the running statistics, is as if they alone had been passed; but
+    /// shapes stay, as a captured step asks. Where none is marked the running statistics serve, and
+    /// stay.
     #[must_use]
     pub fn selecting<'b>(&'b self, selected: &'b Tensor) -> Target<'b> {
         Target { selected: Some(selected), ..*self }

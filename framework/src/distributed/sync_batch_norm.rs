@@ -53,9 +53,10 @@ extern "C" fn sum(ranks: *const c_void, tensor: *const At) -> Message {
     unsafe { libc::strdup(text.as_ptr()) }
 }
 
-/// `xs` `[N, C, H, W]` normalised with the statistics of all ranks' images, or of those that each rank has `selected`
-/// (`[N]` booleans), differentiable across them; the running statistics `mean` and `var` `[C]` are moved, to the same bits on
-/// every rank. Where nothing is selected on any, the running statistics serve and stay.
+/// `xs` `[N, C, H, W]` normalised with the statistics of all ranks' images, or of those that each
+/// rank has `selected` (`[N]` booleans), differentiable across them; the running statistics `mean`
+/// and `var` `[C]` are moved, to the same bits on every rank. Where nothing is selected on any, the
+/// running statistics serve and stay.
 ///
 /// # Errors
 /// When a rank is lost, or the shapes do not belong together.
@@ -170,7 +171,8 @@ mod tests {
         }
     }
 
-    // Oracle: libtorch's batch norm of the selected images alone, whose statistics normalise the others by plain operations.
+    // Oracle: libtorch's batch norm of the selected images alone, whose statistics normalise the
+    // others by plain operations.
     #[test]
     fn selected_images_of_all_ranks_are_one_batch_norm() {
         const SELECTED: [[bool; IMAGES as usize]; 3] =

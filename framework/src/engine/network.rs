@@ -158,7 +158,8 @@ impl Network {
             return (xs - mean) / std;
         }
         if self.per_image {
-            // advertorch's PerImageStandardize: torch.std divides by N - 1, and 1/sqrt(N) bounds it from below.
+            // advertorch's PerImageStandardize: torch.std divides by N - 1, and 1/sqrt(N) bounds it
+            // from below.
             let pixels = xs.size()[1..].iter().product::<i64>() as f64;
             let dims = [1i64, 2, 3].as_slice();
             let mean = xs.mean_dim(dims, true, None::<Kind>);
@@ -268,7 +269,8 @@ impl Network {
         self.run(xs, mode, false, noise)
     }
 
-    /// [`Network::frozen`], in which batch norm takes its statistics in train mode over the `selected` images, `[N]` booleans; see
+    /// [`Network::frozen`], in which batch norm takes its statistics in train mode over the
+    /// `selected` images, `[N]` booleans; see
     /// [`Target::selecting`](crate::attack::Target::selecting).
     pub(crate) fn frozen_selecting(&self, xs: &Tensor, mode: Mode, noise: Option<&Noise>, selected: &Tensor) -> Tensor {
         self.run_as(xs, mode, false, noise, Statistics { selected: Some(selected), ..Default::default() })
@@ -355,8 +357,8 @@ mod tests {
 
     // import torch; x = torch.tensor([[0., 0, 1, 1], [0, .5, .5, 1], [.25, .25, .25, .25]], dtype=torch.float64)
     // (x - x.mean(1, keepdim=True)) / x.std(1).clamp(min=4 ** -.5)[:, None]
-    // By hand: the first image's variance is 4 · .25 / 3, .5 / sqrt(1/3) = .866025; the second's deviation, sqrt(.5 / 3) = .408, is less
-    // than 1/sqrt(4); the third has none.
+    // By hand: the first image's variance is 4 · .25 / 3, .5 / sqrt(1/3) = .866025; the second's
+    // deviation, sqrt(.5 / 3) = .408, is less than 1/sqrt(4); the third has none.
     #[test]
     fn each_image_is_standardised_as_torch_std_does() {
         let x = [[0.0f64, 0.0, 1.0, 1.0], [0.0, 0.5, 0.5, 1.0], [0.25; 4]];

@@ -21,7 +21,8 @@ pub struct Hint {
     pub unused: &'static [&'static str],
     /// Parts of names that a code base calls differently, all in one file: ours, theirs.
     pub renamed: &'static [(&'static str, &'static str)],
-    /// The `normalize` of that code base's `Sequential` in front of the network, where it has no numbers to be in the file.
+    /// The `normalize` of that code base's `Sequential` in front of the network, where it has no
+    /// numbers to be in the file.
     pub behind: Option<&'static str>,
 }
 
@@ -73,7 +74,8 @@ pub struct Fit<'a> {
     pub tensors: Vec<(String, &'a Entry)>,
     /// The file's mean and standard deviation, if it has them.
     pub normalisation: Option<(&'a Entry, &'a Entry)>,
-    /// What that code base has in front of the network, if its names are one's that a [`Hint`] knows.
+    /// What that code base has in front of the network, if its names are one's that a [`Hint`]
+    /// knows.
     pub behind: Option<&'static str>,
     /// What the file holds besides and is not read, in words.
     pub unused: Vec<String>,

@@ -87,7 +87,8 @@ impl BatchNorm2d {
             return (Normed::Line(scale.shallow_clone(), shift), Norm::Affine(scale));
         }
         if let Some(selected) = pass.selected() {
-            // Gradients are left to autograd: `Target` asks no model for its own through such a pass.
+            // Gradients are left to autograd: `Target` asks no model for its own through such a
+            // pass.
             return (Normed::Done(self.of_selected(pass, xs, selected)), Norm::Watched(None));
         }
         if let Some((_, normed, norm)) = self.reduced(pass, xs, None) {

@@ -23,8 +23,9 @@ impl BatchNorm2d {
         Self { weight, bias, mean, var, id: nn.norm(name, [weight, bias], [mean, var]) }
     }
 
-    /// `xs`: `[N, C, H, W]`. In train mode the batch's statistics, or those of the images in [`Pass::selected`], are used
-    /// and move the running ones; with `train.batch_norm: sync` the batch is that of all ranks.
+    /// `xs`: `[N, C, H, W]`. In train mode the batch's statistics, or those of the images in
+    /// [`Pass::selected`], are used and move the running ones; with `train.batch_norm: sync` the
+    /// batch is that of all ranks.
     pub fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
         if let (Some(world), Mode::Train) = (pass.sync(), pass.mode()) {
             let affine = [pass.param(self.weight), pass.param(self.bias)];
@@ -49,9 +50,10 @@ impl BatchNorm2d {
         )
     }
 
-    /// Train mode with the statistics of the `selected` images, `[N]` booleans, for all: numbers and gradients of the selected are those
-    /// of a pass over them alone. Shapes are the batch's, and nothing is read by the host. Where no image is selected the running
-    /// statistics serve, and stay as they are.
+    /// Train mode with the statistics of the `selected` images, `[N]` booleans, for all: numbers
+    /// and gradients of the selected are those of a pass over them alone. Shapes are the batch's,
+    /// and nothing is read by the host. Where no image is selected the running statistics serve,
+    /// and stay as they are.
     pub(super) fn of_selected(&self, pass: &Pass, xs: &Tensor, selected: &Tensor) -> Tensor {
         let [weight, bias] = [self.weight, self.bias].map(|id| pass.param(id));
         let running = [self.mean, self.var].map(|id| pass.buffer(id));
@@ -74,7 +76,8 @@ impl BatchNorm2d {
             let rate = any.to_kind(kind) * pass.momentum();
             for (running, found) in running.into_iter().zip([&mean, &unbiased]) {
                 let moved: Tensor = running * (1.0 - &rate) + found * &rate;
-                // As libtorch's own kernels do it: an earlier pass that waits for its gradient is not told of a change.
+                // As libtorch's own kernels do it: an earlier pass that waits for its gradient is
+                // not told of a change.
                 running.data().copy_(&moved.where_self(&any, running));
             }
         });

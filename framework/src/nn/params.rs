@@ -247,7 +247,8 @@ impl Parameters {
         !self.draws.get() && !own
     }
 
-    /// Counts a batch for the norms, `times`, if the pass moves their statistics; one of which no image is `selected` does not.
+    /// Counts a batch for the norms, `times`, if the pass moves their statistics; one of which no
+    /// image is `selected` does not.
     pub(crate) fn track(&self, mode: Mode, times: u32, selected: Option<&Tensor>) {
         if mode != Mode::Train || self.norms.is_empty() {
             return;

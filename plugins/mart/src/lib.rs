@@ -66,9 +66,11 @@ mod tests {
         assert_close(&output.total, &Tensor::from(bce + 5.0 * kl * 0.500_000_1), 1e-10);
     }
 
-    // By hand, two classes, p = p_y, y = 0: with weight w = 1 - p and q = (.2, .8) the KL is K = p ln(p/.2) + (1 - p) ln((1 - p)/.8), so
-    // dK/dp = ln(p/.2) - ln((1 - p)/.8) and d(K w)/dp = (1 - p) dK/dp - K. At p = .5: K = .223144, dK/dp = ln 4, and .470004; with a
-    // weight that carries no gradient it were .693147. dp/dz_y = p (1 - p) = .25, and beta is 5. BCE does not see f(x).
+    // By hand, two classes, p = p_y, y = 0: with weight w = 1 - p and q = (.2, .8) the KL is
+    // K = p ln(p/.2) + (1 - p) ln((1 - p)/.8), so dK/dp = ln(p/.2) - ln((1 - p)/.8), and
+    // d(K w)/dp = (1 - p) dK/dp - K. At p = .5: K = .223144, dK/dp = ln 4, d(K w)/dp = .470004. With
+    // a weight that carries no gradient it would be .693147. dp/dz_y = p (1 - p) = .25, beta is 5, and
+    // BCE does not see f(x).
     #[test]
     fn the_gradient_flows_through_the_weight() {
         let z = Tensor::from_slice2(&[[0.0f64, 0.0]]).set_requires_grad(true);

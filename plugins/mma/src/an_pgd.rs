@@ -11,11 +11,13 @@ use foil::prelude::*;
 /// [0, 1]; neither do we. e_i is kept for the next epoch, 0 for misclassified images. `mma.weight` is 0 for correct images with
 /// e_i >= d_max, and else 1.
 ///
-/// The authors' code puts only the correct images through AN-PGD. Here all go, and masks pick; what is found is the same. PGD treats
-/// each image by itself. The search runs in train mode, in `search_steps` + 1 passes that move batch norm's running statistics, and
-/// takes the statistics of the correct images alone; `search_statistics: batch` takes the whole batch's, and with `search_mode: eval`
-/// each image is by itself. Where no image is correct, nothing moves. An attack for training: it keeps distances by training
-/// image, so it cannot judge a model; the paper tests with `pgd` on `slm`.
+/// The authors' code puts only the correct images through AN-PGD. Here all go, and masks pick; what
+/// is found is the same. PGD treats each image by itself. The search runs in train mode, in
+/// `search_steps` + 1 passes that move batch norm's running statistics, and takes the statistics of
+/// the correct images alone; `search_statistics: batch` takes the whole batch's, and with
+/// `search_mode: eval` each image is by itself. Where no image is correct, nothing moves. An attack
+/// for training: it keeps distances by training image, so it cannot judge a model; the paper tests
+/// with `pgd` on `slm`.
 #[settings]
 pub struct AnPgd {
     /// Images farther than this from the boundary count as robust. 12/255, 20/255 or 32/255 on CIFAR, 0.45 on MNIST.

@@ -30,7 +30,8 @@ fn images(seed: u64, shape: [i64; 3]) -> Tensor {
     Noise::seeded(&[seed], n, Device::Cpu).normal("x", &[CHANNELS, h, w], Kind::Double) + 3.0
 }
 
-/// Output, d/dx, gradients of weight and bias, and the running statistics of `forward`, whose output is summed with weights `to`.
+/// Output, d/dx, gradients of weight and bias, and the running statistics of `forward`, whose
+/// output is summed with weights `to`.
 fn run(seed: u64, x: &Tensor, to: &Tensor, selected: Option<&Tensor>) -> Vec<Tensor> {
     let (norm, params) = norm(seed);
     let x = x.copy().set_requires_grad(true);
@@ -48,8 +49,8 @@ fn run(seed: u64, x: &Tensor, to: &Tensor, selected: Option<&Tensor>) -> Vec<Ten
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
-    /// Of a weighted sum over the selected images everything is what PyTorch's batch norm says of these alone: the other images, which
-    /// may be anything, do not enter.
+    /// Of a weighted sum over the selected images everything is what PyTorch's batch norm says of
+    /// these alone: the other images, which may be anything, do not enter.
     #[test]
     fn selected_images_are_as_if_alone(
         seed in 0u64..1000, h in 1i64..4, w in 1i64..4,
@@ -69,7 +70,8 @@ proptest! {
         let together = run(seed, &mixed, &to.where_self(&mask, &zero), Some(&selected));
         let of_rows = |i: usize| together[i].index_select(0, &rows);
         assert_close(&of_rows(0), &alone[0], 1e-10);
-        // What is infinite is not summed with weight 0 by the loss above: its product is no number. Statistics are right all the same.
+        // What is infinite is not summed with weight 0 by the loss above: its product is NaN.
+        // Statistics are right all the same.
         if odd.is_finite() {
             assert_close(&of_rows(1), &alone[1], 1e-9);
             assert_close(&together[2], &alone[2], 1e-9);
@@ -81,7 +83,8 @@ proptest! {
     }
 }
 
-// By hand: one channel whose selected values are 1, 3 (image 0) and 5, 7 (image 2): mean 4, variance 5, unbiased 20/3.
+// By hand: one channel whose selected values are 1, 3 (image 0) and 5, 7 (image 2): mean 4,
+// variance 5, unbiased 20/3.
 #[test]
 fn four_numbers_by_hand() {
     let nn = Builder::default();
@@ -115,7 +118,7 @@ fn where_none_is_selected_the_running_statistics_serve_and_stay() {
 }
 
 #[test]
-fn one_selected_number_moves_the_mean_and_no_variance_to_nothing() {
+fn one_selected_number_leaves_everything_finite() {
     let (norm, params) = norm(6);
     let x = images(6, [3, 1, 1]);
     let one = Tensor::from_slice(&[false, true, false]);
@@ -153,7 +156,8 @@ fn fused_forms_select_alike() {
     assert_eq!(params.flat(), &start);
 }
 
-/// A search lies between a step's forward and backward passes: it moves what libtorch has saved of the first.
+/// A search lies between a step's forward and backward passes: it moves what libtorch has saved of
+/// the first.
 #[test]
 fn a_pass_in_between_leaves_an_earlier_gradient_alone() {
     let gradient = |between: bool| {

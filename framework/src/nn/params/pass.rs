@@ -56,7 +56,8 @@ pub struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    /// In train mode batch norm takes the statistics of these images, `[N]` booleans, in place of all.
+    /// In train mode batch norm takes the statistics of these images, `[N]` booleans, in place of
+    /// all.
     #[must_use]
     pub(crate) fn selecting(self, selected: Option<&'a Tensor>) -> Self {
         Self { selected, ..self }
@@ -64,8 +65,8 @@ impl<'a> Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// The images whose statistics batch norm takes in this pass, `[N]` booleans; `None` for the whole batch, and in eval mode. All images
-    /// are normalised with them.
+    /// The images whose statistics batch norm takes in this pass, `[N]` booleans; `None` for the
+    /// whole batch, and in eval mode. All images are normalised with them.
     pub fn selected(&self) -> Option<&Tensor> {
         self.selected.filter(|_| self.mode == Mode::Train)
     }

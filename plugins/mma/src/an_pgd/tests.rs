@@ -113,7 +113,8 @@ fn state(network: &Network) -> Vec<(String, Tensor)> {
     network.params().state_dict().into_iter().map(|(name, tensor)| (name, tensor.copy())).collect()
 }
 
-/// The authors' code picks the correct images out of the batch, and nothing else passes through the network.
+/// The authors' code picks the correct images out of the batch, and nothing else passes through the
+/// network.
 #[test]
 fn a_search_in_train_mode_is_that_of_the_correct_images_alone() {
     let images = images(24, 5, Kind::Double);
