@@ -85,6 +85,30 @@ fn an_old_file_of_a_normalisation_and_a_network() {
     assert!(error.contains("`normalize.mean` has 1 numbers, but the images have 3 channels"), "{error}");
 }
 
+/// MMA's names, and the standardisation of each image that its code puts in front, with n - 1 below
+/// the line.
+#[test]
+fn a_checkpoint_of_mma() {
+    let place = Place::with("");
+    let told = imported(&place, "mma.pt", "mma", &[]);
+    for line in [
+        "names begin with `1.`, which is taken off",
+        "as in `1.convgroup1.layer.0.bn1.bias` for foil's `block1.layer.0.bn1.bias`",
+        "puts `normalize: per_image` in front",
+    ] {
+        assert!(told.contains(line), "{told}");
+    }
+    let resolved = place.run("mma").text("resolved.yaml");
+    for line in ["type: wide_resnet", "depth: 10", "width: 1", "normalize: per_image"] {
+        assert!(resolved.contains(line), "{resolved}");
+    }
+    let other = place.foil(&["import", &golden("mma.pt"), "--out", "raw", "--normalize", "none"]).ok().out;
+    assert!(
+        !other.contains("per_image") && place.run("raw").text("resolved.yaml").contains("normalize: none"),
+        "{other}"
+    );
+}
+
 #[test]
 fn what_a_file_holds() {
     let place = Place::with("");

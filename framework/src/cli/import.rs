@@ -15,7 +15,7 @@ use std::process::ExitCode;
   foil import model_best.pth --list              what the file holds
   foil import model_best.pth                     the model, data set and prefixes are recognised
   foil import trades_wrn.pt --out runs/trades_wrn && foil eval runs/trades_wrn
-  foil import net.pt --model '{ type: wide_resnet, depth: 28 }' --normalize data
+  foil import net.pt --model '{ type: wide_resnet, depth: 28 }' --normalize per_image
   foil import net.pt --config configs/cifar10/at.yaml")]
 pub(super) struct Args {
     /// A file of torch.save, of PyTorch 0.4 or later, or safetensors.

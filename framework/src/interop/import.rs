@@ -159,19 +159,32 @@ fn normalize(
     if let Some(base) = base {
         return Ok(base.normalize.clone());
     }
-    if fit.prefix.split('.').any(|part| part == "1") {
+    let is_second = fit.prefix.split('.').any(|part| part == "1");
+    if let (true, Some(behind)) = (is_second, fit.behind) {
+        notes.push(format!(
+            "names are those of a code base that puts `normalize: {behind}` in front; --normalize says otherwise"
+        ));
+        return serde_yaml::from_str(behind).map_err(|e| Error::new(format!("{behind}: {e}")));
+    }
+    if is_second {
         return Err(Error::new(format!(
             "the network is the second of a Sequential (its names begin with `{}`), but what comes first, most likely a \
              normalisation, has no numbers in the file",
             fit.prefix
         ))
-        .help("look in its code, and say --normalize data, --normalize none or --normalize '{ mean: […], std: […] }'"));
+        .help("look in its code, and say --normalize none, --normalize per_image or --normalize '{ mean: […], std: […] }'"));
     }
-    notes.push(
-        "the file says nothing of a normalisation, so images go in as they are; robust_overfitting and CAT normalise \
-         in their code: --normalize data"
-            .into(),
-    );
+    let theirs = match fit.data.as_str() {
+        "cifar10" => Some("{ mean: [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] }"),
+        "cifar100" => Some("{ mean: [0.507075, 0.486549, 0.440918], std: [0.267334, 0.256438, 0.276151] }"),
+        _ => None,
+    };
+    let theirs =
+        theirs.map(|theirs| format!("; robust_overfitting and CAT normalise in their code: --normalize '{theirs}'"));
+    notes.push(format!(
+        "the file says nothing of a normalisation, so images go in as they are{}",
+        theirs.unwrap_or_default()
+    ));
     Ok(Normalize::NONE)
 }
 

@@ -19,6 +19,28 @@ pub struct Hint {
     pub settings: fn(&Shapes) -> Option<String>,
     /// Beginnings of names that published files hold and no forward pass reads.
     pub unused: &'static [&'static str],
+    /// Parts of names that a code base calls differently, all in one file: ours, theirs.
+    pub renamed: &'static [(&'static str, &'static str)],
+    /// The `normalize` of that code base's `Sequential` in front of the network, where it has no
+    /// numbers to be in the file.
+    pub behind: Option<&'static str>,
+}
+
+impl Hint {
+    /// Of a model called so, without anything particular.
+    pub const fn of(model: &'static str, settings: fn(&Shapes) -> Option<String>) -> Self {
+        Self { model, settings, unused: &[], renamed: &[], behind: None }
+    }
+
+    /// The name that this code base has for ours, if it is another.
+    fn name(&self, ours: &str) -> Option<String> {
+        let theirs: Vec<&str> = ours
+            .split('.')
+            .map(|own| self.renamed.iter().find(|(ours, _)| *ours == own).map_or(own, |(_, theirs)| *theirs))
+            .collect();
+        let theirs = theirs.join(".");
+        (theirs != ours).then_some(theirs)
+    }
 }
 
 inventory::collect!(Hint);
@@ -52,6 +74,9 @@ pub struct Fit<'a> {
     pub tensors: Vec<(String, &'a Entry)>,
     /// The file's mean and standard deviation, if it has them.
     pub normalisation: Option<(&'a Entry, &'a Entry)>,
+    /// What that code base has in front of the network, if its names are one's that a [`Hint`]
+    /// knows.
+    pub behind: Option<&'static str>,
     /// What the file holds besides and is not read, in words.
     pub unused: Vec<String>,
     /// Everything that does not fit.
@@ -166,8 +191,16 @@ fn fit<'a>(
 ) -> Fit<'a> {
     let (mut tensors, mut missing, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
     let mut used = HashSet::new();
+    let mut behind = None;
     for (name, shape) in own {
-        let found = named.get(name.as_str()).or_else(|| spellings(name).find_map(|other| named.get(other.as_str())));
+        let hinted = || {
+            let hints = inventory::iter::<Hint>.into_iter().filter(|hint| hint.model == model.name());
+            let found = hints.filter_map(|hint| Some((named.get(hint.name(name)?.as_str())?, hint))).next()?;
+            behind = behind.or(found.1.behind);
+            Some(found.0)
+        };
+        let spelt = || spellings(name).find_map(|other| named.get(other.as_str()));
+        let found = named.get(name.as_str()).or_else(spelt).or_else(hinted);
         match found {
             Some(entry) if entry.shape == *shape => {
                 used.insert(entry.name.as_str());
@@ -197,7 +230,7 @@ fn fit<'a>(
     wrong.extend(left.iter().map(|t| format!("`{}` {:?} is unknown to the model", t.name, t.shape)));
     let score = 4 * tensors.len() as i64 - 2 * missing.len() as i64 - wrong.len() as i64;
     let (data, prefix) = (data.to_string(), prefix.to_string());
-    Fit { model: model.clone(), data, prefix, tensors, normalisation, unused, wrong, score }
+    Fit { model: model.clone(), data, prefix, tensors, normalisation, behind, unused, wrong, score }
 }
 
 /// The tensors that subtract and divide in front of the network: one number, or one for each channel.

@@ -121,6 +121,12 @@ impl Net {
         {
             tch::manual_seed(seed);
         }
+        let is_norm = |(slot, _): &(usize, Held)| self.program.name(*slot).ends_with("running_mean");
+        if pass.selected().is_some() && self.slots.iter().any(is_norm) {
+            return Err(Error::new(
+                "its batch norm sees the whole batch, not a part of it; write `search_statistics: batch` in the attack",
+            ));
+        }
         interpret()?;
         let train = pass.mode() == Mode::Train;
         let out = self.program.forward(train, xs)?;
