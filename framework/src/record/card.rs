@@ -79,6 +79,11 @@ impl ModelCard {
     }
 }
 
+/// The epochs that the texts of a card tell; 0 where they do not.
+pub(crate) fn epochs(texts: &HashMap<String, String>) -> u64 {
+    texts.get("foil.epochs").and_then(|epochs| epochs.parse().ok()).unwrap_or(0)
+}
+
 /// Metrics in JSON, with words for numbers that are not finite.
 #[derive(serde::Serialize)]
 struct Metrics<'a>(#[serde(serialize_with = "row::write")] &'a Values);
