@@ -1,7 +1,7 @@
 //! `foil check`: resolve, validate, print.
 
 use super::Exit;
-use crate::pipeline::{Loaded, Pipeline, assemble, load};
+use crate::pipeline::{Assembled, Loaded, Pipeline, assemble, load};
 use crate::record::stamp;
 use crate::{Error, Result};
 use std::collections::HashSet;
@@ -114,6 +114,6 @@ fn check(file: &Path, overrides: &[String]) -> Result<Good, String> {
 /// Builds the parts of what was loaded, without their numbers.
 fn built(loaded: Result<Loaded>) -> Result<Loaded> {
     let loaded = loaded?;
-    loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, true))?;
+    loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, true).and_then(Assembled::trainable))?;
     Ok(loaded)
 }

@@ -114,7 +114,13 @@ fn curves(view: &View, n: Option<u32>) -> Result<Option<EvalRecord>> {
         Some(n) if run.path.join("best.safetensors").exists() => {
             strength::measure(&run.path, i64::from(n), &path).map(Some)
         }
-        _ if path.exists() => EvalRecord::load(&path).map(Some).map_err(Error::of),
+        _ if path.exists() => {
+            let record = EvalRecord::load(&path).map_err(Error::of)?;
+            match record.outdated(&run.path.join("best.safetensors"))? {
+                Some(why) => Err(Error::new(format!("{} is {why}; --curves N measures again", path.display()))),
+                None => Ok(Some(record)),
+            }
+        }
         _ => Ok(None),
     }
 }

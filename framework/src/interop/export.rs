@@ -1,15 +1,19 @@
 //! A run's weights as files that PyTorch reads.
 
+use super::container::CARD;
 use super::write;
 use crate::engine::{Network, guard};
 use crate::nn::Mode;
 use crate::registry::DataFacts;
 use crate::tensors;
 use crate::{AtPath, Error, Result};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use tch::{CModule, Kind, Tensor};
+use zip::write::{SimpleFileOptions, ZipWriter};
+use zip::{CompressionMethod, ZipArchive};
 
 /// What a run is exported as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +55,7 @@ impl Format {
     }
 }
 
-/// Writes the network to `path`; `card` are the texts of its model card, which go into `Pt` and `Safetensors` files.
+/// Writes the network to `path`; `card` are the texts of its model card, which go along.
 ///
 /// # Errors
 /// When the file cannot be written, or the network cannot be traced.
@@ -66,12 +70,12 @@ pub fn export(
     match format {
         Format::Pt => write::state_dict(path, &weights, &card),
         Format::Safetensors => tensors::write(path, &weights, card),
-        Format::Torchscript => torchscript(network, data, path),
+        Format::Torchscript => torchscript(network, data, &card, path),
     }
 }
 
 /// Records the operations of one forward pass. The weights become constants of the program; only the batch may vary.
-fn torchscript(network: &Network, data: DataFacts, path: &Path) -> Result<()> {
+fn torchscript(network: &Network, data: DataFacts, card: &HashMap<String, String>, path: &Path) -> Result<()> {
     let params = network.params();
     // Two images: with one, some shapes would be taken for fixed.
     let x = Tensor::full([2, data.channels, data.height, data.width], 0.5, (Kind::Float, params.device()));
@@ -84,9 +88,27 @@ fn torchscript(network: &Network, data: DataFacts, path: &Path) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let beside = folder.join(format!(".{}.tracing.tmp", std::process::id()));
     let written = module.save(&beside).map_err(Error::from).and_then(|()| {
+        add_card(&beside, card)?;
         let mut from = File::open(&beside).at("reading", &beside)?;
         crate::record::atomic::write_with(path, |to| std::io::copy(&mut from, to).map(drop)).at("writing", path)
     });
     let _ = std::fs::remove_file(&beside); // Rubbish that stays does no harm.
     written
+}
+
+/// Adds the card to the archive of a program, where PyTorch keeps what is added to one.
+fn add_card(program: &Path, card: &HashMap<String, String>) -> Result<()> {
+    let sorted: BTreeMap<_, _> = card.iter().collect();
+    let text = serde_json::to_string(&sorted).at("writing", program)?;
+    let root = {
+        let archive = ZipArchive::new(File::open(program).at("opening", program)?).at("opening", program)?;
+        let name = archive.file_names().find_map(|name| Some(name.ok()?.split_once('/')?.0.to_string()));
+        name.ok_or_else(|| Error::new(format!("{} is an empty archive", program.display())))?
+    };
+    let file = File::options().read(true).write(true).open(program).at("opening", program)?;
+    let mut archive = ZipWriter::new_append(file).at("opening", program)?;
+    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    archive.start_file(format!("{root}/{CARD}"), stored).at("writing", program)?;
+    archive.write_all(text.as_bytes()).at("writing", program)?;
+    archive.finish().at("writing", program).map(drop)
 }

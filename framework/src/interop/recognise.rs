@@ -6,6 +6,7 @@ use crate::registry::{Build, Component, DataFacts, Kind as _, entries};
 use crate::{Error, Result};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 
 /// Shapes by `state_dict` name.
@@ -59,7 +60,7 @@ const RENAMED: [(&str, &str); 3] = [("shortcut", "downsample"), ("linear", "fc")
 const MEANS: [&str; 5] = ["mean", "mu", "new_mean", "_mean", "means"];
 const STDS: [&str; 6] = ["std", "sigma", "new_std", "_std", "stds", "sd"];
 /// The data sets whose shapes are tried, in this order.
-const DATA: [&str; 3] = ["cifar10", "cifar100", "mnist"];
+pub(super) const DATA: [&str; 3] = ["cifar10", "cifar100", "mnist"];
 
 /// A set of weights as a model reads it.
 #[derive(Debug)]
@@ -93,6 +94,8 @@ pub struct Known {
     pub data: Option<String>,
     /// Beginnings of names that are to be left out.
     pub ignore: Vec<String>,
+    /// The folder from which the model names files.
+    pub folder: PathBuf,
 }
 
 /// Finds the model, settings, data set and prefix that fit best.
@@ -109,7 +112,7 @@ pub fn recognise<'a>(tensors: &'a [Entry], known: &Known) -> Result<Fit<'a>> {
             tensors.iter().filter_map(|t| Some((t.name.strip_prefix(prefix.as_str())?, *t))).collect();
         for model in candidates(&named, known) {
             for &data in &data {
-                let Some(own) = layout(&model, data)? else { continue };
+                let Some(own) = layout(&model, data, &known.folder)? else { continue };
                 let channels = foil_data::entry(data)?.image[0] as i64;
                 let fit = fit(&model, (data, channels), &prefix, &named, &tensors, &own);
                 if best.as_ref().is_none_or(|best| fit.score > best.score) {
@@ -156,13 +159,14 @@ fn candidates(named: &BTreeMap<&str, &Entry>, known: &Known) -> Vec<Component<dy
 }
 
 /// The model's names and shapes on the images of a data set; `None` when it cannot be built for them or makes masks.
-fn layout(model: &Component<dyn Model>, data: &str) -> Result<Option<Shapes>> {
+fn layout(model: &Component<dyn Model>, data: &str, folder: &Path) -> Result<Option<Shapes>> {
     let known = foil_data::entry(data)?;
     let [channels, height, width] = known.image.map(|n| n as i64);
     let facts =
         DataFacts { channels, height, width, classes: known.classes() as i64, train: known.counts.train as i64 };
     let problems = RefCell::default();
-    let network = Build::new(facts, 0, Kind::Float, Device::Cpu, &problems).dry(true).network("model", model, channels);
+    let build = Build::new(facts, 0, Kind::Float, Device::Cpu, &problems).dry(true).within(folder);
+    let network = build.network("model", model, channels);
     let network = network.filter(|network| problems.borrow().is_empty() && !network.is_mask());
     Ok(network.map(|network| network.params().state_dict().into_iter().map(|(name, t)| (name, t.size())).collect()))
 }

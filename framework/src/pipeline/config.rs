@@ -79,6 +79,11 @@ pub struct DataConfig {
     /// Its folder; if left out it is looked for (`foil data list` says where).
     #[set(default)]
     pub path: Option<String>,
+    /// What its files hold: `published`, or a SHA-256 of other contents. Data with another content
+    /// are refused. `foil train` fills it in.
+    #[set(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
     /// Random crops and flips of training images.
     #[set(default)]
     pub augment: Option<Augment>,
