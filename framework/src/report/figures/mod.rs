@@ -8,7 +8,7 @@
 //! | 5 | epochs | PGD-10, a panel for each beta1 | what X' ascends |
 //! | 6 | beta1 | these three, a panel for each objective | natural - 80, PGD-20 - 50, their sum |
 //!
-//! PGD-10 has a random start, PGD-20 has none. 80 and 50 are the paper's for CIFAR-10; see [`beta1`]
+//! PGD-10 has a random start, PGD-20 has none. 80 and 50 are the paper's for CIFAR-10; see `beta1.rs`
 //! for other data.
 
 mod beta1;
