@@ -1,11 +1,10 @@
 //! Named tensors in safetensors files.
 
 use crate::record::atomic;
-use crate::{AtPath, Error, Result};
+use crate::{AtPath, Error, Result, regular};
 use safetensors::tensor::{Metadata, TensorView};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
@@ -54,18 +53,25 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: HashMap<String
     atomic::write(path, bytes).map_err(Error::of)
 }
 
+/// Tensors of a file: more than any network has, and few enough that a hostile file costs no time.
+pub(crate) const MOST_TENSORS: usize = 20_000;
+
 /// Reads tensors and the string map of a safetensors file.
 ///
 /// # Errors
 /// When the file is not there, cut short, or not a safetensors file.
 pub fn read(path: &Path) -> Result<(Named, HashMap<String, String>)> {
-    let bytes = std::fs::read(path).at("reading", path)?;
+    let bytes = regular::read(path, regular::WEIGHTS).at("reading", path)?;
     let not_one = |e: safetensors::SafeTensorError| {
         Error::new(format!("{} is not a whole safetensors file: {e}", path.display()))
             .help("was it cut short while copying?")
     };
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(not_one)?;
     let file = SafeTensors::deserialize(&bytes).map_err(not_one)?;
+    if file.len() > MOST_TENSORS {
+        let (path, found) = (path.display(), file.len());
+        return Err(Error::new(format!("{path} holds {found} tensors, more than the {MOST_TENSORS} it may have")));
+    }
     let mut named = Named::new();
     for (name, view) in file.tensors() {
         let Some(&(kind, _)) = KINDS.iter().find(|(_, dtype)| *dtype == view.dtype()) else {
@@ -75,7 +81,8 @@ pub fn read(path: &Path) -> Result<(Named, HashMap<String, String>)> {
                 view.dtype()
             )));
         };
-        let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
+        let shape: Result<Vec<i64>, _> = view.shape().iter().map(|&n| i64::try_from(n)).collect();
+        let shape = shape.map_err(|_| Error::new(format!("{}: `{name}` is too large", path.display())))?;
         named.insert(name, Tensor::f_from_data_size(view.data(), &shape, kind)?);
     }
     Ok((named, header.metadata().clone().unwrap_or_default()))
@@ -86,7 +93,7 @@ pub fn read(path: &Path) -> Result<(Named, HashMap<String, String>)> {
 /// # Errors
 /// As [`read`], as far as the header tells.
 pub fn metadata(path: &Path) -> Result<HashMap<String, String>> {
-    let mut file = File::open(path).at("reading", path)?;
+    let mut file = regular::open(path).at("reading", path)?;
     let whole = file.metadata().at("reading", path)?.len();
     let mut length = [0u8; 8];
     let cut = |e: &dyn std::fmt::Display| {

@@ -4,7 +4,7 @@ use super::{Exit, words};
 use crate::attack::Batch;
 use crate::data::Resident;
 use crate::nn::{Noise, key_of};
-use crate::pipeline::{assemble, load};
+use crate::pipeline::{assemble, look};
 use crate::record::{EvalRecord, atomic};
 use crate::report::gallery::gallery;
 use crate::report::gather::named;
@@ -122,7 +122,7 @@ fn curves(view: &View, n: Option<u32>) -> Result<Option<EvalRecord>> {
 /// What a run's attack does to the first `n` test images, at the end of its schedule.
 pub(super) fn pictures(run: &Path, n: i64) -> Result<Grid> {
     let folder = Folder::open(run)?;
-    let loaded = load(&folder.resolved(), &[])?;
+    let loaded = look(&folder.resolved(), &[])?;
     let mut parts = loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, false))?;
     let network = parts.step.model.network();
     network.read(&folder.best())?;

@@ -24,10 +24,20 @@ pub fn find(pipeline: &Pipeline) -> Result<()> {
 /// # Errors
 /// When it is not found, or its files are not what they should be.
 pub fn read(pipeline: &Pipeline) -> Result<foil_data::Dataset> {
+    let data = load(pipeline)?;
+    tell(&data);
+    Ok(data)
+}
+
+/// The same where there is no log yet: [`tell`] follows when there is.
+pub(crate) fn load(pipeline: &Pipeline) -> Result<foil_data::Dataset> {
     let folder = pipeline.data.path.as_deref().map(std::path::Path::new);
-    let data = foil_data::load(&pipeline.data.name, folder)?;
+    Ok(foil_data::load(&pipeline.data.name, folder)?)
+}
+
+/// Logs what was noticed while a data set was read.
+pub(crate) fn tell(data: &foil_data::Dataset) {
     for note in &data.notes {
         tracing::warn!("{note}");
     }
-    Ok(data)
 }

@@ -3,11 +3,13 @@
 use super::write;
 use crate::engine::{Network, guard};
 use crate::nn::Mode;
+use crate::record::atomic;
 use crate::registry::DataFacts;
 use crate::tensors;
-use crate::{AtPath, Error, Result};
+use crate::{AtPath, Result};
 use std::collections::HashMap;
-use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use tch::{CModule, Kind, Tensor};
 
@@ -80,13 +82,23 @@ fn torchscript(network: &Network, data: DataFacts, path: &Path) -> Result<()> {
         Ok(CModule::create_by_tracing("Network", "forward", &[x], &mut forward)?)
     });
     let module = traced.map_err(|e| e.context("tracing the model"))?;
-    // libtorch writes files by name, so it writes beside, and what it wrote is taken over whole.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let beside = folder.join(format!(".{}.tracing.tmp", std::process::id()));
-    let written = module.save(&beside).map_err(Error::from).and_then(|()| {
-        let mut from = File::open(&beside).at("reading", &beside)?;
-        crate::record::atomic::write_with(path, |to| std::io::copy(&mut from, to).map(drop)).at("writing", path)
-    });
-    let _ = std::fs::remove_file(&beside); // Rubbish that stays does no harm.
-    written
+    atomic::write(path, bytes(&module)?).at("writing", path)
+}
+
+/// The program as libtorch writes it. libtorch writes files by name and ends the process when a
+/// disk is full, so it writes into a pipe, which is not.
+fn bytes(module: &CModule) -> Result<Vec<u8>> {
+    let pipe = Path::new("a pipe");
+    let (mut from, to) = std::io::pipe().at("making", pipe)?;
+    std::thread::scope(|scope| {
+        let read = scope.spawn(move || {
+            let mut bytes = Vec::new();
+            from.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        let saved = module.save(format!("/dev/fd/{}", to.as_raw_fd()));
+        drop(to); // the last writer: the reader is at the end
+        let bytes = read.join().unwrap_or_else(|_| Err(std::io::Error::other("its reader failed")));
+        saved?;
+        bytes.at("reading", pipe)
+    })
 }
