@@ -1,6 +1,6 @@
 //! From a checkpoint to a run folder that `foil eval` accepts.
 
-use super::checkpoint::{Checkpoint, Entry};
+use super::checkpoint::{Checkpoint, Entry, StateDict};
 use super::recognise::{Fit, Known, recognise};
 use crate::engine::Normalize;
 use crate::pipeline::{Pipeline, assemble, load, root_schema};
@@ -49,16 +49,6 @@ pub fn import(request: &Request) -> Result<Imported> {
     let mut checkpoint = Checkpoint::open(&request.file)?;
     let file = request.file.display().to_string();
     let mut notes = Vec::new();
-    let dict = checkpoint.choose(request.key.as_deref()).map_err(|e| e.context(&file))?.clone();
-    if checkpoint.dicts.len() > 1 {
-        let others = checkpoint.dicts.iter().filter(|other| other.key != dict.key).map(|other| other.key.as_str());
-        notes.push(format!(
-            "of its sets of weights {} is taken; --key takes another: {}",
-            quoted(&dict.key),
-            others.take(8).collect::<Vec<_>>().join(", ")
-        ));
-    }
-
     let base = request.config.as_deref().map(|path| load(path, &[])).transpose()?.map(|loaded| loaded.pipeline);
     let known = match &base {
         Some(base) => Known {
@@ -72,6 +62,13 @@ pub fn import(request: &Request) -> Result<Imported> {
             ignore: request.known.ignore.clone(),
         },
     };
+    let dict = chosen(&checkpoint, request.key.as_deref(), &known).map_err(|e| e.context(&file))?;
+    let others: Vec<&str> =
+        checkpoint.dicts.iter().map(|other| other.key.as_str()).filter(|key| *key != dict.key).collect();
+    if !others.is_empty() {
+        let (taken, others) = (quoted(&dict.key), others[..others.len().min(8)].join(", "));
+        notes.push(format!("of its sets of weights {taken} is taken; --key takes another: {others}"));
+    }
     let fit = recognise(&dict.tensors, &known).map_err(|e| e.context(&file))?;
     refuse(&fit, &file)?;
     notes.extend(told(&fit));
@@ -96,6 +93,31 @@ pub fn import(request: &Request) -> Result<Imported> {
     Ok(Imported { folder, notes })
 }
 
+/// The set of weights at `key`; without one that which its name tells, or which alone fits a model:
+/// of several sets, or of several networks in one, told apart by how their names begin.
+fn chosen(checkpoint: &Checkpoint, key: Option<&str>, known: &Known) -> Result<StateDict> {
+    // So many are tried.
+    const MOST: usize = 32;
+    let fits = |dict: &StateDict| recognise(&dict.tensors, known).is_ok_and(|fit| fit.wrong.is_empty());
+    let by_name = checkpoint.choose(key);
+    let candidates: Vec<StateDict> = match &by_name {
+        Ok(dict) if key.is_some() || fits(dict) => return by_name,
+        Ok(dict) => dict.beginnings().iter().take(MOST).filter_map(|start| dict.beginning(start)).collect(),
+        Err(_) if key.is_some() => return by_name,
+        Err(_) => checkpoint.dicts.iter().take(MOST).cloned().collect(),
+    };
+    let mut fitting: Vec<StateDict> = candidates.into_iter().filter(fits).collect();
+    match fitting.len() {
+        0 => by_name,
+        1 => Ok(fitting.remove(0)),
+        _ => {
+            let keys: Vec<&str> = fitting.iter().map(|dict| dict.key.as_str()).collect();
+            Err(Error::new(format!("several of its sets of weights fit a model: {}", keys.join(", ")))
+                .help("say which: --key NAME"))
+        }
+    }
+}
+
 fn quoted(key: &str) -> String {
     if key.is_empty() { "the top level".into() } else { format!("`{key}`") }
 }
@@ -118,7 +140,7 @@ fn refuse(fit: &Fit, file: &str) -> Result<()> {
         shown.concat()
     );
     Err(Error::new(message)
-        .help("--model names another model, --data another data set, --ignore START leaves tensors out"))
+        .help("--model names another model, --data another data set, --ignore PATTERN leaves tensors out, --key takes another set of weights or those whose names begin so"))
 }
 
 fn told(fit: &Fit) -> Vec<String> {
