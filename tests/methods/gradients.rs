@@ -134,8 +134,8 @@ fn a_step_without_a_gradient_is_an_error_that_names_the_part() {
     for (how, part) in [
         ("no_grad", "the model: its logits in train mode do not depend differentiably on its parameters"),
         ("constant", "the model: its logits in train mode do not depend differentiably on its parameters"),
-        ("nothing", "loss `odd_loss`: the model: it returns a tensor that was never computed"),
-        ("writes", "loss `odd_loss`: the model: its forward pass writes into the images it is given"),
+        ("nothing", "the model: it returns a tensor that was never computed"),
+        ("writes", "the model: its forward pass writes into the images it is given"),
     ] {
         let error = step(how, idle(), good()).unwrap_err();
         assert!(error.message().starts_with(part), "{how}: {error}");
@@ -159,7 +159,7 @@ fn an_evaluation_names_what_stands_in_its_way() {
     for yaml in [
         "{ type: pgd, eps: 0.1, alpha: 0.05 }",
         "{ type: apgd, eps: 0.1, steps: 5 }",
-        "{ type: fab, eps: 0.1, steps: 5 }",
+        "{ type: fab_t, eps: 0.1, steps: 5 }",
         "{ type: early_stopped_pgd, objective: ce, tau: 0, eps: 0.1, alpha: 0.05 }",
     ] {
         let error = judge("eval", attack(yaml)).unwrap_err();

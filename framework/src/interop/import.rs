@@ -63,8 +63,12 @@ pub fn import(request: &Request) -> Result<Imported> {
         },
     };
     let dict = chosen(&checkpoint, request.key.as_deref(), &known).map_err(|e| e.context(&file))?;
-    let others: Vec<&str> =
-        checkpoint.dicts.iter().map(|other| other.key.as_str()).filter(|key| *key != dict.key).collect();
+    let others: Vec<&str> = checkpoint
+        .dicts
+        .iter()
+        .map(|other| other.key.as_str())
+        .filter(|key| *key != dict.key && !key.is_empty())
+        .collect();
     if !others.is_empty() {
         let (taken, others) = (quoted(&dict.key), others[..others.len().min(8)].join(", "));
         notes.push(format!("of its sets of weights {taken} is taken; --key takes another: {others}"));
@@ -102,7 +106,11 @@ fn chosen(checkpoint: &Checkpoint, key: Option<&str>, known: &Known) -> Result<S
     let by_name = checkpoint.choose(key);
     let candidates: Vec<StateDict> = match &by_name {
         Ok(dict) if key.is_some() || fits(dict) => return by_name,
-        Ok(dict) => dict.beginnings().iter().take(MOST).filter_map(|start| dict.beginning(start)).collect(),
+        Ok(dict) => {
+            let within = dict.beginnings().into_iter().filter_map(|start| dict.beginning(&start));
+            let others = checkpoint.dicts.iter().filter(|other| other.key != dict.key).cloned();
+            within.chain(others).take(MOST).collect()
+        }
         Err(_) if key.is_some() => return by_name,
         Err(_) => checkpoint.dicts.iter().take(MOST).cloned().collect(),
     };
