@@ -258,3 +258,58 @@ fn what_one_rank_tried_in_vain_is_told_by_the_first_and_not_tried_by_all() {
         assert!(place.run("runs/compare").text("table.md").contains("bad failed: epoch 1"));
     }
 }
+
+/// MNIST's four files with nothing on the images; `label` gives each image's.
+fn digits(place: &Place, folder: &str, label: fn(usize) -> u8) {
+    fs::create_dir(place.path(folder)).unwrap();
+    for (part, n) in [("train", 60_000u32), ("t10k", 10_000)] {
+        let head = |magic: u32, sizes: &[u32]| -> Vec<u8> {
+            [&[magic][..], sizes].concat().into_iter().flat_map(u32::to_be_bytes).collect()
+        };
+        let file = |name: &str| place.path(&format!("{folder}/{part}-{name}"));
+        fs::write(file("images-idx3-ubyte"), head(2051, &[n, 28, 28])).unwrap();
+        let images = fs::OpenOptions::new().write(true).open(file("images-idx3-ubyte")).unwrap();
+        images.set_len(16 + u64::from(n) * 784).unwrap();
+        let labels: Vec<u8> = (0..n as usize).map(label).collect();
+        fs::write(file("labels-idx1-ubyte"), [head(2049, &[n]), labels].concat()).unwrap();
+    }
+}
+
+#[test]
+fn what_a_run_was_made_from_decides_which_run_it_is() {
+    let place = Place::with(&AT.replace("epochs: 3", "epochs: 1").replace("[natural, pgd2]", "[natural]"));
+    digits(&place, "one", |i| (i % 10) as u8);
+    digits(&place, "two", |i| ((i + 1) % 10) as u8);
+    for name in ["one", "two"] {
+        let yaml = format!("extends: tiny.yaml\nname: {name}\ndata: {{ name: mnist, path: {name} }}\n");
+        fs::write(place.path(&format!("{name}.yaml")), yaml).unwrap();
+    }
+    // The same files elsewhere are the same data.
+    fs::create_dir(place.path("moved")).unwrap();
+    fs::rename(place.path("one"), place.path("moved/mnist")).unwrap();
+    std::os::unix::fs::symlink("moved/mnist", place.path("one")).unwrap();
+    place.foil(&["train", "one.yaml", "--run-dir", "runs/a", "data.path=moved"]).ok();
+    let plan = |file: &str| place.foil(&["compare", file, "--dry-run"]).ok().out;
+    assert!(plan("one.yaml").contains("1 of 1 runs done"));
+    assert!(plan("two.yaml").contains("0 of 1 runs done"));
+    place.foil(&["train", "two.yaml", "--run-dir", "runs/b"]).ok();
+    let both = place.foil(&["compare", "one.yaml", "two.yaml", "--dry-run"]).ok().out;
+    assert!(both.contains("2 of 2 runs done") && !both.contains("is the same run"), "{both}");
+    let table = place.foil(&["table", "accuracy"]).ok().out;
+    assert!(table.contains("one") && table.contains("two") && !table.contains('±'), "{table}");
+    let error = place.foil(&["eval", "runs/a", "data.path=two"]).error();
+    assert!(error.contains("the run is on other data"), "{error}");
+    place.foil(&["eval", "runs/a", "data.path=two", "data.content=null", "--out", "other.json"]).ok();
+
+    // Weights to begin with, beside the file that names them.
+    fs::create_dir(place.path("conf")).unwrap();
+    let start = |run: &str| {
+        fs::copy(place.run(run).file("best.safetensors"), place.path("conf/w.safetensors")).unwrap();
+    };
+    start("runs/a");
+    fs::write(place.path("conf/init.yaml"), "extends: ../tiny.yaml\nname: init\ninit: w.safetensors\n").unwrap();
+    place.foil(&["compare", "conf/init.yaml"]).ok();
+    assert!(plan("conf/init.yaml").contains("1 of 1 runs done"));
+    start("runs/b");
+    assert!(plan("conf/init.yaml").contains("to be trained"));
+}

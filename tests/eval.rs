@@ -88,10 +88,9 @@ fn checkpoints_and_overrides() {
 fn outputs_that_are_not_finite_are_wrong_and_counted() {
     let place = trained();
     let spoilt = place.run("run").file("best.safetensors");
-    let mut bytes = fs::read(&spoilt).unwrap();
-    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    bytes[header..].fill(0xff); // NaN in every weight
-    fs::write(&spoilt, bytes).unwrap();
+    let (weights, card) = foil::tensors::read(&spoilt).unwrap();
+    let spoil = |(name, tensor): (String, tch::Tensor)| (name, tensor * f64::NAN);
+    foil::tensors::write(&spoilt, &weights.into_iter().map(spoil).collect::<Vec<_>>(), card).unwrap();
     let output = place.foil(&["eval", "run", "evaluate=[natural]"]).ok();
     let warning = "evaluation `natural`: the logits of 50 of 50 images are not finite; they count as misclassified";
     assert!(output.err.starts_with(&format!("warning: {warning}\n")), "{}", output.err);
@@ -269,7 +268,7 @@ fn a_stopped_or_killed_evaluation_goes_on_to_the_same_figures() {
         fs::write(&partial, before).unwrap();
         let mut other = eval(out);
         other.push("evaluate=[natural]");
-        assert!(place.foil(&other).ok().err.contains("of other settings or weights; evaluating anew"));
+        assert!(place.foil(&other).ok().err.contains("of other settings or weights; evaluating again"));
         assert!(!partial.exists());
     }
 }

@@ -129,6 +129,30 @@ fn the_set_that_fits_is_taken_and_others_can_be_named() {
     }
 }
 
+/// MMA's names, and the standardisation of each image that its code puts in front, with n - 1 below
+/// the line.
+#[test]
+fn a_checkpoint_of_mma() {
+    let place = Place::with("");
+    let told = imported(&place, "mma.pt", "mma", &[]);
+    for line in [
+        "names begin with `1.`, which is taken off",
+        "as in `1.convgroup1.layer.0.bn1.bias` for foil's `block1.layer.0.bn1.bias`",
+        "puts `normalize: per_image` in front",
+    ] {
+        assert!(told.contains(line), "{told}");
+    }
+    let resolved = place.run("mma").text("resolved.yaml");
+    for line in ["type: wide_resnet", "depth: 10", "width: 1", "normalize: per_image"] {
+        assert!(resolved.contains(line), "{resolved}");
+    }
+    let other = place.foil(&["import", &golden("mma.pt"), "--out", "raw", "--normalize", "none"]).ok().out;
+    assert!(
+        !other.contains("per_image") && place.run("raw").text("resolved.yaml").contains("normalize: none"),
+        "{other}"
+    );
+}
+
 #[test]
 fn what_a_file_holds() {
     let place = Place::with("");
@@ -147,7 +171,7 @@ fn files_that_are_refused() {
     for (file, parts) in [
         ("whole_module.pt", &["it calls `torch.nn.modules.linear.Linear`", "torch.save(model.state_dict()"][..]),
         ("surprise.pt", &["it calls `posix.system`", "near `hook`"]),
-        ("program.pt", &["is a TorchScript program, not a checkpoint", "type: torchscript"]),
+        ("program.pt", &["does not run on images of cifar10, cifar100, mnist"]),
         ("make.py", &["is no checkpoint of PyTorch and no safetensors file"]),
         ("expected.safetensors", &["no model of foil has these names and shapes"]),
         ("nothing.pt", &["reading ", "No such file"]),
@@ -178,25 +202,70 @@ fn weights_of_another_model_are_told_apart() {
 #[test]
 fn a_trained_run_goes_out_and_comes_back() {
     let place = Place::with(AT);
-    place.train("run", &["train.epochs=1", "normalize={ mean: [0.13], std: [0.31] }"]);
+    place.train("run", &["train.epochs=1", "normalize={ mean: [0.13], std: [0.31] }", "attack.eps=0.2"]);
     let x = Tensor::rand([3, 1, 28, 28], (Kind::Float, Device::Cpu));
     let own = logits(&place.path("run"), &x);
     for (format, file) in [("pt", "run/best.pth"), ("safetensors", "out.safetensors")] {
         let told = place.foil(&["export", "run", "--format", format, "--out", file]).ok().out;
         assert!(told.contains("model.load_state_dict("), "{told}");
-        place.foil(&["import", file, "--out", format, "--normalize", "{ mean: [0.13], std: [0.31] }"]).ok();
+        let told = place.foil(&["import", file, "--out", format]).ok().out;
+        assert!(
+            told.contains("its model card says: model small_cnn, data mnist_subset, normalize {mean:[0.13],"),
+            "{told}"
+        );
         assert_eq!(logits(&place.path(format), &x), own);
+        let resolved = place.run(format).text("resolved.yaml");
+        for part in ["name: mnist_subset", "- 0.13", "- 0.31", "eps: 0.2\n    alpha: 0.02"] {
+            assert!(resolved.contains(part), "{part}: {resolved}");
+        }
+        // What is asked for goes before what the card says.
+        let asked = format!("{format}-asked");
+        place.foil(&["import", file, "--out", &asked, "--normalize", "none", "--data", "mnist"]).ok();
+        let resolved = place.run(&asked).text("resolved.yaml");
+        assert!(resolved.contains("name: mnist\n") && resolved.contains("normalize: none"), "{resolved}");
+        fs::remove_dir_all(place.path(&asked)).unwrap();
     }
+    // So does a normalisation that is no mean and deviation, and a norm.
+    let per_image =
+        ["train.epochs=1", "normalize=per_image", "attack={ type: pgd, norm: L2, eps: 1.5, alpha: 0.5, steps: 1 }"];
+    place.train("per_image", &per_image);
+    place.foil(&["import", "per_image/best.safetensors", "--out", "again"]).ok();
+    assert_eq!(logits(&place.path("again"), &x), logits(&place.path("per_image"), &x));
+    let resolved = place.run("again").text("resolved.yaml");
+    assert!(resolved.contains("norm: L2") && resolved.contains("eps: 1.5") && !resolved.contains("fgsm"), "{resolved}");
+    let error = place.foil(&["import", "run/best.pth", "--key", "net"]).error();
+    assert!(error.contains("the top level has 10 tensors: leave --key out"), "{error}");
     // The card goes along.
     let mut file = Checkpoint::open(&place.path("run/best.pth")).unwrap();
     let dict = file.choose(None).unwrap().clone();
-    assert_eq!(dict.texts, place.run("run").tensors("best.safetensors").1);
+    let mut card = place.run("run").tensors("best.safetensors").1;
+    card.retain(|name, _| name != "foil.weights" && name != "foil.texts");
+    assert_eq!(dict.texts, card);
     assert_eq!(file.tensor(&dict.tensors[0]).unwrap().size(), [32, 1, 3, 3]);
 
     place.foil(&["export", "run", "--format", "torchscript", "--out", "net.pt"]).ok();
     let program = CModule::load(place.path("net.pt")).unwrap();
     assert_close(&program.forward_ts(&[&x]).unwrap(), &own);
     assert_close(&program.forward_ts(&[x.narrow(0, 0, 1)]).unwrap(), &own.narrow(0, 0, 1));
+
+    // The program is judged as it is; with nothing to train it is not trained.
+    let told = place.foil(&["import", "net.pt", "--out", "program"]).ok().out;
+    assert!(told.contains("a TorchScript program, taken as it is, on images of mnist_subset"), "{told}");
+    let judged = |run: &str| {
+        place.foil(&["eval", run, "evaluate=[natural, pgd2]", SUITE, "data.test_limit=50", "--trust", "off"]).ok();
+        let entries = place.run(run).json("eval.json")["entries"].clone();
+        [0, 1].map(|n| entries[n]["accuracy"].as_f64().unwrap())
+    };
+    const SUITE: &str = "attacks={ pgd2: { type: pgd, eps: 0.1, alpha: 0.05, steps: 2, start: none } }";
+    assert_eq!(judged("program"), judged("run"));
+    fs::write(place.path("program.yaml"), AT.replace("small_cnn", "{ type: torchscript, file: net.pt }")).unwrap();
+    for command in [&["check", "program.yaml"][..], &["train", "program.yaml", "--run-dir", "trained"]] {
+        let error = place.foil(command).error();
+        assert!(error.contains("`model` has no parameters to train") && error.contains("foil import"), "{error}");
+    }
+    assert!(!place.path("trained").exists());
+    let error = place.foil(&["import", "net.pt", "--out", "other", "--data", "cifar10"]).error();
+    assert!(error.contains("net.pt does not run on images of cifar10"), "{error}");
 
     let error = place.foil(&["export", "run/best.safetensors", "--format", "safetensors"]).error();
     assert!(error.contains("is the checkpoint itself"), "{error}");

@@ -70,6 +70,46 @@ fn killed_and_resumed_it_ends_with_the_same_bits() {
 }
 
 #[test]
+fn comparisons_and_sweeps_carry_the_files_too() {
+    let place = place();
+    fs::create_dir_all(place.path("deep/er")).unwrap();
+    let child =
+        "extends: ../../tiny.yaml\nname: child\nmodel: { file: here.pt }\ntrain: { epochs: 1 }\nevaluate: [natural]\n";
+    fs::write(place.path("deep/er/child.yaml"), child).unwrap();
+    fs::copy(place.path("nets/tiny.pt"), place.path("deep/er/here.pt")).unwrap();
+    place.foil(&["compare", "deep/er/child.yaml"]).ok();
+    assert!(place.path("runs/child/model.pt").exists() && place.path("runs/child/loss.pt").exists());
+    let again = place.foil(&["compare", "deep/er/child.yaml"]).ok();
+    assert!(again.err.contains("done before"), "{}", again.err);
+    let rates = "sweep={ optimizer.lr: [0.01, 0.02] }";
+    let swept = place.foil(&["sweep", "deep/er/child.yaml", rates, "--dir", "swept"]).ok();
+    assert!(swept.out.contains("2 of 2 runs"), "{}{}", swept.out, swept.err);
+}
+
+#[test]
+fn imported_weights_bring_the_files_of_their_config() {
+    let place = place();
+    place.train("run", &["train.epochs=1"]);
+    place.foil(&["export", "run", "--out", "weights.pth"]).ok();
+    // The file itself does not hold its network.
+    let error = place.foil(&["import", "weights.pth", "--out", "alone"]).error();
+    assert!(error.contains("weights of a network that is a file of its own") && error.contains("--config"), "{error}");
+    place.foil(&["import", "weights.pth", "--config", "run/resolved.yaml", "--out", "again"]).ok();
+    fs::create_dir(place.path("conf")).unwrap();
+    fs::rename(place.path("nets"), place.path("conf/nets")).unwrap();
+    fs::rename(place.path("tiny.yaml"), place.path("conf/tiny.yaml")).unwrap();
+    place.foil(&["import", "weights.pth", "--config", "conf/tiny.yaml", "--out", "out"]).ok();
+    fs::remove_dir_all(place.path("conf")).unwrap();
+    let judged = |run: &str| {
+        place.foil(&["eval", run, "--trust", "off"]).ok();
+        place.run(run).json("eval.json")["entries"][1]["accuracy"].clone()
+    };
+    assert_eq!(judged("out"), judged("run"));
+    assert_eq!(judged("again"), judged("run"));
+    assert!(place.run("out").text("resolved.yaml").contains("file: model.pt"));
+}
+
+#[test]
 fn paths_are_meant_from_where_they_are_written() {
     let place = place();
     fs::create_dir_all(place.path("deep/er")).unwrap();

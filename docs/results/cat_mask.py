@@ -1,8 +1,12 @@
-"""CAT's training step on MNIST in plain PyTorch, written from the paper and the authors' settings with nothing of foil in it: what the mask does.
+"""CAT's training step on MNIST in plain PyTorch: what the mask does.
 
-    python cat_mask.py MNIST --eps 0.4 --steps 500 --batch 32 --attack-steps 4 [--authors] [--mask-rate 1e-4]
+Written from the equations of the paper and the settings of the authors' script, with nothing of foil in it.
 
-MNIST is a folder with the four .gz files. Prints a line of CSV every tenth step. `--authors`: images that may leave [0, 1], and starts within 0.1.
+    python cat_mask.py MNIST --eps 0.4 --steps 500 --batch 32 --attack-steps 4 --authors --seed 1
+    python cat_mask.py MNIST --eps 0.4 --steps 500 --batch 32 --attack-steps 4 --mask-rate 1e-4
+
+MNIST is a folder with the four .gz files. Prints a line of CSV every tenth step. `--authors`: images that may leave [0, 1],
+and starts within 0.1.
 """
 
 import argparse
@@ -101,15 +105,16 @@ def main():
             x, y = xs[rows].float() / 255, ys[rows]
             delta = pgd(f, x, y, args.eps, args.attack_steps, radius, keep, args.objective)
 
-            # Eq. 13: f learns on the calibrated images.
+            # Eq. 10 and 11: X_cali = X + M delta, M = g(X, delta).
             mask = g(x + delta).sigmoid().detach()
             calibrated, clean = f(keep(x + mask * delta)), f(x)
+            # Eq. 13: L(f(X), Y) (1 - P(Y=y|X)) (Eq. 8, both of the natural image) + beta KL between X and X_cali.
             weight = 1.0000001 - F.softmax(clean, 1).gather(1, y[:, None])[:, 0]
-            weighted_ce = (F.cross_entropy(calibrated, y, reduction="none") * weight).mean()
+            weighted_ce = (F.cross_entropy(clean, y, reduction="none") * weight).mean()
             follows = kl(clean, calibrated)
             descend(of, weighted_ce + BETA * follows, f)
 
-            # Eq. 14: g learns on the updated f.
+            # Eq. 14: g learns on the updated f, KL with X' + beta1 L(f(X_cali), Y).
             logit = g(x + delta)
             mask = logit.sigmoid()
             attacked, calibrated_after = f(keep(x + delta)).detach(), f(keep(x + mask * delta))

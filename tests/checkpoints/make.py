@@ -31,7 +31,7 @@ def shared(net, kind):
             state[name] = torch.tensor(7)
         elif name.endswith("running_var") or "bn" in name and name.endswith("weight"):
             state[name] = positive[: t.numel()]
-        elif name == "fc.weight":
+        elif name.endswith("fc.weight"):
             state[name] = wide[5 : 5 + t.numel()].view(t.shape[1], t.shape[0]).t()  # not contiguous
         else:
             state[name] = wide[: t.numel()].view(t.shape)
@@ -79,6 +79,62 @@ expected["normalised"] = logits(state, mean, std)
 inside = {"0.mean": mean.view(3, 1, 1), "0.std": std.view(3, 1, 1)}
 inside.update(("1." + name, nn.Parameter(t) if t.is_floating_point() else t) for name, t in state.items())
 torch.save({"net": inside}, here / "normalised.pth", _use_new_zipfile_serialization=False)
+
+# MMA's code: other names for groups and shortcuts, each image standardised by a module without
+# numbers, a checkpoint under `model`.
+class Standardised(nn.Module):
+    def forward(self, x):
+        # torch.std of all numbers of an image divides by their number less one.
+        rows = x.flatten(1)
+        deviation = rows.std(1).clamp(min=rows.shape[1] ** -0.5)
+        return (x - rows.mean(1).view(-1, 1, 1, 1)) / deviation.view(-1, 1, 1, 1)
+
+
+class Unit(nn.Module):
+    """A pre-activation block whose shortcut leaves after the first activation."""
+
+    def __init__(self, wide, out, stride):
+        super().__init__()
+        self.bn1, self.conv1 = nn.BatchNorm2d(wide), nn.Conv2d(wide, out, 3, stride, 1, bias=False)
+        self.bn2, self.conv2 = nn.BatchNorm2d(out), nn.Conv2d(out, out, 3, 1, 1, bias=False)
+        if wide != out:
+            self.conv_shortcut = nn.Conv2d(wide, out, 1, stride, bias=False)
+
+    def forward(self, x):
+        active = self.bn1(x).relu()
+        side = self.conv_shortcut(active) if hasattr(self, "conv_shortcut") else x
+        return self.conv2(self.bn2(self.conv1(active)).relu()) + side
+
+
+class Group(nn.Module):
+    def __init__(self, units):
+        super().__init__()
+        self.layer = nn.Sequential(*units)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+class Groups(nn.Module):
+    def __init__(self, per_group=1, wider=(16, 16, 32, 64)):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, wider[0], 3, 1, 1, bias=False)
+        for i, (wide, out) in enumerate(zip(wider, wider[1:]), 1):
+            units = [Unit(wide if n == 0 else out, out, 2 if n == 0 and i > 1 else 1) for n in range(per_group)]
+            setattr(self, f"convgroup{i}", Group(units))
+        self.bn1, self.fc = nn.BatchNorm2d(wider[-1]), nn.Linear(wider[-1], 10)
+
+    def forward(self, x):
+        x = self.convgroup3(self.convgroup2(self.convgroup1(self.conv1(x))))
+        return self.fc(self.bn1(x).relu().mean((2, 3)))
+
+
+net = nn.Sequential(Standardised(), Groups())
+state = shared(net, torch.float16)
+net.double().eval().load_state_dict({name: t.double() if t.is_floating_point() else t for name, t in state.items()})
+with torch.no_grad():
+    expected["mma"] = net(rule("x", (2, 3, 32, 32))).float()
+torch.save({"epoch": 142, "model": state}, here / "mma.pt")
 
 # A whole Python object, and a program in disguise.
 class Surprise:

@@ -306,11 +306,11 @@ def early_stopped(f, b, objective, eps, alpha, steps, tau, omega):
     return {"x": result}
 
 
-def an_pgd(f, b, d_max, e_min, steps, search_mode):
-    """On the correct images alone in eval mode; in train mode on all of them, as foil documents."""
+def an_pgd(f, b, d_max, e_min, steps, search_mode, whole=False):
+    """On the correct images alone, as MMA's code; with `whole` on all of them, of which the correct ones count."""
     x0, y = b["x"], b["y"]
     correct = slm(b["clean_logits"], y) < 0
-    rows = correct.nonzero().squeeze(1) if search_mode == "eval" else torch.arange(len(y))
+    rows = torch.arange(len(y)) if whole else correct.nonzero().squeeze(1)
     x0, y = x0[rows], y[rows]
     e = b["state.radius"][b["index"][rows]].clamp(min=e_min)
     eps = e.view(-1, 1, 1, 1)
@@ -442,6 +442,11 @@ def attacks():
         ),
         ("cat_sum", mask + "sum }", lambda b: calibrated(f, b, False, 0.3, 0.5)),
         ("cat_concat", mask + "concat }", lambda b: calibrated(f, b, True, 0.3, 0.5)),
+        (
+            "an_pgd_batch",
+            search + "train, search_statistics: batch }",
+            lambda b: an_pgd(f, b, 0.08, 0.03, 5, "train", whole=True),
+        ),
     ]
     cases = {}
     for case, config, attack in table:

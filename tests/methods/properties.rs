@@ -1,7 +1,7 @@
 //! What must hold for every image and every number, by proptest.
 
 use foil::prelude::*;
-use foil::testing::{Images, assert_close, from_yaml, images, loss_with, network};
+use foil::testing::{Images, assert_close, from_yaml, images, loss_from_yaml, loss_on, loss_with, network};
 use proptest::prelude::*;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ const LOSSES: &[&str] = &[
     "{ type: alp, clean_ce: true, distance: length, label_smoothing: 0.1 }",
     "{ type: mma }",
     "{ type: cat }",
+    "{ type: cat, weighted: false }",
 ];
 
 /// Attacks that stay in the ball of radius EPS and in [0, 1], in eval mode; EPS is put in.
@@ -124,7 +125,8 @@ proptest! {
             let (permuted, _) = run(attack(template, 0.1).as_mut(), &network, &images.rows(&order, seed));
             let off = (permuted - x.index_select(0, &order)).abs().flatten(1, -1).amax([1i64].as_slice(), false);
             let others = off.gt(1e-12).sum(Kind::Int64).int64_value(&[]);
-            // APGD halves an image's step where its loss did not rise. A rise by one rounding is one too, and the batch's order rounds: 2 of 1000 seeds, an image each.
+            // APGD halves an image's step where its loss did not rise. A rise by one rounding is
+            // one too, and the batch's order rounds: 2 of 1000 seeds, an image each.
             let most = i64::from(template.contains("apgd"));
             prop_assert!(others <= most, "{template}: {others} images by up to {off}");
         }
@@ -172,7 +174,8 @@ proptest! {
         }
     }
 
-    /// Where nothing was attacked, and MMA excuses no image, what is left is the clean cross-entropy in each method's form.
+    /// Where nothing was attacked, and MMA excuses no image, what is left is the clean
+    /// cross-entropy in each method's form.
     #[test]
     fn with_clean_images_losses_reduce_to_their_clean_form(seed in 0u64..1000) {
         let images = images(6, seed, Kind::Double);
@@ -213,4 +216,20 @@ proptest! {
             assert_close(&run(calibrated.as_mut(), &network, &images.batch(seed)).0, expected, 1e-15);
         }
     }
+}
+
+/// The ablation A1 of the CAT paper: TRADES's loss with one clean pass, in value and in both
+/// gradients.
+#[test]
+fn cat_without_its_weight_is_trades() {
+    let z = |by: f64| (Tensor::arange(20, (Kind::Double, tch::Device::Cpu)) * by).sin().view([5, 4]) * 3.0;
+    let y = Tensor::from_slice(&[0i64, 3, 1, 2, 2]);
+    let [ours, theirs] =
+        ["{ type: cat, beta: 5, weighted: false }", "{ type: trades, beta: 5, single_clean_pass: true }"].map(|yaml| {
+            let [clean, attacked] = [1.3, 2.1].map(|by| z(by).set_requires_grad(true));
+            let total = loss_on(loss_from_yaml(yaml).as_ref(), &clean, &attacked, &y).total;
+            let slopes = Tensor::run_backward(&[&total], &[&clean, &attacked], false, false);
+            Tensor::cat(&[total.view(1), slopes[0].flatten(0, -1), slopes[1].flatten(0, -1)], 0)
+        });
+    assert_close(&ours, &theirs, 1e-14);
 }

@@ -7,6 +7,8 @@ mod figures;
 mod paper;
 mod runs;
 mod size;
+#[path = "../tiny/mod.rs"]
+mod tiny;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

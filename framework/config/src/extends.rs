@@ -7,6 +7,7 @@ use crate::parse::parse;
 use crate::place::Place;
 use crate::problem::Problem;
 use crate::show;
+use crate::site::Site;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
@@ -15,7 +16,9 @@ use std::path::{Component, Path, PathBuf};
 const FILES: usize = 64;
 
 /// Reads files, collects problems, and remembers who extends whom.
-pub(crate) struct Loader {
+pub(crate) struct Loader<'c> {
+    /// The top level, to which files are merged.
+    top: Site<'c>,
     /// What was found, in no order.
     pub problems: Vec<Problem>,
     /// The files that were read, the pipeline's own first.
@@ -26,9 +29,9 @@ pub(crate) struct Loader {
     chain: Vec<(PathBuf, String)>,
 }
 
-impl Loader {
-    pub fn new() -> Self {
-        Self { problems: Vec::new(), sources: Vec::new(), incomplete: false, chain: Vec::new() }
+impl<'c> Loader<'c> {
+    pub fn new(top: Site<'c>) -> Self {
+        Self { top, problems: Vec::new(), sources: Vec::new(), incomplete: false, chain: Vec::new() }
     }
 
     /// Reads the file that the user named.
@@ -73,7 +76,7 @@ impl Loader {
             match self.base(&path, &place, folder) {
                 Some(next) => {
                     base = Some(match base {
-                        Some(before) => merged(before, next),
+                        Some(before) => merged(before, next, &self.top),
                         None => next,
                     });
                 }
@@ -81,7 +84,7 @@ impl Loader {
             }
         }
         Some(match base {
-            Some(base) => merged(base, root),
+            Some(base) => merged(base, root, &self.top),
             None => root,
         })
     }

@@ -42,6 +42,7 @@ mod problem;
 mod scalar;
 mod schema;
 mod show;
+mod site;
 mod suggest;
 
 pub use checked::Checked;
@@ -52,6 +53,7 @@ pub use problem::{Problem, Problems};
 pub use scalar::fraction;
 pub use suggest::{did_you_mean, suggest};
 
+use site::Site;
 use std::path::Path;
 
 /// The plugins that a pipeline may name.
@@ -84,7 +86,7 @@ pub trait Catalog {
 /// # Errors
 /// What keeps the files from being read.
 pub fn libraries(path: impl AsRef<Path>) -> Result<Vec<Library>, Problems> {
-    let mut loader = extends::Loader::new();
+    let mut loader = extends::Loader::new(Site::unknown());
     match loader.file(path.as_ref()) {
         Some(root) if loader.problems.is_empty() => Ok(libraries::listed(&root)),
         _ => Err(loader.problems.into()),
@@ -101,9 +103,7 @@ pub fn load(
     schema: &serde_json::Value,
     catalog: &dyn Catalog,
 ) -> Result<Checked, Problems> {
-    let mut loader = extends::Loader::new();
-    let root = loader.file(path.as_ref());
-    finish(loader, root, overrides, schema, catalog)
+    finish(&|loader| loader.file(path.as_ref()), overrides, schema, catalog)
 }
 
 /// The same for a text that is no file; `name` stands for its path in messages. It cannot extend anything.
@@ -117,39 +117,60 @@ pub fn load_str(
     schema: &serde_json::Value,
     catalog: &dyn Catalog,
 ) -> Result<Checked, Problems> {
-    let mut loader = extends::Loader::new();
-    let root = loader.bytes(name, text.as_ref(), None);
-    finish(loader, root, overrides, schema, catalog)
+    finish(&|loader| loader.bytes(name, text.as_ref(), None), overrides, schema, catalog)
 }
 
+/// Reads the pipeline's own file with what it extends.
+type Read<'a> = &'a dyn Fn(&mut extends::Loader<'_>) -> Option<node::Node>;
+
 fn finish(
-    loader: extends::Loader,
-    root: Option<node::Node>,
+    read: Read,
     overrides: &[String],
     schema: &serde_json::Value,
     catalog: &dyn Catalog,
 ) -> Result<Checked, Problems> {
-    let extends::Loader { mut problems, sources, incomplete, .. } = loader;
-    let mut root = root;
-    for (n, argument) in overrides.iter().enumerate() {
-        match overrides::Override::read(argument, sources.len() + n) {
-            Ok(change) => {
-                let applied = root.as_mut().map_or(Ok(()), |root| change.apply(root));
-                problems.extend(applied.err());
-            }
-            Err(found) => problems.extend(found),
-        }
-    }
-    let Some(mut root) = root else { return Err(problems.into()) };
-    let known = problems.len();
-    libraries::load(&mut root, &|library| catalog.load(library), &mut problems);
-    if problems.len() > known {
+    let (mut loader, root) = put_together(read, overrides, schema, catalog);
+    let Some(mut root) = root else { return Err(loader.problems.into()) };
+    let known = loader.problems.len();
+    libraries::load(&mut root, &|library| catalog.load(library), &mut loader.problems);
+    if loader.problems.len() > known {
         // That the plugins of a library that was not loaded are unknown is no news.
-        return Err(problems.into());
+        return Err(loader.problems.into());
     }
+    if let Some(listed) = libraries::take(&mut root) {
+        // Only now does the catalog say which keys of their plugins take a component, on which
+        // merging depends.
+        let again = put_together(read, overrides, schema, catalog);
+        let (again, Some(whole)) = again else { return Err(again.0.problems.into()) };
+        (loader, root) = (again, whole);
+        libraries::put(&mut root, listed);
+    }
+    let extends::Loader { mut problems, sources, incomplete, .. } = loader;
     let mut checker = check::Checker::new(catalog);
     checker.ignore_missing = incomplete;
     let value = checker.root(&root, schema);
     problems.append(&mut checker.problems);
     if problems.is_empty() { Ok(Checked { value, sources, root }) } else { Err(problems.into()) }
+}
+
+/// The files, merged, with the overrides.
+fn put_together<'c>(
+    read: Read,
+    overrides: &[String],
+    schema: &serde_json::Value,
+    catalog: &'c dyn Catalog,
+) -> (extends::Loader<'c>, Option<node::Node>) {
+    let top = Site::top(schema, catalog);
+    let mut loader = extends::Loader::new(top.clone());
+    let mut root = read(&mut loader);
+    for (n, argument) in overrides.iter().enumerate() {
+        match overrides::Override::read(argument, loader.sources.len() + n) {
+            Ok(change) => {
+                let applied = root.as_mut().map_or(Ok(()), |root| change.apply(root, &top));
+                loader.problems.extend(applied.err());
+            }
+            Err(found) => loader.problems.extend(found),
+        }
+    }
+    (loader, root)
 }

@@ -1,6 +1,6 @@
 //! `plugins:`, the one key that is read before anything is checked: what the listed libraries bring, the rest may name.
 
-use crate::node::{Kind, Node};
+use crate::node::{Entry, Kind, Node};
 use crate::place::Place;
 use crate::problem::Problem;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,20 @@ pub(crate) fn listed(root: &Node) -> Vec<Library> {
         _ => None,
     };
     items.iter().filter_map(library).collect()
+}
+
+/// Takes the list out of the tree, if it lists something.
+pub(crate) fn take(root: &mut Node) -> Option<Entry> {
+    let Kind::Map(map) = &mut root.kind else { return None };
+    let listed = map.get(KEY).is_some_and(|entry| matches!(&entry.node.kind, Kind::Seq(items) if !items.is_empty()));
+    if listed { map.shift_remove(KEY) } else { None }
+}
+
+/// Replaces the list.
+pub(crate) fn put(root: &mut Node, listed: Entry) {
+    if let Kind::Map(map) = &mut root.kind {
+        map.insert(KEY.to_string(), listed);
+    }
 }
 
 /// Loads a library, or says why not: message and help.

@@ -1,36 +1,40 @@
 //! A child file over its base.
 //!
-//! Maps merge key by key and the child wins; lists and scalars replace. Two rules make components behave: a map whose
-//! `type` differs replaces the base's wholly, because another plugin's keys mean nothing to it; and text stands for a
-//! map with that `type`. A key that is null in the child removes the base's key.
+//! Maps merge key by key and the child wins; everything else replaces, whatever form the base has.
+//! Two rules make components behave, where the schema takes one: a map whose `type` differs
+//! replaces the base's wholly, because another plugin's keys mean nothing to it; and text is short
+//! for a map with that `type`. A key that is null in the child removes the base's key.
 
 use crate::node::{Entry, Kind, Map, Node, type_of};
 use crate::scalar;
+use crate::site::Site;
 
-/// `child` over `base`.
-pub(crate) fn merged(base: Node, child: Node) -> Node {
+/// `child` over `base`, both at `site`.
+pub(crate) fn merged(base: Node, child: Node, site: &Site<'_>) -> Node {
     let kind = match (base.kind, child.kind) {
-        (Kind::Map(below), Kind::Map(above)) => Kind::Map(maps(below, above)),
-        (Kind::Str(name), Kind::Map(above)) if is_name(&name) && !above.contains_key("type") => {
-            Kind::Map(maps(named(Node::new(&base.place, Kind::Str(name))), above))
+        (Kind::Map(below), Kind::Map(above)) => Kind::Map(maps(below, above, site)),
+        (Kind::Str(name), Kind::Map(above)) if site.takes_names() && is_name(&name) && !above.contains_key("type") => {
+            Kind::Map(maps(named(Node::new(&base.place, Kind::Str(name))), above, site))
         }
-        (Kind::Map(below), Kind::Str(name)) if type_of(&below) == Some(&name) => Kind::Map(below),
+        (Kind::Map(below), Kind::Str(name)) if site.takes_names() && type_of(&below) == Some(&name) => Kind::Map(below),
         (_, above) => above,
     };
     Node { place: child.place, kind }
 }
 
-fn maps(mut below: Map, above: Map) -> Map {
-    if type_of(&above).is_some_and(|name| type_of(&below) != Some(name)) {
+fn maps(mut below: Map, above: Map, site: &Site<'_>) -> Map {
+    if site.takes_names() && type_of(&above).is_some_and(|name| type_of(&below) != Some(name)) {
         return above;
     }
     let mut removed = Vec::new();
     for (key, entry) in above {
+        let inner = below.contains_key(&key).then(|| site.key(&key, &below));
         match below.get_mut(&key) {
             Some(_) if entry.node.kind == Kind::Null => removed.push(key),
             Some(old) => {
                 let base = std::mem::replace(&mut old.node, Node::new(&entry.key, Kind::Null));
-                *old = Entry { key: entry.key, node: merged(base, entry.node) };
+                let inner = inner.unwrap_or_else(Site::unknown);
+                *old = Entry { key: entry.key, node: merged(base, entry.node, &inner) };
             }
             None => {
                 below.insert(key, entry);
@@ -67,6 +71,7 @@ mod tests {
         node
     }
 
+    // What is known of the place is tested on whole pipelines: tests/suite/forms.rs.
     #[test]
     fn the_child_wins_by_these_rules() {
         let table = [
@@ -86,14 +91,14 @@ mod tests {
             ("{b: 2}", "{a: null}", "{b: 2, a: null}", "null with nothing to remove stays and is checked"),
         ];
         for (base, child, expected, why) in table {
-            assert_eq!(merged(node(base), node(child)), node(expected), "{base} <- {child}: {why}");
+            assert_eq!(merged(node(base), node(child), &Site::unknown()), node(expected), "{base} <- {child}: {why}");
         }
     }
 
     #[test]
     fn keys_point_to_who_wrote_them_last() {
         let base = node("a:\n  b: 1\n  c: 2\n");
-        let Kind::Map(map) = merged(base, node("\n\n\na:\n  c: 3\n")).kind else { panic!("a map") };
+        let Kind::Map(map) = merged(base, node("\n\n\na:\n  c: 3\n"), &Site::unknown()).kind else { panic!("a map") };
         let Kind::Map(inner) = &map["a"].node.kind else { panic!("a map") };
         let lines = (map["a"].key.line(), inner["b"].key.line(), inner["c"].key.line());
         assert_eq!(lines, (Some(4), Some(2), Some(5)));

@@ -1,7 +1,7 @@
 //! A YAML value that remembers where it was written.
 
 use crate::place::Place;
-use crate::show;
+use crate::{scalar, show};
 use indexmap::IndexMap;
 use serde_yaml::{Mapping, Number, Value};
 
@@ -87,11 +87,24 @@ impl Node {
         match &self.kind {
             Kind::Null => "empty".to_string(),
             Kind::Bool(value) => format!("`{value}`"),
-            Kind::Int(value) => value.to_string(),
-            Kind::Float(value) => float(*value),
+            Kind::Int(_) | Kind::Float(_) => self.written(),
             Kind::Str(text) => format!("the text `{}`", show::short(text)),
             Kind::Seq(_) => "a list".to_string(),
             Kind::Map(_) => "a map of keys".to_string(),
+        }
+    }
+
+    /// A number or a truth value as it was written, such as `1e5` or `0x1F`, so that quoting it
+    /// gives this very text.
+    pub fn written(&self) -> String {
+        let word = self.place.word();
+        match &self.kind {
+            kind if scalar::plain(word) == *kind => word.to_string(),
+            // Behind a tag or an alias, say.
+            Kind::Int(value) => value.to_string(),
+            Kind::Float(value) => float(*value),
+            Kind::Bool(value) => value.to_string(),
+            _ => self.describe(),
         }
     }
 

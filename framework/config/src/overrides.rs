@@ -4,6 +4,7 @@ use crate::merge::{is_name, merged, named};
 use crate::node::{Entry, Kind, Map, Node, type_of};
 use crate::place::{Place, Source};
 use crate::problem::Problem;
+use crate::site::Site;
 use crate::{parse, show};
 
 /// Longer paths are refused, as deeper nesting is.
@@ -52,36 +53,46 @@ impl Override {
         }
     }
 
-    /// Merges the value into `root`.
+    /// Merges the value into `root`, which is the whole tree, at `top`.
     ///
     /// # Errors
     /// When the path leads into a value that has no such place.
-    pub fn apply(self, root: &mut Node) -> Result<(), Problem> {
+    pub fn apply(self, root: &mut Node, top: &Site<'_>) -> Result<(), Problem> {
         let place = self.value.place.clone();
-        set(root, &self.keys, 0, self.value).map_err(|problem| problem.at(&place))
+        set(root, top, &self.keys, 0, self.value).map_err(|problem| problem.at(&place))
     }
 }
 
-/// `depth` keys have been followed to `node`.
-fn set(node: &mut Node, keys: &[String], depth: usize, value: Node) -> Result<(), Problem> {
+/// `depth` keys have been followed to `node`, which is at `site`.
+fn set(node: &mut Node, site: &Site<'_>, keys: &[String], depth: usize, value: Node) -> Result<(), Problem> {
     let Some(key) = keys.get(depth) else {
         let base = std::mem::replace(node, Node::new(&value.place, Kind::Null));
-        *node = merged(base, value);
+        *node = merged(base, value, site);
         return Ok(());
     };
     let place = value.place.clone();
+    // `lr.type=cosine` chooses a component, whatever was there.
+    let chooses = key == "type" && depth + 1 == keys.len() && value.component_name().is_some();
     let old = std::mem::replace(&mut node.kind, Kind::Null);
     node.kind = match old {
         Kind::Null => Kind::Map(Map::new()),
-        Kind::Str(name) if is_name(&name) => Kind::Map(named(Node::new(&node.place, Kind::Str(name)))),
+        Kind::Str(name) if site.takes_names() && is_name(&name) => {
+            Kind::Map(named(Node::new(&node.place, Kind::Str(name))))
+        }
+        Kind::Str(_) | Kind::Int(_) | Kind::Float(_) if chooses && site.is_component() => Kind::Map(Map::new()),
+        // Where no name is short for a map, a map of keys is just another form.
+        Kind::Str(_) | Kind::Int(_) | Kind::Float(_) | Kind::Bool(_) if !site.takes_names() && site.takes_maps() => {
+            Kind::Map(Map::new())
+        }
         other => other,
     };
     let here = || show::short(&keys[..depth].join("."));
     let described = node.describe();
     match &mut node.kind {
-        Kind::Map(map) => set_key(map, key, keys, depth, value, &place),
+        Kind::Map(map) => set_key(map, site, keys, depth, value, &place),
         Kind::Seq(items) => {
             let index = key.parse::<usize>().ok().filter(|index| *index < items.len());
+            let inner = site.item(index.unwrap_or_default());
             let Some(item) = index.and_then(|index| items.get_mut(index)) else {
                 let message = format!("`{}` is a list and has no entry `{}`", here(), show::short(key));
                 let help = match items.len() {
@@ -91,7 +102,7 @@ fn set(node: &mut Node, keys: &[String], depth: usize, value: Node) -> Result<()
                 };
                 return Err(Problem::new(here(), message, help));
             };
-            set(item, keys, depth + 1, value)
+            set(item, &inner, keys, depth + 1, value)
         }
         _ => {
             let message = format!("`{}` is {described}, which has no key `{}`", here(), show::short(key));
@@ -100,20 +111,28 @@ fn set(node: &mut Node, keys: &[String], depth: usize, value: Node) -> Result<()
     }
 }
 
-fn set_key(map: &mut Map, key: &str, keys: &[String], depth: usize, value: Node, place: &Place) -> Result<(), Problem> {
-    let last = depth + 1 == keys.len();
+fn set_key(
+    map: &mut Map,
+    site: &Site<'_>,
+    keys: &[String],
+    depth: usize,
+    value: Node,
+    place: &Place,
+) -> Result<(), Problem> {
+    let (key, last) = (keys[depth].as_str(), depth + 1 == keys.len());
     if last && value.kind == Kind::Null && map.shift_remove(key).is_some() {
         return Ok(());
     }
-    if last && key == "type" && value.component_name() != type_of(map) {
+    if last && key == "type" && site.takes_names() && value.component_name() != type_of(map) {
         map.clear();
     }
+    let inner = site.key(key, map);
     let entry =
         map.entry(key.to_string()).or_insert_with(|| Entry { key: place.clone(), node: Node::new(place, Kind::Null) });
     if last {
         entry.key = place.clone();
     }
-    set(&mut entry.node, keys, depth + 1, value)
+    set(&mut entry.node, &inner, keys, depth + 1, value)
 }
 
 #[cfg(test)]
@@ -128,7 +147,7 @@ mod tests {
         let first = |problems: Vec<Problem>| problems[0].to_string();
         let mut root = tree(text);
         let change = Override::read(argument, 1).map_err(first)?;
-        change.apply(&mut root).map_err(|problem| problem.to_string())?;
+        change.apply(&mut root, &Site::unknown()).map_err(|problem| problem.to_string())?;
         Ok(root)
     }
 

@@ -173,7 +173,7 @@ fn key(node: Node, problems: &mut Vec<Problem>) -> Key {
     let help = match &node.kind {
         Kind::Seq(_) | Kind::Map(_) => "quote text that starts with `[` or `{`".to_string(),
         Kind::Null => "write the key in front of the `:`".to_string(),
-        other => format!("quote it: \"{}\"", Node::new(&place, other.clone()).describe().replace('`', "")),
+        _ => format!("quote it: \"{}\"", node.written()),
     };
     note(problems, Problem::new("", format!("a key is {}; keys are text", node.describe()), help).at(&place));
     Key { place, text: None }

@@ -59,6 +59,16 @@ impl Place {
         self.source.is_file.then_some(self.column)
     }
 
+    /// The unquoted word that begins here, as it was written: up to what may end one in a list or a
+    /// map, or a comment.
+    pub(crate) fn word(&self) -> &str {
+        let line = nth_line(&self.source.text, self.line);
+        let start = line.char_indices().nth(self.column.saturating_sub(1)).map_or(line.len(), |(at, _)| at);
+        let rest = &line[start..];
+        let ends = [",", "]", "}", " #", ": "].iter().filter_map(|end| rest.find(end)).min();
+        rest[..ends.unwrap_or(rest.len())].trim_end().trim_end_matches(':')
+    }
+
     /// The text of that line; `None` for an override, whose text is its name.
     pub fn line_text(&self) -> Option<&str> {
         self.source.is_file.then(|| nth_line(&self.source.text, self.line))

@@ -1,5 +1,7 @@
 //! What loading gives: images and labels in memory, and where they came from.
 
+use crate::sums::sha256_of;
+
 /// Images of one split with their labels, in the published order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Images {
@@ -81,6 +83,21 @@ pub struct Dataset {
     /// What is odd about this copy but no error, a sentence each; empty for the published files.
     pub notes: Vec<String>,
 }
+
+impl Dataset {
+    /// What its files held, in a word: `published`, or the SHA-256 of their sums where one of them
+    /// is not the published one.
+    pub fn content(&self) -> String {
+        if self.notes.is_empty() {
+            return PUBLISHED.into();
+        }
+        let lines: String = self.sums.iter().map(|sum| format!("{} {}\n", sum.file, sum.sha256)).collect();
+        sha256_of(lines.as_bytes())
+    }
+}
+
+/// The content of a data set whose files are all as they were published.
+pub const PUBLISHED: &str = "published";
 
 /// What one published file held.
 #[derive(Debug, Clone, PartialEq, Eq)]

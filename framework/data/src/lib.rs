@@ -35,7 +35,7 @@ mod sums;
 mod test_set;
 
 pub use catalog::{Counts, Entry, Remote, catalog, entry};
-pub use dataset::{Dataset, FileSum, Images};
+pub use dataset::{Dataset, FileSum, Images, PUBLISHED};
 pub use download::{Progress, download};
 pub use error::{Attempt, DataError};
 pub use find::{cache_folder, find, places};

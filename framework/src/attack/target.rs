@@ -24,12 +24,23 @@ pub struct Target<'a> {
     noise: &'a Noise,
     iterates: Option<&'a RefCell<Vec<Tensor>>>,
     shrinks: bool,
+    selected: Option<&'a Tensor>,
 }
 
 impl<'a> Target<'a> {
     /// The network, with the batch's random numbers for its dropout.
     pub fn new(network: &'a Network, noise: &'a Noise) -> Self {
-        Self { network, noise, iterates: None, shrinks: false }
+        Self { network, noise, iterates: None, shrinks: false, selected: None }
+    }
+
+    /// The same model, whose batch norm takes its statistics in train mode over the images that
+    /// `selected` marks, `[N]` booleans, and normalises all with them. What it says of the marked
+    /// ones, and what becomes of the running statistics, is as if they alone had been passed; but
+    /// shapes stay, as a captured step asks. Where none is marked the running statistics serve, and
+    /// stay.
+    #[must_use]
+    pub fn selecting<'b>(&'b self, selected: &'b Tensor) -> Target<'b> {
+        Target { selected: Some(selected), ..*self }
     }
 
     /// For a judge who asks only whether each image falls, and who does not capture the attack.
@@ -66,7 +77,10 @@ impl<'a> Target<'a> {
 
     /// Logits `[N, K]`; differentiable in `x` if `x` requires a gradient (for networks in front of the model, such as CAT's g).
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
-        self.network.frozen(x, mode, Some(self.noise))
+        match self.selected {
+            Some(selected) => self.network.frozen_selecting(x, mode, Some(self.noise), selected),
+            None => self.network.frozen(x, mode, Some(self.noise)),
+        }
     }
 
     /// Runs `work` with the network computing as in training, also where a judge asks.
@@ -127,7 +141,11 @@ impl<'a> Target<'a> {
         d_logits: &dyn Fn(&Tensor) -> Tensor,
     ) -> Result<(Option<Tensor>, Tensor)> {
         lap("attack: the rest");
-        if let Some((gradient, logits)) = self.network.input_gradient(x, mode, self.noise, d_logits) {
+        // What a model states of itself holds for statistics of the whole batch.
+        let own = (self.selected.is_none() || mode == Mode::Eval)
+            .then(|| self.network.input_gradient(x, mode, self.noise, d_logits))
+            .flatten();
+        if let Some((gradient, logits)) = own {
             lap("attack: the model's own input gradients");
             return Ok((gradient.defined().then_some(gradient), logits));
         }

@@ -1,7 +1,7 @@
 //! `foil check`: resolve, validate, print.
 
 use super::Exit;
-use crate::pipeline::{Loaded, Pipeline, assemble, load, look};
+use crate::pipeline::{Assembled, Loaded, Pipeline, assemble, load, look};
 use crate::record::stamp;
 use crate::{Error, Result};
 use std::collections::HashSet;
@@ -129,6 +129,6 @@ fn is_foreign(file: &Path) -> bool {
 /// Builds the parts of what was loaded, without their numbers.
 fn built(loaded: Result<Loaded>) -> Result<Loaded> {
     let loaded = loaded?;
-    loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, true))?;
+    loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, true).and_then(Assembled::trainable))?;
     Ok(loaded)
 }

@@ -34,7 +34,8 @@ pub(super) struct Args {
     run: PathBuf,
     /// Overrides of the run's pipeline, such as `attacks.pgd20.steps=50`.
     overrides: Vec<String>,
-    /// Where the record goes; by default eval.json in the run's folder.
+    /// Where the record goes; by default eval.json in the run's folder, or NAME.eval.json for a
+    /// checkpoint NAME other than the best.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Checks of whether the figures can be believed: `quick` looks at a tenth of the images, 64 at most, `full` at 512.

@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args) -> Exit {
     if args.format != Format::Torchscript {
         let normalize = serde_json::to_string(&loaded.pipeline.normalize).unwrap_or_default();
         println!(
-            "normalize: {normalize}; it is not part of the file's tensors, but in its metadata as foil.mean and foil.std"
+            "normalize: {normalize}; it is not part of the file's tensors, but in its metadata as foil.normalize, foil.mean and foil.std"
         );
     }
     Ok(ExitCode::SUCCESS)

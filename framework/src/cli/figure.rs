@@ -2,26 +2,28 @@
 
 use super::check::split;
 use super::compare::{Job, Options, carry_out};
-use super::report::{pictures, read};
+use super::report::{pictures_of, read};
 use super::{Exit, ranks};
 use crate::compare::plan;
 use crate::pipeline::WorkList;
 use crate::report::chart::Figure;
-use crate::report::page::gallery;
 use crate::report::{Group, Run, figures, gather};
 use crate::{AtPath, Error, Result};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// Test images that Figure 2 shows, drawn by the run's seed.
+const SHOWN: usize = 10;
+
 /// Draw a figure of the CAT paper: train the runs that it takes, as far as they are not there, and put them in a chart.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil figure 2 configs/figures/2_masks.yaml             masks and calibrated images
-  foil figure 3 configs/figures/3_radii.yaml             radii of 8 to 12
-  foil figure 4 configs/figures/4_*.yaml                 without the mask (A2), and with plain cross-entropy too (A1)
+  foil figure 3 configs/figures/3_*.yaml                 five methods at radii of 8 to 12
+  foil figure 4 configs/figures/4_*.yaml                 without the mask (A2), and without the weight too (A1)
   foil figure 5 configs/figures/5_objectives.yaml        what the attack ascends
   foil figure 6 configs/figures/6_beta1.yaml             beta1
-  foil figure 6 configs/figures/digits/6_beta1.yaml      the same in small, on digits that come with foil: minutes on two cores
+  foil figure 6 configs/figures/digits/6_beta1.yaml      the same in small, on digits that come with foil
   foil figure 6 runs/mine                                of runs that are there
 
 The same command again goes on where the last one stopped; finished runs are not trained again.")]
@@ -103,10 +105,7 @@ fn draw(number: u8, groups: &[Group]) -> Result<Figure> {
         Error::new("none of these runs has a mask network")
             .help("train one with CAT: foil figure 2 configs/figures/2_masks.yaml")
     })?;
-    let grid = pictures(&run.path, 10)?;
-    Ok(gallery::figure(
-        "figure2",
-        &format!("{}: images, attacked images, masks and calibrated images", run.label()),
-        &grid,
-    ))
+    let mut random = fastrand::Rng::with_seed(run.pipeline.seed);
+    let grid = pictures_of(&run.path, |images| random.choose_multiple(0..images, SHOWN))?;
+    Ok(figures::masks(run, grid))
 }

@@ -9,16 +9,18 @@ use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Make a run folder from a PyTorch checkpoint, so that `foil eval` can judge it. Nothing in the file is executed.
+/// Make a run folder from a PyTorch checkpoint, so that `foil eval` can judge it. Nothing in a
+/// checkpoint is executed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil import model_best.pth --list              what the file holds
   foil import model_best.pth                     the model, data set and prefixes are recognised
   foil import trades_wrn.pt --out runs/trades_wrn && foil eval runs/trades_wrn
-  foil import net.pt --model '{ type: wide_resnet, depth: 28 }' --normalize data
-  foil import net.pt --config configs/cifar10/at.yaml")]
+  foil import net.pt --model '{ type: wide_resnet, depth: 28 }' --normalize per_image
+  foil import net.pt --config configs/cifar10/at.yaml
+  foil import program.pt --data cifar10          a TorchScript program, to be judged as it is")]
 pub(super) struct Args {
-    /// A file of torch.save, of PyTorch 0.4 or later, or safetensors.
+    /// A file of torch.save, of PyTorch 0.4 or later, safetensors, or a TorchScript program.
     file: PathBuf,
     /// Say what the file holds, and do nothing else.
     #[arg(long)]
@@ -56,6 +58,7 @@ pub(super) fn run(args: &Args) -> Exit {
         model: args.model.as_deref().map(|text| yaml::<Component<dyn Model>>("--model", text)).transpose()?,
         data: args.data.clone(),
         ignore: args.ignore.clone(),
+        folder: PathBuf::new(),
     };
     let request = Request {
         file: args.file.clone(),

@@ -114,13 +114,24 @@ fn curves(view: &View, n: Option<u32>) -> Result<Option<EvalRecord>> {
         Some(n) if run.path.join("best.safetensors").exists() => {
             strength::measure(&run.path, i64::from(n), &path).map(Some)
         }
-        _ if path.exists() => EvalRecord::load(&path).map(Some).map_err(Error::of),
+        _ if path.exists() => {
+            let record = EvalRecord::load(&path).map_err(Error::of)?;
+            match record.outdated(&run.path.join("best.safetensors"))? {
+                Some(why) => Err(Error::new(format!("{} is {why}; --curves N measures again", path.display()))),
+                None => Ok(Some(record)),
+            }
+        }
         _ => Ok(None),
     }
 }
 
 /// What a run's attack does to the first `n` test images, at the end of its schedule.
 pub(super) fn pictures(run: &Path, n: i64) -> Result<Grid> {
+    pictures_of(run, |images| (0..n.min(images)).collect())
+}
+
+/// The same for the test images that `pick` chooses of so many.
+pub(super) fn pictures_of(run: &Path, pick: impl FnOnce(i64) -> Vec<i64>) -> Result<Grid> {
     let folder = Folder::open(run)?;
     let loaded = look(&folder.resolved(), &[])?;
     let mut parts = loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, false))?;
@@ -130,7 +141,8 @@ pub(super) fn pictures(run: &Path, n: i64) -> Result<Grid> {
         mask.network().read(&folder.best_mask())?;
     }
     let data = crate::data::read(&loaded.pipeline)?;
-    let (x, y, index) = Resident::new(&data.test, Device::Cpu).slice(0, n, Kind::Float);
+    let images = Resident::new(&data.test, Device::Cpu);
+    let (x, y, index) = images.batch(&Tensor::from_slice(&pick(images.len())), Kind::Float, None);
     let noise = Noise::new(&Tensor::from(key_of(&[loaded.pipeline.seed])), &index);
     let epochs = loaded.pipeline.train.epochs;
     let clock = Clock::new(epochs, 1, Device::Cpu);

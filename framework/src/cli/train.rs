@@ -117,7 +117,11 @@ fn begun(pipeline: &Pipeline, path: Option<&Path>, world: World) -> Result<Optio
         return Ok(None);
     };
     let there = world.is_first() && Folder::named(path).resolved().exists();
-    if there && load(&Folder::named(path).resolved(), &[])?.pipeline.training_hash()? != pipeline.training_hash()? {
+    let same = || -> Result<bool> {
+        let begun = load(&Folder::named(path).resolved(), &[])?.pipeline.training_hash()?;
+        Ok(begun == pipeline.clone().pinned()?.training_hash()?)
+    };
+    if there && !same()? {
         return Err(Error::new(format!("attempt {attempt}: {} holds a run with other settings", path.display()))
             .help("choose another folder with --run-dir"));
     }
@@ -210,7 +214,8 @@ fn take(pipeline: &Pipeline, place: Place) -> Result<(Folder, Option<Lock>, Pipe
             (folder, lock, pipeline.clone())
         }
         Place::Free | Place::New(_) => {
-            let path = if let Place::New(path) = place { path } else { free_folder(pipeline)? };
+            let pipeline = pipeline.clone().pinned_to_begin()?;
+            let path = if let Place::New(path) = place { path } else { free_folder(&pipeline)? };
             let (folder, lock) = Folder::create(&path)?;
             let pipeline = pipeline.carried_into(folder.path())?;
             // Before the pipeline: a run that lists libraries is not used without its lock.

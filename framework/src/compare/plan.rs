@@ -36,6 +36,8 @@ pub enum State {
     Trained,
     /// The evaluation: the one that is there asked for something else.
     JudgedOtherwise,
+    /// The evaluation: the one that is there is of other weights.
+    Outdated,
     /// Nothing.
     Done,
 }
@@ -50,8 +52,9 @@ impl fmt::Display for State {
             State::Partial(done) => write!(f, "to be trained on from epoch {done}"),
             State::Trained => f.write_str("trained, to be evaluated"),
             State::JudgedOtherwise => {
-                f.write_str("trained, to be evaluated anew: its evaluation asked for something else")
+                f.write_str("trained, to be evaluated again: its evaluation asked for something else")
             }
+            State::Outdated => f.write_str("trained, to be evaluated again: its evaluation is of other weights"),
             State::Done => f.write_str("done"),
         }
     }
@@ -91,6 +94,7 @@ pub fn plan(wanted: Vec<Wanted>, dir: &Path) -> Result<(Vec<Task>, Vec<Error>)> 
 fn state(run: &Run, wanted: &Pipeline) -> State {
     match (run.stage(), &run.eval) {
         (Stage::Partial(done), _) => State::Partial(done),
+        (Stage::Trained, _) if run.outdated => State::Outdated,
         (Stage::Trained, _) | (Stage::Evaluated, None) => State::Trained,
         (Stage::Evaluated, Some(eval)) if judges(eval, wanted) => State::Done,
         (Stage::Evaluated, Some(_)) => State::JudgedOtherwise,
@@ -162,8 +166,9 @@ impl Task {
         crate::data::find(&self.wanted.pipeline)?;
         let (folder, _lock) = Folder::create(&self.folder)?;
         let resolved = folder.resolved();
-        self.wanted.pipeline.lock_libraries(folder.path())?;
-        atomic::write(&resolved, self.wanted.pipeline.to_yaml()?).at("writing", &resolved)
+        let pipeline = self.wanted.pipeline.carried_into(folder.path())?;
+        pipeline.lock_libraries(folder.path())?;
+        atomic::write(&resolved, pipeline.to_yaml()?).at("writing", &resolved)
     }
 
     /// The run with its evaluation and, where they are stored, the images of it.

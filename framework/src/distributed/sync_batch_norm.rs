@@ -26,6 +26,7 @@ unsafe extern "C" {
         var: *const At,
         momentum: f64,
         eps: f64,
+        selected: *const At,
         ranks: *const c_void,
         sum: Sum,
         counts: bool,
@@ -52,8 +53,10 @@ extern "C" fn sum(ranks: *const c_void, tensor: *const At) -> Message {
     unsafe { libc::strdup(text.as_ptr()) }
 }
 
-/// `xs` `[N, C, H, W]` normalised with the statistics of all ranks' images, differentiable across them; the running
-/// statistics `mean` and `var` `[C]` are moved, to the same bits on every rank.
+/// `xs` `[N, C, H, W]` normalised with the statistics of all ranks' images, or of those that each
+/// rank has `selected` (`[N]` booleans), differentiable across them; the running statistics `mean`
+/// and `var` `[C]` are moved, to the same bits on every rank. Where nothing is selected on any, the
+/// running statistics serve and stay.
 ///
 /// # Errors
 /// When a rank is lost, or the shapes do not belong together.
@@ -62,8 +65,8 @@ pub(crate) fn sync_batch_norm(
     xs: &Tensor,
     [weight, bias]: [&Tensor; 2],
     [mean, var]: [&Tensor; 2],
-    momentum: f64,
-    eps: f64,
+    [momentum, eps]: [f64; 2],
+    selected: Option<&Tensor>,
 ) -> Result<Tensor> {
     let at = |tensor: &Tensor| tensor.as_ptr().cast::<At>();
     let mut out = null_mut();
@@ -81,6 +84,7 @@ pub(crate) fn sync_batch_norm(
             at(var),
             momentum,
             eps,
+            selected.map_or(std::ptr::null(), at),
             ranks,
             sum,
             counts,
@@ -148,7 +152,7 @@ mod tests {
                 let (start, count) = share(IMAGES, world.rank(), size).rows();
                 let to = to.narrow(0, start, count) * f64::from(u8::from(world.counts()));
                 let norm = |x: &Tensor, affine: [&Tensor; 2], running: [&Tensor; 2]| {
-                    sync_batch_norm(world, x, affine, running, 0.1, 1e-5).unwrap()
+                    sync_batch_norm(world, x, affine, running, [0.1, 1e-5], None).unwrap()
                 };
                 run(&norm, &x.narrow(0, start, count), &to)
             });
@@ -163,6 +167,53 @@ mod tests {
                 assert_close(&rank[4], &whole[4], 1e-10);
                 assert_close(&rank[5], &whole[5], 1e-10);
                 assert_eq!((&rank[4], &rank[5]), (&found[0][4], &found[0][5]));
+            }
+        }
+    }
+
+    // Oracle: libtorch's batch norm of the selected images alone, whose statistics normalise the
+    // others by plain operations.
+    #[test]
+    fn selected_images_of_all_ranks_are_one_batch_norm() {
+        const SELECTED: [[bool; IMAGES as usize]; 3] =
+            [[true, false, true, true, false], [false, false, false, true, false], [false; IMAGES as usize]];
+        let batch = || (rand(&[IMAGES, 3, 4, 2], 1) + 100.0, rand(&[IMAGES, 3, 4, 2], 6));
+        for flags in SELECTED {
+            let selected = || Tensor::from_slice(&flags);
+            let alone = |x: &Tensor, [weight, bias]: [&Tensor; 2], [mean, var]: [&Tensor; 2]| {
+                let channel = |values: &Tensor| values.view([1, -1, 1, 1]);
+                let rows = x.index_select(0, &selected().nonzero().view(-1));
+                let (centre, spread) = if rows.size()[0] == 0 {
+                    (mean.copy(), var.copy())
+                } else {
+                    let _ = rows.batch_norm::<&Tensor>(None, None, Some(mean), Some(var), true, 0.1, 1e-5, false);
+                    let dims = [0i64, 2, 3];
+                    (rows.mean_dim(dims.as_slice(), false, Kind::Double), rows.var_dim(dims.as_slice(), false, false))
+                };
+                (x - channel(&centre)) / channel(&(spread + 1e-5).sqrt()) * channel(weight) + channel(bias)
+            };
+            let (x, to) = batch();
+            let whole = run(&alone, &x, &to);
+            for size in [1, 2, 3, 8] {
+                let found = ranks(size, IMAGES, |world| {
+                    let (x, to) = batch();
+                    let (start, count) = share(IMAGES, world.rank(), size).rows();
+                    let to = to.narrow(0, start, count) * f64::from(u8::from(world.counts()));
+                    let mine = selected().narrow(0, start, count);
+                    let norm = |x: &Tensor, affine: [&Tensor; 2], running: [&Tensor; 2]| {
+                        sync_batch_norm(world, x, affine, running, [0.1, 1e-5], Some(&mine)).unwrap()
+                    };
+                    run(&norm, &x.narrow(0, start, count), &to)
+                });
+                let real = &found[..size.min(IMAGES as usize)];
+                let rows = |i: usize| Tensor::cat(&real.iter().map(|rank| &rank[i]).collect::<Vec<_>>(), 0);
+                for i in [0, 1] {
+                    assert_close(&rows(i), &whole[i], 1e-9);
+                }
+                for rank in &found {
+                    assert_close(&rank[4], &whole[4], 1e-10);
+                    assert_close(&rank[5], &whole[5], 1e-10);
+                }
             }
         }
     }

@@ -34,6 +34,22 @@ pub struct Network {
     capture: Capture,
 }
 
+/// What a pass makes of batch norm's statistics in train mode.
+struct Statistics<'a> {
+    /// How many passes it is in place of.
+    times: u32,
+    /// How far the running ones move, of 1.
+    momentum: f64,
+    /// Whose they are, `[N]` booleans; those of all images where it is left out.
+    selected: Option<&'a Tensor>,
+}
+
+impl Default for Statistics<'_> {
+    fn default() -> Self {
+        Self { times: 1, momentum: MOMENTUM, selected: None }
+    }
+}
+
 impl std::fmt::Debug for Network {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Network with {} parameters", self.params.count())
@@ -158,18 +174,19 @@ impl Network {
             return (xs - mean) / std;
         }
         if self.per_image {
-            // advertorch's PerImageStandardize: the deviation is bounded from below by 1/sqrt(pixels).
+            // advertorch's PerImageStandardize: torch.std divides by N - 1, and 1/sqrt(N) bounds it
+            // from below.
             let pixels = xs.size()[1..].iter().product::<i64>() as f64;
             let dims = [1i64, 2, 3].as_slice();
             let mean = xs.mean_dim(dims, true, None::<Kind>);
-            let std = xs.std_dim(dims, false, true).clamp_min(1.0 / pixels.sqrt());
+            let std = xs.std_dim(dims, true, true).clamp_min(1.0 / pixels.sqrt());
             return (xs - mean) / std;
         }
         xs.shallow_clone()
     }
 
     fn run(&self, xs: &Tensor, mode: Mode, differentiable: bool, noise: Option<&Noise>) -> Tensor {
-        self.run_as(xs, mode, differentiable, noise, (1, MOMENTUM))
+        self.run_as(xs, mode, differentiable, noise, Statistics::default())
     }
 
     fn run_as(
@@ -178,11 +195,12 @@ impl Network {
         mode: Mode,
         differentiable: bool,
         noise: Option<&Noise>,
-        (times, momentum): (u32, f64),
+        Statistics { times, momentum, selected }: Statistics,
     ) -> Tensor {
         let number = self.passes.replace(self.passes.get() + 1);
-        self.params.track(mode, times);
-        let pass = self.params.pass(mode, differentiable, self.is_half(), number, noise).moving_by(momentum);
+        self.params.track(mode, times, selected);
+        let pass = self.params.pass(mode, differentiable, self.is_half(), number, noise);
+        let pass = pass.moving_by(momentum).selecting(selected);
         let before = self.params.work();
         let out = self.unwritten(xs, || self.model.forward(&pass, &self.entering(xs)));
         if !out.defined() {
@@ -254,7 +272,7 @@ impl Network {
 
     /// [`Network::differentiable`] in train mode, in place of `times` passes; the running statistics move by `momentum`.
     pub(super) fn differentiable_for(&self, (times, momentum): (u32, f64), xs: &Tensor, noise: &Noise) -> Tensor {
-        self.run_as(xs, Mode::Train, true, Some(noise), (times, momentum))
+        self.run_as(xs, Mode::Train, true, Some(noise), Statistics { times, momentum, selected: None })
     }
 
     /// Whether two passes over the same images find the same, as without dropout, and move batch norm's statistics alone. The first time it runs one in eval mode to see, before any
@@ -282,6 +300,13 @@ impl Network {
         self.run(xs, mode, false, noise)
     }
 
+    /// [`Network::frozen`], in which batch norm takes its statistics in train mode over the
+    /// `selected` images, `[N]` booleans; see
+    /// [`Target::selecting`](crate::attack::Target::selecting).
+    pub(crate) fn frozen_selecting(&self, xs: &Tensor, mode: Mode, noise: Option<&Noise>, selected: &Tensor) -> Tensor {
+        self.run_as(xs, mode, false, noise, Statistics { selected: Some(selected), ..Default::default() })
+    }
+
     /// The model's own input gradient, if it states one; see [`Model::input_gradient`].
     pub fn input_gradient(
         &self,
@@ -302,7 +327,7 @@ impl Network {
         let before = self.params.work();
         let (gradient, logits) = self.unwritten(&xs, || self.model.input_gradient(&pass, &xs, &narrow))?;
         self.count(before, 2.0);
-        self.params.track(mode, 1);
+        self.params.track(mode, 1, None);
         self.passes.set(self.passes.get() + 1);
         let gradient = match &self.affine {
             Some((_, std)) => normalize_backward(&gradient, std).unwrap_or_else(|| gradient.to_kind(whole) / std),
@@ -330,7 +355,9 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Usual;
     use crate::nn::{BatchNorm2d, Given, GivenBuffer, Linear, Pass, dropout};
+    use crate::testing::assert_close;
 
     /// A network with what a published code's second pass over the same images would find or leave otherwise, or nothing of that.
     struct Odd {
@@ -348,6 +375,30 @@ mod tests {
             let xs = dropout(pass, &self.norm.forward(pass, xs), self.drop_rate);
             self.out.forward(pass, &xs.flatten(1, -1))
         }
+    }
+
+    /// Logits are the pixels that enter.
+    struct Seen;
+
+    impl Model for Seen {
+        fn forward(&self, _: &Pass, xs: &Tensor) -> Tensor {
+            xs.flatten(1, -1)
+        }
+    }
+
+    // import torch; x = torch.tensor([[0., 0, 1, 1], [0, .5, .5, 1], [.25, .25, .25, .25]], dtype=torch.float64)
+    // (x - x.mean(1, keepdim=True)) / x.std(1).clamp(min=4 ** -.5)[:, None]
+    // By hand: the first image's variance is 4 · .25 / 3, .5 / sqrt(1/3) = .866025; the second's
+    // deviation, sqrt(.5 / 3) = .408, is less than 1/sqrt(4); the third has none.
+    #[test]
+    fn each_image_is_standardised_as_torch_std_does() {
+        let x = [[0.0f64, 0.0, 1.0, 1.0], [0.0, 0.5, 0.5, 1.0], [0.25; 4]];
+        let x = Tensor::from_slice2(&x).view([3, 1, 2, 2]);
+        let network = Network::new(Box::new(Seen), Builder::default(), Some(0), Kind::Double, Device::Cpu);
+        let network = network.normalized(&Normalize::Usual(Usual::PerImage), &[], &[]);
+        let a = 0.75f64.sqrt();
+        let expected = Tensor::from_slice2(&[[-a, -a, a, a], [-1.0, 0.0, 0.0, 1.0], [0.0; 4]]);
+        assert_close(&network.frozen(&x, Mode::Eval, None), &expected, 1e-12);
     }
 
     #[test]

@@ -20,9 +20,13 @@ pub enum Normalize {
 pub enum Usual {
     /// Nothing: TRADES, MART, FAT and everything on MNIST.
     None,
-    /// (x - mean) / std with the data set's training statistics: robust_overfitting and CAT on CIFAR.
+    /// (x - mean) / std with the statistics of the data set's training images. Published codes
+    /// write numbers that differ in the third or fourth digit; `configs/cifar10/base.yaml` has
+    /// those of robust_overfitting and CAT.
     Data,
-    /// Each image to mean 0 and variance 1 over all its pixels: MMA on CIFAR.
+    /// Each image to mean 0 and variance 1 over all its N pixels and channels: MMA on CIFAR. As in
+    /// its code (advertorch), the variance is that with N - 1 below the line, and the deviation at
+    /// least 1/sqrt(N).
     PerImage,
 }
 

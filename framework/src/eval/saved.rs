@@ -30,38 +30,37 @@ struct Stored {
 }
 
 impl Saved {
-    /// The state of the evaluation whose record goes to `record`: `eval.json` has `eval.partial.json`. It goes on where an
-    /// evaluation with the same config and weights stopped, and says on standard error if it begins anew despite a file.
-    ///
-    /// # Errors
-    /// When the weights cannot be read.
-    pub fn open(record: &Path, config: &str, weights: &Path) -> Result<Self> {
+    /// The state of the evaluation whose record goes to `record`: `eval.json` has
+    /// `eval.partial.json`. It goes on where an evaluation with the same config and weights
+    /// stopped, and says on standard error if it begins again despite a file. `weights` is the
+    /// digest of those that are judged.
+    pub fn open(record: &Path, config: &str, weights: &str) -> Self {
         let path = record.with_extension("partial.json");
-        let key = format!("{} {}", stamp::config_hash(config), stamp::file_hash(weights).at("reading", weights)?);
+        let key = format!("{} {weights}", stamp::config_hash(config));
         let mut saved = Self { path, key, next: Instant::now() + FIRST, entries: Vec::new() };
-        let Ok(bytes) = crate::regular::read(&saved.path, crate::regular::TEXT) else { return Ok(saved) };
+        let Ok(bytes) = crate::regular::read(&saved.path, crate::regular::TEXT) else { return saved };
         let shown = saved.path.display();
         match serde_json::from_slice::<Stored>(&bytes) {
             Ok(stored) if stored.key == saved.key => {
                 eprintln!("going on where an evaluation was stopped: {shown}");
                 saved.entries = stored.entries;
             }
-            Ok(_) => eprintln!("{shown} is of other settings or weights; evaluating anew"),
-            Err(_) => eprintln!("{shown} is not the state of an evaluation; evaluating anew"),
+            Ok(_) => eprintln!("{shown} is of other settings or weights; evaluating again"),
+            Err(_) => eprintln!("{shown} is not the state of an evaluation; evaluating again"),
         }
-        Ok(saved)
+        saved
     }
 
     /// For one rank of several: the first one's state. Only the first one opens a file and writes to it.
     ///
     /// # Errors
-    /// As [`Saved::open`], or when a rank is lost.
-    pub fn open_across(world: World, record: &Path, config: &str, weights: &Path) -> Result<Self> {
+    /// When a rank is lost.
+    pub fn open_across(world: World, record: &Path, config: &str, weights: &str) -> Result<Self> {
         if !world.is_joined() {
-            return Self::open(record, config, weights);
+            return Ok(Self::open(record, config, weights));
         }
         let none = || Self { path: PathBuf::new(), key: String::new(), next: Instant::now(), entries: Vec::new() };
-        let mut saved = if world.is_first() { Self::open(record, config, weights)? } else { none() };
+        let mut saved = if world.is_first() { Self::open(record, config, weights) } else { none() };
         let entries = serde_json::to_string(&saved.entries).at("telling", record)?;
         saved.entries = serde_json::from_str(&world.first_says(&entries)?).at("hearing of", record)?;
         Ok(saved)

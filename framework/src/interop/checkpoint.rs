@@ -113,10 +113,10 @@ impl Checkpoint {
     pub fn choose(&self, key: Option<&str>) -> Result<StateDict> {
         let known: Vec<&str> = self.dicts.iter().map(|dict| dict.key.as_str()).collect();
         if let Some(key) = key {
-            let help = foil_config::suggest(key, &known, "known");
             let found = self.dicts.iter().find(|dict| dict.key == key).cloned();
             let found = found.or_else(|| self.dicts.iter().find_map(|dict| dict.beginning(key)));
-            return found.ok_or_else(|| Error::new(format!("the file has no tensors under `{key}`")).help(help));
+            return found
+                .ok_or_else(|| Error::new(format!("the file has no tensors under `{key}`")).help(self.sets(key)));
         }
         let last = |dict: &&StateDict, name: &str| dict.key.rsplit('.').next() == Some(name);
         let by_name = KEYS.iter().find_map(|name| self.dicts.iter().find(|dict| last(dict, name)));
@@ -125,6 +125,18 @@ impl Checkpoint {
             (None, []) => Err(Error::new("the file holds no tensors by name").help(self.beside_or_nothing())),
             (None, _) => Err(Error::new(format!("the file holds several sets of weights: {}", known.join(", ")))
                 .help("say which: --key NAME")),
+        }
+    }
+
+    /// The sets of weights that could have been meant by `key`.
+    fn sets(&self, key: &str) -> String {
+        let named: Vec<&str> = self.dicts.iter().map(|dict| dict.key.as_str()).filter(|key| !key.is_empty()).collect();
+        let top = self.dicts.iter().find(|dict| dict.key.is_empty());
+        let top = top.map(|dict| format!("the top level has {} tensors: leave --key out", dict.tensors.len()));
+        let named = (!named.is_empty()).then(|| foil_config::suggest(key, &named, "known"));
+        match (named, top) {
+            (None, None) => self.beside_or_nothing(),
+            (named, top) => named.into_iter().chain(top).collect::<Vec<_>>().join("; "),
         }
     }
 

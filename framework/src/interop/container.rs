@@ -53,6 +53,35 @@ pub(super) fn open(path: &Path) -> Result<Container> {
     }
 }
 
+/// What an archive of `torch.jit.save` has and one of `torch.save` has not.
+const CONSTANTS: &str = "/constants.pkl";
+/// Where PyTorch keeps files that somebody added to a program: `torch.jit.load(FILE,
+/// _extra_files={"foil.json": ""})`.
+pub(super) const CARD: &str = "extra/foil.json";
+
+/// Whether the file at `path` is a TorchScript program.
+pub(super) fn is_program(path: &Path) -> bool {
+    let file = path.is_file().then(|| File::open(path).ok()).flatten();
+    let archive = file.and_then(|file| ZipArchive::new(BufReader::new(file)).ok());
+    archive.is_some_and(|archive| archive.file_names().any(|name| name.is_ok_and(|name| name.ends_with(CONSTANTS))))
+}
+
+/// The texts of the model card that foil put into the program at `path`; none in one made
+/// elsewhere.
+///
+/// # Errors
+/// When the card is damaged.
+pub(super) fn card_of_program(path: &Path) -> Result<HashMap<String, String>> {
+    const LONGEST: u64 = 1 << 20;
+    let file = File::open(path).at("reading", path)?;
+    let mut archive = ZipArchive::new(BufReader::new(file)).at("reading", path)?;
+    let names: Vec<String> = archive.file_names().filter_map(|name| Some(name.ok()?.into_owned())).collect();
+    let Some(name) = names.iter().find(|name| name.split_once('/').is_some_and(|(_, rest)| rest == CARD)) else {
+        return Ok(HashMap::new());
+    };
+    serde_json::from_slice(&entry(&mut archive, name, LONGEST).at("reading", path)?).at("reading", path)
+}
+
 fn zipped(path: &Path, file: File) -> Result<Container> {
     let broken = |e: zip::result::ZipError| {
         Error::new(format!("{} is not a whole zip archive: {e}", path.display()))
@@ -61,9 +90,11 @@ fn zipped(path: &Path, file: File) -> Result<Container> {
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(broken)?;
     let names: Vec<String> = archive.file_names().filter_map(|name| Some(name.ok()?.into_owned())).collect();
     let ends = |end: &str| names.iter().find_map(|name| name.strip_suffix(end)).map(String::from);
-    if ends("/constants.pkl").is_some() {
-        return Err(Error::new(format!("{} is a TorchScript program, not a checkpoint", path.display()))
-            .help(format!("use it as it is: `model: {{ type: torchscript, file: {} }}`", path.display())));
+    if ends(CONSTANTS).is_some() {
+        return Err(Error::new(format!("{} is a TorchScript program, not a checkpoint", path.display())).help(format!(
+            "judge it as it is: foil import {0}; or train it, if it has parameters: `model: {{ type: torchscript, file: {0} }}`",
+            path.display()
+        )));
     }
     let Some(prefix) = ends("/data.pkl") else {
         return Err(Error::new(format!("{} is a zip archive without PyTorch's data.pkl", path.display()))

@@ -1,5 +1,6 @@
 //! A run's weights as files that PyTorch reads.
 
+use super::container::CARD;
 use super::write;
 use crate::engine::{Network, guard};
 use crate::nn::Mode;
@@ -7,11 +8,13 @@ use crate::record::atomic;
 use crate::registry::DataFacts;
 use crate::tensors;
 use crate::{AtPath, Result};
-use std::collections::HashMap;
-use std::io::Read;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{Cursor, Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use tch::{CModule, Kind, Tensor};
+use zip::write::{SimpleFileOptions, ZipWriter};
+use zip::{CompressionMethod, ZipArchive};
 
 /// What a run is exported as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +56,7 @@ impl Format {
     }
 }
 
-/// Writes the network to `path`; `card` are the texts of its model card, which go into `Pt` and `Safetensors` files.
+/// Writes the network to `path`; `card` are the texts of its model card, which go along.
 ///
 /// # Errors
 /// When the file cannot be written, or the network cannot be traced.
@@ -68,12 +71,12 @@ pub fn export(
     match format {
         Format::Pt => write::state_dict(path, &weights, &card),
         Format::Safetensors => tensors::write(path, &weights, card),
-        Format::Torchscript => torchscript(network, data, path),
+        Format::Torchscript => torchscript(network, data, &card, path),
     }
 }
 
 /// Records the operations of one forward pass. The weights become constants of the program; only the batch may vary.
-fn torchscript(network: &Network, data: DataFacts, path: &Path) -> Result<()> {
+fn torchscript(network: &Network, data: DataFacts, card: &HashMap<String, String>, path: &Path) -> Result<()> {
     let params = network.params();
     // Two images: with one, some shapes would be taken for fixed.
     let x = Tensor::full([2, data.channels, data.height, data.width], 0.5, (Kind::Float, params.device()));
@@ -82,7 +85,7 @@ fn torchscript(network: &Network, data: DataFacts, path: &Path) -> Result<()> {
         Ok(CModule::create_by_tracing("Network", "forward", &[x], &mut forward)?)
     });
     let module = traced.map_err(|e| e.context("tracing the model"))?;
-    atomic::write(path, bytes(&module)?).at("writing", path)
+    atomic::write(path, with_card(bytes(&module)?, card).at("writing", path)?).at("writing", path)
 }
 
 /// The program as libtorch writes it. libtorch writes files by name and ends the process when a
@@ -101,4 +104,20 @@ fn bytes(module: &CModule) -> Result<Vec<u8>> {
         saved?;
         bytes.at("reading", pipe)
     })
+}
+
+/// The archive of a program with the card in it, where PyTorch keeps what is added to one.
+fn with_card(program: Vec<u8>, card: &HashMap<String, String>) -> std::io::Result<Vec<u8>> {
+    let sorted: BTreeMap<_, _> = card.iter().collect();
+    let text = serde_json::to_string(&sorted)?;
+    let root = {
+        let archive = ZipArchive::new(Cursor::new(&program))?;
+        let name = archive.file_names().find_map(|name| Some(name.ok()?.split_once('/')?.0.to_string()));
+        name.ok_or_else(|| std::io::Error::other("the program is an empty archive"))?
+    };
+    let mut archive = ZipWriter::new_append(Cursor::new(program))?;
+    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    archive.start_file(format!("{root}/{CARD}"), stored)?;
+    archive.write_all(text.as_bytes())?;
+    Ok(archive.finish()?.into_inner())
 }

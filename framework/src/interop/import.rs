@@ -1,11 +1,13 @@
 //! From a checkpoint to a run folder that `foil eval` accepts.
 
 use super::checkpoint::{Checkpoint, Entry, StateDict};
+use super::described::Described;
+use super::program;
 use super::recognise::{Fit, Known, recognise};
+use super::standard::standard;
 use crate::engine::Normalize;
-use crate::pipeline::{Pipeline, assemble, load, root_schema};
+use crate::pipeline::{Pipeline, assemble, load};
 use crate::record::{ModelCard, Values, atomic, stamp};
-use crate::registry::Registry;
 use crate::train::Folder;
 use crate::{AtPath, Error, Result};
 use std::path::{Path, PathBuf};
@@ -40,29 +42,36 @@ pub struct Imported {
 /// How a model card says where its weights come from.
 pub(crate) const METHOD: &str = "imported";
 
-/// Reads, recognises and writes.
+/// Reads, recognises and writes. What a model card of foil in the file says is taken, unless the
+/// request says otherwise; a TorchScript program is its own model.
 ///
 /// # Errors
 /// When the file is not read, nothing fits, the network seems to expect a normalisation that the file does not hold, or the
 /// folder cannot be written. Then no folder is made.
 pub fn import(request: &Request) -> Result<Imported> {
+    if program::is_one(&request.file) {
+        return program::import(request);
+    }
     let mut checkpoint = Checkpoint::open(&request.file)?;
     let file = request.file.display().to_string();
     let mut notes = Vec::new();
     let base = request.config.as_deref().map(|path| load(path, &[])).transpose()?.map(|loaded| loaded.pipeline);
-    let known = match &base {
+    let ignore = request.known.ignore.clone();
+    let asked = match &base {
         Some(base) => Known {
             model: Some(base.model.clone()),
             data: Some(base.data.name.clone()),
-            ignore: request.known.ignore.clone(),
+            ignore,
+            folder: base.folder.clone(),
         },
         None => Known {
             model: request.known.model.clone(),
             data: request.known.data.clone(),
-            ignore: request.known.ignore.clone(),
+            ignore,
+            folder: PathBuf::new(),
         },
     };
-    let dict = chosen(&checkpoint, request.key.as_deref(), &known).map_err(|e| e.context(&file))?;
+    let dict = chosen(&checkpoint, request.key.as_deref(), &asked).map_err(|e| e.context(&file))?;
     let others: Vec<&str> = checkpoint
         .dicts
         .iter()
@@ -73,15 +82,44 @@ pub fn import(request: &Request) -> Result<Imported> {
         let (taken, others) = (quoted(&dict.key), others[..others.len().min(8)].join(", "));
         notes.push(format!("of its sets of weights {taken} is taken; --key takes another: {others}"));
     }
+    let mut said = Described::of(&dict.texts);
+    if said.names_files && base.is_none() && request.known.model.is_none() {
+        return Err(Error::new(format!(
+            "{file} holds weights of a network that is a file of its own, which is not in it"
+        ))
+        .help("--config names a pipeline with that file, such as the run's resolved.yaml"));
+    }
+    // What is asked for goes before what the card says.
+    if base.is_some() || request.known.model.is_some() {
+        said.model = None;
+    }
+    if base.is_some() || request.known.data.is_some() {
+        said.data = None;
+    }
+    if base.is_some() || request.normalize.is_some() {
+        said.normalize = None;
+    }
+    if base.is_some() {
+        said.threat = None;
+    }
+    notes.extend(said.note());
+    // Where a pipeline was asked for, the card says nothing any more.
+    let known = Known {
+        model: asked.model.or_else(|| said.model.clone()),
+        data: asked.data.or_else(|| said.data.clone()),
+        ..asked
+    };
     let fit = recognise(&dict.tensors, &known).map_err(|e| e.context(&file))?;
     refuse(&fit, &file)?;
-    notes.extend(told(&fit));
-    let normalize = normalize(request, base.as_ref(), &fit, &mut checkpoint, &mut notes)?;
+    notes.extend(differences(&fit));
+    let given = request.normalize.clone().or_else(|| said.normalize.clone());
+    let normalize = normalize(given, base.as_ref(), &fit, &mut checkpoint, &mut notes)?;
 
     let name = request.file.file_stem().map_or("imported".into(), |stem| stem.to_string_lossy().into_owned());
     let pipeline = match base {
-        Some(base) => Pipeline { normalize, ..base },
-        None => standard(&name, &fit, &normalize)?,
+        // The weights are here, so that it begins with no others.
+        Some(base) => Pipeline { normalize, init: None, ..base },
+        None => standard(&name, &fit.model, &fit.data, &normalize, said.threat)?,
     };
     let named = fit.tensors.iter().map(|(own, entry)| (own.clone(), *entry));
     let weights = checkpoint.tensors(named)?;
@@ -105,7 +143,8 @@ fn chosen(checkpoint: &Checkpoint, key: Option<&str>, known: &Known) -> Result<S
     let fits = |dict: &StateDict| recognise(&dict.tensors, known).is_ok_and(|fit| fit.wrong.is_empty());
     let by_name = checkpoint.choose(key);
     let candidates: Vec<StateDict> = match &by_name {
-        Ok(dict) if key.is_some() || fits(dict) => return by_name,
+        // What foil wrote is of one network, and says of which.
+        Ok(dict) if key.is_some() || !dict.texts.is_empty() || fits(dict) => return by_name,
         Ok(dict) => {
             let within = dict.beginnings().into_iter().filter_map(|start| dict.beginning(&start));
             let others = checkpoint.dicts.iter().filter(|other| other.key != dict.key).cloned();
@@ -151,7 +190,8 @@ fn refuse(fit: &Fit, file: &str) -> Result<()> {
         .help("--model names another model, --data another data set, --ignore PATTERN leaves tensors out, --key takes another set of weights or those whose names begin so"))
 }
 
-fn told(fit: &Fit) -> Vec<String> {
+/// How the file's tensors differ from the model's, and which are left out.
+fn differences(fit: &Fit) -> Vec<String> {
     let mut notes = Vec::new();
     if !fit.prefix.is_empty() {
         notes.push(format!("names begin with `{}`, which is taken off", fit.prefix));
@@ -164,14 +204,14 @@ fn told(fit: &Fit) -> Vec<String> {
 
 /// What stands in front of the network: as asked for, or as the file or the pipeline says.
 fn normalize(
-    request: &Request,
+    given: Option<Normalize>,
     base: Option<&Pipeline>,
     fit: &Fit,
     checkpoint: &mut Checkpoint,
     notes: &mut Vec<String>,
 ) -> Result<Normalize> {
-    if let Some(normalize) = &request.normalize {
-        return Ok(normalize.clone());
+    if let Some(normalize) = given {
+        return Ok(normalize);
     }
     if let Some((mean, std)) = fit.normalisation {
         let channels = foil_data::entry(&fit.data)?.image[0];
@@ -189,19 +229,32 @@ fn normalize(
     if let Some(base) = base {
         return Ok(base.normalize.clone());
     }
-    if fit.prefix.split('.').any(|part| part == "1") {
+    let is_second = fit.prefix.split('.').any(|part| part == "1");
+    if let (true, Some(behind)) = (is_second, fit.behind) {
+        notes.push(format!(
+            "names are those of a code base that puts `normalize: {behind}` in front; --normalize says otherwise"
+        ));
+        return serde_yaml::from_str(behind).map_err(|e| Error::new(format!("{behind}: {e}")));
+    }
+    if is_second {
         return Err(Error::new(format!(
             "the network is the second of a Sequential (its names begin with `{}`), but what comes first, most likely a \
              normalisation, has no numbers in the file",
             fit.prefix
         ))
-        .help("look in its code, and say --normalize data, --normalize none or --normalize '{ mean: […], std: […] }'"));
+        .help("look in its code, and say --normalize none, --normalize per_image or --normalize '{ mean: […], std: […] }'"));
     }
-    notes.push(
-        "the file says nothing of a normalisation, so images go in as they are; robust_overfitting and CAT normalise \
-         in their code: --normalize data"
-            .into(),
-    );
+    let theirs = match fit.data.as_str() {
+        "cifar10" => Some("{ mean: [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] }"),
+        "cifar100" => Some("{ mean: [0.507075, 0.486549, 0.440918], std: [0.267334, 0.256438, 0.276151] }"),
+        _ => None,
+    };
+    let theirs =
+        theirs.map(|theirs| format!("; robust_overfitting and CAT normalise in their code: --normalize '{theirs}'"));
+    notes.push(format!(
+        "the file says nothing of a normalisation, so images go in as they are{}",
+        theirs.unwrap_or_default()
+    ));
     Ok(Normalize::NONE)
 }
 
@@ -219,51 +272,21 @@ fn values(checkpoint: &mut Checkpoint, entry: &Entry, channels: usize) -> Result
     })
 }
 
-/// The pipeline of a model that came without one: no training to speak of, and the usual attacks of its data set.
-fn standard(name: &str, fit: &Fit, normalize: &Normalize) -> Result<Pipeline> {
-    const COLOUR: &str = "
-attacks:
-  fgsm: { type: fgsm, eps: 8/255 }
-  pgd20: { type: pgd, eps: 8/255, alpha: 2/255, steps: 20, start: uniform }
-  cw: { type: pgd, objective: { type: cw, kappa: 50 }, eps: 8/255, alpha: 2/255, steps: 20, start: uniform }
-";
-    const GREY: &str = "
-attacks:
-  fgsm: { type: fgsm, eps: 0.3 }
-  pgd20: { type: pgd, eps: 0.3, alpha: 0.03, steps: 20, start: uniform }
-  cw: { type: pgd, objective: { type: cw, kappa: 50 }, eps: 0.3, alpha: 0.03, steps: 20, start: uniform }
-";
-    const REST: &str = "
-attack: none
-loss: at
-optimizer: { type: sgd, lr: 0.01, momentum: 0.9 }
-train: { epochs: 1 }
-evaluate: [natural, fgsm, pgd20, cw]
-";
-    let grey = foil_data::entry(&fit.data)?.image[0] == 1;
-    let text = |value: &dyn erased_serde::Serialize| {
-        serde_json::to_string(value).map_err(|e| Error::new(format!("the pipeline cannot be written: {e}")))
-    };
-    let yaml = format!(
-        "name: {}\ndata: {{ name: {} }}\nmodel: {}\nnormalize: {}{REST}{}",
-        text(&name)?,
-        fit.data,
-        text(&fit.model)?,
-        text(normalize)?,
-        if grey { GREY } else { COLOUR }
-    );
-    let checked = foil_config::load_str("the imported model's pipeline", yaml, &[], &root_schema(), &Registry)?;
-    serde_yaml::from_value(checked.value).at("reading", Path::new("the imported model's pipeline"))
-}
-
-fn write(request: &Request, name: &str, pipeline: &Pipeline, state: &[(String, Tensor)]) -> Result<PathBuf> {
+/// Makes the run folder: the files that the pipeline names, its weights with a card, and itself.
+pub(super) fn write(request: &Request, name: &str, pipeline: &Pipeline, state: &[(String, Tensor)]) -> Result<PathBuf> {
     let sha256 = stamp::file_hash(&request.file).at("reading", &request.file)?;
     let data = foil_data::entry(&pipeline.data.name)?;
     let (mean, std) = pipeline.normalize.affine(data.mean, data.std).unwrap_or_default();
+    let path = request.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
+    let (folder, _lock) = Folder::create(&path)?;
+    let pipeline = pipeline.carried_into(folder.path())?;
+    pipeline.lock_libraries(folder.path())?;
     let resolved = pipeline.to_yaml()?;
     let card = ModelCard {
         name: pipeline.name.clone().unwrap_or_else(|| name.into()),
         architecture: pipeline.model.name().into(),
+        model: serde_json::to_value(&pipeline.model).at("writing", folder.path())?,
+        normalize: serde_json::to_value(&pipeline.normalize).at("writing", folder.path())?,
         dataset: pipeline.data.name.clone(),
         classes: data.class_names.iter().map(ToString::to_string).collect(),
         mean,
@@ -280,8 +303,6 @@ fn write(request: &Request, name: &str, pipeline: &Pipeline, state: &[(String, T
         created: stamp::now(),
         command: format!("foil import {}", request.file.display()),
     };
-    let path = request.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
-    let (folder, _lock) = Folder::create(&path)?;
     folder.write_model(&folder.best(), state, &card)?;
     atomic::write(folder.resolved(), resolved).at("writing", &folder.resolved())?;
     Ok(path)

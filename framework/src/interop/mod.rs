@@ -1,14 +1,17 @@
 //! PyTorch in and out: published checkpoints become run folders, and runs become files that PyTorch reads.
 //!
 //! [`Checkpoint`] reads a file without running anything in it, [`recognise()`] finds the model that it belongs to, [`import()`]
-//! makes a run folder of both; [`export`] goes the other way.
+//! makes a run folder of both, or of a TorchScript program; [`export`] goes the other way.
 
 mod checkpoint;
 mod container;
+mod described;
 pub mod export;
 mod import;
 mod pickle;
+mod program;
 mod recognise;
+mod standard;
 mod write;
 
 pub use checkpoint::{Checkpoint, Entry, StateDict};

@@ -6,6 +6,7 @@ use crate::registry::{Build, Component, DataFacts, Kind as _, entries};
 use crate::{Error, Result};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 
 /// Shapes by `state_dict` name.
@@ -19,6 +20,28 @@ pub struct Hint {
     pub settings: fn(&Shapes) -> Option<String>,
     /// Beginnings of names that published files hold and no forward pass reads.
     pub unused: &'static [&'static str],
+    /// Parts of names that a code base calls differently, all in one file: ours, theirs.
+    pub renamed: &'static [(&'static str, &'static str)],
+    /// The `normalize` of that code base's `Sequential` in front of the network, where it has no
+    /// numbers to be in the file.
+    pub behind: Option<&'static str>,
+}
+
+impl Hint {
+    /// Of a model called so, without anything particular.
+    pub const fn of(model: &'static str, settings: fn(&Shapes) -> Option<String>) -> Self {
+        Self { model, settings, unused: &[], renamed: &[], behind: None }
+    }
+
+    /// The name that this code base has for ours, if it is another.
+    fn name(&self, ours: &str) -> Option<String> {
+        let theirs: Vec<&str> = ours
+            .split('.')
+            .map(|own| self.renamed.iter().find(|(ours, _)| *ours == own).map_or(own, |(_, theirs)| *theirs))
+            .collect();
+        let theirs = theirs.join(".");
+        (theirs != ours).then_some(theirs)
+    }
 }
 
 inventory::collect!(Hint);
@@ -37,7 +60,7 @@ const RENAMED: [(&str, &str); 3] = [("shortcut", "downsample"), ("linear", "fc")
 const MEANS: [&str; 5] = ["mean", "mu", "new_mean", "_mean", "means"];
 const STDS: [&str; 6] = ["std", "sigma", "new_std", "_std", "stds", "sd"];
 /// The data sets whose shapes are tried, in this order.
-const DATA: [&str; 3] = ["cifar10", "cifar100", "mnist"];
+pub(super) const DATA: [&str; 3] = ["cifar10", "cifar100", "mnist"];
 
 /// A set of weights as a model reads it.
 #[derive(Debug)]
@@ -52,6 +75,9 @@ pub struct Fit<'a> {
     pub tensors: Vec<(String, &'a Entry)>,
     /// The file's mean and standard deviation, if it has them.
     pub normalisation: Option<(&'a Entry, &'a Entry)>,
+    /// What that code base has in front of the network, if its names are one's that a [`Hint`]
+    /// knows.
+    pub behind: Option<&'static str>,
     /// What the file holds besides and is not read, in words.
     pub unused: Vec<String>,
     /// Everything that does not fit.
@@ -94,6 +120,8 @@ pub struct Known {
     /// Names that are to be left out: beginnings, whole parts between dots, or patterns with `*`
     /// for any characters.
     pub ignore: Vec<String>,
+    /// The folder from which the model names files.
+    pub folder: PathBuf,
 }
 
 /// Finds the model, settings, data set and prefix that fit best.
@@ -110,7 +138,7 @@ pub fn recognise<'a>(tensors: &'a [Entry], known: &Known) -> Result<Fit<'a>> {
             tensors.iter().filter_map(|t| Some((t.name.strip_prefix(prefix.as_str())?, *t))).collect();
         for model in candidates(&named, known) {
             for &data in &data {
-                let Some(own) = layout(&model, data)? else { continue };
+                let Some(own) = layout(&model, data, &known.folder)? else { continue };
                 let channels = foil_data::entry(data)?.image[0] as i64;
                 let fit = fit(&model, (data, channels), &prefix, &named, &tensors, &own);
                 if best.as_ref().is_none_or(|best| fit.score > best.score) {
@@ -157,13 +185,14 @@ fn candidates(named: &BTreeMap<&str, &Entry>, known: &Known) -> Vec<Component<dy
 }
 
 /// The model's names and shapes on the images of a data set; `None` when it cannot be built for them or makes masks.
-fn layout(model: &Component<dyn Model>, data: &str) -> Result<Option<Shapes>> {
+fn layout(model: &Component<dyn Model>, data: &str, folder: &Path) -> Result<Option<Shapes>> {
     let known = foil_data::entry(data)?;
     let [channels, height, width] = known.image.map(|n| n as i64);
     let facts =
         DataFacts { channels, height, width, classes: known.classes() as i64, train: known.counts.train as i64 };
     let problems = RefCell::default();
-    let network = Build::new(facts, 0, Kind::Float, Device::Cpu, &problems).dry(true).network("model", model, channels);
+    let build = Build::new(facts, 0, Kind::Float, Device::Cpu, &problems).dry(true).within(folder);
+    let network = build.network("model", model, channels);
     let network = network.filter(|network| problems.borrow().is_empty() && !network.is_mask());
     Ok(network.map(|network| network.params().state_dict().into_iter().map(|(name, t)| (name, t.size())).collect()))
 }
@@ -208,8 +237,16 @@ fn fit<'a>(
 ) -> Fit<'a> {
     let (mut tensors, mut missing, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
     let mut used = HashSet::new();
+    let mut behind = None;
     for (name, shape) in own {
-        let found = named.get(name.as_str()).or_else(|| spellings(name).find_map(|other| named.get(other.as_str())));
+        let hinted = || {
+            let hints = inventory::iter::<Hint>.into_iter().filter(|hint| hint.model == model.name());
+            let found = hints.filter_map(|hint| Some((named.get(hint.name(name)?.as_str())?, hint))).next()?;
+            behind = behind.or(found.1.behind);
+            Some(found.0)
+        };
+        let spelt = || spellings(name).find_map(|other| named.get(other.as_str()));
+        let found = named.get(name.as_str()).or_else(spelt).or_else(hinted);
         match found {
             Some(entry) if entry.shape == *shape => {
                 used.insert(entry.name.as_str());
@@ -231,7 +268,7 @@ fn fit<'a>(
     let faults = wrong.len() + missing.len() + left.len();
     let score = 4 * tensors.len() as i64 - 2 * missing.len() as i64 - faults as i64;
     let (data, prefix) = (data.to_string(), prefix.to_string());
-    Fit { model: model.clone(), data, prefix, tensors, normalisation, unused, wrong, missing, left, score }
+    Fit { model: model.clone(), data, prefix, tensors, normalisation, behind, unused, wrong, missing, left, score }
 }
 
 /// The tensors that subtract and divide in front of the network: one number, or one for each channel.

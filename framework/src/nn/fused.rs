@@ -86,6 +86,11 @@ impl BatchNorm2d {
             let (scale, shift) = pass.affine(self.id);
             return (Normed::Line(scale.shallow_clone(), shift), Norm::Affine(scale));
         }
+        if let Some(selected) = pass.selected() {
+            // Gradients are left to autograd: `Target` asks no model for its own through such a
+            // pass.
+            return (Normed::Done(self.of_selected(pass, xs, selected)), Norm::Watched(None));
+        }
         if let Some((_, normed, norm)) = self.reduced(pass, xs, None) {
             return (normed, norm);
         }
@@ -98,6 +103,10 @@ impl BatchNorm2d {
 
     /// `xs` (+ `ys`) and its batch norm with the statistics of the batch, where the kernels apply.
     fn reduced(&self, pass: &Pass, xs: &Tensor, ys: Option<&Tensor>) -> Option<(Tensor, Normed, Norm)> {
+        // The kernels sum over the whole batch.
+        if pass.selected().is_some() {
+            return None;
+        }
         let [weight, bias] = self.learned(pass);
         let running = [self.mean, self.var].map(|id| pass.buffer(id));
         let (sum, factors) = batch::statistics(xs, ys, [weight, bias], running, pass.momentum())?;

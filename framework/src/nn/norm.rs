@@ -23,15 +23,20 @@ impl BatchNorm2d {
         Self { weight, bias, mean, var, id: nn.norm(name, [weight, bias], [mean, var]) }
     }
 
-    /// `xs`: `[N, C, H, W]`. In train mode the batch's statistics are used and move the running ones; with `train.batch_norm: sync`
-    /// the batch is that of all ranks.
+    /// `xs`: `[N, C, H, W]`. In train mode the batch's statistics, or those of the images in
+    /// [`Pass::selected`], are used and move the running ones; with `train.batch_norm: sync` the
+    /// batch is that of all ranks.
     pub fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
         if let (Some(world), Mode::Train) = (pass.sync(), pass.mode()) {
             let affine = [pass.param(self.weight), pass.param(self.bias)];
             let running = [pass.buffer(self.mean), pass.buffer(self.var)];
             // As tch's operators do: the engine turns the panic into an error.
-            return crate::distributed::sync_batch_norm(world, xs, affine, running, pass.momentum(), EPS)
+            let rates = [pass.momentum(), EPS];
+            return crate::distributed::sync_batch_norm(world, xs, affine, running, rates, pass.selected())
                 .unwrap_or_else(|error| panic!("{}", error.message()));
+        }
+        if let Some(selected) = pass.selected() {
+            return self.of_selected(pass, xs, selected);
         }
         xs.batch_norm(
             Some(pass.param(self.weight)),
@@ -44,4 +49,42 @@ impl BatchNorm2d {
             true,
         )
     }
+
+    /// Train mode with the statistics of the `selected` images, `[N]` booleans, for all: numbers
+    /// and gradients of the selected are those of a pass over them alone. Shapes are the batch's,
+    /// and nothing is read by the host. Where no image is selected the running statistics serve,
+    /// and stay as they are.
+    pub(super) fn of_selected(&self, pass: &Pass, xs: &Tensor, selected: &Tensor) -> Tensor {
+        let [weight, bias] = [self.weight, self.bias].map(|id| pass.param(id));
+        let running = [self.mean, self.var].map(|id| pass.buffer(id));
+        // Sums of bf16 are taken in the statistics' kind.
+        let kind = running[0].kind();
+        let wide = xs.to_kind(kind);
+        let by_channel = |values: &Tensor| values.view([1, -1, 1, 1]);
+        let left_out = selected.logical_not().view([-1, 1, 1, 1]);
+        let sum =
+            |values: &Tensor| values.masked_fill(&left_out, 0.0).sum_dim_intlist([0i64, 2, 3].as_slice(), false, kind);
+        let pixels = xs.size()[2..].iter().product::<i64>() as f64;
+        let (any, count) = (selected.any(), (selected.sum(kind) * pixels).clamp_min(1.0));
+
+        let mean = (sum(&wide) / &count).where_self(&any, running[0]);
+        let centred = wide - by_channel(&mean);
+        let var = (sum(&centred.square()) / &count).where_self(&any, running[1]);
+        tch::no_grad(|| {
+            // PyTorch keeps the unbiased variance.
+            let unbiased = &var * (&count / (&count - 1.0).clamp_min(1.0));
+            let rate = any.to_kind(kind) * pass.momentum();
+            for (running, found) in running.into_iter().zip([&mean, &unbiased]) {
+                let moved: Tensor = running * (1.0 - &rate) + found * &rate;
+                // As libtorch's own kernels do it: an earlier pass that waits for its gradient is
+                // not told of a change.
+                running.data().copy_(&moved.where_self(&any, running));
+            }
+        });
+        let scale = (var + EPS).rsqrt() * weight.to_kind(kind);
+        (centred * by_channel(&scale) + by_channel(&bias.to_kind(kind))).to_kind(xs.kind())
+    }
 }
+
+#[cfg(test)]
+mod tests;

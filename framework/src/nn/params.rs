@@ -255,10 +255,19 @@ impl Parameters {
         !self.draws.get() && !own
     }
 
-    /// Counts a batch for the norms, `times`, if the pass moves their statistics.
-    pub(crate) fn track(&self, mode: Mode, times: u32) {
-        if mode == Mode::Train && !self.norms.is_empty() {
-            drop(self.tracked.shallow_clone().g_add_scalar_(i64::from(times)));
+    /// Counts a batch for the norms, `times`, if the pass moves their statistics; one of which no
+    /// image is `selected` does not.
+    pub(crate) fn track(&self, mode: Mode, times: u32, selected: Option<&Tensor>) {
+        if mode != Mode::Train || self.norms.is_empty() {
+            return;
+        }
+        let (mut tracked, times) = (self.tracked.shallow_clone(), i64::from(times));
+        match selected {
+            // Ranks that train together count alike, whichever of them has a selected image.
+            Some(selected) if !self.world.is_joined() => {
+                drop(tracked.g_add_(&(selected.any().to_kind(Kind::Int64) * times)))
+            }
+            _ => drop(tracked.g_add_scalar_(times)),
         }
     }
 

@@ -32,6 +32,21 @@ impl std::fmt::Debug for Assembled {
     }
 }
 
+impl Assembled {
+    /// Refuses a model without anything to train, which may well be judged.
+    ///
+    /// # Errors
+    /// That problem.
+    pub fn trainable(self) -> Result<Self, Vec<Problem>> {
+        if self.step.model.network().params().count() > 0 {
+            return Ok(self);
+        }
+        let help = "a traced or frozen program holds its weights as constants: judge it with `foil import FILE`, or save \
+                    torch.jit.script(net) to train it";
+        Err(vec![Problem::new("model", "`model` has no parameters to train", help)])
+    }
+}
+
 /// Whether a folder can have this name.
 fn names_a_folder(name: &str) -> bool {
     !name.trim().is_empty()

@@ -32,8 +32,9 @@ pub struct Pipeline {
     pub data: DataConfig,
     /// The network f.
     pub model: Component<dyn Model>,
-    /// What happens to images before the first layer; attacks act in front of it, in [0, 1]. A name, or
-    /// `{ mean: [0.49, 0.48, 0.45], std: [0.25, 0.24, 0.26] }`, a number for each channel.
+    /// What happens to images before the first layer; attacks act in front of it, in [0, 1]. A name,
+    /// or numbers for each channel. Those of robust_overfitting and CAT on CIFAR-10:
+    /// `{ mean: [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] }`.
     #[set(default = Normalize::NONE)]
     pub normalize: Normalize,
     /// A checkpoint whose weights the model begins with, such as `runs/at/best.safetensors`; its optimiser and its epochs are not taken over. `foil train` copies it into
@@ -78,6 +79,11 @@ pub struct DataConfig {
     /// Its folder; if left out it is looked for (`foil data list` says where).
     #[set(default)]
     pub path: Option<String>,
+    /// What its files hold: `published`, or a SHA-256 of other contents. Data with another content
+    /// are refused. `foil train` fills it in.
+    #[set(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
     /// Random crops and flips of training images.
     #[set(default)]
     pub augment: Option<Augment>,

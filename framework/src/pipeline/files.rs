@@ -1,6 +1,7 @@
 //! Files that a pipeline names: found wherever they were written, and carried into a run's folder.
 
 use super::Pipeline;
+use crate::plugin::{Lock, loaded};
 use crate::record::{atomic, stamp};
 use crate::registry::key_of_plugin;
 use crate::{AtPath, Result, regular};
@@ -59,19 +60,38 @@ impl Pipeline {
         self.init.as_ref().map(|init| init.within(&self.folder))
     }
 
-    /// The same pipeline with every file named by what is in it, for comparisons. One that is not there keeps its path.
-    pub(super) fn by_content(&self) -> Self {
-        let named = || -> Result<Self> {
-            let mut value = serde_yaml::to_value(self).at("comparing", &self.folder)?;
-            each(&mut value, "", &mut |_, map, key| {
-                let source = self.folder.join(map.get(key).and_then(Value::as_str).unwrap_or_default());
-                map.insert(key.into(), stamp::file_hash(&source).at("reading", &source)?.into());
-                map.remove("sha256");
-                Ok(())
-            })?;
-            serde_yaml::from_value(value).at("comparing", &self.folder)
+    /// The same pipeline with every file and library named by what is in it, for comparisons. A
+    /// file that is not there is what its `sha256` says, or keeps its path.
+    ///
+    /// # Errors
+    /// When a plugin's settings have no YAML form.
+    pub(super) fn by_content(&self) -> Result<Self> {
+        let mut value = serde_yaml::to_value(self).at("comparing", &self.folder)?;
+        each(&mut value, "", &mut |_, map, key| {
+            let source = self.folder.join(map.get(key).and_then(Value::as_str).unwrap_or_default());
+            let said = map.remove("sha256").and_then(|said| said.as_str().map(String::from));
+            if let Some(sum) = stamp::file_hash(&source).ok().or(said) {
+                map.insert(key.into(), sum.into());
+            }
+            Ok(())
+        })?;
+        let named: Self = serde_yaml::from_value(value).at("comparing", &self.folder)?;
+        Ok(Self { plugins: self.libraries_by_content()?, ..named })
+    }
+
+    /// The SHA-256 of its libraries: as the lock of a run's folder has them, otherwise as they are
+    /// loaded.
+    fn libraries_by_content(&self) -> Result<Vec<String>> {
+        let lock = Lock::beside(&self.folder).ok().flatten().map(|(_, lock)| lock);
+        let loaded = loaded();
+        let sum = |path: &String| {
+            let locked = lock.as_ref().and_then(|lock| lock.sha256(Path::new(path)));
+            let found = || loaded.iter().find(|l| l.path.display().to_string() == *path).map(|l| l.pin().1.sha256);
+            locked.map(String::from).or_else(found).unwrap_or_else(|| path.clone())
         };
-        named().unwrap_or_else(|_| self.clone())
+        let mut sums: Vec<String> = self.plugins.iter().map(sum).collect();
+        sums.sort();
+        Ok(sums)
     }
 
     /// The same pipeline with its files copied into `folder`, where they are called as the key that names them; their SHA-256 is filled in.

@@ -7,16 +7,21 @@ use crate::record::{Rule, stamp};
 impl Pipeline {
     /// The hash of what is trained: equal for two pipelines whose training ends with the same checkpoint.
     ///
+    /// Files and libraries count by what is in them, and the data by `data.content`: see
+    /// [`Pipeline::pinned`].
+    ///
     /// Left out are the name, the device, where the data lie, how often the state is saved, and what only the final evaluation
     /// uses, so that a run is found again although it was called otherwise or is to be judged anew.
     ///
     /// # Errors
     /// When a plugin's settings have no YAML form.
     pub fn training_hash(&self) -> Result<String> {
-        let mut bare = self.by_content();
+        let mut bare = self.by_content()?;
         bare.name = None;
         bare.device = "auto".into();
         bare.data.path = None;
+        // What a run of the published files need not say.
+        bare.data.content = bare.data.content.filter(|content| content != foil_data::PUBLISHED);
         bare.train.checkpoint_steps = None;
         bare.evaluate.clear();
         bare.sweep.clear();
@@ -24,6 +29,29 @@ impl Pipeline {
         let selects = |name: &str| rule.as_ref().is_none_or(|rule| rule.names().contains(&name));
         bare.attacks.retain(|name, _| selects(name) || self.train.watch.contains(name));
         Ok(stamp::config_hash(&bare.to_yaml()?))
+    }
+
+    /// The same pipeline with the content of its data filled in.
+    ///
+    /// # Errors
+    /// When the data are not found, or their files are not what they should be.
+    pub fn pinned(self) -> Result<Self> {
+        let content = crate::data::content(&self, false)?;
+        Ok(self.with_content(content))
+    }
+
+    /// The same, for a run that is about to begin: the data stay in memory until they are read.
+    ///
+    /// # Errors
+    /// As [`Pipeline::pinned`].
+    pub(crate) fn pinned_to_begin(self) -> Result<Self> {
+        let content = crate::data::content(&self, true)?;
+        Ok(self.with_content(content))
+    }
+
+    fn with_content(mut self, content: Option<String>) -> Self {
+        self.data.content = content;
+        self
     }
 
     /// [`Pipeline::training_hash`] without the seed: equal for the runs whose mean is taken.

@@ -1,6 +1,6 @@
 //! The runs that a comparison wants: files × the combinations of their sweeps × seeds.
 
-use super::{Combination, Loaded, Pipeline, assemble, load};
+use super::{Assembled, Combination, Loaded, Pipeline, assemble, load};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -142,7 +142,12 @@ fn rows(file: &Path, overrides: &[String], seeds: Option<u64>, several: bool) ->
     whole.built(whole.pipeline.combinations(overrides))?.iter().map(row).collect()
 }
 
+/// The pipeline, its data's content filled in where the data are here: a list may be planned, and
+/// summed up, without.
 fn buildable(loaded: Loaded) -> Result<Pipeline> {
-    loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, true))?;
-    Ok(loaded.pipeline)
+    loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, true).and_then(Assembled::trainable))?;
+    match crate::data::find(&loaded.pipeline) {
+        Ok(()) => loaded.pipeline.pinned(),
+        Err(_) => Ok(loaded.pipeline),
+    }
 }

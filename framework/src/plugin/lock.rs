@@ -87,6 +87,11 @@ impl Lock {
         Self(libraries.into_iter().collect())
     }
 
+    /// The SHA-256 that it holds of the library at `path`.
+    pub(crate) fn sha256(&self, path: &Path) -> Option<&str> {
+        self.0.get(&file_name(path)).map(|pin| pin.sha256.as_str())
+    }
+
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

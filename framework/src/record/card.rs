@@ -14,6 +14,10 @@ pub struct ModelCard {
     pub name: String,
     /// The model's registered name, such as `preact_resnet18`.
     pub architecture: String,
+    /// The model with its settings, as in a pipeline.
+    pub model: serde_json::Value,
+    /// What stands in front of it, as in a pipeline.
+    pub normalize: serde_json::Value,
     /// The data set that it was trained on, such as `cifar10`.
     pub dataset: String,
     /// The classes' names, in the order of the logits.
@@ -65,6 +69,8 @@ impl ModelCard {
             ("command", &self.command),
         ];
         let others = [
+            ("model", json(&self.model)?),
+            ("normalize", json(&self.normalize)?),
             ("classes", json(&self.classes)?),
             ("mean", json(&self.mean)?),
             ("std", json(&self.std)?),
@@ -77,6 +83,11 @@ impl ModelCard {
         let texts = texts.into_iter().map(|(field, text)| (field, text.clone()));
         Ok(texts.chain(others).map(|(field, text)| (format!("foil.{field}"), text)).collect())
     }
+}
+
+/// The epochs that the texts of a card tell; 0 where they do not.
+pub(crate) fn epochs(texts: &HashMap<String, String>) -> u64 {
+    texts.get("foil.epochs").and_then(|epochs| epochs.parse().ok()).unwrap_or(0)
 }
 
 /// Metrics in JSON, with words for numbers that are not finite.
@@ -93,6 +104,8 @@ mod tests {
         let card = ModelCard {
             name: "1234".into(),
             architecture: "preact_resnet18".into(),
+            model: serde_json::json!({ "type": "preact_resnet18" }),
+            normalize: "data".into(),
             dataset: "cifar10".into(),
             classes: ["airplane", "bird \"plane\""].map(String::from).to_vec(),
             mean: vec![0.4914, 0.4822, 0.4465],
@@ -112,6 +125,8 @@ mod tests {
         let expected = [
             ("foil.name", "1234"),
             ("foil.architecture", "preact_resnet18"),
+            ("foil.model", r#"{"type":"preact_resnet18"}"#),
+            ("foil.normalize", r#""data""#),
             ("foil.dataset", "cifar10"),
             ("foil.classes", r#"["airplane","bird \"plane\""]"#),
             ("foil.mean", "[0.4914,0.4822,0.4465]"),

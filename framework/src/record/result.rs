@@ -11,8 +11,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::atomic;
+use super::card;
 use super::threat::Threat;
 use super::trust::TrustCheck;
+use crate::tensors;
 
 /// One model under a suite of attacks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,6 +52,13 @@ pub struct EvalRecord {
     pub date: String,
     /// [`config_hash`](super::stamp::config_hash) of the resolved config.
     pub config_hash: String,
+    /// [`digest`](crate::tensors::digest) of the weights that were judged; readers hold it against
+    /// those that are there now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
+    /// How many epochs these weights had seen; 0 where their card does not say.
+    #[serde(default)]
+    pub epoch: u64,
 }
 
 /// How a model did under one attack.
@@ -116,6 +125,22 @@ impl EvalRecord {
         read().map_err(|error| atomic::at(path, error))
     }
 
+    /// Whether it is of other weights than the checkpoint at `path` holds, in words; none where it
+    /// is of these, or there is no checkpoint any more.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be read.
+    pub fn outdated(&self, path: &Path) -> crate::Result<Option<String>> {
+        let Some(judged) = self.weights.as_ref().filter(|_| path.exists()) else { return Ok(None) };
+        let (found, now) = (tensors::digest(path)?, card::epochs(&tensors::metadata(path)?));
+        let name = path.file_name().unwrap_or_default().display();
+        Ok(match self.epoch {
+            _ if *judged == found => None,
+            epoch if epoch < now => Some(format!("of older weights (epoch {epoch}; {name} is of epoch {now})")),
+            epoch => Some(format!("of other weights than {name} (epoch {epoch}; that is of epoch {now})")),
+        })
+    }
+
     /// The entry called `name`.
     pub fn entry(&self, name: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.name == name)
@@ -166,6 +191,8 @@ mod tests {
             libtorch: "2.11.0".into(),
             date: "2026-03-21T09:30:00Z".into(),
             config_hash: "ab".repeat(32),
+            weights: Some("cd".repeat(32)),
+            epoch: 140,
         }
     }
 

@@ -31,17 +31,20 @@ impl fmt::Display for Norm {
     }
 }
 
-/// `Linf 8/255`, or `Linf 0.3` where the radius is no whole number of grey levels.
+/// `Linf 8/255`, or `Linf 0.3`: the radius as [`radius`] writes it.
 impl fmt::Display for Threat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let levels = self.eps * 255.0;
-        let whole = levels.round();
-        if (1.0..255.0).contains(&whole) && (levels - whole).abs() < 1e-9 {
-            write!(f, "{} {whole}/255", self.norm)
-        } else {
-            write!(f, "{} {}", self.norm, self.eps)
-        }
+        write!(f, "{} {}", self.norm, radius(self.eps))
     }
+}
+
+/// A radius in image units as people write it: the decimal where that is short, so 0.4 although it
+/// is 102/255, otherwise the fraction of 255 that is exactly the number, if one with at most one
+/// decimal is: `8/255`, `0.5/255`. Reading it gives the number.
+pub fn radius(value: f64) -> String {
+    let (decimal, levels) = (value.to_string(), (value * 2550.0).round() / 10.0);
+    let exact = decimal.len() > 6 && levels / 255.0 == value;
+    if exact { format!("{levels}/255") } else { decimal }
 }
 
 #[cfg(test)]
@@ -56,6 +59,22 @@ mod tests {
         assert_eq!(of(Norm::Linf, 0.031), "Linf 0.031");
         assert_eq!(of(Norm::L2, 1.0), "L2 1");
         assert_eq!(of(Norm::L2, 0.0), "L2 0");
+        for whole in [0.2, 0.4, 0.6, 0.8] {
+            assert_eq!(of(Norm::Linf, whole), format!("Linf {whole}"));
+        }
+        assert_eq!(of(Norm::Linf, 0.5 / 255.0), "Linf 0.5/255");
+        assert_eq!(of(Norm::L2, 128.0 / 255.0), "L2 128/255");
+        assert_eq!(radius(300.0 / 255.0), "300/255");
+    }
+
+    #[test]
+    fn read_as_written() {
+        for n in 1..2550 {
+            let (tenths, decimal) = (f64::from(n) / 10.0 / 255.0, f64::from(n) / 1000.0);
+            let read = |text: &str| foil_config::fraction(text).unwrap_or_else(|| text.parse().unwrap());
+            assert_eq!(read(&radius(tenths)), tenths);
+            assert_eq!(radius(decimal), decimal.to_string());
+        }
     }
 
     #[test]

@@ -1,75 +1,57 @@
-//! Eq. 17's two halves: an attack that looks for the point of the ball where the oracle is contradicted most, and the
-//! cross-entropy with the oracle's class there.
+//! Who knows the class everywhere.
 
-use super::Problem;
-use crate::Result;
-use crate::attack::{Adversarial, Attack, Batch, Box01, Target};
-use crate::loss::{Forward, Loss, LossInput, LossOutput, terms};
-use crate::nn::Mode;
+use std::f64::consts::TAU;
 use tch::{Kind, Tensor};
 
-/// The side tensor with the oracle's classes.
-const CLASSES: &str = "oracle_classes";
-
-/// PGD on CE(f(x'), oracle(x')), from a uniform start; the best of all its points is kept, since the objective jumps where
-/// the oracle's class changes.
-#[derive(Debug)]
-pub(super) struct OraclePgd {
-    pub problem: Problem,
-    pub alpha: f64,
-    pub steps: u32,
+/// An oracle on the unit square. It answers class 1 (Y = -1 in the paper) or class 2 (Y = +1); as
+/// labels 0 and 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oracle {
+    /// Class 2 above a wave as high as a ball is wide.
+    Waves,
+    /// Class 2 in four discs, not much larger than a ball.
+    Islands,
+    /// Class 2 above one long wave.
+    Swell,
 }
 
-/// Cross-entropy with the oracle's class of the attacked point.
-#[derive(Debug)]
-pub(super) struct OracleLoss;
-
-impl OraclePgd {
-    /// The oracle's classes `[N]` of points as images `[N, 1, 1, 2]`.
-    fn classes(&self, x: &Tensor) -> Tensor {
-        self.problem.oracle(&x.view([-1, 2]))
+impl Oracle {
+    /// The label, 0 or 1, of points `[…, 2]`: `[…]` int64.
+    pub fn label(self, points: &Tensor) -> Tensor {
+        self.level(points).ge(0.0).to_kind(Kind::Int64)
     }
-}
 
-impl Attack for OraclePgd {
-    fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
-        let eps = Tensor::from(self.problem.eps()).to_kind(batch.x.kind());
-        let ball = Box01::new(&batch.x, &eps, true);
-        let mut x = ball.project(&(&batch.x + (batch.uniform("start") * 2.0 - 1.0) * &eps));
-        let mut best = (x.copy(), Tensor::full([x.size()[0]], f64::NEG_INFINITY, (x.kind(), x.device())));
-        for step in 0..=self.steps {
-            let classes = self.classes(&x);
-            let ascent = target.gradient(&x, Mode::Eval, &|logits| terms::cross_entropy(logits, &classes));
-            let value = terms::cross_entropy(&ascent.logits, &classes);
-            let better = value.gt_tensor(&best.1);
-            best = (x.where_self(&better.view([-1, 1, 1, 1]), &best.0), value.maximum(&best.1));
-            if step < self.steps {
-                x = ball.project(&(&x + ascent.gradient.sign() * self.alpha));
+    /// The label as -1 or +1, f_oracle of the paper: `[…]` float.
+    pub fn sign(self, points: &Tensor) -> Tensor {
+        self.label(points).to_kind(Kind::Float) * 2.0 - 1.0
+    }
+
+    /// A number that is 0 on the boundary, and larger on the side of class 2.
+    pub(super) fn level(self, points: &Tensor) -> Tensor {
+        let (x, y) = (points.select(-1, 0), points.select(-1, 1));
+        match self {
+            Oracle::Waves => y - 0.5 - (x * (3.0 * TAU)).sin() * 0.14,
+            Oracle::Swell => y - 0.5 - (x * TAU).sin() * 0.07,
+            Oracle::Islands => {
+                // In the middle of the square's quarters.
+                let (dx, dy) = (((x * 2.0).frac() - 0.5) * 0.5, ((y * 2.0).frac() - 0.5) * 0.5);
+                0.15 * 0.15 - (dx.square() + dy.square())
             }
         }
-        let classes = self.classes(&best.0);
-        Ok(Adversarial::new(best.0).with(CLASSES, classes))
-    }
-
-    fn mode(&self) -> Mode {
-        Mode::Eval
-    }
-
-    fn provides(&self) -> Vec<&'static str> {
-        vec![CLASSES]
     }
 }
 
-impl Loss for OracleLoss {
-    fn passes(&self) -> Vec<Forward> {
-        vec![Forward::Adversarial]
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn needs(&self) -> Vec<&'static str> {
-        vec![CLASSES]
-    }
-
-    fn forward(&self, input: &LossInput) -> Result<LossOutput> {
-        Ok(LossOutput::new(terms::cross_entropy(input.adversarial()?, input.side(CLASSES)?).mean(None::<Kind>)))
+    #[test]
+    fn the_oracle_knows_both_sides() {
+        let points = Tensor::from_slice2(&[[0.25f32, 0.9], [0.25, 0.1], [0.0833, 0.6], [0.0833, 0.66], [0.25, 0.25]]);
+        let labels = |oracle: Oracle| Vec::<i64>::try_from(oracle.label(&points)).unwrap();
+        assert_eq!(labels(Oracle::Waves)[..4], [1, 0, 0, 1]);
+        assert_eq!(labels(Oracle::Islands)[4], 1);
+        assert_eq!(labels(Oracle::Swell), [1, 0, 1, 1, 0]);
+        assert_eq!(Vec::<f32>::try_from(Oracle::Swell.sign(&points)).unwrap(), [1.0, -1.0, 1.0, 1.0, -1.0]);
     }
 }

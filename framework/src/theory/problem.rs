@@ -1,23 +1,33 @@
-//! Two classes in the unit square, and who knows them.
+//! Where points are, under which oracle.
 
-use crate::nn::{Noise, key_of, name_key};
-use std::f64::consts::TAU;
+use super::Oracle;
+use super::ball::crossed;
+use crate::nn::{Noise, name_key};
 use tch::{Device, Kind, Tensor};
 
-/// A problem with a known oracle.
+/// An oracle and a distribution of points in the unit square.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Problem {
-    /// A wave between the classes, as high as the ball is wide.
+    /// A wave between the classes, as high as the ball is wide; points everywhere.
     Waves,
-    /// Islands of one class, not much larger than the ball.
+    /// Islands of class 2, not much larger than the ball; points everywhere.
     Islands,
-    /// The wave again, but no point is so near to it that its ball reaches over.
+    /// The wave again, but without the points whose ball its boundary crosses.
     Apart,
+    /// Class 2 comes up to the boundary, class 1 stays three radii away from it.
+    Shore,
+    /// `Shore` the other way round; for Figure 7 only.
+    Cliff,
+    /// `Shore` in the left half, `Cliff` in the right one; for Figure 7 only.
+    Turn,
 }
 
+/// How far the class stays away that does not come up to the boundary.
+const AWAY: f64 = 0.24;
+
 impl Problem {
-    /// All of them.
-    pub const ALL: [Problem; 3] = [Problem::Waves, Problem::Islands, Problem::Apart];
+    /// Those that are measured.
+    pub const ALL: [Problem; 4] = [Problem::Waves, Problem::Islands, Problem::Apart, Problem::Shore];
 
     /// The name in tables and of files.
     pub fn name(self) -> &'static str {
@@ -25,15 +35,21 @@ impl Problem {
             Problem::Waves => "waves",
             Problem::Islands => "islands",
             Problem::Apart => "apart",
+            Problem::Shore => "shore",
+            Problem::Cliff => "cliff",
+            Problem::Turn => "turn",
         }
     }
 
     /// What it shows.
     pub fn about(self) -> &'static str {
         match self {
-            Problem::Waves => "Balls reach over the wave between the classes",
-            Problem::Islands => "Islands not much larger than a ball",
-            Problem::Apart => "No ball reaches over the boundary",
+            Problem::Waves => "the oracle's boundary crosses balls on both sides of it",
+            Problem::Islands => "islands of class 2, not much larger than a ball",
+            Problem::Apart => "the oracle's boundary crosses no ball",
+            Problem::Shore => "the oracle's boundary crosses balls of class 2 only",
+            Problem::Cliff => "the oracle's boundary crosses balls of class 1 only",
+            Problem::Turn => "class 1 keeps away on the left, class 2 on the right",
         }
     }
 
@@ -42,52 +58,39 @@ impl Problem {
         0.08
     }
 
-    /// The oracle's class, 0 or 1, of points `[…, 2]` in the unit square: `[…]` int64.
-    pub fn oracle(self, points: &Tensor) -> Tensor {
-        self.level(points).ge(0.0).to_kind(Kind::Int64)
-    }
-
-    /// A number that is 0 on the boundary between the oracle's classes, and larger on the side of class 1.
-    pub(super) fn level(self, points: &Tensor) -> Tensor {
-        let (x, y) = (points.select(-1, 0), points.select(-1, 1));
+    /// Who knows the class.
+    pub fn oracle(self) -> Oracle {
         match self {
-            Problem::Waves | Problem::Apart => y - 0.5 - (x * (3.0 * TAU)).sin() * 0.14,
-            Problem::Islands => {
-                // Four discs, in the middle of the square's quarters.
-                let (dx, dy) = (((x * 2.0).frac() - 0.5) * 0.5, ((y * 2.0).frac() - 0.5) * 0.5);
-                0.15 * 0.15 - (dx.square() + dy.square())
-            }
+            Problem::Waves | Problem::Apart => Oracle::Waves,
+            Problem::Islands => Oracle::Islands,
+            Problem::Shore | Problem::Cliff | Problem::Turn => Oracle::Swell,
         }
     }
 
-    /// `n` points `[n, 2]`, uniform in the part of the square where there are points; the same ones for the same `seed`.
+    /// `n` points `[n, 2]`, uniform in the part of the square where there are points; the same ones
+    /// for the same `seed`.
     pub fn sample(self, n: i64, seed: u64, purpose: &str) -> Tensor {
         let noise = Noise::seeded(&[seed, name_key(purpose)], 4 * n, Device::Cpu);
         let points = noise.uniform("points", &[2], Kind::Float);
-        let points = match self {
-            Problem::Waves | Problem::Islands => points,
-            Problem::Apart => {
-                let own = self.oracle(&points);
-                let alone = self.ball(8).fold(own.ones_like().to_kind(Kind::Bool), |alone, offset| {
-                    alone.logical_and(&self.oracle(&(&points + offset * 1.1).clamp(0.0, 1.0)).eq_tensor(&own))
-                });
-                points.index_select(0, &alone.nonzero().squeeze_dim(1))
+        let kept = points.index_select(0, &self.holds(&points).nonzero().squeeze_dim(1));
+        kept.narrow(0, 0, n.min(kept.size()[0]))
+    }
+
+    /// Whether there may be points at these places `[n, 2]`: `[n]` bool.
+    fn holds(self, points: &Tensor) -> Tensor {
+        let level = self.oracle().level(points);
+        let (above, below) = (level.ge(0.0), level.lt(0.0));
+        let (far_above, far_below) = (level.ge(AWAY), level.lt(-AWAY));
+        match self {
+            Problem::Waves | Problem::Islands => above.logical_or(&below),
+            Problem::Apart => crossed(self.oracle(), points, 1.1 * self.eps(), 8).logical_not(),
+            Problem::Shore => above.logical_or(&far_below),
+            Problem::Cliff => far_above.logical_or(&below),
+            Problem::Turn => {
+                let left = points.select(1, 0).lt(0.5);
+                above.logical_or(&far_below).where_self(&left, &far_above.logical_or(&below))
             }
-        };
-        points.narrow(0, 0, n.min(points.size()[0]))
-    }
-
-    /// Offsets `[2]` that fill the ball: its grid of `2 * half + 1` points a side, edges and centre among them.
-    pub fn ball(self, half: i64) -> impl Iterator<Item = Tensor> {
-        let step = self.eps() / half as f64;
-        (-half..=half).flat_map(move |i| {
-            (-half..=half).map(move |j| Tensor::from_slice(&[(i as f64 * step) as f32, (j as f64 * step) as f32]))
-        })
-    }
-
-    /// The key of a purpose's random numbers.
-    pub(super) fn key(self, seed: u64, purpose: &str) -> Tensor {
-        Tensor::from(key_of(&[seed, name_key(self.name()), name_key(purpose)]))
+        }
     }
 }
 
@@ -96,29 +99,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oracle_knows_both_sides() {
-        let points = Tensor::from_slice2(&[[0.25f32, 0.9], [0.25, 0.1], [0.0833, 0.6], [0.0833, 0.66], [0.25, 0.25]]);
-        let classes = |problem: Problem| Vec::<i64>::try_from(problem.oracle(&points)).unwrap();
-        assert_eq!(classes(Problem::Waves)[..4], [1, 0, 0, 1]);
-        assert_eq!(classes(Problem::Islands)[4], 1);
+    fn both_classes_are_there() {
         for problem in Problem::ALL {
-            let share = problem
-                .oracle(&problem.sample(2000, 0, "test"))
-                .to_kind(Kind::Double)
-                .mean(None::<Kind>)
-                .double_value(&[]);
+            let points = problem.sample(2000, 0, "test");
+            assert_eq!(points.size(), [2000, 2]);
+            let share = problem.oracle().label(&points).to_kind(Kind::Double).mean(None::<Kind>).double_value(&[]);
             assert!((0.2..0.8).contains(&share), "{problem:?}: {share}");
         }
     }
 
-    #[test]
-    fn where_classes_are_apart_no_ball_reaches_over() {
-        let problem = Problem::Apart;
+    /// For how many of the points of class 2, and of class 1, the oracle's boundary crosses the
+    /// ball.
+    fn crossings(problem: Problem) -> [i64; 2] {
         let points = problem.sample(500, 3, "test");
-        assert_eq!(points.size(), [500, 2]);
-        let own = problem.oracle(&points);
-        for offset in problem.ball(5) {
-            assert_eq!(problem.oracle(&(&points + offset).clamp(0.0, 1.0)), own);
+        let crossed = crossed(problem.oracle(), &points, problem.eps(), 5);
+        let second = problem.oracle().label(&points).eq(1);
+        let count = |which: Tensor| crossed.logical_and(&which).sum(Kind::Int64).int64_value(&[]);
+        [count(second.copy()), count(second.logical_not())]
+    }
+
+    #[test]
+    fn balls_are_crossed_on_the_sides_that_the_problem_says() {
+        assert_eq!(crossings(Problem::Apart), [0, 0]);
+        let [shore, cliff] = [crossings(Problem::Shore), crossings(Problem::Cliff)];
+        assert!(shore[0] > 40 && shore[1] == 0, "{shore:?}");
+        assert!(cliff[0] == 0 && cliff[1] > 40, "{cliff:?}");
+        for problem in [Problem::Waves, Problem::Turn] {
+            assert!(crossings(problem).iter().all(|&count| count > 20), "{problem:?}");
         }
     }
 }

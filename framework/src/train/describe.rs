@@ -32,6 +32,8 @@ pub(super) fn card(pipeline: &Pipeline, data: &foil_data::Dataset, resolved: &st
     let name = pipeline.name.clone().unwrap_or_default();
     ModelCard {
         architecture: pipeline.model.name().into(),
+        model: serde_json::to_value(&pipeline.model).unwrap_or_default(),
+        normalize: serde_json::to_value(&pipeline.normalize).unwrap_or_default(),
         dataset: pipeline.data.name.clone(),
         classes: data.class_names.clone(),
         mean,

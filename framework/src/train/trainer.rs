@@ -162,7 +162,7 @@ impl Trainer {
     /// # Errors
     /// The problems of the pipeline, by key path.
     pub fn assemble(pipeline: &Pipeline, device: Device, world: World) -> Result<Assembled, Vec<foil_config::Problem>> {
-        let parts = assemble_across(world, pipeline, Kind::Float, device, false)?;
+        let parts = assemble_across(world, pipeline, Kind::Float, device, false)?.trainable()?;
         if let Some(path) = pipeline.begins_with() {
             parts.step.model.network().read(&path).map_err(|error| {
                 vec![foil_config::Problem::new("init", format!("`init`: {}", error.message()), BEGINNING)]

@@ -2,7 +2,7 @@
 
 use crate::distinct::distinct;
 use crate::eval::{Pulse, UnderWay};
-use crate::record::{Row, metrics};
+use crate::record::{EvalRecord, Row, metrics};
 use crate::report::gather::find;
 use crate::report::progress::human;
 use crate::train::{Beat, Folder};
@@ -142,9 +142,15 @@ impl Watched {
             false if self.pulse.is_some() => Now::Evaluating,
             true => Now::Training,
             false if self.done() < self.epochs => Now::Stopped,
-            false if self.path.join("eval.json").exists() => Now::Evaluated,
+            false if self.is_judged() => Now::Evaluated,
             false => Now::Trained,
         };
+    }
+
+    /// Whether there is a record of the best checkpoint as it is now.
+    fn is_judged(&self) -> bool {
+        let record = EvalRecord::load(self.path.join("eval.json"));
+        record.is_ok_and(|record| record.outdated(&self.path.join("best.safetensors")).is_ok_and(|why| why.is_none()))
     }
 
     /// Whether a process is at it.

@@ -1,6 +1,7 @@
 //! The geometry that the attacks share: the norms, their steepest directions, and the ball around an image.
 
 use foil::prelude::*;
+use foil::record::threat::radius;
 
 /// The norm of a ball.
 #[settings]
@@ -52,7 +53,12 @@ pub(crate) fn check_radius(cx: &Build, key: &str, number: &Scheduled, norm: Norm
     if let (Norm::Linf, Some(value)) = (norm, number.constant())
         && value > 1.0
     {
-        cx.problem(key, format!("is {value}, but images are scaled to [0, 1]"), format!("write `{value}/255`"));
+        let shown = radius(value);
+        let help = match value {
+            _ if value <= 255.0 && !shown.contains('/') => format!("write `{value}/255`"),
+            _ => "write it as `8/255`, or as `0.031`".to_string(),
+        };
+        cx.problem(key, format!("is {shown}, but images are scaled to [0, 1]"), help);
     }
 }
 

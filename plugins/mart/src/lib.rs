@@ -66,6 +66,21 @@ mod tests {
         assert_close(&output.total, &Tensor::from(bce + 5.0 * kl * 0.500_000_1), 1e-10);
     }
 
+    // By hand, two classes, p = p_y, y = 0: with weight w = 1 - p and q = (.2, .8) the KL is
+    // K = p ln(p/.2) + (1 - p) ln((1 - p)/.8), so dK/dp = ln(p/.2) - ln((1 - p)/.8), and
+    // d(K w)/dp = (1 - p) dK/dp - K. At p = .5: K = .223144, dK/dp = ln 4, d(K w)/dp = .470004. With
+    // a weight that carries no gradient it would be .693147. dp/dz_y = p (1 - p) = .25, beta is 5, and
+    // BCE does not see f(x).
+    #[test]
+    fn the_gradient_flows_through_the_weight() {
+        let z = Tensor::from_slice2(&[[0.0f64, 0.0]]).set_requires_grad(true);
+        let attacked = Tensor::from_slice2(&[[0.2f64, 0.8]]).log();
+        let y = Tensor::from_slice(&[0i64]);
+        let total = loss_on(loss_from_yaml("{ type: mart, beta: 5 }").as_ref(), &z, &attacked, &y).total;
+        let gradient = Tensor::run_backward(&[total], &[&z], false, false)[0].double_value(&[0, 0]);
+        assert!((gradient - 5.0 * 0.25 * 0.470_004).abs() < 2e-6, "{gradient}");
+    }
+
     // Where q_n = 1 plain BCE is infinite; the code's 1.0001 makes it -ln(0.0001).
     #[test]
     fn a_certain_mistake_costs_a_finite_amount() {

@@ -11,10 +11,13 @@ use foil::prelude::*;
 /// [0, 1]; neither do we. e_i is kept for the next epoch, 0 for misclassified images. `mma.weight` is 0 for correct images with
 /// e_i >= d_max, and else 1.
 ///
-/// The authors' code puts only the correct images through AN-PGD. Here all go, and masks pick: PGD treats each image by itself, but
-/// the search runs in train mode (11 passes that move batch norm's running statistics), and its batch statistics are those of
-/// the whole batch, not of the correct part. With `search_mode: eval` each image is again by itself. An attack for training: it
-/// keeps distances by training image, so it cannot judge a model; the paper tests with `pgd` on `slm`.
+/// The authors' code puts only the correct images through AN-PGD. Here all go, and masks pick; what
+/// is found is the same. PGD treats each image by itself. The search runs in train mode, in
+/// `search_steps` + 1 passes that move batch norm's running statistics, and takes the statistics of
+/// the correct images alone; `search_statistics: batch` takes the whole batch's, and with
+/// `search_mode: eval` each image is by itself. Where no image is correct, nothing moves. An attack
+/// for training: it keeps distances by training image, so it cannot judge a model; the paper tests
+/// with `pgd` on `slm`.
 #[settings]
 pub struct AnPgd {
     /// Images farther than this from the boundary count as robust. 12/255, 20/255 or 32/255 on CIFAR, 0.45 on MNIST.
@@ -32,6 +35,19 @@ pub struct AnPgd {
     /// The model's mode during the search: `train` as in the authors' code, or `eval`.
     #[set(default = Mode::Train)]
     pub search_mode: Mode,
+    /// Whose statistics batch norm takes in a search in train mode.
+    #[set(default = Statistics::Correct)]
+    pub search_statistics: Statistics,
+}
+
+/// Images whose statistics batch norm takes.
+#[settings]
+#[derive(Copy, PartialEq)]
+pub enum Statistics {
+    /// The correct images, as in the authors' code.
+    Correct,
+    /// The whole batch, which foil's CUDA kernels compute faster.
+    Batch,
 }
 
 struct Running {
@@ -93,7 +109,10 @@ impl Attack for Running {
         let radii = self.radii.index_select(0, &batch.index).maximum(&batch.now(&self.config.e_min));
         let radii = radii.to_kind(batch.x.kind());
         let (direction, x) = self.direction(target, batch, &radii);
-        let distance = self.search(target, batch, &direction, &x, &radii);
+        let distance = match self.config.search_statistics {
+            Statistics::Correct => self.search(&target.selecting(&correct), batch, &direction, &x, &radii),
+            Statistics::Batch => self.search(target, batch, &direction, &x, &radii),
+        };
 
         let moved = &batch.x + distance.view([-1, 1, 1, 1]) * direction;
         let far = distance.ge_tensor(&batch.now(&self.config.d_max)).logical_and(&correct);

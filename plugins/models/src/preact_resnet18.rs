@@ -38,7 +38,7 @@ fn settings(shapes: &Shapes) -> Option<String> {
     without.then(|| "{ type: preact_resnet18, final_norm: false }".into())
 }
 
-hint! { Hint { model: "preact_resnet18", settings, unused: &[] } }
+hint! { Hint::of("preact_resnet18", settings) }
 
 register!(dyn Model, "preact_resnet18", PreactResnet18, "{}");
 

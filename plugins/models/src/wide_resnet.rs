@@ -56,16 +56,32 @@ impl Config<dyn Model> for WideResnet {
     }
 }
 
-/// Depth and width from the number of blocks in a group and the channels at the end.
+/// TRADES's names for the groups.
 fn settings(shapes: &Shapes) -> Option<String> {
-    let blocks = (0..200).take_while(|n| shapes.contains_key(&format!("block1.layer.{n}.conv1.weight"))).count();
+    settings_of(shapes, "block1")
+}
+
+/// MMA's, from advertorch's examples.
+fn settings_of_mma(shapes: &Shapes) -> Option<String> {
+    settings_of(shapes, "convgroup1")
+}
+
+/// Depth and width from the number of blocks in the `group` and the channels at the end.
+fn settings_of(shapes: &Shapes, group: &str) -> Option<String> {
+    let blocks = (0..200).take_while(|n| shapes.contains_key(&format!("{group}.layer.{n}.conv1.weight"))).count();
     let width = shapes.get("bn1.weight")?.first()? / 64;
     // No one has trained a wider one, and a file may say anything.
     let known = blocks > 0 && (1..=64).contains(&width);
     known.then(|| format!("{{ type: wide_resnet, depth: {}, width: {width} }}", 6 * blocks + 4))
 }
 
-hint! { Hint { model: "wide_resnet", settings, unused: &["sub_block1."] } }
+hint! { Hint { unused: &["sub_block1."], ..Hint::of("wide_resnet", settings) } }
+
+/// MMA's groups and shortcuts have other names, and each image is standardised first.
+const MMA: [(&str, &str); 4] =
+    [("block1", "convgroup1"), ("block2", "convgroup2"), ("block3", "convgroup3"), ("convShortcut", "conv_shortcut")];
+
+hint! { Hint { renamed: &MMA, behind: Some("per_image"), ..Hint::of("wide_resnet", settings_of_mma) } }
 
 register!(dyn Model, "wide_resnet", WideResnet, "{ depth: 34, width: 10 }");
 

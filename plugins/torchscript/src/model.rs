@@ -9,9 +9,12 @@ use foil::registry::FilePath;
 
 /// A PyTorch network as it is, trained, attacked and judged like any other; it starts from the numbers in its file.
 ///
-/// In Python: `torch.jit.save(torch.jit.script(net), "net.pt")`. `forward` takes images `[N, C, H, W]`, in [0, 1] unless `normalize` says
-/// otherwise, and returns logits `[N, K]`. Parameters that require a gradient are trained, the others and floating-point buffers are
-/// kept as buffers, all under their `state_dict` names. Dropout and other random numbers of libtorch are seeded for each pass.
+/// In Python: `torch.jit.save(torch.jit.script(net), "net.pt")`. `forward` takes images
+/// `[N, C, H, W]`, in [0, 1] unless `normalize` says otherwise, and returns logits `[N, K]`.
+/// Parameters that require a gradient are trained, the others and floating-point buffers are kept
+/// as buffers, all under their `state_dict` names; a program without any can be judged
+/// (`foil import`), not trained. Dropout and other random numbers of libtorch are seeded for each
+/// pass.
 #[settings]
 pub struct TorchscriptModel {
     /// The file, from the folder of this config; a run's folder gets a copy.
@@ -52,11 +55,6 @@ impl Config<dyn Model> for TorchscriptModel {
             (0..program.slots()).partition(|&slot| program.first(slot) == slot);
         let slots = own.into_iter().map(|slot| Ok((slot, declare(nn, &program, slot)?))).collect::<Result<Vec<_>>>()?;
         let shared = shared.into_iter().map(|slot| (slot, program.first(slot))).collect();
-        if nn.count() == 0 {
-            return Err(Error::new(format!("{} has no parameters that require a gradient", path.display())).help(
-                "a traced or frozen program holds its weights as constants; save torch.jit.script(net) instead",
-            ));
-        }
         Ok(Box::new(Net { program, slots, shared }))
     }
 }
@@ -120,6 +118,12 @@ impl Net {
             && let Some(seed) = pass.seed()
         {
             tch::manual_seed(seed);
+        }
+        let is_norm = |(slot, _): &(usize, Held)| self.program.name(*slot).ends_with("running_mean");
+        if pass.selected().is_some() && self.slots.iter().any(is_norm) {
+            return Err(Error::new(
+                "its batch norm sees the whole batch, not a part of it; write `search_statistics: batch` in the attack",
+            ));
         }
         interpret()?;
         let train = pass.mode() == Mode::Train;

@@ -228,6 +228,19 @@ fn what_a_program_writes_into_is_its_own() {
     assert_eq!(y, Tensor::from_slice(&[3i64; 10]));
 }
 
+/// Its weights are constants, so that it can be judged, and not trained.
+#[test]
+fn a_frozen_program_has_nothing_to_train() {
+    let frozen = network("{ type: torchscript, file: frozen.pt }");
+    assert_eq!((frozen.params().count(), frozen.params().state_dict().len()), (0, 0));
+    let x = Tensor::rand([3, 1, 28, 28], (Kind::Float, Device::Cpu));
+    let leaf = x.copy().set_requires_grad(true);
+    let logits = frozen.frozen(&leaf, Mode::Eval, None);
+    assert_eq!(logits.size(), [3, 10]);
+    logits.sum(Kind::Float).backward();
+    assert!(leaf.grad().abs().sum(Kind::Float).double_value(&[]) > 0.0, "an attack has nothing to follow");
+}
+
 #[test]
 fn files_that_are_no_programs() {
     let hundred = DataFacts { classes: 100, ..DIGITS };
@@ -236,7 +249,6 @@ fn files_that_are_no_programs() {
         ("{ type: torchscript, file: nothing.pt }", DIGITS, "nothing.pt: No such file"),
         ("{ type: torchscript, file: weights.pt }", DIGITS, "weights.pt holds weights, not a TorchScript program"),
         ("{ type: torchscript, file: make.py }", DIGITS, "make.py is no TorchScript program: it is no zip archive"),
-        ("{ type: torchscript, file: frozen.pt }", DIGITS, "frozen.pt has no parameters that require a gradient"),
         ("{ type: torchscript, file: plain.pt }", DIGITS, "does not run on images [2, 1, 28, 28]"),
         (TINY, hundred, "returns [2, 10] for two images, but must return logits [2, 100]"),
         (TINY, colour, "does not run on images [2, 3, 28, 28]"),

@@ -117,7 +117,7 @@ pub(super) fn repair(node: &Node, options: &[Keywords<'_>], optional: bool) -> S
         }
         Kind::Str(text) if takes(Shape::List) => format!("write a list: [{}]", show::short(text)),
         Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) if takes(Shape::Text) => {
-            format!("quote it to make it text: \"{}\"", node.describe().replace('`', ""))
+            format!("quote it to make it text: \"{}\"", node.written())
         }
         _ => String::new(),
     }

@@ -16,7 +16,7 @@ impl Checker<'_> {
             }
             Kind::Float(value) if needs_whole(keywords) => {
                 let message = format!("{} is {}, but takes a whole number", spot.name(), node.describe());
-                let exact = value.fract() == 0.0 && value.abs() < 2f64.powi(53);
+                let exact = value.fract() == 0.0 && value.abs() < 2f64.powi(53) && fits(value, keywords);
                 self.problem(spot, message, if exact { format!("write `{value:.0}`") } else { String::new() });
             }
             Kind::Float(value) => self.in_range(value, &node.describe(), keywords, spot),
@@ -38,15 +38,10 @@ impl Checker<'_> {
     }
 
     fn in_range(&mut self, value: f64, shown: &str, keywords: &Keywords<'_>, spot: &Spot<'_>) {
-        let bound = |key: &str| keywords.get(key).and_then(Json::as_f64);
-        let inside = bound("minimum").is_none_or(|low| value >= low)
-            && bound("exclusiveMinimum").is_none_or(|low| value > low)
-            && bound("maximum").is_none_or(|high| value <= high)
-            && bound("exclusiveMaximum").is_none_or(|high| value < high);
-        if !inside {
+        if !is_inside(value, keywords) {
             if is_image_unit(keywords) && value > 1.0 {
                 let help = match value {
-                    _ if value <= 255.0 && !shown.contains('/') => format!("write `{value}/255`"),
+                    _ if fits(value / 255.0, keywords) && !shown.contains('/') => format!("write `{value}/255`"),
                     _ => "write it as `8/255`, or as `0.031`".to_string(),
                 };
                 let message = format!("{} is {shown}, but images are scaled to [0, 1]", spot.name());
@@ -65,6 +60,19 @@ impl Checker<'_> {
             self.problem(spot, format!("{} is {shown}, but must be {expected}", spot.name()), help);
         }
     }
+}
+
+fn is_inside(value: f64, keywords: &Keywords<'_>) -> bool {
+    let bound = |key: &str| keywords.get(key).and_then(Json::as_f64);
+    bound("minimum").is_none_or(|low| value >= low)
+        && bound("exclusiveMinimum").is_none_or(|low| value > low)
+        && bound("maximum").is_none_or(|high| value <= high)
+        && bound("exclusiveMaximum").is_none_or(|high| value < high)
+}
+
+/// Whether the schema takes the number: only then is it worth suggesting.
+fn fits(value: f64, keywords: &Keywords<'_>) -> bool {
+    is_inside(value, keywords) && width(keywords).is_none_or(|(low, high)| (low..=high).contains(&value))
 }
 
 fn needs_whole(keywords: &Keywords<'_>) -> bool {

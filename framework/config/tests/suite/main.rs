@@ -2,6 +2,7 @@
 //!
 //! - `pipeline`: that pipeline and its plugins.
 //! - `errors`: every `tests/errors/*.yaml` with the `*.stderr` a user would see; `UPDATE_EXPECT=1` rewrites them.
+//! - `forms`: a name over a map and a map over a name.
 //! - `normal_form`: what comes out of a right pipeline, and that it is a fixed point.
 //! - `places`: problems that the caller adds find their line.
 //! - `hostile`: arbitrary bytes, mutated pipelines and `tests/corpus` neither panic nor take long.
@@ -9,6 +10,7 @@
 extern crate self as foil;
 
 mod errors;
+mod forms;
 mod hostile;
 mod normal_form;
 mod pipeline;

@@ -13,7 +13,7 @@ use crate::eval::{Beating, Saved, Trial, UnderWay};
 use crate::interop::METHOD;
 use crate::nn::{Noise, key_of, name_key};
 use crate::pipeline::{Assembled, Pipeline, assemble, assemble_across, load};
-use crate::record::{Entry, EvalRecord, ImageRecord, TrustCheck, atomic, stamp};
+use crate::record::{Entry, EvalRecord, ImageRecord, TrustCheck, atomic, card, stamp};
 use crate::registry::DataFacts;
 use crate::scheduler::Clock;
 use crate::train::Folder;
@@ -34,7 +34,8 @@ pub(in crate::cli) fn evaluate(path: &Path, options: &Options, world: World) -> 
     let _ends = AtOnce::new(path)?;
     let (folder, weights) =
         if world.is_first() { checkpoint(path)? } else { (Folder::named(path), path.to_path_buf()) };
-    let out = options.out.clone().unwrap_or_else(|| folder.path().join("eval.json"));
+    let usual = usual(&folder, &weights);
+    let out = options.out.clone().unwrap_or_else(|| usual.clone());
     if world.is_first() {
         atomic::probe(&out).map_err(|error| {
             Error::new(format!("the record could not be written: {error}")).help("--out FILE puts it elsewhere")
@@ -47,16 +48,20 @@ pub(in crate::cli) fn evaluate(path: &Path, options: &Options, world: World) -> 
     let device = choose_for(&pipeline.device, world)?;
     let mut parts = loaded.built(assemble_across(world, pipeline, Kind::Float, device, false))?;
     let network = parts.step.model.network();
+    let (mut judged, mut epoch) = (String::new(), 0);
     if world.is_first() {
-        network.read(&weights)?;
-        whose(&tensors::metadata(&weights)?, pipeline, &weights);
+        // Training may replace the file meanwhile: the digest is of the numbers that were read.
+        let stored = tensors::load(&weights)?;
+        network.params().load(&stored.tensors).map_err(|e| e.context(weights.display()))?;
+        whose(&stored.texts, pipeline, &weights);
+        (judged, epoch) = (stored.digest, card::epochs(&stored.texts));
     }
     network.params().storage().iter().try_for_each(|(_, tensor)| world.broadcast(tensor))?;
     let limit = pipeline.data.test_limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
     let test = Resident::new(&crate::data::read(pipeline)?.test, device).first(limit);
 
     let config = pipeline.to_yaml()?;
-    let mut saved = Saved::open_across(world, &out, &config, &weights)?;
+    let mut saved = Saved::open_across(world, &out, &config, &judged)?;
     let beating = world.is_first().then(|| Beating::new(folder.path(), shown(device)));
     let other = options.transfer.as_deref().map(|run| other(run, parts.data, device)).transpose()?;
     let (entries, images) = attacked(pipeline, &mut parts, &test, &mut saved, beating)?;
@@ -76,8 +81,17 @@ pub(in crate::cli) fn evaluate(path: &Path, options: &Options, world: World) -> 
         libtorch: crate::LIBTORCH.into(),
         date: stamp::now(),
         config_hash: stamp::config_hash(&config),
+        weights: Some(judged),
+        epoch,
     };
+    // Another evaluation of this run may end at this moment.
+    let turn = || std::fs::File::open(folder.path()).and_then(|file| file.lock().map(|()| file));
+    let mut out = out;
     if world.is_first() {
+        let _turn = turn();
+        if out == usual {
+            out = free_of_newer(out, &record, &weights)?;
+        }
         // The table first: who finds a record finds its images. The record before the checks: no
         // fault of theirs takes it away.
         images.write(&ImageRecord::beside(&out)).map_err(Error::of)?;
@@ -86,9 +100,39 @@ pub(in crate::cli) fn evaluate(path: &Path, options: &Options, world: World) -> 
     }
     record.trust = trusted(pipeline, &parts, &test, options.trust, other.as_ref());
     if world.is_first() && !record.trust.is_empty() {
-        record.write(&out).map_err(Error::of)?;
+        let _turn = turn();
+        let is_ours = |now: EvalRecord| (now.weights, now.date) == (record.weights.clone(), record.date.clone());
+        if EvalRecord::load(&out).is_ok_and(is_ours) {
+            record.write(&out).map_err(Error::of)?;
+        }
     }
     Ok((record, out))
+}
+
+/// Where the record of a checkpoint goes: `eval.json` for the best one, `last.eval.json` for
+/// last.safetensors.
+fn usual(folder: &Folder, weights: &Path) -> PathBuf {
+    match weights.file_stem().filter(|_| weights.file_name() != folder.best().file_name()) {
+        Some(stem) => folder.path().join(format!("{}.eval.json", stem.display())),
+        None => folder.path().join("eval.json"),
+    }
+}
+
+/// `out`, or another place where that has the record of newer weights: training went on
+/// meanwhile.
+fn free_of_newer(out: PathBuf, record: &EvalRecord, weights: &Path) -> Result<PathBuf> {
+    let Some(why) = record.outdated(weights)? else { return Ok(out) };
+    let stands = EvalRecord::load(&out).is_ok_and(|other| {
+        let current = other.weights.is_some() && other.outdated(weights).is_ok_and(|outdated| outdated.is_none());
+        other.weights != record.weights && (current || other.epoch > record.epoch)
+    });
+    eprintln!("note: what was judged is {why}");
+    if !stands {
+        return Ok(out);
+    }
+    let beside = out.with_extension(format!("epoch{}.json", record.epoch));
+    eprintln!("note: {} is of newer weights, and stays; this record goes beside it", out.display());
+    Ok(beside)
 }
 
 /// Warns of weights that fit but were trained otherwise than the pipeline beside them says: the record would call them what they are not.

@@ -4,10 +4,10 @@ use crate::data::Resident;
 use crate::engine::{choose, shown};
 use crate::eval::{NATURAL, Trial, percent};
 use crate::pipeline::{Loaded, assemble, look};
-use crate::record::{Entry, EvalRecord, stamp};
+use crate::record::{Entry, EvalRecord, card, stamp};
 use crate::report::Progress;
 use crate::train::Folder;
-use crate::{AtPath, Error, Result};
+use crate::{AtPath, Error, Result, tensors};
 use serde_json::{Value, json};
 use std::path::Path;
 use tch::Kind;
@@ -55,7 +55,8 @@ pub(super) fn measure(run: &Path, n: i64, out: &Path) -> Result<EvalRecord> {
     let device = choose(&pipeline.device)?;
     let mut parts = loaded.built(assemble(pipeline, Kind::Float, device, false))?;
     let network = parts.step.model.network();
-    network.read(&folder.best())?;
+    let stored = tensors::load(&folder.best())?;
+    network.params().load(&stored.tensors).map_err(|e| e.context(folder.best().display()))?;
     let test = Resident::new(&crate::data::read(pipeline)?.test, device).first(n);
     let mut progress = Progress::new(format!("{}: curves", run.display()), (attacks.len() + 1) as u64);
     let mut entries = Vec::new();
@@ -86,6 +87,8 @@ pub(super) fn measure(run: &Path, n: i64, out: &Path) -> Result<EvalRecord> {
         libtorch: crate::LIBTORCH.into(),
         date: stamp::now(),
         config_hash: stamp::config_hash(&pipeline.to_yaml()?),
+        weights: Some(stored.digest),
+        epoch: card::epochs(&stored.texts),
     };
     record.write(out).at("writing", out)?;
     Ok(record)

@@ -60,7 +60,7 @@ impl BatchNorm2d {
         let xs = entering.images();
         let inputs: Vec<&Tensor> = [xs, weight].into_iter().chain(ys).collect();
         let is_watched = self.is_watched(pass, &inputs);
-        if is_watched && !watched::suits(pass, &[xs]) {
+        if pass.selected().is_some() || (is_watched && !watched::suits(pass, &[xs])) {
             return None;
         }
         let found = match (pass.mode(), ys) {
@@ -114,7 +114,7 @@ impl BatchNorm2d {
         let (weights, by) = Conv2d::unbiased_both(pass, convs)?;
         let xs = entering.images();
         let is_watched = self.is_watched(pass, &[xs, weights[0], weights[1]]);
-        if is_watched && !watched::suits(pass, &[xs]) {
+        if pass.selected().is_some() || (is_watched && !watched::suits(pass, &[xs])) {
             return None;
         }
         let (activated, other) = match pass.mode() {

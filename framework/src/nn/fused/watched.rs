@@ -83,7 +83,7 @@ impl BatchNorm2d {
 
 /// Whether the kernels can take over.
 pub(super) fn suits(pass: &Pass, images: &[&Tensor]) -> bool {
-    pass.mode() == Mode::Train && !is_across_ranks(pass) && kernels::suits(images)
+    pass.mode() == Mode::Train && pass.selected().is_none() && !is_across_ranks(pass) && kernels::suits(images)
 }
 
 /// Whether batch norm sees the images of all ranks.

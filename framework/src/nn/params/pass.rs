@@ -36,6 +36,7 @@ impl Parameters {
             number,
             draws: 0.into(),
             momentum: MOMENTUM,
+            selected: None,
         }
     }
 }
@@ -51,9 +52,25 @@ pub struct Pass<'a> {
     number: u32,
     draws: Cell<u32>,
     momentum: f64,
+    selected: Option<&'a Tensor>,
+}
+
+impl<'a> Pass<'a> {
+    /// In train mode batch norm takes the statistics of these images, `[N]` booleans, in place of
+    /// all.
+    #[must_use]
+    pub(crate) fn selecting(self, selected: Option<&'a Tensor>) -> Self {
+        Self { selected, ..self }
+    }
 }
 
 impl Pass<'_> {
+    /// The images whose statistics batch norm takes in this pass, `[N]` booleans; `None` for the
+    /// whole batch, and in eval mode. All images are normalised with them.
+    pub fn selected(&self) -> Option<&Tensor> {
+        self.selected.filter(|_| self.mode == Mode::Train)
+    }
+
     /// The running statistics move towards the batch's by this, of 1.
     #[must_use]
     pub(crate) fn moving_by(self, momentum: f64) -> Self {

@@ -96,21 +96,41 @@ impl MetricsLog {
 /// The system's error with the path in its text; `InvalidData` with the line's number when a line other than the last
 /// is no row.
 pub fn load(path: impl AsRef<Path>) -> io::Result<Vec<Row>> {
+    read(path).map(|(rows, _)| rows)
+}
+
+/// As [`load`], and whether there was such a line.
+///
+/// # Errors
+/// As [`load`].
+pub fn read(path: impl AsRef<Path>) -> io::Result<(Vec<Row>, bool)> {
     let path = path.as_ref();
     let bytes = crate::regular::read(path, crate::regular::TEXT).map_err(|error| atomic::at(path, error))?;
     let lines: Vec<&[u8]> = bytes.split_inclusive(|&byte| byte == b'\n').collect();
-    let mut rows = Vec::with_capacity(lines.len());
+    let (mut rows, mut torn) = (Vec::with_capacity(lines.len()), false);
     for (index, line) in lines.iter().enumerate() {
         match serde_json::from_slice(line) {
             Ok(row) => rows.push(row),
-            Err(_) if index + 1 == lines.len() && !line.ends_with(b"\n") => {}
+            Err(_) if index + 1 == lines.len() && !line.ends_with(b"\n") => torn = true,
             Err(error) => {
                 let text = format!("{}:{}: not a row of metrics: {error}", path.display(), index + 1);
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));
             }
         }
     }
-    Ok(rows)
+    Ok((rows, torn))
+}
+
+/// What of the rows of a run with so many `epochs` done is not there, in words that follow the
+/// file's name; each epoch has one.
+pub fn gap(rows: &[Row], epochs: u64) -> Option<String> {
+    let missing = (1..=epochs).zip(rows.iter().map(|row| Some(row.epoch)).chain(std::iter::repeat(None)));
+    let (epoch, _) = missing.into_iter().find(|(epoch, row)| *row != Some(*epoch))?;
+    Some(match rows.last() {
+        Some(last) if last.epoch < epoch => format!("ends with epoch {}, but {epochs} are done", last.epoch),
+        Some(_) => format!("has no row of epoch {epoch}, but {epochs} are done"),
+        None => format!("is empty, but {epochs} epochs are done"),
+    })
 }
 
 /// Appends and syncs. A line that did not get through whole (the disk is full) is taken back, or the next one would be

@@ -81,6 +81,17 @@ fn damage_elsewhere_is_an_error_with_its_line() {
 }
 
 #[test]
+fn a_gap_is_told() {
+    let rows = |epochs: &[u64]| epochs.iter().map(|&epoch| row(epoch, &[])).collect::<Vec<_>>();
+    assert_eq!(gap(&rows(&[1, 2, 3]), 3), None);
+    assert_eq!(gap(&rows(&[1, 2, 3]), 2), None);
+    assert_eq!(gap(&[], 0), None);
+    assert_eq!(gap(&rows(&[1]), 3).unwrap(), "ends with epoch 1, but 3 are done");
+    assert_eq!(gap(&rows(&[1, 3]), 3).unwrap(), "has no row of epoch 2, but 3 are done");
+    assert_eq!(gap(&[], 2).unwrap(), "is empty, but 2 epochs are done");
+}
+
+#[test]
 fn rows_that_would_confuse_a_reader_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let mut log = MetricsLog::open(folder.path()).unwrap();

@@ -39,6 +39,9 @@ pub struct Bitmap {
     pub image: Image,
 }
 
+/// Between two drawings that are one figure.
+const GAP: f64 = 24.0;
+
 impl Figure {
     /// The drawing for a page, in the reader's colours.
     pub fn inline(&self) -> Markup {
@@ -94,19 +97,36 @@ impl Figure {
     /// Drawings side by side, as one.
     #[must_use]
     pub fn beside(name: &str, figures: &[Figure]) -> Figure {
-        const GAP: f64 = 24.0;
-        let (mut x, mut body, mut bitmaps) = (0.0, Vec::new(), Vec::new());
+        Figure::laid(name, figures, |figure| [figure.width + GAP, 0.0])
+    }
+
+    /// Drawings one below the other, as one.
+    #[must_use]
+    pub fn below(name: &str, figures: &[Figure]) -> Figure {
+        Figure::laid(name, figures, |figure| [0.0, figure.height + GAP])
+    }
+
+    /// Drawings as one; `step` is the way from a drawing's upper left corner to that of the next.
+    fn laid(name: &str, figures: &[Figure], step: impl Fn(&Figure) -> [f64; 2]) -> Figure {
+        let ([mut x, mut y], mut size) = ([0.0, 0.0], [1f64, 1.0]);
+        let (mut body, mut bitmaps) = (Vec::new(), Vec::new());
         for figure in figures {
-            bitmaps.extend(figure.bitmaps.iter().map(|bitmap| Bitmap { x: bitmap.x + x, ..bitmap.clone() }));
-            body.push(html! { g transform=(format!("translate({x} 0)")) { (figure.body) } });
-            x += figure.width + GAP;
+            bitmaps.extend(figure.bitmaps.iter().map(|bitmap| Bitmap {
+                x: bitmap.x + x,
+                y: bitmap.y + y,
+                ..bitmap.clone()
+            }));
+            body.push(html! { g transform=(format!("translate({x} {y})")) { (figure.body) } });
+            size = [size[0].max(x + figure.width), size[1].max(y + figure.height)];
+            let [right, down] = step(figure);
+            (x, y) = (x + right, y + down);
         }
         let alt: Vec<&str> = figures.iter().map(|figure| figure.alt.as_str()).collect();
         Figure {
             name: name.into(),
             alt: alt.join(" "),
-            width: (x - GAP).max(1.0),
-            height: figures.iter().map(|figure| figure.height).fold(1.0, f64::max),
+            width: size[0],
+            height: size[1],
             body: html! { @for part in &body { (part) } },
             bitmaps,
         }
@@ -136,7 +156,7 @@ pub(super) fn px(value: f64) -> String {
 }
 
 /// About how wide words are at most: which font there is nobody knows, and letters take a bit more than half their height.
-pub(super) fn width_of(words: &str, size: f64) -> f64 {
+pub(in crate::report) fn width_of(words: &str, size: f64) -> f64 {
     words.chars().map(|letter| if letter.is_uppercase() || "mw%".contains(letter) { 0.76 } else { 0.61 }).sum::<f64>()
         * size
 }

@@ -42,7 +42,7 @@ pub struct Series {
 const SIZE: [f64; 2] = [460.0, 290.0];
 const FONT: f64 = 12.0;
 /// Letters of a label at a curve's end.
-const LABEL: usize = 16;
+const LABEL: usize = 18;
 /// Around the axes, in pixels.
 const EDGE: f64 = 6.0;
 /// Between two labels.

@@ -1,50 +1,58 @@
-//! Two-dimensional problems: points, and curves between regions, on a picture of what a network answers where.
+//! Two-dimensional problems: points, and curves between regions, on a picture of what a network
+//! answers where.
 
 use super::axis::Axis;
 use super::figure::{Bitmap, Figure, px, text};
-use super::lines::grid;
+use super::heading::small;
+use super::symbols::{plain, symbols};
 use crate::report::picture::Image;
-use maud::html;
+use maud::{Markup, html};
 
-/// The unit square, or a part of it, seen from above.
+/// A square part of the plane, seen from above.
 #[derive(Debug, Clone)]
 pub struct Plane {
     /// The file's name.
     pub name: String,
-    /// What stands above.
+    /// What stands above; `_` marks an index, here and in all words.
     pub title: String,
     /// A second line above, in grey.
     pub note: String,
-    /// The ends of both axes.
-    pub range: [f64; 2],
+    /// The ends of both axes, `[[left, right], [bottom, top]]`.
+    pub window: [[f64; 2]; 2],
+    /// Whether the axes have numbers.
+    pub numbers: bool,
     /// What lies under everything, from the upper left.
-    pub ground: Option<Image>,
+    pub ground: Image,
     /// Points, in the order in which they are painted.
     pub dots: Vec<Dot>,
-    /// Curves.
+    /// Curves and hatched regions, in the order in which they are painted.
     pub curves: Vec<Curve>,
     /// Linf balls.
     pub squares: Vec<Square>,
+    /// Words on the picture.
+    pub words: Vec<Word>,
 }
 
 /// One point.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Dot {
     /// Where it is.
     pub at: [f64; 2],
-    /// The number of its colour.
-    pub colour: usize,
+    /// Its colour, as [`series`](super::series) or `var(--ink)` gives it.
+    pub colour: String,
     /// Whether only its edge is drawn.
     pub hollow: bool,
+    /// Its radius, in pixels.
+    pub radius: f64,
 }
 
 /// A curve of many pieces.
 #[derive(Debug, Clone)]
 pub struct Curve {
-    /// What the legend calls it.
-    pub label: String,
-    /// Its colour, as [`series`](super::series) or `var(--ink)` gives it.
+    /// Its colour.
     pub colour: String,
+    /// How wide the line is, in pixels.
+    pub width: f64,
     /// Whether it is dashed.
     pub dashed: bool,
     /// Its pieces, each a line of points.
@@ -52,78 +60,129 @@ pub struct Curve {
 }
 
 /// An Linf ball.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Square {
     /// Its centre.
     pub at: [f64; 2],
     /// Half its side.
     pub radius: f64,
-    /// The number of its colour.
-    pub colour: usize,
+    /// Its colour.
+    pub colour: String,
+    /// Whether its edge is dashed.
+    pub dashed: bool,
 }
 
-const SIZE: [f64; 2] = [408.0, 440.0];
+/// Words beside a place.
+#[derive(Debug, Clone)]
+pub struct Word {
+    /// The place.
+    pub at: [f64; 2],
+    /// Pixels to the right of the place and below it.
+    pub offset: [f64; 2],
+    /// `start`, `middle` or `end`: which part of the words is there.
+    pub anchor: &'static str,
+    /// Their colour.
+    pub colour: String,
+    /// The words.
+    pub words: String,
+}
+
+/// The picture's side, what is above it, and what the axes' numbers take at the left and below.
+const SIDE: f64 = 360.0;
+const ABOVE: f64 = 38.0;
+const NUMBERS: [f64; 2] = [30.0, 20.0];
 
 impl Plane {
     /// The drawing.
     pub fn figure(&self) -> Figure {
-        let [left, top, right, bottom] = [34.0, 62.0, 394.0, 422.0];
-        let axis = Axis { range: Some(self.range), ..Axis::default() };
-        let (x, y) = (axis.scale(std::iter::empty(), left, right), axis.scale(std::iter::empty(), bottom, top));
-        let at = |point: &[f64; 2]| format!("{} {}", px(x.at(point[0])), px(y.at(point[1])));
-        let path = |curve: &Curve| -> String {
-            curve
-                .pieces
-                .iter()
-                .map(|piece| format!("M{}", piece.iter().map(at).collect::<Vec<_>>().join("L")))
-                .collect()
-        };
+        let [beside, below] = if self.numbers { NUMBERS } else { [0.0, 2.0] };
+        let [left, top, right, bottom] = [beside, ABOVE, beside + SIDE, ABOVE + SIDE];
+        let axis = |ends| Axis { range: Some(ends), ..Axis::default() };
+        let x = axis(self.window[0]).scale(std::iter::empty(), left, right);
+        let y = axis(self.window[1]).scale(std::iter::empty(), bottom, top);
+        let at = |[across, up]: [f64; 2]| [x.at(across), y.at(up)];
         let body = html! {
-            text x="0" y="15" fill="var(--ink)" font-size="13.5" font-weight="600" { (self.title) }
-            (text(0.0, 33.0, "start", "var(--soft)", 11.5, &self.note))
-            @for (n, curve) in self.curves.iter().enumerate() {
-                @let from = 34.0 + 118.0 * n as f64;
-                path d=(format!("M{from} 50H{}", from + 18.0)) fill="none" stroke=(curve.colour) stroke-width="2" stroke-dasharray=[curve.dashed.then_some("5 3")] {}
-                (text(from + 23.0, 54.0, "start", "var(--ink)", 11.5, &curve.label))
-            }
-            @if self.ground.is_none() { (grid(&x, &y)) } @else {
+            (small(&self.title, &self.note))
+            @if self.numbers {
                 @for (value, label) in x.ticks(5) {
                     (text(x.at(value), bottom + 15.0, "middle", "var(--soft)", 11.0, &label))
+                }
+                @for (value, label) in y.ticks(5) {
                     (text(left - 5.0, y.at(value) + 4.0, "end", "var(--soft)", 11.0, &label))
                 }
             }
             svg x=(px(left)) y=(px(top)) width=(px(right - left)) height=(px(bottom - top))
                 viewBox=(format!("{} {} {} {}", px(left), px(top), px(right - left), px(bottom - top))) {
-                @for square in &self.squares {
-                    @let size = x.at(square.radius) - x.at(0.0);
-                    rect x=(px(x.at(square.at[0]) - size)) y=(px(y.at(square.at[1]) - size)) width=(px(2.0 * size)) height=(px(2.0 * size))
-                        fill="none" stroke=(super::series(square.colour)) stroke-opacity="0.75" {}
-                }
-                @for dot in &self.dots {
-                    @let colour = super::series(dot.colour);
-                    circle cx=(px(x.at(dot.at[0]))) cy=(px(y.at(dot.at[1]))) r=(if dot.hollow { "3" } else { "2.2" })
-                        fill=(if dot.hollow { "none" } else { colour.as_str() }) stroke=(if dot.hollow { colour.as_str() } else { "#ffffff" })
-                        stroke-width=(if dot.hollow { "1.2" } else { "0.5" }) {}
-                }
-                @for curve in &self.curves {
-                    path d=(path(curve)) fill="none" stroke=(curve.colour) stroke-width="2" stroke-linejoin="round" stroke-dasharray=[curve.dashed.then_some("5 3")] {}
-                }
+                @for curve in &self.curves { (curve.drawn(&at)) }
+                @for square in &self.squares { (square.drawn(&at)) }
+                @for dot in &self.dots { (dot.drawn(&at)) }
+                @for word in &self.words { (word.drawn(&at)) }
             }
         };
-        let ground = self.ground.iter().map(|image| Bitmap {
-            x: left,
-            y: top,
-            width: right - left,
-            height: bottom - top,
-            image: image.clone(),
-        });
+        let ground = Bitmap { x: left, y: top, width: right - left, height: bottom - top, image: self.ground.clone() };
         Figure {
             name: self.name.clone(),
-            alt: format!("{}. {}", self.title, self.note),
-            width: SIZE[0],
-            height: SIZE[1],
+            alt: plain(&format!("{}. {}", self.title, self.note)),
+            width: right + 10.0,
+            height: bottom + below,
             body,
-            bitmaps: ground.collect(),
+            bitmaps: vec![ground],
         }
     }
+}
+
+impl Curve {
+    fn drawn(&self, at: &impl Fn([f64; 2]) -> [f64; 2]) -> Markup {
+        let point = |point: &[f64; 2]| at(*point).map(px).join(" ");
+        let piece = |piece: &Vec<_>| format!("M{}", piece.iter().map(point).collect::<Vec<_>>().join("L"));
+        let path: String = self.pieces.iter().map(piece).collect();
+        html! {
+            path d=(path) fill="none" stroke=(self.colour) stroke-width=(self.width) stroke-linecap="round"
+                stroke-dasharray=[dash(self.dashed)] {}
+        }
+    }
+}
+
+impl Square {
+    fn drawn(&self, at: &impl Fn([f64; 2]) -> [f64; 2]) -> Markup {
+        let [left, top] = at([self.at[0] - self.radius, self.at[1] + self.radius]);
+        let [right, bottom] = at([self.at[0] + self.radius, self.at[1] - self.radius]);
+        html! {
+            rect x=(px(left)) y=(px(top)) width=(px(right - left)) height=(px(bottom - top)) fill="none"
+                stroke=(self.colour) stroke-width="1.3" stroke-dasharray=[dash(self.dashed)] {}
+        }
+    }
+}
+
+impl Dot {
+    fn drawn(&self, at: &impl Fn([f64; 2]) -> [f64; 2]) -> Markup {
+        let [x, y] = at(self.at).map(px);
+        html! {
+            @if self.hollow {
+                circle cx=(x) cy=(y) r=(self.radius) fill="none" stroke=(self.colour) stroke-width="1.3" {}
+            } @else {
+                circle cx=(x) cy=(y) r=(self.radius) fill=(self.colour) stroke="#ffffff" stroke-width="0.6" {}
+            }
+        }
+    }
+}
+
+impl Word {
+    fn drawn(&self, at: &impl Fn([f64; 2]) -> [f64; 2]) -> Markup {
+        let [x, y] = at(self.at);
+        let (x, y) = (px(x + self.offset[0]), px(y + self.offset[1]));
+        // A white edge keeps the words apart from lines beneath.
+        html! {
+            text x=(x) y=(y) text-anchor=(self.anchor) font-size="13" font-weight="600" fill="none" stroke="#ffffff"
+                stroke-width="3.5" stroke-linejoin="round" stroke-opacity="0.85" { (symbols(&self.words)) }
+            text x=(x) y=(y) text-anchor=(self.anchor) font-size="13" font-weight="600" fill=(self.colour) {
+                (symbols(&self.words))
+            }
+        }
+    }
+}
+
+/// A line's dashes, if it has some.
+pub(super) fn dash(dashed: bool) -> Option<&'static str> {
+    dashed.then_some("5 3.5")
 }

@@ -2,7 +2,8 @@
 
 use super::{Run, Spread};
 use crate::distinct::distinct;
-use crate::record::EvalRecord;
+use crate::record::{EvalRecord, Row};
+use std::collections::BTreeMap;
 
 /// The runs of one method with one set of settings, by seed.
 #[derive(Debug)]
@@ -13,8 +14,8 @@ pub struct Group {
     pub runs: Vec<Run>,
 }
 
-/// Puts runs together that differ only in their seed, in the order in which their methods first occur. A run that is there twice
-/// counts once, and a sentence says so: it is no second seed.
+/// Puts runs together that differ only in their seed, in the order in which their methods first
+/// occur. A run that is there twice counts once, and a sentence says so: it is no second seed.
 pub fn group(runs: Vec<Run>) -> (Vec<Group>, Vec<String>) {
     let (mut groups, mut notes): (Vec<Group>, Vec<String>) = (Vec::new(), Vec::new());
     for run in runs {
@@ -43,7 +44,25 @@ impl Group {
         self.runs.iter().filter_map(|run| run.eval.as_ref())
     }
 
-    /// Percent of images classified rightly under the attack called `entry`; none if no run was evaluated under it.
+    /// What `value` takes of each epoch: its means over the seeds, `[epoch, mean]`, and for each
+    /// point the least and the largest of several seeds; of one seed no such range.
+    pub fn over_epochs(&self, value: impl Fn(&Row) -> Option<f64>) -> (Vec<[f64; 2]>, Vec<[f64; 2]>) {
+        let mut epochs = BTreeMap::<u64, Vec<f64>>::new();
+        for row in self.runs.iter().flat_map(|run| &run.metrics) {
+            if let Some(value) = value(row) {
+                epochs.entry(row.epoch).or_default().push(value);
+            }
+        }
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        let points = epochs.iter().map(|(epoch, values)| [*epoch as f64, mean(values)]).collect();
+        let least = |values: &[f64]| values.iter().copied().fold(f64::INFINITY, f64::min);
+        let largest = |values: &[f64]| values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let range = epochs.values().map(|values| [least(values), largest(values)]);
+        (points, if self.runs.len() > 1 { range.collect() } else { Vec::new() })
+    }
+
+    /// Percent of images classified rightly under the attack called `entry`; none if no run was
+    /// evaluated under it.
     pub fn accuracy(&self, entry: &str) -> Option<Spread> {
         let values: Vec<f64> = self.evals().filter_map(|eval| Some(eval.entry(entry)?.accuracy)).collect();
         Spread::of(&values)

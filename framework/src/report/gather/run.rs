@@ -25,8 +25,11 @@ pub struct Run {
     pub epochs: u64,
     /// The epoch that was selected so far, and its score by `select`.
     pub best: Option<Held>,
-    /// The record of its evaluation (`eval.json`), if there is one that can be read.
+    /// The record of its evaluation (`eval.json`), if there is one that can be read, and it is of
+    /// its best checkpoint.
     pub eval: Option<EvalRecord>,
+    /// Whether there is a record, but of other weights than those of its best checkpoint.
+    pub outdated: bool,
     /// Whether its weights came from elsewhere (`foil import`): there is no training to go on with.
     pub imported: bool,
     /// What is odd about the folder, each in a sentence for people.
@@ -54,22 +57,37 @@ impl Run {
         let pipeline = look(&folder.resolved(), &[])?.pipeline;
         let mut notes = Vec::new();
         let curves = path.join("metrics.jsonl");
-        let metrics = match curves.exists().then(|| metrics::load(&curves)) {
-            Some(Ok(rows)) => rows,
+        let (metrics, torn) = match curves.exists().then(|| metrics::read(&curves)) {
+            Some(Ok(read)) => read,
             Some(Err(error)) => {
                 notes.push(format!("no curves: {error}"));
-                Vec::new()
+                Default::default()
             }
-            None => Vec::new(),
+            None => Default::default(),
         };
         let record = path.join("eval.json");
-        let eval = match record.exists().then(|| EvalRecord::load(&record)) {
-            Some(Ok(eval)) => Some(eval),
-            Some(Err(error)) => {
-                notes.push(format!("not evaluated: {error}"));
-                None
+        let read = record.exists().then(|| -> Result<_> {
+            let eval = EvalRecord::load(&record).map_err(Error::of)?;
+            let why = eval.outdated(&folder.best())?;
+            Ok((eval, why))
+        });
+        let (eval, outdated) = match read {
+            Some(Ok((eval, None))) => {
+                if eval.weights.is_none() && folder.best().exists() {
+                    notes.push(format!("{} does not say which weights it judged", record.display()));
+                }
+                (Some(eval), false)
             }
-            None => None,
+            Some(Ok((_, Some(why)))) => {
+                let (record, run) = (record.display(), path.display());
+                notes.push(format!("{record} is {why}, and is left out; evaluate again: foil eval {run}"));
+                (None, true)
+            }
+            Some(Err(error)) => {
+                notes.push(format!("not evaluated: {}", error.message()));
+                (None, false)
+            }
+            None => (None, false),
         };
         let epochs = match folder.epochs_done() {
             Ok(Some(epochs)) => epochs,
@@ -81,6 +99,13 @@ impl Run {
                 0
             }
         };
+        if torn {
+            notes.push(format!("{}: its last line is torn, and is left out", curves.display()));
+        }
+        // Where no epoch is recorded at all, readers say so themselves.
+        if let Some(gap) = metrics::gap(&metrics, epochs).filter(|_| curves.exists()) {
+            notes.push(format!("{} {gap}", curves.display()));
+        }
         let best = best(&pipeline, &metrics);
         let (mut hash, mut method) = (pipeline.training_hash()?, pipeline.method_hash()?);
         let imported = folder.imported().unwrap_or_default(); // Weights that cannot be read are told where they are needed.
@@ -89,7 +114,7 @@ impl Run {
             [&mut hash, &mut method].into_iter().for_each(|hash| *hash += from);
         }
         let (path, imported) = (path.to_path_buf(), imported.is_some());
-        Ok(Self { path, pipeline, hash, method, metrics, epochs, best, eval, imported, notes })
+        Ok(Self { path, pipeline, hash, method, metrics, epochs, best, eval, outdated, imported, notes })
     }
 
     /// Reads the runs in several folders; one that cannot be read is an error beside the others.

@@ -68,25 +68,14 @@ fn last_epoch(report: &Report) -> u64 {
 
 /// One method's curve: the mean over its seeds at each epoch.
 fn series(view: &View, colour: usize, name: &str) -> Option<Series> {
-    let mut epochs = std::collections::BTreeMap::<u64, Vec<f64>>::new();
-    for row in view.group.runs.iter().flat_map(|run| &run.metrics) {
-        if let Some(value) = row.values.get(name) {
-            epochs.entry(row.epoch).or_default().push(*value);
-        }
-    }
-    if epochs.is_empty() {
+    let (points, spread) = view.group.over_epochs(|row| row.values.get(name).copied());
+    if points.is_empty() {
         return None;
     }
-    let mean = |values: &Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
-    let points: Vec<[f64; 2]> = epochs.iter().map(|(epoch, values)| [*epoch as f64, mean(values)]).collect();
-    let range = |values: &Vec<f64>| {
-        [values.iter().copied().fold(f64::INFINITY, f64::min), values.iter().copied().fold(f64::NEG_INFINITY, f64::max)]
-    };
-    let several = view.group.runs.len() > 1;
-    let spread = if several { epochs.values().map(range).collect() } else { Vec::new() };
     // Of several seeds each has its own epoch, and the mean has none.
-    let best = view.group.runs.first().and_then(|run| run.best.as_ref()).filter(|_| !several);
-    let marks = best.and_then(|best| Some([best.epoch as f64, mean(epochs.get(&best.epoch)?)])).into_iter().collect();
+    let best = view.group.runs.first().and_then(|run| run.best.as_ref()).filter(|_| view.group.runs.len() == 1);
+    let marks =
+        best.and_then(|best| points.iter().find(|point| point[0] == best.epoch as f64).copied()).into_iter().collect();
     Some(Series { label: view.label.clone(), colour, points, spread, marks, ..Series::default() })
 }
 

@@ -1,8 +1,8 @@
 //! Images, attacked images, masks and calibrated images, as in Figure 2 of the CAT paper.
 
 use super::Report;
-use crate::report::chart::{Bitmap, Figure};
-use crate::report::picture::{Grid, Image, Tone};
+use crate::report::chart::{Bitmap, Figure, width_of};
+use crate::report::picture::{Grid, GridRow, Image, Tone};
 use maud::{Markup, html};
 
 pub(super) fn section(report: &Report) -> Markup {
@@ -58,8 +58,9 @@ pub(super) fn figures(report: &Report) -> impl Iterator<Item = Figure> {
 /// A grid of images with the words beneath them.
 pub fn figure(name: &str, title: &str, grid: &Grid) -> Figure {
     const SIDE: f64 = 52.0;
-    const LEFT: f64 = 84.0;
     let columns = grid.rows.iter().map(|row| row.images.len()).max().unwrap_or(0);
+    let label = |row: &GridRow| width_of(&row.label, 11.5) + 8.0;
+    let left = grid.rows.iter().map(label).fold(84.0, f64::max);
     let mut top = 30.0;
     let mut bitmaps = Vec::new();
     let mut words = Vec::new();
@@ -68,7 +69,7 @@ pub fn figure(name: &str, title: &str, grid: &Grid) -> Figure {
         let mut captions = false;
         for (column, image) in row.images.iter().enumerate() {
             let Some(image) = image else { continue };
-            let x = LEFT + column as f64 * (SIDE + 6.0);
+            let x = left + column as f64 * (SIDE + 6.0);
             bitmaps.push(Bitmap { x, y: top, width: SIDE, height: SIDE, image: image.clone() });
             if let Some(caption) = image.words() {
                 captions = true;
@@ -91,6 +92,6 @@ pub fn figure(name: &str, title: &str, grid: &Grid) -> Figure {
             text x=(x) y=(y) text-anchor=(anchor) fill=(colour) font-size="11.5" { (text) }
         }
     };
-    let width = (LEFT + columns as f64 * (SIDE + 6.0)).max(400.0);
+    let width = (left + columns as f64 * (SIDE + 6.0)).max(400.0);
     Figure { name: name.into(), alt: title.into(), width, height: top, body, bitmaps }
 }

@@ -1,7 +1,7 @@
 //! Where a run begins, or goes on.
 
 use crate::pipeline::Assembled;
-use crate::record::{EventWriter, MetricsLog};
+use crate::record::{EventWriter, MetricsLog, metrics};
 use crate::train::folder::{Folder, Position};
 use crate::train::state::restore;
 use crate::train::tally::Tally;
@@ -15,6 +15,20 @@ pub(super) struct Curves {
     pub events: EventWriter,
 }
 
+/// Refuses curves that lack rows of epochs that are done. A row behind them may be torn: the run
+/// was killed while it wrote that.
+fn whole(folder: &Folder, epochs: u64) -> Result<()> {
+    let path = folder.path().join("metrics.jsonl");
+    let (rows, _) = if path.exists() { metrics::read(&path).map_err(Error::of)? } else { Default::default() };
+    metrics::gap(&rows, epochs).map_or(Ok(()), |gap| {
+        let folder = folder.path().display();
+        Err(Error::new(format!("{} {gap}", path.display())).help(format!(
+            "put a good copy back (metrics.csv has the same rows), or begin again with --run-dir DIR; the best checkpoint \
+             stands: foil eval {folder}"
+        )))
+    })
+}
+
 /// Opens a folder to write in, and takes up the saved state if there is one.
 pub(super) fn take_up(
     folder: &Folder,
@@ -25,6 +39,7 @@ pub(super) fn take_up(
 ) -> Result<(Position, Tally, Curves)> {
     folder.sweep();
     let saved = folder.read_state()?;
+    whole(folder, saved.as_ref().map_or(0, |(_, position)| position.epoch))?;
     let mut metrics = MetricsLog::open(folder.path()).at("opening", folder.path())?;
     let (position, tally) = match saved {
         Some((state, position)) => {

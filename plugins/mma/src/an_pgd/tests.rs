@@ -102,3 +102,55 @@ fn the_clean_pass_is_asked_for() {
     let error = attack().perturb(&Target::new(&network, &batch.noise), &batch).unwrap_err();
     assert!(error.to_string().contains("no logits of the clean images"), "{error}");
 }
+
+/// In train mode, which takes the statistics of a batch.
+fn searching(statistics: &str) -> Box<dyn Attack> {
+    let yaml = format!("{{ type: an_pgd, d_max: {D_MAX}, e_min: {E_MIN}, steps: 5, search_statistics: {statistics} }}");
+    attack_from_yaml(&yaml, Kind::Double)
+}
+
+fn state(network: &Network) -> Vec<(String, Tensor)> {
+    network.params().state_dict().into_iter().map(|(name, tensor)| (name, tensor.copy())).collect()
+}
+
+/// The authors' code picks the correct images out of the batch, and nothing else passes through the
+/// network.
+#[test]
+fn a_search_in_train_mode_is_that_of_the_correct_images_alone() {
+    let images = images(24, 5, Kind::Double);
+    let [ours, theirs, whole] = [(); 3].map(|()| network(Kind::Double));
+    let batch = batch(&ours, &images);
+    let correct = terms::soft_logit_margin(batch.clean_logits.as_ref().unwrap(), &batch.y).lt(0.0);
+    let rows = correct.nonzero().view(-1);
+    assert!((2..23).contains(&rows.size()[0]), "{rows:?}");
+    let alone = batch.rows(&rows);
+
+    let found = searching("correct").perturb(&Target::new(&ours, &batch.noise), &batch).unwrap();
+    let expected = searching("batch").perturb(&Target::new(&theirs, &alone.noise), &alone).unwrap();
+    assert_close(&found.x.index_select(0, &rows), &expected.x, 1e-12);
+    for name in ["mma.distance", "mma.weight"] {
+        assert_close(&found.side[name].index_select(0, &rows), &expected.side[name], 1e-12);
+    }
+    let wrong = correct.logical_not().nonzero().view(-1);
+    assert_eq!(found.x.index_select(0, &wrong), batch.x.index_select(0, &wrong));
+    for ((name, a), (_, b)) in state(&ours).iter().zip(&state(&theirs)) {
+        assert_close(&a.to_kind(Kind::Double), &b.to_kind(Kind::Double), 1e-12);
+        assert!(!name.ends_with("tracked") || a.int64_value(&[]) == 11, "{name}: {a:?}");
+    }
+    // The whole batch's statistics are others.
+    let other = searching("batch").perturb(&Target::new(&whole, &batch.noise), &batch).unwrap();
+    assert!((other.side["mma.distance"].copy() - &found.side["mma.distance"]).abs().max().double_value(&[]) > 1e-4);
+}
+
+#[test]
+fn where_no_image_is_correct_nothing_moves() {
+    let (network, images) = (network(Kind::Double), images(6, 5, Kind::Double));
+    let mut batch = batch(&network, &images);
+    batch.clean_logits = Some(Tensor::zeros([6, 4], (Kind::Double, batch.x.device())));
+    let before = state(&network);
+    let found = searching("correct").perturb(&Target::new(&network, &batch.noise), &batch).unwrap();
+    assert_eq!(found.x, batch.x);
+    for ((name, after), (_, before)) in state(&network).iter().zip(&before) {
+        assert_eq!(after, before, "{name}");
+    }
+}

@@ -1,0 +1,127 @@
+//! Which content a data set has, so that a run is of what it was made from wherever that lies.
+
+use crate::pipeline::Pipeline;
+use crate::{Error, Result};
+use foil_data::{Dataset, Layout};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::SystemTime;
+
+/// A copy of a data set: its name, where it lies, and the lengths and times of the files there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Source {
+    name: String,
+    place: String,
+    files: Vec<(PathBuf, u64, Option<SystemTime>)>,
+}
+
+/// What this process has read.
+#[derive(Default)]
+struct Known {
+    contents: HashMap<Source, String>,
+    /// Read only for its content, and needed again in a moment.
+    kept: Option<(Source, Dataset)>,
+}
+
+static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+
+/// Reads the data set of `pipeline`; what was noticed on the way goes to the log.
+///
+/// # Errors
+/// When it is not found, its files are not what they should be, or its content is another than the
+/// pipeline says.
+pub fn read(pipeline: &Pipeline) -> Result<Dataset> {
+    let data = load(pipeline)?;
+    tell(&data);
+    Ok(data)
+}
+
+/// The same where there is no log yet: [`tell`] follows when there is.
+pub(crate) fn load(pipeline: &Pipeline) -> Result<Dataset> {
+    let (data, source) = taken(pipeline)?;
+    let content = agreed(pipeline, &data)?;
+    known(|known| known.contents.insert(source, content));
+    Ok(data)
+}
+
+/// Logs what was noticed while a data set was read.
+pub(crate) fn tell(data: &Dataset) {
+    for note in &data.notes {
+        tracing::warn!("{note}");
+    }
+}
+
+/// The content of `data`, which is what the pipeline says, if it says something.
+fn agreed(pipeline: &Pipeline, data: &Dataset) -> Result<String> {
+    let content = data.content();
+    let Some(expected) = pipeline.data.content.as_ref().filter(|expected| **expected != content) else {
+        return Ok(content);
+    };
+    let (name, origin) = (&pipeline.data.name, &data.origin);
+    Err(Error::new(format!(
+        "`{name}` in {origin} has the content {content}, but `data.content` is {expected}: the run is on other data"
+    ))
+    .help("put the data of the run back, say where they are with `data.path`, or take these: data.content=null"))
+}
+
+/// The content of the data set of `pipeline`: what it says, or what its files hold; none of one
+/// that comes with foil. With `keep` the data stay in memory until they are read.
+///
+/// # Errors
+/// When it is not found, its files are not what they should be, or with `keep` its content is
+/// another than the pipeline says.
+pub(crate) fn content(pipeline: &Pipeline, keep: bool) -> Result<Option<String>> {
+    if foil_data::entry(&pipeline.data.name)?.is_built_in() {
+        return Ok(None);
+    }
+    let said = pipeline.data.content.as_ref();
+    if !keep && let Some(content) = said {
+        return Ok(Some(content.clone()));
+    }
+    let source = source(pipeline)?;
+    let found = known(|known| known.contents.get(&source).cloned());
+    if let Some(content) = found.filter(|content| said.is_none_or(|said| said == content)) {
+        return Ok(Some(content));
+    }
+    let (data, source) = taken(pipeline)?;
+    let content = agreed(pipeline, &data)?;
+    known(|known| {
+        known.contents.insert(source.clone(), content.clone());
+        known.kept = keep.then_some((source, data));
+    });
+    Ok(Some(content))
+}
+
+/// The data, kept or read now.
+fn taken(pipeline: &Pipeline) -> Result<(Dataset, Source)> {
+    let source = source(pipeline)?;
+    let kept = known(|known| known.kept.take_if(|(kept, _)| *kept == source));
+    let data = match kept {
+        Some((_, data)) => data,
+        None => foil_data::load(&pipeline.data.name, pipeline.data.path.as_deref().map(Path::new))?,
+    };
+    Ok((data, source))
+}
+
+fn source(pipeline: &Pipeline) -> Result<Source> {
+    let layout = foil_data::find(&pipeline.data.name, pipeline.data.path.as_deref().map(Path::new))?;
+    let mut files: Vec<PathBuf> = match &layout {
+        Layout::Files(folder) | Layout::Strips(folder) => {
+            folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+        }
+        Layout::Archive(path) => vec![path.clone()],
+        Layout::BuiltIn => Vec::new(),
+    };
+    files.sort();
+    let facts = |path: PathBuf| {
+        let facts = std::fs::metadata(&path).ok()?;
+        Some((path, facts.len(), facts.modified().ok()))
+    };
+    let files = files.into_iter().filter_map(facts).collect();
+    Ok(Source { name: pipeline.data.name.clone(), place: layout.to_string(), files })
+}
+
+fn known<T>(look: impl FnOnce(&mut Known) -> T) -> T {
+    look(&mut KNOWN.lock().unwrap_or_else(PoisonError::into_inner))
+}
