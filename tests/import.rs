@@ -85,6 +85,50 @@ fn an_old_file_of_a_normalisation_and_a_network() {
     assert!(error.contains("`normalize.mean` has 1 numbers, but the images have 3 channels"), "{error}");
 }
 
+/// Weights in a list and under a number, beside arrays, a path and a random state, none of which is run.
+#[test]
+fn weights_in_lists_and_what_stands_beside_them() {
+    let place = Place::with("");
+    imported(&place, "listed.pth", "trades", &[]);
+    let told = place.foil(&["import", &golden("listed.pth"), "--list"]).ok().out;
+    for line in ["0.5: 46 tensors, ", "1.curve: a numpy array", "1.out: a path", "1.random: 5 entries", "1.lr: 0.1"] {
+        assert!(told.lines().any(|told| told.starts_with(line)), "{line}: {told}");
+    }
+}
+
+/// Several networks in one set of weights, and tensors that no forward pass reads.
+#[test]
+fn the_set_that_fits_is_taken_and_others_can_be_named() {
+    let place = Place::with("");
+    imported(&place, "trades.pt", "trades", &[]);
+    let (own, _) = tensors::read(&place.path("trades/best.safetensors")).unwrap();
+    let write = |file: &str, starts: &[&str], more: &[&str]| {
+        let named = |start: &str| own.iter().map(|(n, t)| (format!("{start}{n}"), t * 1.0)).collect::<Vec<_>>();
+        let mut all: Vec<(String, Tensor)> = starts.iter().flat_map(|start| named(start)).collect();
+        all.extend(more.iter().map(|name| (name.to_string(), Tensor::from(1.0f32))));
+        tensors::write(&place.path(file), &all, Default::default()).unwrap();
+    };
+    let import = |file: &str, args: &[&str]| {
+        let _ = fs::remove_dir_all(place.path("out"));
+        place.foil(&[&["import", file, "--out", "out"], args].concat())
+    };
+    write("both", &["student.", "teacher."], &[]);
+    let error = import("both", &[]).error();
+    assert!(error.contains("several of its sets of weights fit a model: student, teacher"), "{error}");
+    assert!(import("both", &["--key", "teacher"]).ok().out.contains("imported into out"));
+    write("one", &["student."], &["teacher.fc.weight", "teacher.fc.bias"]);
+    import("one", &[]).ok();
+    // torch.optim.swa_utils counts the models that it averaged.
+    write("swa", &["module."], &["n_averaged"]);
+    import("swa", &[]).ok();
+    write("popup", &["module."], &["module.conv1.popup_scores", "module.fc.popup_scores"]);
+    let error = import("popup", &[]).error();
+    assert!(error.contains("`module.conv1.popup_scores` [] is unknown to the model"), "{error}");
+    for pattern in ["popup_scores", "*.popup_scores", "module.*scores"] {
+        import("popup", &["--ignore", pattern]).ok();
+    }
+}
+
 /// MMA's names, and the standardisation of each image that its code puts in front, with n - 1 below
 /// the line.
 #[test]

@@ -16,7 +16,8 @@ fn a_signal_saves_and_resuming_equals_the_undisturbed_run() {
     // Without saving within epochs, what is on disk is what the signal made it save.
     let rarely = &["train.checkpoint_steps=1000", "train.epochs=4"];
     let whole = place.train("whole", rarely);
-    for signal in ["INT", "TERM"] {
+    // Ctrl-C, `kill`, a closed terminal, Slurm's warning.
+    for signal in ["INT", "TERM", "HUP", "USR1"] {
         let folder = format!("runs/{signal}");
         let running = place.start(&[&["train", "tiny.yaml", "--no-eval", "--run-dir", &folder], &rarely[..]].concat());
         running.signal(signal);
@@ -77,6 +78,26 @@ fn the_second_signal_ends_it_at_once() {
     assert_eq!(ended.code, Some(130), "{}", ended.err);
     assert!(!ended.err.contains("saved"), "{}", ended.err);
     assert!(second.elapsed() < Duration::from_secs(2), "{:?}", second.elapsed());
+}
+
+/// A closing terminal hangs up twice, the system and the shell; under `nohup` it says nothing.
+#[test]
+fn a_terminal_that_closes_is_one_signal_and_under_nohup_none() {
+    let place = Place::with(AT);
+    let long = ["train.checkpoint_steps=1000", "train.epochs=40"];
+    let running = place.start(&[TRAIN, &long].concat());
+    running.signal("HUP");
+    running.signal("HUP");
+    let ended = running.end();
+    assert_eq!(ended.code, Some(130), "{}", ended.err);
+    assert!(ended.err.contains("stopped and saved"), "{}", ended.err);
+
+    let line = format!(
+        "trap '' HUP; {} train tiny.yaml --no-eval --run-dir kept 2>/dev/null & foil=$!; sleep 1; kill -HUP $foil; wait $foil",
+        env!("CARGO_BIN_EXE_foil")
+    );
+    assert!(place.command("sh", &["-c", &line]).status().unwrap().success());
+    assert_eq!(place.run("kept").metrics().len(), 3);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod tiny;
 
 use std::fs;
+use std::path::Path;
 use tiny::{AT, Place, Stored, read_tensors};
 
 const TRAIN: &[&str] = &["train", "tiny.yaml", "--no-eval", "--run-dir", "run"];
@@ -205,8 +206,7 @@ fn a_full_disk_is_named_and_leaves_the_last_checkpoint() {
     let run = place.train("run", &["train.epochs=1"]);
     fs::write(run.file("resolved.yaml"), run.text("resolved.yaml").replace("epochs: 1", "epochs: 2")).unwrap();
     let before = read_tensors(&run.file("state.safetensors"));
-    let line =
-        format!("trap '' XFSZ; ulimit -f 1024; exec {} train --resume run --no-eval", env!("CARGO_BIN_EXE_foil"));
+    let line = format!("ulimit -f 1024; exec {} train --resume run --no-eval", env!("CARGO_BIN_EXE_foil"));
     let output = place.command("sh", &["-c", &line]).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
@@ -219,6 +219,26 @@ fn a_full_disk_is_named_and_leaves_the_last_checkpoint() {
     assert_eq!(run.metrics().len(), 2);
 }
 
+/// libtorch ends the process when it cannot write a program, so it does not write files.
+#[cfg(unix)]
+#[test]
+fn a_disk_too_small_for_an_export_is_named() {
+    let place = Place::with(AT);
+    place.train("run", &["train.epochs=1"]);
+    for format in ["pt", "safetensors", "torchscript"] {
+        let foil = env!("CARGO_BIN_EXE_foil");
+        let line = format!("ulimit -f 16; exec {foil} export run --format {format} --out out.{format}");
+        let output = place.command("sh", &["-c", &line]).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{format}: {error}");
+        assert!(error.contains(&format!("out.{format}: File too large")), "{format}: {error}");
+        assert!(!place.path(&format!("out.{format}")).exists());
+    }
+    place.foil(&["export", "run", "--format", "torchscript", "--out", "whole.pt"]).ok();
+    let mut names = fs::read_dir(place.path(".")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!names.any(|name| name.to_string_lossy().ends_with(".tmp")));
+}
+
 /// As above, in the first epoch: nothing stands, and the epoch is the one whose checkpoint it was, however many were to follow.
 #[cfg(unix)]
 #[test]
@@ -226,7 +246,7 @@ fn a_disk_that_is_full_at_once_leaves_nothing_and_says_so() {
     let place = Place::with(AT);
     for epochs in [1, 1000] {
         let line = format!(
-            "trap '' XFSZ; ulimit -f 1024; exec {} train tiny.yaml train.epochs={epochs} train.checkpoint_steps=null --run-dir run_{epochs}",
+            "ulimit -f 1024; exec {} train tiny.yaml train.epochs={epochs} train.checkpoint_steps=null --run-dir run_{epochs}",
             env!("CARGO_BIN_EXE_foil")
         );
         let output = place.command("sh", &["-c", &line]).output().unwrap();
@@ -267,6 +287,88 @@ fn weights_of_another_method_are_told() {
     let said = place.foil(&judge).ok().err;
     let warning = "run/best.safetensors is of other (pgd + alp), but resolved.yaml beside it is of pgd + at";
     assert!(said.contains(&format!("warning: {warning}")), "{said}");
+}
+
+/// What would only be noticed at the end is said at the start: these attacks would take hours.
+#[test]
+fn a_record_that_cannot_be_written_is_told_before_anything_is_attacked() {
+    let place = Place::with(AT);
+    place.train("run", &["train.epochs=1"]);
+    let error = place.foil(&["eval", "run", "attacks.pgd2.steps=5000000", "--out", "gone/record.json"]).error();
+    assert!(error.contains("the record could not be written: gone/record.json: No such file"), "{error}");
+    assert!(error.contains("help: --out FILE puts it elsewhere"), "{error}");
+}
+
+#[test]
+fn a_fault_of_the_data_leaves_no_folder() {
+    let place = Place::with(AT);
+    fs::create_dir(place.path("data")).unwrap();
+    for file in
+        ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
+    {
+        fs::write(place.path("data").join(file), "damaged").unwrap();
+    }
+    let data = ["data.name=mnist", "data.path=data"];
+    let error = place.foil(&[&["train", "tiny.yaml"], &data[..]].concat()).error();
+    assert!(error.contains("train-images-idx3-ubyte"), "{error}");
+    assert!(!place.path("runs").exists() || fs::read_dir(place.path("runs")).unwrap().next().is_none());
+}
+
+/// 41 images in batches of 20 leave one, with which batch norm over vectors does nothing.
+#[test]
+fn a_last_batch_of_one_is_named_and_can_be_left_out() {
+    let place = Place::with(AT);
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/torchscript/tests/vector_norm.pt");
+    let model = format!("model={{ type: torchscript, file: {} }}", program.display());
+    let train = ["data.train_limit=41", "train.epochs=1", "train.checkpoint_steps=null", &model];
+    let error = place.foil(&[TRAIN, &train].concat()).error();
+    assert!(error.contains("epoch 1, step 3: this batch has one image, and batch norm over vectors"), "{error}");
+    assert!(
+        error.contains("help: the last batch of an epoch has what is left: `train: { drop_last: true }`"),
+        "{error}"
+    );
+    let run = place.train("dropped", &[&train[..], &["train.drop_last=true"]].concat());
+    assert_eq!((run.metrics().len(), &run.metrics()[0]["step"]), (1, &2.into()));
+    let error = place.foil(&["check", "tiny.yaml", "train.drop_last=true", "train.batch_size=81"]).error();
+    assert!(error.contains("`train.drop_last` leaves nothing of 80 training images in batches of 81"), "{error}");
+}
+
+/// What a killed evaluation was writing.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_evaluation_sweeps_what_killed_ones_left() {
+    let place = Place::with(AT);
+    let run = place.train("run", &["train.epochs=1"]);
+    let mut ended = std::process::Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    for name in ["eval.json", "eval.images.csv", "eval.partial.json", "best.safetensors"] {
+        fs::write(run.file(&format!(".{name}.{}-7.tmp", ended.id())), "half").unwrap();
+    }
+    place.foil(&["eval", "run", "--trust", "off"]).ok();
+    assert!(!run.files().iter().any(|name| name.ends_with(".tmp")), "{:?}", run.files());
+}
+
+/// Links in a run's folder lead anywhere; nothing is written through them.
+#[cfg(unix)]
+#[test]
+fn links_in_a_folder_are_not_written_through() {
+    let place = Place::with(AT);
+    let run = place.train("run", &["train.epochs=1"]);
+    fs::write(run.file("resolved.yaml"), run.text("resolved.yaml").replace("epochs: 1", "epochs: 2")).unwrap();
+    fs::write(place.path("precious"), "precious").unwrap();
+    for name in ["log.txt", "run.lock"] {
+        fs::remove_file(run.file(name)).unwrap();
+        std::os::unix::fs::symlink("../precious", run.file(name)).unwrap();
+        let error = place.foil(RESUME).error();
+        assert!(error.contains(&format!("run/{name}")), "{error}");
+        fs::remove_file(run.file(name)).unwrap();
+    }
+    for name in ["eval.json", "eval.heartbeat.json", "heartbeat.json.tmp", "metrics.csv", "last.safetensors"] {
+        let _ = fs::remove_file(run.file(name));
+        std::os::unix::fs::symlink("../precious", run.file(name)).unwrap();
+    }
+    place.foil(&["train", "--resume", "run"]).ok();
+    assert_eq!(fs::read_to_string(place.path("precious")).unwrap(), "precious");
 }
 
 /// A rename would put a file where the device was.

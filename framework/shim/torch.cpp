@@ -71,6 +71,11 @@ char* foil_is_channels_last(bool* out, const Tensor* in) {
     return guarded([&] { *out = in->is_contiguous(at::MemoryFormat::ChannelsLast); });
 }
 
+// How often the numbers of `in`, or of a tensor that shares them, were changed in place.
+char* foil_version(uint64_t* out, const Tensor* in) {
+    return guarded([&] { *out = in->unsafeGetTensorImpl()->version_counter().current_version(); });
+}
+
 // d/d(input) of a convolution without dilation and groups. Of `input` only shape and strides count.
 char* foil_conv_input_gradient(Tensor** out, const Tensor* gradient, const Tensor* input, const Tensor* weight, int64_t stride, int64_t padding) {
     return guarded([&] {

@@ -59,6 +59,21 @@ impl Batch<'_> {
     }
 }
 
+impl Batch<'_> {
+    /// Runs `attack`; it is an error if it writes into the images or labels, which it is judged
+    /// against.
+    pub(crate) fn unwritten<T>(&self, attack: impl FnOnce() -> Result<T>) -> Result<T> {
+        let versions = || [&self.x, &self.y, &self.index].map(crate::shim::version);
+        let before = versions();
+        let made = attack()?;
+        if versions() == before {
+            return Ok(made);
+        }
+        Err(Error::new("it writes into the images or labels it is given")
+            .help("copy them first: operations whose name ends in `_` change a tensor in place"))
+    }
+}
+
 /// An attack's result.
 #[derive(Debug)]
 pub struct Adversarial {

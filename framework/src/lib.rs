@@ -25,6 +25,7 @@ pub mod plugin;
 pub mod probe;
 pub mod record;
 pub mod registry;
+pub mod regular;
 pub mod report;
 pub mod scheduler;
 pub mod shim;

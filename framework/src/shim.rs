@@ -24,6 +24,7 @@ unsafe extern "C" {
     fn foil_free(message: Message);
     fn foil_channels_last(out: *mut *mut At, input: *const At) -> Message;
     fn foil_is_channels_last(out: *mut bool, input: *const At) -> Message;
+    fn foil_version(out: *mut u64, input: *const At) -> Message;
     fn foil_conv_input_gradient(
         out: *mut *mut At,
         gradient: *const At,
@@ -99,6 +100,15 @@ pub fn is_channels_last(xs: &Tensor) -> bool {
     // # Safety
     // As above; `yes` outlives the call.
     check(unsafe { foil_is_channels_last(&raw mut yes, at(xs)) }).is_ok() && yes
+}
+
+/// How often the numbers of `xs`, or of a tensor that shares them, were changed in place; 0 where
+/// libtorch does not count.
+pub(crate) fn version(xs: &Tensor) -> u64 {
+    let mut found = 0;
+    // # Safety
+    // `xs` lives through the call and is only read; `found` outlives it.
+    check(unsafe { foil_version(&raw mut found, at(xs)) }).map_or(0, |()| found)
 }
 
 /// The gradient of a convolution with respect to its input, of which only shape, kind and strides count.

@@ -3,11 +3,10 @@
 mod digest;
 
 use crate::record::atomic;
-use crate::{AtPath, Error, Result};
+use crate::{AtPath, Error, Result, regular};
 use safetensors::tensor::{Metadata, TensorView};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
@@ -69,6 +68,9 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], mut metadata: HashMap<St
     atomic::write(path, bytes).map_err(Error::of)
 }
 
+/// Tensors of a file: more than any network has, and few enough that a hostile file costs no time.
+pub(crate) const MOST_TENSORS: usize = 20_000;
+
 /// Reads tensors and the string map of a safetensors file. Where it has digests, they are checked.
 ///
 /// # Errors
@@ -82,13 +84,17 @@ pub fn read(path: &Path) -> Result<(Named, HashMap<String, String>)> {
 /// # Errors
 /// As [`read`].
 pub fn load(path: &Path) -> Result<Stored> {
-    let bytes = std::fs::read(path).at("reading", path)?;
+    let bytes = regular::read(path, regular::WEIGHTS).at("reading", path)?;
     let not_one = |e: safetensors::SafeTensorError| {
         Error::new(format!("{} is not a whole safetensors file: {e}", path.display()))
             .help("was it cut short while copying?")
     };
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(not_one)?;
     let file = SafeTensors::deserialize(&bytes).map_err(not_one)?;
+    if file.len() > MOST_TENSORS {
+        let (path, found) = (path.display(), file.len());
+        return Err(Error::new(format!("{path} holds {found} tensors, more than the {MOST_TENSORS} it may have")));
+    }
     let mut texts = header.metadata().clone().unwrap_or_default();
     let written = digest::unseal(&mut texts).map_err(|why| damaged(path, why))?;
     let views = file.tensors();
@@ -105,7 +111,8 @@ pub fn load(path: &Path) -> Result<Stored> {
                 view.dtype()
             )));
         };
-        let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
+        let shape: Result<Vec<i64>, _> = view.shape().iter().map(|&n| i64::try_from(n)).collect();
+        let shape = shape.map_err(|_| Error::new(format!("{}: `{name}` is too large", path.display())))?;
         named.insert(name, Tensor::f_from_data_size(view.data(), &shape, kind)?);
     }
     Ok(Stored { tensors: named, texts, digest })
@@ -138,7 +145,7 @@ pub fn metadata(path: &Path) -> Result<HashMap<String, String>> {
 
 /// The string map without the digests, and the digest of the tensors where it says one.
 fn header(path: &Path) -> Result<(HashMap<String, String>, Option<String>)> {
-    let mut file = File::open(path).at("reading", path)?;
+    let mut file = regular::open(path).at("reading", path)?;
     let whole = file.metadata().at("reading", path)?.len();
     let mut length = [0u8; 8];
     let cut = |e: &dyn std::fmt::Display| {

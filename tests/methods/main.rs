@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod goldens;
+mod gradients;
 mod properties;
 mod suite;
 mod trust;

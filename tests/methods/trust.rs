@@ -18,6 +18,10 @@ enum Mask {
     Probabilities,
     /// Other numbers at each look.
     Random,
+    /// Logits of images that autograd does not follow.
+    Detached,
+    /// A backward pass that fails.
+    Failing,
 }
 
 struct Masked(TinyNet, Mask);
@@ -31,6 +35,12 @@ impl Model for Masked {
             Mask::Scaled => logits(xs) * 1e5,
             Mask::Probabilities => logits(xs).softmax(-1, None::<Kind>),
             Mask::Random => logits(xs) + logits(xs).rand_like() * 0.5,
+            Mask::Detached => logits(&xs.detach()),
+            Mask::Failing => {
+                let (out, xs) = (tch::no_grad(|| logits(xs)), [xs]);
+                let fails = |_| Err(Error::new("told to fail"));
+                nn::autograd::node(c"failing", &xs, &[&out], fails).unwrap().remove(0)
+            }
         }
     }
 }
@@ -44,8 +54,8 @@ fn checks(mask: Mask, norm: Norm, other: Option<&Network>) -> Vec<TrustCheck> {
     let images = images(32, 3, Kind::Float);
     let batch = images.batch(1);
     let threat = Threat { norm, eps: if norm == Norm::Linf { 0.05 } else { 0.3 } };
-    let subject = Subject { network: &masked, batch: &batch, data: FACTS, threat, depth: Depth::Quick, other };
-    subject.checks().unwrap()
+    let threats = &[threat];
+    Subject { network: &masked, batch: &batch, data: FACTS, threats, depth: Depth::Quick, other }.checks()
 }
 
 fn failed(checks: &[TrustCheck]) -> Vec<&str> {
@@ -91,15 +101,54 @@ fn masked_gradients_are_found_out() {
     found(Mask::Random, &["random_outputs"]);
 }
 
+/// What cannot be run is neither passed nor failed, and does not keep the other checks from
+/// running.
+#[test]
+fn without_gradients_the_checks_that_need_them_are_not_run() {
+    for (mask, gradients, why) in [
+        (Mask::Detached, Some(false), "logits in eval mode do not depend differentiably on its images"),
+        (Mask::Failing, None, "told to fail"),
+    ] {
+        let checks = checks(mask, Norm::Linf, Some(&network(Kind::Float)));
+        let of = |name: &str| checks.iter().find(|check| check.name == name).unwrap();
+        assert_eq!(of("zero_gradients").passed, gradients, "{:?}", of("zero_gradients"));
+        assert_eq!(of("random_outputs").passed, Some(true));
+        for name in ["eps_zero", "eps_large", "more_steps", "pgd_gap", "black_box"] {
+            assert!(of(name).passed.is_none() && of(name).says.contains(why), "{mask:?}: {:?}", of(name));
+        }
+    }
+}
+
+#[test]
+fn every_radius_is_looked_at() {
+    let (network, images) = (network(Kind::Float), images(32, 3, Kind::Float));
+    let batch = images.batch(1);
+    let left = |threats: &[Threat]| {
+        let subject =
+            Subject { network: &network, batch: &batch, data: FACTS, threats, depth: Depth::Quick, other: None };
+        let checks = subject.checks();
+        checks.into_iter().filter(|check| check.name.starts_with("pgd_gap")).collect::<Vec<_>>()
+    };
+    let threats = [(Norm::Linf, 0.05), (Norm::L2, 0.3), (Norm::Linf, 0.4)].map(|(norm, eps)| Threat { norm, eps });
+    let alone = threats.map(|threat| left(&[threat]).remove(0));
+    let together = left(&threats);
+    for ((alone, together), name) in alone.iter().zip(&together).zip(["(Linf 0.05)", "(L2 0.3)", "(Linf 102/255)"]) {
+        assert_eq!(together.name, format!("pgd_gap {name}"));
+        assert_eq!((&together.says, together.value), (&alone.says, alone.value));
+    }
+    assert_ne!(alone[0].says, alone[2].says);
+}
+
 #[test]
 fn off_is_off_and_without_a_radius_only_the_model_is_looked_at() {
     let (network, images) = (network(Kind::Float), images(8, 3, Kind::Float));
     let batch = images.batch(1);
-    let count = |eps: f64, depth: Depth| {
-        let threat = Threat { norm: Norm::Linf, eps };
-        Subject { network: &network, batch: &batch, data: FACTS, threat, depth, other: None }.checks().unwrap().len()
+    let count = |threats: &[Threat], depth: Depth| {
+        Subject { network: &network, batch: &batch, data: FACTS, threats, depth, other: None }.checks().len()
     };
-    assert_eq!((count(0.1, Depth::Off), count(0.0, Depth::Quick), count(0.1, Depth::Quick)), (0, 3, 9));
+    let threats = [Threat { norm: Norm::Linf, eps: 0.1 }, Threat { norm: Norm::L2, eps: 0.5 }];
+    let of = |n: usize| count(&threats[..n], Depth::Quick);
+    assert_eq!((count(&threats, Depth::Off), of(0), of(1), of(2)), (0, 3, 9, 15));
     assert_eq!([50, 400, 10_000, 10].map(|n| Depth::Quick.images(n)), [16, 40, 64, 10]);
     assert_eq!((Depth::Full.images(10_000), Depth::Off.images(50)), (512, 0));
 }

@@ -26,6 +26,10 @@ pub(crate) fn read(name: &'static str, path: &Path, limit: usize) -> Result<Vec<
 
 /// The content of a file as a stream, unpacked when it is gzipped.
 pub(crate) fn open(path: &Path) -> std::io::Result<Box<dyn Read>> {
+    // Opening a pipe waits for somebody to write, and a device may never end.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
+    }
     let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
     let gzipped = file.fill_buf()?.starts_with(&GZIP_MAGIC);
     Ok(if gzipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })

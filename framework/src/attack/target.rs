@@ -1,9 +1,10 @@
 //! The model as an attack sees it.
 
-use crate::engine::Network;
 use crate::engine::stopwatch::lap;
-use crate::nn::{Mode, Noise};
+use crate::engine::{Network, raise};
+use crate::nn::{KEEP_THE_GRAPH, Mode, Noise, backward};
 use crate::objective::{Objective, Reference};
+use crate::{Error, Result};
 use std::cell::RefCell;
 use tch::{Kind, Tensor};
 
@@ -89,26 +90,56 @@ impl<'a> Target<'a> {
     }
 
     /// The gradient of an objective with respect to the input.
+    ///
+    /// # Panics
+    /// When the model's logits do not depend differentiably on its images, or the objective on the
+    /// logits; the engine makes an error of it, which names the model.
     pub fn ascend(&self, x: &Tensor, mode: Mode, objective: &dyn Objective, reference: Reference) -> Ascent {
         let value = |logits: &Tensor| objective.value(logits, reference);
-        self.look(x, mode, &value, &|logits| {
-            objective.slope(&logits.detach(), reference).unwrap_or_else(|| by_autograd(logits, &value))
-        })
+        let found = self.look(x, mode, &value, &|logits| {
+            objective.slope(&logits.detach(), reference).unwrap_or_else(|| raise(by_autograd(logits, &value)))
+        });
+        raise(found.and_then(|found| self.needed(found, mode)))
     }
 
     /// The gradient of any `value` (`[N, K]` to `[N]`) with respect to the input.
+    ///
+    /// # Panics
+    /// As [`Target::ascend`].
     pub fn gradient(&self, x: &Tensor, mode: Mode, value: &dyn Fn(&Tensor) -> Tensor) -> Ascent {
-        self.look(x, mode, value, &|logits| by_autograd(logits, value))
+        let found = self.look(x, mode, value, &|logits| raise(by_autograd(logits, value)));
+        raise(found.and_then(|found| self.needed(found, mode)))
     }
 
-    /// The gradient of `value` with respect to the input; `d_logits` is that with respect to the logits.
+    /// As [`Target::gradient`], `[N, C, H, W]`; `None` when the logits do not depend differentiably
+    /// on the images.
+    pub(crate) fn gradient_if_any(
+        &self,
+        x: &Tensor,
+        mode: Mode,
+        value: &dyn Fn(&Tensor) -> Tensor,
+    ) -> Result<Option<Tensor>> {
+        Ok(self.look(x, mode, value, &|logits| raise(by_autograd(logits, value)))?.0)
+    }
+
+    fn needed(&self, (gradient, logits): (Option<Tensor>, Tensor), mode: Mode) -> Result<Ascent> {
+        let gradient = gradient.ok_or_else(|| {
+            let (model, mode) = (self.network.name(), format!("{mode:?}").to_lowercase());
+            Error::new(format!("{model}: its logits in {mode} mode do not depend differentiably on its images"))
+                .help(format!("{KEEP_THE_GRAPH}; attacks without gradients, such as square, can judge it as it is"))
+        })?;
+        Ok(Ascent { gradient, logits })
+    }
+
+    /// The gradient of `value` with respect to the input, if there is one, and the logits;
+    /// `d_logits` is that with respect to the logits.
     fn look(
         &self,
         x: &Tensor,
         mode: Mode,
         value: &dyn Fn(&Tensor) -> Tensor,
         d_logits: &dyn Fn(&Tensor) -> Tensor,
-    ) -> Ascent {
+    ) -> Result<(Option<Tensor>, Tensor)> {
         lap("attack: the rest");
         // What a model states of itself holds for statistics of the whole batch.
         let own = (self.selected.is_none() || mode == Mode::Eval)
@@ -116,19 +147,34 @@ impl<'a> Target<'a> {
             .flatten();
         if let Some((gradient, logits)) = own {
             lap("attack: the model's own input gradients");
-            return Ascent { gradient, logits };
+            return Ok((gradient.defined().then_some(gradient), logits));
         }
         let x = x.detach().set_requires_grad(true);
         let logits = self.forward(&x, mode);
         lap("attack: forward passes");
-        let gradient = Tensor::run_backward(&[value(&logits).sum(None::<Kind>)], &[&x], false, false).remove(0);
+        if !logits.requires_grad() {
+            return Ok((None, logits));
+        }
+        let gradient = ascended(&value(&logits), &x)?;
         lap("attack: backward passes");
-        Ascent { gradient, logits: logits.detach() }
+        Ok((gradient, logits.detach()))
     }
 }
 
 /// d(sum of `value`)/d(logits), `[N, K]`.
-fn by_autograd(logits: &Tensor, value: &dyn Fn(&Tensor) -> Tensor) -> Tensor {
+fn by_autograd(logits: &Tensor, value: &dyn Fn(&Tensor) -> Tensor) -> Result<Tensor> {
     let logits = logits.detach().set_requires_grad(true);
-    Tensor::run_backward(&[value(&logits).sum(None::<Kind>)], &[&logits], false, false).remove(0)
+    ascended(&value(&logits), &logits)?.ok_or_else(no_objective)
+}
+
+/// d(sum of `values`)/d`x`, if they depend on it.
+fn ascended(values: &Tensor, x: &Tensor) -> Result<Option<Tensor>> {
+    if !values.defined() || !values.requires_grad() {
+        return Err(no_objective());
+    }
+    Ok(backward(&values.f_sum(None::<Kind>)?, &[x])?.remove(0))
+}
+
+fn no_objective() -> Error {
+    Error::new("the objective does not depend differentiably on the logits").help(KEEP_THE_GRAPH)
 }

@@ -1,7 +1,7 @@
 //! `foil compare`, and what it shares with `foil sweep`: a work list, carried out and summed up.
 
 use super::check::split;
-use super::train::on_interrupt;
+use super::signals::on_interrupt;
 use super::{Exit, end_when_nobody_reads, ranks};
 use crate::compare::{Comparison, Crew, Fate, State, Task, plan, slurm, work};
 use crate::distinct::distinct;

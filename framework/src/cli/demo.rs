@@ -3,7 +3,8 @@
 use super::Exit;
 use super::eval::{self, table};
 use super::report::pictures;
-use super::train::{Place, on_interrupt, train};
+use super::signals::on_interrupt;
+use super::train::{Place, train};
 use crate::distributed::World;
 use crate::pipeline::load;
 use crate::record::atomic;

@@ -1,7 +1,6 @@
 //! `foil eval`: a checkpoint under a suite of attacks, as in the papers' tables.
 
 mod bars;
-mod interrupt;
 mod judge;
 mod table;
 

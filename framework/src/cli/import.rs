@@ -37,11 +37,13 @@ pub(super) struct Args {
     /// What stands in front of the network, as in a pipeline: `none`, `data`, `per_image` or `{ mean: […], std: […] }`.
     #[arg(long, value_name = "HOW")]
     normalize: Option<String>,
-    /// Which of the file's sets of weights, as `--list` names them.
+    /// Which of the file's sets of weights, as `--list` names them; or the beginning of its names,
+    /// as `student`.
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
-    /// Leave out tensors whose names begin so; may be repeated.
-    #[arg(long, value_name = "START")]
+    /// Leave out tensors whose names begin so, have such a part, or match a pattern such as
+    /// `*.popup_scores`; may be repeated.
+    #[arg(long, value_name = "PATTERN")]
     ignore: Vec<String>,
     /// The run folder; by default runs/NAME.
     #[arg(long, value_name = "RUN")]

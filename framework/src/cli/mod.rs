@@ -21,6 +21,7 @@ mod ranks;
 mod report;
 mod run_log;
 mod schema;
+mod signals;
 mod steps;
 mod sweep;
 mod table;
@@ -112,8 +113,10 @@ pub fn main() -> ExitCode {
         // Training has a log of its own besides.
         let _ = tracing_subscriber::registry().with(warnings()).try_init();
     }
+    signals::report_full_files();
     crate::engine::memory::keep();
     crate::engine::devices();
+    crate::engine::cores::limit_threads();
     let only_looked_at = matches!(&cli.command, Command::Plugins(args) if plugins::only_looks(args));
     let plugins = if only_looked_at { Ok(()) } else { load_plugins(&cli.plugins) };
     // A plugin may panic wherever it is asked something, not only in a step.
@@ -152,7 +155,7 @@ pub fn main() -> ExitCode {
 
 /// Prints lines at the terminal in one piece: other ranks may write there at the same moment. A terminal that is gone is no reason to stop.
 fn tell(text: &str) {
-    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+    let _ = std::io::stderr().write_all(format!("{}\n", crate::error::shown(text)).as_bytes());
 }
 
 /// Loads what `FOIL_PLUGINS` and `--plugins` name; a `plugins.lock` in the current folder counts for both.
@@ -172,9 +175,9 @@ struct Warning;
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'static> FormatEvent<S, N> for Warning {
     fn format_event(&self, cx: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> std::fmt::Result {
-        write!(to, "warning: ")?;
-        cx.format_fields(to.by_ref(), event)?;
-        writeln!(to)
+        let mut fields = String::new();
+        cx.format_fields(Writer::new(&mut fields), event)?;
+        writeln!(to, "warning: {}", crate::error::shown(&fields))
     }
 }
 

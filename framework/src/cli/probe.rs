@@ -78,7 +78,7 @@ pub(super) fn run(args: &Args) -> Exit {
     let device = choose(&pipeline.device)?;
     let mut parts = loaded.built(assemble(pipeline, kind, device, false))?;
     let inputs = Inputs::read(&parts.step, &parts.data, weights, batch)?;
-    let steps = (parts.data.train as u64).div_ceil(pipeline.train.batch_size);
+    let steps = pipeline.train.steps(parts.data.train as u64).max(1);
     let clock = Clock::new(pipeline.train.epochs, steps, device);
     let probed = probe(&mut parts.step, &parts.data, &clock, pipeline.seed, inputs, args.iterates)?;
     tensors::write(out, &probed.tensors, metadata(pipeline, args.dtype, &probed.random)?)?;

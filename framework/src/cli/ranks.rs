@@ -60,9 +60,8 @@ fn share_processor(world: World) {
 
 /// Threads for one of so many processes on this machine, if that is to be said.
 fn threads(processes: Option<usize>) -> Option<usize> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let processes = processes.filter(|&n| n > 1 && std::env::var_os("OMP_NUM_THREADS").is_none())?;
-    Some((cores / processes).max(1))
+    Some((crate::engine::cores::given() / processes).max(1))
 }
 
 /// The pipeline of a run's folder, which only the first rank need see.
@@ -71,6 +70,10 @@ pub(super) fn load_run(folder: &Folder, overrides: &[String], world: World) -> R
     if !world.is_joined() {
         return load(&path, overrides);
     }
-    let text = if world.is_first() { std::fs::read_to_string(&path).at("reading", &path)? } else { String::new() };
+    let text = if world.is_first() {
+        crate::regular::read_to_string(&path, crate::regular::TEXT).at("reading", &path)?
+    } else {
+        String::new()
+    };
     load_text(&path, &world.first_says(&text)?, overrides)
 }

@@ -4,7 +4,7 @@ use super::{Exit, words};
 use crate::attack::Batch;
 use crate::data::Resident;
 use crate::nn::{Noise, key_of};
-use crate::pipeline::{assemble, load};
+use crate::pipeline::{assemble, look};
 use crate::record::{EvalRecord, atomic};
 use crate::report::gallery::gallery;
 use crate::report::gather::named;
@@ -133,7 +133,7 @@ pub(super) fn pictures(run: &Path, n: i64) -> Result<Grid> {
 /// The same for the test images that `pick` chooses of so many.
 pub(super) fn pictures_of(run: &Path, pick: impl FnOnce(i64) -> Vec<i64>) -> Result<Grid> {
     let folder = Folder::open(run)?;
-    let loaded = load(&folder.resolved(), &[])?;
+    let loaded = look(&folder.resolved(), &[])?;
     let mut parts = loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, false))?;
     let network = parts.step.model.network();
     network.read(&folder.best())?;

@@ -28,7 +28,7 @@ impl Write for RunLog {
 /// From here on the log goes into this run's folder; its warnings are shown too.
 pub(super) fn start(folder: &Folder) -> Result<()> {
     let path = folder.log();
-    let file = File::options().create(true).append(true).open(&path).at("opening", &path)?;
+    let file = crate::record::atomic::options().create(true).append(true).open(&path).at("opening", &path)?;
     *LOG.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
     let filter = || tracing_subscriber::EnvFilter::try_from_env("FOIL_LOG").unwrap_or_else(|_| "info".into());
     let in_file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| RunLog).with_filter(filter());

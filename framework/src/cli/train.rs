@@ -78,7 +78,7 @@ pub(super) fn run(args: &Args, world: World) -> Exit {
         Some(folder) => Place::Old(folder),
         None => args.run_dir.clone().map_or(Place::Free, Place::New),
     };
-    let stop = on_interrupt()?;
+    let stop = super::signals::on_interrupt()?;
     let trained = Arc::new(AtomicBool::new(false));
     if args.attended {
         end_with_input(&stop, &trained);
@@ -183,15 +183,17 @@ pub(super) fn train(loaded: &Loaded, place: Place, stop: &AtomicBool, world: Wor
     let device = choose_for(&pipeline.device, world).map_err(|e| e.context("device"))?;
     // Everything is built and checked before a folder is made.
     let parts = loaded.built(Trainer::assemble(pipeline, device, world))?;
-    agree(pipeline, device, world)?;
+    let data = crate::data::load(pipeline)?;
+    agree(pipeline, &data, device, world)?;
     let (folder, lock, pipeline) =
         if world.is_first() { take(pipeline, place)? } else { (Folder::default(), None, pipeline.clone()) };
     let path = world.first_says(&folder.path().display().to_string())?;
     let folder = if world.is_first() { folder } else { Folder::named(Path::new(&path)) };
     if world.is_first() {
         run_log::start(&folder)?;
+        crate::data::tell(&data);
     }
-    let mut trainer = Trainer::new(pipeline.clone(), parts, folder.clone(), lock, device, world)?;
+    let mut trainer = Trainer::new(pipeline.clone(), parts, data, folder.clone(), lock, device, world)?;
     say(world, &introduction(&pipeline, &trainer, &folder, device, world));
     let ended = trainer.run(stop).inspect_err(|error| tracing::error!("{error}"))?;
     match (ended, trainer.best()) {
@@ -216,8 +218,9 @@ fn take(pipeline: &Pipeline, place: Place) -> Result<(Folder, Option<Lock>, Pipe
             let path = if let Place::New(path) = place { path } else { free_folder(&pipeline)? };
             let (folder, lock) = Folder::create(&path)?;
             let pipeline = pipeline.carried_into(folder.path())?;
-            crate::record::atomic::write(folder.resolved(), pipeline.to_yaml()?).at("writing", &folder.resolved())?;
+            // Before the pipeline: a run that lists libraries is not used without its lock.
             pipeline.lock_libraries(folder.path())?;
+            crate::record::atomic::write(folder.resolved(), pipeline.to_yaml()?).at("writing", &folder.resolved())?;
             (folder, lock, pipeline)
         }
     };
@@ -225,11 +228,10 @@ fn take(pipeline: &Pipeline, place: Place) -> Result<(Folder, Option<Lock>, Pipe
 }
 
 /// Refuses to train with ranks that do not run the same.
-fn agree(pipeline: &Pipeline, device: tch::Device, world: World) -> Result<()> {
+fn agree(pipeline: &Pipeline, data: &foil_data::Dataset, device: tch::Device, world: World) -> Result<()> {
     if !world.is_joined() {
         return Ok(());
     }
-    let data = crate::data::read(pipeline)?;
     let libtorch = devices().libtorch.as_deref().and_then(doctor::version_of).unwrap_or_default();
     let device = if device.is_cuda() { "cuda" } else { "cpu" };
     Agreement::default()
@@ -294,15 +296,4 @@ fn free_folder(pipeline: &Pipeline) -> Result<PathBuf> {
         }
     }
     Err(Error::new("runs/ is full").help("choose a folder with --run-dir"))
-}
-
-/// Set by the first Ctrl-C (or SIGTERM); the second one ends the program at once.
-pub(super) fn on_interrupt() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-            .map_err(|e| Error::new(format!("Ctrl-C cannot be handled: {e}")))?;
-    }
-    Ok(stop)
 }

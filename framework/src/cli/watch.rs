@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args) -> Exit {
         return Err(Error::new(format!("there is no run in {}", places.join(", ")))
             .help("name a run folder, or a folder of such"));
     }
-    if args.once || !std::io::stdout().is_terminal() {
+    if args.once || !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         end_when_nobody_reads();
         return plain(&mut view, args.once);
     }
@@ -63,7 +63,13 @@ fn page(terminal: &mut ratatui::DefaultTerminal, view: &mut View) -> Result<()> 
             (load, looked) = (machine.load(), Instant::now());
         }
         terminal.draw(|frame| draw(frame, view, &load, chosen)).at("drawing on", screen)?;
+        let asked = Instant::now();
         if !event::poll(LOOK / 2).at("reading", screen)? {
+            // Of a terminal that has gone, polling returns at once, for ever.
+            if !std::io::stdout().is_terminal() {
+                return Ok(());
+            }
+            std::thread::sleep((LOOK / 4).saturating_sub(asked.elapsed()));
             continue;
         }
         if let Event::Key(key) = event::read().at("reading", screen)? {

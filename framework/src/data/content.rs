@@ -32,13 +32,24 @@ static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
 /// When it is not found, its files are not what they should be, or its content is another than the
 /// pipeline says.
 pub fn read(pipeline: &Pipeline) -> Result<Dataset> {
+    let data = load(pipeline)?;
+    tell(&data);
+    Ok(data)
+}
+
+/// The same where there is no log yet: [`tell`] follows when there is.
+pub(crate) fn load(pipeline: &Pipeline) -> Result<Dataset> {
     let (data, source) = taken(pipeline)?;
     let content = agreed(pipeline, &data)?;
     known(|known| known.contents.insert(source, content));
+    Ok(data)
+}
+
+/// Logs what was noticed while a data set was read.
+pub(crate) fn tell(data: &Dataset) {
     for note in &data.notes {
         tracing::warn!("{note}");
     }
-    Ok(data)
 }
 
 /// The content of `data`, which is what the pipeline says, if it says something.

@@ -6,8 +6,8 @@ mod gather;
 mod resident;
 
 pub use augment::{Augment, Padding};
-pub(crate) use content::content;
 pub use content::read;
+pub(crate) use content::{content, load, tell};
 pub use resident::Resident;
 
 use crate::Result;

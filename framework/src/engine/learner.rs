@@ -44,7 +44,8 @@ impl Learner {
     /// over its share, and all step down the mean over the whole batch.
     ///
     /// # Errors
-    /// When a rank is lost.
+    /// When `loss` is not a differentiable scalar or does not depend on the network, or when a rank
+    /// is lost.
     pub fn descend(&mut self, loss: &Tensor, clock: &Clock) -> Result<Gradients> {
         let gradients = self.gradients(loss)?;
         lap("backward");
@@ -60,10 +61,10 @@ impl Learner {
     fn gradients(&self, loss: &Tensor) -> Result<Gradients> {
         let (params, world) = (self.network.params(), self.network.world());
         if !world.is_joined() {
-            return Ok(params.gradients(loss));
+            return params.gradients(loss);
         }
         // Weighted before the backward pass: synchronised batch norm adds other ranks' gradients to this one's on the way.
-        let mut gradients = params.gradients(&(loss * world.weight()));
+        let mut gradients = params.gradients(&(loss * world.weight()))?;
         if !world.counts() {
             let _ = gradients.0.zero_();
         }

@@ -5,6 +5,7 @@
 
 mod capture;
 mod ceiling;
+pub mod cores;
 pub mod cuda;
 mod device;
 mod guard;

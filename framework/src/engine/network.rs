@@ -2,13 +2,15 @@
 
 use super::Normalize;
 use super::capture::Capture;
+use super::guard::raise;
 use super::precision::{Computing, JudgePrecision, Precision};
 use crate::distributed::World;
 use crate::model::Model;
 use crate::nn::fused::{normalize, normalize_backward};
 use crate::nn::{Builder, MOMENTUM, Mode, Noise, Parameters, Work};
 use crate::plugin::Held;
-use crate::{Result, tensors};
+use crate::shim::version;
+use crate::{Error, Result, tensors};
 use std::cell::{Cell, OnceCell};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
@@ -17,6 +19,8 @@ use tch::{Device, Kind, Tensor};
 pub struct Network {
     /// Held as what it is, and not behind a trait object of the copy that made it: other copies of the framework call it too.
     model: Held<dyn Model>,
+    /// What configs call the model.
+    called: &'static str,
     params: Parameters,
     affine: Option<(Tensor, Tensor)>,
     per_image: bool,
@@ -57,6 +61,7 @@ impl Network {
     pub fn new(model: Box<dyn Model>, builder: Builder, seed: Option<u64>, kind: Kind, device: Device) -> Self {
         Self {
             model: Held::new(model),
+            called: "",
             params: builder.finish(seed, kind, device),
             affine: None,
             per_image: false,
@@ -69,6 +74,17 @@ impl Network {
             work: Cell::default(),
             capture: Capture::Off,
         }
+    }
+
+    /// Says what configs call the model, for messages.
+    #[must_use]
+    pub(crate) fn called(self, name: &'static str) -> Self {
+        Self { called: name, ..self }
+    }
+
+    /// The model as messages name it: "model `resnet18`".
+    pub(crate) fn name(&self) -> String {
+        if self.called.is_empty() { "the model".into() } else { format!("model `{}`", self.called) }
     }
 
     /// Sets the arithmetic of training and of judging.
@@ -186,7 +202,10 @@ impl Network {
         let pass = self.params.pass(mode, differentiable, self.is_half(), number, noise);
         let pass = pass.moving_by(momentum).selecting(selected);
         let before = self.params.work();
-        let out = self.model.forward(&pass, &self.entering(xs));
+        let out = self.unwritten(xs, || self.model.forward(&pass, &self.entering(xs)));
+        if !out.defined() {
+            raise(Err(Error::new(format!("{}: it returns a tensor that was never computed", self.name()))))
+        }
         // The gradient with respect to the input costs as much as the forward pass, and that with respect to the parameters again.
         let times = match (differentiable, xs.requires_grad()) {
             (true, _) => 3.0,
@@ -195,6 +214,18 @@ impl Network {
         };
         self.count(before, times);
         if self.is_half() { out.to_kind(self.params.kind()) } else { out }
+    }
+
+    /// Runs a pass; it is an error if the model writes into `xs`: who attacks or judges next would
+    /// see other images.
+    fn unwritten<T>(&self, xs: &Tensor, pass: impl FnOnce() -> T) -> T {
+        let before = version(xs);
+        let out = pass();
+        if version(xs) != before {
+            let why = format!("{}: its forward pass writes into the images it is given", self.name());
+            raise(Err(Error::new(why).help("compute new tensors in place of `sub_`, `clamp_` or `copy_` on the input")))
+        }
+        out
     }
 
     fn count(&self, before: Work, times: f64) {
@@ -294,7 +325,7 @@ impl Network {
         let narrow = |logits: &Tensor| d_logits(&logits.to_kind(whole)).to_kind(logits.kind());
         let xs = self.entering(&xs.detach());
         let before = self.params.work();
-        let (gradient, logits) = self.model.input_gradient(&pass, &xs, &narrow)?;
+        let (gradient, logits) = self.unwritten(&xs, || self.model.input_gradient(&pass, &xs, &narrow))?;
         self.count(before, 2.0);
         self.params.track(mode, 1, None);
         self.passes.set(self.passes.get() + 1);

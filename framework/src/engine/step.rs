@@ -6,7 +6,7 @@ use super::stopwatch::lap;
 use super::turns::turns;
 use crate::attack::{Adversarial, Attack, Batch, Target};
 use crate::loss::{Forward, Loss, LossInput, LossOutput};
-use crate::nn::{Gradients, Mode};
+use crate::nn::{Gradients, KEEP_THE_GRAPH, Mode};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use tch::Tensor;
@@ -42,6 +42,9 @@ pub struct Outcome {
     pub gradients: Gradients,
 }
 
+/// What libtorch says of batch norm over one vector.
+const LONELY: &str = "Expected more than 1 value per channel when training";
+
 impl Step {
     /// Which of its parts cannot be captured in a CUDA graph, if one cannot.
     pub fn against_capture(&self) -> Option<String> {
@@ -59,7 +62,14 @@ impl Step {
     /// # Errors
     /// What a plugin reports or panics with, naming it.
     pub fn run(&mut self, batch: &mut Batch) -> Result<Outcome> {
-        self.run_with(batch, None, None)
+        let images = batch.x.size()[0];
+        self.run_with(batch, None, None).map_err(|error| match images == 1 && error.message().contains(LONELY) {
+            true => error.context("this batch has one image, and batch norm over vectors needs two").help(
+                "the last batch of an epoch has what is left: `train: { drop_last: true }` leaves it out; \
+                 or choose another `batch_size`",
+            ),
+            false => error,
+        })
     }
 
     /// As [`Step::run`], with attacked images given (then the attack only completes them), or its iterates recorded.
@@ -98,8 +108,10 @@ impl Step {
         let next = passes.iter().find(|pass| !matches!(pass, Forward::CleanFirst)).filter(|_| repeats);
         let (adversarial, spared) = guard(|| match given {
             Some(x_adv) => Ok((self.attack.complete(&target, batch, x_adv)?, false)),
-            None if next == Some(&Forward::Adversarial) => self.attack.perturb_sparing(&target, batch),
-            None => Ok((self.attack.perturb(&target, batch)?, false)),
+            None if next == Some(&Forward::Adversarial) => {
+                batch.unwritten(|| self.attack.perturb_sparing(&target, batch))
+            }
+            None => Ok((batch.unwritten(|| self.attack.perturb(&target, batch))?, false)),
         })
         .map_err(in_attack)?;
         lap("attack: the rest");
@@ -126,7 +138,14 @@ impl Step {
             Ok(output)
         });
         let mut loss = loss.map_err(in_loss)?;
-        let gradients = guard(|| self.model.descend(&loss.total, batch.clock)).map_err(in_loss)?;
+        let flat = !logits.is_empty() && !logits.values().any(Tensor::requires_grad);
+        let model = self.model.network().name();
+        let gradients = guard(|| match flat {
+            true => Err(Error::new("its logits in train mode do not depend differentiably on its parameters")
+                .help(KEEP_THE_GRAPH)),
+            false => self.model.descend(&loss.total, batch.clock).map_err(in_loss),
+        })
+        .map_err(|e| if flat { e.context(model) } else { e })?;
         loss.total = loss.total.detach();
 
         let target = Target::new(self.model.network(), &batch.noise);

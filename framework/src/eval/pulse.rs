@@ -2,7 +2,7 @@
 
 use super::UnderWay;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -37,9 +37,9 @@ impl Pulse {
     /// The last pulse of the process that evaluates the run in `folder`; none where none does, or where it is being written now.
     pub fn load(folder: &Path) -> Option<Self> {
         let path = file(folder);
-        let open = File::open(&path).ok()?;
+        let open = crate::regular::open(&path).ok()?;
         let alive = matches!(open.try_lock_shared(), Err(TryLockError::WouldBlock));
-        serde_json::from_slice(&std::fs::read(&path).ok().filter(|_| alive)?).ok()
+        serde_json::from_slice(&crate::regular::read(&path, crate::regular::TEXT).ok().filter(|_| alive)?).ok()
     }
 }
 
@@ -52,7 +52,8 @@ impl Beating {
     /// folder cannot be written to: an evaluation does not depend on being watched.
     pub fn new(folder: &Path, device: String) -> Self {
         let path = file(folder);
-        let open = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).ok();
+        let open =
+            crate::record::atomic::options().create(true).truncate(false).read(true).write(true).open(&path).ok();
         let file = open.filter(|file| file.try_lock().is_ok());
         let length = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |known| known.len() as usize);
         let pulse = Pulse { pid: std::process::id(), device, under_way: None };

@@ -38,7 +38,7 @@ impl Saved {
         let path = record.with_extension("partial.json");
         let key = format!("{} {weights}", stamp::config_hash(config));
         let mut saved = Self { path, key, next: Instant::now() + FIRST, entries: Vec::new() };
-        let Ok(bytes) = std::fs::read(&saved.path) else { return saved };
+        let Ok(bytes) = crate::regular::read(&saved.path, crate::regular::TEXT) else { return saved };
         let shown = saved.path.display();
         match serde_json::from_slice::<Stored>(&bytes) {
             Ok(stored) if stored.key == saved.key => {

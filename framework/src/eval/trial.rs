@@ -146,7 +146,7 @@ impl Trial<'_> {
             let target = Target::new(network, &batch.noise);
             let target = if shrinks { target.shrinking() } else { target };
             let x = match attack {
-                Some(attack) => attack.perturb(&target, batch)?.x,
+                Some(attack) => batch.unwritten(|| attack.perturb(&target, batch))?.x,
                 None => batch.x.shallow_clone(),
             };
             Ok(judge(&target.logits(&x, Mode::Eval), &batch.y))

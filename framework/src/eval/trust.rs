@@ -50,8 +50,9 @@ pub struct Subject<'a> {
     pub batch: &'a Batch<'a>,
     /// Facts about the data.
     pub data: DataFacts,
-    /// What the evaluation's attacks are allowed; with radius 0 only what needs no attack is checked.
-    pub threat: Threat,
+    /// Every norm and radius that the evaluation's attacks are allowed; without any only what needs
+    /// no attack is checked.
+    pub threats: &'a [Threat],
     /// How thoroughly.
     pub depth: Depth,
     /// Another model, whose adversarial images are tried on this one.
@@ -66,20 +67,30 @@ fn check(name: &str, value: f64, limit: f64, good: &str, bad: &str) -> TrustChec
 }
 
 impl Subject<'_> {
-    /// Every check, in a fixed order. Nothing for [`Depth::Off`].
-    ///
-    /// # Errors
-    /// When the model cannot be run.
-    pub fn checks(&self) -> Result<Vec<TrustCheck>> {
+    /// Every check, in a fixed order: those that need no attack, then for each threat the others,
+    /// under its name if there are several. One that cannot be run says why. Nothing for
+    /// [`Depth::Off`].
+    pub fn checks(&self) -> Vec<TrustCheck> {
         if self.depth == Depth::Off || self.batch.y.size()[0] == 0 {
-            return Ok(Vec::new());
+            return Vec::new();
         }
         let _judged = self.network.judged();
-        let mut checks = guard(|| Ok(vec![self.zero_gradients(), self.random_outputs(), self.probabilities()]))?;
-        if self.threat.eps > 0.0 {
-            checks.extend(self.attacked()?);
+        let ran = |name: &str, check: &dyn Fn() -> Result<TrustCheck>| {
+            guard(check).unwrap_or_else(|error| not_run(name, error.message()))
+        };
+        let mut checks = vec![
+            ran("zero_gradients", &|| self.zero_gradients()),
+            ran("random_outputs", &|| Ok(self.random_outputs())),
+            ran("probabilities", &|| Ok(self.probabilities())),
+        ];
+        for &threat in self.threats {
+            let mut found = self.attacked(threat);
+            if self.threats.len() > 1 {
+                found.iter_mut().for_each(|check| check.name += &format!(" ({threat})"));
+            }
+            checks.append(&mut found);
         }
-        Ok(checks)
+        checks
     }
 
     /// The limit in points, but never less than one image.
@@ -91,17 +102,20 @@ impl Subject<'_> {
         Target::new(self.network, &self.batch.noise).logits(x, Mode::Eval)
     }
 
-    fn zero_gradients(&self) -> TrustCheck {
+    fn zero_gradients(&self) -> Result<TrustCheck> {
         let target = Target::new(self.network, &self.batch.noise);
         let loss = |logits: &Tensor| terms::cross_entropy(logits, &self.batch.y);
-        let gradient = target.gradient(&self.batch.x, Mode::Eval, &loss).gradient;
+        let Some(gradient) = target.gradient_if_any(&self.batch.x, Mode::Eval, &loss)? else {
+            let bad = "the logits do not depend differentiably on the images: no attack can follow their gradients";
+            return Ok(check("zero_gradients", 100.0, 1.0, "", bad));
+        };
         let value = percent(&gradient.flatten(1, -1).abs().amax(1, false).eq(0.0));
         let good =
             format!("{value:.1} % of the input gradients are zero: attacks that follow them have something to follow");
         let bad = format!(
             "{value:.1} % of the input gradients are zero: attacks that follow them see nothing there, and only look weak"
         );
-        check("zero_gradients", value, 1.0, &good, &bad)
+        Ok(check("zero_gradients", value, 1.0, &good, &bad))
     }
 
     fn random_outputs(&self) -> TrustCheck {
@@ -120,25 +134,29 @@ impl Subject<'_> {
         check("probabilities", value, 50.0, "the outputs are logits, as the attacks expect", bad)
     }
 
-    /// Images right under an attack on `network`, `[N]` bool; `None` when no such attack is linked in.
-    fn right(&self, network: &Network, settings: &str) -> Result<Option<Tensor>> {
-        let Ok(component) = serde_yaml::from_str::<Component<dyn Attack>>(settings) else { return Ok(None) };
+    /// Images right under an attack on `network`, `[N]` bool.
+    ///
+    /// # Errors
+    /// Why it cannot be run.
+    fn right(&self, network: &Network, settings: &str) -> Result<Tensor> {
+        let missing = || Error::new("its attack is not linked into this program");
+        let component = serde_yaml::from_str::<Component<dyn Attack>>(settings).map_err(|_| missing())?;
         let problems = RefCell::default();
         let (kind, device) = (network.params().kind(), network.params().device());
         let attack = Build::new(self.data, 0, kind, device, &problems).component("trust", &component);
-        let Some(mut attack) = attack.filter(|_| problems.borrow().is_empty()) else { return Ok(None) };
+        let mut attack = attack.filter(|_| problems.borrow().is_empty()).ok_or_else(missing)?;
         let _judged = network.judged();
         guard(|| {
             network.start_step();
             // Not shrinking: what transfers is the strongest point, not the first that breaks.
-            let x = attack.perturb(&Target::new(network, &self.batch.noise), self.batch)?.x;
-            Ok(Some(self.logits(&x).argmax(-1, false).eq_tensor(&self.batch.y)))
+            let target = Target::new(network, &self.batch.noise);
+            let x = self.batch.unwritten(|| attack.perturb(&target, self.batch))?.x;
+            Ok(self.logits(&x).argmax(-1, false).eq_tensor(&self.batch.y))
         })
-        .map_err(|e: Error| e.context("trust checks"))
     }
 
-    fn attacked(&self) -> Result<Vec<TrustCheck>> {
-        let (network, Threat { norm, eps }) = (self.network, self.threat);
+    fn attacked(&self, Threat { norm, eps }: Threat) -> Vec<TrustCheck> {
+        let network = self.network;
         let n = self.batch.y.size()[0];
         let (steps, queries) = self.depth.budget();
         // Half the range of a pixel: within it every image can become the same grey.
@@ -157,18 +175,20 @@ impl Subject<'_> {
             };
             format!("{{ type: worst_of, attacks: [{}, {}] }}", one("ce"), one("dlr"))
         };
-        let natural = self.logits(&self.batch.x).argmax(-1, false).eq_tensor(&self.batch.y);
         let mut checks = Vec::new();
-        let mut add = |name: &str, found: Option<TrustCheck>| checks.push(found.unwrap_or_else(|| not_run(name)));
+        let mut add = |name: &str, found: Result<TrustCheck>| {
+            checks.push(found.unwrap_or_else(|error| not_run(name, error.message())));
+        };
 
-        let none = pgd(0.0, steps)?.map(|right| {
+        let none = pgd(0.0, steps).map(|right| {
+            let natural = self.logits(&self.batch.x).argmax(-1, false).eq_tensor(&self.batch.y);
             let value = percent(&right.ne_tensor(&natural));
             let bad = format!("with eps 0 the attack changes the verdict on {value:.1} % of the images: attack and model disagree on what an image is");
             check("eps_zero", value, 0.0, "with eps 0 the attacked images are the clean ones", &bad)
         });
         add("eps_zero", none);
 
-        let large = self.right(network, &apgd(far, 2 * steps))?.map(|right| {
+        let large = self.right(network, &apgd(far, 2 * steps)).map(|right| {
             // What guessing may come to on so few images: two standard deviations above its mean.
             let (value, guess) = (percent(&right), 1.0 / self.data.classes as f64);
             let chance = 100.0 * (guess + 2.0 * (guess * (1.0 - guess) / right.numel() as f64).sqrt());
@@ -179,11 +199,8 @@ impl Subject<'_> {
         add("eps_large", large);
 
         let counts = [1, 5, 2 * steps];
-        let fewer = counts
-            .iter()
-            .map(|&k| Ok(pgd(eps, k)?.map(|right| percent(&right))))
-            .collect::<Result<Option<Vec<f64>>>>()?;
-        let last = fewer.as_ref().and_then(|all| all.last().copied());
+        let fewer: Result<Vec<f64>> = counts.iter().map(|&k| pgd(eps, k).map(|right| percent(&right))).collect();
+        let last = fewer.as_ref().ok().and_then(|all| all.last().copied());
         add(
             "more_steps",
             fewer.map(|all| {
@@ -203,8 +220,10 @@ impl Subject<'_> {
             }),
         );
 
-        let white = self.right(network, &apgd(eps, 2 * steps))?;
-        add("pgd_gap", white.as_ref().zip(last).map(|(white, pgd)| {
+        let white = self.right(network, &apgd(eps, 2 * steps));
+        let needed = || white.as_ref().map_err(|error| Error::new(error.message()));
+        let pgd = || last.ok_or_else(|| Error::new("it is a comparison with PGD, which could not be run"));
+        add("pgd_gap", needed().and_then(|white| Ok((white, pgd()?))).map(|(white, pgd)| {
             let (apgd, value) = (percent(white), pgd - percent(white));
             let good = if value > self.points(2.0) {
                 format!("APGD leaves {apgd:.1} %, PGD {pgd:.1} % of {n} images: APGD is stronger, as it should be; quote it, or AutoAttack")
@@ -216,8 +235,8 @@ impl Subject<'_> {
         }));
 
         // Of those that stand under the attacks that see the model, how many fall to one that does not.
-        let weaker = |name: &str, found: Option<Tensor>, good: &str, bad: &str| {
-            found.zip(white.as_ref()).map(|(right, white)| {
+        let weaker = |name: &str, found: Result<Tensor>, good: &str, bad: &str| {
+            found.and_then(|right| Ok((right, needed()?))).map(|(right, white)| {
                 let value = percent(&white.logical_and(&right.logical_not()));
                 let told = |text: &str| text.replace("{}", &format!("{value:.1}"));
                 check(name, value, self.points(2.0), &told(good), &told(bad))
@@ -228,14 +247,14 @@ impl Subject<'_> {
             "black_box",
             weaker(
                 "black_box",
-                self.right(network, &square)?,
+                self.right(network, &square),
                 "Square, which sees no gradient, breaks {} % that APGD does not: gradients are the better guide, as they should be",
                 "Square, which sees no gradient, breaks {} % that APGD does not: the gradients are masked",
             ),
         );
         let transferred = match self.other {
-            Some(other) => self.right(other, &apgd(eps, 2 * steps))?,
-            None => None,
+            Some(other) => self.right(other, &apgd(eps, 2 * steps)),
+            None => Err(Error::new("it needs another model (--transfer RUN)")),
         };
         add(
             "transfer",
@@ -246,14 +265,10 @@ impl Subject<'_> {
                 "images made for another model break {} % that APGD on this one does not: its own gradients are masked",
             ),
         );
-        Ok(checks)
+        checks
     }
 }
 
-fn not_run(name: &str) -> TrustCheck {
-    let says = match name {
-        "transfer" => "not run: it needs another model (--transfer RUN)",
-        _ => "not run: its attack is not linked into this program",
-    };
-    TrustCheck { name: name.into(), passed: None, value: 0.0, limit: 0.0, says: says.into() }
+fn not_run(name: &str, why: &str) -> TrustCheck {
+    TrustCheck { name: name.into(), passed: None, value: 0.0, limit: 0.0, says: format!("not run: {why}") }
 }

@@ -2,7 +2,7 @@
 
 use super::container::{self, Container};
 use super::pickle::{Id, Strided, Table, Value};
-use crate::tensors::Named;
+use crate::tensors::{MOST_TENSORS, Named};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::Path;
@@ -32,6 +32,27 @@ pub struct StateDict {
     pub tensors: Vec<Entry>,
     /// Texts that foil put beside it: a model card, if foil wrote the file.
     pub texts: HashMap<String, String>,
+}
+
+impl StateDict {
+    /// The tensors whose names begin with `start.`, without it; none if there are none.
+    pub(super) fn beginning(&self, start: &str) -> Option<Self> {
+        let named =
+            |t: &Entry| Some(Entry { name: t.name.strip_prefix(start)?.strip_prefix('.')?.into(), ..t.clone() });
+        let tensors: Vec<Entry> = self.tensors.iter().filter_map(named).collect();
+        (!tensors.is_empty()).then(|| Self { key: start.to_string(), tensors, texts: self.texts.clone() })
+    }
+
+    /// What its names begin with, up to the first dot, each once.
+    pub(super) fn beginnings(&self) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        for (start, _) in self.tensors.iter().filter_map(|t| t.name.split_once('.')) {
+            if found.last().is_none_or(|last| last != start) && !found.iter().any(|known| known == start) {
+                found.push(start.to_string());
+            }
+        }
+        found
+    }
 }
 
 /// A tensor in the file.
@@ -84,21 +105,23 @@ impl Checkpoint {
         Ok(Self { container, dicts, beside })
     }
 
-    /// The dictionary at `key`, or without one that which holds the weights by its name.
+    /// The dictionary at `key`, or the tensors whose names begin with `key.`; without a key the
+    /// dictionary that holds the weights by its name.
     ///
     /// # Errors
     /// When there is none, or no name tells which; all are listed.
-    pub fn choose(&self, key: Option<&str>) -> Result<&StateDict> {
+    pub fn choose(&self, key: Option<&str>) -> Result<StateDict> {
         let known: Vec<&str> = self.dicts.iter().map(|dict| dict.key.as_str()).collect();
         if let Some(key) = key {
-            let found = self.dicts.iter().find(|dict| dict.key == key);
+            let found = self.dicts.iter().find(|dict| dict.key == key).cloned();
+            let found = found.or_else(|| self.dicts.iter().find_map(|dict| dict.beginning(key)));
             return found
                 .ok_or_else(|| Error::new(format!("the file has no tensors under `{key}`")).help(self.sets(key)));
         }
         let last = |dict: &&StateDict, name: &str| dict.key.rsplit('.').next() == Some(name);
         let by_name = KEYS.iter().find_map(|name| self.dicts.iter().find(|dict| last(dict, name)));
         match (by_name, self.dicts.as_slice()) {
-            (Some(dict), _) | (None, [dict]) => Ok(dict),
+            (Some(dict), _) | (None, [dict]) => Ok(dict.clone()),
             (None, []) => Err(Error::new("the file holds no tensors by name").help(self.beside_or_nothing())),
             (None, _) => Err(Error::new(format!("the file holds several sets of weights: {}", known.join(", ")))
                 .help("say which: --key NAME")),
@@ -152,31 +175,51 @@ impl Checkpoint {
 
 /// Dictionaries of tensors within `DEPTH` keys of the top, and the plain values beside them.
 fn walk(table: &Table) -> Result<(Vec<StateDict>, Vec<String>)> {
-    const DEPTH: usize = 4;
+    const DEPTH: usize = 16;
     const SHOWN: usize = 40;
     const LONGEST_KEY: usize = 500;
-    const MOST_TENSORS: usize = 20_000;
     let mut count = 0;
     let (mut dicts, mut beside) = (Vec::new(), Vec::new());
     let mut seen = HashSet::from([table.root]);
     let mut queue: VecDeque<(Id, String, usize)> = VecDeque::from([(table.root, String::new(), 0)]);
-    if !matches!(table.get(table.root), Value::Dict(..)) {
+    if !matches!(table.get(table.root), Value::Dict(..) | Value::List(_) | Value::Tuple(_)) {
         beside.extend(word(table, table.root));
     }
     while let Some((id, path, depth)) = queue.pop_front() {
-        let Value::Dict(items, attributes) = table.get(id) else { continue };
+        let (items, attributes) = match table.get(id) {
+            Value::Dict(items, attributes) => {
+                (items.iter().map(|&(key, value)| (name_of(table, key), value)).collect(), *attributes)
+            }
+            // Entries of a list are named by their places.
+            Value::List(items) | Value::Tuple(items) => {
+                let places = items.iter().take(MOST_PLACES).enumerate();
+                (places.map(|(place, &value)| (Some(place.to_string()), value)).collect::<Vec<_>>(), None)
+            }
+            _ => continue,
+        };
+        // What an optimiser keeps of each parameter is no set of weights.
+        let optimizes = items.iter().any(|(name, _)| name.as_deref() == Some("param_groups"));
+        let is_list = !matches!(table.get(id), Value::Dict(..));
         let mut tensors = Vec::new();
-        for &(key, value) in items {
-            let Some(name) = table.as_text(key).filter(|name| name.len() <= LONGEST_KEY) else { continue };
+        for (name, value) in items {
+            let Some(name) = name.filter(|name| name.len() <= LONGEST_KEY) else { continue };
+            if optimizes && name == "state" {
+                continue;
+            }
             let inner = if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
             match table.get(value) {
-                Value::Tensor(strided) => tensors.push(Entry {
-                    name: name.to_string(),
+                Value::Tensor(strided) if !is_list => tensors.push(Entry {
+                    name: name.clone(),
                     kind: strided.kind,
                     shape: strided.shape.clone(),
                     place: Place::Strided(strided.clone()),
                 }),
                 Value::Dict(..) if depth < DEPTH && seen.insert(value) => queue.push_back((value, inner, depth + 1)),
+                Value::List(items) | Value::Tuple(items)
+                    if depth < DEPTH && holds_dicts(table, items) && seen.insert(value) =>
+                {
+                    queue.push_back((value, inner, depth + 1));
+                }
                 _ if beside.len() < SHOWN => beside.extend(word(table, value).map(|word| format!("{inner}: {word}"))),
                 _ => {}
             }
@@ -186,10 +229,32 @@ fn walk(table: &Table) -> Result<(Vec<StateDict>, Vec<String>)> {
             return Err(Error::new(format!("it holds more than {MOST_TENSORS} tensors, as no network does")));
         }
         if !tensors.is_empty() {
-            dicts.push(StateDict { key: path, tensors, texts: texts(table, *attributes) });
+            dicts.push(StateDict { key: path, tensors, texts: texts(table, attributes) });
         }
     }
     Ok((dicts, beside))
+}
+
+/// Entries of a list that are looked at.
+const MOST_PLACES: usize = 1000;
+
+/// Whether weights may be in a list: in a dictionary with tensors, or with dictionaries of its own.
+fn holds_dicts(table: &Table, items: &[Id]) -> bool {
+    let is_inner = |id: Id| matches!(table.get(id), Value::Tensor(_) | Value::Dict(..));
+    let has_some = |&id: &Id| match table.get(id) {
+        Value::Dict(items, _) => items.iter().any(|&(_, value)| is_inner(value)),
+        _ => false,
+    };
+    items.iter().take(MOST_PLACES).any(has_some)
+}
+
+/// A key as text: a name, or a number such as an epoch's.
+fn name_of(table: &Table, key: Id) -> Option<String> {
+    match table.get(key) {
+        Value::Text(span) => Some(table.text(*span).to_string()),
+        Value::Int(number) => Some(number.to_string()),
+        _ => None,
+    }
 }
 
 /// The attribute `foil` of a state_dict that foil wrote.

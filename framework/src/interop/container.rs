@@ -2,7 +2,7 @@
 
 use super::pickle::{self, Strided, Table, Value};
 use crate::tensors::{self, Named};
-use crate::{AtPath, Error, Result};
+use crate::{AtPath, Error, Result, regular};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -35,10 +35,7 @@ const VERSION: &[u8] = &[0x80, 2, b'M', 0xe9, 0x03, b'.'];
 
 /// Opens `path`, by its first bytes.
 pub(super) fn open(path: &Path) -> Result<Container> {
-    let mut file = File::open(path).at("reading", path)?;
-    if !file.metadata().at("reading", path)?.is_file() {
-        return Err(Error::new(format!("{} is no file", path.display())).help("name the checkpoint itself"));
-    }
+    let mut file = regular::open(path).at("reading", path).map_err(|e| e.help("name the checkpoint itself"))?;
     let mut head = Vec::new();
     (&file).take(16).read_to_end(&mut head).at("reading", path)?;
     file.rewind().at("reading", path)?;

@@ -4,12 +4,13 @@ use super::container::CARD;
 use super::write;
 use crate::engine::{Network, guard};
 use crate::nn::Mode;
+use crate::record::atomic;
 use crate::registry::DataFacts;
 use crate::tensors;
-use crate::{AtPath, Error, Result};
+use crate::{AtPath, Result};
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::Write;
+use std::io::{Cursor, Read, Write};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use tch::{CModule, Kind, Tensor};
 use zip::write::{SimpleFileOptions, ZipWriter};
@@ -84,31 +85,39 @@ fn torchscript(network: &Network, data: DataFacts, card: &HashMap<String, String
         Ok(CModule::create_by_tracing("Network", "forward", &[x], &mut forward)?)
     });
     let module = traced.map_err(|e| e.context("tracing the model"))?;
-    // libtorch writes files by name, so it writes beside, and what it wrote is taken over whole.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let beside = folder.join(format!(".{}.tracing.tmp", std::process::id()));
-    let written = module.save(&beside).map_err(Error::from).and_then(|()| {
-        add_card(&beside, card)?;
-        let mut from = File::open(&beside).at("reading", &beside)?;
-        crate::record::atomic::write_with(path, |to| std::io::copy(&mut from, to).map(drop)).at("writing", path)
-    });
-    let _ = std::fs::remove_file(&beside); // Rubbish that stays does no harm.
-    written
+    atomic::write(path, with_card(bytes(&module)?, card).at("writing", path)?).at("writing", path)
 }
 
-/// Adds the card to the archive of a program, where PyTorch keeps what is added to one.
-fn add_card(program: &Path, card: &HashMap<String, String>) -> Result<()> {
+/// The program as libtorch writes it. libtorch writes files by name and ends the process when a
+/// disk is full, so it writes into a pipe, which is not.
+fn bytes(module: &CModule) -> Result<Vec<u8>> {
+    let pipe = Path::new("a pipe");
+    let (mut from, to) = std::io::pipe().at("making", pipe)?;
+    std::thread::scope(|scope| {
+        let read = scope.spawn(move || {
+            let mut bytes = Vec::new();
+            from.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        let saved = module.save(format!("/dev/fd/{}", to.as_raw_fd()));
+        drop(to); // the last writer: the reader is at the end
+        let bytes = read.join().unwrap_or_else(|_| Err(std::io::Error::other("its reader failed")));
+        saved?;
+        bytes.at("reading", pipe)
+    })
+}
+
+/// The archive of a program with the card in it, where PyTorch keeps what is added to one.
+fn with_card(program: Vec<u8>, card: &HashMap<String, String>) -> std::io::Result<Vec<u8>> {
     let sorted: BTreeMap<_, _> = card.iter().collect();
-    let text = serde_json::to_string(&sorted).at("writing", program)?;
+    let text = serde_json::to_string(&sorted)?;
     let root = {
-        let archive = ZipArchive::new(File::open(program).at("opening", program)?).at("opening", program)?;
+        let archive = ZipArchive::new(Cursor::new(&program))?;
         let name = archive.file_names().find_map(|name| Some(name.ok()?.split_once('/')?.0.to_string()));
-        name.ok_or_else(|| Error::new(format!("{} is an empty archive", program.display())))?
+        name.ok_or_else(|| std::io::Error::other("the program is an empty archive"))?
     };
-    let file = File::options().read(true).write(true).open(program).at("opening", program)?;
-    let mut archive = ZipWriter::new_append(file).at("opening", program)?;
+    let mut archive = ZipWriter::new_append(Cursor::new(program))?;
     let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-    archive.start_file(format!("{root}/{CARD}"), stored).at("writing", program)?;
-    archive.write_all(text.as_bytes()).at("writing", program)?;
-    archive.finish().at("writing", program).map(drop)
+    archive.start_file(format!("{root}/{CARD}"), stored)?;
+    archive.write_all(text.as_bytes())?;
+    Ok(archive.finish()?.into_inner())
 }

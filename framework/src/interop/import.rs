@@ -1,6 +1,6 @@
 //! From a checkpoint to a run folder that `foil eval` accepts.
 
-use super::checkpoint::{Checkpoint, Entry};
+use super::checkpoint::{Checkpoint, Entry, StateDict};
 use super::described::Described;
 use super::program;
 use super::recognise::{Fit, Known, recognise};
@@ -55,17 +55,33 @@ pub fn import(request: &Request) -> Result<Imported> {
     let mut checkpoint = Checkpoint::open(&request.file)?;
     let file = request.file.display().to_string();
     let mut notes = Vec::new();
-    let dict = checkpoint.choose(request.key.as_deref()).map_err(|e| e.context(&file))?.clone();
-    if checkpoint.dicts.len() > 1 {
-        let others = checkpoint.dicts.iter().filter(|other| other.key != dict.key).map(|other| other.key.as_str());
-        notes.push(format!(
-            "of its sets of weights {} is taken; --key takes another: {}",
-            quoted(&dict.key),
-            others.take(8).collect::<Vec<_>>().join(", ")
-        ));
-    }
-
     let base = request.config.as_deref().map(|path| load(path, &[])).transpose()?.map(|loaded| loaded.pipeline);
+    let ignore = request.known.ignore.clone();
+    let asked = match &base {
+        Some(base) => Known {
+            model: Some(base.model.clone()),
+            data: Some(base.data.name.clone()),
+            ignore,
+            folder: base.folder.clone(),
+        },
+        None => Known {
+            model: request.known.model.clone(),
+            data: request.known.data.clone(),
+            ignore,
+            folder: PathBuf::new(),
+        },
+    };
+    let dict = chosen(&checkpoint, request.key.as_deref(), &asked).map_err(|e| e.context(&file))?;
+    let others: Vec<&str> = checkpoint
+        .dicts
+        .iter()
+        .map(|other| other.key.as_str())
+        .filter(|key| *key != dict.key && !key.is_empty())
+        .collect();
+    if !others.is_empty() {
+        let (taken, others) = (quoted(&dict.key), others[..others.len().min(8)].join(", "));
+        notes.push(format!("of its sets of weights {taken} is taken; --key takes another: {others}"));
+    }
     let mut said = Described::of(&dict.texts);
     if said.names_files && base.is_none() && request.known.model.is_none() {
         return Err(Error::new(format!(
@@ -87,20 +103,11 @@ pub fn import(request: &Request) -> Result<Imported> {
         said.threat = None;
     }
     notes.extend(said.note());
-    let ignore = request.known.ignore.clone();
-    let known = match &base {
-        Some(base) => Known {
-            model: Some(base.model.clone()),
-            data: Some(base.data.name.clone()),
-            ignore,
-            folder: base.folder.clone(),
-        },
-        None => Known {
-            model: request.known.model.clone().or_else(|| said.model.clone()),
-            data: request.known.data.clone().or_else(|| said.data.clone()),
-            ignore,
-            folder: PathBuf::new(),
-        },
+    // Where a pipeline was asked for, the card says nothing any more.
+    let known = Known {
+        model: asked.model.or_else(|| said.model.clone()),
+        data: asked.data.or_else(|| said.data.clone()),
+        ..asked
     };
     let fit = recognise(&dict.tensors, &known).map_err(|e| e.context(&file))?;
     refuse(&fit, &file)?;
@@ -128,6 +135,36 @@ pub fn import(request: &Request) -> Result<Imported> {
     Ok(Imported { folder, notes })
 }
 
+/// The set of weights at `key`; without one that which its name tells, or which alone fits a model:
+/// of several sets, or of several networks in one, told apart by how their names begin.
+fn chosen(checkpoint: &Checkpoint, key: Option<&str>, known: &Known) -> Result<StateDict> {
+    // So many are tried.
+    const MOST: usize = 32;
+    let fits = |dict: &StateDict| recognise(&dict.tensors, known).is_ok_and(|fit| fit.wrong.is_empty());
+    let by_name = checkpoint.choose(key);
+    let candidates: Vec<StateDict> = match &by_name {
+        // What foil wrote is of one network, and says of which.
+        Ok(dict) if key.is_some() || !dict.texts.is_empty() || fits(dict) => return by_name,
+        Ok(dict) => {
+            let within = dict.beginnings().into_iter().filter_map(|start| dict.beginning(&start));
+            let others = checkpoint.dicts.iter().filter(|other| other.key != dict.key).cloned();
+            within.chain(others).take(MOST).collect()
+        }
+        Err(_) if key.is_some() => return by_name,
+        Err(_) => checkpoint.dicts.iter().take(MOST).cloned().collect(),
+    };
+    let mut fitting: Vec<StateDict> = candidates.into_iter().filter(fits).collect();
+    match fitting.len() {
+        0 => by_name,
+        1 => Ok(fitting.remove(0)),
+        _ => {
+            let keys: Vec<&str> = fitting.iter().map(|dict| dict.key.as_str()).collect();
+            Err(Error::new(format!("several of its sets of weights fit a model: {}", keys.join(", ")))
+                .help("say which: --key NAME"))
+        }
+    }
+}
+
 fn quoted(key: &str) -> String {
     if key.is_empty() { "the top level".into() } else { format!("`{key}`") }
 }
@@ -150,7 +187,7 @@ fn refuse(fit: &Fit, file: &str) -> Result<()> {
         shown.concat()
     );
     Err(Error::new(message)
-        .help("--model names another model, --data another data set, --ignore START leaves tensors out"))
+        .help("--model names another model, --data another data set, --ignore PATTERN leaves tensors out, --key takes another set of weights or those whose names begin so"))
 }
 
 /// How the file's tensors differ from the model's, and which are left out.

@@ -82,7 +82,32 @@ pub struct Fit<'a> {
     pub unused: Vec<String>,
     /// Everything that does not fit.
     pub wrong: Vec<String>,
+    missing: Vec<(String, Vec<i64>)>,
+    left: Vec<&'a Entry>,
     score: i64,
+}
+
+impl Fit<'_> {
+    /// Puts what is missing and what is unknown into words, which takes its time: for the best fit
+    /// alone.
+    fn told(mut self) -> Self {
+        // More names than this are not compared with each other.
+        const COMPARED: usize = 500;
+        let names: Vec<&str> = self.left.iter().take(COMPARED).map(|t| t.name.as_str()).collect();
+        let missing = self.missing.iter().enumerate().map(|(n, (name, shape))| {
+            // One of the same shape, or of a similar name, is perhaps meant.
+            let last = |name: &str| name.rsplit('.').next().map(String::from);
+            let alike = || self.left.iter().find(|t| t.shape == *shape && last(&t.name) == last(name));
+            let alike = (n < COMPARED)
+                .then(|| alike().map(|t| t.name.as_str()).or_else(|| foil_config::did_you_mean(name, &names)));
+            let hint = alike.flatten().map(|other| format!("; is it the file's `{other}`?")).unwrap_or_default();
+            format!("`{name}` {shape:?} is missing{hint}")
+        });
+        let unknown = self.left.iter().map(|t| format!("`{}` {:?} is unknown to the model", t.name, t.shape));
+        let mut more: Vec<String> = missing.chain(unknown).collect();
+        self.wrong.append(&mut more);
+        self
+    }
 }
 
 /// What is known beforehand.
@@ -92,7 +117,8 @@ pub struct Known {
     pub model: Option<Component<dyn Model>>,
     /// The data set.
     pub data: Option<String>,
-    /// Beginnings of names that are to be left out.
+    /// Names that are to be left out: beginnings, whole parts between dots, or patterns with `*`
+    /// for any characters.
     pub ignore: Vec<String>,
     /// The folder from which the model names files.
     pub folder: PathBuf,
@@ -104,7 +130,7 @@ pub struct Known {
 /// When no model has any of these names and shapes. Otherwise see [`Fit::wrong`].
 pub fn recognise<'a>(tensors: &'a [Entry], known: &Known) -> Result<Fit<'a>> {
     let tensors: Vec<&Entry> =
-        tensors.iter().filter(|t| !known.ignore.iter().any(|start| t.name.starts_with(start))).collect();
+        tensors.iter().filter(|t| !known.ignore.iter().any(|pattern| is_meant(pattern, &t.name))).collect();
     let data: Vec<&str> = known.data.as_deref().map_or(DATA.to_vec(), |name| vec![name]);
     let mut best: Option<Fit<'a>> = None;
     for prefix in prefixes(&tensors) {
@@ -121,7 +147,7 @@ pub fn recognise<'a>(tensors: &'a [Entry], known: &Known) -> Result<Fit<'a>> {
             }
         }
     }
-    best.filter(|fit| !fit.tensors.is_empty()).ok_or_else(|| {
+    best.filter(|fit| !fit.tensors.is_empty()).map(Fit::told).ok_or_else(|| {
         Error::new("no model of foil has these names and shapes").help(
             "`foil import FILE --list` shows them; a model of another kind may come as TorchScript: docs/pytorch.md",
         )
@@ -181,8 +207,24 @@ fn spellings(name: &str) -> impl Iterator<Item = String> {
     RENAMED.into_iter().filter_map(renamed)
 }
 
+/// What counts batches or averaged models, and no forward pass reads.
 fn is_counter(name: &str) -> bool {
-    name.ends_with("num_batches_tracked")
+    name.rsplit('.').next().is_some_and(|last| ["num_batches_tracked", "n_averaged"].contains(&last))
+}
+
+/// Whether `pattern` means the tensor `name`; see [`Known::ignore`].
+fn is_meant(pattern: &str, name: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else {
+        return name.starts_with(pattern) || name.split('.').any(|part| part == pattern);
+    };
+    let Some(mut left) = name.strip_prefix(start) else { return false };
+    let pieces: Vec<&str> = rest.split('*').collect();
+    let Some((end, between)) = pieces.split_last() else { return false };
+    for piece in between {
+        let Some(at) = left.find(piece) else { return false };
+        left = &left[at + piece.len()..];
+    }
+    left.ends_with(end)
 }
 
 fn fit<'a>(
@@ -215,7 +257,7 @@ fn fit<'a>(
                 wrong.push(format!("`{}` is {:?}, the model's is {shape:?}", entry.name, entry.shape));
             }
             None if is_counter(name) => {}
-            None => missing.push((name, shape)),
+            None => missing.push((name.clone(), shape.clone())),
         }
     }
     let rest: Vec<&Entry> =
@@ -223,18 +265,10 @@ fn fit<'a>(
     let normalisation = normalisation(&rest, channels);
     let (left, unused) = leftovers(model.name(), prefix, &rest, normalisation, &tensors);
 
-    let names: Vec<&str> = left.iter().map(|t| t.name.as_str()).collect();
-    wrong.extend(missing.iter().map(|(name, shape)| {
-        // One of the same shape, or of a similar name, is perhaps meant.
-        let alike = left.iter().find(|t| t.shape == **shape && t.name.rsplit('.').next() == name.rsplit('.').next());
-        let alike = alike.map(|t| t.name.as_str()).or_else(|| foil_config::did_you_mean(name, &names));
-        let hint = alike.map(|other| format!("; is it the file's `{other}`?")).unwrap_or_default();
-        format!("`{name}` {shape:?} is missing{hint}")
-    }));
-    wrong.extend(left.iter().map(|t| format!("`{}` {:?} is unknown to the model", t.name, t.shape)));
-    let score = 4 * tensors.len() as i64 - 2 * missing.len() as i64 - wrong.len() as i64;
+    let faults = wrong.len() + missing.len() + left.len();
+    let score = 4 * tensors.len() as i64 - 2 * missing.len() as i64 - faults as i64;
     let (data, prefix) = (data.to_string(), prefix.to_string());
-    Fit { model: model.clone(), data, prefix, tensors, normalisation, behind, unused, wrong, score }
+    Fit { model: model.clone(), data, prefix, tensors, normalisation, behind, unused, wrong, missing, left, score }
 }
 
 /// The tensors that subtract and divide in front of the network: one number, or one for each channel.
@@ -280,4 +314,27 @@ fn leftovers<'a>(
     }
     let words = counts.into_iter().map(|(what, n)| format!("{n} tensor{} {what}", if n == 1 { "" } else { "s" }));
     (left, words.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_ignored_name_means() {
+        for (pattern, name, expected) in [
+            ("aux.", "aux.fc.weight", true),
+            ("popup_scores", "block1.conv.popup_scores", true),
+            ("scores", "block1.conv.popup_scores", false),
+            ("*.popup_scores", "block1.conv.popup_scores", true),
+            ("*.popup_scores", "popup_scores.weight", false),
+            ("block*conv*", "block1.conv.weight", true),
+            ("block*conv", "block1.conv.weight", false),
+            ("*bn*mean", "block1.bn1.running_mean", true),
+            ("*a*a", "a", false),
+            ("*", "anything", true),
+        ] {
+            assert_eq!(is_meant(pattern, name), expected, "{pattern} {name}");
+        }
+    }
 }

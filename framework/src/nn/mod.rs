@@ -6,12 +6,15 @@
 //! evaluated from the same code without switching anything back.
 
 pub mod autograd;
+mod backward;
 pub mod fused;
 mod layers;
 mod noise;
 mod norm;
 mod params;
 
+pub(crate) use backward::KEEP_THE_GRAPH;
+pub use backward::backward;
 pub use fused::{Activated, Entering, Joined, Shortcut};
 pub use layers::{
     Conv2d, Linear, dropout, flatten, flatten_backward, global_average, leaky_relu, max_pool2, nearest_resize, relu,

@@ -20,8 +20,8 @@ pub use work::Work;
 
 use super::fused::sum_pieces;
 use super::noise::Noise;
-use crate::Result;
 use crate::distributed::World;
+use crate::{Error, Result};
 use declare::{Declared, NormSpec, Spec};
 use foil_macros::settings;
 use half::Half;
@@ -201,13 +201,21 @@ impl Parameters {
         drop(self.leaves.taken());
     }
 
-    /// d`loss`/d(every parameter), flat, through the differentiable passes since the last time. A parameter the loss does not reach has gradient zero.
-    pub fn gradients(&self, loss: &Tensor) -> Gradients {
-        let found = Tensor::run_backward(&[loss], &self.leaves(), false, false);
+    /// d`loss`/d(every parameter), flat, through the differentiable passes since the last time. A
+    /// parameter the loss does not reach has gradient zero.
+    ///
+    /// # Errors
+    /// When `loss` is not a differentiable scalar, or reaches no parameter at all.
+    pub fn gradients(&self, loss: &Tensor) -> Result<Gradients> {
+        let leaves = self.leaves();
+        let found = super::backward(loss, &leaves)?;
+        if found.iter().all(Option::is_none) {
+            return Err(Error::new("the loss does not depend on the network's parameters").help(super::KEEP_THE_GRAPH));
+        }
         let flat = self.flat.empty_like();
         let pieces = views(&flat, &self.params, &self.layout).into_iter().enumerate().map(|(i, piece)| {
             let of_passes = found.iter().skip(i).step_by(self.params.len());
-            (piece, of_passes.filter(|gradient| gradient.defined()).map(Tensor::shallow_clone).collect())
+            (piece, of_passes.flatten().map(Tensor::shallow_clone).collect())
         });
         let pieces: Vec<(Tensor, Vec<Tensor>)> = pieces.collect();
         if sum_pieces(&pieces).is_none() {
@@ -221,7 +229,7 @@ impl Parameters {
                 }
             }
         }
-        Gradients(flat)
+        Ok(Gradients(flat))
     }
 
     /// A gradient's pieces under the parameters' names, in declaration order.

@@ -61,12 +61,21 @@ fn facts(pipeline: &Pipeline) -> Result<DataFacts, Problem> {
     let known = foil_data::entry(&pipeline.data.name)
         .map_err(|error| Problem::new("data.name", error.message(), error.help()))?;
     let count = known.counts.train as i64;
-    let limit = pipeline.data.train_limit.map_or(count, |limit| (limit as i64).min(count));
-    if pipeline.data.validation as i64 >= limit {
+    let limit = pipeline.data.train_limit.map_or(count, |limit| limit.min(count as u64) as i64);
+    if pipeline.data.validation >= limit as u64 {
         return Err(Problem::new(
             "data.validation",
             format!("`data.validation` holds out {} of {limit} training images", pipeline.data.validation),
             "hold out fewer, so that some are left to train on",
+        ));
+    }
+    let images = limit as u64 - pipeline.data.validation;
+    if pipeline.train.steps(images) == 0 {
+        let size = pipeline.train.batch_size;
+        return Err(Problem::new(
+            "train.drop_last",
+            format!("`train.drop_last` leaves nothing of {images} training images in batches of {size}"),
+            "write a smaller `batch_size`",
         ));
     }
     Ok(DataFacts {

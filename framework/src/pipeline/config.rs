@@ -118,6 +118,11 @@ pub struct Train {
     /// Images in a step, over all processes that train together; the last step of an epoch may have fewer.
     #[set(default = 128, range = 1..=65_536)]
     pub batch_size: u64,
+    /// Whether the images that are left at an epoch's end, fewer than a batch, are left out; others
+    /// come last in the next epoch's order. A last batch of one image has no statistics for batch
+    /// norm over vectors.
+    #[set(default = false)]
+    pub drop_last: bool,
     /// Images at a time in evaluations.
     #[set(default = 500, range = 1..=65_536)]
     pub eval_batch_size: u64,
@@ -150,4 +155,11 @@ pub struct Train {
     /// Besides after each epoch, the state is saved every so many steps, so that a killed run loses little.
     #[set(default, range = 1..)]
     pub checkpoint_steps: Option<u64>,
+}
+
+impl Train {
+    /// Steps of an epoch over so many images.
+    pub fn steps(&self, images: u64) -> u64 {
+        if self.drop_last { images / self.batch_size } else { images.div_ceil(self.batch_size) }
+    }
 }

@@ -4,10 +4,9 @@ use super::Pipeline;
 use crate::plugin::{Lock, loaded};
 use crate::record::{atomic, stamp};
 use crate::registry::key_of_plugin;
-use crate::{AtPath, Result};
+use crate::{AtPath, Result, regular};
 use foil_config::Checked;
 use serde_yaml::Value;
-use std::fs::File;
 use std::path::{Path, PathBuf, absolute};
 
 /// The key of a pipeline's own file; others are keys of plugins.
@@ -109,7 +108,7 @@ impl Pipeline {
                 Some(extension) => format!("{part}.{}", extension.display()),
                 None => part.to_string(),
             };
-            let mut from = File::open(&source).at("reading", &source)?;
+            let mut from = regular::open(&source).at("reading", &source)?;
             atomic::write_with(folder.join(&name), |to| std::io::copy(&mut from, to).map(drop))
                 .at("copying", &source)?;
             let hash = stamp::file_hash(&folder.join(&name)).at("reading", &source)?;

@@ -3,8 +3,8 @@
 use super::Pipeline;
 use crate::attack::Attack;
 use crate::record::{Norm, Threat};
-use crate::registry::{Component, Registry};
-use crate::{AtPath, Error, Result};
+use crate::registry::{Component, Looking, Registry, admitting};
+use crate::{AtPath, Error, Result, regular};
 use foil_config::{Checked, Problem};
 use std::path::Path;
 
@@ -42,6 +42,49 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
 pub fn load_text(path: &Path, text: &str, overrides: &[String]) -> Result<Loaded> {
     let name = path.display().to_string();
     loaded(path, foil_config::load_str(&name, text, overrides, &root_schema(), &Registry)?)
+}
+
+/// Bytes of a pipeline's file.
+const LONGEST: u64 = 1 << 20;
+
+/// Takes any file for a pipeline, and loads nothing.
+struct Anything;
+
+impl foil_config::Catalog for Anything {
+    fn names(&self, _: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn schema(&self, _: &str, _: &str) -> Option<serde_json::Value> {
+        None
+    }
+}
+
+/// What a YAML file says, read as pipelines are, unchecked and without running anything.
+///
+/// # Errors
+/// When it is no YAML.
+pub(crate) fn unchecked(path: &Path) -> Result<serde_yaml::Value> {
+    let text = regular::read(path, LONGEST).at("reading", path)?;
+    let name = path.display().to_string();
+    Ok(foil_config::load_str(&name, text, &[], &serde_json::json!({}), &Anything)?.value)
+}
+
+/// Reads a run's pipeline to look at the run. No library is opened: parts from one that is not
+/// loaded can be looked at and not built.
+///
+/// # Errors
+/// As [`load`].
+pub fn look(path: &Path, overrides: &[String]) -> Result<Loaded> {
+    let mut names = Vec::new();
+    types(&unchecked(path)?, &mut names);
+    let checked = foil_config::load(path, overrides, &root_schema(), &Looking::at(names))?;
+    admitting(|| {
+        let listed = checked.value.get("plugins").cloned();
+        let mut loaded = loaded(path, checked)?;
+        loaded.pipeline.plugins = listed.and_then(|listed| serde_yaml::from_value(listed).ok()).unwrap_or_default();
+        Ok(loaded)
+    })
 }
 
 fn loaded(path: &Path, checked: Checked) -> Result<Loaded> {
@@ -108,6 +151,18 @@ impl Pipeline {
         judges.reduce(|a, b| if b.eps > a.eps { b } else { a }).unwrap_or(Threat { norm: Norm::Linf, eps: 0.0 })
     }
 
+    /// Every norm and radius that the attacks of the final evaluation are allowed, at any depth of
+    /// their settings: each once, in order. A radius of 0, or one that is no number, is none.
+    pub fn judged_threats(&self) -> Vec<Threat> {
+        let mut found = Vec::new();
+        for attack in self.evaluate.iter().filter_map(|name| self.attacks.get(name)) {
+            if let Ok(settings) = serde_yaml::to_value(attack) {
+                threats_in(&settings, Norm::Linf, &mut found);
+            }
+        }
+        found
+    }
+
     /// Writes the lock of a run folder, if the pipeline uses libraries: the run goes on, and is judged, only with these very files.
     ///
     /// # Errors
@@ -134,6 +189,30 @@ fn threat_of(attack: &Component<dyn Attack>) -> Option<Threat> {
     let norm = if find(&settings, "norm").and_then(|norm| norm.as_str()) == Some("L2") { Norm::L2 } else { Norm::Linf };
     let eps = find(&settings, "eps")?;
     Some(Threat { norm, eps: eps.as_f64().or_else(|| eps.as_str().and_then(foil_config::fraction))? })
+}
+
+/// Adds the threat of each mapping in `settings` that has a radius; one without a norm has that of
+/// the mapping around it.
+fn threats_in(settings: &serde_yaml::Value, around: Norm, found: &mut Vec<Threat>) {
+    match settings {
+        serde_yaml::Value::Mapping(map) => {
+            let norm = match map.get("norm").and_then(|norm| norm.as_str()) {
+                Some("L2") => Norm::L2,
+                Some("Linf") => Norm::Linf,
+                _ => around,
+            };
+            let radius = |eps: &serde_yaml::Value| eps.as_f64().or_else(|| foil_config::fraction(eps.as_str()?));
+            if let Some(eps) = map.get("eps").and_then(radius).filter(|eps| *eps > 0.0) {
+                let threat = Threat { norm, eps };
+                if !found.contains(&threat) {
+                    found.push(threat);
+                }
+            }
+            map.values().for_each(|value| threats_in(value, norm, found));
+        }
+        serde_yaml::Value::Sequence(list) => list.iter().for_each(|value| threats_in(value, around, found)),
+        _ => {}
+    }
 }
 
 /// The first value under `key`, at any depth.

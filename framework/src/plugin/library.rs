@@ -2,9 +2,10 @@
 
 use super::lock::Pin;
 use super::record::{PLAIN, Seen};
-use crate::{AtPath, Error, Result};
+use crate::{AtPath, Error, Result, regular};
 use object::{Architecture, FileKind, Object, ObjectKind, ObjectSegment, ObjectSymbol};
 use sha2::{Digest, Sha256};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// What `export_plugin!` puts in front of the crate's name.
@@ -23,6 +24,9 @@ pub struct Library {
     pub(super) seen: Seen,
     /// SHA-256 of the file, in hex.
     pub(super) sha256: String,
+    /// The file itself, so that what is opened is what was looked at, whatever takes its name
+    /// meanwhile.
+    pub(super) file: File,
 }
 
 /// What a file is.
@@ -54,14 +58,16 @@ impl Library {
     /// # Errors
     /// What it is instead of a shared library, or what is wrong with its record.
     pub(super) fn inspect(path: &Path) -> Result<Found> {
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
+        let file = match regular::open(path) {
+            Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::new(format!("there is no plugin library {}", path.display()))
                     .help("cargo puts it into target/release: cargo build --release -p NAME"));
             }
             error => error.at("reading", path)?,
         };
+        let opened = file.try_clone().at("reading", path)?;
+        let bytes = regular::content(file, regular::LIBRARY).at("reading", path)?;
         let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         let wrong = |what: &str, help: &str| Error::new(format!("{} {what}", path.display())).help(help);
         if bytes.starts_with(b"!<arch>") {
@@ -98,7 +104,7 @@ impl Library {
         let plain = file.segments().find_map(|part| part.data_range(address, PLAIN as u64).ok().flatten());
         let plain = plain.unwrap_or_default().to_vec();
         let seen = Seen::read(&plain).map_err(|error| error.context(path.display()))?;
-        Ok(Found::Plugin(Box::new(Self { path: path.to_path_buf(), symbol, plain, seen, sha256 })))
+        Ok(Found::Plugin(Box::new(Self { path: path.to_path_buf(), symbol, plain, seen, sha256, file: opened })))
     }
 
     /// The file's name.

@@ -2,7 +2,7 @@
 
 use super::export::{Brought, Hello, tracing_id};
 use super::library::{Found, Library};
-use super::lock::{Lock, Pin};
+use super::lock::{LOCK, Lock, Pin};
 use super::record::{PLAIN, Record};
 use super::shared::shared;
 use crate::registry::{self, Entry};
@@ -50,6 +50,24 @@ pub fn loaded() -> Vec<Loaded> {
 pub fn load(path: &Path, from: &Path) -> Result<()> {
     let lock = Lock::beside(if from.as_os_str().is_empty() { Path::new(".") } else { from })?;
     look(path)?.iter().try_for_each(|library| one(library, lock.as_ref()))
+}
+
+/// As [`load`], for a library that a file in `from` lists. A run's folder may come from anybody, so
+/// what it lists needs a lock there, or is loaded already because the user named it.
+///
+/// # Errors
+/// As [`load`], or that the folder has no lock.
+pub(crate) fn load_listed(path: &Path, from: &Path) -> Result<()> {
+    if !from.join("resolved.yaml").exists() || Lock::beside(from)?.is_some() {
+        return load(path, from);
+    }
+    let known = path.canonicalize().ok();
+    if loaded().iter().any(|library| Some(&library.path) == known.as_ref()) {
+        return Ok(());
+    }
+    let (library, run) = (path.display(), from.display());
+    Err(Error::new(format!("{run} has no {LOCK} that holds {library}; it was not loaded"))
+        .help(format!("if you trust the library: --plugins {library}, or `foil plugins lock {run}`")))
 }
 
 /// Looks at a library, or at every plugin library in a folder, without running anything of it.
@@ -127,13 +145,22 @@ fn one(library: &Library, lock: Option<&(PathBuf, Lock)>) -> Result<()> {
     Ok(())
 }
 
+/// The file that was looked at: by its descriptor, where the system has names for those.
+fn named(path: &Path, library: &Library) -> PathBuf {
+    use std::os::fd::IntoRawFd;
+    // Never closed: the loader takes two libraries of one name for one.
+    let number = library.file.try_clone().map(IntoRawFd::into_raw_fd);
+    let open = number.map(|number| PathBuf::from(format!("/proc/self/fd/{number}")));
+    open.ok().filter(|open| open.exists()).unwrap_or_else(|| path.to_path_buf())
+}
+
 #[allow(unsafe_code)]
 fn open(path: &Path, library: &Library) -> Result<Brought> {
     use libloading::os::unix::{Library as Opened, RTLD_LOCAL, RTLD_NOW};
     // # Safety
     // Opening runs the library's initialisers: native code that the user named, checked as far as a file can be. It is never closed,
     // so what it registers is there for good.
-    let opened = unsafe { Opened::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
+    let opened = unsafe { Opened::open(Some(named(path, library)), RTLD_NOW | RTLD_LOCAL) };
     let opened = opened.map_err(|error| {
         Error::new(format!("it cannot be opened: {error}")).help("build it again; `ldd` says which library it misses")
     })?;

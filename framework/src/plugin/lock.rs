@@ -1,13 +1,30 @@
 //! `plugins.lock`: which libraries may be loaded from a folder's pipelines, byte for byte.
 
 use super::library::{Library, file_name};
-use crate::{AtPath, Error, Result};
+use crate::{AtPath, Error, Result, regular};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The name of the file.
 pub const LOCK: &str = "plugins.lock";
+
+/// Bytes that a lock may have, as a pipeline.
+const LONGEST: u64 = 1 << 20;
+
+/// A lock names no plugins and loads none.
+struct NoPlugins;
+
+impl foil_config::Catalog for NoPlugins {
+    fn names(&self, _: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn schema(&self, _: &str, _: &str) -> Option<serde_json::Value> {
+        None
+    }
+}
 
 /// Libraries by the name of their file.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -40,12 +57,29 @@ impl Lock {
     /// When it cannot be read: a lock that is damaged locks.
     pub fn beside(folder: &Path) -> Result<Option<(PathBuf, Self)>> {
         let path = folder.join(LOCK);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let text = std::fs::read_to_string(&path).at("reading", &path)?;
-        let lock = serde_yaml::from_str(&text).at("reading", &path);
-        Ok(Some((path, lock.map_err(|error| error.help("write it again with `foil plugins lock`"))?)))
+        let again = |error: Error| error.help("write it again with `foil plugins lock`");
+        let file = match regular::open(&path) {
+            // A link that leads nowhere is a lock that cannot be read.
+            Err(error) if error.kind() == ErrorKind::NotFound && path.symlink_metadata().is_err() => return Ok(None),
+            found => found.at("reading", &path).map_err(again)?,
+        };
+        let text = regular::content(file, LONGEST).at("reading", &path).map_err(again)?;
+        let lock = Self::parse(&path.display().to_string(), &text).map_err(again)?;
+        Ok(Some((path, lock)))
+    }
+
+    /// Reads it as pipelines are read, whose reader nothing hostile keeps busy.
+    fn parse(name: &str, text: &[u8]) -> Result<Self> {
+        let text_value = serde_json::json!({ "type": "string" });
+        let pin = serde_json::json!({
+            "type": "object",
+            "properties": { "plugin": text_value, "sha256": text_value },
+            "required": ["plugin", "sha256"],
+            "additionalProperties": false,
+        });
+        let schema = serde_json::json!({ "type": "object", "additionalProperties": pin });
+        let checked = foil_config::load_str(name, text, &[], &schema, &NoPlugins)?;
+        serde_yaml::from_value(checked.value).at("reading", Path::new(name))
     }
 
     /// A lock that holds these libraries.
@@ -87,5 +121,58 @@ impl Lock {
             .help(accept)),
             None => Err(Error::new(format!("{file} is not in {lock}; it was not loaded")).help(accept)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lock(text: &str) -> Result<Option<(PathBuf, Lock)>> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(LOCK), text).unwrap();
+        Lock::beside(folder.path())
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Lock::beside(folder.path()).unwrap().is_none());
+        // A digest of digits alone is a text too.
+        for sha256 in ["1".repeat(64), format!("{}e{}", "1".repeat(30), "2".repeat(33))] {
+            let pin = Pin { plugin: "at 0.1.0".into(), sha256 };
+            Lock::of([("libat.so".to_string(), pin.clone())]).write(folder.path()).unwrap();
+            assert_eq!(Lock::beside(folder.path()).unwrap().unwrap().1.0["libat.so"], pin);
+        }
+    }
+
+    /// A lock that cannot be read locks; and nobody waits for one.
+    #[test]
+    fn a_lock_that_is_none_is_refused_at_once() {
+        let started = std::time::Instant::now();
+        let deep = |open: &str| open.repeat(100_000);
+        for text in [
+            &deep("["),
+            &deep("{a: "),
+            &deep("- "),
+            "plugins: [x.so]",
+            "libat.so: 5",
+            "libat.so: { plugin: a }",
+            "",
+            "- a",
+        ] {
+            let error = lock(text).unwrap_err();
+            let help = format!("{error}");
+            assert!(help.contains(LOCK), "{error}");
+        }
+        assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_leads_nowhere_locks() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("gone", folder.path().join(LOCK)).unwrap();
+        assert!(Lock::beside(folder.path()).is_err());
     }
 }

@@ -18,8 +18,8 @@ mod shared;
 
 pub use across::Held;
 pub use library::Library;
-pub(crate) use load::log_started;
 pub use load::{Loaded, load, loaded, look};
+pub(crate) use load::{load_listed, log_started};
 pub use lock::{LOCK, Lock, Pin};
 pub use record::{ABI, BUILT, ROWS, Record};
 pub(crate) use shared::shared;

@@ -5,7 +5,7 @@
 //! half-way leaves the target as it was, and beside it a file `.NAME.PID-N.tmp` that nothing reads.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process;
@@ -36,14 +36,61 @@ pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut File) -> io::Re
     written.map_err(|error| at(path, error))
 }
 
-/// Removes what killed writers of the file at `path` left beside it. For a caller who knows that nobody writes it now.
+/// Removes what killed writers of the file at `path` left beside it; what a living one writes
+/// stays.
 pub fn sweep(path: impl AsRef<Path>) {
-    let Some(folder) = path.as_ref().parent() else { return };
+    sweep_beside(path.as_ref(), |name| is_unfinished(name, path.as_ref()));
+}
+
+/// The same for every file in a run's folder.
+pub(crate) fn sweep_folder(folder: &Path) {
+    sweep_beside(&folder.join("any"), |name| name.to_str().is_some_and(|name| writer(name).is_some()));
+}
+
+fn sweep_beside(path: &Path, is_ours: impl Fn(&OsStr) -> bool) {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if is_unfinished(&entry.file_name(), path.as_ref()) {
+        if is_ours(&entry.file_name()) && !is_being_written(&entry.path()) {
             let _ = fs::remove_file(entry.path()); // Rubbish that stays does no harm.
         }
     }
+}
+
+/// The process that writes `.NAME.PID-N.tmp`, if that is how the name is made up.
+fn writer(name: &str) -> Option<u32> {
+    let (_, numbers) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
+    let (pid, count) = numbers.split_once('-')?;
+    count.parse::<u64>().ok()?;
+    pid.parse().ok()
+}
+
+/// Whether the process that writes it is there: on this machine, or by its lock on another one.
+fn is_being_written(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let here = writer(&name).is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists());
+    let locked =
+        || crate::regular::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
+    here || locked()
+}
+
+/// Whether the file at `path` could be written now.
+///
+/// # Errors
+/// The system's, with the path.
+pub(crate) fn probe(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_beside(folder, path.file_name().unwrap_or_default().to_os_string())
+        .map(drop)
+        .map_err(|error| at(path, error))
+}
+
+/// How files within a run's folder are opened to be written to: whoever made the folder may have
+/// put a link or a pipe there, and neither is followed.
+pub(crate) fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    options
 }
 
 /// Whether a file called `name` is what a writer of the file at `path` had not finished.
@@ -61,7 +108,11 @@ pub(crate) fn at(path: &Path, error: io::Error) -> io::Error {
 /// a file in its place, for all programs of the machine if it is done by root.
 pub(crate) fn is_stream(path: &Path) -> bool {
     let is_open = fs::read_link(path).is_ok_and(|to| to.starts_with("/proc"));
-    is_open || fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+    // A link in a folder that somebody else made could lead to any device.
+    let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+    let of_system = path.starts_with("/dev") || path.starts_with("/proc");
+    (is_open && of_system)
+        || (!is_link || of_system) && fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 fn replace(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
@@ -94,7 +145,10 @@ fn create_beside(folder: &Path, name: OsString) -> io::Result<(File, Unfinished)
         temporary.push(format!(".{}-{}.tmp", process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
         let path = folder.join(temporary);
         match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(file) => return Ok((file, Unfinished(path))),
+            Ok(file) => {
+                let _ = file.try_lock(); // tells other machines that this one is at it, where the file system has locks
+                return Ok((file, Unfinished(path)));
+            }
             // Left by a killed process that had our number.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
@@ -179,6 +233,44 @@ mod tests {
         assert_eq!(names(folder.path()), ["pipe"]);
         assert!(is_stream(Path::new("/dev/null")) && is_stream(Path::new("/dev/stdout")));
         assert!(!is_stream(folder.path()) && !is_stream(&folder.path().join("new")));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_killed_writers_left_is_swept_and_what_is_being_written_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ended = process::Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        let left = |name: &str, pid: u32| {
+            let path = folder.path().join(format!(".{name}.{pid}-0.tmp"));
+            fs::write(&path, "half").unwrap();
+            path
+        };
+        let (state, eval) = (left("state", ended.id()), left("eval.json", ended.id()));
+        let ours = left("state", process::id());
+        let elsewhere = left("eval.json", ended.id() ^ 0x4000_0000);
+        let held = File::open(&elsewhere).unwrap();
+        held.try_lock().unwrap();
+        fs::write(folder.path().join(".hidden.tmp"), "somebody's own").unwrap();
+        sweep(folder.path().join("state"));
+        assert!(!state.exists() && ours.exists() && eval.exists());
+        sweep_folder(folder.path());
+        assert!(!eval.exists() && ours.exists() && elsewhere.exists());
+        assert!(folder.path().join(".hidden.tmp").exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_replaced_and_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, target) = (folder.path().join("record"), folder.path().join("target"));
+        for to in [target.as_path(), Path::new("/dev/null")] {
+            std::os::unix::fs::symlink(to, &link).unwrap();
+            assert!(options().append(true).open(&link).is_err());
+            write(&link, "new").unwrap();
+            assert!(fs::symlink_metadata(&link).unwrap().is_file() && !target.exists());
+            fs::remove_file(&link).unwrap();
+        }
     }
 
     #[test]

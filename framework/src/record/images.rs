@@ -136,7 +136,7 @@ impl ImageRecord {
     /// `InvalidData` when the file holds something else, with the line; otherwise the system's error; both with the path in the text.
     pub fn load(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
-        let read = || Self::read(&std::fs::read(path)?);
+        let read = || Self::read(&crate::regular::read(path, crate::regular::TEXT)?);
         read().map_err(|error| atomic::at(path, error))
     }
 

@@ -5,7 +5,6 @@
 //!   "entries": [{ "name": "pgd20", "attack": { "type": "pgd", "steps": 20 }, "accuracy": 55.3, "seconds": 41.2 }], "avg": 55.3 }
 //! ```
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -118,8 +117,8 @@ impl EvalRecord {
         let invalid =
             |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("not an evaluation record: {why}"));
         let read = || -> io::Result<Self> {
-            let record: EvalRecord =
-                serde_json::from_slice(&fs::read(path)?).map_err(|error| invalid(error.to_string()))?;
+            let record: EvalRecord = serde_json::from_slice(&crate::regular::read(path, crate::regular::TEXT)?)
+                .map_err(|error| invalid(error.to_string()))?;
             record.problem().map_or(Ok(()), |why| Err(invalid(why)))?;
             Ok(record)
         };
@@ -164,6 +163,7 @@ impl EvalRecord {
 mod tests {
     use super::*;
     use crate::record::Norm;
+    use std::fs;
 
     fn record(accuracies: &[(&str, f64)]) -> EvalRecord {
         let attack =

@@ -1,6 +1,5 @@
 //! What a record says about its own making.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -39,7 +38,7 @@ pub fn config_hash(resolved: &str) -> String {
 /// # Errors
 /// When it cannot be read.
 pub fn file_hash(path: &Path) -> io::Result<String> {
-    let (mut file, mut hash, mut piece) = (File::open(path)?, Sha256::new(), vec![0; 1 << 16]);
+    let (mut file, mut hash, mut piece) = (crate::regular::open(path)?, Sha256::new(), vec![0; 1 << 16]);
     loop {
         match file.read(&mut piece)? {
             0 => return Ok(hex(&hash.finalize())),

@@ -172,11 +172,13 @@ impl<'a> Build<'a> {
     /// Builds the model at `key` with its initial parameters; `None` as in [`Build::component`].
     pub fn network(&self, key: &str, model: &Component<dyn Model>, inputs: i64) -> Option<Network> {
         let builder = Builder::default();
+        let name = model.name;
         let model = Build { declaring: Some((&builder, inputs)), ..self.at("") }.component(key, model)?;
         let seed = key_of(&[self.seed, name_key(key)]) as u64;
         let seed = (!self.dry).then_some(seed);
         let (training, judging) = self.arithmetic;
-        let network = Network::new(model, builder, seed, self.kind, self.device).computing(training, judging);
+        let network = Network::new(model, builder, seed, self.kind, self.device).called(name);
+        let network = network.computing(training, judging);
         Some(network.flush_denormal(self.flush_denormal).across(self.world, self.sync))
     }
 

@@ -1,6 +1,6 @@
 //! A plugin's part of a config, type-erased: it can be read, written back and built without knowing the plugin.
 
-use super::{Build, DataFacts, Kind, Slots, article, find};
+use super::{Build, DataFacts, Kind, Slots, article, find, foreign};
 use crate::engine::guard;
 use crate::plugin::Held;
 use crate::scheduler::Scheduler;
@@ -153,7 +153,8 @@ impl<T: Kind + ?Sized> fmt::Debug for Component<T> {
 impl<T: Kind + ?Sized> Clone for Component<T> {
     /// Through its own YAML, since the settings' type is not known here.
     fn clone(&self) -> Self {
-        serde_yaml::to_value(self).and_then(serde_yaml::from_value).expect("a config that was read can be read again")
+        let copy = || serde_yaml::to_value(self).and_then(serde_yaml::from_value);
+        foreign::admitting(copy).expect("a config that was read can be read again")
     }
 }
 
@@ -183,8 +184,13 @@ impl<'de, T: Kind + ?Sized> Deserialize<'de> for Component<T> {
                 return Err(D::Error::custom(format!("expected {} {}, found {other:?}", article(T::NAME), T::NAME)));
             }
         };
-        let entry = find(T::NAME, &name).map_err(|e| D::Error::custom(e.message().to_string()))?;
         let yaml = serde_yaml::to_string(&settings).map_err(D::Error::custom)?;
+        let entry = match find(T::NAME, &name) {
+            Err(_) if foreign::is_admitted() => {
+                return Ok(Self { name: foreign::lasting(&name), config: Box::new(foreign::Foreign(yaml)) });
+            }
+            found => found.map_err(|e| D::Error::custom(e.message().to_string()))?,
+        };
         let parsed = (entry.parse)(&yaml);
         let mut slots = parsed.map_err(|e| D::Error::custom(format!("{} `{name}`: {}", T::NAME, e.message())))?;
         let config = T::slot(&mut slots).take();

@@ -7,11 +7,13 @@
 mod build;
 mod component;
 mod file;
+mod foreign;
 pub mod manual;
 
 pub use build::{Build, DataFacts};
 pub use component::{Component, Config};
 pub use file::FilePath;
+pub(crate) use foreign::{Looking, admitting};
 
 use crate::attack::Attack;
 use crate::loss::Loss;
@@ -265,7 +267,7 @@ impl foil_config::Catalog for Registry {
     }
     fn load(&self, library: &foil_config::Library) -> Result<(), (String, String)> {
         let text = |error: Error| (error.message().to_string(), error.suggestion().unwrap_or_default().to_string());
-        crate::plugin::load(&library.path, &library.from).map_err(text)
+        crate::plugin::load_listed(&library.path, &library.from).map_err(text)
     }
 }
 

@@ -4,11 +4,11 @@ use crate::interop::METHOD;
 use crate::record::{Best, ModelCard, atomic};
 use crate::tensors::{self, Named};
 use crate::train::behind::Draft;
-use crate::{AtPath, Error, Result};
+use crate::{AtPath, Error, Result, regular};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -152,7 +152,7 @@ impl Folder {
     pub fn lock(&self) -> Result<Lock> {
         let path = self.0.join(LOCK);
         let mut file =
-            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).at("opening", &path)?;
+            atomic::options().create(true).truncate(false).read(true).write(true).open(&path).at("opening", &path)?;
         // Somebody who only looks whether it is locked holds it for a moment.
         let mut tries = (0..10).map(|_| file.try_lock()).inspect(|tried| {
             if tried.is_err() {
@@ -160,7 +160,7 @@ impl Folder {
             }
         });
         if tries.all(|tried| matches!(tried, Err(TryLockError::WouldBlock))) {
-            let holder = std::fs::read_to_string(&path).unwrap_or_default();
+            let holder = regular::read_to_string(&path, regular::TEXT).unwrap_or_default();
             return Err(Error::new(format!("{TAKEN}{}) is training in {}", holder.trim(), self.0.display()))
                 .help("wait until it is done, or end it with Ctrl-C; `foil eval` may run beside it"));
         }
@@ -177,7 +177,7 @@ impl Folder {
     pub(crate) fn claim(&self) -> Result<Option<Lock>> {
         std::fs::create_dir_all(&self.0).at("making", &self.0)?;
         let path = self.0.join(CLAIM);
-        let mut options = OpenOptions::new();
+        let mut options = atomic::options();
         let mut file = options.create(true).truncate(false).read(true).write(true).open(&path).at("opening", &path)?;
         match file.try_lock() {
             Ok(()) => {
@@ -197,16 +197,14 @@ impl Folder {
 
     fn holder_of(&self, name: &str) -> Option<String> {
         let path = self.0.join(name);
-        let file = OpenOptions::new().read(true).write(true).open(&path).ok()?;
+        let file = atomic::options().read(true).write(true).open(&path).ok()?;
         let held = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
-        held.then(|| std::fs::read_to_string(&path).unwrap_or_default().trim().to_string())
+        held.then(|| regular::read_to_string(&path, regular::TEXT).unwrap_or_default().trim().to_string())
     }
 
-    /// Removes what earlier processes were writing when they were killed; the folder must be locked.
-    pub(super) fn sweep(&self) {
-        let metrics = ["metrics.jsonl", "metrics.csv"].map(|name| self.0.join(name));
-        let files = [self.resolved(), self.best(), self.best_mask(), self.last(), self.state()];
-        files.iter().chain(&metrics).for_each(atomic::sweep);
+    /// Removes what earlier processes were writing when they were killed.
+    pub(crate) fn sweep(&self) {
+        atomic::sweep_folder(&self.0);
     }
 
     /// Writes weights with their card, whole or not at all.

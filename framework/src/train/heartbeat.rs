@@ -2,9 +2,10 @@
 
 use super::Folder;
 use crate::eval::UnderWay;
-use crate::record::Values;
 use crate::record::metrics::row;
+use crate::record::{Values, atomic};
 use serde::{Deserialize, Serialize};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -50,7 +51,7 @@ pub struct Heartbeat {
 impl Beat {
     /// The last beat of the run in `folder`; none where there is none.
     pub fn load(folder: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(file(folder)).ok()?).ok()
+        serde_json::from_slice(&crate::regular::read(file(folder), crate::regular::TEXT).ok()?).ok()
     }
 }
 
@@ -81,7 +82,10 @@ impl Heartbeat {
         let unfinished = self.path.with_extension("json.tmp");
         let _ = serde_json::to_vec(&beat)
             .map_err(std::io::Error::other)
-            .and_then(|bytes| std::fs::write(&unfinished, bytes))
+            .and_then(|bytes| {
+                let mut file = atomic::options().create(true).truncate(true).write(true).open(&unfinished)?;
+                file.write_all(&bytes)
+            })
             .and_then(|()| std::fs::rename(&unfinished, &self.path));
         self.written = Some(Instant::now());
     }

@@ -89,15 +89,15 @@ impl Trainer {
     pub fn new(
         pipeline: Pipeline,
         parts: Assembled,
+        data: foil_data::Dataset,
         folder: Folder,
         lock: Option<Lock>,
         device: Device,
         world: World,
     ) -> Result<Self> {
-        let data = crate::data::read(&pipeline)?;
         let limited = |images, limit: Option<u64>| {
             let all = Resident::new(images, device);
-            limit.map_or_else(|| all.first(i64::MAX), |n| all.first(n as i64))
+            limit.map_or_else(|| all.first(i64::MAX), |n| all.first(i64::try_from(n).unwrap_or(i64::MAX)))
         };
         let train = limited(&data.train, pipeline.data.train_limit);
         let (train, judge) = match pipeline.data.validation {
@@ -105,7 +105,7 @@ impl Trainer {
             held => train.hold_out(held as i64),
         };
         let resolved = pipeline.to_yaml()?;
-        let steps = (train.len() as u64).div_ceil(pipeline.train.batch_size);
+        let steps = pipeline.train.steps(train.len() as u64);
         let clock = Clock::new(pipeline.train.epochs, steps, device);
         let card = card(&pipeline, &data, &resolved, world);
         let config = stamp::config_hash(&resolved);

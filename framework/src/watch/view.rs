@@ -106,10 +106,10 @@ impl View {
 
 impl Watched {
     fn new(path: &Path) -> Self {
-        let text = std::fs::read_to_string(path.join("resolved.yaml")).unwrap_or_default();
-        let pipeline: serde_yaml::Value = serde_yaml::from_str(&text).unwrap_or_default();
+        let pipeline = crate::pipeline::unchecked(&path.join("resolved.yaml")).unwrap_or_default();
         let folder = || path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let name = pipeline.get("name").and_then(|name| name.as_str()).map_or_else(folder, str::to_string);
+        let name = crate::error::shown(&name).into_owned();
         let number = |value: Option<&serde_yaml::Value>| value.and_then(serde_yaml::Value::as_u64).unwrap_or_default();
         Self {
             path: path.to_path_buf(),

@@ -15,10 +15,10 @@ use foil::{hint, prelude::*};
 #[settings]
 pub struct WideResnet {
     /// Number of layers, 6n + 4.
-    #[set(default = 34, range = 10..)]
+    #[set(default = 34, range = 10..=10_000)]
     pub depth: i64,
     /// Channels relative to the narrow network.
-    #[set(default = 10, range = 1..)]
+    #[set(default = 10, range = 1..=1_000)]
     pub width: i64,
     /// Share of values dropped between a block's convolutions in train mode; the papers drop none.
     #[set(default = 0.0, range = 0.0.., below = 1.0)]

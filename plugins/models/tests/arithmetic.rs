@@ -77,7 +77,7 @@ fn in_bf16_parameters_and_their_gradients_are_whole() {
     let network = network("preact_resnet18", COLOUR, Precision::Bf16);
     let (x, noise) = images(COLOUR, 4);
     let loss = network.differentiable(&x, Mode::Train, Some(&noise)).square().mean(Kind::Float);
-    let gradients = network.params().gradients(&loss);
+    let gradients = network.params().gradients(&loss).unwrap();
     assert_eq!((gradients.0.kind(), gradients.0.numel() as i64), (Kind::Float, network.params().count()));
     for (name, piece) in network.params().named_gradients(&gradients) {
         assert!(piece.abs().max().double_value(&[]) > 0.0, "{name} has no gradient");
@@ -175,7 +175,7 @@ fn gradients_by_the_kernels_are_those_of_float64() {
 fn descent(network: &Network, x: &Tensor, noise: &Noise) -> Tensor {
     network.start_step();
     let logits = network.differentiable(x, Mode::Train, Some(noise));
-    network.params().gradients(&logits.square().mean(Kind::Double)).0
+    network.params().gradients(&logits.square().mean(Kind::Double)).unwrap().0
 }
 
 // What the update of a training step on a GPU asks of the kernels, likewise.

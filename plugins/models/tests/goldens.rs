@@ -101,7 +101,7 @@ fn check(golden: &str, model: &str, data: DataFacts, kind: Kind, tolerance: fn(&
     network.start_step();
     let train_logits = network.differentiable(&x, Mode::Train, Some(&noise));
     let params = network.params();
-    let gradients = params.gradients(&(&train_logits * &head).sum(kind));
+    let gradients = params.gradients(&(&train_logits * &head).sum(kind)).unwrap();
 
     let mut ours = vec![
         ("logits", logits.detach()),

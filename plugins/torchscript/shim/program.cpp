@@ -93,6 +93,7 @@ char* foil_program_forward(Program* program, bool train, const at::Tensor* xs, a
         for (auto& [owner, at] : program->modes) owner->setSlot(at, train);
         auto value = program->module.forward({*xs});
         TORCH_CHECK(value.isTensor(), "forward returns ", value.tagKind(), ", not a tensor");
+        TORCH_CHECK(value.toTensor().defined(), "forward returns a tensor that was never computed");
         *out = new at::Tensor(value.toTensor());
     });
 }

@@ -57,7 +57,8 @@ impl Scripted {
 
     fn run(&self, clean: &Tensor, adversarial: &Tensor, y: &Tensor) -> Result<LossOutput> {
         interpret()?;
-        let arguments = [clean, adversarial, y].map(|t| IValue::Tensor(t.shallow_clone()));
+        // Copies: what it writes into, the figures of the epoch are taken from too.
+        let arguments = [clean, adversarial, y].map(|t| IValue::Tensor(t.copy()));
         let (total, parts) = match self.module.forward_is(&arguments)? {
             IValue::Tensor(total) => (total, Vec::new()),
             IValue::Tuple(mut pair) if pair.len() == 2 => match (pair.remove(0), pair.remove(0)) {
@@ -95,6 +96,9 @@ fn shape_of_result() -> Error {
 }
 
 fn scalar(name: &str, value: &Tensor) -> Result<Tensor> {
+    if !value.defined() {
+        return Err(Error::new(format!("its `{name}` is a tensor that was never computed")));
+    }
     if value.numel() == 1 && value.is_floating_point() {
         return Ok(value.reshape([] as [i64; 0]));
     }

@@ -127,7 +127,8 @@ impl Net {
         }
         interpret()?;
         let train = pass.mode() == Mode::Train;
-        let out = self.program.forward(train, xs)?;
+        // Its own copy: what it writes into, its attacks and judges see too.
+        let out = self.program.forward(train, &xs.copy())?;
         for (slot, held) in self.slots.iter().filter(|(_, held)| train && !matches!(held, Held::Parameter(_))) {
             let now = self.program.get(*slot)?.detach();
             tch::no_grad(|| held.tensor(pass).shallow_clone().f_copy_(&now))?;

@@ -2,7 +2,6 @@
 
 use foil::record::stamp;
 use foil::{AtPath, Error, Result};
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -10,7 +9,7 @@ use std::path::Path;
 pub(crate) fn check(path: &Path, sha256: Option<&str>) -> Result<()> {
     let shown = path.display();
     let mut head = Vec::new();
-    File::open(path).and_then(|file| file.take(2).read_to_end(&mut head)).at("reading", path)?;
+    foil::regular::open(path).and_then(|file| file.take(2).read_to_end(&mut head)).at("reading", path)?;
     if let Some(expected) = sha256 {
         let found = stamp::file_hash(path).at("reading", path)?;
         if found != expected.to_lowercase() {

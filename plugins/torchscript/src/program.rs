@@ -143,7 +143,7 @@ impl Program {
         unsafe { checked(foil_program_set(self.0, slot, tensor.as_ptr().cast())) }
     }
 
-    /// `forward(xs)`, with every `training` flag set so.
+    /// `forward(xs)`, with every `training` flag set so. It may write into `xs`.
     pub(crate) fn forward(&self, train: bool, xs: &Tensor) -> Result<Tensor> {
         let mut out = std::ptr::null_mut();
         // # Safety

@@ -4,7 +4,7 @@ python3 make.py        (needs torch 2.11 and safetensors; writes the files besid
 """
 import pathlib
 import sys
-from typing import Dict, Tuple
+from typing import Dict, Final, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -54,6 +54,53 @@ class PerImage(nn.Module):
         return F.cross_entropy(adv, y, reduction="none")
 
 
+class Odd(nn.Module):
+    """Linear, but for what stands before it: operations that autograd does not follow, some in one mode only, or that write."""
+
+    how: Final[str]
+
+    def __init__(self, how: str):
+        super().__init__()
+        self.how = how
+        self.fc = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.how == "detach" or self.how == "eval" and not self.training or self.how == "train" and self.training:
+            x = x.detach()
+        if self.how == "cast":
+            x = (x * 255).to(torch.uint8).to(torch.float) / 255
+        if self.how == "write":
+            x.sub_(0.1307).div_(0.3081)
+        if self.how == "no_grad":
+            with torch.no_grad():
+                return self.fc(F.avg_pool2d(x, 7).flatten(1))
+        if self.how == "argmax":
+            return F.one_hot(self.fc(F.avg_pool2d(x, 7).flatten(1)).argmax(1), 10).to(torch.float)
+        return self.fc(F.avg_pool2d(x, 7).flatten(1))
+
+
+class VectorNorm(nn.Module):
+    """Batch norm over vectors, which takes no batch of one."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.norm, self.fc = nn.Linear(16, 4), nn.BatchNorm1d(4), nn.Linear(4, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.norm(self.inner(F.avg_pool2d(x, 7).flatten(1))))
+
+
+class Writes(nn.Module):
+    """Cross-entropy that leaves zeros in the logits it was given."""
+
+    def forward(self, clean: Tensor, adv: Tensor, y: Tensor) -> Tensor:
+        total = F.cross_entropy(adv, y)
+        with torch.no_grad():
+            clean.zero_()
+            y.zero_()
+        return total
+
+
 def save(module, name):
     torch.jit.save(torch.jit.script(module), here / f"{name}.pt")
 
@@ -77,3 +124,9 @@ torch.jit.save(torch.jit.freeze(torch.jit.script(Tiny().eval())), here / "frozen
 save(Trades(), "trades")
 save(Plain(), "plain")
 save(PerImage(), "per_image")
+save(Writes(), "writes")
+torch.manual_seed(2)
+save(VectorNorm(), "vector_norm")
+for how in ["detach", "cast", "no_grad", "argmax", "eval", "train", "write", "plain"]:
+    torch.manual_seed(1)
+    save(Odd(how), f"odd_{how}")

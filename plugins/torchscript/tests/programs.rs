@@ -147,6 +147,87 @@ fn a_loss_and_its_parts() {
     assert!(component::<dyn Loss>("{ type: torchscript, file: plain.pt }").needs().is_empty());
 }
 
+/// Ten digits of noise, all in one batch.
+fn digits<'a>(clock: &'a Clock) -> Batch<'a> {
+    let noise = Noise::seeded(&[5], 10, Device::Cpu);
+    let (x, y) = (noise.uniform("x", &[1, 28, 28], Kind::Float), noise.below("y", 10, &[]));
+    Batch { x, y, index: Tensor::arange(10, (Kind::Int64, Device::Cpu)), noise, clock, clean_logits: None }
+}
+
+fn odd(how: &str) -> Network {
+    network(&format!("{{ type: torchscript, file: odd_{how}.pt }}"))
+}
+
+/// One step of training, and PGD as a judge runs it.
+#[test]
+fn without_a_gradient_there_is_an_error_that_names_the_program() {
+    let clock = Clock::new(1, 1, Device::Cpu);
+    let pgd = |mode: &str| {
+        component::<dyn Attack>(&format!("{{ type: pgd, eps: 0.1, alpha: 0.1, steps: 1, start: none, mode: {mode} }}"))
+    };
+    let step = |how: &str, attack: Box<dyn Attack>, loss: &str| {
+        let (optimizer, loss) = (component::<dyn Optimizer>("{ type: sgd, lr: 0.1 }"), component::<dyn Loss>(loss));
+        let mut step = Step { model: Learner::new(odd(how), optimizer), attack, loss, names: ["pgd", "at"] };
+        step.run(&mut digits(&clock)).map(drop).map_err(|error| error.to_string())
+    };
+    let flat = |mode: &str| {
+        format!("model `torchscript`: its logits in {mode} mode do not depend differentiably on its images")
+    };
+    for (how, modes) in [
+        ("detach", &["train", "eval"][..]),
+        ("cast", &["train", "eval"]),
+        ("no_grad", &["train", "eval"]),
+        ("argmax", &["train", "eval"]),
+        ("eval", &["eval"]),
+        ("train", &["train"]),
+        ("plain", &[]),
+    ] {
+        for mode in ["train", "eval"] {
+            let found = step(how, pgd(mode), "at");
+            if modes.contains(&mode) {
+                let error = found.unwrap_err();
+                let expected = format!("error: attack `pgd`: {}", flat(mode));
+                assert!(error.starts_with(&expected) && error.contains("help: compute it from them"), "{how}: {error}");
+            } else {
+                found.unwrap_or_else(|error| panic!("{how} in {mode} mode: {error}"));
+            }
+        }
+    }
+    // Clean images need no gradient of theirs, but the parameters do.
+    let none = || component::<dyn Attack>("none");
+    step("detach", none(), "at").unwrap();
+    for how in ["no_grad", "argmax"] {
+        let error = step(how, none(), "at").unwrap_err();
+        let expected =
+            "error: model `torchscript`: its logits in train mode do not depend differentiably on its parameters";
+        assert!(error.starts_with(expected), "{how}: {error}");
+    }
+}
+
+#[test]
+fn what_a_program_writes_into_is_its_own() {
+    let (writes, plain) = (odd("write"), odd("plain"));
+    let batch = digits(&Clock::new(1, 1, Device::Cpu)).x;
+    let expected = plain.frozen(&((&batch - 0.1307) / 0.3081), Mode::Eval, None);
+    for _ in 0..2 {
+        assert_close(&writes.frozen(&batch, Mode::Eval, None), &expected, 1e-5);
+    }
+    let x = batch.copy().set_requires_grad(true);
+    let slope = |network: &Network, x: &Tensor| {
+        let value = network.frozen(x, Mode::Eval, None).square().sum(Kind::Float);
+        foil::nn::backward(&value, &[x]).unwrap().remove(0).unwrap()
+    };
+    let found = slope(&writes, &x);
+    let inner = ((&batch - 0.1307) / 0.3081).set_requires_grad(true);
+    assert_close(&found, &(slope(&plain, &inner) / 0.3081), 1e-4);
+
+    let loss = component::<dyn Loss>("{ type: torchscript, file: writes.pt }");
+    let (logits, y) = (expected.copy(), Tensor::from_slice(&[3i64; 10]));
+    drop(loss_on(loss.as_ref(), &logits, &expected, &y));
+    assert_eq!(logits, expected);
+    assert_eq!(y, Tensor::from_slice(&[3i64; 10]));
+}
+
 /// Its weights are constants, so that it can be judged, and not trained.
 #[test]
 fn a_frozen_program_has_nothing_to_train() {

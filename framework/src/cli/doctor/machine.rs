@@ -1,22 +1,34 @@
 //! Processor and memory.
 
 use super::Finding;
+use crate::engine::cores;
 use std::fs::read_to_string;
 
 pub(super) fn processor() -> Finding {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (cores, all) = (cores::given(), cores::of_machine());
     let threads = tch::get_num_threads();
     let info = read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = field(&info, "model name").unwrap_or(std::env::consts::ARCH);
     let finding = Finding::new(
         "processor",
-        format!("{model}, {}, {cores} cores; libtorch computes with {threads} of them", instructions()),
+        format!("{model}, {}, {}; libtorch computes with {threads} of them", instructions(), shown(cores, all)),
     );
+    if let Some(wished) = cores::too_many() {
+        let who = if std::env::var_os("OMP_NUM_THREADS").is_some() { "OMP_NUM_THREADS" } else { "libtorch" };
+        return finding.help(format!("{who} asks for {wished} threads; more than {threads} would wait for each other"));
+    }
     match std::env::var("OMP_NUM_THREADS") {
         Ok(set) if (threads as usize) < cores => {
             finding.help(format!("OMP_NUM_THREADS={set} leaves cores idle; without it every core computes"))
         }
         _ => finding,
+    }
+}
+
+fn shown(cores: usize, all: usize) -> String {
+    match cores < all {
+        true => format!("{cores} of the machine's {all} cores, by its affinity or control group"),
+        false => format!("{cores} cores"),
     }
 }
 

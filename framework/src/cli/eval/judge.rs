@@ -1,14 +1,14 @@
 //! A checkpoint under its run's attacks, from weights to record.
 
 use super::bars::Bars;
-use super::interrupt::Interrupt;
 use super::{Options, checkpoint};
 use crate::attack::Batch;
 use crate::cli::ranks::load_run;
+use crate::cli::signals::AtOnce;
 use crate::data::Resident;
 use crate::distributed::World;
 use crate::engine::{choose_for, shown};
-use crate::eval::trust::Subject;
+use crate::eval::trust::{Depth, Subject};
 use crate::eval::{Beating, Saved, Trial, UnderWay};
 use crate::interop::METHOD;
 use crate::nn::{Noise, key_of, name_key};
@@ -31,9 +31,18 @@ pub(in crate::cli) fn evaluate(path: &Path, options: &Options, world: World) -> 
         ))
         .help("name a file"));
     }
-    let _ends = Interrupt::new(path)?;
+    let _ends = AtOnce::new(path)?;
     let (folder, weights) =
         if world.is_first() { checkpoint(path)? } else { (Folder::named(path), path.to_path_buf()) };
+    let usual = usual(&folder, &weights);
+    let out = options.out.clone().unwrap_or_else(|| usual.clone());
+    if world.is_first() {
+        atomic::probe(&out).map_err(|error| {
+            Error::new(format!("the record could not be written: {error}")).help("--out FILE puts it elsewhere")
+        })?;
+        folder.sweep();
+        [out.clone(), ImageRecord::beside(&out), out.with_extension("partial.json")].iter().for_each(atomic::sweep);
+    }
     let loaded = load_run(&folder, &options.overrides, world)?;
     let pipeline = &loaded.pipeline;
     let device = choose_for(&pipeline.device, world)?;
@@ -48,14 +57,13 @@ pub(in crate::cli) fn evaluate(path: &Path, options: &Options, world: World) -> 
         (judged, epoch) = (stored.digest, card::epochs(&stored.texts));
     }
     network.params().storage().iter().try_for_each(|(_, tensor)| world.broadcast(tensor))?;
-    let limit = pipeline.data.test_limit.map_or(i64::MAX, |limit| limit as i64);
+    let limit = pipeline.data.test_limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
     let test = Resident::new(&crate::data::read(pipeline)?.test, device).first(limit);
 
     let config = pipeline.to_yaml()?;
-    let usual = usual(&folder, &weights);
-    let out = options.out.clone().unwrap_or_else(|| usual.clone());
     let mut saved = Saved::open_across(world, &out, &config, &judged)?;
     let beating = world.is_first().then(|| Beating::new(folder.path(), shown(device)));
+    let other = options.transfer.as_deref().map(|run| other(run, parts.data, device)).transpose()?;
     let (entries, images) = attacked(pipeline, &mut parts, &test, &mut saved, beating)?;
     let mut record = EvalRecord {
         model: pipeline.name.clone().unwrap_or_default(),
@@ -67,7 +75,7 @@ pub(in crate::cli) fn evaluate(path: &Path, options: &Options, world: World) -> 
         n: test.len() as u64,
         entries,
         worst_case: images.worst_case(),
-        trust: trusted(pipeline, &parts, &test, options)?,
+        trust: Vec::new(),
         avg: None,
         foil_version: crate::VERSION.into(),
         libtorch: crate::LIBTORCH.into(),
@@ -76,17 +84,28 @@ pub(in crate::cli) fn evaluate(path: &Path, options: &Options, world: World) -> 
         weights: Some(judged),
         epoch,
     };
-    if !world.is_first() {
-        return Ok((record, out));
-    }
     // Another evaluation of this run may end at this moment.
-    let _turn = std::fs::File::open(folder.path()).and_then(|file| file.lock().map(|()| file));
-    let out = if out == usual { free_of_newer(out, &record, &weights)? } else { out };
-    // The table first: who finds a record finds its images.
-    let table = ImageRecord::beside(&out);
-    images.write(&table).map_err(Error::of)?;
-    record.write(&out).map_err(Error::of)?;
-    saved.finish();
+    let turn = || std::fs::File::open(folder.path()).and_then(|file| file.lock().map(|()| file));
+    let mut out = out;
+    if world.is_first() {
+        let _turn = turn();
+        if out == usual {
+            out = free_of_newer(out, &record, &weights)?;
+        }
+        // The table first: who finds a record finds its images. The record before the checks: no
+        // fault of theirs takes it away.
+        images.write(&ImageRecord::beside(&out)).map_err(Error::of)?;
+        record.write(&out).map_err(Error::of)?;
+        saved.finish();
+    }
+    record.trust = trusted(pipeline, &parts, &test, options.trust, other.as_ref());
+    if world.is_first() && !record.trust.is_empty() {
+        let _turn = turn();
+        let is_ours = |now: EvalRecord| (now.weights, now.date) == (record.weights.clone(), record.date.clone());
+        if EvalRecord::load(&out).is_ok_and(is_ours) {
+            record.write(&out).map_err(Error::of)?;
+        }
+    }
     Ok((record, out))
 }
 
@@ -158,11 +177,16 @@ fn attacked(
 }
 
 /// Whether the figures can be believed, from the first images.
-fn trusted(pipeline: &Pipeline, parts: &Assembled, test: &Resident, options: &Options) -> Result<Vec<TrustCheck>> {
+fn trusted(
+    pipeline: &Pipeline,
+    parts: &Assembled,
+    test: &Resident,
+    depth: Depth,
+    other: Option<&Assembled>,
+) -> Vec<TrustCheck> {
     let network = parts.step.model.network();
     let device = network.params().device();
-    let other = options.transfer.as_deref().map(|run| other(run, parts.data, device)).transpose()?;
-    let (few, clock) = (test.first(options.trust.images(test.len())), Clock::new(1, 1, device));
+    let (few, clock) = (test.first(depth.images(test.len())), Clock::new(1, 1, device));
     let (x, y, index) = few.slice(0, few.len(), Kind::Float);
     let noise = Noise::new(&Tensor::from(key_of(&[pipeline.seed, name_key("trust")])).to_device(device), &index);
     let batch = Batch { x, y, index, noise, clock: &clock, clean_logits: None };
@@ -170,9 +194,9 @@ fn trusted(pipeline: &Pipeline, parts: &Assembled, test: &Resident, options: &Op
         network,
         batch: &batch,
         data: parts.data,
-        threat: pipeline.judged_threat(),
-        depth: options.trust,
-        other: other.as_ref().map(|parts| parts.step.model.network()),
+        threats: &pipeline.judged_threats(),
+        depth,
+        other: other.map(|parts| parts.step.model.network()),
     };
     subject.checks()
 }

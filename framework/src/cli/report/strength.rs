@@ -3,7 +3,7 @@
 use crate::data::Resident;
 use crate::engine::{choose, shown};
 use crate::eval::{NATURAL, Trial, percent};
-use crate::pipeline::{Loaded, assemble, load};
+use crate::pipeline::{Loaded, assemble, look};
 use crate::record::{Entry, EvalRecord, card, stamp};
 use crate::report::Progress;
 use crate::train::Folder;
@@ -28,7 +28,7 @@ const STEPS_OF_RADII: u64 = 10;
 /// When the evaluation has no such attack, or what the run's parts report.
 pub(super) fn measure(run: &Path, n: i64, out: &Path) -> Result<EvalRecord> {
     let folder = Folder::open(run)?;
-    let first = load(&folder.resolved(), &[])?;
+    let first = look(&folder.resolved(), &[])?;
     let (attack, eps) = base(&first)?;
     let with = |eps: f64, steps: u64| {
         let mut attack = attack.clone();
@@ -50,7 +50,7 @@ pub(super) fn measure(run: &Path, n: i64, out: &Path) -> Result<EvalRecord> {
         "train.watch=[]".into(),
     ];
 
-    let loaded = load(&folder.resolved(), &overrides)?;
+    let loaded = look(&folder.resolved(), &overrides)?;
     let pipeline = &loaded.pipeline;
     let device = choose(&pipeline.device)?;
     let mut parts = loaded.built(assemble(pipeline, Kind::Float, device, false))?;

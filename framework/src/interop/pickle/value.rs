@@ -72,7 +72,13 @@ impl Callable {
             ("__builtin__" | "builtins", "set" | "frozenset") => Self::Set,
             ("__builtin__" | "builtins", "int" | "float" | "list" | "dict") => Self::Other("a type"),
             ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => Self::Other("a numpy scalar"),
+            ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => Self::Other("a numpy array"),
             ("numpy", "dtype") => Self::Other("a numpy dtype"),
+            ("numpy", "ndarray") => Self::Other("a type"),
+            (
+                "pathlib" | "pathlib._local",
+                "Path" | "PosixPath" | "WindowsPath" | "PurePath" | "PurePosixPath" | "PureWindowsPath",
+            ) => Self::Other("a path"),
             ("_codecs", "encode") => Self::Other("bytes"),
             _ => return None,
         })

@@ -1,7 +1,10 @@
 //! What a model declares before its numbers exist: names, shapes, how they start.
 
 use super::Parameters;
-use std::cell::RefCell;
+use crate::Error;
+use crate::engine::raise;
+use crate::tensors::MOST_TENSORS;
+use std::cell::{Cell, RefCell};
 use tch::{Device, Kind, Tensor};
 
 /// How a tensor starts.
@@ -90,10 +93,14 @@ pub struct GivenParameter(pub(super) ParamId);
 #[derive(Debug, Clone, Copy)]
 pub struct GivenBuffer(pub(super) BufferId);
 
+/// What a network may have; the largest of this field have a thousandth of it.
+const MOST_VALUES: i64 = 1 << 32;
+
 /// Collects what a model declares; see the layers' constructors.
 #[derive(Debug, Default)]
 pub struct Builder {
     declared: RefCell<Declared>,
+    values: Cell<i64>,
     prefix: RefCell<Vec<String>>,
 }
 
@@ -112,8 +119,23 @@ impl Builder {
         parts.join(".")
     }
 
+    /// Counts a tensor, before memory for it is asked for.
+    fn admit(&self, name: &str, shape: &[i64]) {
+        let numel = shape.iter().try_fold(1i64, |n, &size| n.checked_mul(size).filter(|_| size >= 0));
+        let all = numel.and_then(|n| self.values.get().checked_add(n)).filter(|all| *all <= MOST_VALUES);
+        let tensors = self.declared.borrow().params.len() + self.declared.borrow().buffers.len();
+        match all.filter(|_| tensors < MOST_TENSORS) {
+            Some(all) => self.values.set(all),
+            None => raise(Err(Error::new(format!(
+                "with `{name}` {shape:?} it has more than {MOST_TENSORS} tensors or {MOST_VALUES} numbers"
+            ))
+            .help("choose a smaller depth or width"))),
+        }
+    }
+
     pub(crate) fn param(&self, layer: &str, tensor: &str, shape: &[i64], init: Init, group: Group) -> ParamId {
         let spec = Spec { name: self.full_name(layer, tensor), shape: shape.to_vec(), init, group };
+        self.admit(&spec.name, shape);
         let params = &mut self.declared.borrow_mut().params;
         params.push(spec);
         ParamId(params.len() - 1)
@@ -121,6 +143,7 @@ impl Builder {
 
     pub(crate) fn buffer(&self, layer: &str, tensor: &str, size: i64, start: f64) -> BufferId {
         let name = self.full_name(layer, tensor);
+        self.admit(&name, &[size]);
         let buffers = &mut self.declared.borrow_mut().buffers;
         buffers.push(Spec { name, shape: vec![size], init: Init::Constant(start), group: Group::Norm });
         BufferId(buffers.len() - 1)

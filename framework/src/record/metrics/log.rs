@@ -1,6 +1,5 @@
 //! The two files of a run's metrics, kept in step.
 
-use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -106,7 +105,7 @@ pub fn load(path: impl AsRef<Path>) -> io::Result<Vec<Row>> {
 /// As [`load`].
 pub fn read(path: impl AsRef<Path>) -> io::Result<(Vec<Row>, bool)> {
     let path = path.as_ref();
-    let bytes = fs::read(path).map_err(|error| atomic::at(path, error))?;
+    let bytes = crate::regular::read(path, crate::regular::TEXT).map_err(|error| atomic::at(path, error))?;
     let lines: Vec<&[u8]> = bytes.split_inclusive(|&byte| byte == b'\n').collect();
     let (mut rows, mut torn) = (Vec::with_capacity(lines.len()), false);
     for (index, line) in lines.iter().enumerate() {
@@ -137,7 +136,7 @@ pub fn gap(rows: &[Row], epochs: u64) -> Option<String> {
 /// Appends and syncs. A line that did not get through whole (the disk is full) is taken back, or the next one would be
 /// glued to it.
 fn append_line(path: &Path, line: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().append(true).open(path)?;
+    let mut file = atomic::options().append(true).open(path)?;
     let before = file.metadata()?.len();
     file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).inspect_err(|_| {
         let _ = file.set_len(before);

@@ -1,6 +1,6 @@
 //! One run, read from its folder.
 
-use crate::pipeline::{Pipeline, load};
+use crate::pipeline::{Pipeline, look};
 use crate::record::metrics;
 use crate::record::select::Held;
 use crate::record::{Best, EvalRecord, ImageRecord, Row, Rule};
@@ -54,7 +54,7 @@ impl Run {
     /// When the folder holds no run, or its pipeline cannot be read.
     pub fn load(path: &Path) -> Result<Self> {
         let folder = Folder::open(path)?;
-        let pipeline = load(&folder.resolved(), &[])?.pipeline;
+        let pipeline = look(&folder.resolved(), &[])?.pipeline;
         let mut notes = Vec::new();
         let curves = path.join("metrics.jsonl");
         let (metrics, torn) = match curves.exists().then(|| metrics::read(&curves)) {

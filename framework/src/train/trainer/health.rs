@@ -43,7 +43,7 @@ impl Trainer {
 
     /// How many steps an epoch has.
     pub(super) fn steps_an_epoch(&self) -> u64 {
-        (self.train.len() as u64).div_ceil(self.pipeline.train.batch_size)
+        self.pipeline.train.steps(self.train.len() as u64)
     }
 
     /// Leaves a sign of life for those who watch.
