@@ -94,7 +94,7 @@ pub(in crate::cli) fn evaluate(path: &Path, options: &Options, world: World) -> 
         }
         // The table first: who finds a record finds its images. The record before the checks: no
         // fault of theirs takes it away.
-        images.write(&ImageRecord::beside(&out)).map_err(Error::of)?;
+        images.write(ImageRecord::beside(&out)).map_err(Error::of)?;
         record.write(&out).map_err(Error::of)?;
         saved.finish();
     }
