@@ -1,6 +1,4 @@
-//! Compiles the C++ shim against the libtorch that torch-sys links, and tells the framework how it is being built: what a plugin
-//! library must have in common with the program that loads it. A plugin with C++ of its own finds the headers of both as
-//! `DEP_FOIL_SHIM_INCLUDE`, folders with a `:` between them.
+//! Tells the framework how it is being built: what a plugin library must have in common with the program that loads it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,36 +7,7 @@ use std::{env, fs};
 /// The crates whose types cross between a program and a library.
 const SOURCES: [&str; 4] = ["src", "config/src", "macros/src", "shim"];
 
-/// Files of `shim/` that are compiled.
-const SHIM: [&str; 5] = ["torch.cpp", "c10d.cpp", "profiler.cpp", "node.cpp", "sync_batch_norm.cpp"];
-
 fn main() {
-    compile_the_shim();
-    tell_how_it_is_built();
-}
-
-fn compile_the_shim() {
-    println!("cargo:rerun-if-env-changed=LIBTORCH");
-    println!("cargo:rerun-if-changed=shim");
-    let Some(torch) = env::var_os("LIBTORCH").map(PathBuf::from) else {
-        // torch-sys stops with the same problem and a longer explanation.
-        println!("cargo:warning=LIBTORCH is not set; `cargo xtask setup` fetches libtorch");
-        std::process::exit(1);
-    };
-    let own = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("shim");
-    let headers = [own, torch.join("include/torch/csrc/api/include"), torch.join("include")];
-    println!("cargo:include={}", headers.each_ref().map(|folder| folder.display().to_string()).join(":"));
-    cc::Build::new()
-        .cpp(true)
-        .std("c++17")
-        .warnings(false)
-        .opt_level(1)
-        .includes(headers)
-        .files(SHIM.map(|file| format!("shim/{file}")))
-        .compile("foil_shim");
-}
-
-fn tell_how_it_is_built() {
     let rustc = env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
     let version = Command::new(rustc).arg("--version").output().map(|out| out.stdout).unwrap_or_default();
     let version = String::from_utf8_lossy(&version).trim().replace("rustc ", "");

@@ -101,7 +101,7 @@ impl From<tch::TchError> for Error {
 
 /// `text` for a terminal: control characters other than line ends, which could move the cursor or
 /// hide what was printed, are escaped.
-pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+pub fn shown(text: &str) -> Cow<'_, str> {
     let moves = |c: char| c.is_control() && c != '\n';
     if !text.contains(moves) {
         return text.into();

@@ -6,13 +6,11 @@
 extern crate self as foil;
 
 pub mod attack;
-pub mod cli;
-pub mod compare;
 pub mod data;
 mod distinct;
 pub mod distributed;
 pub mod engine;
-mod error;
+pub mod error;
 pub mod eval;
 pub mod interop;
 pub mod loss;
@@ -26,15 +24,13 @@ pub mod probe;
 pub mod record;
 pub mod registry;
 pub mod regular;
-pub mod report;
 pub mod scheduler;
 pub mod shim;
 pub mod tensors;
 pub mod testing;
-pub mod theory;
 pub mod train;
-pub mod watch;
 
+pub use distinct::distinct;
 pub use error::{AtPath, Error, Result};
 pub use foil_macros::settings;
 

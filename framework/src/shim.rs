@@ -4,6 +4,9 @@
 
 #![allow(unsafe_code)]
 
+// The crate of the C++ functions: without a mention it is not linked.
+use foil_shim as _;
+
 mod record;
 
 pub use record::{Calls, kernels, record};

@@ -38,7 +38,7 @@ pub fn read(pipeline: &Pipeline) -> Result<Dataset> {
 }
 
 /// The same where there is no log yet: [`tell`] follows when there is.
-pub(crate) fn load(pipeline: &Pipeline) -> Result<Dataset> {
+pub fn load(pipeline: &Pipeline) -> Result<Dataset> {
     let (data, source) = taken(pipeline)?;
     let content = agreed(pipeline, &data)?;
     known(|known| known.contents.insert(source, content));
@@ -46,7 +46,7 @@ pub(crate) fn load(pipeline: &Pipeline) -> Result<Dataset> {
 }
 
 /// Logs what was noticed while a data set was read.
-pub(crate) fn tell(data: &Dataset) {
+pub fn tell(data: &Dataset) {
     for note in &data.notes {
         tracing::warn!("{note}");
     }

@@ -6,8 +6,8 @@ mod gather;
 mod resident;
 
 pub use augment::{Augment, Padding};
-pub use content::read;
-pub(crate) use content::{content, load, tell};
+pub(crate) use content::content;
+pub use content::{load, read, tell};
 pub use resident::Resident;
 
 use crate::Result;

@@ -59,7 +59,7 @@ fn hex(digest: &[u8]) -> String {
 }
 
 /// A short checksum of images and labels.
-pub(crate) fn checksum(parts: &[&[u8]]) -> String {
+pub fn checksum(parts: &[&[u8]]) -> String {
     let digest = parts.iter().fold(Sha256::new(), |digest, part| digest.chain_update(part)).finalize();
     hex(&digest)[..16].to_string()
 }

@@ -16,7 +16,7 @@ impl World {
     ///
     /// # Errors
     /// When a rank is lost, or there is a way between the devices which cannot be opened.
-    pub(crate) fn against_capture(&self, device: Device) -> Result<Option<String>> {
+    pub fn against_capture(&self, device: Device) -> Result<Option<String>> {
         let by_host = self.is_joined() && device != Device::Cpu && self.on_device(device)?.is_none();
         Ok(by_host.then(|| "its ranks add their gradients up on the CPU".to_string()))
     }

@@ -24,8 +24,7 @@ mod vote;
 mod watch;
 mod world;
 
-pub use agree::Agreement;
-pub(crate) use agree::checksum;
+pub use agree::{Agreement, checksum};
 pub use collective::{Collective, Pending};
 pub use launch::{Launch, Meeting};
 pub use share::{Share, share};

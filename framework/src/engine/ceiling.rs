@@ -16,7 +16,7 @@ pub struct Ceiling {
 }
 
 /// Waits for a device.
-pub(crate) fn wait(device: Device) {
+pub fn wait(device: Device) {
     if let Device::Cuda(n) = device {
         Cuda::synchronize(n as i64);
     }

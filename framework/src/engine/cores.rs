@@ -21,7 +21,7 @@ static WISHED: OnceLock<usize> = OnceLock::new();
 /// for each other's turn slow training to a tenth. It would take `OMP_NUM_THREADS` at its word, and
 /// all of a machine's processors in a container that may use two. To be called before anything is
 /// computed.
-pub(crate) fn limit_threads() {
+pub fn limit_threads() {
     let wished = usize::try_from(tch::get_num_threads()).unwrap_or(1);
     WISHED.get_or_init(|| wished);
     if wished > given() {

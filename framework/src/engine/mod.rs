@@ -20,7 +20,7 @@ mod turns;
 
 pub use capture::{Capture, Recorded, Repeated};
 pub use ceiling::Ceiling;
-pub(crate) use ceiling::wait;
+pub use ceiling::wait;
 pub use device::{DEVICE, Devices, choose, choose_for, devices, is_device, named, shown};
 pub use guard::guard;
 pub(crate) use guard::raise;

@@ -15,7 +15,7 @@ use std::cell::RefCell;
 use tch::{Kind, Tensor};
 
 /// How much is spent on the checks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Depth {
     /// None is run.
     Off,
@@ -27,6 +27,9 @@ pub enum Depth {
 }
 
 impl Depth {
+    /// All of them, by the names that the command line and records use.
+    pub const NAMED: [(&str, Self); 3] = [("off", Self::Off), ("quick", Self::Quick), ("full", Self::Full)];
+
     /// How many of `n` images are looked at.
     pub fn images(self, n: i64) -> i64 {
         match self {

@@ -40,7 +40,7 @@ pub struct Imported {
 }
 
 /// How a model card says where its weights come from.
-pub(crate) const METHOD: &str = "imported";
+pub const METHOD: &str = "imported";
 
 /// Reads, recognises and writes. What a model card of foil in the file says is taken, unless the
 /// request says otherwise; a TorchScript program is its own model.

@@ -15,6 +15,6 @@ mod standard;
 mod write;
 
 pub use checkpoint::{Checkpoint, Entry, StateDict};
-pub(crate) use import::METHOD;
+pub use import::METHOD;
 pub use import::{Imported, Request, import};
 pub use recognise::{Fit, Hint, Known, Shapes, recognise};

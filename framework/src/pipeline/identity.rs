@@ -44,7 +44,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// As [`Pipeline::pinned`].
-    pub(crate) fn pinned_to_begin(self) -> Result<Self> {
+    pub fn pinned_to_begin(self) -> Result<Self> {
         let content = crate::data::content(&self, true)?;
         Ok(self.with_content(content))
     }

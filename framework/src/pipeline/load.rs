@@ -64,7 +64,7 @@ impl foil_config::Catalog for Anything {
 ///
 /// # Errors
 /// When it is no YAML.
-pub(crate) fn unchecked(path: &Path) -> Result<serde_yaml::Value> {
+pub fn unchecked(path: &Path) -> Result<serde_yaml::Value> {
     let text = regular::read(path, LONGEST).at("reading", path)?;
     let name = path.display().to_string();
     Ok(foil_config::load_str(&name, text, &[], &serde_json::json!({}), &Anything)?.value)

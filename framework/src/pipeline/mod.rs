@@ -10,7 +10,7 @@ mod worklist;
 
 pub use assemble::{Assembled, assemble, assemble_across};
 pub use config::{BatchNorm, DataConfig, Pipeline, Train};
-pub(crate) use load::unchecked;
+pub use load::unchecked;
 pub use load::{Loaded, editor_schema, load, load_text, look, root_schema};
 pub use sweep::Combination;
 pub use worklist::{Wanted, WorkList, judged_alike};

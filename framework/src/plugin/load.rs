@@ -57,7 +57,7 @@ pub fn load(path: &Path, from: &Path) -> Result<()> {
 ///
 /// # Errors
 /// As [`load`], or that the folder has no lock.
-pub(crate) fn load_listed(path: &Path, from: &Path) -> Result<()> {
+pub fn load_listed(path: &Path, from: &Path) -> Result<()> {
     if !from.join("resolved.yaml").exists() || Lock::beside(from)?.is_some() {
         return load(path, from);
     }
@@ -185,7 +185,7 @@ fn open(path: &Path, library: &Library) -> Result<Brought> {
 }
 
 /// Lets every loaded library log where this program logs; to be called when the program has set up its log.
-pub(crate) fn log_started() {
+pub fn log_started() {
     for library in loaded() {
         hand_over_log(&library);
         let Loaded { path, package, version, sha256, .. } = &library;

@@ -18,8 +18,7 @@ mod shared;
 
 pub use across::Held;
 pub use library::Library;
-pub use load::{Loaded, load, loaded, look};
-pub(crate) use load::{load_listed, log_started};
+pub use load::{Loaded, load, load_listed, loaded, log_started, look};
 pub use lock::{LOCK, Lock, Pin};
 pub use record::{ABI, BUILT, ROWS, Record};
 pub(crate) use shared::shared;

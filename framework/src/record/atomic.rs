@@ -77,7 +77,7 @@ fn is_being_written(path: &Path) -> bool {
 ///
 /// # Errors
 /// The system's, with the path.
-pub(crate) fn probe(path: &Path) -> io::Result<()> {
+pub fn probe(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     create_beside(folder, path.file_name().unwrap_or_default().to_os_string())
         .map(drop)
@@ -86,7 +86,7 @@ pub(crate) fn probe(path: &Path) -> io::Result<()> {
 
 /// How files within a run's folder are opened to be written to: whoever made the folder may have
 /// put a link or a pipe there, and neither is followed.
-pub(crate) fn options() -> OpenOptions {
+pub fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW | libc::O_NONBLOCK);
@@ -106,7 +106,7 @@ pub(crate) fn at(path: &Path, error: io::Error) -> io::Error {
 
 /// Whether there is something at `path` that takes bytes and is no file: a device, a pipe, or a name for an open one. A rename would put
 /// a file in its place, for all programs of the machine if it is done by root.
-pub(crate) fn is_stream(path: &Path) -> bool {
+pub fn is_stream(path: &Path) -> bool {
     let is_open = fs::read_link(path).is_ok_and(|to| to.starts_with("/proc"));
     // A link in a folder that somebody else made could lead to any device.
     let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());

@@ -86,7 +86,7 @@ impl ModelCard {
 }
 
 /// The epochs that the texts of a card tell; 0 where they do not.
-pub(crate) fn epochs(texts: &HashMap<String, String>) -> u64 {
+pub fn epochs(texts: &HashMap<String, String>) -> u64 {
     texts.get("foil.epochs").and_then(|epochs| epochs.parse().ok()).unwrap_or(0)
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// `text` as a field: in quotes where it holds a comma, a quote or a line break.
-pub(crate) fn field(text: &str) -> Cow<'_, str> {
+pub fn field(text: &str) -> Cow<'_, str> {
     if text.contains([',', '"', '\n', '\r']) {
         Cow::Owned(format!("\"{}\"", text.replace('"', "\"\"")))
     } else {
@@ -12,7 +12,7 @@ pub(crate) fn field(text: &str) -> Cow<'_, str> {
 }
 
 /// The shortest digits that read back as the same number; `NaN`, `inf` and `-inf` where it is none.
-pub(crate) fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     format!("{value:?}") // unlike `{}`, 1e300 here takes five characters
 }
 

@@ -5,7 +5,7 @@
 //! | `metrics.jsonl`, `metrics.csv` | [`metrics`] | foil on resume, pandas, spreadsheets |
 //! | `events.out.tfevents.…` | [`tensorboard`] | TensorBoard |
 //! | model metadata | [`card`] | people, whatever reads safetensors |
-//! | `eval.json` | [`result`] | [`report`](crate::report), leaderboards |
+//! | `eval.json` | [`result`] | reports, leaderboards |
 //! | `eval.images.csv` | [`images`] | foil's comparisons, pandas, spreadsheets |
 //!
 //! [`select`] decides which epoch of a run is its model. A file is either appended to and synced, or replaced through
@@ -13,7 +13,7 @@
 
 pub mod atomic;
 pub mod card;
-pub(crate) mod csv;
+pub mod csv;
 pub mod images;
 pub mod metrics;
 pub mod result;

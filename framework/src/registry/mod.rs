@@ -172,7 +172,7 @@ impl Entry {
 }
 
 /// The word's article: `an` attack, `a` loss.
-pub(crate) fn article(word: &str) -> &'static str {
+pub fn article(word: &str) -> &'static str {
     if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }
 

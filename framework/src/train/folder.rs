@@ -48,7 +48,7 @@ const CLAIM: &str = "work.lock";
 const TAKEN: &str = "another process (";
 
 /// Whether `error` says that another process trains in the folder.
-pub(crate) fn is_taken(error: &Error) -> bool {
+pub fn is_taken(error: &Error) -> bool {
     error.message().starts_with(TAKEN)
 }
 
@@ -174,7 +174,7 @@ impl Folder {
     ///
     /// # Errors
     /// When the file system has no locks, or the folder cannot be made.
-    pub(crate) fn claim(&self) -> Result<Option<Lock>> {
+    pub fn claim(&self) -> Result<Option<Lock>> {
         std::fs::create_dir_all(&self.0).at("making", &self.0)?;
         let path = self.0.join(CLAIM);
         let mut options = atomic::options();
@@ -203,7 +203,7 @@ impl Folder {
     }
 
     /// Removes what earlier processes were writing when they were killed.
-    pub(crate) fn sweep(&self) {
+    pub fn sweep(&self) {
         atomic::sweep_folder(&self.0);
     }
 

@@ -5,14 +5,15 @@ mod body;
 mod describe;
 mod folder;
 mod heartbeat;
+mod observer;
 mod ranks;
 mod state;
 mod tally;
 mod trainer;
 
 pub use body::step_on;
-pub(crate) use folder::is_taken;
-pub use folder::{Folder, Lock};
+pub use folder::{Folder, Lock, is_taken};
 pub use heartbeat::Beat;
+pub use observer::Observer;
 pub use tally::Tally;
 pub use trainer::{Ended, Trainer};

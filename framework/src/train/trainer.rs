@@ -12,6 +12,7 @@ use super::body::step_on;
 use super::describe::{card, summary};
 use super::folder::{Folder, Lock, Position};
 use super::heartbeat::Heartbeat;
+use super::observer::Observer;
 use super::ranks::{self, Visited};
 use super::tally::Tally;
 use crate::data::Resident;
@@ -20,7 +21,6 @@ use crate::engine::{Outcome, Repeated, guard};
 use crate::nn::{key_of, name_key, permutation};
 use crate::pipeline::{Assembled, Pipeline, assemble_across};
 use crate::record::{ModelCard, stamp};
-use crate::report::Progress;
 use crate::scheduler::Clock;
 use crate::{AtPath, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -186,13 +186,13 @@ impl Trainer {
         self.parts.step.model.network().params().count()
     }
 
-    /// Trains until the epochs are done or `stop` is set; then the state is saved.
+    /// Trains until the epochs are done or `stop` is set; then the state is saved. `observer` follows; of several ranks, the first one's.
     ///
     /// # Errors
     /// A loss that is not finite, what a plugin reports, or a file that cannot be written; the last checkpoint stands.
-    pub fn run(&mut self, stop: &AtomicBool) -> Result<Ended> {
+    pub fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Ended> {
         // What a plugin's callbacks outside of a step panic with is told like a step's errors.
-        guard(|| self.epochs(stop)).map_err(|error| {
+        guard(|| self.epochs(observer, stop)).map_err(|error| {
             if let Some((_, Ok(()))) = self.behind.wait() {
                 self.saved = true;
             }
@@ -200,10 +200,10 @@ impl Trainer {
         })
     }
 
-    fn epochs(&mut self, stop: &AtomicBool) -> Result<Ended> {
+    fn epochs(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Ended> {
         let mut ended = Ended::Finished;
         while ended == Ended::Finished && self.position.epoch < self.pipeline.train.epochs {
-            if !self.epoch(stop)? {
+            if !self.epoch(observer, stop)? {
                 self.sound()?;
                 self.save_state()?;
                 ended = Ended::Stopped;
@@ -214,7 +214,7 @@ impl Trainer {
     }
 
     /// One epoch; false when it was stopped within.
-    fn epoch(&mut self, stop: &AtomicBool) -> Result<bool> {
+    fn epoch(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<bool> {
         let (epoch, epochs) = (self.position.epoch, self.pipeline.train.epochs);
         let started = Instant::now();
         let size = self.pipeline.train.batch_size as i64;
@@ -222,13 +222,12 @@ impl Trainer {
         let seed = self.pipeline.seed;
         let order = permutation(&[seed, name_key("shuffle"), epoch], self.train.len(), self.device);
         let _ = self.key.fill_(key_of(&[seed, name_key("train"), epoch]));
-        let label = format!("epoch {}/{epochs}", epoch + 1);
-        let mut progress = if self.world.is_first() { Progress::new(label, steps) } else { Progress::hidden() };
-        progress.tick(self.position.step, String::new);
+        let observer: &mut dyn Observer = if self.world.is_first() { observer } else { &mut () };
+        observer.epoch_started(epoch + 1, epochs, steps, self.position.step);
 
         while self.position.step < steps {
             if self.vote.stop(self.world, stop.load(Ordering::Relaxed))? {
-                progress.done("stopped");
+                observer.epoch_ended("stopped");
                 self.agree(&order)?;
                 return Ok(false);
             }
@@ -256,7 +255,7 @@ impl Trainer {
                 self.sound()?;
             }
             self.position.step = done;
-            progress.tick(1, || format!("loss {:.3}", self.tally.loss().unwrap_or(f64::NAN)));
+            observer.step_done(&|| format!("loss {:.3}", self.tally.loss().unwrap_or(f64::NAN)));
             if self.heartbeat.as_ref().is_some_and(Heartbeat::due) {
                 self.beat(steps);
             }
@@ -275,13 +274,12 @@ impl Trainer {
         let measured = (epoch + 1).is_multiple_of(self.pipeline.train.eval_every) || epoch + 1 == epochs;
         if measured {
             let Some(accuracies) = self.measure(steps, stop)? else {
-                progress.done("stopped");
+                observer.epoch_ended("stopped");
                 return Ok(false);
             };
             values.extend(accuracies);
         }
-        let message = summary(&values);
-        progress.done(&message);
+        observer.epoch_ended(&summary(&values));
         self.finish_epoch(values, measured, steps, trained, started.elapsed())?;
         Ok(true)
     }

@@ -5,5 +5,5 @@
 use foil_template as _;
 
 fn main() -> std::process::ExitCode {
-    foil::cli::main()
+    foil_cli::main()
 }

@@ -232,7 +232,7 @@ fn what_a_program_writes_into_is_its_own() {
 #[test]
 fn a_frozen_program_has_nothing_to_train() {
     let frozen = network("{ type: torchscript, file: frozen.pt }");
-    assert_eq!((frozen.params().count(), frozen.params().state_dict().len()), (0, 0));
+    assert_eq!(frozen.params().count(), 0);
     let x = Tensor::rand([3, 1, 28, 28], (Kind::Float, Device::Cpu));
     let leaf = x.copy().set_requires_grad(true);
     let logits = frozen.frozen(&leaf, Mode::Eval, None);

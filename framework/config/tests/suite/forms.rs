@@ -1,5 +1,5 @@
-//! Keys that take a name or a map, where names are not those of components: either replaces the other.
-//! What belongs into a library's plugin is known once it is loaded.
+//! Keys that take a name or a map, where names are not those of components: either replaces the
+//! other. What belongs into a library's plugin is known once it is loaded.
 
 use foil_config::{Catalog, Library, load_str};
 use serde_json::{Value as Json, json};

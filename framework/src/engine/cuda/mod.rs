@@ -61,7 +61,7 @@ pub struct Gpu {
 
 impl Gpu {
     /// Whether devices of this compute capability, times ten, are a data centre's (A100, H100, B200), with 2 TB/s of memory or more.
-    pub(crate) fn has_fast_memory(capability: i32) -> bool {
+    pub fn has_fast_memory(capability: i32) -> bool {
         [80, 90, 100].contains(&capability)
     }
 }

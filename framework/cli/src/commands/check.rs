@@ -1,0 +1,134 @@
+//! `foil check`: resolve, validate, print.
+
+use super::Exit;
+use foil::pipeline::{Assembled, Loaded, Pipeline, assemble, load, look};
+use foil::record::stamp;
+use foil::{Error, Result};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tch::{Device, Kind};
+
+/// Check pipelines: resolve includes and overrides, report every problem at once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  foil check configs/mnist/*.yaml                 files that only others extend count as part of those
+  foil check my.yaml attack.eps=8/255 --print
+  foil check configs/sweeps/table8_beta.yaml      every combination of a sweep")]
+pub(super) struct Args {
+    /// Pipeline files, and `key=value` overrides for all of them.
+    #[arg(required = true)]
+    inputs: Vec<String>,
+    /// Print the resolved pipelines, defaults included.
+    #[arg(long)]
+    print: bool,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let (files, overrides) = split(&args.inputs);
+    if files.is_empty() {
+        return Err(Error::new("no file was named").help("foil check FILE… [key=value…]"));
+    }
+    let no_override = files.iter().find(|file| !file.exists() && file.extension().is_none());
+    if let Some(word) = no_override {
+        let message = format!("`{}` is neither a file nor an override", word.display());
+        return Err(Error::new(message).help("write an override as key=value"));
+    }
+    let checked: Vec<_> = files.iter().map(|file| (file, check(file, &overrides))).collect();
+    let bases: HashSet<PathBuf> =
+        checked.iter().filter_map(|(_, good)| good.as_ref().ok()).flat_map(|good| good.bases.clone()).collect();
+    let mut failed = 0;
+    for (file, result) in checked {
+        match result {
+            Ok(good) => {
+                let yaml = good.pipeline.to_yaml()?;
+                let runs = if good.runs > 0 { format!("  ({} runs)", good.runs) } else { String::new() };
+                println!("ok  {}  {}{runs}", &stamp::config_hash(&yaml)[..12], file.display());
+                if args.print {
+                    println!("\n{yaml}");
+                }
+            }
+            // Alone it lacks what the files that extend it bring, and with them it is right.
+            Err(_) if file.canonicalize().is_ok_and(|file| bases.contains(&file)) => {
+                println!("ok  (no run)      {}", file.display());
+            }
+            Err(message) => {
+                failed += 1;
+                eprintln!("{message}");
+            }
+        }
+    }
+    if failed > 0 && files.len() > 1 {
+        eprintln!("{failed} of {} files have problems", files.len());
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Files and overrides, told apart by the `=` of an override.
+pub(super) fn split(inputs: &[String]) -> (Vec<PathBuf>, Vec<String>) {
+    let is_override = |input: &&String| input.contains('=') && !Path::new(input).exists();
+    (
+        inputs.iter().filter(|i| !is_override(i)).map(PathBuf::from).collect(),
+        inputs.iter().filter(is_override).cloned().collect(),
+    )
+}
+
+/// A file without problems.
+struct Good {
+    pipeline: Pipeline,
+    /// Combinations of its sweep, if it is one.
+    runs: usize,
+    /// What it extends.
+    bases: Vec<PathBuf>,
+}
+
+/// Loads a pipeline and builds its parts without their numbers; of a sweep, those of every combination.
+///
+/// # Errors
+/// All messages; below those that only some combinations have, which.
+fn check(file: &Path, overrides: &[String]) -> Result<Good, String> {
+    let text = |error: Error| error.to_string();
+    if is_foreign(file) {
+        // Parts of libraries are checked where those are trusted.
+        return look(file, overrides)
+            .map(|loaded| Good { pipeline: loaded.pipeline, runs: 0, bases: Vec::new() })
+            .map_err(text);
+    }
+    let sweep = built(load(file, overrides)).map_err(text)?;
+    let runs = sweep.built(sweep.pipeline.combinations(overrides)).map_err(text)?;
+    let mut messages: Vec<(String, Vec<&str>)> = Vec::new();
+    for run in &runs {
+        if let Err(error) = built(run.load(file, overrides)) {
+            let message = error.to_string();
+            match messages.iter_mut().find(|(known, _)| *known == message) {
+                Some((_, labels)) => labels.push(&run.label),
+                None => messages.push((message, vec![&run.label])),
+            }
+        }
+    }
+    if messages.is_empty() {
+        let bases = sweep.checked.sources.iter().skip(1).filter_map(|base| Path::new(base).canonicalize().ok());
+        return Ok(Good { bases: bases.collect(), runs: runs.len(), pipeline: sweep.pipeline });
+    }
+    let shown = messages.iter().map(|(message, labels)| {
+        let lines = labels.iter().map(|label| format!("\n  in the run {label} of the sweep"));
+        format!("{message}{}", lines.collect::<String>())
+    });
+    Err(shown.collect::<Vec<_>>().join("\n"))
+}
+
+/// Whether it is a run's pipeline with libraries that are not loaded: the run may be anybody's, and
+/// checking opens none of them.
+fn is_foreign(file: &Path) -> bool {
+    let loaded: Vec<PathBuf> = foil::plugin::loaded().into_iter().map(|library| library.path).collect();
+    let listed = || foil_config::libraries(file).unwrap_or_default();
+    file.file_name().is_some_and(|name| name == "resolved.yaml")
+        && listed().iter().any(|library| !library.path.canonicalize().is_ok_and(|path| loaded.contains(&path)))
+}
+
+/// Builds the parts of what was loaded, without their numbers.
+fn built(loaded: Result<Loaded>) -> Result<Loaded> {
+    let loaded = loaded?;
+    loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, true).and_then(Assembled::trainable))?;
+    Ok(loaded)
+}

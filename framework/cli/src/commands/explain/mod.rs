@@ -1,0 +1,141 @@
+//! `foil explain`: a plugin's manual, made from its doc comments.
+
+mod page;
+mod reference;
+mod snippet;
+
+use super::Exit;
+use foil::pipeline::root_schema;
+use foil::registry::{Entry, KINDS, entries, find, manual};
+use foil::{Error, Result};
+use foil_config::did_you_mean;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Say what a plugin is, and what each of its keys means.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  foil explain pgd
+  foil explain pgd --example             a part of a pipeline that uses it, to start from
+  foil explain loss cat                  the kind in front, where two kinds share a name
+  foil explain attack                    what an attack is, and which there are
+  foil explain pipeline                  the keys of a pipeline file
+  foil explain train.epochs              one of them
+  foil explain --markdown manual         all of it as Markdown, a page for each kind")]
+pub(super) struct Args {
+    /// A plugin, a kind of plugin, a data set, `pipeline`, or a key of a pipeline; or a kind and a plugin.
+    #[arg(required_unless_present = "markdown", num_args = 1..=2, value_names = ["KIND", "NAME"], value_parser = split)]
+    words: Vec<Words>,
+    /// Print the example only.
+    #[arg(long)]
+    example: bool,
+    /// Write the manual of every plugin into this folder, as Markdown.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["words", "example"])]
+    markdown: Option<PathBuf>,
+}
+
+/// An argument, which may be `KIND:NAME`.
+type Words = Vec<String>;
+
+fn split(argument: &str) -> Result<Words> {
+    Ok(argument.split(':').map(str::to_string).collect())
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    if let Some(folder) = &args.markdown {
+        for page in reference::write(folder)? {
+            println!("{}", page.display());
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let words: Vec<&str> = args.words.iter().flatten().map(String::as_str).collect();
+    let subject = match words.as_slice() {
+        [name] => Subject::named(name)?,
+        [kind, name] if KINDS.iter().any(|(known, _)| known == kind) => Subject::Plugin(find(kind, name)?),
+        [kind, _] => return Err(unknown(kind, &kinds(), "kind", "kinds")),
+        _ => return Err(Error::new("too many names").help("foil explain NAME, or foil explain KIND NAME")),
+    };
+    match (&subject, args.example) {
+        (_, false) => print!("{}", page::of(&subject)),
+        (Subject::Plugin(entry), true) => print!("{}", snippet::yaml(entry)?),
+        (_, true) => return Err(Error::new("only a plugin has an example").help("foil explain NAME --example")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What can be explained.
+enum Subject {
+    /// One plugin.
+    Plugin(&'static Entry),
+    /// A kind of plugin with what it does.
+    Kind(&'static str, &'static str),
+    /// A data set.
+    Data(&'static foil_data::Entry),
+    /// A whole pipeline file.
+    Pipeline,
+    /// A key of a pipeline, and those below it.
+    Keys(Vec<manual::Key>),
+}
+
+impl Subject {
+    fn named(name: &str) -> Result<Self> {
+        let plugins: Vec<&Entry> = entries().into_iter().filter(|entry| entry.name() == name).collect();
+        match plugins.as_slice() {
+            [] => {}
+            [one] => return Ok(Self::Plugin(one)),
+            several => {
+                let ways: Vec<String> = several.iter().map(|e| format!("`foil explain {} {name}`", e.kind())).collect();
+                let kinds: Vec<&str> = several.iter().map(|entry| entry.kind()).collect();
+                let message = format!("`{name}` is the name of several plugins: {}", kinds.join(", "));
+                return Err(Error::new(message).help(ways.join(" or ")));
+            }
+        }
+        if let Some((kind, about)) = KINDS.iter().find(|(kind, _)| *kind == name) {
+            return Ok(Self::Kind(kind, about));
+        }
+        if name == "pipeline" {
+            return Ok(Self::Pipeline);
+        }
+        if let Ok(set) = foil_data::entry(name) {
+            return Ok(Self::Data(set));
+        }
+        let below = format!("{name}.");
+        let keys: Vec<manual::Key> = manual::keys(&root_schema());
+        let here: Vec<manual::Key> =
+            keys.iter().filter(|key| key.path == name || key.path.starts_with(&below)).cloned().collect();
+        if !here.is_empty() {
+            return Ok(Self::Keys(here));
+        }
+        let sets = foil_data::catalog().iter().map(|set| set.name);
+        let plugins = entries();
+        let mut known: Vec<&str> = plugins.iter().map(|entry| entry.name()).chain(kinds()).chain(sets).collect();
+        known.extend(keys.iter().map(|key| key.path.as_str()).chain(["pipeline"]));
+        let having = having(name);
+        match having.is_empty() {
+            true => Err(unknown(name, &known, "plugin, kind or key of a pipeline", "")),
+            false => Err(Error::new(format!("`{name}` is a key of {}", having.join(", ")))
+                .help(format!("`foil explain {}` tells about it", having[0]))),
+        }
+    }
+}
+
+/// Plugins with a key of this name.
+fn having(key: &str) -> Vec<String> {
+    let has = |entry: &&Entry| manual::keys(&entry.schema()).iter().any(|one| one.path == key);
+    entries().into_iter().filter(has).map(|entry| format!("{} {}", entry.kind(), entry.name())).collect()
+}
+
+fn kinds() -> Vec<&'static str> {
+    KINDS.iter().map(|(kind, _)| *kind).collect()
+}
+
+/// `list` is what the known words are called; when it is empty they are too many to list.
+fn unknown(word: &str, known: &[&str], what: &str, list: &str) -> Error {
+    let meant = did_you_mean(word, known).map(|meant| format!("did you mean `{meant}`? ")).unwrap_or_default();
+    let all = if list.is_empty() {
+        "`foil list` shows what there is".into()
+    } else {
+        format!("{list}: {}", known.join(", "))
+    };
+    Error::new(format!("no {what} is called `{word}`")).help(meant + &all)
+}

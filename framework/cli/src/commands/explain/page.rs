@@ -1,0 +1,104 @@
+//! A subject as a page for the terminal.
+
+use super::{Subject, snippet};
+use crate::commands::{data, text};
+use foil::pipeline::root_schema;
+use foil::registry::manual::{Fallback, Key, keys};
+use foil::registry::{Entry, article, entries};
+
+pub(super) fn of(subject: &Subject) -> String {
+    match subject {
+        Subject::Plugin(entry) => plugin(entry),
+        Subject::Kind(kind, about) => self::kind(kind, about),
+        Subject::Data(set) => data::page(set),
+        Subject::Pipeline => {
+            let schema = root_schema();
+            let about = schema.get("description").and_then(|text| text.as_str()).unwrap_or_default();
+            let hint = "`foil explain KIND` lists the plugins of a kind. `extends: base.yaml` builds on another file.";
+            let about = text::wrap(&format!("{about}\n\n{hint}"), text::width(), 0);
+            format!("{}, a YAML file\n\n{about}\n{}", text::bold("pipeline"), list(&keys(&schema)))
+        }
+        Subject::Keys(keys) => list(keys),
+    }
+}
+
+fn plugin(entry: &Entry) -> String {
+    let (kind, name) = (entry.kind(), entry.name());
+    let mut page = format!("{}, {} {kind} from {}\n\n", text::bold(name), article(kind), entry.origin());
+    page += &text::wrap(&entry.description(), text::width(), 0);
+    let keys = keys(&entry.schema());
+    page += if keys.is_empty() { "\nIt has no keys.\n" } else { "\nKeys\n" };
+    page += &list(&keys);
+    if let Ok(example) = snippet::yaml(entry) {
+        page += "\nExample\n";
+        page.extend(example.lines().map(|line| format!("  {line}\n")));
+    }
+    if let Some(curve) = snippet::curve(entry) {
+        page.push('\n');
+        page.extend(curve.lines().map(|line| format!("  {line}").trim_end().to_string() + "\n"));
+    }
+    page
+}
+
+fn kind(kind: &str, about: &str) -> String {
+    let an = if article(kind) == "an" { "An" } else { "A" };
+    let mut page = format!("{an} {} {about}.\n\n", text::bold(kind));
+    let of_kind: Vec<&Entry> = entries().into_iter().filter(|entry| entry.kind() == kind).collect();
+    let width = of_kind.iter().map(|entry| entry.name().len()).max().unwrap_or(0) + 4;
+    for entry in of_kind {
+        page += &labelled(entry.name(), &entry.summary(), 2, width);
+    }
+    page += &format!("\nIt is chosen by name, `{kind}: NAME`, or with keys, `{kind}: {{ type: NAME, … }}`");
+    page += &places(kind);
+    page + "`foil explain NAME` tells what it is, and its keys.\n"
+}
+
+/// Where else than under its own name a kind is written.
+fn places(kind: &str) -> String {
+    let takes = |key: &Key| key.components.iter().any(|component| component == kind);
+    let mut places: Vec<String> =
+        keys(&root_schema()).into_iter().filter(takes).map(|key| key.path).filter(|path| path != kind).collect();
+    for entry in entries() {
+        let inside = keys(&entry.schema()).into_iter().filter(takes);
+        places.extend(inside.map(|key| format!("{} of {} {}", key.path, entry.kind(), entry.name())));
+    }
+    if places.is_empty() {
+        return ".\n".into();
+    }
+    let list = text::wrap(&format!("It is also taken by: {}.", places.join(", ")), text::width(), 0);
+    format!(".\n{list}")
+}
+
+/// Keys below each other, each with what it takes and what it means.
+fn list(keys: &[Key]) -> String {
+    keys.iter().map(key).collect()
+}
+
+fn key(key: &Key) -> String {
+    let scale = match key.unit.as_deref() {
+        None => String::new(),
+        Some("image") => "in image units such as 8/255".into(),
+        Some(unit) => format!("in {unit}"),
+    };
+    let facts: Vec<&str> =
+        [&key.takes, &key.bounds, &scale].map(String::as_str).into_iter().filter(|s| !s.is_empty()).collect();
+    let fallback = match &key.fallback {
+        Fallback::Required => "Required.".to_string(),
+        Fallback::Unset => "May be left out.".to_string(),
+        Fallback::Value(value) => format!("Default: {value}."),
+    };
+    let head = text::wrap(&format!("{}: {}. {fallback}", key.path, facts.join(", ")), text::width(), 6);
+    let mut out = format!("  {}", head.trim_start().replacen(&key.path, &text::bold(&key.path), 1));
+    out += &text::wrap(&key.about, text::width(), 6);
+    let width = key.choices.iter().map(|(word, _)| word.len()).max().unwrap_or(0) + 10;
+    for (word, about) in &key.choices {
+        out += &labelled(word, about, 8, width);
+    }
+    out
+}
+
+/// A word, and beside it what it means, from column `column` on.
+fn labelled(word: &str, about: &str, indent: usize, column: usize) -> String {
+    let label = format!("{}{word}", " ".repeat(indent));
+    format!("{label:<column$}{}", text::wrap(about, text::width(), column).trim_start())
+}

@@ -1,0 +1,97 @@
+//! `foil list`: what there is to compose.
+
+use super::Exit;
+use crate::report::{Cell, Column, Style, Table};
+use foil::registry::{KINDS, entries};
+use foil::{Error, Result};
+use std::process::ExitCode;
+
+/// List what there is to compose: attacks, losses, objectives, models, schedulers, optimizers and data sets.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  foil list
+  foil list attack
+  foil list loss --json
+  foil list loss --plugins target/release/libmy_loss.so")]
+pub(super) struct Args {
+    /// Only this kind: attack, loss, objective, model, scheduler, optimizer or data.
+    kind: Option<String>,
+    /// Print a JSON array.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The kind under which data sets are listed; they are no plugins.
+const DATA: &str = "data";
+
+#[derive(serde::Serialize)]
+struct Row {
+    kind: &'static str,
+    name: &'static str,
+    summary: String,
+    #[serde(rename = "crate")]
+    source: &'static str,
+    /// The file it was loaded from; none for what is part of the program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    library: Option<&'static str>,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    if let Some(kind) = &args.kind {
+        known(kind)?;
+    }
+    let rows: Vec<Row> =
+        rows().into_iter().filter(|row| args.kind.as_ref().is_none_or(|kind| kind == row.kind)).collect();
+    if args.json {
+        println!("{}", super::json(&rows)?);
+    } else {
+        print!("{}", table(rows).terminal(Style::stdout()));
+        println!("`foil explain NAME` tells what it is, and its keys");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn known(kind: &str) -> Result<()> {
+    let kinds: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).chain([DATA]).collect();
+    if kinds.contains(&kind) {
+        return Ok(());
+    }
+    Err(Error::new(format!("there is no kind `{kind}`")).help(foil_config::suggest(kind, &kinds, "kinds")))
+}
+
+/// Everything by kind, in the order of [`KINDS`], and by name.
+fn rows() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (kind, _) in KINDS {
+        let of_kind = entries().into_iter().filter(|entry| entry.kind() == *kind);
+        rows.extend(of_kind.map(|entry| Row {
+            kind,
+            name: entry.name(),
+            summary: entry.summary(),
+            source: entry.source(),
+            library: entry.library(),
+        }));
+    }
+    rows.extend(foil_data::catalog().iter().map(|set| Row {
+        kind: DATA,
+        name: set.name,
+        summary: format!("{}: {}", set.title, set.about),
+        source: "foil-data",
+        library: None,
+    }));
+    rows
+}
+
+fn table(rows: Vec<Row>) -> Table {
+    let text = |text: &str| Cell::Text(text.to_string());
+    Table {
+        columns: ["name", "kind", "what it is", "from"].map(Column::text).into(),
+        rows: rows
+            .iter()
+            .map(|row| {
+                vec![text(row.name), text(row.kind), text(&row.summary), text(row.library.unwrap_or(row.source))]
+            })
+            .collect(),
+        ..Table::default()
+    }
+}

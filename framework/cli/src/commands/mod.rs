@@ -1,0 +1,240 @@
+//! The commands.
+
+mod bench;
+mod check;
+mod compare;
+mod data;
+mod demo;
+mod doctor;
+mod eval;
+mod explain;
+mod export;
+mod figure;
+mod help;
+mod import;
+mod list;
+mod new_plugin;
+mod plugins;
+mod probe;
+mod profile;
+mod ranks;
+mod report;
+mod run_log;
+mod schema;
+mod signals;
+mod steps;
+mod sweep;
+mod table;
+mod text;
+mod theory;
+mod train;
+mod watch;
+
+use crate::report::gather::find;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use foil::engine::guard;
+use foil::train::Folder;
+use foil::{Error, Result};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::{self, FmtContext, FormatEvent, FormatFields, format::Writer};
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::registry::LookupSpan;
+
+/// Train image classifiers that hold under attack.
+#[derive(Debug, Parser)]
+#[command(name = "foil", version = VERSION.as_str(), arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Load plugins from this library, or from every one in this folder; may be given more than once. They are native code: load what you trust.
+    #[arg(long, global = true, value_name = "FILE|DIR")]
+    plugins: Vec<PathBuf>,
+}
+
+static VERSION: LazyLock<String> = LazyLock::new(|| format!("{} (libtorch {})", foil::VERSION, foil::LIBTORCH));
+
+const EXAMPLES: &str = "Examples:
+  foil train configs/demo/trades.yaml                    train, and evaluate the best checkpoint
+  foil train configs/demo/trades.yaml loss.beta=1        any key can be overridden
+  foil compare configs/demo/*.yaml --seeds 3              train what is not trained yet, and compare
+  foil sweep configs/sweeps/table8_beta.yaml              train and compare all values that a file lists
+  foil eval runs/trades                                   evaluate again
+  foil report runs/trades runs/at                         one page with everything
+  foil table 2                                            your runs beside the CAT paper's Table 2
+  foil watch                                              runs while they train, from another terminal
+  foil list                                               what there is to compose
+  foil explain trades                                     a plugin's paper, formula and keys
+  foil new-plugin loss my_loss                            start a plugin of your own
+  foil doctor                                             what this machine has, and what to do about the rest";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(train::Args),
+    Compare(compare::Args),
+    Sweep(sweep::Args),
+    Eval(eval::Args),
+    Report(report::Args),
+    Table(table::Args),
+    Import(import::Args),
+    Export(export::Args),
+    Watch(watch::Args),
+    Check(check::Args),
+    Bench(bench::Args),
+    Profile(profile::Args),
+    Demo(demo::Args),
+    List(list::Args),
+    Explain(explain::Args),
+    Schema(schema::Args),
+    Data(data::Args),
+    Doctor(doctor::Args),
+    Probe(probe::Args),
+    Figure(figure::Args),
+    Theory(theory::Args),
+    NewPlugin(new_plugin::Args),
+    Plugins(plugins::Args),
+}
+
+/// Runs the command line and returns the program's exit code: 0, 1 for an error, 2 for wrong usage, 130 when interrupted.
+pub fn main() -> ExitCode {
+    let asked = help::fitted(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&asked).unwrap_or_else(|error| error.exit());
+    let trains = matches!(cli.command, Command::Train(_) | Command::Demo(_));
+    let works_long = trains || matches!(cli.command, Command::Compare(_) | Command::Sweep(_) | Command::Figure(_));
+    if !works_long {
+        end_when_nobody_reads();
+    }
+    if !trains {
+        // Training has a log of its own besides.
+        let _ = tracing_subscriber::registry().with(warnings()).try_init();
+    }
+    signals::report_full_files();
+    foil::engine::memory::keep();
+    foil::engine::devices();
+    foil::engine::cores::limit_threads();
+    let only_looked_at = matches!(&cli.command, Command::Plugins(args) if plugins::only_looks(args));
+    let plugins = if only_looked_at { Ok(()) } else { load_plugins(&cli.plugins) };
+    // A plugin may panic wherever it is asked something, not only in a step.
+    let run = |command: Command| match command {
+        // A rank's panic is told to the others like its errors.
+        Command::Train(args) => ranks::together(|world| guard(|| train::run(&args, world))),
+        Command::Compare(args) => compare::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
+        Command::Eval(args) => ranks::together(|world| guard(|| eval::run(&args, world))),
+        Command::Report(args) => report::run(&args),
+        Command::Table(args) => table::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Watch(args) => watch::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Bench(args) => ranks::together(|world| guard(|| bench::run(&args, world))),
+        Command::Profile(args) => ranks::one_process("profile").and_then(|()| profile::run(&args)),
+        Command::Demo(args) => ranks::one_process("demo").and_then(|()| demo::run(&args)),
+        Command::List(args) => list::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Schema(args) => schema::run(&args),
+        Command::Data(args) => data::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Probe(args) => probe::run(&args),
+        Command::Figure(args) => figure::run(&args),
+        Command::Theory(args) => theory::run(&args),
+        Command::NewPlugin(args) => new_plugin::run(&args),
+        Command::Plugins(args) => plugins::run(&args, &cli.plugins),
+    };
+    let done = plugins.and_then(|()| guard(|| run(cli.command)));
+    done.unwrap_or_else(|error| {
+        tell(&error.to_string());
+        ExitCode::FAILURE
+    })
+}
+
+/// Prints lines at the terminal in one piece: other ranks may write there at the same moment. A terminal that is gone is no reason to stop.
+fn tell(text: &str) {
+    let _ = std::io::stderr().write_all(format!("{}\n", foil::error::shown(text)).as_bytes());
+}
+
+/// Loads what `FOIL_PLUGINS` and `--plugins` name; a `plugins.lock` in the current folder counts for both.
+fn load_plugins(named: &[PathBuf]) -> Result<()> {
+    let variable = std::env::var_os("FOIL_PLUGINS").unwrap_or_default();
+    let always = std::env::split_paths(&variable).filter(|path| !path.as_os_str().is_empty());
+    always.chain(named.iter().cloned()).try_for_each(|path| foil::plugin::load(&path, Path::new(".")))
+}
+
+/// Shows warnings at the terminal as `warning: …`. Errors are printed where the program ends.
+fn warnings<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl tracing_subscriber::Layer<S> {
+    let shown = filter_fn(|event| *event.level() == Level::WARN);
+    fmt::layer().with_ansi(false).with_writer(std::io::stderr).event_format(Warning).with_filter(shown)
+}
+
+struct Warning;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'static> FormatEvent<S, N> for Warning {
+    fn format_event(&self, cx: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> std::fmt::Result {
+        let mut fields = String::new();
+        cx.format_fields(Writer::new(&mut fields), event)?;
+        writeln!(to, "warning: {}", foil::error::shown(&fields))
+    }
+}
+
+/// What a command ends with.
+type Exit = Result<ExitCode>;
+
+/// `foil list | head` ends as `cat | head` does. Rust ignores SIGPIPE at start, and then printing panics.
+fn end_when_nobody_reads() {
+    #[cfg(unix)]
+    {
+        // Without it a panic says the same less nicely; that is no reason to stop here.
+        let _ = signal_hook::flag::register_conditional_default(
+            signal_hook::consts::SIGPIPE,
+            Arc::new(AtomicBool::new(true)),
+        );
+    }
+}
+
+/// The run in a folder that was named for one.
+///
+/// # Errors
+/// When there is none; runs below it are named.
+fn open_run(path: &Path) -> Result<Folder> {
+    Folder::open(path).map_err(|error| {
+        let below = find(&[path.to_path_buf()]);
+        let names: Vec<String> = below.iter().take(5).map(|run| run.display().to_string()).collect();
+        match names.len() {
+            0 => error,
+            n => error.help(format!("runs in it: {}{}", names.join(", "), if below.len() > n { ", …" } else { "" })),
+        }
+    })
+}
+
+/// An error in one line. Those of a config say where in lines of their own; of others a message's first line is what happened.
+fn words(error: &Error) -> String {
+    let (text, help) = (error.to_string(), error.suggestion().map(|help| format!("help: {help}")).unwrap_or_default());
+    let lines: Vec<&str> = match error.problems() {
+        Some(_) => {
+            let told = |line: &&str| ["error:", "-->", "help:"].iter().any(|start| line.starts_with(start));
+            text.lines().map(str::trim).filter(told).collect()
+        }
+        None => text.lines().take(1).chain(help.lines().map(str::trim)).collect(),
+    };
+    lines.join(" ").trim_start_matches("error: ").to_string()
+}
+
+/// The value as indented JSON.
+fn json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value).map_err(|error| Error::new(format!("cannot be written as JSON: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        help::fitted(Cli::command()).debug_assert();
+    }
+}

@@ -1,0 +1,116 @@
+//! `foil watch`: runs while they go on.
+
+use super::{Exit, end_when_nobody_reads};
+use crate::watch::{Machine, Now, View, draw};
+use foil::eval::UnderWay;
+use foil::{AtPath, Error, Result};
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
+use std::collections::HashMap;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Watch runs while they train and are evaluated: epoch, losses, accuracy curves, how far an attack is, time left, and how busy the
+/// machine is.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  foil watch                       all runs in runs/, those that train first
+  foil watch runs/at               one run
+  foil watch runs | tee log        plain lines: one for each run, then one for each epoch and attack, until nothing trains")]
+pub(super) struct Args {
+    /// Run folders, or folders of them; by default runs.
+    runs: Vec<PathBuf>,
+    /// Print where each run is, and end.
+    #[arg(long)]
+    once: bool,
+}
+
+/// How often folders are looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// How often a plain line says how far an attack is.
+const AGAIN: Duration = Duration::from_secs(10);
+/// Plain lines end when nothing has trained for so long: between two runs of a comparison there is an evaluation.
+const IDLE: Duration = Duration::from_secs(10);
+
+pub(super) fn run(args: &Args) -> Exit {
+    let roots = if args.runs.is_empty() { vec![PathBuf::from("runs")] } else { args.runs.clone() };
+    let mut view = View::new(roots.clone());
+    view.refresh();
+    if view.runs.is_empty() {
+        let places: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
+        return Err(Error::new(format!("there is no run in {}", places.join(", ")))
+            .help("name a run folder, or a folder of such"));
+    }
+    if args.once || !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
+        end_when_nobody_reads();
+        return plain(&mut view, args.once);
+    }
+    let mut terminal = ratatui::try_init().at("drawing on", Path::new("the terminal"))?;
+    let ended = page(&mut terminal, &mut view);
+    ratatui::restore();
+    ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// Draws until a key ends it.
+fn page(terminal: &mut ratatui::DefaultTerminal, view: &mut View) -> Result<()> {
+    let screen = Path::new("the terminal");
+    let (mut machine, mut chosen) = (Machine::new(), 0usize);
+    let (mut load, mut looked) = (machine.load(), Instant::now());
+    loop {
+        if looked.elapsed() >= LOOK {
+            view.refresh();
+            (load, looked) = (machine.load(), Instant::now());
+        }
+        terminal.draw(|frame| draw(frame, view, &load, chosen)).at("drawing on", screen)?;
+        let asked = Instant::now();
+        if !event::poll(LOOK / 2).at("reading", screen)? {
+            // Of a terminal that has gone, polling returns at once, for ever.
+            if !std::io::stdout().is_terminal() {
+                return Ok(());
+            }
+            std::thread::sleep((LOOK / 4).saturating_sub(asked.elapsed()));
+            continue;
+        }
+        if let Event::Key(key) = event::read().at("reading", screen)? {
+            let control_c = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
+            match key.code {
+                KeyCode::Char('q') | KeyCode::Esc => return Ok(()),
+                _ if control_c => return Ok(()),
+                KeyCode::Up => chosen = chosen.saturating_sub(1),
+                KeyCode::Down => chosen = (chosen + 1).min(view.runs.len().saturating_sub(1)),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// What a plain line was about: a new one is due when this has changed.
+type Told = (Now, u64, Option<String>);
+
+/// A line for each run, then one for each epoch, each attack and each change.
+fn plain(view: &mut View, once: bool) -> Exit {
+    let mut told: HashMap<PathBuf, (Told, Instant)> = HashMap::new();
+    let (mut busy, waits) = (Instant::now(), view.busy() > 0 && !once);
+    loop {
+        for run in &view.runs {
+            let state = (run.now, run.done(), run.attack().map(UnderWay::title));
+            let said = told.get(&run.path);
+            let again = |at: &Instant| run.attack().is_some() && at.elapsed() >= AGAIN;
+            if said.is_none_or(|(before, at)| *before != state || again(at)) {
+                println!("{}", run.line());
+                told.insert(run.path.clone(), (state, Instant::now()));
+            }
+        }
+        let _ = std::io::stdout().flush(); // each line is for now
+        if view.busy() > 0 {
+            busy = Instant::now();
+        }
+        // Where nothing trained to begin with, there is nothing to wait for.
+        if !waits || busy.elapsed() >= IDLE {
+            return Ok(ExitCode::SUCCESS);
+        }
+        std::thread::sleep(LOOK);
+        view.refresh();
+    }
+}

@@ -1,0 +1,204 @@
+//! What came out of a work list: rows, their means over seeds, and which differences are more than chance.
+
+use super::significance::{Difference, correct, difference};
+use super::{Fate, State, Task};
+use crate::report::{Run, Spread};
+use foil::record::{EvalRecord, ImageRecord};
+use std::collections::BTreeSet;
+
+/// The name under which the worst case over all attacks of an evaluation is listed beside their own figures.
+pub const WORST_CASE: &str = "worst_case";
+
+/// One method, its runs by seed.
+#[derive(Debug)]
+pub struct Row {
+    /// What it is called.
+    pub label: String,
+    /// Its runs that are done, each with the images of its evaluation where they are stored.
+    pub runs: Vec<(Run, Option<ImageRecord>)>,
+}
+
+/// Rows side by side.
+#[derive(Debug, Default)]
+pub struct Comparison {
+    /// In the order of the work list.
+    pub rows: Vec<Row>,
+    /// What a reader must know, each in a sentence.
+    pub notes: Vec<String>,
+    /// Every run of the list: what became of it, and where it is.
+    pub tasks: Vec<(Task, Fate)>,
+    /// The number of the row that the others are tested against.
+    pub baseline: usize,
+    /// For each row its differences to that one, by [`Comparison::entries`]. They take a while, and are made once.
+    pub against: Vec<Vec<Option<Difference>>>,
+}
+
+impl Row {
+    /// Percent of images classified rightly under an attack of the evaluation or [`WORST_CASE`], over the seeds.
+    pub fn accuracy(&self, entry: &str) -> Option<Spread> {
+        let evals = self.runs.iter().filter_map(|(run, _)| run.eval.as_ref());
+        let value = |eval: &EvalRecord| match entry {
+            WORST_CASE => eval.worst_case,
+            _ => eval.entry(entry).map(|entry| entry.accuracy),
+        };
+        Spread::of(&evals.filter_map(value).collect::<Vec<_>>())
+    }
+
+    /// The mean over the attacks of the evaluation, over the seeds.
+    pub fn avg(&self) -> Option<Spread> {
+        let evals = self.runs.iter().filter_map(|(run, _)| run.eval.as_ref());
+        Spread::of(&evals.filter_map(|eval| eval.avg).collect::<Vec<_>>())
+    }
+
+    /// For each seed whether each image is right.
+    fn answers(&self, entry: &str) -> Vec<Vec<bool>> {
+        let images = self.runs.iter().filter_map(|(_, images)| images.as_ref());
+        let right = |images: &ImageRecord| match entry {
+            WORST_CASE => Some(images.broken_by().iter().map(String::is_empty).collect()),
+            _ => images.right(entry).map(<[bool]>::to_vec),
+        };
+        images.filter_map(right).collect()
+    }
+
+    /// This row against another under an attack; none where the images of either are not stored or are not the same.
+    pub fn against(&self, other: &Row, entry: &str) -> Option<Difference> {
+        let index = |row: &Row| row.runs.iter().find_map(|(_, images)| Some(images.as_ref()?.index().to_vec()));
+        if index(self)? != index(other)? {
+            return None;
+        }
+        let (ours, theirs) = (self.answers(entry), other.answers(entry));
+        difference(&slices(&ours), &slices(&theirs))
+    }
+
+    /// (class, images, accuracy in percent over the seeds) under an attack, for classes that have images.
+    pub fn per_class(&self, entry: &str) -> Vec<(i64, usize, Spread)> {
+        let seeds: Vec<_> =
+            self.runs.iter().filter_map(|(_, images)| Some(images.as_ref()?.per_class(entry))).collect();
+        let classes: BTreeSet<i64> = seeds.iter().flatten().map(|(class, ..)| *class).collect();
+        let of = |class: i64| {
+            let values: Vec<_> = seeds.iter().flatten().filter(|(other, ..)| *other == class).collect();
+            let spread = Spread::of(&values.iter().map(|(_, _, percent)| *percent).collect::<Vec<_>>())?;
+            Some((class, values.first()?.1, spread))
+        };
+        classes.into_iter().filter_map(of).collect()
+    }
+}
+
+fn slices(answers: &[Vec<bool>]) -> Vec<&[bool]> {
+    answers.iter().map(Vec::as_slice).collect()
+}
+
+impl Comparison {
+    /// Reads what `tasks` left on disk, and tests the rows against the row number `baseline`. A run that is not done is a note.
+    pub fn gather(tasks: Vec<(Task, Fate)>, notes: Vec<String>, baseline: usize) -> Self {
+        let mut gathered = Self { notes, baseline, ..Self::default() };
+        for (task, fate) in &tasks {
+            let row = &task.wanted.row;
+            if !gathered.rows.iter().any(|known| known.label == *row) {
+                gathered.rows.push(Row { label: row.clone(), runs: Vec::new() });
+            }
+            match (task.look(), fate) {
+                (Ok(State::Done), _) => {}
+                (_, Fate::Failed(why)) => {
+                    gathered.notes.push(format!("{} failed: {why}", task.title()));
+                    continue;
+                }
+                (Err(error), _) => {
+                    gathered.notes.push(format!("{}: {}", task.title(), error.message()));
+                    continue;
+                }
+                (Ok(state), _) => {
+                    gathered.notes.push(format!("{} is missing: {state}", task.title()));
+                    continue;
+                }
+            }
+            match task.read() {
+                Ok((run, images)) => {
+                    gathered.notes.extend(run.notes.iter().map(|note| format!("{}: {note}", task.title())));
+                    if let Some(row) = gathered.rows.iter_mut().find(|known| known.label == *row) {
+                        row.runs.push((run, images));
+                    }
+                }
+                Err(error) => gathered.notes.push(format!("{}: {}", task.title(), error.message())),
+            }
+        }
+        gathered.notes.extend(oddities(&gathered.rows));
+        let blind: Vec<_> =
+            gathered.rows.iter().filter(|row| row.runs.iter().any(|(_, images)| images.is_none())).collect();
+        if gathered.rows.len() > 1 && !blind.is_empty() {
+            let labels: Vec<_> = blind.iter().map(|row| row.label.as_str()).collect();
+            gathered.notes.push(format!(
+            "no test of differences for {}: the images of its evaluation are not stored; `foil eval RUN` stores them",
+            labels.join(", ")
+        ));
+        }
+        gathered.tasks = tasks;
+        gathered.against = gathered.differences_to(baseline);
+        gathered
+    }
+
+    fn differences_to(&self, baseline: usize) -> Vec<Vec<Option<Difference>>> {
+        let Some(base) = self.rows.get(baseline) else { return Vec::new() };
+        let entries = self.entries();
+        let to_base = |(n, row): (usize, &Row)| -> Vec<Option<Difference>> {
+            entries.iter().map(|name| if n == baseline { None } else { row.against(base, name) }).collect()
+        };
+        let mut all: Vec<Vec<Option<Difference>>> = self.rows.iter().enumerate().map(to_base).collect();
+        correct(all.iter_mut().flatten().flatten());
+        all
+    }
+
+    /// The attacks of the evaluations in the order in which they first occur; [`WORST_CASE`] last, where it was taken.
+    pub fn entries(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        let evals = || self.rows.iter().flat_map(|row| &row.runs).filter_map(|(run, _)| run.eval.as_ref());
+        for entry in evals().flat_map(|eval| &eval.entries) {
+            if !names.contains(&entry.name) {
+                names.push(entry.name.clone());
+            }
+        }
+        // With one attack it is that attack's figure again.
+        if names.len() > 2 && evals().any(|eval| eval.worst_case.is_some()) {
+            names.push(WORST_CASE.into());
+        }
+        names
+    }
+
+    /// How many runs of the list are not done.
+    pub fn missing(&self) -> usize {
+        self.tasks.len() - self.rows.iter().map(|row| row.runs.len()).sum::<usize>()
+    }
+}
+
+/// What makes rows less comparable than a table makes them look.
+pub fn oddities(rows: &[Row]) -> Vec<String> {
+    let evals =
+        || rows.iter().flat_map(|row| row.runs.iter().filter_map(|(run, _)| Some((&row.label, run.eval.as_ref()?))));
+    let mut notes = Vec::new();
+    let mut differ = |what: &str, of: &dyn Fn(&EvalRecord) -> String| {
+        let mut values: Vec<(String, Vec<&str>)> = Vec::new();
+        for (label, eval) in evals() {
+            let value = of(eval);
+            match values.iter_mut().find(|(known, _)| *known == value) {
+                Some((_, labels)) if labels.contains(&label.as_str()) => {}
+                Some((_, labels)) => labels.push(label),
+                None => values.push((value, vec![label])),
+            }
+        }
+        if values.len() > 1 {
+            let each = values.iter().map(|(value, labels)| format!("{} {value}", labels.join(", ")));
+            notes.push(format!("{what}: {}", each.collect::<Vec<_>>().join("; ")));
+        }
+    };
+    differ("judged on different data sets, so these rows are not comparable", &|eval| eval.dataset.clone());
+    differ("judged under different threat models, so these rows are not comparable", &|eval| eval.threat.to_string());
+    differ("judged on different numbers of images", &|eval| eval.n.to_string());
+    differ("judged by different versions of foil", &|eval| eval.foil_version.clone());
+    differ("judged in different arithmetic", &|eval| eval.precision.clone());
+    for (label, eval) in evals() {
+        for check in eval.trust.iter().filter(|check| check.passed == Some(false)) {
+            notes.push(format!("{label} (seed {}) fails the trust check `{}`: {}", eval.seed, check.name, check.says));
+        }
+    }
+    notes
+}

@@ -1,0 +1,189 @@
+//! What of a work list is on disk.
+
+use crate::report::gather::find;
+use crate::report::{Run, Stage};
+use foil::pipeline::{Pipeline, Wanted, judged_alike};
+use foil::record::{EvalRecord, ImageRecord, atomic};
+use foil::train::Folder;
+use foil::{AtPath, Error, Result};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A run that is wanted, its folder, and how far it is there.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// The run.
+    pub wanted: Wanted,
+    /// Where it is, or will be.
+    pub folder: PathBuf,
+    /// How far it is.
+    pub state: State,
+    /// Whether it is the only run of its row.
+    pub alone: bool,
+    /// Other folders with the same run, which are left alone.
+    pub copies: Vec<PathBuf>,
+}
+
+/// What is left to do for a run, from most to least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// All of it.
+    New,
+    /// It has done so many epochs, and goes on.
+    Partial(u64),
+    /// The evaluation; it has none.
+    Trained,
+    /// The evaluation: the one that is there asked for something else.
+    JudgedOtherwise,
+    /// The evaluation: the one that is there is of other weights.
+    Outdated,
+    /// Nothing.
+    Done,
+}
+
+/// What will be done, as `foil compare --dry-run` prints it.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            State::New => f.write_str("to be trained"),
+            State::Partial(0) => f.write_str("begun, to be trained"),
+            State::Partial(1) => f.write_str("to be trained on from epoch 1"),
+            State::Partial(done) => write!(f, "to be trained on from epoch {done}"),
+            State::Trained => f.write_str("trained, to be evaluated"),
+            State::JudgedOtherwise => {
+                f.write_str("trained, to be evaluated again: its evaluation asked for something else")
+            }
+            State::Outdated => f.write_str("trained, to be evaluated again: its evaluation is of other weights"),
+            State::Done => f.write_str("done"),
+        }
+    }
+}
+
+/// Finds the runs of `wanted` among and below `dir` by what they train, whatever they are called; the others get a folder in
+/// `dir`. Also says which folders could not be read.
+///
+/// # Errors
+/// When a pipeline has no YAML form.
+pub fn plan(wanted: Vec<Wanted>, dir: &Path) -> Result<(Vec<Task>, Vec<Error>)> {
+    let (runs, unreadable) = Run::load_all(&find(&[dir.to_path_buf()]));
+    let mut members: HashMap<String, usize> = HashMap::new();
+    wanted.iter().for_each(|one| *members.entry(one.row.clone()).or_default() += 1);
+    let mut taken: HashSet<PathBuf> = HashSet::new();
+    let mut tasks = Vec::new();
+    for wanted in wanted {
+        let mut found: Vec<(State, &Path)> = runs
+            .iter()
+            .filter(|run| run.hash == wanted.hash && !taken.contains(&run.path))
+            .map(|run| (state(run, &wanted.pipeline), run.path.as_path()))
+            .collect();
+        found.sort_by_key(|(state, _)| std::cmp::Reverse(*state)); // the furthest first; of equals, the first by name
+        let copies = found.iter().skip(1).map(|(_, path)| path.to_path_buf()).collect();
+        let (state, folder) = match found.first() {
+            Some((state, path)) => (*state, path.to_path_buf()),
+            None => (State::New, free(dir, &wanted, &taken)),
+        };
+        taken.insert(folder.clone());
+        let alone = members.get(&wanted.row) == Some(&1);
+        tasks.push(Task { wanted, folder, state, alone, copies });
+    }
+    Ok((tasks, unreadable))
+}
+
+/// How far `run` is on its way to what `wanted` asks for.
+fn state(run: &Run, wanted: &Pipeline) -> State {
+    match (run.stage(), &run.eval) {
+        (Stage::Partial(done), _) => State::Partial(done),
+        (Stage::Trained, _) if run.outdated => State::Outdated,
+        (Stage::Trained, _) | (Stage::Evaluated, None) => State::Trained,
+        (Stage::Evaluated, Some(eval)) if judges(eval, wanted) => State::Done,
+        (Stage::Evaluated, Some(_)) => State::JudgedOtherwise,
+    }
+}
+
+/// Whether a record answers what the evaluation of `pipeline` asks: the same attacks with the same settings, on as many images.
+fn judges(record: &EvalRecord, pipeline: &Pipeline) -> bool {
+    let names = record.entries.iter().map(|entry| &entry.name);
+    let images = foil_data::entry(&pipeline.data.name).map_or(record.n, |known| known.counts.test as u64);
+    names.eq(&pipeline.evaluate)
+        && record.entries.iter().all(|entry| entry.attack == pipeline.judge(&entry.name))
+        && record.seed == pipeline.seed
+        && record.n == pipeline.data.test_limit.map_or(images, |limit| limit.min(images))
+}
+
+/// A folder for a new run: what it is called, with a part of its hash behind it where that is taken.
+fn free(dir: &Path, wanted: &Wanted, taken: &HashSet<PathBuf>) -> PathBuf {
+    let name = wanted.pipeline.name.as_deref().unwrap_or("run").replace(['/', '\\'], "_");
+    let seed = wanted.pipeline.seed;
+    let names = [name.clone(), format!("{name}-seed{seed}"), format!("{name}-{}", &wanted.hash[..12])];
+    let fits = |path: &PathBuf| !taken.contains(path) && !path.join("resolved.yaml").exists();
+    let paths = names.map(|name| dir.join(name));
+    paths.iter().find(|path| fits(path)).unwrap_or(&paths[2]).clone()
+}
+
+impl Task {
+    /// What it is called in messages: its row, and its seed where the row has several.
+    pub fn title(&self) -> String {
+        match self.alone {
+            true => self.wanted.row.clone(),
+            false => format!("{} (seed {})", self.wanted.row, self.wanted.pipeline.seed),
+        }
+    }
+
+    /// Overrides that make the evaluation of the run in the folder the one that is wanted; none where it is that already.
+    pub fn suite(&self) -> Vec<String> {
+        if Run::load(&self.folder).is_ok_and(|run| judged_alike(&run.pipeline, &self.wanted.pipeline)) {
+            return Vec::new();
+        }
+        let pipeline = &self.wanted.pipeline;
+        let mut words = vec![format!("evaluate={}", serde_json::json!(pipeline.evaluate))];
+        let attacks = pipeline.evaluate.iter().filter(|name| pipeline.attacks.contains_key(*name));
+        words.extend(attacks.map(|name| format!("attacks.{name}={}", pipeline.judge(name))));
+        words
+    }
+
+    /// How far the run is now.
+    ///
+    /// # Errors
+    /// When its folder cannot be read, or holds another run.
+    pub fn look(&self) -> Result<State> {
+        if !self.folder.join("resolved.yaml").exists() {
+            return Ok(State::New);
+        }
+        let run = Run::load(&self.folder)?;
+        if run.hash != self.wanted.hash {
+            return Err(Error::new(format!("{} holds a run with other settings", self.folder.display()))
+                .help("move that one, or choose another place with --dir"));
+        }
+        Ok(state(&run, &self.wanted.pipeline))
+    }
+
+    /// Makes the folder of a new run, in which `foil train --resume` begins it.
+    ///
+    /// # Errors
+    /// When the data are not there, or the folder cannot be made.
+    pub fn prepare(&self) -> Result<()> {
+        foil::data::find(&self.wanted.pipeline)?;
+        let (folder, _lock) = Folder::create(&self.folder)?;
+        let resolved = folder.resolved();
+        let pipeline = self.wanted.pipeline.carried_into(folder.path())?;
+        pipeline.lock_libraries(folder.path())?;
+        atomic::write(&resolved, pipeline.to_yaml()?).at("writing", &resolved)
+    }
+
+    /// The run with its evaluation and, where they are stored, the images of it.
+    ///
+    /// # Errors
+    /// As [`Run::load`].
+    pub fn read(&self) -> Result<(Run, Option<ImageRecord>)> {
+        let mut run = Run::load(&self.folder)?;
+        let images = match run.images() {
+            Ok(images) => images,
+            Err(error) => {
+                run.notes.push(error.message().to_string());
+                None
+            }
+        };
+        Ok((run, images))
+    }
+}

@@ -1,0 +1,272 @@
+//! Doing what is left of a plan, each run in a process of its own, several at once on several devices.
+//!
+//! A run that crashes, or is killed for its memory, takes no other with it. The processes end, saving, when this one does:
+//! they read from a pipe whose other end it holds.
+
+use super::{Crew, State, Task};
+use foil::distributed::Launch;
+use foil::engine::DEVICE;
+use foil::train::{Folder, is_taken};
+use foil::{AtPath, Error, Result};
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// What became of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It was done before.
+    Reused,
+    /// It was trained (from a checkpoint, if there was one) and evaluated, or evaluated only.
+    Worked(State),
+    /// It failed, with this message.
+    Failed(String),
+    /// It was stopped, or never begun.
+    Stopped,
+}
+
+/// How often a process is looked at. It is waited for meanwhile, not polled for speed.
+const LOOK: Duration = Duration::from_millis(50);
+/// Lines of a process's errors that are kept for its message.
+const KEPT: usize = 30;
+
+/// Does what is left of `tasks`, one at a time on each of `devices` (a name that occurs twice is used twice; an empty name is
+/// the pipeline's own device), together with the others of `crew`. Returns what became of each, whoever did it. When `stop` is set, runs under way are
+/// saved and the rest is left.
+pub fn work(tasks: &[Task], devices: &[String], crew: &Crew, stop: &AtomicBool) -> Vec<Fate> {
+    let left = crew.order((0..tasks.len()).filter(|&n| tasks[n].state != State::Done));
+    let line = Line {
+        left: Mutex::new(left.into()),
+        told: Mutex::new(Vec::new()),
+        all: tasks.len(),
+        several: devices.len() > 1 || crew.size > 1,
+        crew,
+    };
+    let fates = Mutex::new(vec![Fate::Stopped; tasks.len()]);
+    let settle = |n: usize, fate: Fate| fates.lock().unwrap_or_else(PoisonError::into_inner)[n] = fate;
+    (0..tasks.len()).filter(|&n| tasks[n].state == State::Done).for_each(|n| settle(n, Fate::Reused));
+    std::thread::scope(|scope| {
+        for device in devices {
+            scope.spawn(|| {
+                while let Some(n) = line.next(tasks, stop) {
+                    match line.one(n, &tasks[n], device, stop) {
+                        Some(fate) => settle(n, fate),
+                        None => line.put_back(n),
+                    }
+                }
+            });
+        }
+    });
+    fates.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tasks that wait, by their number.
+struct Line<'a> {
+    left: Mutex<VecDeque<usize>>,
+    /// Those of which was said that another process has them.
+    told: Mutex<Vec<usize>>,
+    all: usize,
+    several: bool,
+    crew: &'a Crew,
+}
+
+impl Line<'_> {
+    /// The next task that nobody else works on; waits where another process has all that are left.
+    fn next(&self, tasks: &[Task], stop: &AtomicBool) -> Option<usize> {
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            let free = {
+                let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+                let free = left.iter().position(|&n| holder(&tasks[n]).is_none());
+                if left.is_empty() {
+                    return None;
+                }
+                for &n in left.iter() {
+                    self.tell(n, &tasks[n], free.is_some());
+                }
+                free.and_then(|place| left.remove(place))
+            };
+            match free {
+                Some(n) => return Some(n),
+                None => std::thread::sleep(LOOK * 4),
+            }
+        }
+    }
+
+    /// Says once that another process has a task, when nothing else is left to do. One of a crew says it for all.
+    fn tell(&self, n: usize, task: &Task, others: bool) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if others || !self.crew.is_first() || told.contains(&n) {
+            return;
+        }
+        if let Some(holder) = holder(task) {
+            told.push(n);
+            say(&format!("waiting: another process ({holder}) is at work in {}", task.folder.display()));
+        }
+    }
+
+    fn put_back(&self, n: usize) {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).push_back(n);
+    }
+
+    /// Does one task; nothing becomes of it here when another process has it after all.
+    fn one(&self, n: usize, task: &Task, device: &str, stop: &AtomicBool) -> Option<Fate> {
+        let _claim = match self.crew.claim(task) {
+            Ok(Some(claim)) => claim,
+            Ok(None) => return None,
+            Err(error) => {
+                say(&error.to_string());
+                return Some(Fate::Failed(error.message().to_string()));
+            }
+        };
+        // It may have been waited for.
+        if matches!(task.look(), Ok(State::Done)) {
+            return Some(Fate::Worked(task.state));
+        }
+        if let Some(why) = self.crew.given_up(task) {
+            return Some(Fate::Failed(why));
+        }
+        let on = if device.is_empty() { String::new() } else { format!(" on {device}") };
+        say(&format!("run {} of {}: {}{on}", n + 1, self.all, task.title()));
+        let name = if self.several { format!("[{}] ", task.title()) } else { String::new() };
+        self.crew.tell(task, None);
+        match attempt(task, device, self.crew, &name, stop) {
+            Ok(Some(state)) => Some(Fate::Worked(state)),
+            Ok(None) => Some(Fate::Stopped),
+            Err(error) if is_taken(&error) => None,
+            Err(error) => {
+                say(&format!("{name}{error}"));
+                self.crew.tell(task, Some(error.message()));
+                Some(Fate::Failed(error.message().to_string()))
+            }
+        }
+    }
+}
+
+fn holder(task: &Task) -> Option<String> {
+    Folder::named(&task.folder).holder()
+}
+
+/// Trains and evaluates as far as is needed; returns what was found to begin with, or none when it was stopped.
+fn attempt(task: &Task, device: &str, crew: &Crew, name: &str, stop: &AtomicBool) -> Result<Option<State>> {
+    let child = |words: &[&str], more: &[String]| child(words, task, more, device, crew, name, stop);
+    // Another process may have had it since the plan was made.
+    let mut state = task.look()?;
+    let begun = state;
+    if state == State::New {
+        match task.prepare() {
+            Err(_) if task.look()? != State::New => state = task.look()?,
+            made => made?,
+        }
+    }
+    let suite = task.suite();
+    if state < State::Trained {
+        // Its own evaluation follows at once, unless another one is wanted.
+        let words = ["train", "--attended", "--no-eval", "--resume"];
+        let words: Vec<&str> = words.into_iter().filter(|word| *word != "--no-eval" || !suite.is_empty()).collect();
+        if !child(&words, &[])? {
+            return Ok(None);
+        }
+        state = if suite.is_empty() { State::Done } else { State::Trained };
+    }
+    if state < State::Done {
+        // `foil eval` takes no lock, and one evaluation is enough.
+        let _lock = Folder::open(&task.folder)?.lock()?;
+        if !child(&["eval", "--"], &suite)? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(begun))
+}
+
+/// Runs `foil WORDS FOLDER MORE` as a process on its own; false when it was stopped.
+fn child(
+    words: &[&str],
+    task: &Task,
+    more: &[String],
+    device: &str,
+    crew: &Crew,
+    name: &str,
+    stop: &AtomicBool,
+) -> Result<bool> {
+    let program = std::env::current_exe().at("finding", Path::new("this program"))?;
+    let mut command = Command::new(program);
+    command.args(words).arg(&task.folder).args(more).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    Launch::hide_from(&mut command);
+    let own = crew.gpu.filter(|_| task.wanted.pipeline.device != "cpu").map(|gpu| format!("cuda:{gpu}"));
+    if let Some(device) = Some(device).filter(|device| !device.is_empty()).or(own.as_deref()) {
+        command.env(DEVICE, device);
+    }
+    if let Some(threads) = crew.threads {
+        command.env("OMP_NUM_THREADS", threads.to_string());
+    }
+    let mut process = command.spawn().at("starting", Path::new("foil"))?;
+    let errors = process.stderr.take();
+    let tail = std::thread::scope(|scope| {
+        let pass_on = scope.spawn(|| errors.map(|errors| pass_on(BufReader::new(errors), name)).unwrap_or_default());
+        let ended = watch(&mut process, words.contains(&"eval"), stop); // an evaluation has nothing to save
+        pass_on
+            .join()
+            .map(|tail| ended.map(|code| (code, tail)))
+            .unwrap_or_else(|_| Err(Error::new("its log was lost")))
+    });
+    match tail? {
+        (Some(0), _) => Ok(true),
+        (Some(130), _) => Ok(false),
+        (code, tail) if !stop.load(Ordering::Relaxed) => Err(failure(code, &tail)),
+        _ => Ok(false),
+    }
+}
+
+/// Waits until the process ends; when `stop` is set it is asked to save and end, or with `kill` ended.
+fn watch(process: &mut Child, kill: bool, stop: &AtomicBool) -> Result<Option<i32>> {
+    loop {
+        if let Some(status) = process.try_wait().at("waiting for", Path::new("foil"))? {
+            return Ok(status.code());
+        }
+        if stop.load(Ordering::Relaxed) {
+            match kill {
+                true => process.kill().at("ending", Path::new("foil"))?,
+                false => drop(process.stdin.take()), // the other end of its input is gone: it saves and ends
+            }
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Passes the lines of a process on, with `name` in front, and returns the last ones.
+fn pass_on(lines: impl BufRead, name: &str) -> Vec<String> {
+    let mut tail = VecDeque::new();
+    for line in lines.lines().map_while(Result::ok) {
+        // What it says of how to go on is true of the run, not of the comparison.
+        if !line.starts_with("stopped and saved; ") {
+            say(&format!("{name}{line}"));
+        }
+        tail.push_back(line);
+        if tail.len() > KEPT {
+            tail.pop_front();
+        }
+    }
+    tail.into()
+}
+
+/// The message of a process that failed, from what it said.
+fn failure(code: Option<i32>, tail: &[String]) -> Error {
+    let message = tail.iter().rev().find_map(|line| line.strip_prefix("error: "));
+    match (message, code) {
+        (Some(message), _) => Error::new(message),
+        (None, Some(code)) => Error::new(format!("it ended with exit code {code}")),
+        (None, None) => Error::new("it was killed").help("was there enough memory? `dmesg` tells"),
+    }
+}
+
+/// A terminal that is gone is no reason to stop.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,12 @@
+//! The command line of foil, and what people look at: tables, reports, comparisons, figures.
+//!
+//! A program with plugins of its own is `fn main() -> ExitCode { foil_cli::main() }`. Nothing here is needed to write a plugin,
+//! and nothing below knows it: the library reports to a [`foil::train::Observer`].
+
+mod commands;
+pub mod compare;
+pub mod report;
+pub mod theory;
+pub mod watch;
+
+pub use commands::main;

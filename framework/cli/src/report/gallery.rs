@@ -1,0 +1,75 @@
+//! What a run's attack does to images: digits, attacked digits, the perturbation, and for CAT mask and calibrated digits,
+//! as in Figure 2 of the CAT paper.
+
+use super::picture::{Grid, GridRow, Image, Palette, PictureError, Tone};
+use foil::attack::{Attack, Batch, Target};
+use foil::engine::{Network, guard};
+use foil::nn::Mode;
+use foil::{Error, Result};
+use tch::{Device, Kind, Tensor};
+
+/// How an image's numbers are shown.
+#[derive(Clone, Copy)]
+enum Shown {
+    Picture,
+    Change,
+    Mask,
+}
+
+/// Runs `attack` on `batch` and lays out what it made, with the network's predictions under each picture.
+///
+/// # Errors
+/// What the attack reports.
+pub fn gallery(network: &Network, attack: &mut dyn Attack, batch: &Batch, class_names: &[String]) -> Result<Grid> {
+    let target = Target::new(network, &batch.noise);
+    let made = guard(|| attack.perturb(&target, batch))?;
+    let attacked = made.side.get("x_adv").unwrap_or(&made.x);
+    let delta = attacked - &batch.x;
+    let mut rows = vec![
+        ("natural", &batch.x, Shown::Picture),
+        ("attacked", attacked, Shown::Picture),
+        ("perturbation", &delta, Shown::Change),
+    ];
+    if let Some(mask) = made.side.get("mask") {
+        rows.push(("mask", mask, Shown::Mask));
+        rows.push(("calibrated", &made.x, Shown::Picture));
+    }
+    // Nothing was done to the images: nothing more to see.
+    if delta.abs().max().double_value(&[]) == 0.0 && !made.side.contains_key("mask") {
+        rows.truncate(1);
+    }
+    let limit = delta.abs().max().double_value(&[]).max(1e-6) as f32;
+    let grid = rows.into_iter().map(|(label, images, shown)| {
+        let predicted = match shown {
+            Shown::Picture => Some(target.logits(images, Mode::Eval).argmax(-1, false)),
+            _ => None,
+        };
+        let images = (0..images.size()[0]).map(|i| {
+            let image = picture(&images.get(i), shown, limit)?;
+            Ok(Some(match &predicted {
+                Some(predicted) => {
+                    let (class, truth) = (predicted.int64_value(&[i]), batch.y.int64_value(&[i]));
+                    let name = class_names.get(class as usize).cloned().unwrap_or_else(|| class.to_string());
+                    image.caption(name, if class == truth { Tone::Right } else { Tone::Wrong })
+                }
+                None => image,
+            }))
+        });
+        Ok(GridRow { label: label.to_string(), images: images.collect::<Result<_, PictureError>>()? })
+    });
+    let rows = grid.collect::<Result<Vec<_>, PictureError>>().map_err(Error::of)?;
+    Ok(Grid { rows, ..Grid::default() })
+}
+
+fn picture(image: &Tensor, shown: Shown, limit: f32) -> Result<Image, PictureError> {
+    let size: Vec<usize> = image.size().iter().map(|&n| n as usize).collect();
+    let flat = image.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous().view(-1);
+    let mut values = vec![0f32; flat.numel()];
+    flat.copy_data(&mut values, flat.numel());
+    let image = Image::new(size[0], size[1], size[2], values)?;
+    Ok(match shown {
+        Shown::Picture => image,
+        Shown::Change => image.palette(Palette::Diverging { limit }),
+        Shown::Mask => image.palette(Palette::Sequential { limit: 1.0 }),
+    })
+}

@@ -1,0 +1,101 @@
+//! One page of HTML that says how runs compare, in a single file that asks nothing of a network.
+//!
+//! It is read on a phone, in the dark and on paper, and needs no JavaScript but to zoom. Every word that comes from a
+//! file is escaped. What is missing or does not go together is said in a note at the top, and the rest stands.
+
+mod accuracy;
+mod classes;
+mod configs;
+mod curves;
+pub mod gallery;
+mod notes;
+mod origin;
+mod paper;
+mod strength;
+mod tradeoff;
+mod trust;
+mod view;
+
+pub use view::{Report, View};
+
+use super::chart::{self, Figure};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+/// A part of the page.
+struct Section {
+    /// The anchor, such as `trust`.
+    id: &'static str,
+    /// What the list of sections calls it.
+    short: &'static str,
+    /// The heading.
+    title: &'static str,
+    /// What stands under it; empty leaves the section out.
+    body: Markup,
+}
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("zoom.js");
+/// The page may not fetch anything, whatever a name in it says.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
+
+impl Report {
+    /// The page.
+    pub fn html(&self) -> String {
+        let section = |id, short, title, body| Section { id, short, title, body };
+        let sections = [
+            section("accuracy", "Accuracy", "Accuracy under attack", accuracy::section(self)),
+            section("paper", "Paper", "The paper's tables", paper::section(self)),
+            section("tradeoff", "Trade-off", "Natural against robust accuracy", figures(&tradeoff::figures(self))),
+            section("training", "Training", "Training", curves::section(self)),
+            section("strength", "Strength", "Against stronger attacks", strength::section(self)),
+            section("classes", "Classes", "Class by class", figures(&classes::figures(self))),
+            section("trust", "Trust", "Can these figures be believed?", trust::section(self)),
+            section("images", "Images", "What the attacks do", gallery::section(self)),
+            section("configs", "Configs", "What differs between the runs", configs::section(self)),
+            section("origin", "Origin", "Where the figures come from", origin::section(self)),
+        ];
+        let sections: Vec<Section> = sections.into_iter().filter(|section| !section.body.0.is_empty()).collect();
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    meta http-equiv="Content-Security-Policy" content=(POLICY);
+                    meta name="generator" content={ "foil " (foil::VERSION) };
+                    link rel="icon" href="data:,";
+                    title { (self.title) }
+                    style { (PreEscaped(chart::css())) (PreEscaped(STYLE)) }
+                }
+                body {
+                    header { (self.head()) }
+                    nav aria-label="Sections" { @for section in &sections { a href={ "#" (section.id) } { (section.short) } } }
+                    main {
+                        (notes::section(self))
+                        @for section in &sections {
+                            section id=(section.id) { h2 { (section.title) } (section.body) }
+                        }
+                    }
+                    footer { "Made by foil " (foil::VERSION) " (libtorch " (foil::LIBTORCH) ") on " (self.created) "." }
+                    script { (PreEscaped(SCRIPT)) }
+                }
+            }
+        };
+        page.into_string()
+    }
+
+    /// Every figure of the page, for files of their own.
+    pub fn figures(&self) -> Vec<Figure> {
+        let groups = [tradeoff::figures(self), curves::figures(self), strength::figures(self), classes::figures(self)];
+        groups.into_iter().flatten().chain(gallery::figures(self)).collect()
+    }
+}
+
+/// Figures side by side where there is room.
+fn figures(figures: &[Figure]) -> Markup {
+    if figures.is_empty() {
+        return html! {};
+    }
+    html! { div class="figures" { @for figure in figures { figure { (figure.inline()) } } } }
+}

@@ -1,0 +1,1 @@
+//! What tch does not bind, in C++. `foil::shim` has its safe forms.
