@@ -70,7 +70,8 @@ pub struct Entry {
 #[derive(Debug, Clone)]
 enum Place {
     Strided(Box<Strided>),
-    Named,
+    /// Under this name, which is not the entry's where a beginning was taken off.
+    Named(String),
 }
 
 impl Entry {
@@ -78,7 +79,7 @@ impl Entry {
     pub(super) fn origin(&self) -> Option<(Id, i64)> {
         match &self.place {
             Place::Strided(strided) => Some((strided.storage, strided.offset)),
-            Place::Named => None,
+            Place::Named(_) => None,
         }
     }
 }
@@ -97,7 +98,7 @@ impl Checkpoint {
                     name: name.clone(),
                     kind: tensor.kind(),
                     shape: tensor.size(),
-                    place: Place::Named,
+                    place: Place::Named(name.clone()),
                 });
                 (vec![StateDict { key: String::new(), tensors: tensors.collect(), texts: texts.clone() }], Vec::new())
             }
@@ -156,8 +157,8 @@ impl Checkpoint {
             (Container::PyTorch { table, storages }, Place::Strided(strided)) => {
                 storages.tensor(table, strided).map_err(|e| e.context(format!("`{}`", entry.name)))
             }
-            (Container::Safetensors(named, _), Place::Named) => named
-                .get(&entry.name)
+            (Container::Safetensors(named, _), Place::Named(name)) => named
+                .get(name)
                 .map(Tensor::shallow_clone)
                 .ok_or_else(|| Error::new(format!("the file has no `{}`", entry.name))),
             _ => Err(Error::new(format!("`{}` is of another file", entry.name))),

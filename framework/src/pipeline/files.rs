@@ -3,7 +3,7 @@
 use super::Pipeline;
 use crate::plugin::{Lock, loaded};
 use crate::record::{atomic, stamp};
-use crate::registry::key_of_plugin;
+use crate::registry::{admitting, key_of_plugin};
 use crate::{AtPath, Result, regular};
 use foil_config::Checked;
 use serde_yaml::Value;
@@ -75,7 +75,8 @@ impl Pipeline {
             }
             Ok(())
         })?;
-        let named: Self = serde_yaml::from_value(value).at("comparing", &self.folder)?;
+        // What was read once is read again, parts of libraries that are not loaded too.
+        let named: Self = admitting(|| serde_yaml::from_value(value)).at("comparing", &self.folder)?;
         Ok(Self { plugins: self.libraries_by_content()?, ..named })
     }
 

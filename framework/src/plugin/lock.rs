@@ -78,7 +78,11 @@ impl Lock {
             "additionalProperties": false,
         });
         let schema = serde_json::json!({ "type": "object", "additionalProperties": pin });
-        let checked = foil_config::load_str(name, text, &[], &schema, &NoPlugins)?;
+        let checked = foil_config::load_str(name, text, &[], &schema, &NoPlugins).map_err(|problems| {
+            let text = problems.to_string();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            Error::new(format!("{name} is no lock of libraries: {first}"))
+        })?;
         serde_yaml::from_value(checked.value).at("reading", Path::new(name))
     }
 
@@ -104,6 +108,12 @@ impl Lock {
     pub fn write(&self, folder: &Path) -> Result<PathBuf> {
         let path = folder.join(LOCK);
         let yaml = serde_yaml::to_string(self).at("writing", &path)?;
+        // A digest of digits around an `e` would be a number.
+        let quoted = |line: &str| match line.strip_prefix("  sha256: ") {
+            Some(digest) => format!("  sha256: \"{}\"\n", digest.trim_matches(['"', '\''])),
+            None => format!("{line}\n"),
+        };
+        let yaml: String = yaml.lines().map(quoted).collect();
         crate::record::atomic::write(&path, format!("{HEADER}{yaml}")).at("writing", &path)?;
         Ok(path)
     }
