@@ -132,7 +132,7 @@ fn registered() -> Vec<(String, String)> {
 
 /// The methods of the CAT paper's Table 9.
 fn table9() -> Vec<String> {
-    let table = text("framework/src/report/paper/tables/table9.yaml").unwrap();
+    let table = text("framework/cli/src/report/paper/tables/table9.yaml").unwrap();
     table.lines().filter_map(|line| line.trim().strip_prefix("- label: ")).map(str::to_string).collect()
 }
 

@@ -132,7 +132,7 @@ fn every_radius_is_looked_at() {
     let threats = [(Norm::Linf, 0.05), (Norm::L2, 0.3), (Norm::Linf, 0.4)].map(|(norm, eps)| Threat { norm, eps });
     let alone = threats.map(|threat| left(&[threat]).remove(0));
     let together = left(&threats);
-    for ((alone, together), name) in alone.iter().zip(&together).zip(["(Linf 0.05)", "(L2 0.3)", "(Linf 102/255)"]) {
+    for ((alone, together), name) in alone.iter().zip(&together).zip(["(Linf 0.05)", "(L2 0.3)", "(Linf 0.4)"]) {
         assert_eq!(together.name, format!("pgd_gap {name}"));
         assert_eq!((&together.says, together.value), (&alone.says, alone.value));
     }

@@ -136,9 +136,10 @@ impl Place {
         running
     }
 
-    /// Starts `foil ARGS`.
+    /// Starts `foil ARGS`. A test run that ignores SIGHUP, as under `nohup`, does not hand that on.
     pub fn begin(&self, args: &[&str]) -> Running {
-        let mut command = self.command(env!("CARGO_BIN_EXE_foil"), args);
+        let mut command = self.command("env", &["--default-signal=HUP", env!("CARGO_BIN_EXE_foil")]);
+        command.args(args);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap());
         Running { child: Mortal(child), lines, err: String::new() }
