@@ -1,4 +1,4 @@
-//! **foil trains image classifiers that hold under attack.**
+//! **foil is a framework for adversarial training: it trains robust image classifiers.**
 //!
 //! A small engine that knows a few traits, plugins that implement them, and YAML pipelines that compose plugins into
 //! training runs. Start with [`loss::Loss`], the trait a newcomer writes first, then [`attack::Attack`]; `docs/` has the map.

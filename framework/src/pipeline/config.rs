@@ -132,8 +132,9 @@ pub struct Train {
     /// Arithmetic of measurements and evaluations, which is never bf16; records state it.
     #[set(default = JudgePrecision::Fp32)]
     pub eval_precision: JudgePrecision,
-    /// Whether the CPU takes subnormal numbers (in fp32 below 1.2e-38) for 0, in training and in evaluations, as `torch.set_flush_denormal(True)`
-    /// does. Where a sigmoid or a softmax is flat, arithmetic with them takes up to three times as long.
+    /// Whether the CPU takes subnormal numbers (in fp32 below 1.2e-38) for 0, in training and in
+    /// evaluations, as `torch.set_flush_denormal(True)` does. Where a sigmoid or a softmax is flat,
+    /// arithmetic with them can take several times as long.
     #[set(default = true)]
     pub flush_denormal: bool,
     /// Whether a step is captured as a CUDA graph and replayed.

@@ -46,7 +46,7 @@ use tracing_subscriber::fmt::{self, FmtContext, FormatEvent, FormatFields, forma
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry::LookupSpan;
 
-/// Train image classifiers that hold under attack.
+/// Train robust image classifiers with adversarial training.
 #[derive(Debug, Parser)]
 #[command(name = "foil", version = VERSION.as_str(), arg_required_else_help = true, after_help = EXAMPLES)]
 struct Cli {
