@@ -83,6 +83,8 @@ pub(super) fn run(args: &Args) -> Exit {
 
 const READING: &str = "Rows are nets, columns are attacks with eps 0.3: the share of test digits still read rightly. The undefended net reads
 clean digits and loses nearly all of them under PGD-20; the other three were trained on attacked digits.
+CAT_cw trains at half the learning rate of the others, which keeps its mask open, so two epochs are short for it; where all
+train at one rate it is level with TRADES (docs/results/digits.md).
 ";
 
 const NEXT: &str = "
