@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// The exit code of a command that a signal ended, as of one that Ctrl-C ends.
@@ -57,14 +58,19 @@ pub(super) fn on_interrupt() -> Result<Arc<AtomicBool>> {
 
 /// As long as it lives, the first signal ends the program at once, and says how to resume: a batch
 /// may take minutes, and what came before it is on disk.
-pub(super) struct AtOnce(Handle);
+pub(super) struct AtOnce {
+    handle: Handle,
+    /// Hands the signals back, so that their socket is open as long as this may write to it: a
+    /// write to a closed one is a SIGPIPE, which ends the program.
+    _listener: JoinHandle<Signals>,
+}
 
 impl AtOnce {
     /// For the evaluation of the checkpoint at `path`.
     pub(super) fn new(path: &Path) -> Result<Self> {
         let mut signals = ending()?;
         let (handle, path) = (signals.handle(), path.display().to_string());
-        std::thread::spawn(move || {
+        let listener = std::thread::spawn(move || {
             if signals.forever().next().is_some() {
                 // The terminal may be what is gone.
                 let _ = writeln!(
@@ -73,13 +79,34 @@ impl AtOnce {
                 );
                 signal_hook::low_level::exit(ENDED);
             }
+            signals
         });
-        Ok(Self(handle))
+        Ok(Self { handle, _listener: listener })
     }
 }
 
 impl Drop for AtOnce {
     fn drop(&mut self) {
-        self.0.close();
+        self.handle.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use signal_hook::consts::SIGPIPE;
+
+    #[test]
+    fn the_end_of_an_evaluation_writes_to_no_closed_socket() {
+        let broken = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(SIGPIPE, Arc::clone(&broken)).unwrap();
+        let at_once = AtOnce::new(Path::new("best.safetensors")).unwrap();
+        // The thread is gone before the end is told to it, as it may be where processors are busy.
+        at_once.handle.close();
+        while !at_once._listener.is_finished() {
+            std::thread::yield_now();
+        }
+        drop(at_once);
+        assert!(!broken.load(Ordering::SeqCst), "SIGPIPE, which ends `foil eval`");
     }
 }
