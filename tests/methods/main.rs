@@ -3,6 +3,7 @@
 //! A formula's hand-worked case belongs beside the formula; what holds for all of them belongs here.
 
 mod bad_input;
+mod eot;
 mod goldens;
 mod gradients;
 mod properties;

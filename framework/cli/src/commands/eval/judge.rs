@@ -9,7 +9,7 @@ use foil::data::Resident;
 use foil::distributed::World;
 use foil::engine::{choose_for, shown};
 use foil::eval::trust::{Depth, Subject};
-use foil::eval::{Beating, Saved, Trial, UnderWay};
+use foil::eval::{Beating, Images, Saved, Trial, UnderWay};
 use foil::interop::METHOD;
 use foil::nn::{Noise, key_of, name_key};
 use foil::pipeline::{Assembled, Pipeline, assemble, assemble_across, load};
@@ -61,10 +61,15 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
     let test = Resident::new(&foil::data::read(pipeline)?.test, device).first(limit);
 
     let config = pipeline.to_yaml()?;
-    let mut saved = Saved::open_across(world, &out, &config, &judged)?;
+    let keeps = options.save_adversarial;
+    let images = (keeps && world.is_first())
+        .then(|| Images::beside(&out, test.index(), test.labels(), test.shape()))
+        .transpose()?;
+    let folder_of_images = images.as_ref().map(|images| images.folder().display().to_string());
+    let mut saved = Saved::open_across(world, &out, &config, &judged, images)?;
     let beating = world.is_first().then(|| Beating::new(folder.path(), shown(device)));
     let other = options.transfer.as_deref().map(|run| other(run, parts.data, device)).transpose()?;
-    let (entries, images) = attacked(pipeline, &mut parts, &test, &mut saved, beating)?;
+    let (entries, images) = attacked(pipeline, &mut parts, &test, keeps, &mut saved, beating)?;
     let mut record = EvalRecord {
         model: pipeline.name.clone().unwrap_or_default(),
         dataset: pipeline.data.name.clone(),
@@ -97,6 +102,7 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
         images.write(ImageRecord::beside(&out)).map_err(Error::of)?;
         record.write(&out).map_err(Error::of)?;
         saved.finish();
+        folder_of_images.iter().for_each(|folder| eprintln!("adversarial images: {folder}"));
     }
     record.trust = trusted(pipeline, &parts, &test, options.trust, other.as_ref());
     if world.is_first() && !record.trust.is_empty() {
@@ -149,6 +155,7 @@ fn attacked(
     pipeline: &Pipeline,
     parts: &mut Assembled,
     test: &Resident,
+    keeps_images: bool,
     saved: &mut Saved,
     mut beating: Option<Beating>,
 ) -> Result<(Vec<Entry>, ImageRecord)> {
@@ -162,6 +169,7 @@ fn attacked(
             data: test,
             batch_size: pipeline.train.eval_batch_size as i64,
             seed: pipeline.seed,
+            keeps_images,
         };
         let mut bars = Bars::new(name, network.world());
         let standing = saved.run(&mut trial, network, &mut |tick| {

@@ -15,7 +15,11 @@ pub fn model_info(row: &Row) -> Option<Value> {
     let percent = |value: f64| format!("{value:.2}");
     let attacks = || eval.entries.iter().filter(|entry| entry.name != NATURAL);
     let lowest = attacks().map(|entry| entry.accuracy).reduce(f64::min);
-    let is_autoattack = |attack: &Value| attack.get("type").and_then(Value::as_str) == Some("autoattack");
+    let text = |attack: &Value, key: &str| attack.get(key).and_then(Value::as_str).map(str::to_string);
+    let is_autoattack = |attack: &Value| {
+        // Its leaderboards are of the standard version.
+        text(attack, "type").as_deref() == Some("autoattack") && text(attack, "version").is_none_or(|v| v == "standard")
+    };
     let autoattack = attacks().find(|entry| is_autoattack(&entry.attack)).map(|entry| percent(entry.accuracy));
     let threat = eval.threat.to_string();
     let eps = threat.split(' ').next_back().unwrap_or_default();
