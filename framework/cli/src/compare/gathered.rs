@@ -36,7 +36,7 @@ pub struct Comparison {
 impl Row {
     /// Percent of images classified rightly under an attack of the evaluation or [`WORST_CASE`], over the seeds.
     pub fn accuracy(&self, entry: &str) -> Option<Spread> {
-        let evals = self.runs.iter().filter_map(|(run, _)| run.eval.as_ref());
+        let evals = self.runs.iter().filter_map(|(run, _)| run.eval());
         let value = |eval: &EvalRecord| match entry {
             WORST_CASE => eval.worst_case,
             _ => eval.entry(entry).map(|entry| entry.accuracy),
@@ -46,7 +46,7 @@ impl Row {
 
     /// The mean over the attacks of the evaluation, over the seeds.
     pub fn avg(&self) -> Option<Spread> {
-        let evals = self.runs.iter().filter_map(|(run, _)| run.eval.as_ref());
+        let evals = self.runs.iter().filter_map(|(run, _)| run.eval());
         Spread::of(&evals.filter_map(|eval| eval.avg).collect::<Vec<_>>())
     }
 
@@ -151,7 +151,7 @@ impl Comparison {
     /// The attacks of the evaluations in the order in which they first occur; [`WORST_CASE`] last, where it was taken.
     pub fn entries(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
-        let evals = || self.rows.iter().flat_map(|row| &row.runs).filter_map(|(run, _)| run.eval.as_ref());
+        let evals = || self.rows.iter().flat_map(|row| &row.runs).filter_map(|(run, _)| run.eval());
         for entry in evals().flat_map(|eval| &eval.entries) {
             if !names.contains(&entry.name) {
                 names.push(entry.name.clone());
@@ -172,8 +172,7 @@ impl Comparison {
 
 /// What makes rows less comparable than a table makes them look.
 pub fn oddities(rows: &[Row]) -> Vec<String> {
-    let evals =
-        || rows.iter().flat_map(|row| row.runs.iter().filter_map(|(run, _)| Some((&row.label, run.eval.as_ref()?))));
+    let evals = || rows.iter().flat_map(|row| row.runs.iter().filter_map(|(run, _)| Some((&row.label, run.eval()?))));
     let mut notes = Vec::new();
     let mut differ = |what: &str, of: &dyn Fn(&EvalRecord) -> String| {
         let mut values: Vec<(String, Vec<&str>)> = Vec::new();

@@ -4,7 +4,7 @@ use crate::report::gather::find;
 use crate::report::progress::human;
 use foil::distinct;
 use foil::eval::{Pulse, UnderWay};
-use foil::record::{EvalRecord, Row, metrics};
+use foil::record::{Row, evaluations, metrics};
 use foil::train::{Beat, Folder};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -149,8 +149,7 @@ impl Watched {
 
     /// Whether there is a record of the best checkpoint as it is now.
     fn is_judged(&self) -> bool {
-        let record = EvalRecord::load(self.path.join("eval.json"));
-        record.is_ok_and(|record| record.outdated(&self.path.join("best.safetensors")).is_ok_and(|why| why.is_none()))
+        !evaluations::evaluations(&self.path, &self.path.join("best.safetensors")).current.is_empty()
     }
 
     /// Whether a process is at it.

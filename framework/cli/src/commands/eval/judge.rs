@@ -13,6 +13,7 @@ use foil::eval::{Beating, Images, Saved, Trial, UnderWay};
 use foil::interop::METHOD;
 use foil::nn::{Noise, key_of, name_key};
 use foil::pipeline::{Assembled, Pipeline, assemble, assemble_across, load};
+use foil::record::evaluations::FIRST;
 use foil::record::{Entry, EvalRecord, ImageRecord, TrustCheck, atomic, card, stamp};
 use foil::registry::DataFacts;
 use foil::scheduler::Clock;
@@ -34,19 +35,12 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
     let _ends = AtOnce::new(path)?;
     let (folder, weights) =
         if world.is_first() { checkpoint(path)? } else { (Folder::named(path), path.to_path_buf()) };
-    let usual = usual(&folder, &weights);
-    let out = options.out.clone().unwrap_or_else(|| usual.clone());
-    if world.is_first() {
-        atomic::probe(&out).map_err(|error| {
-            Error::new(format!("the record could not be written: {error}")).help("--out FILE puts it elsewhere")
-        })?;
-        folder.sweep();
-        [out.clone(), ImageRecord::beside(&out), out.with_extension("partial.json")].iter().for_each(atomic::sweep);
-    }
     let loaded = load_run(&folder, &options.overrides, world)?;
     let pipeline = &loaded.pipeline;
     let device = choose_for(&pipeline.device, world)?;
     let mut parts = loaded.built(assemble_across(world, pipeline, Kind::Float, device, false))?;
+    let limit = pipeline.data.test_limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+    let test = Resident::new(&foil::data::read(pipeline)?.test, device).first(limit);
     let network = parts.step.model.network();
     let (mut judged, mut epoch) = (String::new(), 0);
     if world.is_first() {
@@ -56,10 +50,17 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
         whose(&stored.texts, pipeline, &weights);
         (judged, epoch) = (stored.digest, card::epochs(&stored.texts));
     }
+    let images = test.len() as u64;
+    let usual_now = usual(&folder, &weights, pipeline, &judged, images);
+    let mut out = options.out.clone().unwrap_or_else(|| usual_now.clone());
+    if world.is_first() {
+        atomic::probe(&out).map_err(|error| {
+            Error::new(format!("the record could not be written: {error}")).help("--out FILE puts it elsewhere")
+        })?;
+        folder.sweep();
+        [out.clone(), ImageRecord::beside(&out), out.with_extension("partial.json")].iter().for_each(atomic::sweep);
+    }
     network.params().storage().iter().try_for_each(|(_, tensor)| world.broadcast(tensor))?;
-    let limit = pipeline.data.test_limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
-    let test = Resident::new(&foil::data::read(pipeline)?.test, device).first(limit);
-
     let config = pipeline.to_yaml()?;
     let keeps = options.save_adversarial;
     let images = (keeps && world.is_first())
@@ -91,10 +92,11 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
     };
     // Another evaluation of this run may end at this moment.
     let turn = || std::fs::File::open(folder.path()).and_then(|file| file.lock().map(|()| file));
-    let mut out = out;
     if world.is_first() {
         let _turn = turn();
-        if out == usual {
+        if out == usual_now {
+            // Another evaluation may have ended meanwhile, or training have gone on.
+            out = usual(&folder, &weights, pipeline, record.weights.as_deref().unwrap_or_default(), record.n);
             out = free_of_newer(out, &record, &weights)?;
         }
         // The table first: who finds a record finds its images. The record before the checks: no
@@ -116,11 +118,18 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
 }
 
 /// Where the record of a checkpoint goes: `eval.json` for the best one, `last.eval.json` for
-/// last.safetensors.
-fn usual(folder: &Folder, weights: &Path) -> PathBuf {
-    match weights.file_stem().filter(|_| weights.file_name() != folder.best().file_name()) {
+/// last.safetensors. Where that is of these weights but of other attacks or images, it stays, and
+/// this one is `eval.HASH.json`.
+fn usual(folder: &Folder, weights: &Path, pipeline: &Pipeline, judged: &str, images: u64) -> PathBuf {
+    let usual = match weights.file_stem().filter(|_| weights.file_name() != folder.best().file_name()) {
         Some(stem) => folder.path().join(format!("{}.eval.json", stem.display())),
-        None => folder.path().join("eval.json"),
+        None => folder.path().join(FIRST),
+    };
+    let is_other =
+        |record: EvalRecord| record.weights.as_deref() == Some(judged) && !pipeline.is_judged_by(&record, images);
+    match EvalRecord::load(&usual).is_ok_and(is_other) {
+        true => usual.with_extension(format!("{}.json", pipeline.judge_hash(images))),
+        false => usual,
     }
 }
 

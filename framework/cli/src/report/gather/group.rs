@@ -41,7 +41,7 @@ impl Group {
 
     /// The records of those that are evaluated.
     pub fn evals(&self) -> impl Iterator<Item = &EvalRecord> {
-        self.runs.iter().filter_map(|run| run.eval.as_ref())
+        self.runs.iter().filter_map(|run| run.eval())
     }
 
     /// What `value` takes of each epoch: its means over the seeds, `[epoch, mean]`, and for each

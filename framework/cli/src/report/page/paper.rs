@@ -38,7 +38,7 @@ pub(super) fn section(report: &Report) -> Markup {
 }
 
 fn ours(view: &View) -> Ours<'_> {
-    Ours { label: &view.label, runs: view.group.runs.iter().filter(|run| run.eval.is_some()).collect() }
+    Ours { label: &view.label, runs: view.group.runs.iter().filter(|run| run.eval().is_some()).collect() }
 }
 
 /// What a reader must know of runs that stand in a table, those alike in a sentence: how long they trained, and on how many images they were

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// the lowest accuracy under any attack of the evaluation. What RobustBench has no name for is under `foil`.
 pub fn model_info(row: &Row) -> Option<Value> {
     let (run, _) = row.runs.first()?;
-    let eval = run.eval.as_ref()?;
+    let eval = run.eval()?;
     let percent = |value: f64| format!("{value:.2}");
     let attacks = || eval.entries.iter().filter(|entry| entry.name != NATURAL);
     let lowest = attacks().map(|entry| entry.accuracy).reduce(f64::min);
