@@ -7,12 +7,13 @@ use maud::{Markup, html};
 
 pub(super) fn section(report: &Report) -> Markup {
     let notes = notes(report);
-    let failed: Vec<&View> = report.views.iter().filter(|view| trust::failures(view) > 0).collect();
+    let failed: Vec<&View> = report.views.iter().filter(|view| trust::failures(view).0 > 0).collect();
     html! {
         @for view in failed {
-            @let n = trust::failures(view);
+            @let (n, seeds) = trust::failures(view);
             p class="note bad" {
-                strong { (view.label) } ": " (n) @if n == 1 { " trust check" } @else { " trust checks" } " failed. " a href="#trust" { "What that means" }
+                strong { (view.label) } ": " (n) @if n == 1 { " trust check" } @else { " trust checks" } " failed"
+                @if view.group.runs.len() > 1 { " (" (seeds) " of " (view.group.runs.len()) " seeds)" } ". " a href="#trust" { "What that means" }
             }
         }
         @if !notes.is_empty() { div class="note" { ul { @for note in &notes { li { (note) } } } } }
