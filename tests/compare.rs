@@ -52,6 +52,8 @@ fn runs_are_made_once_and_summed_up_over_seeds() {
 
     let ended = place.foil(&compare(&["--seeds", "2", "--devices", "cpu,cpu"])).ok();
     assert!(ended.err.contains("[other (seed 8)] folder: runs/other-seed8"), "{}", ended.err);
+    // From the third on it is known how long a run takes.
+    assert_eq!(ended.err.matches(" left for all runs").count(), 2, "{}", ended.err);
     assert!(ended.out.contains("4 of 4 runs") && ended.out.contains("natural + pgd2 on test images"), "{}", ended.out);
     let runs = ["tiny", "tiny-seed8", "other", "other-seed8"];
     let stamps =

@@ -5,7 +5,7 @@ use crate::report::gallery::gallery;
 use crate::report::gather::named;
 use crate::report::page::{Report, View};
 use crate::report::picture::Grid;
-use crate::report::{Progress, Run};
+use crate::report::{Progress, Run, Unit};
 use foil::attack::Batch;
 use foil::data::Resident;
 use foil::nn::{Noise, key_of};
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args) -> Exit {
             }
         }
     }
-    let mut progress = Progress::new("images", report.views.len() as u64);
+    let mut progress = Progress::new("images", report.views.len() as u64, Unit::METHODS);
     for view in report.views.iter_mut().filter(|_| args.images > 0) {
         progress.tick(1, String::new);
         let Some(run) = view.group.runs.first().filter(|run| run.path.join("best.safetensors").exists()) else {

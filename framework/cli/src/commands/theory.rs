@@ -1,7 +1,7 @@
 //! `foil theory`: the CAT paper's theory on problems that can be seen.
 
 use super::Exit;
-use crate::report::{Progress, Style, Table};
+use crate::report::{Progress, Style, Table, Unit};
 use crate::theory::{
     Networks, Objective, Problem, Row, Task, Trained, figure_1, figure_7, figure_8, figure_9, of_network, of_oracle,
     of_patchwork, of_problem, tables, train,
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args) -> Exit {
     std::fs::create_dir_all(&args.out).at("making", &args.out)?;
     let asked = |problem: &Problem| args.problem.as_ref().is_none_or(|name| name == problem.name());
     let problems: Vec<Problem> = Problem::ALL.into_iter().filter(asked).collect();
-    let mut progress = Progress::new("training", 3 * problems.len() as u64);
+    let mut progress = Progress::new("training", 3 * problems.len() as u64, Unit::NETWORKS);
     let (mut rows, mut all) = (Vec::new(), Vec::new());
     for problem in problems {
         rows.extend(by_hand(problem, args.seed));

@@ -2,7 +2,7 @@
 
 use super::ranks::load_run;
 use super::{Exit, doctor, eval, open_run, run_log};
-use crate::report::{Progress, thousands};
+use crate::report::{Progress, Unit, thousands};
 use foil::distributed::{Agreement, Launch, World, checksum};
 use foil::engine::{choose_for, devices, shown};
 use foil::pipeline::{BatchNorm, Loaded, Pipeline, load};
@@ -212,9 +212,7 @@ struct EpochBars(Option<Progress>);
 
 impl Observer for EpochBars {
     fn epoch_started(&mut self, epoch: u64, epochs: u64, steps: u64, done: u64) {
-        let mut bar = Progress::new(format!("epoch {epoch}/{epochs}"), steps);
-        bar.tick(done, String::new);
-        self.0 = Some(bar);
+        self.0 = Some(Progress::new(format!("epoch {epoch}/{epochs}"), steps, Unit::STEPS).resumed_after(done));
     }
 
     fn step_done(&mut self, message: &dyn Fn() -> String) {

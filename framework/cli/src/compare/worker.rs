@@ -4,6 +4,7 @@
 //! they read from a pipe whose other end it holds.
 
 use super::{Crew, State, Task};
+use crate::report::progress::human;
 use foil::distributed::Launch;
 use foil::engine::DEVICE;
 use foil::train::{Folder, is_taken};
@@ -14,7 +15,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What became of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub fn work(tasks: &[Task], devices: &[String], crew: &Crew, stop: &AtomicBool) 
         told: Mutex::new(Vec::new()),
         all: tasks.len(),
         several: devices.len() > 1 || crew.size > 1,
+        at_once: devices.len().max(1) * crew.size.max(1),
+        spent: Mutex::new(Vec::new()),
         crew,
     };
     let fates = Mutex::new(vec![Fate::Stopped; tasks.len()]);
@@ -71,6 +74,10 @@ struct Line<'a> {
     told: Mutex<Vec<usize>>,
     all: usize,
     several: bool,
+    /// Runs that are worked on at the same time.
+    at_once: usize,
+    /// How long the runs took that are done.
+    spent: Mutex<Vec<Duration>>,
     crew: &'a Crew,
 }
 
@@ -111,6 +118,15 @@ impl Line<'_> {
         }
     }
 
+    /// `, about 12 min left for all runs`, from those that are done.
+    fn time_left(&self) -> String {
+        let spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).len() + 1;
+        let Some(mean) = spent.iter().sum::<Duration>().checked_div(spent.len() as u32) else { return String::new() };
+        let rounds = u32::try_from(left.div_ceil(self.at_once)).unwrap_or(u32::MAX);
+        format!(", about {} left for all runs", human(mean.saturating_mul(rounds)))
+    }
+
     fn put_back(&self, n: usize) {
         self.left.lock().unwrap_or_else(PoisonError::into_inner).push_back(n);
     }
@@ -133,11 +149,15 @@ impl Line<'_> {
             return Some(Fate::Failed(why));
         }
         let on = if device.is_empty() { String::new() } else { format!(" on {device}") };
-        say(&format!("run {} of {}: {}{on}", n + 1, self.all, task.title()));
+        say(&format!("run {} of {}: {}{on}{}", n + 1, self.all, task.title(), self.time_left()));
+        let began = Instant::now();
         let name = if self.several { format!("[{}] ", task.title()) } else { String::new() };
         self.crew.tell(task, None);
         match attempt(task, device, self.crew, &name, stop) {
-            Ok(Some(state)) => Some(Fate::Worked(state)),
+            Ok(Some(state)) => {
+                self.spent.lock().unwrap_or_else(PoisonError::into_inner).push(began.elapsed());
+                Some(Fate::Worked(state))
+            }
             Ok(None) => Some(Fate::Stopped),
             Err(error) if is_taken(&error) => None,
             Err(error) => {

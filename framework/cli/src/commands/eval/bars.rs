@@ -1,34 +1,48 @@
 //! An evaluation's progress on the terminal.
 
-use crate::report::Progress;
+use crate::report::{Progress, Unit};
 use foil::distributed::World;
 use foil::eval::{Standing, Tick};
+use std::time::Instant;
 
 /// One bar for each stage of an attack.
 pub(super) struct Bars<'a> {
     name: &'a str,
     stage: String,
     bar: Option<Progress>,
+    /// When the stage began: its first batch counts too.
+    since: Instant,
+    begun: bool,
     world: World,
 }
 
 impl<'a> Bars<'a> {
-    pub fn new(name: &'a str, world: World) -> Self {
-        Self { name, stage: String::new(), bar: None, world }
+    /// For an attack that begins now, on so many images.
+    pub fn new(name: &'a str, images: u64, world: World) -> Self {
+        let bar = world.is_first().then(|| Progress::new(name, images, Unit::IMAGES));
+        Self { name, stage: name.into(), bar, since: Instant::now(), begun: false, world }
     }
 
     pub fn tick(&mut self, tick: &Tick) {
         if !self.world.is_first() {
             return;
         }
-        if self.bar.is_none() || self.stage != tick.stage {
+        // A resumed attack has fewer images left.
+        let total = tick.images + tick.left;
+        let is_other = self.bar.as_ref().is_none_or(|bar| !self.begun && bar.total() != total);
+        if is_other || self.stage != tick.stage {
             let label =
                 if tick.stage == self.name { self.name.into() } else { format!("{} {}", self.name, tick.stage) };
-            self.bar = Some(Progress::new(label, tick.images + tick.left));
+            let bar = Progress::new(label, total, Unit::IMAGES);
+            self.bar = Some(bar.since(self.since));
             self.stage = tick.stage.to_string();
         }
+        self.begun = true;
         if let Some(bar) = &mut self.bar {
             bar.tick(tick.images, || format!("accuracy {:.2} %", tick.standing.accuracy()));
+        }
+        if tick.left == 0 {
+            self.since = Instant::now();
         }
     }
 

@@ -180,7 +180,7 @@ fn attacked(
             seed: pipeline.seed,
             keeps_images,
         };
-        let mut bars = Bars::new(name, network.world());
+        let mut bars = Bars::new(name, test.len() as u64, network.world());
         let standing = saved.run(&mut trial, network, &mut |tick| {
             bars.tick(tick);
             beating.iter_mut().for_each(|beating| beating.tick(|| UnderWay::new(name, number, all, tick.standing)));

@@ -1,6 +1,6 @@
 //! Accuracy as an attack gets a larger radius, and as it gets more steps.
 
-use crate::report::Progress;
+use crate::report::{Progress, Unit};
 use foil::data::Resident;
 use foil::engine::{choose, shown};
 use foil::eval::{NATURAL, Trial, percent};
@@ -58,7 +58,7 @@ pub(super) fn measure(run: &Path, n: i64, out: &Path) -> Result<EvalRecord> {
     let stored = tensors::load(&folder.best())?;
     network.params().load(&stored.tensors).map_err(|e| e.context(folder.best().display()))?;
     let test = Resident::new(&foil::data::read(pipeline)?.test, device).first(n);
-    let mut progress = Progress::new(format!("{}: curves", run.display()), (attacks.len() + 1) as u64);
+    let mut progress = Progress::new(format!("{}: curves", run.display()), (attacks.len() + 1) as u64, Unit::ATTACKS);
     let mut entries = Vec::new();
     for (name, settings) in [(NATURAL.to_string(), Value::Null)].into_iter().chain(attacks) {
         let started = std::time::Instant::now();
