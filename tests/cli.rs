@@ -1,4 +1,4 @@
-//! The command line as a user meets it: help, what there is to compose, the manual, the schema, the machine, exit codes.
+//! The command line as a user meets it: help, what you can combine, the manual, the schema, the machine, exit codes.
 
 use serde_json::Value;
 use std::fs;
@@ -101,7 +101,7 @@ fn wrong_usage_is_2_and_an_error_is_1() {
         (&["explain", "attack", "--example"], "only a plugin has an example"),
         (&["data", "get", "cifar-10"], "did you mean `cifar10`?"),
         (&["check", "nothing.yaml"], "there is no such file"),
-        (&["check", "seed=1"], "no file was named"),
+        (&["check", "seed=1"], "no file given"),
         (&["eval", "nowhere"], "nowhere"),
         (&["schema", "--out", "no/such/folder/x.json"], "no/such/folder/x.json"),
         (&["train", "seed=1", "configs/demo/at.yaml"], "foil train FILE KEY=VALUE"),

@@ -117,7 +117,7 @@ fn runs_are_made_once_and_summed_up_over_seeds() {
     fs::write(place.path("far.yaml"), format!("{far}name: far\n")).unwrap();
     let ended = place.foil(&["compare", "tiny.yaml", "far.yaml"]).ok();
     assert!(ended.out.contains("evaluated") && !ended.err.contains("epoch 1/1"), "{}{}", ended.out, ended.err);
-    assert!(ended.out.contains("judged under different threat models"), "{}", ended.out);
+    assert!(ended.out.contains("evaluated under different threat models"), "{}", ended.out);
     assert_eq!(state(), trained);
     let again = place.foil(&["compare", "tiny.yaml", "far.yaml"]).ok();
     assert_eq!(again.err.matches("done before").count(), 2, "{}", again.err);
@@ -154,7 +154,7 @@ fn a_run_that_fails_is_a_note_and_the_exit_code_says_so() {
     let ended = place.foil(&["compare", "bad.yaml", "tiny.yaml"]);
     assert_eq!(ended.code, Some(1), "{}", ended.err);
     assert!(ended.out.contains("note: bad failed: epoch 1") && ended.out.contains("1 of 2 runs, "), "{}", ended.out);
-    assert!(ended.err.contains("1 of 2 runs failed; the same command tries them again"), "{}", ended.err);
+    assert!(ended.err.contains("1 of 2 runs failed; run the same command to retry them"), "{}", ended.err);
     assert!(place.run("runs/compare").text("table.csv").contains("bad,,,"));
 }
 
@@ -169,7 +169,7 @@ fn what_does_not_go_together_is_refused_before_anything_is_trained() {
     let err = place.foil(&["compare", "tiny.yaml", "attack.eps=8"]).error();
     assert!(err.contains("`attack.eps` is 8"), "{err}");
     let err = place.foil(&["compare", "train.epochs=1"]).error();
-    assert!(err.contains("no file was named"), "{err}");
+    assert!(err.contains("no file given"), "{err}");
     let err = place.foil(&["compare", "tiny.yaml", "sweep={ seed: [1, 2] }", "--seeds", "2"]).error();
     assert!(err.contains("sweeps the seed"), "{err}");
     assert!(!place.path("runs").exists());
@@ -208,7 +208,7 @@ fn a_slurm_task_is_one_run_and_the_table_comes_after() {
     // A list that has changed is not worked on by number.
     fs::write(place.path("other.yaml"), "extends: tiny.yaml\nname: other\nattack: { eps: 0.2 }\n").unwrap();
     let (code, err) = task("0");
-    assert!(code == Some(1) && err.contains("not the one that this job was written for"), "{err}");
+    assert!(code == Some(1) && err.contains("the list of runs has changed since this job was written"), "{err}");
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn what_one_rank_tried_in_vain_is_told_by_the_first_and_not_tried_by_all() {
         assert_eq!([ended[0].code, ended[1].code], [Some(1), Some(0)], "{}{}", ended[0].err, ended[1].err);
         let tries = |rank: usize| ended[rank].err.matches("run 2 of 2: bad").count();
         assert_eq!(tries(0) + tries(1), 1, "{}{}", ended[0].err, ended[1].err);
-        assert!(ended[0].err.contains("1 of 2 runs failed; the same command tries them again"), "{}", ended[0].err);
+        assert!(ended[0].err.contains("1 of 2 runs failed; run the same command to retry them"), "{}", ended[0].err);
         assert!(place.run("runs/compare").text("table.md").contains("bad failed: epoch 1"));
     }
 }

@@ -122,7 +122,7 @@ fn a_killed_rank_ends_all_and_another_number_goes_on() {
     assert_eq!([ended[0].code, ended[1].code, ended[2].code], [Some(1), Some(1), None], "{}", ended[0].err);
     let told = &ended[0].err;
     assert!(told.contains("error: epoch ") && told.contains(", step ") && told.contains("rank 2 on "), "{told}");
-    assert!(told.contains(" stopped answering") && told.contains("checkpoint stands: run/state.safetensors"), "{told}");
+    assert!(told.contains(" stopped answering") && told.contains("last good checkpoint is run/state.safetensors"), "{told}");
     assert!(ended[1].err.ends_with(" ends with the run\n"), "{}", ended[1].err);
 
     Ranks::start(&place, 2, &["train", "--resume", "run", "--no-eval"]).ok();
@@ -141,7 +141,7 @@ fn a_signal_to_one_rank_stops_all_at_the_same_step() {
     ranks.signal(1, "INT");
     let ended = ranks.end(Duration::from_secs(30));
     assert_eq!([ended[0].code, ended[1].code], [Some(130); 2], "{} {}", ended[0].err, ended[1].err);
-    assert!(ended[0].err.ends_with("stopped and saved; go on with: foil train --resume run\n"), "{}", ended[0].err);
+    assert!(ended[0].err.ends_with("stopped and saved; resume with: foil train --resume run\n"), "{}", ended[0].err);
     assert_eq!(ended[1].err, "");
     let at = run.position()["epoch"].as_u64().unwrap();
     drop(Ranks::start(&place, 2, &["train", "--resume", "run", "--no-eval"]));

@@ -164,8 +164,8 @@ fn every_template_becomes_a_crate() {
     for (words, part) in [
         (["loss", "My-Loss"], "write `my_loss`"),
         (["loss", "trades"], "there is loss `trades` already"),
-        (["loss", "match"], "means something in Rust"),
-        (["loss", "tensor"], "means something in Rust or in foil"),
+        (["loss", "match"], "Rust or foil uses it"),
+        (["loss", "tensor"], "Rust or foil uses it"),
         (["lsos", "mine"], "did you mean `loss`?"),
     ] {
         let message = place.foil(&["new-plugin", words[0], words[1]]).error();

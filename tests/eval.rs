@@ -164,7 +164,7 @@ fn bench_compares_pipelines_with_the_ceilings_of_the_machine() {
 fn profile_names_phases_and_operators() {
     let place = Place::with(AT);
     let out = place.foil(&["profile", "tiny.yaml", "--runs", "1", "--top", "5"]).ok().out;
-    for word in ["forward passes of the loss", "backward", "update", "convolution", "ms a step as it is trained"] {
+    for word in ["forward passes of the loss", "backward", "update", "convolution", "ms a step as in training"] {
         assert!(out.contains(word), "no `{word}` in\n{out}");
     }
 }
@@ -254,13 +254,13 @@ fn a_stopped_or_killed_evaluation_goes_on_to_the_same_figures() {
         assert!(partial.exists() && !place.path(out).exists(), "{}", ended.err);
         if signal == "INT" {
             assert_eq!(ended.code, Some(130), "{}", ended.err);
-            let said = "stopped; the same command goes on from here (this evaluation alone: foil eval run)\n";
+            let said = "stopped; run the same command to resume (this evaluation alone: foil eval run)\n";
             assert!(ended.err.ends_with(said), "{}", ended.err);
         }
         let before = fs::read(&partial).unwrap();
         assert!(!before.is_empty());
         let went_on = place.foil(&eval(out)).ok();
-        assert!(went_on.err.contains("going on where an evaluation was stopped"), "{}", went_on.err);
+        assert!(went_on.err.contains("resuming an evaluation that was stopped"), "{}", went_on.err);
         assert_eq!(figures(&place, name), figures(&place, "whole"));
         assert!(!partial.exists());
 
@@ -268,7 +268,7 @@ fn a_stopped_or_killed_evaluation_goes_on_to_the_same_figures() {
         fs::write(&partial, before).unwrap();
         let mut other = eval(out);
         other.push("evaluate=[natural]");
-        assert!(place.foil(&other).ok().err.contains("of other settings or weights; evaluating again"));
+        assert!(place.foil(&other).ok().err.contains("with other settings or weights; starting over"));
         assert!(!partial.exists());
     }
 }

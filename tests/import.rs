@@ -49,10 +49,10 @@ fn a_training_scripts_checkpoint() {
     let place = Place::with("");
     let told = imported(&place, "trades.pt", "trades", &[]);
     for line in [
-        "names begin with `module.`, which is taken off",
+        "names begin with `module.`, which is removed",
         "left out: 10 tensors under `module.sub_block1.`, which no forward pass reads",
         "the file says nothing of a normalisation",
-        "imported into trades; judge it: foil eval trades",
+        "imported into trades; evaluate it: foil eval trades",
     ] {
         assert!(told.contains(line), "{told}");
     }
@@ -136,7 +136,7 @@ fn a_checkpoint_of_mma() {
     let place = Place::with("");
     let told = imported(&place, "mma.pt", "mma", &[]);
     for line in [
-        "names begin with `1.`, which is taken off",
+        "names begin with `1.`, which is removed",
         "as in `1.convgroup1.layer.0.bn1.bias` for foil's `block1.layer.0.bn1.bias`",
         "puts `normalize: per_image` in front",
     ] {
@@ -172,8 +172,8 @@ fn files_that_are_refused() {
         ("whole_module.pt", &["it calls `torch.nn.modules.linear.Linear`", "torch.save(model.state_dict()"][..]),
         ("surprise.pt", &["it calls `posix.system`", "near `hook`"]),
         ("program.pt", &["does not run on images of cifar10, cifar100, mnist"]),
-        ("make.py", &["is no checkpoint of PyTorch and no safetensors file"]),
-        ("expected.safetensors", &["no model of foil has these names and shapes"]),
+        ("make.py", &["is neither a PyTorch checkpoint nor a safetensors file"]),
+        ("expected.safetensors", &["no model in foil has these names and shapes"]),
         ("nothing.pt", &["reading ", "No such file"]),
     ] {
         let error = place.foil(&["import", &golden(file), "--out", "run"]).error();
@@ -189,7 +189,7 @@ fn weights_of_another_model_are_told_apart() {
     let place = Place::with("");
     let wide = ["import", &golden("trades.pt"), "--model", "{ type: wide_resnet, depth: 16, width: 1 }"];
     let error = place.foil(&wide).error();
-    assert!(error.contains("these weights are most like `{ type: wide_resnet, depth: 16, width: 1"), "{error}");
+    assert!(error.contains("these weights are closest to `{ type: wide_resnet, depth: 16, width: 1"), "{error}");
     assert!(error.contains("`block1.layer.1.bn1.bias` [16] is missing"), "{error}");
     let error = place.foil(&["import", &golden("trades.pt"), "--data", "cifar100"]).error();
     assert!(error.contains("`module.fc.bias` is [10], the model's is [100]"), "{error}");

@@ -23,7 +23,7 @@ fn a_signal_saves_and_resuming_equals_the_undisturbed_run() {
         running.signal(signal);
         let ended = running.end();
         assert_eq!(ended.code, Some(130), "{}", ended.err);
-        let said = format!("stopped and saved; go on with: foil train --resume {folder}\n");
+        let said = format!("stopped and saved; resume with: foil train --resume {folder}\n");
         assert!(ended.err.ends_with(&said), "{}", ended.err);
         let run = place.run(&folder);
         assert!(run.position()["epoch"].as_u64().unwrap() < 4, "{}", run.position());

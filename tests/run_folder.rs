@@ -104,7 +104,7 @@ fn a_run_may_begin_with_weights_of_another() {
 
     let error = place.foil(&["train", "--resume", "second", "train.epochs=3"]).error();
     assert!(
-        error.contains("keeps its pipeline, and takes no `train.epochs=3`")
+        error.contains("keeps its pipeline; `train.epochs=3` cannot be given")
             && error.contains("init=second/last.safetensors"),
         "{error}"
     );

@@ -82,7 +82,7 @@ fn ours_stand_beside_the_papers() {
     ] {
         assert!(ended.err.contains(said), "{said}: {}", ended.err);
     }
-    assert!(ended.err.contains("judged on different data sets"), "{}", ended.err);
+    assert!(ended.err.contains("evaluated on different data sets"), "{}", ended.err);
 
     let one = place.foil(&["table", "1", "runs/m", "--format", "csv"]).ok();
     assert_eq!(lines(&one.out, "CAT_cw (eps 0.4)")[2][2..], ["-0.1", "-0.1", "-0.2"], "{}", one.out);
@@ -183,7 +183,7 @@ fn folders_and_files_without_a_run_are_notes() {
     let ended = place.foil(&words).ok();
     assert_eq!(lines(&ended.out, "AT,")[0][2], "82.0", "{}", ended.out);
     for path in ["runs/configs", "runs/table.md"] {
-        assert!(ended.err.contains(&format!("note: {path} holds no run, and is left out")), "{}", ended.err);
+        assert!(ended.err.contains(&format!("note: {path} holds no run and is left out")), "{}", ended.err);
     }
     let err = place.foil(&["table", "2", "runs/configs", "runs/table.md"]).error();
     assert!(err.contains("there is no run in runs/configs, runs/table.md: no resolved.yaml"), "{err}");
@@ -230,7 +230,7 @@ fn a_run_that_is_there_twice_counts_once() {
     let place = place();
     run(&place, "again", "cifar10/at", 0, Some(record("cifar10", "8/255", 0, [82.0, 57.0, 52.0, 51.0, 50.0])));
     let ended = place.foil(&["table", "accuracy", "runs/a0", "runs/again", "runs/c", "--format", "csv"]).ok();
-    let note = "note: runs/again is the run runs/a0 once more (seed 0, the same figures), and counts once";
+    let note = "note: runs/again repeats the run runs/a0 (seed 0, the same figures) and counts once";
     assert!(ended.err.contains(note), "{}", ended.err);
     assert!(!ended.out.contains("seeds") && !ended.out.contains('±'), "{}", ended.out);
     place.foil(&["report", "runs/a0", "runs/again", "--images", "0"]).ok();

@@ -93,7 +93,7 @@ fn imported_weights_bring_the_files_of_their_config() {
     place.foil(&["export", "run", "--out", "weights.pth"]).ok();
     // The file itself does not hold its network.
     let error = place.foil(&["import", "weights.pth", "--out", "alone"]).error();
-    assert!(error.contains("weights of a network that is a file of its own") && error.contains("--config"), "{error}");
+    assert!(error.contains("weights of a network whose program is a separate file") && error.contains("--config"), "{error}");
     place.foil(&["import", "weights.pth", "--config", "run/resolved.yaml", "--out", "again"]).ok();
     fs::create_dir(place.path("conf")).unwrap();
     fs::rename(place.path("nets"), place.path("conf/nets")).unwrap();

@@ -125,7 +125,7 @@ pub trait Attack: Send {
         let _ = (target, batch);
         match self.provides().as_slice() {
             [] => Ok(Adversarial::new(x_adv)),
-            side => Err(Error::new(format!("attacked images do not tell its {}", side.join(", ")))
+            side => Err(Error::new(format!("its {} cannot be computed from attacked images", side.join(", ")))
                 .help("leave `x_adv` out, and give `start` and its draws")),
         }
     }

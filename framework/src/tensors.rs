@@ -120,7 +120,7 @@ pub fn load(path: &Path) -> Result<Stored> {
 
 fn damaged(path: &Path, why: &str) -> Error {
     Error::new(format!("{} is damaged: {why}", path.display())).help(
-        "put a good copy back; one that was changed on purpose is read without its texts foil.weights and foil.texts",
+        "restore a good copy; to read a file that was changed on purpose, remove foil.weights and foil.texts from its metadata",
     )
 }
 

@@ -54,7 +54,7 @@ fn a_loss() {
     for place in ["build", "passes", "needs", "least_classes"] {
         library.panics(place, &["loss=panicking_loss", &format!("loss.at={place}")], &["loss"]);
     }
-    let in_step = &["epoch 2, step 2: loss `panicking_loss`", "misbehaving/src/lib.rs", "checkpoint stands"];
+    let in_step = &["epoch 2, step 2: loss `panicking_loss`", "misbehaving/src/lib.rs", "last good checkpoint is"];
     library.panics("forward", &["loss=panicking_loss", "loss.at=forward", "loss.call=3"], in_step);
     let run = library.place.run(&format!("run{}", library.runs.get()));
     assert_eq!(run.position()["epoch"], 1, "the last checkpoint stands");

@@ -53,7 +53,7 @@ fn libraries_of_others() {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let c = maps.lines().find_map(|line| line.split_once('/').filter(|(_, path)| path.contains("libc.so"))).unwrap();
     let c = PathBuf::from(format!("/{}", c.1));
-    refused(&place, &c, &["is no plugin of foil: it was not built by Rust", "foil new-plugin"]);
+    refused(&place, &c, &["is not a plugin of foil: it was not built by Rust", "foil new-plugin"]);
     // The record's symbol under another name, in the table of names.
     let symbol = b"foil_plugin_foil_template\0";
     let nameless = changed(&place, "libnameless.so", |bytes| {
@@ -61,7 +61,7 @@ fn libraries_of_others() {
         assert!(!at.is_empty());
         at.into_iter().for_each(|i| bytes[i] = b'g');
     });
-    refused(&place, &nameless, &["is no plugin of foil: it exports no plugin", "foil::export_plugin!();"]);
+    refused(&place, &nameless, &["is not a plugin of foil: it exports no plugin", "foil::export_plugin!();"]);
 }
 
 #[test]

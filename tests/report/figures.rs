@@ -216,7 +216,7 @@ fn what_a_figure_cannot_show_is_an_error() {
     table_2()[1].write(&radii);
     Made { eps: "4/255", ..table_2()[1].clone() }.write(&radii.join("small"));
     let error = refused("3", &radii);
-    assert!(error.contains("judged under PGD-100 at 4/255 and at 8/255"), "{error}");
+    assert!(error.contains("evaluated under PGD-100 at 4/255 and at 8/255"), "{error}");
 }
 
 /// Trained by the command itself, on a few images.

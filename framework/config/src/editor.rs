@@ -34,7 +34,7 @@ pub fn editor_schema(root: &Value, catalog: &dyn Catalog) -> Value {
 
 fn extends() -> Value {
     json!({
-        "description": "The file that this one builds on, or several; paths are relative to this file. Maps merge, and what stands here wins.",
+        "description": "The file that this one builds on, or several; paths are relative to this file. Maps merge; values in this file win.",
         "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
     })
 }

@@ -28,7 +28,7 @@ impl Override {
         let wrong = |message: &str, help: &str| Err(vec![Problem::new("", message, help).at(&place)]);
         let shown = show::short(path);
         if !argument.contains('=') {
-            return wrong(&format!("`{shown}` is no override: the `=` is missing"), "write `attack.eps=8/255`");
+            return wrong(&format!("`{shown}` is not an override: it has no `=`"), "write `attack.eps=8/255`");
         }
         let keys: Vec<String> = path.split('.').map(|key| key.trim().to_string()).collect();
         if keys.iter().any(String::is_empty) {
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn mistakes_say_what_would_do() {
         let table = [
-            ("a.b", "`a.b` is no override: the `=` is missing"),
+            ("a.b", "`a.b` is not an override: it has no `=`"),
             ("=1", "empty key"),
             ("a..b=1", "empty key"),
             ("a.b=", "write `a.b=null` to remove the key"),

@@ -59,7 +59,7 @@ impl Builder<'_> {
             let written = lines.filter(|place| place.line_text().is_some_and(|text| !text.trim().is_empty())).take(2);
             let help = |place: Place| Some((suggest::space_after_colon(place.line_text()?)?, place));
             if let Some((help, place)) = written.filter_map(help).next() {
-                return Problem::new("", "not valid YAML: this is no `key: value`", help).at(&place);
+                return Problem::new("", "not valid YAML: this is not `key: value`", help).at(&place);
             }
         }
         let opened = match self.stack.last() {
@@ -90,8 +90,8 @@ impl Builder<'_> {
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_extras(anchor, tag.is_some(), place);
                 if let Some(c) = text.chars().find(|c| matches!(c, '\u{2028}' | '\u{2029}')) {
-                    let message = format!("the character {} is not used here", c.escape_default());
-                    let help = "it is a line break to some YAML readers and none to others";
+                    let message = format!("the character {} is not supported", c.escape_default());
+                    let help = "some YAML readers take it for a line break, others do not";
                     note(self.problems, Problem::new("", message, help).at(place));
                 }
                 let kind = match style {
@@ -114,7 +114,7 @@ impl Builder<'_> {
                 None => {}
             },
             Event::Alias(_) => {
-                let message = "aliases (`*name`) are not used here";
+                let message = "aliases (`*name`) are not supported";
                 return Err(Problem::new("", message, "repeat the value, or share it with `extends`").at(place));
             }
             Event::DocumentStart(_) if self.root.is_some() => {
@@ -138,11 +138,11 @@ impl Builder<'_> {
     fn refuse_extras(&mut self, anchor: usize, tagged: bool, place: &Place) {
         if anchor != 0 {
             let help = "share values between files with `extends`, and quote text that starts with `&`";
-            note(self.problems, Problem::new("", "anchors (`&name`) are not used here", help).at(place));
+            note(self.problems, Problem::new("", "anchors (`&name`) are not supported", help).at(place));
         }
         if tagged {
             let help = "quote the value to make it text, and quote text that starts with `!`";
-            note(self.problems, Problem::new("", "tags (`!name`) are not used here", help).at(place));
+            note(self.problems, Problem::new("", "tags (`!name`) are not supported", help).at(place));
         }
     }
 
@@ -180,6 +180,6 @@ fn key(node: Node, problems: &mut Vec<Problem>) -> Key {
 }
 
 fn twice(text: &str, first: &Place, second: &Place) -> Problem {
-    let help = format!("it was given before at {first}");
+    let help = format!("it was first given at {first}");
     Problem::new("", format!("key `{}` is given twice", show::short(text)), help).at(second)
 }

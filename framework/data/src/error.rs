@@ -89,9 +89,9 @@ impl DataError {
     pub fn message(&self) -> String {
         match self {
             Self::UnknownName { name, .. } => format!("no data set is called `{name}`"),
-            Self::NotFound { name, .. } => format!("`{name}` was not found in the places looked at"),
+            Self::NotFound { name, .. } => format!("`{name}` was not found"),
             Self::Missing { name, files, .. } => format!("`{name}` is not complete: {} missing", list(files)),
-            Self::PythonPickles { name, .. } => format!("`{name}` is here as Python pickles, which foil does not read"),
+            Self::PythonPickles { name, .. } => format!("`{name}` was found as Python pickles, which foil does not read"),
             Self::BadFile { name, what, found, expected, .. } => {
                 format!("a file of `{name}` cannot be used: {what}; found {found}, expected {expected}")
             }
@@ -136,7 +136,7 @@ impl DataError {
             }
             Self::BadFile { name, .. } => {
                 format!(
-                    "replace it, or move it away if it is another data set's; `foil data get {name}` fetches a fresh copy"
+                    "replace it, or move it away if it belongs to another data set; `foil data get {name}` fetches a fresh copy"
                 )
             }
             Self::Io { .. } => "check that it exists, that you may use it, and that the disk is not full".to_string(),

@@ -40,7 +40,7 @@ impl Agreement {
             .iter()
             .map(|text| serde_json::from_str(text))
             .collect::<Result<_, _>>()
-            .map_err(|_| Error::new("a rank speaks another version's language").help(SAME))?;
+            .map_err(|_| Error::new("a rank runs another version of foil").help(SAME))?;
         let hosts: Vec<String> = said.iter().map(|(host, _)| host.clone()).collect();
         let found = differences(&said);
         let _ = joined.hosts.set(hosts);
@@ -70,7 +70,7 @@ fn differences(said: &[(String, Vec<(String, String)>)]) -> Option<String> {
     let differing: Vec<usize> = (1..said.len()).filter(|&rank| said[rank].1 != *items).collect();
     let &rank = differing.first()?;
     let (host, other) = &said[rank];
-    let mut message = format!("rank {rank} on {host} does not run what rank 0 on {first} runs");
+    let mut message = format!("rank {rank} on {host} does not run the same as rank 0 on {first}");
     if differing.len() > 1 {
         let rest: Vec<String> = differing[1..].iter().map(ToString::to_string).collect();
         let _ = write!(message, " (nor do ranks {})", rest.join(", "));
@@ -87,7 +87,7 @@ fn differences(said: &[(String, Vec<(String, String)>)]) -> Option<String> {
         let lines = [only(text, theirs, "rank 0:"), only(theirs, text, &format!("rank {rank}:"))].concat();
         let _ = write!(message, "\n  {what}:{}", lines[..lines.len().min(SHOWN)].concat());
         if lines.len() > SHOWN {
-            let _ = write!(message, "\n    and {} lines more", lines.len() - SHOWN);
+            let _ = write!(message, "\n    and {} more lines", lines.len() - SHOWN);
         }
     }
     Some(message)

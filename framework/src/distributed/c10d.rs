@@ -170,7 +170,7 @@ impl Group {
     fn start(&self, start: Start, tensor: &Tensor) -> Result<Box<dyn Pending>> {
         let group = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if group.is_null() {
-            return Err(Error::new("this rank has left the others"));
+            return Err(Error::new("this rank has left the group"));
         }
         let mut work = null_mut();
         // # Safety

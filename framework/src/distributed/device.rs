@@ -18,7 +18,7 @@ impl World {
     /// When a rank is lost, or there is a way between the devices which cannot be opened.
     pub fn against_capture(&self, device: Device) -> Result<Option<String>> {
         let by_host = self.is_joined() && device != Device::Cpu && self.on_device(device)?.is_none();
-        Ok(by_host.then(|| "its ranks add their gradients up on the CPU".to_string()))
+        Ok(by_host.then(|| "its ranks sum their gradients on the CPU".to_string()))
     }
 
     /// Whether all ranks say so. Every rank calls it at the same point.
@@ -62,7 +62,7 @@ impl World {
         if let Some(rank) = said.iter().position(|why| !why.is_empty()) {
             if self.is_first() {
                 let (who, why) = (self.name_of(rank), &said[rank]);
-                tracing::warn!("gradients are added up through the CPU, which is slower: {who}: {why}");
+                tracing::warn!("gradients are summed on the CPU, which is slower: {who}: {why}");
             }
             return Ok(None);
         }
@@ -87,16 +87,16 @@ impl World {
             match told.recv_timeout(LOOK) {
                 Ok(opened) => return opened,
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::new("opening the way between devices panicked"));
+                    return Err(Error::new("connecting the devices panicked"));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if joined.another_failed() {
-                return self.lost(Err(Error::new("another rank could not open the way between devices")));
+                return self.lost(Err(Error::new("another rank could not connect its device")));
             }
             if started.elapsed() > timeout {
                 let seconds = timeout.as_secs();
-                return self.lost(Err(Error::new(format!("the ranks' devices did not meet within {seconds} s"))));
+                return self.lost(Err(Error::new(format!("the ranks' devices did not connect within {seconds} s"))));
             }
         }
     }

@@ -66,10 +66,10 @@ impl World {
         let names: Vec<String> = gone.into_iter().map(|rank| self.name_of(rank)).collect();
         let why = mine.lines().next().unwrap_or_default();
         match names.as_slice() {
-            [] => Error::new(format!("the ranks lost each other, though all are alive: {why}"))
-                .help("one is slower than FOIL_TIMEOUT allows, or the network between them failed"),
+            [] => Error::new(format!("the ranks lost contact, though all are alive: {why}"))
+                .help("a rank is slower than FOIL_TIMEOUT allows, or the network between them failed"),
             names => Error::new(format!("{} stopped answering: {why}", names.join(", ")))
-                .help("it was killed, ran out of memory, hangs, or its machine or network is gone"),
+                .help("it was killed, ran out of memory or hangs, or its machine or network is down"),
         }
     }
 

@@ -57,7 +57,7 @@ impl Launch {
     /// How often the launcher has started this before: torchrun after a rank failed, Slurm after a job was requeued.
     ///
     /// # Errors
-    /// When a variable is no number.
+    /// When a variable is not a number.
     pub fn restarts() -> Result<usize> {
         Environment(&variable).restarts()
     }
@@ -74,7 +74,7 @@ impl Launch {
         let Self { launcher, rank, size, local_rank, .. } = self;
         let place = self.meeting.as_ref().map_or(String::new(), |m| format!(", meeting at {}:{}", m.host, m.port));
         let timeout = self.timeout.as_secs();
-        let over = if self.transport == Transport::Mpi { ", sums over MPI" } else { "" };
+        let over = if self.transport == Transport::Mpi { ", all-reduce over MPI" } else { "" };
         format!("rank {rank} of {size} ({launcher}), {local_rank} on this machine{place}{over}, timeout {timeout} s")
     }
 
@@ -83,8 +83,8 @@ impl Launch {
         let Self { rank, size, .. } = self;
         let (others, at) = (size - 1, format!("{}:{}", meeting.host, meeting.port));
         let first = error.message().lines().next().unwrap_or_default();
-        Error::new(format!("rank {rank} did not meet the other {others} ranks at {at}: {first}")).help(
-            "were all started, does MASTER_ADDR name rank 0's machine, and is the port free and open between the machines?",
+        Error::new(format!("rank {rank} could not reach the other {others} ranks at {at}: {first}")).help(
+            "are all of them running, does MASTER_ADDR name rank 0's machine, and is the port free and open between the machines?",
         )
     }
 }

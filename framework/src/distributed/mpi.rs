@@ -43,7 +43,7 @@ impl Numbers {
             Kind::Int64 => Self::Long(Vec::try_from(&flat)?),
             Kind::Int => Self::Int(Vec::try_from(&flat)?),
             Kind::Uint8 => Self::Byte(Vec::try_from(&flat)?),
-            kind => return Err(Error::new(format!("tensors of {kind:?} are not added up over MPI"))),
+            kind => return Err(Error::new(format!("tensors of {kind:?} cannot be summed over MPI"))),
         })
     }
 
@@ -106,7 +106,7 @@ impl Job {
 /// The thread: says which rank of how many MPI takes it for, and then does what it is asked to until nobody can ask any more.
 fn speak(place: &Sender<Result<(usize, usize)>>, jobs: &Receiver<Job>) {
     let Some((universe, level)) = mpi::initialize_with_threading(Threading::Funneled) else {
-        let _ = place.send(Err(Error::new("MPI is in use already in this process")));
+        let _ = place.send(Err(Error::new("MPI is already in use in this process")));
         return;
     };
     let world = universe.world();
@@ -130,15 +130,15 @@ impl Watch {
         loop {
             match done.recv_timeout(LOOK) {
                 Ok(numbers) => return Ok(numbers),
-                Err(RecvTimeoutError::Disconnected) => return Err(Error::new("MPI has come to its end in this rank")),
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::new("MPI has ended in this rank")),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             // A store that does not answer was a rank's that has left.
             if !matches!(self.store.get(LEFT), Ok(None)) {
-                return Err(Error::new("a rank has left while others waited for it in MPI"));
+                return Err(Error::new("a rank left while others waited for it in MPI"));
             }
             if started.elapsed() > self.timeout {
-                return Err(Error::new(format!("MPI has not ended a sum within {} s", self.timeout.as_secs())));
+                return Err(Error::new(format!("a sum over MPI did not finish within {} s", self.timeout.as_secs())));
             }
         }
     }
@@ -157,14 +157,14 @@ impl Mpi {
         let store = Store::open(launch, meeting).map_err(|error| launch.not_met(meeting, &error))?;
         let ((place, told), (ask, jobs)) = (channel(), channel());
         let thread = std::thread::Builder::new().name("mpi".into()).spawn(move || speak(&place, &jobs));
-        let thread = thread.map_err(|error| Error::new(format!("no thread for MPI: {error}")))?;
-        let (rank, size) = told.recv().map_err(|_| Error::new("MPI has ended before it began"))??;
+        let thread = thread.map_err(|error| Error::new(format!("could not start the thread for MPI: {error}")))?;
+        let (rank, size) = told.recv().map_err(|_| Error::new("MPI ended before it started"))??;
         if (rank, size) != (launch.rank, launch.size) {
             return Err(Error::new(format!(
                 "MPI says rank {rank} of {size}, but {} says rank {} of {}",
                 launch.launcher, launch.rank, launch.size
             ))
-            .help("over MPI ranks are started by the mpirun or srun of the MPI that foil was built with; or unset FOIL_TRANSPORT"));
+            .help("start the ranks with the mpirun or srun of the MPI that foil was built with, or unset FOIL_TRANSPORT"));
         }
         let watch = Arc::new(Watch { store, timeout: launch.timeout });
         Ok(Self { watch, speaker: Mutex::new(Some((thread, ask))) })
@@ -175,7 +175,7 @@ impl Mpi {
         let speaker = self.speaker.lock().unwrap_or_else(PoisonError::into_inner);
         match speaker.as_ref().map(|(_, ask)| ask.send(Job { numbers, sum, done })) {
             Some(Ok(())) => Ok(result),
-            _ => Err(Error::new("this rank has left the others")),
+            _ => Err(Error::new("this rank has left the group")),
         }
     }
 }

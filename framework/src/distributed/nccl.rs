@@ -33,7 +33,7 @@ impl Opener for Nccl {
             return Err(Error::new(format!("NCCL was asked for tensors on {device:?}")));
         };
         let comm = Comm::open(&invitation, rank, size, number).map_err(|error| {
-            error.context("NCCL").help(format!("NCCL_DEBUG=INFO says more; {SWITCH}=off does without"))
+            error.context("NCCL").help(format!("set NCCL_DEBUG=INFO for details, or {SWITCH}=off to run without NCCL"))
         })?;
         Ok(Box::new(Connected { comm, version: Comm::version()? }))
     }

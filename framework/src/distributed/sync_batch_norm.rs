@@ -70,7 +70,7 @@ pub(crate) fn sync_batch_norm(
 ) -> Result<Tensor> {
     let at = |tensor: &Tensor| tensor.as_ptr().cast::<At>();
     let mut out = null_mut();
-    let joined = world.joined().ok_or_else(|| Error::new("a process on its own has no one to send to"))?;
+    let joined = world.joined().ok_or_else(|| Error::new("a single process has no rank to send to"))?;
     let (ranks, counts) = (std::ptr::from_ref(joined).cast(), world.counts());
     // # Safety
     // The borrows of all tensors outlast the call; `joined` is never freed, and so outlives every backward pass.

@@ -28,14 +28,14 @@ impl Transport {
             "mpi" if cfg!(feature = "mpi") => Ok(Self::Mpi),
             "mpi" => Err(Self::no_mpi()),
             _ => {
-                Err(Error::new(format!("FOIL_TRANSPORT={name} is no transport")).help("`gloo` (the default) or `mpi`"))
+                Err(Error::new(format!("FOIL_TRANSPORT={name} is not a transport")).help("`gloo` (the default) or `mpi`"))
             }
         }
     }
 
     pub(super) fn no_mpi() -> Error {
         Error::new("FOIL_TRANSPORT=mpi, but this foil was built without MPI").help(
-            "build it with `--features mpi`, which takes MPI's headers and libclang; or unset FOIL_TRANSPORT: Gloo needs neither",
+            "build it with `--features mpi`, which needs MPI's headers and libclang; or unset FOIL_TRANSPORT: Gloo needs neither",
         )
     }
 }

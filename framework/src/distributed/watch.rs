@@ -53,7 +53,7 @@ impl Joined {
         }
         match self.transport.posted(ALARM) {
             Ok(alarm) => alarm.or_else(|| next.fault(self)),
-            Err(_) => Some("the place where ranks leave notes is gone".into()),
+            Err(_) => Some("the store that the ranks share is gone".into()),
         }
     }
 
@@ -110,6 +110,6 @@ impl Neighbour {
             (self.pulse, self.beat) = (pulse, Instant::now());
         }
         let silent = self.beat.elapsed();
-        (silent > SILENCE).then(|| format!("no sign of life of rank {} for {} s", self.rank, silent.as_secs()))
+        (silent > SILENCE).then(|| format!("no sign of life from rank {} for {} s", self.rank, silent.as_secs()))
     }
 }

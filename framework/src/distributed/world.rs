@@ -207,7 +207,7 @@ impl World {
         self.unbroken()?;
         match self.0 {
             Some(joined) => self.lost(joined.transport.start_sum(tensor)),
-            None => Err(Error::new("a process on its own has no one to send to")),
+            None => Err(Error::new("a single process has no rank to send to")),
         }
     }
 

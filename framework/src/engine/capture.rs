@@ -196,7 +196,7 @@ impl<T, G: Recorded> Repeated<T, G> {
                 failed => {
                     let why = failed.err().map_or("another rank could not".into(), |error| error.message().to_string());
                     tracing::warn!(
-                        "the step could not be captured as a CUDA graph, and runs step by step from here: {why}"
+                        "the step could not be captured as a CUDA graph and runs one operation at a time from here on: {why}"
                     );
                     self.how = How::Eager;
                     self.shapes.clear();

@@ -78,7 +78,7 @@ pub fn shown(device: Device) -> String {
 /// When the name is none, or the device is not there.
 pub fn named(name: &str) -> Result<Device> {
     if !is_device(name) {
-        return Err(Error::new(format!("`{name}` is no device")).help("write auto, cpu, cuda or cuda:0"));
+        return Err(Error::new(format!("`{name}` is not a device")).help("write auto, cpu, cuda or cuda:0"));
     }
     let found = devices().cuda;
     match name {
@@ -86,8 +86,8 @@ pub fn named(name: &str) -> Result<Device> {
         "auto" if found == 0 => Ok(Device::Cpu),
         _ => match name.strip_prefix("cuda:").and_then(|n| n.parse().ok()).unwrap_or(0) {
             n if n < found => Ok(Device::Cuda(n)),
-            _ => Err(Error::new(format!("`{name}` is not there: {found} CUDA devices were found"))
-                .help("`foil doctor` says why; `device: auto` takes what there is")),
+            _ => Err(Error::new(format!("`{name}` does not exist: {found} CUDA devices were found"))
+                .help("`foil doctor` says why; `device: auto` takes what is available")),
         },
     }
 }

@@ -49,12 +49,12 @@ impl Step {
     /// Which of its parts cannot be captured in a CUDA graph, if one cannot.
     pub fn against_capture(&self) -> Option<String> {
         let [attack, loss] = self.names;
-        let because = |what: &str, name: &str| format!("the {what} `{name}` says that it cannot be");
+        let because = |what: &str, name: &str| format!("the {what} `{name}` does not support it");
         let attack = (!self.attack.capturable()).then(|| because("attack", attack));
         let loss = || (!self.loss.capturable()).then(|| because("loss", loss));
         let networks = [Some(&self.model), self.attack.learner()].into_iter().flatten();
         let model = || networks.map(Learner::network).find(|network| !network.capturable());
-        attack.or_else(loss).or_else(|| model().map(|_| "the model says that it cannot be".to_string()))
+        attack.or_else(loss).or_else(|| model().map(|_| "the model does not support it".to_string()))
     }
 
     /// Runs the step on `batch`, which must not be empty.
@@ -65,7 +65,7 @@ impl Step {
         let images = batch.x.size()[0];
         self.run_with(batch, None, None).map_err(|error| match images == 1 && error.message().contains(LONELY) {
             true => error.context("this batch has one image, and batch norm over vectors needs two").help(
-                "the last batch of an epoch has what is left: `train: { drop_last: true }` leaves it out; \
+                "the last batch of an epoch holds the rest: `train: { drop_last: true }` drops it; \
                  or choose another `batch_size`",
             ),
             false => error,

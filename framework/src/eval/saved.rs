@@ -42,11 +42,11 @@ impl Saved {
         let shown = saved.path.display();
         match serde_json::from_slice::<Stored>(&bytes) {
             Ok(stored) if stored.key == saved.key => {
-                eprintln!("going on where an evaluation was stopped: {shown}");
+                eprintln!("resuming an evaluation that was stopped: {shown}");
                 saved.entries = stored.entries;
             }
-            Ok(_) => eprintln!("{shown} is of other settings or weights; evaluating again"),
-            Err(_) => eprintln!("{shown} is not the state of an evaluation; evaluating again"),
+            Ok(_) => eprintln!("{shown} was made with other settings or weights; starting over"),
+            Err(_) => eprintln!("{shown} is not the state of an evaluation; starting over"),
         }
         saved
     }
@@ -62,7 +62,7 @@ impl Saved {
         let none = || Self { path: PathBuf::new(), key: String::new(), next: Instant::now(), entries: Vec::new() };
         let mut saved = if world.is_first() { Self::open(record, config, weights) } else { none() };
         let entries = serde_json::to_string(&saved.entries).at("telling", record)?;
-        saved.entries = serde_json::from_str(&world.first_says(&entries)?).at("hearing of", record)?;
+        saved.entries = serde_json::from_str(&world.first_says(&entries)?).at("reading", record)?;
         Ok(saved)
     }
 

@@ -114,9 +114,9 @@ impl Subject<'_> {
         };
         let value = percent(&gradient.flatten(1, -1).abs().amax(1, false).eq(0.0));
         let good =
-            format!("{value:.1} % of the input gradients are zero: attacks that follow them have something to follow");
+            format!("{value:.1} % of the input gradients are zero: attacks that follow them can work");
         let bad = format!(
-            "{value:.1} % of the input gradients are zero: attacks that follow them see nothing there, and only look weak"
+            "{value:.1} % of the input gradients are zero: attacks that follow them get no signal there, and fail whatever the model"
         );
         Ok(check("zero_gradients", value, 1.0, &good, &bad))
     }
@@ -125,8 +125,8 @@ impl Subject<'_> {
         let [first, second] = [0, 1].map(|_| self.logits(&self.batch.x));
         let scale = first.abs().max().double_value(&[]).max(1e-12);
         let value = (first - second).abs().max().double_value(&[]) / scale;
-        let bad = "two looks at the same images differ: an attack needs many looks for each step, and these took one";
-        check("random_outputs", value, 1e-4, "two looks at the same images agree: the model is not randomised", bad)
+        let bad = "two passes over the same images differ: an attack must average many passes for each step, and these used one";
+        check("random_outputs", value, 1e-4, "two passes over the same images agree: the model is not randomised", bad)
     }
 
     fn probabilities(&self) -> TrustCheck {
@@ -186,7 +186,7 @@ impl Subject<'_> {
         let none = pgd(0.0, steps).map(|right| {
             let natural = self.logits(&self.batch.x).argmax(-1, false).eq_tensor(&self.batch.y);
             let value = percent(&right.ne_tensor(&natural));
-            let bad = format!("with eps 0 the attack changes the verdict on {value:.1} % of the images: attack and model disagree on what an image is");
+            let bad = format!("with eps 0 the attack changes the prediction for {value:.1} % of the images: attack and model disagree on what an image is");
             check("eps_zero", value, 0.0, "with eps 0 the attacked images are the clean ones", &bad)
         });
         add("eps_zero", none);
@@ -195,8 +195,8 @@ impl Subject<'_> {
             // What guessing may come to on so few images: two standard deviations above its mean.
             let (value, guess) = (percent(&right), 1.0 / self.data.classes as f64);
             let chance = 100.0 * (guess + 2.0 * (guess * (1.0 - guess) / right.numel() as f64).sqrt());
-            let good = format!("with eps {far:.4} ({norm}) {value:.1} % are left, no more than by chance: the attacks reach everywhere");
-            let bad = format!("with eps {far:.4} ({norm}), where every image can become the same grey, {value:.1} % are still right: the attacks fail, not the threat");
+            let good = format!("with eps {far:.4} ({norm}) {value:.1} % are still correct, no more than by chance: the attacks reach every image");
+            let bad = format!("with eps {far:.4} ({norm}), where every image can become the same grey, {value:.1} % are still correct: the attacks fail, not the threat");
             check("eps_large", value, self.points(chance), &good, &bad)
         });
         add("eps_large", large);
@@ -233,7 +233,7 @@ impl Subject<'_> {
             } else {
                 format!("APGD leaves {apgd:.1} %, PGD {pgd:.1} % of {n} images: the choice of the attack's loss and step matters little")
             };
-            let bad = format!("APGD leaves {apgd:.1} %, PGD {pgd:.1} %: PGD is caught by the scale of the logits or by its step, so do not quote it alone");
+            let bad = format!("APGD leaves {apgd:.1} %, PGD {pgd:.1} %: PGD is held back by the scale of the logits or by its step, so do not quote it alone");
             check("pgd_gap", value, self.points(15.0), &good, &bad)
         }));
 

@@ -48,7 +48,7 @@ pub(super) fn open(path: &Path) -> Result<Container> {
         Ok(Container::Safetensors(named, texts))
     } else {
         let found = if head.starts_with(&[0x80]) { " but a pickle of something else" } else { "" };
-        Err(Error::new(format!("{} is no checkpoint of PyTorch and no safetensors file{found}", path.display()))
+        Err(Error::new(format!("{} is neither a PyTorch checkpoint nor a safetensors file{found}", path.display()))
             .help("foil reads what torch.save writes, and safetensors"))
     }
 }
@@ -92,7 +92,7 @@ fn zipped(path: &Path, file: File) -> Result<Container> {
     let ends = |end: &str| names.iter().find_map(|name| name.strip_suffix(end)).map(String::from);
     if ends(CONSTANTS).is_some() {
         return Err(Error::new(format!("{} is a TorchScript program, not a checkpoint", path.display())).help(format!(
-            "judge it as it is: foil import {0}; or train it, if it has parameters: `model: {{ type: torchscript, file: {0} }}`",
+            "evaluate it as it is: foil import {0}; or train it, if it has parameters: `model: {{ type: torchscript, file: {0} }}`",
             path.display()
         )));
     }
@@ -160,11 +160,11 @@ fn plain(path: &Path, mut file: File) -> Result<Container> {
             _ => None,
         })
         .collect();
-    let Value::List(listed) = keys.get(keys.root) else { return Err(broken("its list of storages is none")) };
+    let Value::List(listed) = keys.get(keys.root) else { return Err(broken("its list of storages is not a list")) };
     let mut places = HashMap::new();
     let mut place = at as u64;
     for &key in listed {
-        let key = keys.as_text(key).ok_or_else(|| broken("a storage's name is not a text"))?;
+        let key = keys.as_text(key).ok_or_else(|| broken("a storage's name is not a string"))?;
         let &(kind, numel) = kinds.get(key).ok_or_else(|| broken("it lists a storage that nothing uses"))?;
         let mut count = [0; 8];
         file.seek(SeekFrom::Start(place)).and_then(|_| file.read_exact(&mut count)).at("reading", path)?;

@@ -80,12 +80,12 @@ pub fn import(request: &Request) -> Result<Imported> {
         .collect();
     if !others.is_empty() {
         let (taken, others) = (quoted(&dict.key), others[..others.len().min(8)].join(", "));
-        notes.push(format!("of its sets of weights {taken} is taken; --key takes another: {others}"));
+        notes.push(format!("it holds several sets of weights, and {taken} is used; --key selects another: {others}"));
     }
     let mut said = Described::of(&dict.texts);
     if said.names_files && base.is_none() && request.known.model.is_none() {
         return Err(Error::new(format!(
-            "{file} holds weights of a network that is a file of its own, which is not in it"
+            "{file} holds weights of a network whose program is a separate file"
         ))
         .help("--config names a pipeline with that file, such as the run's resolved.yaml"));
     }
@@ -181,20 +181,20 @@ fn refuse(fit: &Fit, file: &str) -> Result<()> {
     let model = serde_yaml::to_string(&fit.model).unwrap_or_default();
     let model = model.trim().replace('\n', ", ");
     let message = format!(
-        "{file}: these weights are most like `{{ {model} }}` on {}, but do not fit: {} of its tensors are there{}",
+        "{file}: these weights are closest to `{{ {model} }}` on {}, but do not fit: {} of its tensors are present{}",
         fit.data,
         fit.tensors.len(),
         shown.concat()
     );
     Err(Error::new(message)
-        .help("--model names another model, --data another data set, --ignore PATTERN leaves tensors out, --key takes another set of weights or those whose names begin so"))
+        .help("--model names another model, --data another data set, --ignore PATTERN leaves tensors out, --key another set of weights or a prefix of their names"))
 }
 
 /// How the file's tensors differ from the model's, and which are left out.
 fn differences(fit: &Fit) -> Vec<String> {
     let mut notes = Vec::new();
     if !fit.prefix.is_empty() {
-        notes.push(format!("names begin with `{}`, which is taken off", fit.prefix));
+        notes.push(format!("names begin with `{}`, which is removed", fit.prefix));
     }
     let renamed = fit.tensors.iter().find(|(own, entry)| !entry.name.ends_with(own.as_str()));
     notes.extend(renamed.map(|(own, entry)| format!("names differ, as in `{}` for foil's `{own}`", entry.name)));
@@ -221,7 +221,7 @@ fn normalize(
             return Err(Error::new(format!(
                 "the file normalises with mean {mean:?} and deviation {std:?}, which are not in [0, 1] image units"
             ))
-            .help("say how it is meant: --normalize '{ mean: [0.49, 0.48, 0.45], std: [0.25, 0.24, 0.26] }'"));
+            .help("give the normalisation in image units: --normalize '{ mean: [0.49, 0.48, 0.45], std: [0.25, 0.24, 0.26] }'"));
         }
         notes.push(format!("the file's normalisation is kept: mean {mean:?}, deviation {std:?}"));
         return Ok(Normalize::given(mean, std));
@@ -232,7 +232,7 @@ fn normalize(
     let is_second = fit.prefix.split('.').any(|part| part == "1");
     if let (true, Some(behind)) = (is_second, fit.behind) {
         notes.push(format!(
-            "names are those of a code base that puts `normalize: {behind}` in front; --normalize says otherwise"
+            "the names are those of a code base that normalises with `normalize: {behind}`; --normalize overrides it"
         ));
         return serde_yaml::from_str(behind).map_err(|e| Error::new(format!("{behind}: {e}")));
     }
@@ -242,7 +242,7 @@ fn normalize(
              normalisation, has no numbers in the file",
             fit.prefix
         ))
-        .help("look in its code, and say --normalize none, --normalize per_image or --normalize '{ mean: […], std: […] }'"));
+        .help("look in its code, and give --normalize none, --normalize per_image or --normalize '{ mean: […], std: […] }'"));
     }
     let theirs = match fit.data.as_str() {
         "cifar10" => Some("{ mean: [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] }"),
@@ -252,7 +252,7 @@ fn normalize(
     let theirs =
         theirs.map(|theirs| format!("; robust_overfitting and CAT normalise in their code: --normalize '{theirs}'"));
     notes.push(format!(
-        "the file says nothing of a normalisation, so images go in as they are{}",
+        "the file says nothing about normalisation, so images go in unchanged{}",
         theirs.unwrap_or_default()
     ));
     Ok(Normalize::NONE)

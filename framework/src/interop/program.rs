@@ -20,7 +20,7 @@ use tch::{Device, Kind};
 /// be written.
 pub(super) fn import(request: &Request) -> Result<Imported> {
     if request.known.model.is_some() || request.key.is_some() {
-        return Err(Error::new(format!("{} is a TorchScript program, its own model", request.file.display()))
+        return Err(Error::new(format!("{} is a TorchScript program, which is its own model", request.file.display()))
             .help("leave --model and --key out"));
     }
     let file = std::path::absolute(&request.file).at("finding", &request.file)?;
@@ -52,7 +52,7 @@ pub(super) fn import(request: &Request) -> Result<Imported> {
                 let mut notes =
                     vec![format!("a TorchScript program, taken as it is, on images of {}", pipeline.data.name)];
                 if request.normalize.is_none() && request.config.is_none() {
-                    notes.push("images go in as they are; --normalize says otherwise".into());
+                    notes.push("images go in unchanged; --normalize overrides this".into());
                 }
                 let state = parts.step.model.network().params().state_dict();
                 return Ok(Imported { folder: write(request, &name, &pipeline, &state)?, notes });

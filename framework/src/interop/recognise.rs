@@ -148,7 +148,7 @@ pub fn recognise<'a>(tensors: &'a [Entry], known: &Known) -> Result<Fit<'a>> {
         }
     }
     best.filter(|fit| !fit.tensors.is_empty()).map(Fit::told).ok_or_else(|| {
-        Error::new("no model of foil has these names and shapes").help(
+        Error::new("no model in foil has these names and shapes").help(
             "`foil import FILE --list` shows them; a model of another kind may come as TorchScript: docs/pytorch.md",
         )
     })

@@ -116,7 +116,7 @@ pub fn assemble_across(
     }
     let problems = RefCell::<Vec<Problem>>::default();
     if let Some(name) = pipeline.name.as_deref().filter(|name| !names_a_folder(name)) {
-        let message = format!("`name` is `{name}`, but a run's folder is called so");
+        let message = format!("`name` is `{name}`, but it names a run's folder");
         let help = "write a name without `/`, such as `AT-2`; --run-dir puts a run anywhere";
         problems.borrow_mut().push(Problem::new("name", message, help));
     }
@@ -135,7 +135,7 @@ pub fn assemble_across(
     if !crate::engine::is_device(&pipeline.device) {
         cx.problem(
             "device",
-            format!("is `{}`, which is no device", pipeline.device),
+            format!("is `{}`, which is not a device", pipeline.device),
             "write auto, cpu, cuda or cuda:0",
         );
     }
@@ -152,7 +152,7 @@ pub fn assemble_across(
     if let Some(path) = pipeline.begins_with().filter(|path| dry && !path.is_file()) {
         cx.problem(
             "init",
-            format!("is {}, which is no file", path.display()),
+            format!("is {}, which is not a file", path.display()),
             "name a checkpoint, such as runs/at/best.safetensors",
         );
     }
@@ -170,13 +170,13 @@ pub fn assemble_across(
         if attack.needs_clean_logits() {
             cx.at("attacks").problem(
                 name,
-                "needs a training step's logits of the clean images, so it cannot judge a model",
+                "needs a training step's logits of the clean images, so it cannot evaluate a model",
                 "choose another attack, such as `pgd`",
             );
         } else if attack.mode() != Mode::Eval {
             cx.at("attacks").problem(
                 name,
-                "judges the model in train mode, which would move its batch-norm statistics",
+                "evaluates the model in train mode, which would move its batch-norm statistics",
                 "write `mode: eval`",
             );
         }
@@ -216,7 +216,7 @@ pub fn assemble_across(
     if network.as_ref().is_some_and(crate::engine::Network::is_mask) {
         cx.problem(
             "model",
-            format!("is `{}`, which makes masks, not logits", pipeline.model.name()),
+            format!("is `{}`, which outputs masks, not logits", pipeline.model.name()),
             "choose a classifier here; a mask network belongs inside an attack that has a `mask`",
         );
     }
@@ -224,7 +224,7 @@ pub fn assemble_across(
     let mut known: Vec<&str> = pipeline.attacks.keys().map(String::as_str).collect();
     known.push(NATURAL);
     let unknown = |key: &str, name: &str| {
-        let help = suggest(name, &known, "defined are");
+        let help = suggest(name, &known, "defined attacks");
         cx.problem(key, format!("is `{name}`, which is not defined under `attacks`"), help);
     };
     for (key, names) in [("evaluate", &pipeline.evaluate), ("train.watch", &pipeline.train.watch)] {

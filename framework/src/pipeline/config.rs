@@ -22,7 +22,7 @@ pub struct Pipeline {
     #[set(default)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plugins: Vec<String>,
-    /// Everything random follows from it.
+    /// The random seed: everything random follows from it.
     #[set(default = 0)]
     pub seed: u64,
     /// Where it runs: `auto` (CUDA if there is one), `cpu`, `cuda` or `cuda:N`.

@@ -152,7 +152,7 @@ impl Pipeline {
     }
 
     /// Every norm and radius that the attacks of the final evaluation are allowed, at any depth of
-    /// their settings: each once, in order. A radius of 0, or one that is no number, is none.
+    /// their settings: each once, in order. A radius of 0, or one that is not a number, is none.
     pub fn judged_threats(&self) -> Vec<Threat> {
         let mut found = Vec::new();
         for attack in self.evaluate.iter().filter_map(|name| self.attacks.get(name)) {

@@ -75,7 +75,7 @@ impl Pipeline {
             if overrides.iter().any(|o| o.split_once('=').is_some_and(|(overridden, _)| overridden.trim() == key)) {
                 let help =
                     format!("override the sweep: 'sweep={{ {key}: [1, 2] }}', or with null in place of the list");
-                problem(format!("`{key}` is swept, so one value for it means nothing"), help);
+                problem(format!("`{key}` is swept, so it cannot take a single value"), help);
             }
         }
         let runs = self.sweep.values().try_fold(1, |runs: usize, values| runs.checked_mul(values.len()));

@@ -64,7 +64,7 @@ impl WorkList {
             Some(other) if other.row == wanted.row && other.file == wanted.file => {}
             Some(other) => {
                 let note = format!(
-                    "{} ({}) is the same run as {} ({}), and stands in the table once",
+                    "{} ({}) is the same run as {} ({}) and appears in the table once",
                     wanted.row,
                     wanted.file.display(),
                     other.row,

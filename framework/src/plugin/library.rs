@@ -79,7 +79,7 @@ impl Library {
         }
         let file = object::File::parse(bytes.as_slice()).ok().filter(|file| whole(file, bytes.len() as u64));
         let Some(file) = file else {
-            return Err(wrong("is damaged: parts of it are missing", "build it again, or copy it again"));
+            return Err(wrong("is damaged: parts of it are missing", "rebuild it, or copy it again"));
         };
         if file.kind() != ObjectKind::Dynamic {
             return Err(wrong("is not a shared library", "name the lib….so that cargo built"));
@@ -97,7 +97,7 @@ impl Library {
             [one] => one.clone(),
             several => own(several, path).ok_or_else(|| {
                 let names: Vec<&str> = several.iter().map(|(name, _)| &name[PREFIX.len()..]).collect();
-                let what = format!("holds the plugin crates {}, and its name says none of them", names.join(", "));
+                let what = format!("holds the plugin crates {}, and its name matches none of them", names.join(", "));
                 wrong(&what, "call it libNAME.so after the one that is meant")
             })?,
         };
@@ -148,5 +148,5 @@ fn no_record(path: &Path, bytes: &[u8]) -> Error {
     } else {
         ("it was not built by Rust", "name the lib….so of a plugin crate; `foil new-plugin` makes one")
     };
-    Error::new(format!("{} is no plugin of foil: {what}", path.display())).help(help)
+    Error::new(format!("{} is not a plugin of foil: {what}", path.display())).help(help)
 }

@@ -135,8 +135,8 @@ fn one(library: &Library, lock: Option<&(PathBuf, Lock)>) -> Result<()> {
     registry::add(entries).map_err(named)?;
     let listen = (brought.tracing == tracing_id()).then_some(brought.listen);
     if listen.is_none() {
-        let why = "it was built with another version of the crate `tracing`; copy this program's Cargo.lock to mend it";
-        warn(&format!("what {file} logs is not shown: {why}"));
+        let why = "it was built with another version of the crate `tracing`; copy this program's Cargo.lock to fix it";
+        warn(&format!("the log of {file} is not shown: {why}"));
     }
     let (package, version) = (library.seen.package().to_string(), library.seen.version.clone());
     let now = Loaded { path, package, version, sha256: library.sha256.clone(), plugins, listen };
@@ -162,7 +162,7 @@ fn open(path: &Path, library: &Library) -> Result<Brought> {
     // so what it registers is there for good.
     let opened = unsafe { Opened::open(Some(named(path, library)), RTLD_NOW | RTLD_LOCAL) };
     let opened = opened.map_err(|error| {
-        Error::new(format!("it cannot be opened: {error}")).help("build it again; `ldd` says which library it misses")
+        Error::new(format!("it cannot be opened: {error}")).help("rebuild it; `ldd` shows which library is missing")
     })?;
     // # Safety
     // The symbol was found in the file as the address of a record.
@@ -214,11 +214,11 @@ fn warn_if_others_may_change(path: &Path) {
     const STICKY: u32 = 0o1000; // only the owner may replace a file in it
     let mode = |path: &Path| std::fs::metadata(path).map_or(0, |about| about.permissions().mode());
     if mode(path) & OTHERS_WRITE != 0 {
-        warn(&format!("every user of this machine may change {}; mend it: chmod o-w", path.display()));
+        warn(&format!("every user of this machine may change {}; fix it: chmod o-w", path.display()));
     }
     if let Some(folder) = path.parent()
         && mode(folder) & (OTHERS_WRITE | STICKY) == OTHERS_WRITE
     {
-        warn(&format!("every user of this machine may replace files in {}; mend it: chmod o-w", folder.display()));
+        warn(&format!("every user of this machine may replace files in {}; fix it: chmod o-w", folder.display()));
     }
 }

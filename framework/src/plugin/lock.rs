@@ -81,7 +81,7 @@ impl Lock {
         let checked = foil_config::load_str(name, text, &[], &schema, &NoPlugins).map_err(|problems| {
             let text = problems.to_string();
             let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            Error::new(format!("{name} is no lock of libraries: {first}"))
+            Error::new(format!("{name} is not a lock file for libraries: {first}"))
         })?;
         serde_yaml::from_value(checked.value).at("reading", Path::new(name))
     }

@@ -94,12 +94,12 @@ impl Seen {
     /// What it is instead of a record that this program understands.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let rest = bytes.strip_prefix(&MAGIC).ok_or_else(|| {
-            Error::new("its `foil_plugin_` symbol is no plugin record").help("let `foil::export_plugin!();` make it")
+            Error::new("its `foil_plugin_` symbol is not a plugin record").help("generate it with `foil::export_plugin!();`")
         })?;
         let (abi, rest) = number(rest)?;
         if abi != ABI {
             return Err(Error::new(format!(
-                "it speaks version {abi} of foil's plugin interface, this program version {ABI}"
+                "it has version {abi} of foil's plugin interface, this program version {ABI}"
             ))
             .help("rebuild the older of the two"));
         }

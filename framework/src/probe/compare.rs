@@ -61,7 +61,7 @@ impl Difference {
     /// ten-thousandth of it are rounding whatever they are compared with: some gradients are zero but for that.
     pub fn exceeds(&self, tolerance: Option<f64>) -> bool {
         let tolerance = tolerance.unwrap_or(self.usual);
-        // Asked this way round because a difference that is no number is no agreement either.
+        // Asked this way round because a difference that is not a number is no agreement either.
         let agree = self.relative <= tolerance || self.absolute <= tolerance * 1e-4;
         !agree
     }

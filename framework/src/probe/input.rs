@@ -87,7 +87,7 @@ impl Inputs {
         let wrong: Vec<String> = w.found.into_iter().chain(b.found).collect();
         let (Some(x), Some(y), true) = (x, y, wrong.is_empty()) else {
             return Err(Error::new(format!("these files do not fit the step\n  {}", wrong.join("\n  ")))
-                .help("docs/probe.md says what they hold; `model`, `attack` and `data` are the config's"));
+                .help("docs/probe.md describes them; `model`, `attack` and `data` are the config's"));
         };
         let params = step.model.network().params();
         let ours = |t: Tensor| {

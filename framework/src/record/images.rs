@@ -154,13 +154,13 @@ impl ImageRecord {
         let mut record = Self::default();
         for pair in entries.chunks_exact(2) {
             if pair[1] != format!("{}.margin", pair[0]) {
-                return Err(wrong(1, format!("`{}` stands where `{}.margin` is expected", pair[1], pair[0])));
+                return Err(wrong(1, format!("expected `{}.margin`, found `{}`", pair[0], pair[1])));
             }
             record.entries.push(Outcome { name: pair[0].to_string(), right: Vec::new(), margins: Vec::new() });
         }
         for (i, row) in table.records().enumerate() {
             let row = row?; // csv refuses rows of another length, and names the line.
-            let not = |what: &str| wrong(i + 2, format!("`{what}` is no number"));
+            let not = |what: &str| wrong(i + 2, format!("`{what}` is not a number"));
             let whole = |at: usize| row[at].parse::<i64>().map_err(|_| not(&row[at]));
             record.index.push(whole(0)?);
             record.labels.push(whole(1)?);
@@ -227,7 +227,7 @@ mod tests {
                 "index,label,a,a.margin,broken_by\n0,1,2,0.5,\n",
                 "line 2: not a record of images: `2` is neither 1 nor 0",
             ),
-            ("index,label,broken_by\n0,x,\n", "line 2: not a record of images: `x` is no number"),
+            ("index,label,broken_by\n0,x,\n", "line 2: not a record of images: `x` is not a number"),
             ("index,label,broken_by\n0,\n", "line: 2"),
         ] {
             fs::write(&path, text).unwrap();

@@ -136,8 +136,8 @@ impl EvalRecord {
         let name = path.file_name().unwrap_or_default().display();
         Ok(match self.epoch {
             _ if *judged == found => None,
-            epoch if epoch < now => Some(format!("of older weights (epoch {epoch}; {name} is of epoch {now})")),
-            epoch => Some(format!("of other weights than {name} (epoch {epoch}; that is of epoch {now})")),
+            epoch if epoch < now => Some(format!("from older weights (epoch {epoch}; {name} is from epoch {now})")),
+            epoch => Some(format!("from weights other than {name} (epoch {epoch}; that is from epoch {now})")),
         })
     }
 

@@ -79,7 +79,7 @@ impl Folder {
         // One that was killed while it made the folder leaves no run.
         let begun = |name: &OsString| name == LOCK || name == CLAIM || atomic::is_unfinished(name, &self.resolved());
         if names.any(|name| !begun(&name)) {
-            let help = format!("go on with it: foil train --resume {path}; or choose another: --run-dir DIR");
+            let help = format!("resume it: foil train --resume {path}; or choose another: --run-dir DIR");
             return Err(Error::new(format!("the run folder {path} is not empty")).help(help));
         }
         Ok(())
@@ -94,8 +94,8 @@ impl Folder {
         if folder.resolved().exists() {
             return Ok(folder);
         }
-        let what = if path.exists() { "is not a run folder: it has no resolved.yaml" } else { "is not there" };
-        Err(Error::new(format!("{} {what}", path.display())).help("runs are in runs/ unless --run-dir said otherwise"))
+        let what = if path.exists() { "is not a run folder: it has no resolved.yaml" } else { "does not exist" };
+        Err(Error::new(format!("{} {what}", path.display())).help("runs are in runs/ unless --run-dir was given"))
     }
 
     /// Where the weights came from, if `foil import` put them here rather than a training: there is nothing to go on with.
@@ -255,7 +255,7 @@ impl Folder {
         };
         read().map(Some).map_err(|error: Error| {
             error.help(format!(
-                "put a good copy back, or begin anew with --run-dir; the best checkpoint stands: foil eval {}",
+                "restore a good copy, or start over with --run-dir; the best checkpoint is intact: foil eval {}",
                 self.0.display()
             ))
         })

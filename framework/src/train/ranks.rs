@@ -94,7 +94,7 @@ pub(super) fn compare(world: World, parts: &Assembled) -> Result<()> {
         return Ok(());
     }
     tracing::warn!(
-        "the ranks' {} came apart, and follow rank 0's from here; are their processors of different kinds, or does a plugin keep something of its own?",
+        "{} differed between ranks, and rank 0's is used from here on; do their processors differ, or does a plugin keep state of its own?",
         differing.join(", ")
     );
     follow(world, parts)

@@ -121,7 +121,7 @@ impl Trainer {
             false => (position, saved),
             true => {
                 let text = serde_json::to_string(&(position, saved)).at("telling", &folder.state())?;
-                serde_json::from_str(&world.first_says(&text)?).at("hearing of", &folder.state())?
+                serde_json::from_str(&world.first_says(&text)?).at("reading", &folder.state())?
             }
         };
         // Initial numbers too: processors of different kinds need not agree on the last bit of a logarithm.

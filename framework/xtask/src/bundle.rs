@@ -22,15 +22,15 @@ pub fn command(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     };
     let folder = std::path::absolute(folder).or_fail(|| format!("find {}", Path::new(folder).display()))?;
     if folder.exists() {
-        let error = format!("{} is there already", folder.display());
-        return Err(Failure::new(error, "name a folder that is not, or remove it"));
+        let error = format!("{} already exists", folder.display());
+        return Err(Failure::new(error, "name a new folder, or remove it"));
     }
     let libtorch = setup::ensure(workspace)?;
     Job::cargo(BUILD).run(workspace)?;
     let library = cuda::build(workspace, &libtorch)?;
     let told = Job::cargo(TESTS).told(workspace)?;
     let nothing =
-        || Failure::new("cargo does not say where foil's tests are", format!("see what it says: cargo {TESTS}"));
+        || Failure::new("cargo does not say where foil's tests are", format!("see its output: cargo {TESTS}"));
     let tests = executable(&told).ok_or_else(nothing)?;
 
     // Whole or not at all.

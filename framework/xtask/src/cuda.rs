@@ -26,7 +26,7 @@ const HOPPER_ALONE: &str = "--gpu-architecture=sm_90a";
 /// `cargo xtask cuda`.
 pub fn command(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     if let Some(unknown) = arguments.first() {
-        return Err(Failure::new(format!("`cuda` does not know `{}`", unknown.display()), "it takes nothing"));
+        return Err(Failure::new(format!("`cuda` does not know `{}`", unknown.display()), "it takes no arguments"));
     }
     let libtorch = setup::ensure(workspace)?;
     println!("{}", build(workspace, &libtorch)?.display());

@@ -57,7 +57,7 @@ fn build(workspace: &Workspace) -> Result<()> {
     let (done, waiting) = mpsc::channel::<()>();
     let watch = thread::spawn(move || {
         if waiting.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("Building foil again, because something it is made of has changed.");
+            eprintln!("Building foil again, because its sources have changed.");
         }
     });
     let status = job.command(workspace).arg("--quiet").status().or_fail(|| format!("start `{job}`"));

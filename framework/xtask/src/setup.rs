@@ -99,7 +99,7 @@ fn set_up(link: &Path, around: &Surroundings, options: Options) -> Result<Instal
         fetch::fetch(set, around.cache.as_deref().unwrap_or(beside), &around.python, options.force)?.join("torch");
     link::point(link, &torch)?;
     Installed::check(link).map_err(|problem| {
-        Failure::new(format!("{}, as it was fetched, {problem}", torch.display()), "try `cargo xtask setup --force`")
+        Failure::new(format!("the fetched {} {problem}", torch.display()), "try `cargo xtask setup --force`")
     })
 }
 
@@ -113,7 +113,7 @@ fn parse(arguments: &[OsString]) -> Result<Options> {
             _ => {
                 return Err(Failure::new(
                     format!("`setup` does not know `{}`", argument.display()),
-                    "it takes --cuda or --cpu (by default, --cuda where there is an NVIDIA GPU), and --force to begin anew",
+                    "it takes --cuda or --cpu (by default, --cuda where there is an NVIDIA GPU), and --force to start over",
                 ));
             }
         }

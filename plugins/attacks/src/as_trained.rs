@@ -19,7 +19,7 @@ impl Config<dyn Attack> for AsTrained {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
         let inner = cx.component("inner", &self.inner).ok_or_else(|| Error::new("its attack cannot be built"))?;
         if inner.needs_clean_logits() || !inner.provides().is_empty() || !inner.state().is_empty() {
-            cx.problem("inner", "is for training", "write one that evaluations can run alone, such as `pgd`");
+            cx.problem("inner", "is an attack for training", "write one that can run in an evaluation, such as `pgd`");
         }
         Ok(Box::new(Running { inner }))
     }

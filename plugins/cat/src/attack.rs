@@ -61,7 +61,7 @@ impl Config<dyn Attack> for Calibrated {
         if !network.is_mask() {
             cx.problem(
                 "mask",
-                format!("is `{}`, which makes logits, not masks", self.mask.name()),
+                format!("is `{}`, which outputs logits, not masks", self.mask.name()),
                 "choose a mask network",
             );
         }
@@ -153,13 +153,13 @@ impl Attack for Running {
         let stuck = if mean < STUCK {
             "0: the model trains on clean images"
         } else if mean > 1.0 - STUCK {
-            "1: the model trains on attacked images that nothing calibrates"
+            "1: the model trains on attacked images that are not calibrated"
         } else {
             return None;
         };
         Some(format!(
-            "the mask is nearly {stuck}, and the mask network hardly learns where its sigmoid is flat; a smaller learning rate of its own \
-             may keep it from there, such as `attack.optimizer={{ type: adam, lr: 0.0001 }}`"
+            "the mask is nearly {stuck}, where its sigmoid is flat and the mask network hardly learns; a smaller learning rate for it \
+             may prevent this, such as `attack.optimizer={{ type: adam, lr: 0.0001 }}`"
         ))
     }
 

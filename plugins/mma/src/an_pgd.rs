@@ -16,7 +16,7 @@ use foil::prelude::*;
 /// `search_steps` + 1 passes that move batch norm's running statistics, and takes the statistics of
 /// the correct images alone; `search_statistics: batch` takes the whole batch's, and with
 /// `search_mode: eval` each image is by itself. Where no image is correct, nothing moves. An attack
-/// for training: it keeps distances by training image, so it cannot judge a model; the paper tests
+/// for training: it keeps distances by training image, so it cannot evaluate a model; the paper tests
 /// with `pgd` on `slm`.
 #[settings]
 pub struct AnPgd {

@@ -17,7 +17,7 @@ struct Net(Vec<Linear>);
 impl Config<dyn Model> for Mlp {
     fn build(&self, cx: &Build) -> Result<Box<dyn Model>> {
         if let Some(layer) = self.hidden.iter().position(|units| !(1..=65_536).contains(units)) {
-            cx.problem(&format!("hidden.{layer}"), "is no number of units", "write 1 to 65536");
+            cx.problem(&format!("hidden.{layer}"), "must be a number of units", "write 1 to 65536");
             return Err(Error::new("a layer of it has no units"));
         }
         let nn = cx.builder();
@@ -49,7 +49,7 @@ mod tests {
         assert_eq!(count("{ type: mlp, hidden: [20, 5] }", MNIST), 784 * 20 + 20 + 20 * 5 + 5 + 5 * 10 + 10);
         assert_eq!(
             problems("{ type: mlp, hidden: [3, 0] }", MNIST),
-            ["`model.hidden.1` is no number of units (write 1 to 65536)"]
+            ["`model.hidden.1` must be a number of units (write 1 to 65536)"]
         );
     }
 }

@@ -42,7 +42,7 @@ struct Net {
 impl Config<dyn Model> for TorchscriptModel {
     fn build(&self, cx: &Build) -> Result<Box<dyn Model>> {
         if cx.precision() == Precision::Bf16 {
-            return Err(Error::new("its program has numbers of its own, which bf16 would not reach")
+            return Err(Error::new("the program has constants of its own, which bf16 would not convert")
                 .help("write `train: { precision: tf32 }`, or fp32"));
         }
         let path = cx.file(&self.file);
@@ -82,7 +82,7 @@ fn trial(program: &Program, cx: &Build) -> Result<()> {
     if out.size() != expected || !out.is_floating_point() {
         let found = out.size();
         return Err(Error::new(format!("it returns {found:?} for two images, but must return logits {expected:?}"))
-            .help("the data set decides the number of classes; probabilities and lists of outputs are no logits"));
+            .help("the data set decides the number of classes; probabilities and lists of outputs are not logits"));
     }
     Ok(())
 }

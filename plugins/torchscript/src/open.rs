@@ -14,7 +14,7 @@ pub(crate) fn check(path: &Path, sha256: Option<&str>) -> Result<()> {
         let found = stamp::file_hash(path).at("reading", path)?;
         if found != expected.to_lowercase() {
             return Err(Error::new(format!("{shown} has the SHA-256 {found}, not {expected}"))
-                .help("it is another file than the pipeline was written for; put that back, or change `sha256`"));
+                .help("it is not the file that the pipeline was written for; restore that one, or change `sha256`"));
         }
     }
     // What foil can read as weights is not a program.
@@ -25,7 +25,7 @@ pub(crate) fn check(path: &Path, sha256: Option<&str>) -> Result<()> {
         ));
     }
     if head != b"PK" {
-        return Err(not_one(path, "it is no zip archive"));
+        return Err(not_one(path, "it is not a zip archive"));
     }
     Ok(())
 }
@@ -33,7 +33,7 @@ pub(crate) fn check(path: &Path, sha256: Option<&str>) -> Result<()> {
 /// The error for a file that libtorch does not load.
 pub(crate) fn not_one(path: &Path, why: &str) -> Error {
     let why = why.lines().next().unwrap_or_default();
-    Error::new(format!("{} is no TorchScript program: {why}", path.display()))
+    Error::new(format!("{} is not a TorchScript program: {why}", path.display()))
         .help("in Python: torch.jit.save(torch.jit.script(net), FILE)")
 }
 

@@ -248,7 +248,7 @@ fn files_that_are_no_programs() {
     for (yaml, data, part) in [
         ("{ type: torchscript, file: nothing.pt }", DIGITS, "nothing.pt: No such file"),
         ("{ type: torchscript, file: weights.pt }", DIGITS, "weights.pt holds weights, not a TorchScript program"),
-        ("{ type: torchscript, file: make.py }", DIGITS, "make.py is no TorchScript program: it is no zip archive"),
+        ("{ type: torchscript, file: make.py }", DIGITS, "make.py is not a TorchScript program: it is not a zip archive"),
         ("{ type: torchscript, file: plain.pt }", DIGITS, "does not run on images [2, 1, 28, 28]"),
         (TINY, hundred, "returns [2, 10] for two images, but must return logits [2, 100]"),
         (TINY, colour, "does not run on images [2, 3, 28, 28]"),

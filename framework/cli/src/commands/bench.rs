@@ -13,37 +13,38 @@ use std::process::ExitCode;
 use std::time::Instant;
 use tch::Device;
 
-/// Time training steps on random images: the median, images per second, and the share of the device's measured ceilings.
+/// Time training steps on random images: median time, images per second, and the share of the
+/// device's measured peak.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil bench configs/demo/at.yaml
   foil bench configs/demo/at.yaml train.batch_size=100 attack.steps=20 --runs 20 --json
   foil bench --methods at,trades,mart --batch 128,512 train.precision=bf16 --json=steps.json
-  torchrun --no-python --nproc-per-node 2 foil bench configs/demo/at.yaml          a step of both ranks together
+  torchrun --no-python --nproc-per-node 2 foil bench configs/demo/at.yaml          one step of both ranks together
 
-With --methods or --batch it prints a table. Operations are those of convolutions and linear layers, two for each multiplication with its
-addition; bytes are their inputs, weights and outputs, each moved once. The ceilings are measured in the same run, by a large product in the
-run's precision and a large copy.")]
+With --methods or --batch it prints a table. It counts the operations of convolutions and linear layers (a multiply-add is two) and
+the bytes of their inputs, weights and outputs, each moved once. The ceilings are measured in the same run, with a large matrix product
+in the run's precision and a large copy.")]
 pub(super) struct Args {
     /// The pipeline file, and overrides.
     #[arg(required_unless_present = "methods")]
     words: Vec<String>,
-    /// Pipelines by name, from the folder of --configs.
+    /// Names of pipelines in the folder of --configs.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     methods: Vec<String>,
-    /// Where --methods are.
+    /// The folder that --methods are looked up in.
     #[arg(long, value_name = "DIR", default_value = "configs/cifar10")]
     configs: PathBuf,
-    /// Batch sizes; by default the pipeline's.
+    /// Batch sizes (default: the pipeline's).
     #[arg(long, value_delimiter = ',', value_name = "N,...")]
     batch: Vec<u64>,
-    /// Steps that are counted, after three that are not.
+    /// Steps to time, after three warm-up steps.
     #[arg(long, default_value_t = 10)]
     runs: usize,
-    /// Print JSON, or write it to FILE beside the table.
+    /// Print JSON; with FILE, write it there and print the table too.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     json: Option<PathBuf>,
-    /// CPU threads; by default one per core.
+    /// CPU threads (default: one per core).
     #[arg(long)]
     threads: Option<i32>,
 }
@@ -152,11 +153,11 @@ fn write(to: Option<&Path>, timings: &[Timing]) -> Result<()> {
 /// The pipelines, and what overrides them.
 fn files(args: &Args) -> Result<(Vec<PathBuf>, Vec<String>)> {
     if args.methods.is_empty() {
-        let (file, overrides) = args.words.split_first().ok_or_else(|| Error::new("no file was named"))?;
+        let (file, overrides) = args.words.split_first().ok_or_else(|| Error::new("no file given"))?;
         return Ok((vec![file.into()], overrides.to_vec()));
     }
     if let Some(word) = args.words.iter().find(|word| !word.contains('=')) {
-        return Err(Error::new(format!("`{word}` is not an override")).help("name a file, or --methods, but not both"));
+        return Err(Error::new(format!("`{word}` is not an override")).help("give a file or --methods, not both"));
     }
     let file = |name: &String| args.configs.join(format!("{name}.yaml"));
     Ok((args.methods.iter().map(file).collect(), args.words.clone()))
@@ -245,7 +246,7 @@ fn line(t: &Timing) -> String {
         t.ms_min,
         t.ms_max,
         t.images_per_second,
-        t.in_sums.map_or(String::new(), |share| format!(", {:.1} % of the time in sums", share * 100.0)),
+        t.in_sums.map_or(String::new(), |share| format!(", {:.1} % of the time in all-reduce", share * 100.0)),
     )
 }
 

@@ -9,17 +9,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tch::{Device, Kind};
 
-/// Check pipelines: resolve includes and overrides, report every problem at once.
+/// Check pipelines: resolve includes and overrides, and report every problem at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  foil check configs/mnist/*.yaml                 files that only others extend count as part of those
+  foil check configs/mnist/*.yaml                 a file that others extend is checked as part of them
   foil check my.yaml attack.eps=8/255 --print
   foil check configs/sweeps/table8_beta.yaml      every combination of a sweep")]
 pub(super) struct Args {
     /// Pipeline files, and `key=value` overrides for all of them.
     #[arg(required = true)]
     inputs: Vec<String>,
-    /// Print the resolved pipelines, defaults included.
+    /// Print the resolved pipelines, including defaults.
     #[arg(long)]
     print: bool,
 }
@@ -27,7 +27,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Exit {
     let (files, overrides) = split(&args.inputs);
     if files.is_empty() {
-        return Err(Error::new("no file was named").help("foil check FILE… [key=value…]"));
+        return Err(Error::new("no file given").help("foil check FILE… [key=value…]"));
     }
     let no_override = files.iter().find(|file| !file.exists() && file.extension().is_none());
     if let Some(word) = no_override {

@@ -14,25 +14,26 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
-/// Train and evaluate several pipelines, over several seeds, and put them in one table with tests of their differences.
+/// Train and evaluate several pipelines over several seeds, and compare them in one table with
+/// significance tests.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil compare configs/demo/at.yaml configs/demo/trades.yaml --seeds 3
-  foil compare configs/demo/*.yaml --dry-run                what is there already, and what would be trained
+  foil compare configs/demo/*.yaml --dry-run                show what exists and what would be trained
   foil compare configs/cifar10/{at,trades,cat_cw_0.05}.yaml --seeds 5 --devices cuda:0,cuda:1
   foil compare configs/cifar10/*.yaml --seeds 5 --slurm jobs   then: bash jobs/submit.sh
-  torchrun --no-python --nproc-per-node 8 foil compare configs/cifar10/*.yaml --seeds 5       a run a process at a time
+  torchrun --no-python --nproc-per-node 8 foil compare configs/cifar10/*.yaml --seeds 5       one run per process at a time
 
-Runs are found by what they train, whatever they are called: the same command again goes on where the last one
-stopped, and finished runs are not trained again. foil watch shows the curves while it works.")]
+Runs are matched by their settings, not by their names: the same command resumes where the last one stopped, and
+finished runs are not trained again. foil watch shows the curves meanwhile.")]
 pub(super) struct Args {
     /// Pipeline files, which may be sweeps, and `key=value` overrides for all of them.
     #[arg(required = true)]
     inputs: Vec<String>,
-    /// Where runs are looked for and made.
+    /// The folder in which runs are looked up and made.
     #[arg(long, default_value = "runs")]
     dir: PathBuf,
-    /// Where the tables go; by default `compare` in the folder of the runs.
+    /// The folder for the tables (default: `compare` in the folder of the runs).
     #[arg(long)]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -42,32 +43,32 @@ pub(super) struct Args {
 /// How a work list is carried out.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// Train each with so many seeds, from the pipeline's own upwards.
+    /// Number of seeds for each pipeline, counting up from its own.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: Option<u64>,
-    /// Devices to spread the runs over; one that is listed twice gets two at a time. By default one run after another. Of several ranks each takes
-    /// the one with its number on its machine.
+    /// Devices to spread the runs over; one that is listed twice gets two at a time. By default
+    /// one run follows another. Of several ranks each takes the device with its local number.
     #[arg(long, value_name = "DEVICE,…", value_delimiter = ',')]
     devices: Vec<String>,
-    /// The row that the others are tested against; by default the first.
+    /// The row that the others are tested against (default: the first).
     #[arg(long, value_name = "ROW")]
     baseline: Option<String>,
-    /// Say what there is and what would be done, and do nothing.
+    /// Print what exists and what would be done, and do nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Make the table of what is there, and train nothing.
+    /// Make the table of finished runs, and train nothing.
     #[arg(long, conflicts_with = "dry_run")]
     gather: bool,
     /// Write the list as a Slurm array into this folder, and train nothing.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["gather", "dry_run"])]
     slurm: Option<PathBuf>,
-    /// Go on with runs that were stopped. They always are; the word is taken so that nobody has to wonder.
+    /// Resume runs that were stopped. This is always done; the flag is accepted for clarity.
     #[arg(long)]
     resume: bool,
-    /// Only the run with this number, from 0: a task of the Slurm array.
+    /// Do only the run with this number, counted from 0: a task of the Slurm array.
     #[arg(long, value_name = "N", hide = true)]
     task: Option<usize>,
-    /// The hash that the list must have.
+    /// The hash that the list of runs must have.
     #[arg(long, value_name = "HASH", hide = true)]
     list: Option<String>,
 }
@@ -90,7 +91,7 @@ pub(super) struct Job<'a> {
     pub command: &'a str,
     pub files: &'a [PathBuf],
     pub overrides: &'a [String],
-    /// Where runs are looked for and made.
+    /// The folder in which runs are looked up and made.
     pub dir: &'a Path,
     /// Where the tables go.
     pub out: &'a Path,
@@ -101,7 +102,7 @@ pub(super) struct Job<'a> {
 pub(super) fn run(args: &Args) -> Exit {
     let (files, overrides) = split(&args.inputs);
     if files.is_empty() {
-        return Err(Error::new("no file was named").help("foil compare FILE… [key=value…]"));
+        return Err(Error::new("no file given").help("foil compare FILE… [key=value…]"));
     }
     let out = args.out.clone().unwrap_or_else(|| args.dir.join("compare"));
     let job = Job {
@@ -126,8 +127,8 @@ pub(super) fn carry_out(job: &Job, options: &Options) -> Exit {
     let hashes: Vec<&str> = list.runs.iter().map(|run| run.hash.as_str()).collect();
     let hash = stamp::config_hash(&hashes.join("\n"))[..12].to_string();
     if options.list.as_ref().is_some_and(|asked| *asked != hash) {
-        return Err(Error::new("the list of runs is not the one that this job was written for")
-            .help("a file or foil itself has changed since; write the job again with --slurm"));
+        return Err(Error::new("the list of runs has changed since this job was written")
+            .help("a file or foil itself is different now; write the job again with --slurm"));
     }
     let rows: Vec<String> = list.runs.iter().map(|run| run.row.clone()).collect();
     let notes = list.notes;
@@ -149,7 +150,7 @@ pub(super) fn carry_out(job: &Job, options: &Options) -> Exit {
         let all = tasks.len();
         tasks = tasks.into_iter().nth(n).into_iter().collect();
         if tasks.is_empty() {
-            return Err(Error::new(format!("there is no run {n}")).help(format!("the list has {all}, from 0")));
+            return Err(Error::new(format!("there is no run {n}")).help(format!("the list has {all} runs, counted from 0")));
         }
     }
     let fates = if options.gather { left(&tasks) } else { carried_out(&tasks, options, crew)? };
@@ -171,7 +172,7 @@ pub(super) fn carry_out(job: &Job, options: &Options) -> Exit {
         job.out.join("table.md").display()
     );
     if failed > 0 {
-        eprintln!("{failed} of {all} runs failed; the same command tries them again");
+        eprintln!("{failed} of {all} runs failed; run the same command to retry them");
     }
     Ok(if missing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -213,11 +214,11 @@ fn places(options: &Options, crew: &Crew) -> Result<Vec<String>> {
         (devices, None) => Ok(devices.to_vec()),
         (devices, Some(n)) => devices.get(n).map(|device| vec![device.clone()]).ok_or_else(|| {
             Error::new(format!(
-                "--devices names {} devices, and rank {} is number {n} on its machine",
+                "--devices lists {} devices, but rank {} is number {n} on its machine",
                 devices.len(),
                 crew.rank
             ))
-            .help("name one for each process on a machine; or none: each takes a GPU of its own")
+            .help("list one for each process on a machine, or leave it out: each process then takes its own GPU")
         }),
     }
 }
@@ -226,16 +227,16 @@ fn places(options: &Options, crew: &Crew) -> Result<Vec<String>> {
 fn carried_out(tasks: &[Task], options: &Options, crew: &Crew) -> Result<Vec<Fate>> {
     for task in tasks {
         if task.state == State::Done {
-            eprintln!("done before: {} in {}", task.title(), task.folder.display());
+            eprintln!("already done: {} in {}", task.title(), task.folder.display());
         }
         for copy in &task.copies {
-            eprintln!("note: {} is the same run, and is left alone", copy.display());
+            eprintln!("note: {} is the same run and is left alone", copy.display());
         }
     }
     let stop = on_interrupt()?;
     let fates = work(tasks, &places(options, crew)?, crew, &stop);
     if stop.load(Ordering::Relaxed) {
-        eprintln!("stopped and saved; the same command goes on from here");
+        eprintln!("stopped and saved; run the same command to resume");
         return Ok(Vec::new());
     }
     Ok(fates)
@@ -281,7 +282,7 @@ fn write_slurm(job: &Job, options: &Options, tasks: &[Task], hash: &str, folder:
     atomic::write(&array, written.array()).at("writing", &array)?;
     atomic::write(&submit, written.submit(&absolute(&array)?)).at("writing", &submit)?;
     println!("array of {} tasks: {}", tasks.len(), array.display());
-    println!("submit them, and the table behind them: bash {}", submit.display());
-    println!("the table of what is there: {}", written.gather());
+    println!("submit them, with the table to follow: bash {}", submit.display());
+    println!("make a table of what is finished: {}", written.gather());
     Ok(ExitCode::SUCCESS)
 }

@@ -15,7 +15,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use tch::Device;
 
-/// Say what this machine has (libtorch, CUDA, memory, plugins, data), and what to do about what is missing.
+/// Show what this machine has (libtorch, CUDA, memory, plugins, data), and how to fix what is
+/// missing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil doctor
@@ -93,14 +94,14 @@ fn libtorch() -> Finding {
     let Some(folder) = &devices().libtorch else {
         return Finding::new(
             "libtorch",
-            format!("made for {}; where it was loaded from cannot be told", foil::LIBTORCH),
+            format!("made for {}; unknown where it was loaded from", foil::LIBTORCH),
         );
     };
     let version = version_of(folder);
     let shown = version.as_deref().unwrap_or("of unknown version");
     let finding = Finding::new("libtorch", format!("{shown} {}", folder.display()));
     match version.is_some_and(|version| version.split('+').next() != Some(foil::LIBTORCH)) {
-        true => finding.help(format!("foil is made for {}: `cargo xtask setup --force` fetches it", foil::LIBTORCH)),
+        true => finding.help(format!("foil needs {}: `cargo xtask setup --force` fetches it", foil::LIBTORCH)),
         false => finding,
     }
 }
@@ -128,7 +129,7 @@ fn ranks() -> Finding {
     let mut finding = match Launch::detect() {
         Ok(None) => Finding::new("ranks", "one process; torchrun, srun and mpirun start several (docs/distributed.md)"),
         Ok(Some(launch)) => Finding::new("ranks", launch.describe()),
-        Err(error) => Finding::new("ranks", format!("cannot be told: {}", error.message()))
+        Err(error) => Finding::new("ranks", format!("unknown: {}", error.message()))
             .help(error.suggestion().unwrap_or_default()),
     };
     finding.found.push(format!("transports in this build: {}", Transport::built().join(", ")));
@@ -142,7 +143,7 @@ fn plugins() -> Finding {
     let finding = Finding::new("plugins", counts.join(", "));
     match missing.is_empty() {
         true => finding,
-        false => finding.help(format!("no {} is linked in: main.rs names each plugin crate", missing.join(", no "))),
+        false => finding.help(format!("no {} is linked in: main.rs must name each plugin crate", missing.join(", no "))),
     }
 }
 
@@ -159,7 +160,7 @@ fn data_sets() -> Finding {
     match missing.first() {
         None => finding,
         Some(name) => {
-            finding.help(format!("`foil data get {name}` fetches it; `foil data list` says where was looked"))
+            finding.help(format!("`foil data get {name}` fetches it; `foil data list` says where foil looked"))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `foil list`: what there is to compose.
+//! `foil list`: what you can combine.
 
 use super::Exit;
 use crate::report::{Cell, Column, Style, Table};
@@ -6,7 +6,7 @@ use foil::registry::{KINDS, entries};
 use foil::{Error, Result};
 use std::process::ExitCode;
 
-/// List what there is to compose: attacks, losses, objectives, models, schedulers, optimizers and data sets.
+/// List what you can combine: attacks, losses, objectives, models, schedulers, optimizers and data sets.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil list
@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args) -> Exit {
         println!("{}", super::json(&rows)?);
     } else {
         print!("{}", table(rows).terminal(Style::stdout()));
-        println!("`foil explain NAME` tells what it is, and its keys");
+        println!("`foil explain NAME` describes one and its keys");
     }
     Ok(ExitCode::SUCCESS)
 }

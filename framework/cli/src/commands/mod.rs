@@ -52,7 +52,8 @@ use tracing_subscriber::registry::LookupSpan;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Load plugins from this library, or from every one in this folder; may be given more than once. They are native code: load what you trust.
+    /// Load plugins from this library, or from every library in this folder; may be repeated.
+    /// They are native code: load only what you trust.
     #[arg(long, global = true, value_name = "FILE|DIR")]
     plugins: Vec<PathBuf>,
 }
@@ -68,10 +69,10 @@ const EXAMPLES: &str = "Examples:
   foil report runs/trades runs/at                         one page with everything
   foil table 2                                            your runs beside the CAT paper's Table 2
   foil watch                                              runs while they train, from another terminal
-  foil list                                               what there is to compose
+  foil list                                               what you can combine
   foil explain trades                                     a plugin's paper, formula and keys
   foil new-plugin loss my_loss                            start a plugin of your own
-  foil doctor                                             what this machine has, and what to do about the rest";
+  foil doctor                                             what this machine has, and how to fix the rest";
 
 #[derive(Debug, Subcommand)]
 enum Command {

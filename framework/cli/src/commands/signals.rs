@@ -75,7 +75,7 @@ impl AtOnce {
                 // The terminal may be what is gone.
                 let _ = writeln!(
                     std::io::stderr(),
-                    "\nstopped; the same command goes on from here (this evaluation alone: foil eval {path})"
+                    "\nstopped; run the same command to resume (this evaluation alone: foil eval {path})"
                 );
                 signal_hook::low_level::exit(ENDED);
             }

@@ -11,17 +11,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Watch runs while they train and are evaluated: epoch, losses, accuracy curves, how far an attack is, time left, and how busy the
-/// machine is.
+/// Watch runs while they train and are evaluated: epoch, losses, accuracy curves, the progress of
+/// attacks, time left, and the machine's load.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  foil watch                       all runs in runs/, those that train first
+  foil watch                       all runs in runs/, those in training first
   foil watch runs/at               one run
-  foil watch runs | tee log        plain lines: one for each run, then one for each epoch and attack, until nothing trains")]
+  foil watch runs | tee log        plain lines: one for each run, then one for each epoch and attack, until no run is training")]
 pub(super) struct Args {
-    /// Run folders, or folders of them; by default runs.
+    /// Run folders, or folders of them (default: runs).
     runs: Vec<PathBuf>,
-    /// Print where each run is, and end.
+    /// Print the state of each run, and exit.
     #[arg(long)]
     once: bool,
 }
@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args) -> Exit {
     if view.runs.is_empty() {
         let places: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
         return Err(Error::new(format!("there is no run in {}", places.join(", ")))
-            .help("name a run folder, or a folder of such"));
+            .help("give a run folder, or a folder of run folders"));
     }
     if args.once || !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         end_when_nobody_reads();

@@ -46,7 +46,7 @@ impl Comparison {
         let tests = self.against.iter().flatten().flatten().count();
         format!(
             "interval: bootstrap over images, the same for both, and over each method's seeds ({REPLICATES} replicates); p: exact \
-             McNemar test on the images, over several seeds the exact sign test of their shares; Holm: p corrected for {tests} \
+             McNemar test on the images, over several seeds the exact sign test of their accuracies; Holm: p corrected for {tests} \
              tests, the interval is not"
         )
     }

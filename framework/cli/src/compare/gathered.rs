@@ -190,11 +190,11 @@ pub fn oddities(rows: &[Row]) -> Vec<String> {
             notes.push(format!("{what}: {}", each.collect::<Vec<_>>().join("; ")));
         }
     };
-    differ("judged on different data sets, so these rows are not comparable", &|eval| eval.dataset.clone());
-    differ("judged under different threat models, so these rows are not comparable", &|eval| eval.threat.to_string());
-    differ("judged on different numbers of images", &|eval| eval.n.to_string());
-    differ("judged by different versions of foil", &|eval| eval.foil_version.clone());
-    differ("judged in different arithmetic", &|eval| eval.precision.clone());
+    differ("evaluated on different data sets, so these rows are not comparable", &|eval| eval.dataset.clone());
+    differ("evaluated under different threat models, so these rows are not comparable", &|eval| eval.threat.to_string());
+    differ("evaluated on different numbers of images", &|eval| eval.n.to_string());
+    differ("evaluated by different versions of foil", &|eval| eval.foil_version.clone());
+    differ("evaluated in different arithmetic", &|eval| eval.precision.clone());
     for (label, eval) in evals() {
         for check in eval.trust.iter().filter(|check| check.passed == Some(false)) {
             notes.push(format!("{label} (seed {}) fails the trust check `{}`: {}", eval.seed, check.name, check.says));

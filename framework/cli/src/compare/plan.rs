@@ -46,15 +46,15 @@ pub enum State {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            State::New => f.write_str("to be trained"),
-            State::Partial(0) => f.write_str("begun, to be trained"),
-            State::Partial(1) => f.write_str("to be trained on from epoch 1"),
-            State::Partial(done) => write!(f, "to be trained on from epoch {done}"),
-            State::Trained => f.write_str("trained, to be evaluated"),
+            State::New => f.write_str("needs training"),
+            State::Partial(0) => f.write_str("started; needs training"),
+            State::Partial(1) => f.write_str("to be resumed from epoch 1"),
+            State::Partial(done) => write!(f, "to be resumed from epoch {done}"),
+            State::Trained => f.write_str("trained; needs evaluation"),
             State::JudgedOtherwise => {
-                f.write_str("trained, to be evaluated again: its evaluation asked for something else")
+                f.write_str("trained; needs re-evaluation (its settings changed)")
             }
-            State::Outdated => f.write_str("trained, to be evaluated again: its evaluation is of other weights"),
+            State::Outdated => f.write_str("trained; needs re-evaluation (its weights changed)"),
             State::Done => f.write_str("done"),
         }
     }
@@ -153,7 +153,7 @@ impl Task {
         let run = Run::load(&self.folder)?;
         if run.hash != self.wanted.hash {
             return Err(Error::new(format!("{} holds a run with other settings", self.folder.display()))
-                .help("move that one, or choose another place with --dir"));
+                .help("move that one, or choose another folder with --dir"));
         }
         Ok(state(&run, &self.wanted.pipeline))
     }

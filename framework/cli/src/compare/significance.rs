@@ -78,7 +78,7 @@ fn codes(seeds: &Answers, n: usize) -> Vec<usize> {
 /// The two-sided exact test of `better` against `worse` under a fair coin: twice the smaller tail, at most 1.
 pub fn exact(better: u64, worse: u64) -> f64 {
     let (n, fewer) = (better + worse, better.min(worse));
-    // In logarithms, since 2^-n is no number from n = 1075 on.
+    // In logarithms, since 2^-n is not a number from n = 1075 on.
     let (mut term, mut terms) = (-(n as f64) * std::f64::consts::LN_2, Vec::new());
     for k in 0..=fewer {
         terms.push(term);

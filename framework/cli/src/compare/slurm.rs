@@ -25,7 +25,7 @@ impl Job<'_> {
         let last = self.runs.saturating_sub(1);
         let mut script = format!(
             "#!/bin/bash\n\
-             # One task a run. Written by foil {}.\n\
+             # One task per run. Written by foil {}.\n\
              #SBATCH --job-name=foil\n\
              #SBATCH --array=0-{last}\n\
              #SBATCH --cpus-per-task=8\n\
@@ -48,7 +48,7 @@ impl Job<'_> {
     pub fn submit(&self, array: &str) -> String {
         format!(
             "#!/bin/bash\n\
-             # Submits the runs, and behind them the table. The same again takes up what was lost.\n\
+             # Submits the runs, and after them the table. Submit again to resume what was lost.\n\
              set -euo pipefail\n\
              job=$(sbatch --parsable {})\n\
              sbatch --dependency=afterany:\"${{job%%;*}}\" --job-name=foil-table --output={} --wrap {}\n",

@@ -181,7 +181,7 @@ fn told(fate: &Fate) -> &'static str {
     match fate {
         Fate::Reused => "reused",
         Fate::Worked(State::New | State::Partial(0)) => "trained",
-        Fate::Worked(State::Partial(_)) => "went on",
+        Fate::Worked(State::Partial(_)) => "resumed",
         Fate::Worked(_) => "evaluated",
         Fate::Failed(_) => "failed",
         Fate::Stopped => "missing",

@@ -107,7 +107,7 @@ impl Line<'_> {
         }
         if let Some(holder) = holder(task) {
             told.push(n);
-            say(&format!("waiting: another process ({holder}) is at work in {}", task.folder.display()));
+            say(&format!("waiting: another process ({holder}) is working in {}", task.folder.display()));
         }
     }
 
@@ -262,7 +262,7 @@ fn failure(code: Option<i32>, tail: &[String]) -> Error {
     match (message, code) {
         (Some(message), _) => Error::new(message),
         (None, Some(code)) => Error::new(format!("it ended with exit code {code}")),
-        (None, None) => Error::new("it was killed").help("was there enough memory? `dmesg` tells"),
+        (None, None) => Error::new("it was killed").help("was there enough memory? see `dmesg`"),
     }
 }
 

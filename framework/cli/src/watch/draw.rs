@@ -21,7 +21,7 @@ pub fn draw(frame: &mut Frame, view: &View, load: &Load, chosen: usize) {
     let shown = view.runs.len().min(LISTED);
     let rows = [Constraint::Length(1), Constraint::Length(shown as u16 + 3), Constraint::Min(8), Constraint::Length(9)];
     let [head, list, curves, below] = Layout::vertical(rows).areas(frame.area());
-    let training = format!("{} of {} runs under way", view.busy(), view.runs.len());
+    let training = format!("{} of {} runs active", view.busy(), view.runs.len());
     let title = Line::from(vec!["foil watch  ".bold(), training.into(), "   ↑ ↓ choose, q ends".dim()]);
     frame.render_widget(title, head);
     self::list(frame, list, view, chosen);

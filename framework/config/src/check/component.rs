@@ -84,7 +84,7 @@ impl Checker<'_> {
             return format!("write `type: {name}` with its keys beside it; {known}");
         }
         match map.keys().find(|key| suggest::did_you_mean(key, &["type"]).is_some()) {
-            Some(key) => format!("did you mean `type` where it says `{}`? {known}", show::short(key)),
+            Some(key) => format!("did you mean `type` in place of `{}`? {known}", show::short(key)),
             None => known,
         }
     }

@@ -12,7 +12,7 @@ impl Checker<'_> {
     pub(super) fn number(&mut self, node: &Node, keywords: &Keywords<'_>, spot: &Spot<'_>) -> Yaml {
         match node.kind {
             Kind::Float(value) if !value.is_finite() => {
-                self.problem(spot, format!("{} is {}, which is no number", spot.name(), node.describe()), "");
+                self.problem(spot, format!("{} is {}, which is not a number", spot.name(), node.describe()), "");
             }
             Kind::Float(value) if needs_whole(keywords) => {
                 let message = format!("{} is {}, but takes a whole number", spot.name(), node.describe());

@@ -76,7 +76,7 @@ impl Checker<'_> {
         };
         let odd = suggest::look_alike(key).map_or(String::new(), |odd| odd + "; ");
         let help = match (suggestion, suggest::space_after_colon(key)) {
-            _ if key == "extends" => "`extends` stands at the top level of a file".to_string(),
+            _ if key == "extends" => "`extends` belongs at the top level of a file".to_string(),
             (Some(meant), _) => format!("{odd}did you mean `{meant}`? {takes}"),
             (None, Some(space)) => space,
             (None, None) => odd + &takes,

@@ -79,7 +79,7 @@ impl Environment<'_> {
     fn number(&self, name: &str) -> Result<Option<usize>> {
         let parse = |text: String| {
             text.trim().parse().map_err(|_| {
-                Error::new(format!("{name}={text} is no number"))
+                Error::new(format!("{name}={text} is not a number"))
                     .help("launchers set it; see docs/distributed.md, or `unset` it for one process")
             })
         };
@@ -146,7 +146,7 @@ impl Environment<'_> {
         let attempt = self.get("TORCHELASTIC_RESTART_COUNT").unwrap_or_else(|| "0".into());
         let prefix = format!("foil/attempt_{attempt}");
         let port = match self.number("MASTER_PORT")? {
-            Some(port) => Some(u16::try_from(port).map_err(|_| Error::new(format!("MASTER_PORT={port} is no port")))?),
+            Some(port) => Some(u16::try_from(port).map_err(|_| Error::new(format!("MASTER_PORT={port} is not a port")))?),
             None => None,
         };
         let job = |names: &[&str]| -> String { names.iter().filter_map(|name| self.get(name)).collect() };
@@ -227,7 +227,7 @@ mod tests {
             #[cfg(feature = "mpi")]
             (
                 "PMI_RANK=0 PMI_SIZE=1 FOIL_TRANSPORT=mpi MASTER_PORT=3",
-                "rank 0 of 1 (MPI), 0 on this machine, meeting at 127.0.0.1:3, sums over MPI, timeout 300 s",
+                "rank 0 of 1 (MPI), 0 on this machine, meeting at 127.0.0.1:3, all-reduce over MPI, timeout 300 s",
             ),
             (
                 "PMI_RANK=0 PMI_SIZE=1 FOIL_TRANSPORT=gloo MASTER_PORT=3",
@@ -243,7 +243,7 @@ mod tests {
         for (variables, expected) in [
             ("RANK=0", "error: RANK is set, but WORLD_SIZE is not"),
             ("RANK=2 WORLD_SIZE=2", "error: RANK=2, but WORLD_SIZE=2\n  help: ranks count from 0"),
-            ("RANK=one WORLD_SIZE=2", "error: RANK=one is no number"),
+            ("RANK=one WORLD_SIZE=2", "error: RANK=one is not a number"),
             ("RANK=0 WORLD_SIZE=2", "error: 2 ranks, but MASTER_ADDR does not say where they meet"),
             ("RANK=0 WORLD_SIZE=2 MASTER_ADDR=a MASTER_PORT=70000", "error: MASTER_PORT=70000 is no port"),
             (

@@ -125,7 +125,7 @@ fn functions() -> Result<&'static Functions> {
             return Err("there is no CUDA device".to_string());
         }
         let path = places().into_iter().find(|path| path.exists());
-        open(&path.ok_or("libfoil_cuda.so is not beside the program; `cargo xtask cuda` makes it")?)
+        open(&path.ok_or("libfoil_cuda.so is not beside the program; build it with `cargo xtask cuda`")?)
     });
     opened.as_ref().map_err(|why| Error::new(why.clone()))
 }
@@ -147,7 +147,7 @@ fn open(path: &std::path::Path) -> Result<Functions, String> {
         let version = library.get::<unsafe extern "C" fn() -> i32>(b"foil_cuda_version").map_err(told)?();
         if version != VERSION {
             return Err(format!(
-                "{} has version {version}, not {VERSION}; `cargo xtask cuda` makes it anew",
+                "{} has version {version}, not {VERSION}; rebuild it with `cargo xtask cuda`",
                 path.display()
             ));
         }
@@ -180,7 +180,7 @@ fn told<T>(launched: Result<T>) -> Result<T> {
     static ONCE: Once = Once::new();
     launched.inspect_err(|error| {
         ONCE.call_once(|| {
-            tracing::warn!("libtorch's kernels serve in place of foil's own, which is slower: {}", error.message());
+            tracing::warn!("using libtorch's kernels in place of foil's own, which is slower: {}", error.message());
         });
     })
 }

@@ -163,7 +163,7 @@ impl<'a> Machine<'a> {
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let [Some(module), Some(name)] = [module, name].map(|id| self.text(id)) else {
-                    return Err(Fault::Broken("a name is not a text"));
+                    return Err(Fault::Broken("a name is not a string"));
                 };
                 self.global(module, name)?;
             }
@@ -205,7 +205,7 @@ impl<'a> Machine<'a> {
         // A name longer than this is none.
         let length = rest.iter().take(1024).position(|&byte| byte == b'\n').ok_or(SHORT)?;
         let line = self.take(length + 1)?;
-        std::str::from_utf8(&line[..length]).map_err(|_| Fault::Broken("a name is not a text"))
+        std::str::from_utf8(&line[..length]).map_err(|_| Fault::Broken("a name is not a string"))
     }
 
     fn integer(&mut self, width: usize) -> Done {
@@ -265,7 +265,7 @@ impl<'a> Machine<'a> {
     }
 
     fn recall(&mut self, number: u32) -> Done {
-        let id = *self.memo.get(&number).ok_or(Fault::Broken("the pickle recalls what it did not keep"))?;
+        let id = *self.memo.get(&number).ok_or(Fault::Broken("the pickle reads from its memo what it never stored there"))?;
         self.stack.push(id);
         Ok(())
     }
@@ -273,7 +273,7 @@ impl<'a> Machine<'a> {
     fn extend_list(&mut self, items: &[Id]) -> Done {
         match self.top().map(|id| &mut self.values[id as usize])? {
             Value::List(list) => list.extend(items),
-            _ => return Err(Fault::Broken("something that is no list gets entries")),
+            _ => return Err(Fault::Broken("it adds entries to something that is not a list")),
         }
         Ok(())
     }
@@ -282,7 +282,7 @@ impl<'a> Machine<'a> {
         let entries = pairs(items)?;
         match self.top().map(|id| &mut self.values[id as usize])? {
             Value::Dict(dict, _) => dict.extend(entries),
-            _ => return Err(Fault::Broken("something that is no dictionary gets keys")),
+            _ => return Err(Fault::Broken("it adds keys to something that is not a dictionary")),
         }
         Ok(())
     }

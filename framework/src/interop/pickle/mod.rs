@@ -45,7 +45,7 @@ impl Refused {
                 let error =
                     Error::new(format!("{place}: it calls `{global}`, which is Python code that foil does not run"));
                 error.help(
-                    "foil reads tensors, numbers and texts only; where you trust the file, save its weights alone in Python: \
+                    "foil reads only tensors, numbers and strings; where you trust the file, save its weights alone in Python: \
                      torch.save(model.state_dict(), \"weights.pt\")",
                 )
             }

@@ -48,13 +48,13 @@ impl Operator {
 pub fn parse(text: &str) -> Result<Vec<Step>, RuleError> {
     let mut parser = Parser { text: text.chars().collect(), at: 0, depth: 0, steps: Vec::new() };
     if parser.text.len() > LONGEST {
-        let what = format!("the rule has {} characters; it breaks off", parser.text.len());
+        let what = format!("the rule has {} characters, which is too long", parser.text.len());
         return Err(RuleError { column: LONGEST + 1, what, help: format!("at most {LONGEST} are read") });
     }
     parser.sum()?;
     match parser.peek() {
         None => Ok(parser.steps),
-        Some(')') => Err(parser.error("a `)` that closes nothing", "remove it, or open a `(` before")),
+        Some(')') => Err(parser.error("this `)` closes nothing", "remove it, or open a `(` before")),
         Some(_) => Err(parser.unexpected("an operator (`+ - * /`)")),
     }
 }
@@ -192,7 +192,7 @@ impl Parser {
             None if self.text.is_empty() => "the rule is empty".to_string(),
             None => "the rule ends".to_string(),
         };
-        self.error(&what, &format!("{wanted} belongs here"))
+        self.error(&what, &format!("expected {wanted} here"))
     }
 
     fn error(&self, what: &str, help: &str) -> RuleError {
@@ -210,7 +210,7 @@ mod tests {
             ("", "column 1: the rule is empty; a metric, a number or `(` belongs here"),
             ("natural +", "column 10: the rule ends; a metric, a number or `(` belongs here"),
             ("natural pgd10", "column 9: unexpected `p`; an operator (`+ - * /`) belongs here"),
-            ("natural + pgd10)", "column 16: a `)` that closes nothing; remove it, or open a `(` before"),
+            ("natural + pgd10)", "column 16: this `)` closes nothing; remove it, or open a `(` before"),
             ("(natural", "column 9: the rule ends; `)` belongs here"),
             ("min(natural)", "column 12: unexpected `)`; `,` belongs here"),
             ("mean(a, b)", "column 1: no function is called `mean`; there are two: min(a, b) and max(a, b)"),

@@ -25,9 +25,9 @@ impl Trainer {
     /// Where a step is, for messages, with what stands of the run. Of several ranks it is told which failed.
     pub(super) fn here(&self, error: Error) -> Error {
         let stands = if self.saved {
-            format!("the last good checkpoint stands: {}", self.folder.state().display())
+            format!("the last good checkpoint is {}", self.folder.state().display())
         } else {
-            "nothing was saved before".to_string()
+            "nothing was saved before that".to_string()
         };
         let error = self.world.explain(error);
         let at = match (self.position.epoch + 1, self.position.step) {

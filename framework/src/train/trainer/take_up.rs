@@ -23,8 +23,8 @@ fn whole(folder: &Folder, epochs: u64) -> Result<()> {
     metrics::gap(&rows, epochs).map_or(Ok(()), |gap| {
         let folder = folder.path().display();
         Err(Error::new(format!("{} {gap}", path.display())).help(format!(
-            "put a good copy back (metrics.csv has the same rows), or begin again with --run-dir DIR; the best checkpoint \
-             stands: foil eval {folder}"
+            "restore a good copy (metrics.csv has the same rows), or start over with --run-dir DIR; the best checkpoint \
+             is intact: foil eval {folder}"
         )))
     })
 }
@@ -50,14 +50,14 @@ pub(super) fn take_up(
         None if metrics.rows().len() > 1 => {
             let rows = metrics.rows().len();
             return Err(Error::new(format!("{} is missing, but this run has done {rows} epochs", folder.state().display()))
-                .help(format!("put it back; without it a run can only begin anew: --run-dir DIR\n        its best checkpoint stands: foil eval {}", folder.path().display())));
+                .help(format!("restore it; without it a run can only start over: --run-dir DIR\n        its best checkpoint is intact: foil eval {}", folder.path().display())));
         }
         None => (Position::default(), Tally::new(device)),
     };
     if !position.config.is_empty() && position.config != config {
         tracing::warn!(
-            "{} says something else than when the run stopped, and the rest of the run follows what it says now; \
-             to end with one pipeline's result undo the change, or begin anew: foil train {} --run-dir DIR",
+            "{} has changed since the run stopped, and the rest of the run follows the new version; \
+             for the result of a single pipeline undo the change, or start over: foil train {} --run-dir DIR",
             folder.resolved().display(),
             folder.resolved().display(),
         );

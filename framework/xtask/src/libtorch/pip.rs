@@ -83,7 +83,7 @@ pub fn explain(what: &str, messages: &str) -> Failure {
             format!(
                 "{what} was downloaded, but it is not the file that foil pins (the sha256 differs); it is not used"
             ),
-            "run this again; if it stays so, a mirror or proxy alters files: see `python3 -m pip config list`",
+            "run this again; if that does not help, a mirror or proxy alters files: see `python3 -m pip config list`",
         );
     }
     if says(&["No space left on device", "Disk quota exceeded"]) {

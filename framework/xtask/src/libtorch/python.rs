@@ -97,7 +97,7 @@ impl Python {
     fn lost(&self, error: io::Error) -> Failure {
         let name = self.name();
         let error = match (error.kind(), self.chosen) {
-            (ErrorKind::NotFound, false) => format!("there is no `{name}` here, and it is needed to fetch libtorch"),
+            (ErrorKind::NotFound, false) => format!("`{name}` was not found, and it is needed to fetch libtorch"),
             (_, false) => format!("`{name}` could not be started: {error}"),
             (_, true) => format!("PYTHON is `{name}`, which could not be started: {error}"),
         };

@@ -39,7 +39,7 @@ fn placed(entry: &Entry) -> Result<Mapping> {
         return Ok(map(&key, component));
     }
     let (host, key) =
-        host(entry).ok_or_else(|| Error::new(format!("nothing takes the {} `{}`", entry.kind(), entry.name())))?;
+        host(entry).ok_or_else(|| Error::new(format!("no plugin takes the {} `{}`", entry.kind(), entry.name())))?;
     let mut outer = example(host)?;
     outer.insert(key.path.as_str().into(), component);
     let root = root_key(host).ok_or_else(|| Error::new(format!("`{}` has no place in a pipeline", host.name())))?;

@@ -45,13 +45,13 @@ pub fn draw(number: u8, groups: &[Group]) -> Result<Figure> {
         let what = match number {
             3 => "evaluated runs, natural and under PGD with 100 steps and `start: none`",
             6 => "evaluated runs of CAT, natural and under PGD with 20 steps and `start: none`",
-            4 => "runs with epochs behind them that measure `natural` and PGD with 10 steps and `start: uniform`",
+            4 => "runs with finished epochs that measure `natural` and PGD with 10 steps and `start: uniform`",
             _ => {
-                "runs of CAT with epochs behind them that measure `natural` and PGD with 10 steps and `start: uniform`"
+                "runs of CAT with finished epochs that measure `natural` and PGD with 10 steps and `start: uniform`"
             }
         };
-        let message = format!("these runs have nothing that Figure {number} shows: it takes {what}");
-        return Err(Error::new(message).help("foil figure --help names the pipelines of each figure"));
+        let message = format!("these runs have nothing that Figure {number} shows: it needs {what}");
+        return Err(Error::new(message).help("foil figure --help lists the pipelines of each figure"));
     }
     Ok(Figure::beside(&format!("figure{number}"), &panels))
 }

@@ -110,7 +110,7 @@ pub fn judged_at<'a>(groups: impl IntoIterator<Item = &'a Group>, steps: u64) ->
     all.dedup_by(|a, b| (*a - *b).abs() < 1e-9);
     if let [first, .., last] = all[..] {
         let (first, last) = (radius(first), radius(last));
-        return Err(Error::new(format!("these runs are judged under PGD-{steps} at {first} and at {last}"))
+        return Err(Error::new(format!("these runs are evaluated under PGD-{steps} at {first} and at {last}"))
             .help("evaluate them at one radius: foil eval RUN attacks.NAME.eps=…"));
     }
     Ok(all.first().copied())

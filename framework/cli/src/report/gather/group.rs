@@ -21,7 +21,7 @@ pub fn group(runs: Vec<Run>) -> (Vec<Group>, Vec<String>) {
     for run in runs {
         if let Some(same) = groups.iter().flat_map(|group| &group.runs).find(|other| other.repeats(&run)) {
             let (run, same, seed) = (run.path.display(), same.path.display(), run.pipeline.seed);
-            notes.push(format!("{run} is the run {same} once more (seed {seed}, the same figures), and counts once"));
+            notes.push(format!("{run} repeats the run {same} (seed {seed}, the same figures) and counts once"));
             continue;
         }
         match groups.iter_mut().find(|group| group.method() == run.method) {

@@ -74,13 +74,13 @@ impl Run {
         let (eval, outdated) = match read {
             Some(Ok((eval, None))) => {
                 if eval.weights.is_none() && folder.best().exists() {
-                    notes.push(format!("{} does not say which weights it judged", record.display()));
+                    notes.push(format!("{} does not say which weights it evaluated", record.display()));
                 }
                 (Some(eval), false)
             }
             Some(Ok((_, Some(why)))) => {
                 let (record, run) = (record.display(), path.display());
-                notes.push(format!("{record} is {why}, and is left out; evaluate again: foil eval {run}"));
+                notes.push(format!("{record} is {why} and is left out; evaluate again: foil eval {run}"));
                 (None, true)
             }
             Some(Err(error)) => {
@@ -100,7 +100,7 @@ impl Run {
             }
         };
         if torn {
-            notes.push(format!("{}: its last line is torn, and is left out", curves.display()));
+            notes.push(format!("{}: its last line is incomplete and is left out", curves.display()));
         }
         // Where no epoch is recorded at all, readers say so themselves.
         if let Some(gap) = metrics::gap(&metrics, epochs).filter(|_| curves.exists()) {
@@ -167,7 +167,7 @@ impl Run {
     pub fn judged_on_part(&self) -> Option<String> {
         let images = foil_data::entry(&self.pipeline.data.name).ok()?.counts.test as u64;
         let eval = self.eval.as_ref().filter(|eval| eval.n < images)?;
-        Some(format!("judged on {} of {images} test images", eval.n))
+        Some(format!("evaluated on {} of {images} test images", eval.n))
     }
 
     /// How far it is.
@@ -210,8 +210,8 @@ pub fn named(paths: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<String>)> {
     let (mut found, mut without): (Vec<PathBuf>, Vec<&Path>) = (Vec::new(), Vec::new());
     for path in paths {
         if !path.exists() {
-            return Err(Error::new(format!("{} is not there", path.display()))
-                .help("runs are in runs/ unless --run-dir said otherwise"));
+            return Err(Error::new(format!("{} does not exist", path.display()))
+                .help("runs are in runs/ unless --run-dir was given"));
         }
         let runs = find(std::slice::from_ref(path));
         if runs.is_empty() {
@@ -225,7 +225,7 @@ pub fn named(paths: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<String>)> {
         return Err(Error::new(format!("there is no run in {}: no resolved.yaml in it or below", places.join(", ")))
             .help("name a folder that `foil train` made, or one above it"));
     }
-    let note = |path: &&Path| format!("{} holds no run, and is left out", path.display());
+    let note = |path: &&Path| format!("{} holds no run and is left out", path.display());
     Ok((found, without.iter().map(note).collect()))
 }
 

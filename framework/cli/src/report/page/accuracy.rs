@@ -19,9 +19,9 @@ pub(super) fn section(report: &Report) -> Markup {
     html! {
         @for setting in &settings { (table(report, setting).html()) }
         p class="soft" {
-            "Percent of test images classified rightly; the highest of a column is bold. "
+            "Percent of test images classified correctly; the highest in each column is bold. "
             @if settings.iter().any(|setting| report.within(setting).iter().any(|(_, view)| view.worst_case(setting).is_some())) {
-                "“" (WORST) "” counts an image only if it holds under every attack of the evaluation. "
+                "“" (WORST) "” counts an image only if it is classified correctly under every attack of the evaluation. "
             }
             @if report.views.iter().any(|view| view.group.runs.len() > 1) { "± is the standard deviation over seeds." }
         }

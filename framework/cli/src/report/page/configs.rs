@@ -24,7 +24,7 @@ pub(super) fn section(report: &Report) -> Markup {
     html! {
         @if configs.len() > 1 {
             @if different.is_empty() { p { "Nothing: their configs are the same." } } @else {
-                p class="soft" { "Keys on which the runs do not agree; what differs from most of them is marked. All other keys are the same." }
+                p class="soft" { "Keys whose values differ between runs; values that differ from most runs are marked. All other keys are the same." }
                 div class="wide" tabindex="0" role="region" aria-label="Differences" {
                     table class="configs" {
                         thead { tr { th scope="col" { "key" } @for (n, _) in &configs { th scope="col" { (report.views[*n].label) } } } }

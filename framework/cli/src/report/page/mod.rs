@@ -49,7 +49,7 @@ impl Report {
             section("training", "Training", "Training", curves::section(self)),
             section("strength", "Strength", "Against stronger attacks", strength::section(self)),
             section("classes", "Classes", "Class by class", figures(&classes::figures(self))),
-            section("trust", "Trust", "Can these figures be believed?", trust::section(self)),
+            section("trust", "Trust", "Can these figures be trusted?", trust::section(self)),
             section("images", "Images", "What the attacks do", gallery::section(self)),
             section("configs", "Configs", "What differs between the runs", configs::section(self)),
             section("origin", "Origin", "Where the figures come from", origin::section(self)),

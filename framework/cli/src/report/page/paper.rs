@@ -16,7 +16,7 @@ pub(super) fn section(report: &Report) -> Markup {
     html! {
         p class="soft" {
             "Tables of Huang et al. 2021 (“CAT”) with our figures, the published ones, and the difference, ours minus theirs in points. "
-            "Which run stands in which row is decided by what it was, not by its name."
+            "A run's settings decide its row, not its name."
         }
         @for (number, filled) in &tables {
             details class="paper" open {

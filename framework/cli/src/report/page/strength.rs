@@ -16,7 +16,7 @@ pub(super) fn section(report: &Report) -> Markup {
     let all_the_same = images.windows(2).all(|pair| pair[0] == pair[1]);
     html! {
         p class="soft" {
-            "The same attack, with one number changed. A sound evaluation falls to nothing as the radius grows, and hardly moves once there are steps enough. "
+            "The same attack with one number changed. In a sound evaluation accuracy falls to zero as the radius grows, and hardly changes once there are enough steps. "
             @if let (Some(n), true) = (images.first(), all_the_same) { "On " (n) " test images." }
         }
         (side_by_side(&figures))

@@ -79,7 +79,7 @@ pub fn figure_1(networks: &mut Networks) -> Result<Figure> {
     let keys = boundaries().into_iter().chain([ball, hatched]).chain(found_keys()).collect();
     let title =
         "Figure 1, from Eq. 4: a ball's parts (a), where the oracle says Y, and (b), where it does not".to_string();
-    let notes = vec!["The text of the paper's Figure 1 was not at hand; this shows what Eq. 4 says. Dashes lead from X to the maximum X'.".to_string()];
+    let notes = vec!["The text of the paper's Figure 1 was not available; this shows what Eq. 4 says. Dashes lead from X to the maximum X'.".to_string()];
     let heading = Heading { title, notes, keys, width: panels.width }.figure();
     Ok(Figure::below("theory_figure1", &[heading, panels]))
 }

@@ -46,10 +46,10 @@ impl<'a> Machine<'a> {
 
     pub(super) fn call(&mut self, callable: Id, arguments: Id) -> Done {
         let Value::Callable(callable) = *self.value(callable) else {
-            return Err(Fault::Broken("the pickle calls what is no function"));
+            return Err(Fault::Broken("the pickle calls something that is not a function"));
         };
         let Value::Tuple(arguments) = self.value(arguments) else {
-            return Err(Fault::Broken("a call's arguments are no tuple"));
+            return Err(Fault::Broken("a call's arguments are not a tuple"));
         };
         let arguments = arguments.get(..arguments.len().min(16)).unwrap_or_default().to_vec();
         arguments.iter().try_for_each(|&id| self.copying(id))?;
@@ -104,7 +104,7 @@ impl<'a> Machine<'a> {
                 .iter()
                 .map(|&entry| match self.sequence(entry) {
                     Some(&[key, value]) => Ok((key, value)),
-                    _ => Err(Fault::Broken("a dictionary's entry is no pair")),
+                    _ => Err(Fault::Broken("a dictionary's entry is not a pair")),
                 })
                 .collect(),
             _ => Ok(Vec::new()),
@@ -149,7 +149,7 @@ impl<'a> Machine<'a> {
                 *attributes = Some(state);
             }
             Value::Other(_) => {}
-            _ => return Err(Fault::Broken("something that is no object gets attributes")),
+            _ => return Err(Fault::Broken("it sets attributes on something that is not an object")),
         }
         Ok(())
     }
