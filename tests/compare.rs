@@ -1,4 +1,5 @@
-//! `foil compare`: every run once, means over seeds, paired tests, and what is said when runs do not go together.
+//! `foil compare`: every run once, means over seeds, paired tests, and what is said when runs do
+//! not go together.
 
 mod ranks;
 mod tiny;
@@ -33,7 +34,8 @@ fn set(place: &Place, run: &str, natural: f64, pgd2: f64) {
     fs::write(run.file("eval.json"), record.to_string()).unwrap();
 }
 
-/// Stores the images of a record: of 50, right under `natural` are all, under `pgd2` those for which `right` is true.
+/// Stores the images of a record: of 50, right under `natural` are all, under `pgd2` those for
+/// which `right` is true.
 fn images(place: &Place, run: &str, right: impl Fn(usize) -> bool) {
     let mut text = "index,label,natural,natural.margin,pgd2,pgd2.margin,broken_by\n".to_string();
     for i in 0..50 {
@@ -90,7 +92,8 @@ fn runs_are_made_once_and_summed_up_over_seeds() {
     assert!((against["p"].as_f64().unwrap() - 158.0 / 4096.0).abs() < 1e-12, "{against}");
     let (low, high) = (against["low"].as_f64().unwrap(), against["high"].as_f64().unwrap());
     assert!(low < -16.0 && -16.0 < high && high < 0.0 && low > -35.0, "{against}");
-    // Of the two tests, that of natural accuracy has no image on which the two differ: Holm doubles the smaller p.
+    // Of the two tests, that of natural accuracy has no image on which the two differ: Holm doubles
+    // the smaller p.
     assert!((against["p_holm"].as_f64().unwrap() - 2.0 * 158.0 / 4096.0).abs() < 1e-12, "{against}");
     let shown = "p 0.039 (Holm 0.077)";
     assert!(ended.out.contains(shown) && ended.out.contains("corrected for 2 tests"), "{}", ended.out);
@@ -110,7 +113,8 @@ fn runs_are_made_once_and_summed_up_over_seeds() {
     let err = place.foil(&compare(&["--baseline", "othr"])).error();
     assert!(err.contains("no row is called `othr`") && err.contains("did you mean `other`"), "{err}");
 
-    // Another evaluation: evaluated anew, not trained. Its radius differs from the other row's, which is said.
+    // Another evaluation: evaluated anew, not trained. Its radius differs from the other row's,
+    // which is said.
     let state = || fs::metadata(place.path("runs/other/state.safetensors")).unwrap().modified().unwrap();
     let trained = state();
     let far = "extends: other.yaml\nattacks: { far: { type: fgsm, eps: 0.2 } }\nevaluate: [natural, far]\n";

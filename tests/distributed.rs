@@ -1,6 +1,8 @@
-//! The real program in several processes on this machine: they compute what one computes, end together, and go on together.
+//! The real program in several processes on this machine: they compute what one computes, end
+//! together, and go on together.
 //!
-//! The ranks get torchrun's variables and meet at 127.0.0.1. How variables are read is tested beside `Launch`; over MPI they are tested in `mpi.rs`.
+//! The ranks get torchrun's variables and meet at 127.0.0.1. How variables are read is tested
+//! beside `Launch`; over MPI they are tested in `mpi.rs`.
 
 mod ranks;
 mod tiny;
@@ -58,7 +60,8 @@ fn trades() {
 
 #[test]
 fn mma_with_its_radii() {
-    // A bisection takes another turn where a margin is 0 to rounding; so far from that no image of these is.
+    // A bisection takes another turn where a margin is 0 to rounding; so far from that no image of
+    // these is.
     same_as_one(MMA, &[2], 1e-5);
 }
 
@@ -76,8 +79,9 @@ fn fat_with_dropout() {
 
 #[test]
 fn synchronised_batch_norm() {
-    // In 32 bits batch norm's rounding decides where a ReLU is 0, for whole areas of a digit: one process with two threads
-    // differs from one with one by as much as 0.01 here. What is exact is tested in 64 bits beside the operator.
+    // In 32 bits batch norm's rounding decides where a ReLU is 0, for whole areas of a digit: one
+    // process with two threads differs from one with one by as much as 0.01 here. What is exact is
+    // tested in 64 bits beside the operator.
     let place = Place::with(NORM);
     let one = place.train("one", &[]);
     let off = |run: Run| {
@@ -122,7 +126,10 @@ fn a_killed_rank_ends_all_and_another_number_goes_on() {
     assert_eq!([ended[0].code, ended[1].code, ended[2].code], [Some(1), Some(1), None], "{}", ended[0].err);
     let told = &ended[0].err;
     assert!(told.contains("error: epoch ") && told.contains(", step ") && told.contains("rank 2 on "), "{told}");
-    assert!(told.contains(" stopped answering") && told.contains("last good checkpoint is run/state.safetensors"), "{told}");
+    assert!(
+        told.contains(" stopped answering") && told.contains("last good checkpoint is run/state.safetensors"),
+        "{told}"
+    );
     assert!(ended[1].err.ends_with(" ends with the run\n"), "{}", ended[1].err);
 
     Ranks::start(&place, 2, &["train", "--resume", "run", "--no-eval"]).ok();

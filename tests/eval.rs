@@ -1,4 +1,5 @@
-//! `foil eval` and `foil bench`: what they print and record, and what must hold between the numbers.
+//! `foil eval` and `foil bench`: what they print and record, and what must hold between the
+//! numbers.
 
 mod tiny;
 
@@ -148,8 +149,9 @@ fn bench_compares_pipelines_with_the_ceilings_of_the_machine() {
     let records: Value = serde_json::from_slice(&std::fs::read(place.path("steps.json")).unwrap()).unwrap();
     let number = |row: usize, field: &str| records[row][field].as_f64().unwrap();
     assert_eq!((number(0, "batch"), number(1, "batch")), (4.0, 8.0));
-    // small_cnn's forward pass is 2 x 4.62 million operations an image (each output number is a sum over its patch), and the step has two
-    // input gradients (twice that each), the update (three times) and the clean pass behind it (once).
+    // small_cnn's forward pass is 2 x 4.62 million operations an image (each output number is a sum
+    // over its patch), and the step has two input gradients (twice that each), the update (three
+    // times) and the clean pass behind it (once).
     let forward = 2.0
         * (784.0 * 32.0 * 9.0 + 196.0 * 32.0 * 288.0 + 196.0 * 64.0 * 288.0 + 49.0 * 64.0 * 576.0 + 313_600.0 + 1000.0);
     for (row, batch) in [(0, 4.0), (1, 8.0)] {

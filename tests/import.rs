@@ -1,5 +1,6 @@
-//! `foil import` and `foil export`: files of PyTorch in, files for PyTorch out. The files are made by `tests/checkpoints/make.py`;
-//! `tests/scripts/check_export.py` holds exports of every network against PyTorch itself.
+//! `foil import` and `foil export`: files of PyTorch in, files for PyTorch out. The files are made
+//! by `tests/checkpoints/make.py`; `tests/scripts/check_export.py` holds exports of every network
+//! against PyTorch itself.
 
 mod tiny;
 
@@ -85,7 +86,8 @@ fn an_old_file_of_a_normalisation_and_a_network() {
     assert!(error.contains("`normalize.mean` has 1 numbers, but the images have 3 channels"), "{error}");
 }
 
-/// Weights in a list and under a number, beside arrays, a path and a random state, none of which is run.
+/// Weights in a list and under a number, beside arrays, a path and a random state, none of which is
+/// run.
 #[test]
 fn weights_in_lists_and_what_stands_beside_them() {
     let place = Place::with("");

@@ -49,7 +49,8 @@ fn it_does_not_wait_for_an_epochs_measurements() {
     ];
     let whole = place.train("whole", &slow);
     let running = place.start(&[TRAIN, &slow].concat());
-    // The first of the two steps has been saved; the second takes milliseconds, the measurements seconds.
+    // The first of the two steps has been saved; the second takes milliseconds, the measurements
+    // seconds.
     let started = Instant::now();
     while !place.path("run/state.safetensors").exists() && started.elapsed() < Duration::from_secs(60) {
         sleep(Duration::from_millis(5));

@@ -1,7 +1,7 @@
 //! Runs that are killed and resumed: they end with the same bits as runs that are not.
 //!
-//! Here: SIGKILL at moments a program cannot prepare for. Signals that it can answer are in `interrupt.rs`; damaged
-//! folders in `trust.rs`.
+//! Here: SIGKILL at moments a program cannot prepare for. Signals that it can answer are in
+//! `interrupt.rs`; damaged folders in `trust.rs`.
 
 mod tiny;
 
@@ -9,7 +9,8 @@ use std::fs;
 use std::thread::sleep;
 use tiny::{AT, CAT, Place, TRADES};
 
-/// Kills a run and its resumptions at seeded moments, lets the last one finish, and compares it with an undisturbed run.
+/// Kills a run and its resumptions at seeded moments, lets the last one finish, and compares it
+/// with an undisturbed run.
 fn killed_and_resumed(yaml: &str, seed: u64) {
     let place = Place::with(yaml);
     let whole = place.train("whole", &[]);

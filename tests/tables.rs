@@ -67,7 +67,8 @@ fn ours_stand_beside_the_papers() {
     let place = place();
     let ended = place.foil(&["table", "2", "--format", "csv"]).ok();
     let at = lines(&ended.out, "AT,");
-    // Means of 82 and 84, of 57 and 59 …; their deviation is the root of 2. The paper has 83.0 57.3 52.9 51.9 50.9 59.2.
+    // Means of 82 and 84, of 57 and 59 …; their deviation is the root of 2. The paper has 83.0 57.3
+    // 52.9 51.9 50.9 59.2.
     assert_eq!(at[0][2..5], ["83.0", "1.4142135623730951", "58.0"], "{}", ended.out);
     let column = |line: &[String]| line[2..].iter().step_by(2).cloned().collect::<Vec<_>>();
     assert_eq!(column(&at[1]), ["83.0", "57.3", "52.9", "51.9", "50.9", "59.2"]);
@@ -123,7 +124,8 @@ fn an_attack_that_is_not_the_papers_is_left_out() {
         "{}",
         ended.err
     );
-    // Other settings of the same method are not the row's either way; both are shown, none is chosen.
+    // Other settings of the same method are not the row's either way; both are shown, none is
+    // chosen.
     run(&place, "long", "cifar10/at", 0, Some(record("cifar10", "8/255", 0, [82.5, 57.0, 52.0, 51.0, 50.0])));
     let yaml = fs::read_to_string(place.path("runs/long/resolved.yaml")).unwrap();
     fs::write(place.path("runs/long/resolved.yaml"), yaml.replace("epochs: 200", "epochs: 100")).unwrap();
@@ -257,7 +259,8 @@ fn runs_that_cannot_be_read_are_named() {
     }
 }
 
-/// Imported weights have pipelines that are alike: that makes them no seeds of one method, and there is no training to go on with.
+/// Imported weights have pipelines that are alike: that makes them no seeds of one method, and
+/// there is no training to go on with.
 #[test]
 fn imported_models_are_methods_of_their_own() {
     let place = Place::with("");

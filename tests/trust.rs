@@ -1,7 +1,8 @@
-//! When something goes wrong: the run stops, says where and what to do, and nothing that was good is lost.
+//! When something goes wrong: the run stops, says where and what to do, and nothing that was good
+//! is lost.
 //!
-//! Here: losses that are not finite, folders that are damaged, taken or no runs, and disks that are full. Kills are in
-//! `resume.rs`, signals in `interrupt.rs`, mistakes in pipeline files elsewhere.
+//! Here: losses that are not finite, folders that are damaged, taken or no runs, and disks that are
+//! full. Kills are in `resume.rs`, signals in `interrupt.rs`, mistakes in pipeline files elsewhere.
 
 mod tiny;
 
@@ -198,7 +199,8 @@ fn one_process_trains_in_a_folder() {
     assert!(second.kill());
 }
 
-/// The disk is full: simulated by a limit on the size of files, which the metrics stay below and checkpoints do not.
+/// The disk is full: simulated by a limit on the size of files, which the metrics stay below and
+/// checkpoints do not.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_is_named_and_leaves_the_last_checkpoint() {
@@ -210,7 +212,10 @@ fn a_full_disk_is_named_and_leaves_the_last_checkpoint() {
     let output = place.command("sh", &["-c", &line]).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
-    assert!(error.contains("run/state.safetensors: File too large") && error.contains("last good checkpoint is"), "{error}");
+    assert!(
+        error.contains("run/state.safetensors: File too large") && error.contains("last good checkpoint is"),
+        "{error}"
+    );
     assert!(!error.contains("panicked"), "{error}");
     assert!(read_tensors(&run.file("state.safetensors")) == before);
     assert!(!run.files().iter().any(|name| name.ends_with(".tmp")), "{:?}", run.files());
@@ -239,7 +244,8 @@ fn a_disk_too_small_for_an_export_is_named() {
     assert!(!names.any(|name| name.to_string_lossy().ends_with(".tmp")));
 }
 
-/// As above, in the first epoch: nothing stands, and the epoch is the one whose checkpoint it was, however many were to follow.
+/// As above, in the first epoch: nothing stands, and the epoch is the one whose checkpoint it was,
+/// however many were to follow.
 #[cfg(unix)]
 #[test]
 fn a_disk_that_is_full_at_once_leaves_nothing_and_says_so() {
@@ -323,10 +329,7 @@ fn a_last_batch_of_one_is_named_and_can_be_left_out() {
     let train = ["data.train_limit=41", "train.epochs=1", "train.checkpoint_steps=null", &model];
     let error = place.foil(&[TRAIN, &train].concat()).error();
     assert!(error.contains("epoch 1, step 3: this batch has one image, and batch norm over vectors"), "{error}");
-    assert!(
-        error.contains("help: the last batch of an epoch holds the rest: `train: { drop_last: true }`"),
-        "{error}"
-    );
+    assert!(error.contains("help: the last batch of an epoch holds the rest: `train: { drop_last: true }`"), "{error}");
     let run = place.train("dropped", &[&train[..], &["train.drop_last=true"]].concat());
     assert_eq!((run.metrics().len(), &run.metrics()[0]["step"]), (1, &2.into()));
     let error = place.foil(&["check", "tiny.yaml", "train.drop_last=true", "train.batch_size=81"]).error();

@@ -7,7 +7,8 @@ use std::path::Path;
 /// What every fallible function of foil returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A message for the person at the terminal, printed as `error: …` and `help: …`; see `docs/decisions/` for the style.
+/// A message for the person at the terminal, printed as `error: …` and `help: …`; see
+/// `docs/decisions/` for the style.
 #[derive(Debug)]
 pub struct Error {
     message: String,

@@ -1,7 +1,9 @@
-//! The loss trait: what a training step descends. Each row of Table 9 is one, and it is what a newcomer writes first.
+//! The loss trait: what a training step descends. Each row of Table 9 is one, and it is what a
+//! newcomer writes first.
 //!
-//! A loss is a pure function. It lists the forward passes it wants, in the order they are to run (batch norm's running
-//! statistics depend on it), and is handed their logits with the labels. The engine makes the passes, in train mode.
+//! A loss is a pure function. It lists the forward passes it wants, in the order they are to run
+//! (batch norm's running statistics depend on it), and is handed their logits with the labels. The
+//! engine makes the passes, in train mode.
 
 use crate::scheduler::{Clock, Scheduled};
 use crate::{Error, Result};
@@ -17,12 +19,15 @@ pub enum Forward {
     Clean,
     /// The attacked images.
     Adversarial,
-    /// The clean images in a pass of their own once more (TRADES's code makes its KL target so). Without dropout it is the pass `Clean`, which then counts twice
-    /// for batch norm's running statistics.
+    /// The clean images in a pass of their own once more (TRADES's code makes its KL target so).
+    /// Without dropout it is the pass `Clean`, which then counts twice for batch norm's running
+    /// statistics.
     CleanAgain,
-    /// Clean and attacked images as one batch of 2N, so that batch norm sees the mixture (ALP); read as `clean` and `adversarial`.
+    /// Clean and attacked images as one batch of 2N, so that batch norm sees the mixture (ALP);
+    /// read as `clean` and `adversarial`.
     Together,
-    /// The clean images after the update, without gradient: some codes log this, and it moves the running statistics.
+    /// The clean images after the update, without gradient: some codes log this, and it moves the
+    /// running statistics.
     CleanAfterUpdate,
 }
 
@@ -92,11 +97,11 @@ impl<'a> LossInput<'a> {
         number.at(self.clock)
     }
 
-    /// Checks that `loss` can be computed from this input: that everything it asks for is there, logits are finite `[N, K]`
-    /// with enough classes, and labels lie in `0..K`.
+    /// Checks that `loss` can be computed from this input: that everything it asks for is there,
+    /// logits are finite `[N, K]` with enough classes, and labels lie in `0..K`.
     ///
-    /// It reads tensors back to the host, so it is for tests and `foil probe`; a training step checks its labels once, when
-    /// the data are loaded.
+    /// It reads tensors back to the host, so it is for tests and `foil probe`; a training step
+    /// checks its labels once, when the data are loaded.
     ///
     /// # Errors
     /// Names the first thing that is wrong.
@@ -163,12 +168,14 @@ impl LossOutput {
 
 /// A training loss.
 ///
-/// The contract: a fixed sequence of tensor operations without host reads; the total is a mean over the batch's N images.
+/// The contract: a fixed sequence of tensor operations without host reads; the total is a mean over
+/// the batch's N images.
 pub trait Loss: Send {
     /// The passes wanted, in the order they are to run.
     fn passes(&self) -> Vec<Forward>;
 
-    /// Names of the attack's side tensors it reads; `foil check` refuses an attack that does not provide them.
+    /// Names of the attack's side tensors it reads; `foil check` refuses an attack that does not
+    /// provide them.
     fn needs(&self) -> Vec<&'static str> {
         Vec::new()
     }
@@ -178,7 +185,8 @@ pub trait Loss: Send {
         2
     }
 
-    /// Whether it keeps to the contract and so can be captured in a CUDA graph; see [`crate::attack::Attack::capturable`].
+    /// Whether it keeps to the contract and so can be captured in a CUDA graph; see
+    /// [`crate::attack::Attack::capturable`].
     fn capturable(&self) -> bool {
         true
     }
@@ -211,8 +219,9 @@ pub mod terms {
             .unwrap_or_else(|| logits.softmax(-1, None::<Kind>).scatter_value_reduce_(1, &y.unsqueeze(1), -1.0, "add"))
     }
 
-    /// KL(softmax `p_logits` ‖ softmax `q_logits`) per image, `[N]`: the sum over classes of p (log p - log q), which is
-    /// `F.kl_div(log_softmax(q), softmax(p))`. Terms with p = 0 count 0. Gradients flow into both arguments.
+    /// KL(softmax `p_logits` ‖ softmax `q_logits`) per image, `[N]`: the sum over classes of p (log
+    /// p - log q), which is `F.kl_div(log_softmax(q), softmax(p))`. Terms with p = 0 count 0.
+    /// Gradients flow into both arguments.
     pub fn kl(p_logits: &Tensor, q_logits: &Tensor) -> Tensor {
         kl_above(p_logits, q_logits, 0.0)
     }
@@ -245,12 +254,14 @@ pub mod terms {
         values.scatter_value(1, &y.unsqueeze(1), f64::NEG_INFINITY).amax(-1, false)
     }
 
-    /// z_y minus the largest other logit per image, `[N]`: above 0 where the label is the prediction.
+    /// z_y minus the largest other logit per image, `[N]`: above 0 where the label is the
+    /// prediction.
     pub fn margin(logits: &Tensor, y: &Tensor) -> Tensor {
         of_class(logits, y) - largest_other(logits, y)
     }
 
-    /// d(-max([`margin`] + `kappa`, 0))/d(logits), `[N, K]`. Classes that tie share it, as in autograd.
+    /// d(-max([`margin`] + `kappa`, 0))/d(logits), `[N, K]`. Classes that tie share it, as in
+    /// autograd.
     pub fn hinged_margin_slope(logits: &Tensor, y: &Tensor, kappa: f64) -> Tensor {
         slope(logits, Slope::Cw(y, kappa)).unwrap_or_else(|| {
             let label = y.unsqueeze(1);
@@ -263,8 +274,8 @@ pub mod terms {
         })
     }
 
-    /// MMA's soft logit margin per image, `[N]`: logsumexp over the other classes of z, minus z_y (Ding et al. 2020). Below 0
-    /// exactly where the label's probability exceeds one half.
+    /// MMA's soft logit margin per image, `[N]`: logsumexp over the other classes of z, minus z_y
+    /// (Ding et al. 2020). Below 0 exactly where the label's probability exceeds one half.
     pub fn soft_logit_margin(logits: &Tensor, y: &Tensor) -> Tensor {
         let others = logits.scatter_value(1, &y.unsqueeze(1), f64::NEG_INFINITY);
         others.logsumexp([-1i64].as_slice(), false) - of_class(logits, y)

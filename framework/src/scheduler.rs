@@ -1,9 +1,10 @@
 //! The scheduler trait, and numbers that follow one.
 //!
-//! A scheduler is a number as a function of progress. The learning rate is one use; FAT's tau, a radius that grows or a
-//! beta that ramps up are others: every config key of type [`Scheduled`] takes a plain number or a scheduler. A loss or an attack
-//! reads it with [`Scheduled::at`] as a device scalar, which the [`Clock`] refreshes between steps, so that a captured
-//! step sees the new value.
+//! A scheduler is a number as a function of progress. The learning rate is one use; FAT's tau, a
+//! radius that grows or a beta that ramps up are others: every config key of type [`Scheduled`]
+//! takes a plain number or a scheduler. A loss or an attack reads it with [`Scheduled::at`] as a
+//! device scalar, which the [`Clock`] refreshes between steps, so that a captured step sees the new
+//! value.
 
 use crate::plugin::{Held, shared};
 use crate::registry::{Build, Component};
@@ -36,18 +37,21 @@ impl Progress {
 
 /// A number as a function of progress.
 ///
-/// The contract: pure, cheap (called on the host once a step), finite for every progress within the run.
+/// The contract: pure, cheap (called on the host once a step), finite for every progress within the
+/// run.
 pub trait Scheduler: Send + Sync {
     /// The number at this point of the run.
     fn value(&self, progress: &Progress) -> f64;
 
-    /// Reports what is wrong with its settings beyond what their ranges say; called when a pipeline is checked.
+    /// Reports what is wrong with its settings beyond what their ranges say; called when a pipeline
+    /// is checked.
     fn check(&self, cx: &Build) {
         let _ = cx;
     }
 }
 
-/// A config value that is a number (`0.1`, `8/255`) or follows a scheduler (`{ type: multistep, … }`).
+/// A config value that is a number (`0.1`, `8/255`) or follows a scheduler (`{ type: multistep, …
+/// }`).
 #[derive(Clone)]
 pub struct Scheduled {
     number: Number,
@@ -97,7 +101,8 @@ impl Scheduled {
         }
     }
 
-    /// The number now, as a `[]` double on the run's device; it multiplies tensors of any kind without changing it.
+    /// The number now, as a `[]` double on the run's device; it multiplies tensors of any kind
+    /// without changing it.
     pub fn at(&self, clock: &Clock) -> Tensor {
         clock.read(self)
     }
@@ -115,7 +120,8 @@ impl Serialize for Scheduled {
     }
 }
 
-/// `8/255` where that is exactly the number and shorter to read, so that a resolved config reads like the one that was written.
+/// `8/255` where that is exactly the number and shorter to read, so that a resolved config reads
+/// like the one that was written.
 fn as_255ths(value: f64) -> Option<String> {
     let n = (value * 255.0).round();
     let longer = format!("{value}").len() > 6;
@@ -172,8 +178,8 @@ impl Clock {
         *self.progress.borrow()
     }
 
-    /// A clock that hands out this one's scalars but does not know the time: what a captured step sees. For tests of steps that are
-    /// to be captured, which must not notice.
+    /// A clock that hands out this one's scalars but does not know the time: what a captured step
+    /// sees. For tests of steps that are to be captured, which must not notice.
     #[must_use]
     pub fn without_time(&self) -> Self {
         let wrong = Progress { epoch: u64::MAX / 2, step: u64::MAX / 2, steps_per_epoch: 1, epochs: 1 };

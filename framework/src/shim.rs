@@ -1,6 +1,8 @@
-//! What tch does not bind, from the C++ shim in `framework/shim`: memory formats, gradients of single operators, TF32's switches, recorders of what runs.
+//! What tch does not bind, from the C++ shim in `framework/shim`: memory formats, gradients of
+//! single operators, TF32's switches, recorders of what runs.
 //!
-//! Each function here is a safe form of one there; a C++ exception comes back as an error with its message.
+//! Each function here is a safe form of one there; a C++ exception comes back as an error with its
+//! message.
 
 #![allow(unsafe_code)]
 
@@ -65,7 +67,8 @@ pub(crate) fn check(message: Message) -> Result<()> {
         return Ok(());
     }
     // # Safety
-    // The shim's messages are C strings from `strdup`; this one is read once, then freed, and not used again.
+    // The shim's messages are C strings from `strdup`; this one is read once, then freed, and not
+    // used again.
     let text = unsafe {
         let text = CStr::from_ptr(message).to_string_lossy().into_owned();
         foil_free(message);
@@ -83,7 +86,8 @@ fn made(make: impl FnOnce(*mut *mut At) -> Message) -> Result<Tensor> {
     let mut out = std::ptr::null_mut();
     check(make(&raw mut out))?;
     // # Safety
-    // Without a message the shim has written a pointer to a new at::Tensor that belongs to us; tch frees it.
+    // Without a message the shim has written a pointer to a new at::Tensor that belongs to us; tch
+    // frees it.
     Ok(unsafe { Tensor::from_ptr(out.cast()) })
 }
 
@@ -114,7 +118,8 @@ pub(crate) fn version(xs: &Tensor) -> u64 {
     check(unsafe { foil_version(&raw mut found, at(xs)) }).map_or(0, |()| found)
 }
 
-/// The gradient of a convolution with respect to its input, of which only shape, kind and strides count.
+/// The gradient of a convolution with respect to its input, of which only shape, kind and strides
+/// count.
 ///
 /// # Errors
 /// When the shapes do not belong together.
@@ -130,7 +135,8 @@ pub fn conv_input_gradient(
     made(|out| unsafe { foil_conv_input_gradient(out, at(gradient), at(input), at(weight), stride, padding) })
 }
 
-/// The gradient of a convolution with respect to its weight, of which only shape, kind and strides count.
+/// The gradient of a convolution with respect to its weight, of which only shape, kind and strides
+/// count.
 ///
 /// # Errors
 /// When the shapes do not belong together.
@@ -146,8 +152,8 @@ pub fn conv_weight_gradient(
     made(|out| unsafe { foil_conv_weight_gradient(out, at(gradient), at(input), at(weight), stride, padding) })
 }
 
-/// The gradient of a batch norm in train mode with respect to its input, and with `learns` those with respect to weight and bias; `mean` and
-/// `inverse_std` `[C]` are the batch's.
+/// The gradient of a batch norm in train mode with respect to its input, and with `learns` those
+/// with respect to weight and bias; `mean` and `inverse_std` `[C]` are the batch's.
 ///
 /// # Errors
 /// When the shapes do not belong together.
@@ -162,17 +168,20 @@ pub fn batch_norm_gradients(
     let (gradient, input, weight) = (at(gradient), at(input), at(weight));
     let mut out = [std::ptr::null_mut(); 3];
     // # Safety
-    // The borrows of all five tensors outlast the call, which only reads them; there is room for three.
+    // The borrows of all five tensors outlast the call, which only reads them; there is room for
+    // three.
     check(unsafe {
         foil_batch_norm_gradients(out.as_mut_ptr(), gradient, input, weight, at(mean), at(inverse_std), eps, learns)
     })?;
     // # Safety
-    // Without a message the shim has written pointers to new at::Tensors that belong to us, three with `learns` and otherwise one; tch frees them.
+    // Without a message the shim has written pointers to new at::Tensors that belong to us, three
+    // with `learns` and otherwise one; tch frees them.
     let owned = |found: *mut At| unsafe { Tensor::from_ptr(found.cast()) };
     Ok((owned(out[0]), learns.then(|| [owned(out[1]), owned(out[2])])))
 }
 
-/// Says whether CUDA may compute fp32 products in TF32, for the whole process. Does nothing on a CPU.
+/// Says whether CUDA may compute fp32 products in TF32, for the whole process. Does nothing on a
+/// CPU.
 ///
 /// # Errors
 /// When libtorch refuses.
@@ -191,8 +200,8 @@ pub(crate) fn allows_tf32() -> bool {
     ALLOWS_TF32.load(Ordering::Relaxed)
 }
 
-/// Sets whether the processor takes subnormal numbers for 0 (`torch.set_flush_denormal`), in this thread and in those that compute for it.
-/// Does nothing on a processor without the switch.
+/// Sets whether the processor takes subnormal numbers for 0 (`torch.set_flush_denormal`), in this
+/// thread and in those that compute for it. Does nothing on a processor without the switch.
 ///
 /// # Errors
 /// When libtorch refuses.
@@ -209,8 +218,8 @@ pub fn flush_denormal(flush: bool) -> Result<()> {
     check(unsafe { foil_flush_denormal(flush) })
 }
 
-/// Says whether CUDA must compute the same bits each time, for the whole process; otherwise it tries out convolutions and keeps the
-/// fastest. A CPU always does the same.
+/// Says whether CUDA must compute the same bits each time, for the whole process; otherwise it
+/// tries out convolutions and keeps the fastest. A CPU always does the same.
 ///
 /// # Errors
 /// When libtorch refuses.

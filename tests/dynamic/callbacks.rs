@@ -1,4 +1,5 @@
-//! A panic in any callback of a library's plugin is an error that names the plugin, and leaves the last checkpoint.
+//! A panic in any callback of a library's plugin is an error that names the plugin, and leaves the
+//! last checkpoint.
 
 use super::path;
 use crate::tiny::Place;
@@ -81,7 +82,8 @@ fn an_attack_with_parts_of_the_program() {
 
 #[test]
 fn the_programs_own_panics_reach_the_library_and_come_back() {
-    // pgd of the program ascends an objective of the library for an attack of the library: three crossings.
+    // pgd of the program ascends an objective of the library for an attack of the library: three
+    // crossings.
     let library = Library::new();
     let objective = "attack.inner.objective={ type: panicking_objective, at: value }";
     library.panics("value", &[ATTACK, objective], &["epoch 1, step 1: attack `panicking_attack`"]);

@@ -5,7 +5,8 @@ use crate::tiny::Place;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Overwrites a text in the template library's record with another of the same length; it stands there once.
+/// Overwrites a text in the template library's record with another of the same length; it stands
+/// there once.
 fn patched(place: &Place, name: &str, from: &str, to: &str) -> PathBuf {
     assert_eq!(from.len(), to.len());
     changed(place, name, |bytes| {

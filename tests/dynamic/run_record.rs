@@ -20,7 +20,8 @@ fn a_pipeline_names_its_libraries_relative_to_itself() {
         .unwrap();
     place.foil(&["train", "mine.yaml", "--no-eval", "--run-dir", "run"]).ok();
     let run = place.run("run");
-    // The run knows where its library is, and which it was; it goes on and is judged without naming it again.
+    // The run knows where its library is, and which it was; it goes on and is judged without naming
+    // it again.
     let library = place.path("configs/lib/libfoil_template.so").canonicalize().unwrap();
     assert!(run.text("resolved.yaml").contains(library.to_str().unwrap()));
     let lock = run.text("plugins.lock");

@@ -34,7 +34,8 @@ fn ours_the_papers_and_the_difference() {
     assert_eq!(group(section, "CAT paper, Table 2", "CAT_cw (beta1 0.3)").len(), 2, "none of ours: no difference");
     assert!(section.contains("judged on 1000 of 10000 test images: ALP, AT, CAT_cent, MART, TRADES"), "{section}");
     assert!(section.contains("trained for 100 epochs: ALP, AT"), "{section}");
-    // CAT_cent with beta 5 and beta1 0.05 is a row of Table 8 too, and Table 9 is about losses alone. Table 4 asks for Square by itself.
+    // CAT_cent with beta 5 and beta1 0.05 is a row of Table 8 too, and Table 9 is about losses
+    // alone. Table 4 asks for Square by itself.
     let captions: Vec<&str> = section.split("<caption>CAT paper, Table ").skip(1).map(|rest| &rest[..1]).collect();
     assert_eq!(captions, ["2", "8", "9"]);
     // The same command prints the same.

@@ -38,7 +38,8 @@ fn forbidden(c: char) -> bool {
     control || matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
-/// The position of a byte offset, which lies in the part of the text that was read without replacement.
+/// The position of a byte offset, which lies in the part of the text that was read without
+/// replacement.
 fn place(source: &Arc<Source>, at: usize) -> Place {
     let before = source.text().get(..at).unwrap_or_default().replace("\r\n", "\n").replace('\r', "\n");
     let line = before.matches('\n').count() + 1;

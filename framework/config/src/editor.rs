@@ -1,18 +1,20 @@
 //! One self-contained JSON Schema for editors, which complete and check while one types.
 //!
-//! It says what the checker says, with one difference: no key is required, because a base that is extended, or an
-//! override, may bring it. What is missing is found by `foil check`.
+//! It says what the checker says, with one difference: no key is required, because a base that is
+//! extended, or an override, may bring it. What is missing is found by `foil check`.
 
 use crate::{Catalog, show};
 use serde_json::{Map, Value, json};
 
-/// A fraction such as `8/255`, as [`fraction`](crate::fraction) reads it, but for the zero below the line.
+/// A fraction such as `8/255`, as [`fraction`](crate::fraction) reads it, but for the zero below
+/// the line.
 const FRACTION: &str = r"^\s*-?([0-9]+\.?[0-9]*|\.[0-9]+)\s*/\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*$";
 
 /// The schema of a whole pipeline (draft 2020-12) with every plugin of the catalog in it.
 ///
-/// `x-component: attack` becomes a reference to `$defs/component.attack`, which takes any attack's name or its map;
-/// definitions of plugins are renamed to `component.attack.pgd.Start`, so that two plugins may each have a `Start`.
+/// `x-component: attack` becomes a reference to `$defs/component.attack`, which takes any attack's
+/// name or its map; definitions of plugins are renamed to `component.attack.pgd.Start`, so that two
+/// plugins may each have a `Start`.
 pub fn editor_schema(root: &Value, catalog: &dyn Catalog) -> Value {
     let mut editor = Editor { catalog, definitions: Map::new(), kinds: Vec::new() };
     let mut whole = editor.part(root, "");
@@ -47,7 +49,8 @@ struct Editor<'c> {
 }
 
 impl Editor<'_> {
-    /// A schema with its references renamed. `prefix` is empty for the pipeline, `component.attack.pgd.` for a plugin.
+    /// A schema with its references renamed. `prefix` is empty for the pipeline,
+    /// `component.attack.pgd.` for a plugin.
     fn part(&mut self, schema: &Value, prefix: &str) -> Value {
         let Value::Object(map) = schema else { return schema.clone() };
         let mut part = Map::new();

@@ -1,4 +1,5 @@
-//! **YAML pipelines, checked as a whole: every problem at once, each with its file, line and what to write instead.**
+//! **YAML pipelines, checked as a whole: every problem at once, each with its file, line and what
+//! to write instead.**
 //!
 //! A pipeline is read in five steps, one module each:
 //!
@@ -6,11 +7,12 @@
 //! 2. `extends`, `merge`: the files it builds on, deeply merged; the child wins.
 //! 3. `overrides`: `attack.inner.steps=7` from the command line.
 //! 4. `libraries`: what is listed under `plugins` is loaded.
-//! 5. `check`: the tree against a JSON Schema, as schemars makes it from the pipeline's structs; plugins are looked up
-//!    by name in a [`Catalog`] and bring their own schemas.
+//! 5. `check`: the tree against a JSON Schema, as schemars makes it from the pipeline's structs;
+//!    plugins are looked up by name in a [`Catalog`] and bring their own schemas.
 //!
-//! What comes out is [`Checked`], a plain `serde_yaml::Value` in normal form that deserialises without surprises, or
-//! [`Problems`]. Checks that no schema can state are added by the caller with [`Checked::problem`].
+//! What comes out is [`Checked`], a plain `serde_yaml::Value` in normal form that deserialises
+//! without surprises, or [`Problems`]. Checks that no schema can state are added by the caller with
+//! [`Checked::problem`].
 //!
 //! # What is not JSON Schema here
 //!
@@ -19,13 +21,14 @@
 //! | `x-component: KIND` | the name of a plugin of that kind, or a map with `type: NAME` and the plugin's keys |
 //! | `x-unit: image` | a number on the [0, 1] scale of images; `8` is refused with the advice `8/255` |
 //!
-//! Any number may be written as a fraction, `8/255`. Whole numbers may stand where a number is asked for, but `10.0` may
-//! not stand for `10`. Infinities and NaN are refused. The keywords `pattern`, `multipleOf`, `not` and `if` are ignored:
-//! nothing that schemars derives uses them.
+//! Any number may be written as a fraction, `8/255`. Whole numbers may stand where a number is
+//! asked for, but `10.0` may not stand for `10`. Infinities and NaN are refused. The keywords
+//! `pattern`, `multipleOf`, `not` and `if` are ignored: nothing that schemars derives uses them.
 //!
 //! # Files are untrusted
-//! No byte sequence makes this crate panic, overflow the stack or run for long: files end at 1 MiB, nesting at 64 levels
-//! and `extends` at 64 files; anchors, aliases, tags and second documents are refused.
+//! No byte sequence makes this crate panic, overflow the stack or run for long: files end at 1 MiB,
+//! nesting at 64 levels and `extends` at 64 files; anchors, aliases, tags and second documents are
+//! refused.
 
 mod check;
 mod checked;
@@ -64,14 +67,15 @@ pub trait Catalog {
     /// The JSON Schema of a plugin's keys, without `type`. `None` allows any keys.
     fn schema(&self, kind: &str, name: &str) -> Option<serde_json::Value>;
 
-    /// What no schema can say of a plugin that meets its own: `component` is its normal form, written at `path`. The
-    /// problems' paths begin with `path`.
+    /// What no schema can say of a plugin that meets its own: `component` is its normal form,
+    /// written at `path`. The problems' paths begin with `path`.
     fn check(&self, kind: &str, path: &str, component: &serde_yaml::Value) -> Vec<Problem> {
         let _ = (kind, path, component);
         Vec::new()
     }
 
-    /// Called first for each library that the pipeline lists under `plugins`; what it brings is in the catalog from then on.
+    /// Called first for each library that the pipeline lists under `plugins`; what it brings is in
+    /// the catalog from then on.
     ///
     /// # Errors
     /// Message and help.
@@ -81,7 +85,8 @@ pub trait Catalog {
     }
 }
 
-/// The libraries that the pipeline at `path` lists under `plugins`, with what it extends; nothing else is checked.
+/// The libraries that the pipeline at `path` lists under `plugins`, with what it extends; nothing
+/// else is checked.
 ///
 /// # Errors
 /// What keeps the files from being read.
@@ -93,7 +98,8 @@ pub fn libraries(path: impl AsRef<Path>) -> Result<Vec<Library>, Problems> {
     }
 }
 
-/// Reads the pipeline at `path` with what it extends, applies `overrides` in order, and checks the whole.
+/// Reads the pipeline at `path` with what it extends, applies `overrides` in order, and checks the
+/// whole.
 ///
 /// # Errors
 /// Everything that is wrong, sorted by place.
@@ -106,7 +112,8 @@ pub fn load(
     finish(&|loader| loader.file(path.as_ref()), overrides, schema, catalog)
 }
 
-/// The same for a text that is no file; `name` stands for its path in messages. It cannot extend anything.
+/// The same for a text that is no file; `name` stands for its path in messages. It cannot extend
+/// anything.
 ///
 /// # Errors
 /// Everything that is wrong, sorted by place.

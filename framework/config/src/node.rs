@@ -63,8 +63,8 @@ impl Node {
         }
     }
 
-    /// The place of what stands at `path` below this node, or around it as far as that was written; and whether it was all.
-    /// The node itself is shown at `here`.
+    /// The place of what stands at `path` below this node, or around it as far as that was written;
+    /// and whether it was all. The node itself is shown at `here`.
     pub fn nearest(&self, path: &str, here: &Place) -> (Place, bool) {
         let (mut node, mut place) = (self, here);
         for key in path.split('.').filter(|key| !key.is_empty()) {

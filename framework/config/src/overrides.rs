@@ -1,4 +1,5 @@
-//! `attack.inner.steps=7` on the command line: a child of one line, merged by the same rules as a file.
+//! `attack.inner.steps=7` on the command line: a child of one line, merged by the same rules as a
+//! file.
 
 use crate::merge::{is_name, merged, named};
 use crate::node::{Entry, Kind, Map, Node, type_of};
@@ -17,7 +18,8 @@ pub(crate) struct Override {
 }
 
 impl Override {
-    /// Reads `a.b.c=VALUE`, where the value is YAML: `3`, `8/255`, `[fgsm, pgd20]`, `{ type: cw, kappa: 50 }`.
+    /// Reads `a.b.c=VALUE`, where the value is YAML: `3`, `8/255`, `[fgsm, pgd20]`, `{ type: cw,
+    /// kappa: 50 }`.
     ///
     /// # Errors
     /// No `=`, an empty key, no value, `extends`, or a value that is not YAML.

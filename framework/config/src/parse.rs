@@ -1,4 +1,5 @@
-//! From text to a tree with places. A stack instead of recursion, so that no nesting can overflow ours.
+//! From text to a tree with places. A stack instead of recursion, so that no nesting can overflow
+//! ours.
 
 use crate::node::{Entry, Kind, Map, Node};
 use crate::place::{Place, Source};
@@ -10,7 +11,8 @@ use std::sync::Arc;
 /// Deeper nesting is refused; real pipelines stay below ten.
 const DEPTH: usize = 64;
 
-/// Reads one document. `None` after a problem that leaves no usable tree; an empty document is `Null`.
+/// Reads one document. `None` after a problem that leaves no usable tree; an empty document is
+/// `Null`.
 pub(crate) fn parse(source: &Arc<Source>, problems: &mut Vec<Problem>) -> Option<Node> {
     let mut builder = Builder { source, problems, stack: Vec::new(), root: None };
     let mut parser = Parser::new_from_str(source.text());
@@ -53,7 +55,8 @@ impl Builder<'_> {
 
     /// The parser's complaint, with what usually causes it.
     fn syntax(&self, info: &str, place: &Place) -> Problem {
-        // YAML reads `loss:at` as the start of a longer text, and finds no fault before a later line.
+        // YAML reads `loss:at` as the start of a longer text, and finds no fault before a later
+        // line.
         if info.contains("simple key") || info.contains("mapping values") {
             let lines = (1..=place.line().unwrap_or(1)).rev().map(|line| Place::new(self.source, line, 1));
             let written = lines.filter(|place| place.line_text().is_some_and(|text| !text.trim().is_empty())).take(2);

@@ -18,8 +18,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with the value at `path`; [`Checked::problems`](crate::Checked::problems) finds its place. An empty
-    /// `help` is none.
+    /// A problem with the value at `path`; [`Checked::problems`](crate::Checked::problems) finds
+    /// its place. An empty `help` is none.
     pub fn new(path: impl Into<String>, message: impl Into<String>, help: impl Into<String>) -> Self {
         let help = Some(help.into()).filter(|text: &String| !text.is_empty());
         Self { message: message.into(), place: None, path: path.into(), help }
@@ -50,7 +50,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a pipeline, in the order in which it is written. Printed one below the other.
+/// Everything that is wrong with a pipeline, in the order in which it is written. Printed one below
+/// the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 

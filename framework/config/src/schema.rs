@@ -23,7 +23,8 @@ pub(crate) fn resolve<'s>(schema: &'s Value, root: &Value) -> Keywords<'s> {
     }
 }
 
-/// What stands beside a `$ref` refines it: later keywords replace, `properties` and `required` add up.
+/// What stands beside a `$ref` refines it: later keywords replace, `properties` and `required` add
+/// up.
 fn fold(map: &Map<String, Value>, root: &Value, hops: usize, into: &mut Map<String, Value>) {
     if hops == 0 {
         return;
@@ -49,7 +50,8 @@ fn lookup<'s>(pointer: &str, root: &'s Value) -> Option<&'s Value> {
     root.pointer(pointer.strip_prefix('#')?)
 }
 
-/// The schemas of which a value must meet one: nested `anyOf` and `oneOf` flattened, what stands beside them copied in.
+/// The schemas of which a value must meet one: nested `anyOf` and `oneOf` flattened, what stands
+/// beside them copied in.
 pub(crate) fn alternatives<'s>(keywords: Keywords<'s>, root: &Value) -> Vec<Keywords<'s>> {
     let mut found = Vec::new();
     flatten(keywords, root, HOPS, &mut found);

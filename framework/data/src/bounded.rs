@@ -9,7 +9,8 @@ use std::path::Path;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// The unpacked content, at most `limit + 1` bytes of it: the one byte more tells that it is too long.
+/// The unpacked content, at most `limit + 1` bytes of it: the one byte more tells that it is too
+/// long.
 ///
 /// Whether it is gzipped is seen from its first bytes, not from its name.
 ///
@@ -35,7 +36,8 @@ pub(crate) fn open(path: &Path) -> std::io::Result<Box<dyn Read>> {
     Ok(if gzipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
 }
 
-/// flate2 reports a broken stream as one of these kinds; anything else is the system's. `read` is 0 where it is not known.
+/// flate2 reports a broken stream as one of these kinds; anything else is the system's. `read` is 0
+/// where it is not known.
 pub(crate) fn explain(error: std::io::Error, name: &'static str, path: &Path, read: usize) -> DataError {
     let what = match error.kind() {
         ErrorKind::UnexpectedEof => "its gzip stream is cut short",

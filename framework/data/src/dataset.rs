@@ -72,7 +72,8 @@ pub struct Dataset {
     pub train: Images,
     /// Images to test on.
     pub test: Images,
-    /// Mean of the training pixels per channel, in [0, 1] image units. A constant of the published set: see [`crate::Entry::mean`].
+    /// Mean of the training pixels per channel, in [0, 1] image units. A constant of the published
+    /// set: see [`crate::Entry::mean`].
     pub mean: &'static [f64],
     /// Standard deviation per channel, likewise.
     pub std: &'static [f64],

@@ -4,7 +4,8 @@ use crate::fault::Fault;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Why a data set could not be given. Printed after `error: `, it reads as the rest of foil's messages do: what, where, help.
+/// Why a data set could not be given. Printed after `error: `, it reads as the rest of foil's
+/// messages do: what, where, help.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DataError {
@@ -91,7 +92,9 @@ impl DataError {
             Self::UnknownName { name, .. } => format!("no data set is called `{name}`"),
             Self::NotFound { name, .. } => format!("`{name}` was not found"),
             Self::Missing { name, files, .. } => format!("`{name}` is not complete: {} missing", list(files)),
-            Self::PythonPickles { name, .. } => format!("`{name}` was found as Python pickles, which foil does not read"),
+            Self::PythonPickles { name, .. } => {
+                format!("`{name}` was found as Python pickles, which foil does not read")
+            }
             Self::BadFile { name, what, found, expected, .. } => {
                 format!("a file of `{name}` cannot be used: {what}; found {found}, expected {expected}")
             }

@@ -24,7 +24,8 @@ impl Fault {
         self
     }
 
-    /// The content has the wrong length. Readers stop one byte after `expected`, so how much longer it is stays unknown.
+    /// The content has the wrong length. Readers stop one byte after `expected`, so how much longer
+    /// it is stays unknown.
     pub(crate) fn length(found: usize, expected: usize) -> Self {
         let bytes = |n| format!("{} bytes", grouped(n));
         if found < expected {

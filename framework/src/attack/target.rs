@@ -50,8 +50,8 @@ impl<'a> Target<'a> {
         self
     }
 
-    /// Whether an attack may read the device and go on with the images that it has not broken yet. Whether an image falls must
-    /// not depend on it.
+    /// Whether an attack may read the device and go on with the images that it has not broken yet.
+    /// Whether an image falls must not depend on it.
     pub fn shrinks(&self) -> bool {
         self.shrinks
     }
@@ -75,7 +75,8 @@ impl<'a> Target<'a> {
         tch::no_grad(|| self.forward(x, mode))
     }
 
-    /// Logits `[N, K]`; differentiable in `x` if `x` requires a gradient (for networks in front of the model, such as CAT's g).
+    /// Logits `[N, K]`; differentiable in `x` if `x` requires a gradient (for networks in front of
+    /// the model, such as CAT's g).
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
         match self.selected {
             Some(selected) => self.network.frozen_selecting(x, mode, Some(self.noise), selected),

@@ -56,7 +56,8 @@ impl Augment {
         }
     }
 
-    /// Where each padded position comes from, and whether it lies inside the image (`[N, length]` each).
+    /// Where each padded position comes from, and whether it lies inside the image (`[N, length]`
+    /// each).
     fn source(&self, positions: &Tensor, length: i64) -> (Tensor, Tensor) {
         let inside = positions.ge(0).logical_and(&positions.lt(length)).to_kind(Kind::Int64);
         let from = match self.padding {

@@ -1,4 +1,5 @@
-//! Data sets on the run's device: bytes stay bytes, and batches are gathered, augmented and scaled there.
+//! Data sets on the run's device: bytes stay bytes, and batches are gathered, augmented and scaled
+//! there.
 
 mod augment;
 mod content;

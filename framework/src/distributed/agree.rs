@@ -31,7 +31,8 @@ impl Agreement {
     /// Tells the other ranks, and hears what they run with.
     ///
     /// # Errors
-    /// When a rank differs from rank 0: which, and in what; the same on every rank. When a rank is lost.
+    /// When a rank differs from rank 0: which, and in what; the same on every rank. When a rank is
+    /// lost.
     pub fn reach(self, world: World) -> Result<()> {
         let Some(joined) = world.joined() else { return Ok(()) };
         let text = |value: &_| serde_json::to_string(value).map_err(Error::of);

@@ -1,4 +1,5 @@
-//! libtorch's own c10d as the transport, from the C++ shim in `framework/shim/c10d.cpp`: a TCP store, and Gloo.
+//! libtorch's own c10d as the transport, from the C++ shim in `framework/shim/c10d.cpp`: a TCP
+//! store, and Gloo.
 
 #![allow(unsafe_code)]
 
@@ -62,7 +63,8 @@ fn check(message: Message) -> Result<()> {
         return Ok(());
     }
     // # Safety
-    // The shim's messages are C strings from `strdup`; this one is read once, then freed, and not used again.
+    // The shim's messages are C strings from `strdup`; this one is read once, then freed, and not
+    // used again.
     let text = unsafe {
         let text = CStr::from_ptr(message).to_string_lossy().into_owned();
         libc::free(message.cast());
@@ -120,7 +122,8 @@ impl Store {
     pub(super) fn get(&self, key: &str) -> Result<Option<String>> {
         extern "C" fn take(to: *mut c_void, value: *const u8, length: usize) {
             // # Safety
-            // `to` is the vector below, borrowed by nothing else; `value` holds `length` bytes through this call.
+            // `to` is the vector below, borrowed by nothing else; `value` holds `length` bytes
+            // through this call.
             unsafe { (*to.cast::<Vec<u8>>()).extend_from_slice(std::slice::from_raw_parts(value, length)) }
         }
         let key = text(key)?;
@@ -162,7 +165,8 @@ impl Group {
         let closed = std::mem::replace(&mut *group, null_mut());
         if !closed.is_null() {
             // # Safety
-            // The pointer is from `foil_gloo_open`, and was taken out of the only place that uses it.
+            // The pointer is from `foil_gloo_open`, and was taken out of the only place that uses
+            // it.
             unsafe { foil_group_free(closed) }
         }
     }
@@ -174,7 +178,8 @@ impl Group {
         }
         let mut work = null_mut();
         // # Safety
-        // The group is open, and the tensor outlives the call; the work keeps a reference to its memory.
+        // The group is open, and the tensor outlives the call; the work keeps a reference to its
+        // memory.
         check(unsafe { start(&raw mut work, *group, tensor.as_ptr().cast()) })?;
         Ok(Box::new(Work(work)))
     }
@@ -194,7 +199,8 @@ impl Work {
             return Ok(());
         }
         // # Safety
-        // The pointer is from the shim; the call frees it, and it was taken out of the only place that has it.
+        // The pointer is from the shim; the call frees it, and it was taken out of the only place
+        // that has it.
         check(unsafe { foil_work_wait(work) })
     }
 }

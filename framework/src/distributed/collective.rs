@@ -6,14 +6,15 @@ use tch::{Device, Tensor};
 
 /// A way for processes to add tensors up.
 ///
-/// The contract: every rank makes the same calls in the same order with tensors of the same shape and kind, contiguous, on
-/// the CPU; the result has the same bits on every rank; a rank that is lost, or that takes longer than the world's timeout, makes the
-/// call fail on all others.
+/// The contract: every rank makes the same calls in the same order with tensors of the same shape
+/// and kind, contiguous, on the CPU; the result has the same bits on every rank; a rank that is
+/// lost, or that takes longer than the world's timeout, makes the call fail on all others.
 pub trait Collective: Send + Sync {
     /// What it is called in records and messages.
     fn name(&self) -> &'static str;
 
-    /// Begins to replace `tensor` by its sum over the ranks; it must be left alone until [`Pending::wait`] returns.
+    /// Begins to replace `tensor` by its sum over the ranks; it must be left alone until
+    /// [`Pending::wait`] returns.
     ///
     /// # Errors
     /// When a rank is lost.
@@ -33,7 +34,8 @@ pub trait Collective: Send + Sync {
     /// When a rank is lost.
     fn broadcast(&self, tensor: &Tensor) -> Result<()>;
 
-    /// How long this rank has spent in sums and broadcasts so far, the waiting for others included; zero where nobody looks at the clock.
+    /// How long this rank has spent in sums and broadcasts so far, the waiting for others included;
+    /// zero where nobody looks at the clock.
     fn spent(&self) -> Duration {
         Duration::ZERO
     }
@@ -70,8 +72,9 @@ pub trait Pending: Send {
 
 /// A way for the ranks' devices to add tensors up without their hosts: NCCL.
 ///
-/// The contract: as [`Collective`]'s, for contiguous tensors on the device; a call asks the thread's stream and returns, so that it may be captured. A
-/// rank that is lost leaves the others' devices waiting, which [`OnDevice::waits`] shows and [`OnDevice::abort`] ends.
+/// The contract: as [`Collective`]'s, for contiguous tensors on the device; a call asks the
+/// thread's stream and returns, so that it may be captured. A rank that is lost leaves the others'
+/// devices waiting, which [`OnDevice::waits`] shows and [`OnDevice::abort`] ends.
 pub(super) trait OnDevice: Send + Sync {
     /// What it is called in messages.
     fn name(&self) -> String;
@@ -85,10 +88,12 @@ pub(super) trait OnDevice: Send + Sync {
     /// Notes the moment after all that was asked of this thread's stream.
     fn mark(&self) -> Result<()>;
 
-    /// How long the oldest noted moment has been awaited; an error when the device or the way between devices has failed. From any thread.
+    /// How long the oldest noted moment has been awaited; an error when the device or the way
+    /// between devices has failed. From any thread.
     fn waits(&self) -> Result<Duration>;
 
-    /// Ends what the device waits for; what it was to make is worth nothing. From any thread, and it may never return.
+    /// Ends what the device waits for; what it was to make is worth nothing. From any thread, and
+    /// it may never return.
     fn abort(&self);
 }
 

@@ -1,4 +1,5 @@
-//! Sums that stay on the ranks' devices: when they do, how that begins, and what else the ranks decide together for it.
+//! Sums that stay on the ranks' devices: when they do, how that begins, and what else the ranks
+//! decide together for it.
 
 use super::collective::OnDevice;
 use super::world::{Joined, World};
@@ -12,7 +13,8 @@ use tch::{Device, Kind, Tensor};
 const LOOK: Duration = Duration::from_millis(500);
 
 impl World {
-    /// Why steps on `device` cannot be captured for the sake of the ranks' sums, if so. Every rank calls it at the same point.
+    /// Why steps on `device` cannot be captured for the sake of the ranks' sums, if so. Every rank
+    /// calls it at the same point.
     ///
     /// # Errors
     /// When a rank is lost, or there is a way between the devices which cannot be opened.
@@ -42,7 +44,8 @@ impl World {
         }
     }
 
-    /// What adds tensors on `device` up without the host, if something does. The first call opens it, with all ranks.
+    /// What adds tensors on `device` up without the host, if something does. The first call opens
+    /// it, with all ranks.
     pub(super) fn on_device(&self, device: Device) -> Result<Option<&'static dyn OnDevice>> {
         let Some(joined) = self.joined().filter(|joined| joined.opener.takes(device)) else { return Ok(None) };
         if let Some(known) = joined.device.get() {

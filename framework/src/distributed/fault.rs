@@ -1,7 +1,8 @@
 //! When a rank fails: all others end too, and one of them says which it was.
 //!
-//! A rank with an error of its own leaves a note and closes its connections, so that the others' sums fail at once. Those note that
-//! they are there, close theirs, and look who is missing: a rank that was killed, hangs or has lost its network leaves no note.
+//! A rank with an error of its own leaves a note and closes its connections, so that the others'
+//! sums fail at once. Those note that they are there, close theirs, and look who is missing: a rank
+//! that was killed, hangs or has lost its network leaves no note.
 
 use super::world::{Joined, World};
 use crate::Error;
@@ -10,7 +11,8 @@ use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long notes are waited for: longer than ranks take to notice that another one's connections are closed.
+/// How long notes are waited for: longer than ranks take to notice that another one's connections
+/// are closed.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The same for a rank that failed by itself and only asks whether others did too.
 const BRIEFLY: Duration = Duration::from_millis(500);
@@ -26,8 +28,8 @@ enum Note {
 }
 
 impl World {
-    /// Turns this rank's `error` into what is to be said of it: if it failed because another rank did, into that. Leaves the
-    /// other ranks; only the first call does anything.
+    /// Turns this rank's `error` into what is to be said of it: if it failed because another rank
+    /// did, into that. Leaves the other ranks; only the first call does anything.
     pub fn explain(&self, error: Error) -> Error {
         let Some(joined) = self.joined() else { return error };
         if joined.explained.swap(true, Ordering::Relaxed) {
@@ -107,7 +109,8 @@ struct RollCall {
 }
 
 impl Joined {
-    /// Begins to tell the others that this process runs, every second: one that is stopped, or gone, does not.
+    /// Begins to tell the others that this process runs, every second: one that is stopped, or
+    /// gone, does not.
     pub(super) fn beat(&'static self) {
         let beat = move || {
             for n in 0u64.. {
@@ -161,7 +164,8 @@ impl Joined {
         call
     }
 
-    /// Says that this rank has read all it needs; rank 0, which keeps the store, waits for the others to do so.
+    /// Says that this rank has read all it needs; rank 0, which keeps the store, waits for the
+    /// others to do so.
     fn take_leave(&self) {
         let read = |rank: usize| format!("read/{rank}");
         let _ = self.transport.post(&read(self.launch.rank), "");

@@ -1,7 +1,8 @@
 //! Which of how many processes this is, as the launchers' environment variables say.
 //!
-//! torchrun (and whoever sets its variables by hand), Open MPI's mpirun, Slurm's srun, and MPICH's or Intel's mpiexec are
-//! understood, in this order: who starts torchrun with srun means torchrun's.
+//! torchrun (and whoever sets its variables by hand), Open MPI's mpirun, Slurm's srun, and MPICH's
+//! or Intel's mpiexec are understood, in this order: who starts torchrun with srun means
+//! torchrun's.
 
 mod environment;
 
@@ -54,7 +55,8 @@ impl Launch {
         Environment(&variable).launch()
     }
 
-    /// How often the launcher has started this before: torchrun after a rank failed, Slurm after a job was requeued.
+    /// How often the launcher has started this before: torchrun after a rank failed, Slurm after a
+    /// job was requeued.
     ///
     /// # Errors
     /// When a variable is not a number.

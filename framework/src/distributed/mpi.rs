@@ -1,8 +1,9 @@
-//! MPI as the transport, through the crate `mpi`. Notes stay in c10d's TCP store: MPI has no place that can be read without another
-//! rank's help.
+//! MPI as the transport, through the crate `mpi`. Notes stay in c10d's TCP store: MPI has no place
+//! that can be read without another rank's help.
 //!
-//! One thread makes all calls of MPI, so MPI_THREAD_FUNNELED is enough. Who waits for a result waits for that thread: as long as FOIL_TIMEOUT
-//! allows, and until another rank has left. MPI itself waits for ever.
+//! One thread makes all calls of MPI, so MPI_THREAD_FUNNELED is enough. Who waits for a result
+//! waits for that thread: as long as FOIL_TIMEOUT allows, and until another rank has left. MPI
+//! itself waits for ever.
 
 use super::c10d::Store;
 use super::collective::{Collective, Pending};
@@ -70,8 +71,8 @@ impl Numbers {
     }
 }
 
-/// MPI's standard only recommends that all ranks get the same bits. Open MPI and MPICH see to it; ranks that came apart all the same are set
-/// right once an epoch, with a warning.
+/// MPI's standard only recommends that all ranks get the same bits. Open MPI and MPICH see to it;
+/// ranks that came apart all the same are set right once an epoch, with a warning.
 fn sums<T: Equivalence + Copy + Default>(world: &SimpleCommunicator, numbers: &[T]) -> Vec<T> {
     let mut sums = vec![T::default(); numbers.len()];
     for (mine, sum) in numbers.chunks(PART).zip(sums.chunks_mut(PART)) {
@@ -103,7 +104,8 @@ impl Job {
     }
 }
 
-/// The thread: says which rank of how many MPI takes it for, and then does what it is asked to until nobody can ask any more.
+/// The thread: says which rank of how many MPI takes it for, and then does what it is asked to
+/// until nobody can ask any more.
 fn speak(place: &Sender<Result<(usize, usize)>>, jobs: &Receiver<Job>) {
     let Some((universe, level)) = mpi::initialize_with_threading(Threading::Funneled) else {
         let _ = place.send(Err(Error::new("MPI is already in use in this process")));
@@ -164,7 +166,9 @@ impl Mpi {
                 "MPI says rank {rank} of {size}, but {} says rank {} of {}",
                 launch.launcher, launch.rank, launch.size
             ))
-            .help("start the ranks with the mpirun or srun of the MPI that foil was built with, or unset FOIL_TRANSPORT"));
+            .help(
+                "start the ranks with the mpirun or srun of the MPI that foil was built with, or unset FOIL_TRANSPORT",
+            ));
         }
         let watch = Arc::new(Watch { store, timeout: launch.timeout });
         Ok(Self { watch, speaker: Mutex::new(Some((thread, ask))) })
@@ -213,7 +217,8 @@ impl Collective for Mpi {
     fn leave(&self) {
         // Where the store is gone, so are the others.
         let _ = self.watch.store.set(LEFT, "");
-        // The thread is not told: it would wait in MPI_Finalize for ranks that have failed. It ends with the process.
+        // The thread is not told: it would wait in MPI_Finalize for ranks that have failed. It ends
+        // with the process.
         std::mem::forget(self.speaker.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 

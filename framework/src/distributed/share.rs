@@ -1,4 +1,5 @@
-//! How a batch is split: each rank takes a contiguous share, the first ones an image more where it does not divide.
+//! How a batch is split: each rank takes a contiguous share, the first ones an image more where it
+//! does not divide.
 
 /// A rank's images of a batch of `all`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +20,8 @@ pub fn share(all: i64, rank: usize, size: usize) -> Share {
 }
 
 impl Share {
-    /// The rows to compute with: `(start, count)`. A rank without images takes the batch's first one along, so that it takes
-    /// part in every collective; it counts nothing.
+    /// The rows to compute with: `(start, count)`. A rank without images takes the batch's first
+    /// one along, so that it takes part in every collective; it counts nothing.
     pub fn rows(&self) -> (i64, i64) {
         if self.mine == 0 { (0, 1.min(self.all)) } else { (self.start, self.mine) }
     }

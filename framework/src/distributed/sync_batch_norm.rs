@@ -1,4 +1,5 @@
-//! Batch norm over the images of all ranks, from the C++ shim in `framework/shim/sync_batch_norm.cpp`.
+//! Batch norm over the images of all ranks, from the C++ shim in
+//! `framework/shim/sync_batch_norm.cpp`.
 
 #![allow(unsafe_code)]
 
@@ -37,7 +38,8 @@ unsafe extern "C" {
 extern "C" fn sum(ranks: *const c_void, tensor: *const At) -> Message {
     let work = || {
         // # Safety
-        // The shim hands back what it was given, which is never freed, and a tensor that lives through this call.
+        // The shim hands back what it was given, which is never freed, and a tensor that lives
+        // through this call.
         let (joined, tensor) = unsafe { (&*ranks.cast::<Joined>(), Tensor::clone_from_ptr(tensor.cast_mut().cast())) };
         World::of(joined).sum(&tensor)
     };
@@ -73,7 +75,8 @@ pub(crate) fn sync_batch_norm(
     let joined = world.joined().ok_or_else(|| Error::new("a single process has no rank to send to"))?;
     let (ranks, counts) = (std::ptr::from_ref(joined).cast(), world.counts());
     // # Safety
-    // The borrows of all tensors outlast the call; `joined` is never freed, and so outlives every backward pass.
+    // The borrows of all tensors outlast the call; `joined` is never freed, and so outlives every
+    // backward pass.
     let message = unsafe {
         foil_sync_batch_norm(
             &raw mut out,
@@ -92,7 +95,8 @@ pub(crate) fn sync_batch_norm(
     };
     if !message.is_null() {
         // # Safety
-        // The shim's messages are C strings from `strdup`; this one is read once, then freed, and not used again.
+        // The shim's messages are C strings from `strdup`; this one is read once, then freed, and
+        // not used again.
         let text = unsafe {
             let text = CStr::from_ptr(message).to_string_lossy().into_owned();
             libc::free(message.cast());
@@ -101,7 +105,8 @@ pub(crate) fn sync_batch_norm(
         return Err(Error::new(torch_message(&text)));
     }
     // # Safety
-    // Without a message the shim has written a pointer to a new at::Tensor that belongs to us; tch frees it.
+    // Without a message the shim has written a pointer to a new at::Tensor that belongs to us; tch
+    // frees it.
     Ok(unsafe { Tensor::from_ptr(out.cast()) })
 }
 
@@ -123,7 +128,8 @@ mod tests {
     /// A batch norm of images with weight and bias, and running mean and variance.
     type Norm<'a> = &'a dyn Fn(&Tensor, [&Tensor; 2], [&Tensor; 2]) -> Tensor;
 
-    /// Output, d/dx, d/d(weight), d/d(bias), running mean and variance of a batch norm whose output is summed with weights `to`.
+    /// Output, d/dx, d/d(weight), d/d(bias), running mean and variance of a batch norm whose output
+    /// is summed with weights `to`.
     fn run(norm: Norm, x: &Tensor, to: &Tensor) -> Vec<Tensor> {
         let x = x.copy().set_requires_grad(true);
         let weight = rand(&[3, 1], 2).view(-1).set_requires_grad(true);

@@ -1,4 +1,5 @@
-//! Transports between the threads of one process, for tests of what is built on them: one that stands for Gloo, and one for NCCL.
+//! Transports between the threads of one process, for tests of what is built on them: one that
+//! stands for Gloo, and one for NCCL.
 
 use super::collective::{Collective, OnDevice, Opener, Pending};
 use super::launch::Launch;
@@ -136,7 +137,8 @@ struct FakeOpener {
     hall: Arc<Hall>,
 }
 
-/// The stand-in. As with NCCL a rank that is lost leaves the others waiting, and who gives up is left with what it had.
+/// The stand-in. As with NCCL a rank that is lost leaves the others waiting, and who gives up is
+/// left with what it had.
 struct FakeDevice {
     fake: Arc<Fake>,
     hall: Arc<Hall>,
@@ -211,7 +213,8 @@ impl OnDevice for FakeDevice {
     }
 }
 
-/// Runs `work` as each of `size` ranks, which share a batch of `images`, and returns what they made in their order.
+/// Runs `work` as each of `size` ranks, which share a batch of `images`, and returns what they made
+/// in their order.
 pub(crate) fn ranks<T: Send>(size: usize, images: i64, work: impl Fn(World) -> T + Sync) -> Vec<T> {
     let fakes = (0..size).map(|_| Arc::new(Fake { obstacle: Some("not in this test"), ..Fake::default() }));
     ranks_with(&fakes.collect::<Vec<_>>(), images, work)

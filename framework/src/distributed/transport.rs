@@ -8,7 +8,8 @@ pub enum Transport {
     /// libtorch's own: in every build.
     #[default]
     Gloo,
-    /// The machine's MPI: in a build with the feature `mpi`, among processes that MPI's own launcher started.
+    /// The machine's MPI: in a build with the feature `mpi`, among processes that MPI's own
+    /// launcher started.
     Mpi,
 }
 
@@ -28,7 +29,8 @@ impl Transport {
             "mpi" if cfg!(feature = "mpi") => Ok(Self::Mpi),
             "mpi" => Err(Self::no_mpi()),
             _ => {
-                Err(Error::new(format!("FOIL_TRANSPORT={name} is not a transport")).help("`gloo` (the default) or `mpi`"))
+                Err(Error::new(format!("FOIL_TRANSPORT={name} is not a transport"))
+                    .help("`gloo` (the default) or `mpi`"))
             }
         }
     }

@@ -1,8 +1,10 @@
-//! Sums between devices have no end of their own: a rank that is lost leaves the others' devices waiting, and their hosts with them.
+//! Sums between devices have no end of their own: a rank that is lost leaves the others' devices
+//! waiting, and their hosts with them.
 //!
-//! So a thread of each rank looks, every second, whether its device gets on and whether the next rank lives. Who finds a fault tells all, and each
-//! ends what its device waits for. Its training thread then goes on, finds the world broken and ends as after any fault; where it does not
-//! come back, the watching thread ends the process in its place.
+//! So a thread of each rank looks, every second, whether its device gets on and whether the next
+//! rank lives. Who finds a fault tells all, and each ends what its device waits for. Its training
+//! thread then goes on, finds the world broken and ends as after any fault; where it does not come
+//! back, the watching thread ends the process in its place.
 
 #![allow(unsafe_code)]
 
@@ -81,7 +83,8 @@ fn end(world: World, why: &str) -> ! {
         eprintln!("{error}");
     }
     // # Safety
-    // Ends the process at once; nothing is left to write, and what runs at an orderly end would wait for the device.
+    // Ends the process at once; nothing is left to write, and what runs at an orderly end would
+    // wait for the device.
     unsafe { libc::_exit(1) }
 }
 

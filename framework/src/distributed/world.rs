@@ -15,8 +15,8 @@ use tch::{Device, Kind, Tensor};
 
 /// The ranks that train together; a process on its own is a world of one, in which nothing is sent.
 ///
-/// It is a handle, handed to whatever must know: a process joins one world for its life. Statics would not do, since a plugin
-/// library has its own copy of them.
+/// It is a handle, handed to whatever must know: a process joins one world for its life. Statics
+/// would not do, since a plugin library has its own copy of them.
 #[derive(Clone, Copy, Default)]
 pub struct World(Option<&'static Joined>);
 
@@ -24,7 +24,8 @@ pub struct World(Option<&'static Joined>);
 pub(super) struct Joined {
     pub(super) launch: Launch,
     pub(super) transport: Box<dyn Collective>,
-    /// Opens what adds tensors up on the ranks' devices, and that, or that there is none, once it is known.
+    /// Opens what adds tensors up on the ranks' devices, and that, or that there is none, once it
+    /// is known.
     pub(super) opener: Box<dyn Opener>,
     pub(super) device: OnceLock<Option<Box<dyn OnDevice>>>,
     /// The ranks' machines, once they have told each other.
@@ -54,7 +55,8 @@ impl World {
         Self(None)
     }
 
-    /// Joins the world that this process's environment speaks of, if it does; see [`Launch::detect`].
+    /// Joins the world that this process's environment speaks of, if it does; see
+    /// [`Launch::detect`].
     ///
     /// # Errors
     /// When the environment contradicts itself, or as [`World::join`].
@@ -62,7 +64,8 @@ impl World {
         Launch::detect()?.map_or(Ok(Self::alone()), Self::join)
     }
 
-    /// Meets the other ranks, and waits until all are there. Without a place to meet it is [`World::alone`].
+    /// Meets the other ranks, and waits until all are there. Without a place to meet it is
+    /// [`World::alone`].
     ///
     /// # Errors
     /// When they do not come within the launch's timeout.
@@ -181,8 +184,8 @@ impl World {
         self.share().mine > 0
     }
 
-    /// Replaces `tensor`, contiguous, by its sum over the ranks; the same bits on each. Between devices that can do it without the host
-    /// it is only asked for.
+    /// Replaces `tensor`, contiguous, by its sum over the ranks; the same bits on each. Between
+    /// devices that can do it without the host it is only asked for.
     ///
     /// # Errors
     /// When a rank is lost.
@@ -287,7 +290,8 @@ impl World {
         self.sum_on_host(&Tensor::zeros([1], (Kind::Int64, Device::Cpu)))
     }
 
-    /// An error once a rank was lost: what devices made since is worth nothing, and must not be saved.
+    /// An error once a rank was lost: what devices made since is worth nothing, and must not be
+    /// saved.
     fn unbroken(&self) -> Result<()> {
         match self.0.filter(|joined| joined.is_broken()) {
             Some(joined) => Err(Error::new(joined.reason.get().map_or("a rank was lost", String::as_str))),

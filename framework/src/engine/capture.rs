@@ -1,12 +1,15 @@
 //! The same work again and again: on CUDA as one captured graph, elsewhere step by step.
 //!
-//! A captured graph reads and writes fixed addresses and takes no number from the host, so that work which is to be captured gets whatever
-//! changes through tensors: its inputs, which are copied into buffers of their own, the [`Clock`](crate::scheduler::Clock)'s scalars, and
-//! the key of the random numbers. The tests run steps on the CPU in this way, with everything else made wrong, and find the same bits.
+//! A captured graph reads and writes fixed addresses and takes no number from the host, so that
+//! work which is to be captured gets whatever changes through tensors: its inputs, which are copied
+//! into buffers of their own, the [`Clock`](crate::scheduler::Clock)'s scalars, and the key of the
+//! random numbers. The tests run steps on the CPU in this way, with everything else made wrong, and
+//! find the same bits.
 //!
-//! Of several ranks that add up inside the work all capture it or none does: NCCL wants a sum captured everywhere or nowhere. A rank's weight
-//! in the sum is a number of the host, which differs between batches of which this rank has as many images; so a graph belongs to a
-//! share of a batch, not to a number of images. All ranks then run, capture and replay at the same steps.
+//! Of several ranks that add up inside the work all capture it or none does: NCCL wants a sum
+//! captured everywhere or nowhere. A rank's weight in the sum is a number of the host, which
+//! differs between batches of which this rank has as many images; so a graph belongs to a share of
+//! a batch, not to a number of images. All ranks then run, capture and replay at the same steps.
 
 use super::cuda::{self, Graph};
 use crate::distributed::{Share, World};
@@ -35,8 +38,9 @@ enum How {
     Eager,
     /// As it is, but on inputs in fixed buffers.
     Fixed,
-    /// The first time with inputs of some shape as it is, which lets libtorch prepare what it prepares once; then captured, and from
-    /// then on replayed. Nothing runs that is not a step of the run, so nothing has to be undone.
+    /// The first time with inputs of some shape as it is, which lets libtorch prepare what it
+    /// prepares once; then captured, and from then on replayed. Nothing runs that is not a step of
+    /// the run, so nothing has to be undone.
     Captured,
 }
 
@@ -135,7 +139,8 @@ impl<T, G: Recorded> Repeated<T, G> {
         Self { how, must: false, world: World::alone(), shapes: BTreeMap::new(), last: None }
     }
 
-    /// Work that all ranks of `world` run at the same points, and that adds up over them; it is captured if all can.
+    /// Work that all ranks of `world` run at the same points, and that adds up over them; it is
+    /// captured if all can.
     ///
     /// # Errors
     /// When a rank is lost.
@@ -160,7 +165,8 @@ impl<T, G: Recorded> Repeated<T, G> {
     /// Runs `work` on `inputs`. What it returns is overwritten by the next run.
     ///
     /// # Errors
-    /// What `work` reports. That it could not be captured is a warning, and from then on it is run as it is, unless capture is a must.
+    /// What `work` reports. That it could not be captured is a warning, and from then on it is run
+    /// as it is, unless capture is a must.
     pub fn run(&mut self, inputs: &[&Tensor], work: &mut dyn FnMut(&[Tensor]) -> Result<T>) -> Result<&T> {
         if self.how == How::Eager {
             let inputs: Vec<Tensor> = inputs.iter().map(|t| t.shallow_clone()).collect();
@@ -306,7 +312,8 @@ mod tests {
         });
     }
 
-    /// Rank 0 has 2 of 4 and 2 of 3 images: rows of one shape, but its weight in the sum differs, and rank 1's rows do.
+    /// Rank 0 has 2 of 4 and 2 of 3 images: rows of one shape, but its weight in the sum differs,
+    /// and rank 1's rows do.
     #[test]
     fn a_graph_belongs_to_a_share_of_a_batch() {
         ranks(2, 4, |world| {

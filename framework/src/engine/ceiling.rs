@@ -7,7 +7,8 @@ use tch::{Cuda, Device, Kind, Tensor};
 /// Measured ceilings of a device.
 #[derive(Debug, Clone, Copy)]
 pub struct Ceiling {
-    /// Floating-point operations a second in fp32, in the arithmetic that is allowed now (TF32 or not).
+    /// Floating-point operations a second in fp32, in the arithmetic that is allowed now (TF32 or
+    /// not).
     pub fp32: f64,
     /// The same in bf16.
     pub bf16: f64,

@@ -40,8 +40,8 @@ impl Learner {
         &self.network
     }
 
-    /// One step down `loss`, a mean over the batch's images; returns the gradient, flat. Of several ranks each gives the mean
-    /// over its share, and all step down the mean over the whole batch.
+    /// One step down `loss`, a mean over the batch's images; returns the gradient, flat. Of several
+    /// ranks each gives the mean over its share, and all step down the mean over the whole batch.
     ///
     /// # Errors
     /// When `loss` is not a differentiable scalar or does not depend on the network, or when a rank
@@ -63,7 +63,8 @@ impl Learner {
         if !world.is_joined() {
             return params.gradients(loss);
         }
-        // Weighted before the backward pass: synchronised batch norm adds other ranks' gradients to this one's on the way.
+        // Weighted before the backward pass: synchronised batch norm adds other ranks' gradients to
+        // this one's on the way.
         let mut gradients = params.gradients(&(loss * world.weight()))?;
         if !world.counts() {
             let _ = gradients.0.zero_();
@@ -72,7 +73,8 @@ impl Learner {
         Ok(gradients)
     }
 
-    /// Keeps the gradient of every later [`Learner::descend`] for [`Learner::last_gradients`]; for `foil probe`.
+    /// Keeps the gradient of every later [`Learner::descend`] for [`Learner::last_gradients`]; for
+    /// `foil probe`.
     pub fn keep_gradients(&self) {
         self.keeps.set(true);
     }

@@ -17,7 +17,8 @@ use tch::{Device, Kind, Tensor};
 
 /// A model, its parameters and buffers, and its normalisation.
 pub struct Network {
-    /// Held as what it is, and not behind a trait object of the copy that made it: other copies of the framework call it too.
+    /// Held as what it is, and not behind a trait object of the copy that made it: other copies of
+    /// the framework call it too.
     model: Held<dyn Model>,
     /// What configs call the model.
     called: &'static str,
@@ -96,7 +97,8 @@ impl Network {
         Self { precision, judge, ..self }
     }
 
-    /// Sets whether the CPU takes subnormal numbers for 0 while this network trains or is judged; it does unless told otherwise.
+    /// Sets whether the CPU takes subnormal numbers for 0 while this network trains or is judged;
+    /// it does unless told otherwise.
     #[must_use]
     pub fn flush_denormal(self, flush_denormal: bool) -> Self {
         Self { flush_denormal, ..self }
@@ -108,7 +110,8 @@ impl Network {
         Self { capture, ..self }
     }
 
-    /// How a judge's work is to be run with an attack that may be captured or not. That it cannot be is no obstacle to judging.
+    /// How a judge's work is to be run with an attack that may be captured or not. That it cannot
+    /// be is no obstacle to judging.
     pub fn capture(&self, attack_may: bool) -> Capture {
         if attack_may && self.capture != Capture::Off { Capture::Auto } else { Capture::Off }
     }
@@ -146,7 +149,8 @@ impl Network {
         self.precision == Precision::Bf16 && !self.judged.get()
     }
 
-    /// Puts a normalisation in front; `mean` and `std` are the data set's, per channel, in [0, 1] units.
+    /// Puts a normalisation in front; `mean` and `std` are the data set's, per channel, in [0, 1]
+    /// units.
     #[must_use]
     pub fn normalized(mut self, how: &Normalize, mean: &[f64], std: &[f64]) -> Self {
         let per_channel = |values: &[f64]| {
@@ -157,7 +161,8 @@ impl Network {
         self
     }
 
-    /// Makes it one replica of the network that all ranks of `world` train; with `sync` batch norm sees the images of all ranks.
+    /// Makes it one replica of the network that all ranks of `world` train; with `sync` batch norm
+    /// sees the images of all ranks.
     #[must_use]
     pub fn across(mut self, world: World, sync: bool) -> Self {
         self.params = self.params.across(world, sync);
@@ -206,7 +211,8 @@ impl Network {
         if !out.defined() {
             raise(Err(Error::new(format!("{}: it returns a tensor that was never computed", self.name()))))
         }
-        // The gradient with respect to the input costs as much as the forward pass, and that with respect to the parameters again.
+        // The gradient with respect to the input costs as much as the forward pass, and that with
+        // respect to the parameters again.
         let times = match (differentiable, xs.requires_grad()) {
             (true, _) => 3.0,
             (false, true) => 2.0,
@@ -232,7 +238,8 @@ impl Network {
         self.work.set(self.work.get().plus(self.params.work().since(before), times));
     }
 
-    /// What the passes through this network asked of the device so far, gradients included as if each pass had them all taken.
+    /// What the passes through this network asked of the device so far, gradients included as if
+    /// each pass had them all taken.
     pub fn work(&self) -> Work {
         self.work.get()
     }
@@ -256,8 +263,8 @@ impl Network {
         self.params.load(&tensors::read(path)?.0).map_err(|e| e.context(path.display()))
     }
 
-    /// Starts a step: passes are numbered from 0 again, so that dropout draws the same numbers whenever the step is run, and the
-    /// arithmetic is that of this network.
+    /// Starts a step: passes are numbered from 0 again, so that dropout draws the same numbers
+    /// whenever the step is run, and the arithmetic is that of this network.
     pub fn start_step(&self) {
         self.passes.set(0);
         self.params.forget_passes();
@@ -270,13 +277,16 @@ impl Network {
         self.run(xs, mode, true, noise)
     }
 
-    /// [`Network::differentiable`] in train mode, in place of `times` passes; the running statistics move by `momentum`.
+    /// [`Network::differentiable`] in train mode, in place of `times` passes; the running
+    /// statistics move by `momentum`.
     pub(super) fn differentiable_for(&self, (times, momentum): (u32, f64), xs: &Tensor, noise: &Noise) -> Tensor {
         self.run_as(xs, Mode::Train, true, Some(noise), Statistics { times, momentum, selected: None })
     }
 
-    /// Whether two passes over the same images find the same, as without dropout, and move batch norm's statistics alone. The first time it runs one in eval mode to see, before any
-    /// other pass of the step: of one image on the CPU, and elsewhere of all, for which the step's own passes then find convolutions chosen.
+    /// Whether two passes over the same images find the same, as without dropout, and move batch
+    /// norm's statistics alone. The first time it runs one in eval mode to see, before any other
+    /// pass of the step: of one image on the CPU, and elsewhere of all, for which the step's own
+    /// passes then find convolutions chosen.
     pub(super) fn repeats(&self, xs: &Tensor, noise: &Noise) -> bool {
         *self.repeats.get_or_init(|| {
             // A model that says nothing can be captured may have random numbers of its own.
@@ -359,7 +369,8 @@ mod tests {
     use crate::nn::{BatchNorm2d, Given, GivenBuffer, Linear, Pass, dropout};
     use crate::testing::assert_close;
 
-    /// A network with what a published code's second pass over the same images would find or leave otherwise, or nothing of that.
+    /// A network with what a published code's second pass over the same images would find or leave
+    /// otherwise, or nothing of that.
     struct Odd {
         norm: BatchNorm2d,
         out: Linear,

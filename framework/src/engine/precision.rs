@@ -1,6 +1,7 @@
 //! In which numbers a network computes.
 //!
-//! Parameters, their updates, batch norm, losses and checkpoints are fp32 whatever is chosen here; images and gradients with respect to them too.
+//! Parameters, their updates, batch norm, losses and checkpoints are fp32 whatever is chosen here;
+//! images and gradients with respect to them too.
 
 use super::Network;
 use foil_macros::settings;
@@ -11,10 +12,11 @@ use foil_macros::settings;
 pub enum Precision {
     /// 32 bits.
     Fp32,
-    /// 32 bits, but CUDA may round the factors of products to TF32's 10 bits, as PyTorch does in convolutions. On a CPU it is fp32.
+    /// 32 bits, but CUDA may round the factors of products to TF32's 10 bits, as PyTorch does in
+    /// convolutions. On a CPU it is fp32.
     Tf32,
-    /// Convolutions and linear layers in bfloat16 on a copy of the weights, with everything between them; batch norm's statistics, losses,
-    /// master weights and the optimiser in fp32.
+    /// Convolutions and linear layers in bfloat16 on a copy of the weights, with everything between
+    /// them; batch norm's statistics, losses, master weights and the optimiser in fp32.
     Bf16,
 }
 

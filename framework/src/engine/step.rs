@@ -1,4 +1,5 @@
-//! One training step: attack, the loss's forward passes, update, and what the attack learns from it.
+//! One training step: attack, the loss's forward passes, update, and what the attack learns from
+//! it.
 
 use super::guard;
 use super::learner::Learner;
@@ -72,7 +73,8 @@ impl Step {
         })
     }
 
-    /// As [`Step::run`], with attacked images given (then the attack only completes them), or its iterates recorded.
+    /// As [`Step::run`], with attacked images given (then the attack only completes them), or its
+    /// iterates recorded.
     ///
     /// # Errors
     /// As [`Step::run`].

@@ -1,8 +1,10 @@
 //! The forward passes of an update, each set of images once.
 //!
-//! Some codes pass the same images twice with the same weights: TRADES's its clean images, robust_overfitting's the attacked ones, once for the attack and once
-//! for the update. Without dropout, and without buffers of the model's own, such passes find the same logits and the same statistics, and differ in one thing: each moves batch norm's running
-//! statistics. One pass does for all, and moves the running statistics as they would have in their order.
+//! Some codes pass the same images twice with the same weights: TRADES's its clean images,
+//! robust_overfitting's the attacked ones, once for the attack and once for the update. Without
+//! dropout, and without buffers of the model's own, such passes find the same logits and the same
+//! statistics, and differ in one thing: each moves batch norm's running statistics. One pass does
+//! for all, and moves the running statistics as they would have in their order.
 
 use crate::loss::Forward;
 use crate::nn::MOMENTUM;
@@ -18,8 +20,8 @@ pub(super) struct Turn {
     pub times: u32,
 }
 
-/// The passes between attack and update that do for `passes`; `spared`: the attack has left one over its result to the first of them. If they do not `repeat`,
-/// they are as they are.
+/// The passes between attack and update that do for `passes`; `spared`: the attack has left one
+/// over its result to the first of them. If they do not `repeat`, they are as they are.
 pub(super) fn turns(passes: &[Forward], spared: bool, repeat: bool) -> Vec<Turn> {
     let between = passes.iter().filter(|pass| !matches!(pass, Forward::CleanFirst | Forward::CleanAfterUpdate));
     let order: Vec<Forward> = spared.then_some(Forward::Adversarial).into_iter().chain(between.copied()).collect();
@@ -59,7 +61,8 @@ mod tests {
     use super::*;
     use Forward::{Adversarial, Clean, CleanAfterUpdate, CleanAgain, CleanFirst, Together};
 
-    /// Where the running statistics end that begin at 1, if attacked images have statistics 2, clean ones 3 and both together 5.
+    /// Where the running statistics end that begin at 1, if attacked images have statistics 2,
+    /// clean ones 3 and both together 5.
     fn moved(turns: &[Turn]) -> f64 {
         turns.iter().fold(1.0, |running, turn| {
             let found = match turn.forwards[0] {

@@ -1,7 +1,7 @@
 //! Judging a network: the share of images it classifies rightly under an attack.
 //!
-//! [`Trial`] is one attack over a split, batch by batch; [`Standing`] is what it has found so far, which can be stored and
-//! gone on with; [`Beating`] tells other shells how far it is.
+//! [`Trial`] is one attack over a split, batch by batch; [`Standing`] is what it has found so far,
+//! which can be stored and gone on with; [`Beating`] tells other shells how far it is.
 
 mod pulse;
 mod saved;

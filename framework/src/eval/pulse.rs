@@ -1,4 +1,5 @@
-//! A sign of life while a run is evaluated, which also tells whether the process that left it is still there.
+//! A sign of life while a run is evaluated, which also tells whether the process that left it is
+//! still there.
 
 use super::UnderWay;
 use serde::{Deserialize, Serialize};
@@ -18,8 +19,8 @@ pub struct Pulse {
     pub under_way: Option<UnderWay>,
 }
 
-/// Writes pulses, seldom enough to cost nothing, and takes the file away at the end. The file is locked as long as the process
-/// lives, so that what a killed one left is told from what is true.
+/// Writes pulses, seldom enough to cost nothing, and takes the file away at the end. The file is
+/// locked as long as the process lives, so that what a killed one left is told from what is true.
 #[derive(Debug)]
 pub struct Beating {
     path: PathBuf,
@@ -34,7 +35,8 @@ pub struct Beating {
 const EVERY: Duration = Duration::from_secs(1);
 
 impl Pulse {
-    /// The last pulse of the process that evaluates the run in `folder`; none where none does, or where it is being written now.
+    /// The last pulse of the process that evaluates the run in `folder`; none where none does, or
+    /// where it is being written now.
     pub fn load(folder: &Path) -> Option<Self> {
         let path = file(folder);
         let open = crate::regular::open(&path).ok()?;
@@ -48,8 +50,9 @@ fn file(folder: &Path) -> PathBuf {
 }
 
 impl Beating {
-    /// For the run in `folder`, evaluated on `device`. Nothing is written where another process evaluates it already, or where the
-    /// folder cannot be written to: an evaluation does not depend on being watched.
+    /// For the run in `folder`, evaluated on `device`. Nothing is written where another process
+    /// evaluates it already, or where the folder cannot be written to: an evaluation does not
+    /// depend on being watched.
     pub fn new(folder: &Path, device: String) -> Self {
         let path = file(folder);
         let open =
@@ -75,7 +78,8 @@ impl Beating {
         self.write();
     }
 
-    /// Over what is there, in place, since the lock is the file's. Spaces cover what is left of a longer text.
+    /// Over what is there, in place, since the lock is the file's. Spaces cover what is left of a
+    /// longer text.
     fn write(&mut self) {
         let (Some(file), Ok(mut text)) = (&self.file, serde_json::to_string(&self.pulse)) else { return };
         text.extend(std::iter::repeat_n(' ', self.length.saturating_sub(text.len())));

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// When the state is written first. Afterwards writing takes at most a tenth of the time; so much work, and the batch under way, a
-/// kill may cost.
+/// When the state is written first. Afterwards writing takes at most a tenth of the time; so much
+/// work, and the batch under way, a kill may cost.
 const FIRST: Duration = Duration::from_millis(100);
 
 /// The attacks that are through or under way, by name, and the file that holds them.
@@ -51,7 +51,8 @@ impl Saved {
         saved
     }
 
-    /// For one rank of several: the first one's state. Only the first one opens a file and writes to it.
+    /// For one rank of several: the first one's state. Only the first one opens a file and writes
+    /// to it.
     ///
     /// # Errors
     /// When a rank is lost.

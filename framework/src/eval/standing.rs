@@ -3,7 +3,8 @@
 use crate::record::{Entry, Stage};
 use serde::{Deserialize, Serialize};
 
-/// What is known of each image so far, by its place in the split, and which images are still to be seen.
+/// What is known of each image so far, by its place in the split, and which images are still to be
+/// seen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
     /// The stages' names; one, the entry's own, for a single attack.
@@ -41,7 +42,8 @@ impl Standing {
         self.stage >= self.stages.len()
     }
 
-    /// Notes what became of the next images. An image that stands keeps its smallest margin, a broken one that which broke it.
+    /// Notes what became of the next images. An image that stands keeps its smallest margin, a
+    /// broken one that which broke it.
     pub(super) fn note(&mut self, verdict: &Verdict) {
         let places: Vec<i64> = self.todo.drain(..verdict.right.len()).collect();
         for ((place, right), margin) in places.into_iter().zip(&verdict.right).zip(&verdict.margins) {
@@ -80,7 +82,8 @@ impl Standing {
         &self.right
     }
 
-    /// For each image z_y minus the largest other logit where it was attacked, NaN where the model gave none.
+    /// For each image z_y minus the largest other logit where it was attacked, NaN where the model
+    /// gave none.
     pub fn margins(&self) -> Vec<f32> {
         self.margins.iter().copied().map(f32::from_bits).collect()
     }

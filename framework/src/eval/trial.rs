@@ -44,8 +44,9 @@ pub struct Tick<'a> {
 const CLEAN: &str = "clean";
 
 impl Trial<'_> {
-    /// For each image whether it is classified rightly under the attack, `[n]` bool, in the split's order. An output that is
-    /// not finite is a wrong one; how many there are is logged as a warning. `tick` is called with the number of images done after each batch.
+    /// For each image whether it is classified rightly under the attack, `[n]` bool, in the split's
+    /// order. An output that is not finite is a wrong one; how many there are is logged as a
+    /// warning. `tick` is called with the number of images done after each batch.
     ///
     /// # Errors
     /// What the attack reports, with its name.
@@ -68,9 +69,10 @@ impl Trial<'_> {
         Standing::new(names, self.data.len())
     }
 
-    /// Goes on from `standing` to the end, or until `watch`, which is told after each batch, returns false; whether it came
-    /// to the end. An attack in stages runs each on the images that stand, gathered anew into full batches. Neither
-    /// stopping nor the size of a batch changes what is found. Several ranks take a batch each, and all hold the same standing.
+    /// Goes on from `standing` to the end, or until `watch`, which is told after each batch,
+    /// returns false; whether it came to the end. An attack in stages runs each on the images that
+    /// stand, gathered anew into full batches. Neither stopping nor the size of a batch changes
+    /// what is found. Several ranks take a batch each, and all hold the same standing.
     ///
     /// # Errors
     /// What the attack reports, with its name.
@@ -84,8 +86,8 @@ impl Trial<'_> {
         let (world, device) = (network.world(), network.params().device());
         let clock = Clock::new(1, 1, device);
         let key = Tensor::from(key_of(&[self.seed, name_key("eval"), name_key(self.name)])).to_device(device);
-        // A captured attack sees whole batches. A chain, whose stages are for the few images that stand, is not captured, and then an
-        // attack may go on with those it has not broken yet.
+        // A captured attack sees whole batches. A chain, whose stages are for the few images that
+        // stand, is not captured, and then an attack may go on with those it has not broken yet.
         let capturable = standing.stages.len() == 1 && self.attack.as_ref().is_none_or(|attack| attack.capturable());
         let mut batches = Repeated::new(network.capture(capturable), device, None)?;
         let shrinks = batches.is_eager();
@@ -201,8 +203,9 @@ impl Hit {
     }
 }
 
-/// An image is classified rightly when its largest logit is its label's. Logits with a NaN or an infinity among them are no
-/// answer: argmax would name the class of the first NaN, which may well be the label.
+/// An image is classified rightly when its largest logit is its label's. Logits with a NaN or an
+/// infinity among them are no answer: argmax would name the class of the first NaN, which may well
+/// be the label.
 fn judge(logits: &Tensor, y: &Tensor) -> Hit {
     let answered = logits.isfinite().all_dim(-1, false);
     let margin = terms::margin(logits, y);

@@ -1,7 +1,9 @@
-//! Whether figures under attack can be believed: signs of masked gradients, checked on a few images.
+//! Whether figures under attack can be believed: signs of masked gradients, checked on a few
+//! images.
 //!
-//! After AutoAttack's flags (Croce & Hein 2020) and the list of Carlini et al., "On Evaluating Adversarial Robustness", 2019,
-//! arXiv:1902.06705, section 5; and Athalye et al. 2018, arXiv:1802.00420, section 3.
+//! After AutoAttack's flags (Croce & Hein 2020) and the list of Carlini et al., "On Evaluating
+//! Adversarial Robustness", 2019, arXiv:1902.06705, section 5; and Athalye et al. 2018,
+//! arXiv:1802.00420, section 3.
 
 use super::percent;
 use crate::attack::{Attack, Batch, Target};
@@ -113,8 +115,7 @@ impl Subject<'_> {
             return Ok(check("zero_gradients", 100.0, 1.0, "", bad));
         };
         let value = percent(&gradient.flatten(1, -1).abs().amax(1, false).eq(0.0));
-        let good =
-            format!("{value:.1} % of the input gradients are zero: attacks that follow them can work");
+        let good = format!("{value:.1} % of the input gradients are zero: attacks that follow them can work");
         let bad = format!(
             "{value:.1} % of the input gradients are zero: attacks that follow them get no signal there, and fail whatever the model"
         );
@@ -237,7 +238,8 @@ impl Subject<'_> {
             check("pgd_gap", value, self.points(15.0), &good, &bad)
         }));
 
-        // Of those that stand under the attacks that see the model, how many fall to one that does not.
+        // Of those that stand under the attacks that see the model, how many fall to one that does
+        // not.
         let weaker = |name: &str, found: Result<Tensor>, good: &str, bad: &str| {
             found.and_then(|right| Ok((right, needed()?))).map(|(right, white)| {
                 let value = percent(&white.logical_and(&right.logical_not()));

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::Path;
 use tch::{Kind, Tensor};
 
-/// Names under which published code bases keep the weights to use, the first ones first. Averaged weights (`ema`) come last:
-/// which of them a paper reports differs, so they are used when asked for.
+/// Names under which published code bases keep the weights to use, the first ones first. Averaged
+/// weights (`ema`) come last: which of them a paper reports differs, so they are used when asked
+/// for.
 const KEYS: [&str; 10] =
     ["", "state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "ema_state_dict", "ema"];
 
@@ -88,7 +89,8 @@ impl Checkpoint {
     /// Opens a file of `torch.save` or safetensors. Nothing in it is executed.
     ///
     /// # Errors
-    /// When it is none, is cut short, or holds Python objects other than tensors, numbers, texts and their containers.
+    /// When it is none, is cut short, or holds Python objects other than tensors, numbers, texts
+    /// and their containers.
     pub fn open(path: &Path) -> Result<Self> {
         let container = container::open(path)?;
         let (dicts, beside) = match &container {

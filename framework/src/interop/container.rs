@@ -114,7 +114,8 @@ fn zipped(path: &Path, file: File) -> Result<Container> {
     Ok(Container::PyTorch { table, storages: Storages::Zip { archive, prefix, path: path.to_path_buf() } })
 }
 
-/// A stored entry of at most `most` bytes. PyTorch compresses nothing, so memory is bounded by the file's size.
+/// A stored entry of at most `most` bytes. PyTorch compresses nothing, so memory is bounded by the
+/// file's size.
 fn entry<R: Read + Seek>(archive: &mut ZipArchive<R>, name: &str, most: u64) -> std::io::Result<Vec<u8>> {
     let entry = archive.by_name(name).map_err(|e| std::io::Error::other(format!("{name}: {e}")))?;
     if entry.compression() != zip::CompressionMethod::Stored {
@@ -129,8 +130,8 @@ fn entry<R: Read + Seek>(archive: &mut ZipArchive<R>, name: &str, most: u64) -> 
     Ok(bytes)
 }
 
-/// The format before PyTorch 1.6: five pickles (magic, version, machine, values, storage keys), then the storages, each
-/// behind its number of elements.
+/// The format before PyTorch 1.6: five pickles (magic, version, machine, values, storage keys),
+/// then the storages, each behind its number of elements.
 fn plain(path: &Path, mut file: File) -> Result<Container> {
     let length = file.metadata().at("reading", path)?.len();
     let mut head = Vec::new();

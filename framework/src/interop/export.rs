@@ -19,11 +19,13 @@ use zip::{CompressionMethod, ZipArchive};
 /// What a run is exported as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// A state_dict for `torch.load(weights_only=True)`, under the names of the reference implementation.
+    /// A state_dict for `torch.load(weights_only=True)`, under the names of the reference
+    /// implementation.
     Pt,
     /// The same tensors as safetensors.
     Safetensors,
-    /// A program for `torch.jit.load`: images in [0, 1] to logits, the normalisation included, in evaluation mode.
+    /// A program for `torch.jit.load`: images in [0, 1] to logits, the normalisation included, in
+    /// evaluation mode.
     Torchscript,
 }
 
@@ -75,7 +77,8 @@ pub fn export(
     }
 }
 
-/// Records the operations of one forward pass. The weights become constants of the program; only the batch may vary.
+/// Records the operations of one forward pass. The weights become constants of the program; only
+/// the batch may vary.
 fn torchscript(network: &Network, data: DataFacts, card: &HashMap<String, String>, path: &Path) -> Result<()> {
     let params = network.params();
     // Two images: with one, some shapes would be taken for fixed.

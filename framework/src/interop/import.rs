@@ -46,8 +46,8 @@ pub const METHOD: &str = "imported";
 /// request says otherwise; a TorchScript program is its own model.
 ///
 /// # Errors
-/// When the file is not read, nothing fits, the network seems to expect a normalisation that the file does not hold, or the
-/// folder cannot be written. Then no folder is made.
+/// When the file is not read, nothing fits, the network seems to expect a normalisation that the
+/// file does not hold, or the folder cannot be written. Then no folder is made.
 pub fn import(request: &Request) -> Result<Imported> {
     if program::is_one(&request.file) {
         return program::import(request);
@@ -84,10 +84,8 @@ pub fn import(request: &Request) -> Result<Imported> {
     }
     let mut said = Described::of(&dict.texts);
     if said.names_files && base.is_none() && request.known.model.is_none() {
-        return Err(Error::new(format!(
-            "{file} holds weights of a network whose program is a separate file"
-        ))
-        .help("--config names a pipeline with that file, such as the run's resolved.yaml"));
+        return Err(Error::new(format!("{file} holds weights of a network whose program is a separate file"))
+            .help("--config names a pipeline with that file, such as the run's resolved.yaml"));
     }
     // What is asked for goes before what the card says.
     if base.is_some() || request.known.model.is_some() {

@@ -1,4 +1,5 @@
-//! Which model a set of weights belongs to: every registered one is laid out, and names and shapes are compared.
+//! Which model a set of weights belongs to: every registered one is laid out, and names and shapes
+//! are compared.
 
 use super::checkpoint::Entry;
 use crate::model::Model;
@@ -184,7 +185,8 @@ fn candidates(named: &BTreeMap<&str, &Entry>, known: &Known) -> Vec<Component<dy
         .collect()
 }
 
-/// The model's names and shapes on the images of a data set; `None` when it cannot be built for them or makes masks.
+/// The model's names and shapes on the images of a data set; `None` when it cannot be built for
+/// them or makes masks.
 fn layout(model: &Component<dyn Model>, data: &str, folder: &Path) -> Result<Option<Shapes>> {
     let known = foil_data::entry(data)?;
     let [channels, height, width] = known.image.map(|n| n as i64);
@@ -271,7 +273,8 @@ fn fit<'a>(
     Fit { model: model.clone(), data, prefix, tensors, normalisation, behind, unused, wrong, missing, left, score }
 }
 
-/// The tensors that subtract and divide in front of the network: one number, or one for each channel.
+/// The tensors that subtract and divide in front of the network: one number, or one for each
+/// channel.
 fn normalisation<'a>(rest: &[&'a Entry], channels: i64) -> Option<(&'a Entry, &'a Entry)> {
     let called = |names: &[&str]| {
         rest.iter().copied().find(|t| {

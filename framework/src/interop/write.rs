@@ -1,4 +1,5 @@
-//! A checkpoint as PyTorch writes it: a zip archive with a pickle of names and shapes, and the numbers beside it.
+//! A checkpoint as PyTorch writes it: a zip archive with a pickle of names and shapes, and the
+//! numbers beside it.
 //!
 //! The pickle uses only what `torch.load(weights_only=True)` admits, the default since PyTorch 2.6.
 
@@ -14,7 +15,8 @@ use zip::write::{SimpleFileOptions, ZipWriter};
 /// Where PyTorch aligns numbers, so that a file can be mapped into memory.
 const ALIGNMENT: u16 = 64;
 
-/// Writes `tensors` as an `OrderedDict`, whole or not at all. In Python its attribute `foil` is the dictionary `texts`.
+/// Writes `tensors` as an `OrderedDict`, whole or not at all. In Python its attribute `foil` is the
+/// dictionary `texts`.
 ///
 /// # Errors
 /// When the file cannot be written, or a tensor's kind is none of PyTorch's typed storages.
@@ -157,7 +159,8 @@ mod tests {
         }
     }
 
-    /// All that `torch/_weights_only_unpickler.py` of PyTorch 2.11 lets a file name and do, as far as it is used here.
+    /// All that `torch/_weights_only_unpickler.py` of PyTorch 2.11 lets a file name and do, as far
+    /// as it is used here.
     #[test]
     fn the_pickle_says_only_what_weights_only_admits() {
         let own = tensors().into_iter().map(|(name, t)| (name, t.contiguous())).collect::<Vec<_>>();

@@ -17,12 +17,13 @@ pub struct Pipeline {
     /// A name for tables and folders; the file's name if it is left out.
     #[set(default)]
     pub name: Option<String>,
-    /// Libraries with plugins of one's own, or folders of them; relative paths start at the file that lists them. `--plugins` adds to
-    /// them. They are native code with all rights of this program: name only what you trust (`plugins.lock` pins them).
+    /// Libraries with plugins of one's own, or folders of them; relative paths start at the file
+    /// that lists them. `--plugins` adds to them. They are native code with all rights of this
+    /// program: name only what you trust (`plugins.lock` pins them).
     #[set(default)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plugins: Vec<String>,
-    /// The random seed: everything random follows from it.
+    /// Everything random follows from it.
     #[set(default = 0)]
     pub seed: u64,
     /// Where it runs: `auto` (CUDA if there is one), `cpu`, `cuda` or `cuda:N`.
@@ -32,13 +33,13 @@ pub struct Pipeline {
     pub data: DataConfig,
     /// The network f.
     pub model: Component<dyn Model>,
-    /// What happens to images before the first layer; attacks act in front of it, in [0, 1]. A name,
-    /// or numbers for each channel. Those of robust_overfitting and CAT on CIFAR-10:
-    /// `{ mean: [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] }`.
+    /// What happens to images before the first layer; attacks act in front of it, in [0, 1]. A
+    /// name, or numbers for each channel. Those of robust_overfitting and CAT on CIFAR-10: `{ mean:
+    /// [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] }`.
     #[set(default = Normalize::NONE)]
     pub normalize: Normalize,
-    /// A checkpoint whose weights the model begins with, such as `runs/at/best.safetensors`; its optimiser and its epochs are not taken over. `foil train` copies it into
-    /// the run's folder.
+    /// A checkpoint whose weights the model begins with, such as `runs/at/best.safetensors`; its
+    /// optimiser and its epochs are not taken over. `foil train` copies it into the run's folder.
     #[set(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<FilePath>,
@@ -53,15 +54,16 @@ pub struct Pipeline {
     /// Attacks for selection and evaluation, by the names that `select` and `evaluate` use.
     #[set(default)]
     pub attacks: BTreeMap<String, Component<dyn Attack>>,
-    /// Which checkpoint is kept: the one with the largest value of this expression over `natural` and the names in `attacks`.
-    /// Strictly larger replaces.
+    /// Which checkpoint is kept: the one with the largest value of this expression over `natural`
+    /// and the names in `attacks`. Strictly larger replaces.
     #[set(default = "natural")]
     pub select: String,
     /// Rows of the final evaluation: `natural` and names in `attacks`.
     #[set(default = vec!["natural".to_string()])]
     pub evaluate: Vec<String>,
-    /// Makes the file a sweep, which `foil sweep` trains: dotted keys and the values that each takes, in all combinations,
-    /// as in `{ loss.beta: [5, 4, 3], attack.objective: [ce, cw] }`. A run has none.
+    /// Makes the file a sweep, which `foil sweep` trains: dotted keys and the values that each
+    /// takes, in all combinations, as in `{ loss.beta: [5, 4, 3], attack.objective: [ce, cw] }`. A
+    /// run has none.
     #[set(default)]
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub sweep: BTreeMap<String, Vec<serde_json::Value>>,
@@ -93,8 +95,8 @@ pub struct DataConfig {
     /// Only the first so many test images.
     #[set(default, range = 1..)]
     pub test_limit: Option<u64>,
-    /// So many training images are held out, and select the checkpoint in place of the test images. The papers select on
-    /// the test set, which is the default here and stated in the log.
+    /// So many training images are held out, and select the checkpoint in place of the test images.
+    /// The papers select on the test set, which is the default here and stated in the log.
     #[set(default = 0)]
     pub validation: u64,
 }
@@ -103,9 +105,11 @@ pub struct DataConfig {
 #[settings]
 #[derive(Copy, PartialEq)]
 pub enum BatchNorm {
-    /// Each process its own share of the batch; the running statistics are averaged after each step.
+    /// Each process its own share of the batch; the running statistics are averaged after each
+    /// step.
     Local,
-    /// The whole batch, as one process alone: two more sums over the processes for each layer and pass.
+    /// The whole batch, as one process alone: two more sums over the processes for each layer and
+    /// pass.
     Sync,
 }
 
@@ -115,7 +119,8 @@ pub struct Train {
     /// Passes over the training images.
     #[set(range = 1..=1_000_000)]
     pub epochs: u64,
-    /// Images in a step, over all processes that train together; the last step of an epoch may have fewer.
+    /// Images in a step, over all processes that train together; the last step of an epoch may have
+    /// fewer.
     #[set(default = 128, range = 1..=65_536)]
     pub batch_size: u64,
     /// Whether the images that are left at an epoch's end, fewer than a batch, are left out; others
@@ -140,20 +145,23 @@ pub struct Train {
     /// Whether a step is captured as a CUDA graph and replayed.
     #[set(default = Capture::Auto)]
     pub capture: Capture,
-    /// Whether CUDA computes the same bits each time, which is slower; then a run that was killed and resumed equals one that was not, as on
-    /// the CPU always.
+    /// Whether CUDA computes the same bits each time, which is slower; then a run that was killed
+    /// and resumed equals one that was not, as on the CPU always.
     #[set(default = false)]
     pub deterministic: bool,
-    /// Whose images batch norm sees when several processes train together; one alone does the same with both.
+    /// Whose images batch norm sees when several processes train together; one alone does the same
+    /// with both.
     #[set(default = BatchNorm::Local)]
     pub batch_norm: BatchNorm,
-    /// Metrics that are measured each epoch besides those in `select`: `natural` and names in `attacks`.
+    /// Metrics that are measured each epoch besides those in `select`: `natural` and names in
+    /// `attacks`.
     #[set(default)]
     pub watch: Vec<String>,
     /// Epochs between measurements of these metrics; the last epoch is always measured.
     #[set(default = 1, range = 1..)]
     pub eval_every: u64,
-    /// Besides after each epoch, the state is saved every so many steps, so that a killed run loses little.
+    /// Besides after each epoch, the state is saved every so many steps, so that a killed run loses
+    /// little.
     #[set(default, range = 1..)]
     pub checkpoint_steps: Option<u64>,
 }

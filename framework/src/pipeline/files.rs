@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf, absolute};
 /// The key of a pipeline's own file; others are keys of plugins.
 const INIT: &str = "init";
 
-/// Calls `change` with the key path and the map of the pipeline and of every component that names a file, and the key.
+/// Calls `change` with the key path and the map of the pipeline and of every component that names a
+/// file, and the key.
 fn each(
     value: &mut Value,
     path: &str,
@@ -33,8 +34,9 @@ fn each(
     Ok(())
 }
 
-/// Turns paths that were not written in `main` itself into ones that hold from its folder: those of a base in another folder, and
-/// those of the command line, which are meant from where foil was called.
+/// Turns paths that were not written in `main` itself into ones that hold from its folder: those of
+/// a base in another folder, and those of the command line, which are meant from where foil was
+/// called.
 pub(super) fn locate(checked: &Checked, main: &Path) -> Result<Value> {
     let folder_of = |path: &Path| path.parent().map(Path::to_path_buf).unwrap_or_default();
     let mut value = checked.value.clone();
@@ -95,7 +97,8 @@ impl Pipeline {
         Ok(sums)
     }
 
-    /// The same pipeline with its files copied into `folder`, where they are called as the key that names them; their SHA-256 is filled in.
+    /// The same pipeline with its files copied into `folder`, where they are called as the key that
+    /// names them; their SHA-256 is filled in.
     ///
     /// # Errors
     /// When one of them cannot be read or written.

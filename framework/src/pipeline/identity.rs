@@ -5,13 +5,15 @@ use crate::Result;
 use crate::record::{Rule, stamp};
 
 impl Pipeline {
-    /// The hash of what is trained: equal for two pipelines whose training ends with the same checkpoint.
+    /// The hash of what is trained: equal for two pipelines whose training ends with the same
+    /// checkpoint.
     ///
     /// Files and libraries count by what is in them, and the data by `data.content`: see
     /// [`Pipeline::pinned`].
     ///
-    /// Left out are the name, the device, where the data lie, how often the state is saved, and what only the final evaluation
-    /// uses, so that a run is found again although it was called otherwise or is to be judged anew.
+    /// Left out are the name, the device, where the data lie, how often the state is saved, and
+    /// what only the final evaluation uses, so that a run is found again although it was called
+    /// otherwise or is to be judged anew.
     ///
     /// # Errors
     /// When a plugin's settings have no YAML form.

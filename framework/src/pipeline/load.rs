@@ -27,7 +27,8 @@ pub fn editor_schema() -> serde_json::Value {
     foil_config::editor_schema(&root_schema(), &Registry)
 }
 
-/// Reads a pipeline file, follows its `extends`, applies `key=value` overrides, and checks everything.
+/// Reads a pipeline file, follows its `extends`, applies `key=value` overrides, and checks
+/// everything.
 ///
 /// # Errors
 /// Every problem of the file at once, each with its place.
@@ -35,7 +36,8 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
     loaded(path, foil_config::load(path, overrides, &root_schema(), &Registry)?)
 }
 
-/// The same for a text that is no file on this machine, such as another rank's `resolved.yaml`; `path` stands for it in messages.
+/// The same for a text that is no file on this machine, such as another rank's `resolved.yaml`;
+/// `path` stands for it in messages.
 ///
 /// # Errors
 /// As [`load`].
@@ -100,8 +102,9 @@ fn loaded(path: &Path, checked: Checked) -> Result<Loaded> {
     Ok(Loaded { pipeline, checked })
 }
 
-/// The libraries of which the pipeline uses something, so that a run can go on without naming them again on the command line, and a
-/// run that needs none does not become another one because some are loaded.
+/// The libraries of which the pipeline uses something, so that a run can go on without naming them
+/// again on the command line, and a run that needs none does not become another one because some
+/// are loaded.
 fn libraries(pipeline: &Pipeline) -> Result<Vec<String>> {
     let value = serde_yaml::to_value(pipeline).at("writing", Path::new("the resolved pipeline"))?;
     let mut used = Vec::new();
@@ -134,8 +137,9 @@ impl Loaded {
 }
 
 impl Pipeline {
-    /// What the model is trained against, as far as the attack's settings say: its norm and radius. Where the radius follows a
-    /// scheduler, or there is no attack, it is what the model is judged against.
+    /// What the model is trained against, as far as the attack's settings say: its norm and radius.
+    /// Where the radius follows a scheduler, or there is no attack, it is what the model is judged
+    /// against.
     pub fn threat(&self) -> Threat {
         threat_of(&self.attack).unwrap_or_else(|| self.judged_threat())
     }
@@ -163,7 +167,8 @@ impl Pipeline {
         found
     }
 
-    /// Writes the lock of a run folder, if the pipeline uses libraries: the run goes on, and is judged, only with these very files.
+    /// Writes the lock of a run folder, if the pipeline uses libraries: the run goes on, and is
+    /// judged, only with these very files.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -183,7 +188,8 @@ impl Pipeline {
     }
 }
 
-/// The norm and the radius in an attack's settings, at any depth; none if the radius is not a number.
+/// The norm and the radius in an attack's settings, at any depth; none if the radius is not a
+/// number.
 fn threat_of(attack: &Component<dyn Attack>) -> Option<Threat> {
     let settings = serde_yaml::to_value(attack).ok()?;
     let norm = if find(&settings, "norm").and_then(|norm| norm.as_str()) == Some("L2") { Norm::L2 } else { Norm::Linf };

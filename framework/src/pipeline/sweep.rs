@@ -12,9 +12,11 @@ const MOST: usize = 1000;
 /// One run of a sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Combination {
-    /// What is particular to it, `attack.eps=8_255,loss.beta=5`: its name in tables, and its folder's.
+    /// What is particular to it, `attack.eps=8_255,loss.beta=5`: its name in tables, and its
+    /// folder's.
     pub label: String,
-    /// The same without the seed, if that is among what is swept: what it has in common with the runs of other seeds.
+    /// The same without the seed, if that is among what is swept: what it has in common with the
+    /// runs of other seeds.
     pub row: String,
     /// The overrides that make it of the sweep's file.
     overrides: Vec<String>,
@@ -31,12 +33,14 @@ impl Combination {
 }
 
 impl Pipeline {
-    /// The runs of a sweep, keys in alphabetical order, the last one's values changing fastest; none for a plain pipeline.
+    /// The runs of a sweep, keys in alphabetical order, the last one's values changing fastest;
+    /// none for a plain pipeline.
     ///
     /// `overrides` are those that the pipeline was loaded with: they may not touch what is swept.
     ///
     /// # Errors
-    /// A key without values, a value that occurs twice, a key that is also overridden, or too many runs.
+    /// A key without values, a value that occurs twice, a key that is also overridden, or too many
+    /// runs.
     pub fn combinations(&self, overrides: &[String]) -> Result<Vec<Combination>, Vec<Problem>> {
         if self.sweep.is_empty() {
             return Ok(Vec::new());

@@ -29,11 +29,13 @@ pub struct WorkList {
 }
 
 impl WorkList {
-    /// Reads `files` with `overrides` and builds every pipeline once without its numbers, so that what is wrong with the last
-    /// one is said before the first is trained. With `seeds`, each runs with so many seeds, from its own upwards.
+    /// Reads `files` with `overrides` and builds every pipeline once without its numbers, so that
+    /// what is wrong with the last one is said before the first is trained. With `seeds`, each runs
+    /// with so many seeds, from its own upwards.
     ///
     /// # Errors
-    /// All problems of the first file that has some, a seed that is swept too, or files of different data sets.
+    /// All problems of the first file that has some, a seed that is swept too, or files of
+    /// different data sets.
     pub fn of(files: &[PathBuf], overrides: &[String], seeds: Option<u64>) -> Result<Self> {
         let mut list = Self::default();
         for file in files {
@@ -119,7 +121,8 @@ impl Pipeline {
     }
 }
 
-/// The rows that a file makes, each with its pipeline; of several files, a row of a sweep says which file's it is.
+/// The rows that a file makes, each with its pipeline; of several files, a row of a sweep says
+/// which file's it is.
 fn rows(file: &Path, overrides: &[String], seeds: Option<u64>, several: bool) -> Result<Vec<(String, Pipeline)>> {
     let whole = load(file, overrides)?;
     let name = whole.pipeline.name.clone().unwrap_or_default();

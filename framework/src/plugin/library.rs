@@ -117,7 +117,8 @@ pub(super) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).display().to_string()
 }
 
-/// A crate that uses other plugin crates exports their records too; the file's name says which is its own.
+/// A crate that uses other plugin crates exports their records too; the file's name says which is
+/// its own.
 fn own(records: &[(String, u64)], path: &Path) -> Option<(String, u64)> {
     let stem = path.file_stem()?.to_str()?;
     let name = stem.strip_prefix("lib").unwrap_or(stem);

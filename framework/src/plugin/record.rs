@@ -1,4 +1,5 @@
-//! The handshake: what a library says of itself, in a form that can be read from its file before anything in it runs.
+//! The handshake: what a library says of itself, in a form that can be read from its file before
+//! anything in it runs.
 
 use crate::{Error, Result};
 use std::ffi::c_void;
@@ -28,7 +29,8 @@ pub const BUILT: [&str; ROWS.len()] = [
 /// What a build may choose and both sides must have chosen alike.
 const FEATURES: &str = if cfg!(panic = "unwind") { "panic=unwind" } else { "panic=abort" };
 
-/// Exported by a plugin library as `foil_plugin_CRATE`; made by [`export_plugin!`](crate::export_plugin).
+/// Exported by a plugin library as `foil_plugin_CRATE`; made by
+/// [`export_plugin!`](crate::export_plugin).
 ///
 /// Plain bytes up to the function, which is called only when all of them were found right.
 #[repr(C)]
@@ -94,7 +96,8 @@ impl Seen {
     /// What it is instead of a record that this program understands.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let rest = bytes.strip_prefix(&MAGIC).ok_or_else(|| {
-            Error::new("its `foil_plugin_` symbol is not a plugin record").help("generate it with `foil::export_plugin!();`")
+            Error::new("its `foil_plugin_` symbol is not a plugin record")
+                .help("generate it with `foil::export_plugin!();`")
         })?;
         let (abi, rest) = number(rest)?;
         if abi != ABI {

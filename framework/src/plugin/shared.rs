@@ -4,8 +4,8 @@ use crate::registry::{Table, linked};
 use std::sync::atomic::AtomicU64;
 use std::sync::{OnceLock, RwLock};
 
-/// The statics of which there may be only one. Every other static of the framework is either constant or harmless to have twice;
-/// docs/abi.md goes through them.
+/// The statics of which there may be only one. Every other static of the framework is either
+/// constant or harmless to have twice; docs/abi.md goes through them.
 pub(crate) struct Shared {
     /// All plugins, so that a library's settings find the program's plugins, and each other's.
     pub table: RwLock<Table>,

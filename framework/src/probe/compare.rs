@@ -23,7 +23,8 @@ pub struct Difference {
     pub shapes: [Vec<i64>; 2],
     /// The largest |a - b|; infinite for different shapes, or where only one is finite.
     pub absolute: f64,
-    /// `absolute` divided by the largest |a| or |b|: element by element a quotient would mean nothing near zero.
+    /// `absolute` divided by the largest |a| or |b|: element by element a quotient would mean
+    /// nothing near zero.
     pub relative: f64,
     /// Where the two are furthest apart.
     pub place: Vec<i64>,
@@ -57,8 +58,9 @@ impl Difference {
         Self { absolute, relative, place, ..unlike }
     }
 
-    /// Whether the relative difference is above `tolerance`, or above the usual one. Absolute differences below a
-    /// ten-thousandth of it are rounding whatever they are compared with: some gradients are zero but for that.
+    /// Whether the relative difference is above `tolerance`, or above the usual one. Absolute
+    /// differences below a ten-thousandth of it are rounding whatever they are compared with: some
+    /// gradients are zero but for that.
     pub fn exceeds(&self, tolerance: Option<f64>) -> bool {
         let tolerance = tolerance.unwrap_or(self.usual);
         // Asked this way round because a difference that is not a number is no agreement either.

@@ -36,11 +36,13 @@ impl Inputs {
     /// Reads both files for `step` on such data; `docs/probe.md` says what they hold.
     ///
     /// # Errors
-    /// Everything that is wrong with the files: names, shapes, types, numbers out of range or not finite.
+    /// Everything that is wrong with the files: names, shapes, types, numbers out of range or not
+    /// finite.
     pub fn read(step: &Step, data: &DataFacts, weights: &Path, batch: &Path) -> Result<Self> {
         let (mut w, mut b) = (Sheet::read(weights)?, Sheet::read(batch)?);
 
-        // A batch without usable images still has a size for the other checks, if its labels are usable.
+        // A batch without usable images still has a size for the other checks, if its labels are
+        // usable.
         let length = |name: &str| b.tensors.get(name).and_then(|t| t.size().first().copied());
         let n = length("x").or(length("y")).unwrap_or(1);
         let image = [n, data.channels, data.height, data.width];

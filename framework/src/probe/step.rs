@@ -36,10 +36,12 @@ pub struct Update {
 
 /// Runs `step` on `inputs` at the clock's time, and hands out every number it made.
 ///
-/// What is random and not given is drawn as in the first epoch of a training run with the same seed and image indices.
+/// What is random and not given is drawn as in the first epoch of a training run with the same seed
+/// and image indices.
 ///
 /// # Errors
-/// What a plugin reports; and a draw that was given in another shape than the step draws it in, or that it never draws.
+/// What a plugin reports; and a draw that was given in another shape than the step draws it in, or
+/// that it never draws.
 pub fn probe(
     step: &mut Step,
     data: &DataFacts,
@@ -73,7 +75,8 @@ pub fn probe(
     let outcome = misgiven(&given, &drawn, outcome.is_ok()).map_or(outcome, Err)?;
 
     let mut out = Output::default();
-    // Where the attack trains on something else than what it attacked, it says so by a side tensor of this name.
+    // Where the attack trains on something else than what it attacked, it says so by a side tensor
+    // of this name.
     out.add("x_adv", &outcome.adversarial.x);
     outcome.adversarial.side.iter().for_each(|(name, t)| out.add(name, t));
     points.into_inner().iter().enumerate().for_each(|(k, t)| out.add(&format!("iterate.{k}"), t));
@@ -98,7 +101,8 @@ fn values(learner: &Learner) -> BTreeMap<String, Tensor> {
     learner.network().params().state_dict().into_iter().map(|(name, t)| (name, t.copy())).collect()
 }
 
-/// What a pass is called in the file; `one_clean` when there is no other clean pass before the update.
+/// What a pass is called in the file; `one_clean` when there is no other clean pass before the
+/// update.
 fn name_of(pass: Forward, one_clean: bool) -> &'static str {
     match pass {
         Forward::CleanFirst if one_clean => "clean",
@@ -111,7 +115,8 @@ fn name_of(pass: Forward, one_clean: bool) -> &'static str {
     }
 }
 
-/// What is wrong with the given draws, if anything. After a step that failed, draws may be missing for that reason.
+/// What is wrong with the given draws, if anything. After a step that failed, draws may be missing
+/// for that reason.
 fn misgiven(given: &BTreeMap<String, Vec<i64>>, drawn: &BTreeMap<String, Vec<i64>>, finished: bool) -> Option<Error> {
     let wrong: Vec<String> = given
         .iter()
@@ -187,7 +192,8 @@ mod tests {
         }
     }
 
-    /// Moves each image by its radius, which then doubles: the bookkeeping of MMA without its mathematics.
+    /// Moves each image by its radius, which then doubles: the bookkeeping of MMA without its
+    /// mathematics.
     struct Radii(Tensor);
 
     impl Attack for Radii {

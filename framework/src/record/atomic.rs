@@ -1,8 +1,9 @@
 //! Files that are either the old ones or the new ones, never half of each.
 //!
-//! The bytes go to a new file beside the target, are synced to disk, and take the target's name by a rename, which
-//! POSIX makes atomic; then the folder is synced, so that the new name survives a power cut too. A writer killed
-//! half-way leaves the target as it was, and beside it a file `.NAME.PID-N.tmp` that nothing reads.
+//! The bytes go to a new file beside the target, are synced to disk, and take the target's name by
+//! a rename, which POSIX makes atomic; then the folder is synced, so that the new name survives a
+//! power cut too. A writer killed half-way leaves the target as it was, and beside it a file
+//! `.NAME.PID-N.tmp` that nothing reads.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -19,13 +20,14 @@ pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> io::Result<()> 
     write_with(path, |file| file.write_all(bytes.as_ref()))
 }
 
-/// Replaces the file at `path` by what `fill` writes, or creates it. A symbolic link at `path` is replaced, not
-/// followed. What is no file (`/dev/null`, `/dev/stdout`, a pipe) is written to, and stays.
+/// Replaces the file at `path` by what `fill` writes, or creates it. A symbolic link at `path` is
+/// replaced, not followed. What is no file (`/dev/null`, `/dev/stdout`, a pipe) is written to, and
+/// stays.
 ///
 /// # Errors
-/// What `fill` returns, or the system's error with the path in its text: no such folder, no permission, no space.
-/// `InvalidInput` when `path` does not end in a file name. The file at `path` is then what it was, and nothing is left
-/// beside it.
+/// What `fill` returns, or the system's error with the path in its text: no such folder, no
+/// permission, no space. `InvalidInput` when `path` does not end in a file name. The file at `path`
+/// is then what it was, and nothing is left beside it.
 pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let path = path.as_ref();
     let written = if is_stream(path) {
@@ -104,8 +106,9 @@ pub(crate) fn at(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// Whether there is something at `path` that takes bytes and is no file: a device, a pipe, or a name for an open one. A rename would put
-/// a file in its place, for all programs of the machine if it is done by root.
+/// Whether there is something at `path` that takes bytes and is no file: a device, a pipe, or a
+/// name for an open one. A rename would put a file in its place, for all programs of the machine if
+/// it is done by root.
 pub fn is_stream(path: &Path) -> bool {
     let is_open = fs::read_link(path).is_ok_and(|to| to.starts_with("/proc"));
     // A link in a folder that somebody else made could lead to any device.
@@ -128,7 +131,8 @@ fn replace(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::R
     sync_folder(folder)
 }
 
-/// Removes the file when dropped. After the rename there is nothing left to remove, and that is no error.
+/// Removes the file when dropped. After the rename there is nothing left to remove, and that is no
+/// error.
 struct Unfinished(PathBuf);
 
 impl Drop for Unfinished {

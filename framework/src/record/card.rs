@@ -1,7 +1,8 @@
 //! The model card: what a stored model is, how it was made and what it reached.
 //!
-//! It travels inside the model's safetensors file, in the header's string map, so a model cannot be parted from it.
-//! Each field is a key `foil.FIELD`; texts are stored as they are, everything else as JSON.
+//! It travels inside the model's safetensors file, in the header's string map, so a model cannot be
+//! parted from it. Each field is a key `foil.FIELD`; texts are stored as they are, everything else
+//! as JSON.
 
 use super::Threat;
 use super::metrics::{Values, row};
@@ -34,7 +35,8 @@ pub struct ModelCard {
     pub seed: u64,
     /// How many epochs it had seen.
     pub epochs: u64,
-    /// How many processes trained it together; how their batch norms saw the batch is `train.batch_norm` in the config.
+    /// How many processes trained it together; how their batch norms saw the batch is
+    /// `train.batch_norm` in the config.
     pub ranks: u64,
     /// The metrics by which it was selected.
     pub metrics: Values,

@@ -1,12 +1,14 @@
-//! What became of each image of an evaluation, as a CSV file beside the record: `eval.json` has `eval.images.csv`.
+//! What became of each image of an evaluation, as a CSV file beside the record: `eval.json` has
+//! `eval.images.csv`.
 //!
 //! ```csv
 //! index,label,natural,natural.margin,pgd20,pgd20.margin,broken_by
 //! 0,7,1,4.25,0,-0.5,pgd20
 //! ```
-//! An entry's column is 1 where the image was classified rightly under it, 0 where it was broken; its margin is z_y minus
-//! the largest other logit at the attacked image. `broken_by` is the first entry that broke the image, of a chain the stage
-//! (`autoattack.square`), and empty where none did.
+//! An entry's column is 1 where the image was classified rightly under it, 0 where it was broken;
+//! its margin is z_y minus the largest other logit at the attacked image. `broken_by` is the first
+//! entry that broke the image, of a chain the stage (`autoattack.square`), and empty where none
+//! did.
 
 use super::atomic;
 use std::io;
@@ -26,7 +28,8 @@ pub struct ImageRecord {
 struct Outcome {
     name: String,
     right: Vec<bool>,
-    /// For each image z_y minus the largest other logit at the attacked image, in logits; NaN where the model gave none.
+    /// For each image z_y minus the largest other logit at the attacked image, in logits; NaN where
+    /// the model gave none.
     margins: Vec<f32>,
 }
 
@@ -43,7 +46,8 @@ impl ImageRecord {
         Self { index, labels, entries: Vec::new(), broken_by }
     }
 
-    /// Adds an entry. `stages` holds for each image the stage that broke it, if the entry is a chain; otherwise it is empty.
+    /// Adds an entry. `stages` holds for each image the stage that broke it, if the entry is a
+    /// chain; otherwise it is empty.
     ///
     /// # Panics
     /// When there are not as many outcomes as images.
@@ -80,7 +84,8 @@ impl ImageRecord {
         self.entries.iter().find(|entry| entry.name == name)
     }
 
-    /// For each image whether it was classified rightly under an entry; `None` when there is no such entry.
+    /// For each image whether it was classified rightly under an entry; `None` when there is no
+    /// such entry.
     pub fn right(&self, entry: &str) -> Option<&[bool]> {
         self.entry(entry).map(|entry| entry.right.as_slice())
     }
@@ -96,7 +101,8 @@ impl ImageRecord {
         (!self.entries.is_empty() && !self.is_empty()).then(|| 100.0 * standing as f64 / self.len() as f64)
     }
 
-    /// (class, number of its images, percent of them right under the entry) for each class that has images; empty when there is no such entry.
+    /// (class, number of its images, percent of them right under the entry) for each class that has
+    /// images; empty when there is no such entry.
     pub fn per_class(&self, entry: &str) -> Vec<(i64, usize, f64)> {
         let mut classes = std::collections::BTreeMap::<i64, (usize, usize)>::new();
         for (&label, &right) in self.labels.iter().zip(self.right(entry).unwrap_or_default()) {
@@ -133,7 +139,8 @@ impl ImageRecord {
     /// Reads a table.
     ///
     /// # Errors
-    /// `InvalidData` when the file holds something else, with the line; otherwise the system's error; both with the path in the text.
+    /// `InvalidData` when the file holds something else, with the line; otherwise the system's
+    /// error; both with the path in the text.
     pub fn load(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let read = || Self::read(&crate::regular::read(path, crate::regular::TEXT)?);

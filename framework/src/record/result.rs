@@ -1,4 +1,5 @@
-//! The record of one evaluation, as a small JSON file whose words are RobustBench's where it has one.
+//! The record of one evaluation, as a small JSON file whose words are RobustBench's where it has
+//! one.
 //!
 //! ```json
 //! { "model": "cat_cw_cifar10", "dataset": "cifar10", "threat": { "norm": "Linf", "eps": 0.03137254901960784 }, "n": 10000,
@@ -35,14 +36,15 @@ pub struct EvalRecord {
     pub n: u64,
     /// One for each attack, in the order of the suite.
     pub entries: Vec<Entry>,
-    /// Images right under every entry, in percent of `n`: the worst case of each image over the whole evaluation. Absent in
-    /// records of old versions.
+    /// Images right under every entry, in percent of `n`: the worst case of each image over the
+    /// whole evaluation. Absent in records of old versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worst_case: Option<f64>,
     /// Whether these figures can be believed; empty when nothing was checked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trust: Vec<TrustCheck>,
-    /// The mean accuracy over all entries, clean ones too (as in CAT's Table 2), in percent. Absent without entries.
+    /// The mean accuracy over all entries, clean ones too (as in CAT's Table 2), in percent. Absent
+    /// without entries.
     pub avg: Option<f64>,
     /// The version of foil that evaluated.
     pub foil_version: String,
@@ -73,7 +75,8 @@ pub struct Entry {
     pub accuracy: f64,
     /// Wall time, in seconds.
     pub seconds: f64,
-    /// The attacks that a chain such as `autoattack` runs one after the other; empty for a single attack.
+    /// The attacks that a chain such as `autoattack` runs one after the other; empty for a single
+    /// attack.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<Stage>,
 }
@@ -95,8 +98,8 @@ impl EvalRecord {
     /// Writes the record to `path`, indented, whole or not at all. `avg` is computed anew.
     ///
     /// # Errors
-    /// `InvalidInput` when an accuracy is not between 0 and 100 percent; otherwise the system's error with the path in
-    /// its text.
+    /// `InvalidInput` when an accuracy is not between 0 and 100 percent; otherwise the system's
+    /// error with the path in its text.
     pub fn write(&mut self, path: impl AsRef<Path>) -> io::Result<()> {
         let path = path.as_ref();
         if let Some(why) = self.problem() {
@@ -111,7 +114,8 @@ impl EvalRecord {
     /// Reads a record.
     ///
     /// # Errors
-    /// `InvalidData` when the file holds something else, otherwise the system's error; both with the path in the text.
+    /// `InvalidData` when the file holds something else, otherwise the system's error; both with
+    /// the path in the text.
     pub fn load(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let invalid =

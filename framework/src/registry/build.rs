@@ -24,7 +24,8 @@ pub struct DataFacts {
     pub width: i64,
     /// Number of classes.
     pub classes: i64,
-    /// Number of training images, held-out ones included: every index of a training batch lies below it.
+    /// Number of training images, held-out ones included: every index of a training batch lies
+    /// below it.
     pub train: i64,
 }
 
@@ -106,7 +107,8 @@ impl<'a> Build<'a> {
         file.within(self.folder)
     }
 
-    /// Networks are replicas that the ranks of `world` train together; with `sync` their batch norms see the images of all ranks.
+    /// Networks are replicas that the ranks of `world` train together; with `sync` their batch
+    /// norms see the images of all ranks.
     #[must_use]
     pub fn across(self, world: World, sync: bool) -> Self {
         Self { world, sync, ..self }
@@ -118,7 +120,8 @@ impl<'a> Build<'a> {
         Self { optimizer: Some(optimizer), ..self }
     }
 
-    /// Builds the optimiser at `key`; without one, another like the model's. `None` as in [`Build::component`].
+    /// Builds the optimiser at `key`; without one, another like the model's. `None` as in
+    /// [`Build::component`].
     pub fn optimizer(&self, key: &str, own: Option<&Component<dyn Optimizer>>) -> Option<Box<dyn Optimizer>> {
         match (own, self.optimizer) {
             (Some(own), _) => self.component(key, own),
@@ -143,8 +146,8 @@ impl<'a> Build<'a> {
 
     /// Reports a problem with this value's `key`, or with the value itself if `key` is empty.
     ///
-    /// `message` begins with a verb, since it follows the key: `is 8, but images are scaled to [0, 1]` becomes
-    /// `` `attack.eps` is 8, but images are scaled to [0, 1] ``.
+    /// `message` begins with a verb, since it follows the key: `is 8, but images are scaled to [0,
+    /// 1]` becomes `` `attack.eps` is 8, but images are scaled to [0, 1] ``.
     pub fn problem(&self, key: &str, message: impl std::fmt::Display, help: impl Into<String>) {
         let path = self.at(key).path;
         let message = format!("`{path}` {message}");
@@ -196,13 +199,15 @@ impl<'a> Build<'a> {
         Ok(objective)
     }
 
-    /// Builds the component at `key`; an error is reported there and gives `None`, so that the rest is checked too.
+    /// Builds the component at `key`; an error is reported there and gives `None`, so that the rest
+    /// is checked too.
     pub fn component<T: Kind + ?Sized>(&self, key: &str, component: &Component<T>) -> Option<Box<T>> {
         let before = self.problems.borrow().len();
         match component.config.build(&self.at(key)) {
             Ok(built) => Some(T::held(built.named(component.name))),
             Err(error) => {
-                // When a part of it has said what is wrong, that the whole cannot be built is no news.
+                // When a part of it has said what is wrong, that the whole cannot be built is no
+                // news.
                 if self.problems.borrow().len() == before {
                     let help = error.suggestion().unwrap_or_default();
                     self.problem(key, format_args!("cannot be built: {}", error.message()), help);

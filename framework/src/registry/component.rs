@@ -1,4 +1,5 @@
-//! A plugin's part of a config, type-erased: it can be read, written back and built without knowing the plugin.
+//! A plugin's part of a config, type-erased: it can be read, written back and built without knowing
+//! the plugin.
 
 use super::{Build, DataFacts, Kind, Slots, article, find, foreign};
 use crate::engine::guard;
@@ -42,7 +43,8 @@ impl<C: Scheduler + Clone + Serialize + fmt::Debug + 'static> Config<dyn Schedul
     }
 }
 
-/// A plugin's settings as they cross from one copy of the framework to another: nothing but std's types and foil's, and no panics.
+/// A plugin's settings as they cross from one copy of the framework to another: nothing but std's
+/// types and foil's, and no panics.
 #[doc(hidden)]
 pub trait Settings<T: Kind + ?Sized>: Send + Sync {
     /// Builds what they describe.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// A file that a plugin reads: in configs its path, from the folder of the config that says it.
 ///
-/// `foil train` copies it into the run's folder, and fills in the plugin's key `sha256` if it has one, so that a run needs nothing else.
+/// `foil train` copies it into the run's folder, and fills in the plugin's key `sha256` if it has
+/// one, so that a run needs nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FilePath(String);

@@ -1,4 +1,5 @@
-//! A config's keys as people read them, made from the JSON Schema that the checker uses, so that the manual is never wrong.
+//! A config's keys as people read them, made from the JSON Schema that the checker uses, so that
+//! the manual is never wrong.
 
 use super::article;
 use serde_json::Value;
@@ -35,7 +36,8 @@ pub enum Fallback {
     Value(String),
 }
 
-/// The keys of a config's JSON Schema, in the order of its fields. Those of a map inside follow that map.
+/// The keys of a config's JSON Schema, in the order of its fields. Those of a map inside follow
+/// that map.
 pub fn keys(schema: &Value) -> Vec<Key> {
     let mut found = Vec::new();
     collect(schema, schema, "", &mut found);

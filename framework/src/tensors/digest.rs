@@ -1,7 +1,8 @@
 //! Digests in the header of a tensor file: damage is found when it is read, and a record can say
 //! which weights it is of.
 //!
-//! `foil.weights` is of the tensors, `foil.texts` of the string map, the first digest included. A file made elsewhere has neither.
+//! `foil.weights` is of the tensors, `foil.texts` of the string map, the first digest included. A
+//! file made elsewhere has neither.
 
 use crate::record::stamp::hex;
 use safetensors::Dtype;

@@ -1,7 +1,8 @@
 //! Files of tensors written while the run goes on.
 //!
-//! A checkpoint of PreAct-ResNet-18 is 180 MB, which a disk takes a third of a second to hold; its numbers are in memory in a tenth of that. So a thread writes what was
-//! copied, one checkpoint at a time and its files in order: a state is on disk only after the weights that it speaks of.
+//! A checkpoint of PreAct-ResNet-18 is 180 MB, which a disk takes a third of a second to hold; its
+//! numbers are in memory in a tenth of that. So a thread writes what was copied, one checkpoint at
+//! a time and its files in order: a state is on disk only after the weights that it speaks of.
 
 use crate::engine::guard;
 use crate::tensors;

@@ -16,10 +16,12 @@ use tch::Tensor;
 
 /// The folder of one run.
 ///
-/// `resolved.yaml` is the pipeline, `metrics.jsonl`, `metrics.csv` and `events.out.tfevents.*` its curves, `best.safetensors` and
-/// `last.safetensors` its weights under PyTorch's names with a model card, `best_mask.safetensors` CAT's mask network, `state.safetensors` what resuming needs,
-/// `log.txt` what happened; `run.lock` is locked while a process trains in it, `work.lock` while one of several that share a list of runs has it, and
-/// `failed.txt` is what such a one says of a run that failed.
+/// `resolved.yaml` is the pipeline, `metrics.jsonl`, `metrics.csv` and `events.out.tfevents.*` its
+/// curves, `best.safetensors` and `last.safetensors` its weights under PyTorch's names with a model
+/// card, `best_mask.safetensors` CAT's mask network, `state.safetensors` what resuming needs,
+/// `log.txt` what happened; `run.lock` is locked while a process trains in it, `work.lock` while
+/// one of several that share a list of runs has it, and `failed.txt` is what such a one says of a
+/// run that failed.
 #[derive(Debug, Clone, Default)]
 pub struct Folder(PathBuf);
 
@@ -98,7 +100,8 @@ impl Folder {
         Err(Error::new(format!("{} {what}", path.display())).help("runs are in runs/ unless --run-dir was given"))
     }
 
-    /// Where the weights came from, if `foil import` put them here rather than a training: there is nothing to go on with.
+    /// Where the weights came from, if `foil import` put them here rather than a training: there is
+    /// nothing to go on with.
     ///
     /// # Errors
     /// When the weights cannot be read.
@@ -164,13 +167,15 @@ impl Folder {
             return Err(Error::new(format!("{TAKEN}{}) is training in {}", holder.trim(), self.0.display()))
                 .help("wait until it is done, or end it with Ctrl-C; `foil eval` may run beside it"));
         }
-        // Some network file systems have no locks; there the user is the lock. The text is for the message above.
+        // Some network file systems have no locks; there the user is the lock. The text is for the
+        // message above.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "pid {}", std::process::id()));
         Ok(Lock(file))
     }
 
-    /// Keeps the run for one of several processes that share a list of runs, from before it is made until after it is evaluated; nothing
-    /// when another has it. The process that trains takes [`Folder::lock`] besides.
+    /// Keeps the run for one of several processes that share a list of runs, from before it is made
+    /// until after it is evaluated; nothing when another has it. The process that trains takes
+    /// [`Folder::lock`] besides.
     ///
     /// # Errors
     /// When the file system has no locks, or the folder cannot be made.

@@ -9,8 +9,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Where a run is, as `heartbeat.json` in its folder says; the file is there only while the run is under way, or after it was
-/// killed.
+/// Where a run is, as `heartbeat.json` in its folder says; the file is there only while the run is
+/// under way, or after it was killed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Beat {
     /// The process that trains.
@@ -33,7 +33,8 @@ pub struct Beat {
     /// Means over the epoch so far: the loss, its parts, and the training accuracies.
     #[serde(serialize_with = "row::write", deserialize_with = "row::read")]
     pub values: Values,
-    /// Seconds until the last epoch is done, at the pace since this process began; none before its second step.
+    /// Seconds until the last epoch is done, at the pace since this process began; none before its
+    /// second step.
     pub seconds_left: Option<f64>,
 }
 
@@ -70,7 +71,8 @@ impl Heartbeat {
         self.written.is_none_or(|written| written.elapsed() >= self.every)
     }
 
-    /// Writes `beat`, its time left filled in. A file that cannot be written is no reason to stop a run.
+    /// Writes `beat`, its time left filled in. A file that cannot be written is no reason to stop a
+    /// run.
     pub fn write(&mut self, mut beat: Beat) {
         let done = (beat.epoch.saturating_sub(1)) * beat.steps + beat.step;
         let before = *self.before.get_or_insert(done);
@@ -78,7 +80,8 @@ impl Heartbeat {
         if done > before {
             beat.seconds_left = Some(self.started.elapsed().as_secs_f64() * left as f64 / (done - before) as f64);
         }
-        // Replaced by a rename, so that nobody reads half of it; not synced, since it is worth nothing after a power cut.
+        // Replaced by a rename, so that nobody reads half of it; not synced, since it is worth
+        // nothing after a power cut.
         let unfinished = self.path.with_extension("json.tmp");
         let _ = serde_json::to_vec(&beat)
             .map_err(std::io::Error::other)

@@ -30,7 +30,8 @@ impl Visited<'_> {
     }
 }
 
-/// Sets what belongs to single images to what the rank that saw the image last made of it, bit for bit.
+/// Sets what belongs to single images to what the rank that saw the image last made of it, bit for
+/// bit.
 ///
 /// # Errors
 /// When a rank is lost, or the attack names what it does not keep.
@@ -47,7 +48,8 @@ pub(super) fn merge(world: World, parts: &Assembled, visited: &Visited) -> Resul
                 Error::new(format!("the attack keeps no `{name}` by image")).help("`per_image` names parts of `state`")
             );
         };
-        // Bits of all the others are 0, so that their sum as integers is the one that saw the image.
+        // Bits of all the others are 0, so that their sum as integers is the one that saw the
+        // image.
         let bits = bits(tensor);
         let merged = bits.zeros_like().index_copy(0, &mine, &bits.index_select(0, &mine)).contiguous();
         world.sum(&merged)?;

@@ -28,7 +28,8 @@ impl Tally {
         let _ = sum.g_add_(value);
     }
 
-    /// Adds a step's loss, its parts, and the hits on clean and attacked images; nothing of them when the images do not count here.
+    /// Adds a step's loss, its parts, and the hits on clean and attacked images; nothing of them
+    /// when the images do not count here.
     pub fn step(&mut self, outcome: &Outcome, y: &Tensor, counts: bool) {
         if !counts {
             return self.idle(outcome);
@@ -67,7 +68,8 @@ impl Tally {
         if !world.is_joined() {
             return Ok(());
         }
-        // Hits are not counted by a rank that has had no images yet, so the names are agreed on first.
+        // Hits are not counted by a rank that has had no images yet, so the names are agreed on
+        // first.
         let names: Vec<&str> = self.sums.keys().map(String::as_str).collect();
         let mut all: Vec<String> = world
             .gather(&names.join("\n"))?

@@ -1,7 +1,8 @@
 //! The epoch loop.
 //!
-//! Everything random is a function of the seed, the epoch and the image, and everything that changes is in the state file,
-//! so a run that was killed anywhere and resumed ends with the same bits as one that was not (on the CPU).
+//! Everything random is a function of the seed, the epoch and the image, and everything that
+//! changes is in the state file, so a run that was killed anywhere and resumed ends with the same
+//! bits as one that was not (on the CPU).
 
 mod after_epoch;
 mod health;
@@ -81,8 +82,9 @@ pub enum Ended {
 }
 
 impl Trainer {
-    /// Prepares a run in `folder`, which `lock` keeps for it: builds everything, reads the data, and takes up the saved state if there is one.
-    /// Of several ranks the first one has the lock, and is the only one that reads and writes the folder.
+    /// Prepares a run in `folder`, which `lock` keeps for it: builds everything, reads the data,
+    /// and takes up the saved state if there is one. Of several ranks the first one has the lock,
+    /// and is the only one that reads and writes the folder.
     ///
     /// # Errors
     /// What is wrong with the pipeline, the data or the saved state.
@@ -124,7 +126,8 @@ impl Trainer {
                 serde_json::from_str(&world.first_says(&text)?).at("reading", &folder.state())?
             }
         };
-        // Initial numbers too: processors of different kinds need not agree on the last bit of a logarithm.
+        // Initial numbers too: processors of different kinds need not agree on the last bit of a
+        // logarithm.
         ranks::follow(world, &parts)?;
         let key = Tensor::zeros([] as [i64; 0], (Kind::Int64, device));
         let against = world.against_capture(device)?.or_else(|| parts.step.against_capture());
@@ -157,7 +160,8 @@ impl Trainer {
         })
     }
 
-    /// Builds the parts of `pipeline` on its device, as one rank of `world`; the model has the weights that it begins with.
+    /// Builds the parts of `pipeline` on its device, as one rank of `world`; the model has the
+    /// weights that it begins with.
     ///
     /// # Errors
     /// The problems of the pipeline, by key path.
@@ -186,10 +190,12 @@ impl Trainer {
         self.parts.step.model.network().params().count()
     }
 
-    /// Trains until the epochs are done or `stop` is set; then the state is saved. `observer` follows; of several ranks, the first one's.
+    /// Trains until the epochs are done or `stop` is set; then the state is saved. `observer`
+    /// follows; of several ranks, the first one's.
     ///
     /// # Errors
-    /// A loss that is not finite, what a plugin reports, or a file that cannot be written; the last checkpoint stands.
+    /// A loss that is not finite, what a plugin reports, or a file that cannot be written; the last
+    /// checkpoint stands.
     pub fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Ended> {
         // What a plugin's callbacks outside of a step panic with is told like a step's errors.
         guard(|| self.epochs(observer, stop)).map_err(|error| {
@@ -250,7 +256,8 @@ impl Trainer {
             let done = self.position.step + 1;
             let due =
                 done < steps && self.pipeline.train.checkpoint_steps.is_some_and(|every| done.is_multiple_of(every));
-            // On the CPU a look at the loss is free; elsewhere it waits for the device, so it is taken now and then.
+            // On the CPU a look at the loss is free; elsewhere it waits for the device, so it is
+            // taken now and then.
             if due || done == steps || self.device == Device::Cpu || done.is_multiple_of(50) {
                 self.sound()?;
             }

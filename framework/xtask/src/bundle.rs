@@ -1,4 +1,5 @@
-//! `cargo xtask bundle DIR`: a folder that trains on a machine which has Python's torch 2.11.0 and nothing else of what foil needs.
+//! `cargo xtask bundle DIR`: a folder that trains on a machine which has Python's torch 2.11.0 and
+//! nothing else of what foil needs.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,7 +10,8 @@ use crate::job::{BUILD, Job};
 use crate::workspace::Workspace;
 use crate::{cuda, setup};
 
-/// Starts the program of its own name with Python's libtorch. `PYTHON` may name another Python, and `LIBTORCH` another libtorch.
+/// Starts the program of its own name with Python's libtorch. `PYTHON` may name another Python, and
+/// `LIBTORCH` another libtorch.
 const RUN: &str = include_str!("../bundle/foil");
 const README: &str = include_str!("../bundle/README.md");
 /// Builds the library's own tests, those of its kernels among them, and says where.

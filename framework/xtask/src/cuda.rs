@@ -1,7 +1,9 @@
 //! `cargo xtask cuda`: compiles CUDA's half of the shim, `libfoil_cuda.so`, beside the program.
 //!
-//! It needs a C++ compiler but neither nvcc nor a GPU: the headers and NVRTC, which makes machine code of the kernels, come from pinned wheels. For devices later
-//! than Hopper there is PTX, of which their driver makes machine code; not of the convolutions, whose instructions are Hopper's own.
+//! It needs a C++ compiler but neither nvcc nor a GPU: the headers and NVRTC, which makes machine
+//! code of the kernels, come from pinned wheels. For devices later than Hopper there is PTX, of
+//! which their driver makes machine code; not of the convolutions, whose instructions are Hopper's
+//! own.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,7 +18,8 @@ use crate::libtorch::pins::Set;
 use crate::setup::{self, Surroundings};
 use crate::workspace::Workspace;
 
-/// bf16 conversions need it, and all of 8.x can run it; on older devices the program uses libtorch's own kernels.
+/// bf16 conversions need it, and all of 8.x can run it; on older devices the program uses
+/// libtorch's own kernels.
 const AMPERE: &str = "--gpu-architecture=sm_80";
 /// With kernels that overlap.
 const HOPPER: &str = "--gpu-architecture=sm_90";

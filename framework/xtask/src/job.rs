@@ -6,7 +6,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use crate::failure::{Failure, OrFail, Result};
 use crate::workspace::Workspace;
 
-/// Builds the program. All packages are named so that their features are those of `cargo test`, and nothing is built twice.
+/// Builds the program. All packages are named so that their features are those of `cargo test`, and
+/// nothing is built twice.
 pub const BUILD: &str = "build --release --workspace --bin foil";
 
 /// What is started.

@@ -38,7 +38,8 @@ pub fn demo(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     Err(error).or_fail(|| format!("start {}", workspace.foil_path().display()))
 }
 
-/// CUDA's half of the shim, where libtorch has CUDA. Without it everything works, but slower, which `foil doctor` says.
+/// CUDA's half of the shim, where libtorch has CUDA. Without it everything works, but slower, which
+/// `foil doctor` says.
 fn with_cuda(workspace: &Workspace, libtorch: &Installed) {
     if libtorch.cuda
         && let Err(failure) = cuda::build(workspace, libtorch)

@@ -50,7 +50,8 @@ pub fn command(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     Ok(())
 }
 
-/// Set-up for the other commands: silent where there is a usable libtorch already, with CUDA or not.
+/// Set-up for the other commands: silent where there is a usable libtorch already, with CUDA or
+/// not.
 pub fn ensure(workspace: &Workspace) -> Result<Installed> {
     let link = workspace.libtorch();
     if workspace.users_libtorch().is_none()
@@ -61,8 +62,8 @@ pub fn ensure(workspace: &Workspace) -> Result<Installed> {
     set_up(&link, &Surroundings::look(workspace), Options::default())
 }
 
-/// Makes `link` lead to a usable libtorch, from the first of these places that has one: `LIBTORCH`, where `link` leads
-/// already, the active Python, PyPI.
+/// Makes `link` lead to a usable libtorch, from the first of these places that has one: `LIBTORCH`,
+/// where `link` leads already, the active Python, PyPI.
 fn set_up(link: &Path, around: &Surroundings, options: Options) -> Result<Installed> {
     if let Some(path) = &around.users_libtorch {
         let installed = Installed::check(path).map_err(|problem| {

@@ -2,7 +2,8 @@
 
 use foil::prelude::*;
 
-/// A multilayer perceptron: linear layers with a ReLU between them, on the image's values as one row.
+/// A multilayer perceptron: linear layers with a ReLU between them, on the image's values as one
+/// row.
 ///
 /// Names are those of an `nn.Sequential` of a flatten, then linear layers and ReLUs by turns.
 #[settings]

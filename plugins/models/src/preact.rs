@@ -1,4 +1,5 @@
-//! What PreAct-ResNet-18 and wide ResNets are: a convolution, a chain of pre-activation blocks, the mean over the image, a linear layer.
+//! What PreAct-ResNet-18 and wide ResNets are: a convolution, a chain of pre-activation blocks, the
+//! mean over the image, a linear layer.
 
 use crate::blocks::PreActBlock;
 use foil::nn::{Activated, Entering};
@@ -21,7 +22,8 @@ impl PreActNet {
         self.blocks.get(i).map(|block| &block.bn1).or(self.bn.as_ref())
     }
 
-    /// What the blocks make of `xs`, or if there is one its activation: a block's sum, the next batch norm and its ReLU are one pass over memory.
+    /// What the blocks make of `xs`, or if there is one its activation: a block's sum, the next
+    /// batch norm and its ReLU are one pass over memory.
     fn features(&self, pass: &Pass, xs: &Tensor, mut keep: impl FnMut(Kept)) -> (Tensor, Option<Activated>) {
         let mut sum = self.conv1.forward(pass, xs);
         let mut activated = self.norm(0).map(|bn| bn.activate(pass, &sum));

@@ -15,7 +15,8 @@ pub(crate) fn require_digits(cx: &Build) {
     require(cx, fits, "grey images of 28 x 28", "`preact_resnet18`, `resnet18` and `wide_resnet` take colour images");
 }
 
-/// For residual networks, which halve the image up to three times and would convolve nothing but padding below this.
+/// For residual networks, which halve the image up to three times and would convolve nothing but
+/// padding below this.
 pub(crate) fn require_eight_pixels(cx: &Build) {
     let fits = cx.data.height.min(cx.data.width) >= 8;
     require(cx, fits, "images of at least 8 x 8", "`small_cnn` takes images of any size");

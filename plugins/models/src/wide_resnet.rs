@@ -6,12 +6,14 @@ use crate::shape;
 use foil::interop::{Hint, Shapes};
 use foil::{hint, prelude::*};
 
-/// Wide ResNet (Zagoruyko & Komodakis 2016, arXiv:1605.07146). WRN-34-10 has 46,160,474 parameters on CIFAR-10.
+/// Wide ResNet (Zagoruyko & Komodakis 2016, arXiv:1605.07146). WRN-34-10 has 46,160,474 parameters
+/// on CIFAR-10.
 ///
-/// conv 16, three groups of (depth - 4)/6 pre-activation blocks (16, 32, 64 channels times `width`; strides 1, 2, 2), batch
-/// norm, ReLU, mean over the image, linear. Convolutions start as N(0, 2/(9 · out)) (He et al. 2015, fan-out), the last bias
-/// at 0. Names are those of TRADES, whose code also holds a group `sub_block1` that is never run; it is left out here.
-/// TRADES, MART, FAT-TRADES and CAT use 34-10, MMA 28-4 (with `normalize: per_image`). FAT's "WRN-32-10" is 34-10.
+/// conv 16, three groups of (depth - 4)/6 pre-activation blocks (16, 32, 64 channels times `width`;
+/// strides 1, 2, 2), batch norm, ReLU, mean over the image, linear. Convolutions start as N(0, 2/(9
+/// · out)) (He et al. 2015, fan-out), the last bias at 0. Names are those of TRADES, whose code
+/// also holds a group `sub_block1` that is never run; it is left out here. TRADES, MART, FAT-TRADES
+/// and CAT use 34-10, MMA 28-4 (with `normalize: per_image`). FAT's "WRN-32-10" is 34-10.
 #[settings]
 pub struct WideResnet {
     /// Number of layers, 6n + 4.

@@ -3,8 +3,8 @@
 use crate::Count;
 use foil::prelude::*;
 
-/// end + (start - end) · (1 + cos(pi · t/epochs))/2, then `end` (Loshchilov & Hutter 2017, eq. 5, one cycle; PyTorch's
-/// `CosineAnnealingLR`).
+/// end + (start - end) · (1 + cos(pi · t/epochs))/2, then `end` (Loshchilov & Hutter 2017, eq. 5,
+/// one cycle; PyTorch's `CosineAnnealingLR`).
 #[settings]
 pub struct Cosine {
     /// The number at time 0.

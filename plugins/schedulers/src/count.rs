@@ -2,7 +2,8 @@
 
 use foil::prelude::*;
 
-/// How epochs are counted; codes differ, and being off by one moves a drop of the learning rate by an epoch.
+/// How epochs are counted; codes differ, and being off by one moves a drop of the learning rate by
+/// an epoch.
 #[settings]
 #[derive(Copy, PartialEq)]
 pub enum Count {

@@ -6,7 +6,8 @@ use foil::prelude::*;
 
 /// The value of the last point whose time has come; before the first point, the first value.
 ///
-/// FAT (Zhang et al. 2020) raises tau so: `[[1, 0], [51, 1], [91, 2]]`, its epochs counted from one.
+/// FAT (Zhang et al. 2020) raises tau so: `[[1, 0], [51, 1], [91, 2]]`, its epochs counted from
+/// one.
 #[settings]
 pub struct Steps {
     /// `[time, value]` pairs, times ascending.

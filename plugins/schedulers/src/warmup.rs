@@ -3,7 +3,8 @@
 use crate::Count;
 use foil::prelude::*;
 
-/// from + (then - from) · min(t/epochs, 1): linearly from `from` to a number, or to wherever another schedule is.
+/// from + (then - from) · min(t/epochs, 1): linearly from `from` to a number, or to wherever
+/// another schedule is.
 ///
 /// `then` is read at the run's own time, not from the warm-up's end.
 #[settings]

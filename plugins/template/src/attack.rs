@@ -4,9 +4,11 @@
 
 use foil::prelude::*;
 
-/// Iterated gradient signs on the cross-entropy. `steps` times: x' = P(x' + eps / steps · sign(gradient)), P into the ball and [0, 1].
+/// Iterated gradient signs on the cross-entropy. `steps` times: x' = P(x' + eps / steps ·
+/// sign(gradient)), P into the ball and [0, 1].
 ///
-/// The model runs in eval mode. `foil explain` prints this page, and the keys below with their meaning.
+/// The model runs in eval mode. `foil explain` prints this page, and the keys below with their
+/// meaning.
 #[settings]
 pub struct TemplateAttack {
     /// The ball's radius in the norm Linf.

@@ -9,14 +9,16 @@ use tch::{CModule, Device, IValue};
 
 /// A loss written in PyTorch.
 ///
-/// `forward(clean_logits, adv_logits, y)` takes logits `[N, K]` of the clean and of the attacked images, both made in train mode, clean ones
-/// first, and labels `[N]`, int64. It returns a scalar, or `(total, parts)` with a `Dict[str, Tensor]` of named scalars for the log.
-/// In Python: `torch.jit.save(torch.jit.script(Loss()), "loss.pt")`. Parameters of its own are not trained.
+/// `forward(clean_logits, adv_logits, y)` takes logits `[N, K]` of the clean and of the attacked
+/// images, both made in train mode, clean ones first, and labels `[N]`, int64. It returns a scalar,
+/// or `(total, parts)` with a `Dict[str, Tensor]` of named scalars for the log. In Python:
+/// `torch.jit.save(torch.jit.script(Loss()), "loss.pt")`. Parameters of its own are not trained.
 #[settings]
 pub struct TorchscriptLoss {
     /// The file, from the folder of this config; a run's folder gets a copy.
     pub file: FilePath,
-    /// Its SHA-256 in 64 hexadecimal digits; another file is refused. A run's `resolved.yaml` has it.
+    /// Its SHA-256 in 64 hexadecimal digits; another file is refused. A run's `resolved.yaml` has
+    /// it.
     #[set(default)]
     pub sha256: Option<String>,
 }

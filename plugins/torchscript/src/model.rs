@@ -7,7 +7,8 @@ use foil::nn::{Given, GivenBuffer, GivenParameter};
 use foil::prelude::*;
 use foil::registry::FilePath;
 
-/// A PyTorch network as it is, trained, attacked and judged like any other; it starts from the numbers in its file.
+/// A PyTorch network as it is, trained, attacked and judged like any other; it starts from the
+/// numbers in its file.
 ///
 /// In Python: `torch.jit.save(torch.jit.script(net), "net.pt")`. `forward` takes images
 /// `[N, C, H, W]`, in [0, 1] unless `normalize` says otherwise, and returns logits `[N, K]`.
@@ -19,7 +20,8 @@ use foil::registry::FilePath;
 pub struct TorchscriptModel {
     /// The file, from the folder of this config; a run's folder gets a copy.
     pub file: FilePath,
-    /// Its SHA-256 in 64 hexadecimal digits; another file is refused. A run's `resolved.yaml` has it.
+    /// Its SHA-256 in 64 hexadecimal digits; another file is refused. A run's `resolved.yaml` has
+    /// it.
     #[set(default)]
     pub sha256: Option<String>,
 }
@@ -107,7 +109,8 @@ impl Net {
         for (slot, held) in &self.slots {
             match held {
                 Held::Parameter(id) => self.program.set(*slot, pass.parameter(*id))?,
-                // A pass that is to be differentiated must keep the buffers it saw, whatever later passes make of them.
+                // A pass that is to be differentiated must keep the buffers it saw, whatever later
+                // passes make of them.
                 Held::Buffer(_) | Held::Kept(_) => self.program.set(*slot, &held.tensor(pass).copy())?,
             }
         }

@@ -5,7 +5,8 @@ use foil::{AtPath, Error, Result};
 use std::io::Read;
 use std::path::Path;
 
-/// Checks that `path` is a file of TorchScript with this SHA-256, and says what it is if it is none.
+/// Checks that `path` is a file of TorchScript with this SHA-256, and says what it is if it is
+/// none.
 pub(crate) fn check(path: &Path, sha256: Option<&str>) -> Result<()> {
     let shown = path.display();
     let mut head = Vec::new();
@@ -37,8 +38,9 @@ pub(crate) fn not_one(path: &Path, why: &str) -> Error {
         .help("in Python: torch.jit.save(torch.jit.script(net), FILE)")
 }
 
-/// Makes libtorch interpret a program as it stands, in this thread. Its optimiser rewrites a program after the first runs, which
-/// changes rounding, and a resumed run would no longer equal an uninterrupted one.
+/// Makes libtorch interpret a program as it stands, in this thread. Its optimiser rewrites a
+/// program after the first runs, which changes rounding, and a resumed run would no longer equal an
+/// uninterrupted one.
 pub(crate) fn interpret() -> Result<()> {
     Ok(tch::jit::f_set_graph_executor_optimize(false)?)
 }

@@ -107,7 +107,8 @@ impl Program {
         unsafe { foil_program_trains(self.0, slot) }
     }
 
-    /// The first slot that was loaded with the same tensor: `slot` itself, unless weights are shared.
+    /// The first slot that was loaded with the same tensor: `slot` itself, unless weights are
+    /// shared.
     pub(crate) fn first(&self, slot: usize) -> usize {
         assert!(slot < self.slots());
         // # Safety
@@ -138,8 +139,8 @@ impl Program {
     pub(crate) fn set(&self, slot: usize, tensor: &Tensor) -> Result<()> {
         assert!(slot < self.slots());
         // # Safety
-        // The handle is live and the slot exists; the shim takes a reference of its own to the tensor. `Program` is not `Sync`,
-        // so no other call is under way.
+        // The handle is live and the slot exists; the shim takes a reference of its own to the
+        // tensor. `Program` is not `Sync`, so no other call is under way.
         unsafe { checked(foil_program_set(self.0, slot, tensor.as_ptr().cast())) }
     }
 

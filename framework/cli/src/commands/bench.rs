@@ -71,7 +71,8 @@ struct Timing {
     ms_max: f64,
     /// Of all ranks together.
     images_per_second: f64,
-    /// The part of the steps' time that the first rank spent in sums over the ranks, the waiting for others included; on CPUs.
+    /// The part of the steps' time that the first rank spent in sums over the ranks, the waiting
+    /// for others included; on CPUs.
     #[serde(skip_serializing_if = "Option::is_none")]
     in_sums: Option<f64>,
     /// Operations and bytes of a step; of several ranks, of the first one's share.
@@ -82,7 +83,8 @@ struct Timing {
     of_arithmetic: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     of_memory: Option<f64>,
-    /// Seconds from the pipeline to its first step, and to its third, which is the first replay of a captured one.
+    /// Seconds from the pipeline to its first step, and to its third, which is the first replay of
+    /// a captured one.
     first_step_seconds: f64,
     third_step_seconds: f64,
     /// Bytes on a CUDA device: the most that tensors held, and that was taken from it.
@@ -163,7 +165,8 @@ fn files(args: &Args) -> Result<(Vec<PathBuf>, Vec<String>)> {
     Ok((args.methods.iter().map(file).collect(), args.words.clone()))
 }
 
-/// Times one pipeline, with all ranks; measures the ceilings too if it is the first that wants them.
+/// Times one pipeline, with all ranks; measures the ceilings too if it is the first that wants
+/// them.
 fn time(
     file: &Path,
     overrides: &[String],

@@ -82,7 +82,8 @@ struct Good {
     bases: Vec<PathBuf>,
 }
 
-/// Loads a pipeline and builds its parts without their numbers; of a sweep, those of every combination.
+/// Loads a pipeline and builds its parts without their numbers; of a sweep, those of every
+/// combination.
 ///
 /// # Errors
 /// All messages; below those that only some combinations have, which.

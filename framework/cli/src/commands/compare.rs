@@ -116,7 +116,8 @@ pub(super) fn run(args: &Args) -> Exit {
     carry_out(&job, &args.options)
 }
 
-/// Finds, trains, evaluates and sums up. Several processes share the runs; the first one waits for all of them, and makes the table.
+/// Finds, trains, evaluates and sums up. Several processes share the runs; the first one waits for
+/// all of them, and makes the table.
 pub(super) fn carry_out(job: &Job, options: &Options) -> Exit {
     let crew = &job.crew;
     if !crew.is_first() {
@@ -150,7 +151,9 @@ pub(super) fn carry_out(job: &Job, options: &Options) -> Exit {
         let all = tasks.len();
         tasks = tasks.into_iter().nth(n).into_iter().collect();
         if tasks.is_empty() {
-            return Err(Error::new(format!("there is no run {n}")).help(format!("the list has {all} runs, counted from 0")));
+            return Err(
+                Error::new(format!("there is no run {n}")).help(format!("the list has {all} runs, counted from 0"))
+            );
         }
     }
     let fates = if options.gather { left(&tasks) } else { carried_out(&tasks, options, crew)? };
@@ -203,7 +206,8 @@ fn help_out(job: &Job, options: &Options) -> Exit {
         work(&tasks, &places(options, &job.crew)?, &job.crew, &stop);
         Ok(stop.load(Ordering::Relaxed))
     };
-    // What failed is told by the first, which finds it on disk; a launcher would end all if this one failed.
+    // What failed is told by the first, which finds it on disk; a launcher would end all if this
+    // one failed.
     Ok(if work().map_err(here)? { ExitCode::from(130) } else { ExitCode::SUCCESS })
 }
 

@@ -154,7 +154,8 @@ fn get(name: &str, dir: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// A download on standard error: a bar of bytes in a terminal, and a line for what is worth keeping.
+/// A download on standard error: a bar of bytes in a terminal, and a line for what is worth
+/// keeping.
 #[derive(Default)]
 struct Shown {
     bar: Option<ProgressBar>,

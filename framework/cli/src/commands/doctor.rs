@@ -92,10 +92,7 @@ fn foil() -> Finding {
 
 fn libtorch() -> Finding {
     let Some(folder) = &devices().libtorch else {
-        return Finding::new(
-            "libtorch",
-            format!("made for {}; unknown where it was loaded from", foil::LIBTORCH),
-        );
+        return Finding::new("libtorch", format!("made for {}; unknown where it was loaded from", foil::LIBTORCH));
     };
     let version = version_of(folder);
     let shown = version.as_deref().unwrap_or("of unknown version");
@@ -106,8 +103,8 @@ fn libtorch() -> Finding {
     }
 }
 
-/// The version as the files beside the libraries tell it: `build-version` in libtorch's own archive, `version.py` in the
-/// wheel, a header in both.
+/// The version as the files beside the libraries tell it: `build-version` in libtorch's own
+/// archive, `version.py` in the wheel, a header in both.
 pub(super) fn version_of(folder: &Path) -> Option<String> {
     let beside = folder.parent()?;
     if let Ok(version) = read_to_string(beside.join("build-version")) {
@@ -129,8 +126,9 @@ fn ranks() -> Finding {
     let mut finding = match Launch::detect() {
         Ok(None) => Finding::new("ranks", "one process; torchrun, srun and mpirun start several (docs/distributed.md)"),
         Ok(Some(launch)) => Finding::new("ranks", launch.describe()),
-        Err(error) => Finding::new("ranks", format!("unknown: {}", error.message()))
-            .help(error.suggestion().unwrap_or_default()),
+        Err(error) => {
+            Finding::new("ranks", format!("unknown: {}", error.message())).help(error.suggestion().unwrap_or_default())
+        }
     };
     finding.found.push(format!("transports in this build: {}", Transport::built().join(", ")));
     finding
@@ -143,7 +141,9 @@ fn plugins() -> Finding {
     let finding = Finding::new("plugins", counts.join(", "));
     match missing.is_empty() {
         true => finding,
-        false => finding.help(format!("no {} is linked in: main.rs must name each plugin crate", missing.join(", no "))),
+        false => {
+            finding.help(format!("no {} is linked in: main.rs must name each plugin crate", missing.join(", no ")))
+        }
     }
 }
 

@@ -17,7 +17,8 @@ use tch::{Device, Kind};
 pub(super) struct Args {
     /// A run folder, or a checkpoint in one.
     run: PathBuf,
-    /// `pt`: a state_dict; `safetensors`: the same; `torchscript`: a program with the normalisation inside.
+    /// `pt`: a state_dict; `safetensors`: the same; `torchscript`: a program with the normalisation
+    /// inside.
     #[arg(long, default_value = "pt")]
     format: Format,
     /// The file to write (default: beside the checkpoint).

@@ -20,7 +20,8 @@ fn within(mut command: Command, width: usize) -> Command {
     names.into_iter().fold(command, |command, name| command.mut_subcommand(name, |below| within(below, width)))
 }
 
-/// An example that is too long has what it does in a line of its own; prose is in one line, which clap breaks.
+/// An example that is too long has what it does in a line of its own; prose is in one line, which
+/// clap breaks.
 fn lay_out(text: &str, width: usize) -> String {
     let is_prose = |line: &str| !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':');
     let mut lines: Vec<String> = Vec::new();

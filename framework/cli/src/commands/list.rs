@@ -6,7 +6,8 @@ use foil::registry::{KINDS, entries};
 use foil::{Error, Result};
 use std::process::ExitCode;
 
-/// List what you can combine: attacks, losses, objectives, models, schedulers, optimizers and data sets.
+/// List what you can combine: attacks, losses, objectives, models, schedulers, optimizers and data
+/// sets.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil list

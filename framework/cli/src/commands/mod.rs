@@ -101,7 +101,8 @@ enum Command {
     Plugins(plugins::Args),
 }
 
-/// Runs the command line and returns the program's exit code: 0, 1 for an error, 2 for wrong usage, 130 when interrupted.
+/// Runs the command line and returns the program's exit code: 0, 1 for an error, 2 for wrong usage,
+/// 130 when interrupted.
 pub fn main() -> ExitCode {
     let asked = help::fitted(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&asked).unwrap_or_else(|error| error.exit());
@@ -154,12 +155,14 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// Prints lines at the terminal in one piece: other ranks may write there at the same moment. A terminal that is gone is no reason to stop.
+/// Prints lines at the terminal in one piece: other ranks may write there at the same moment. A
+/// terminal that is gone is no reason to stop.
 fn tell(text: &str) {
     let _ = std::io::stderr().write_all(format!("{}\n", foil::error::shown(text)).as_bytes());
 }
 
-/// Loads what `FOIL_PLUGINS` and `--plugins` name; a `plugins.lock` in the current folder counts for both.
+/// Loads what `FOIL_PLUGINS` and `--plugins` name; a `plugins.lock` in the current folder counts
+/// for both.
 fn load_plugins(named: &[PathBuf]) -> Result<()> {
     let variable = std::env::var_os("FOIL_PLUGINS").unwrap_or_default();
     let always = std::env::split_paths(&variable).filter(|path| !path.as_os_str().is_empty());
@@ -185,7 +188,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'stat
 /// What a command ends with.
 type Exit = Result<ExitCode>;
 
-/// `foil list | head` ends as `cat | head` does. Rust ignores SIGPIPE at start, and then printing panics.
+/// `foil list | head` ends as `cat | head` does. Rust ignores SIGPIPE at start, and then printing
+/// panics.
 fn end_when_nobody_reads() {
     #[cfg(unix)]
     {
@@ -212,7 +216,8 @@ fn open_run(path: &Path) -> Result<Folder> {
     })
 }
 
-/// An error in one line. Those of a config say where in lines of their own; of others a message's first line is what happened.
+/// An error in one line. Those of a config say where in lines of their own; of others a message's
+/// first line is what happened.
 fn words(error: &Error) -> String {
     let (text, help) = (error.to_string(), error.suggestion().map(|help| format!("help: {help}")).unwrap_or_default());
     let lines: Vec<&str> = match error.problems() {

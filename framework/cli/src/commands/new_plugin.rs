@@ -140,7 +140,8 @@ fn clone_of_foil(named: Option<&Path>) -> Result<PathBuf> {
     let around = [std::env::current_dir().ok(), std::env::current_exe().ok()];
     let found = around.iter().flatten().find_map(|place| place.ancestors().find(is_clone));
     found.and_then(|folder| folder.canonicalize().ok()).ok_or_else(|| {
-        Error::new("foil's source was not found, and a plugin is built against it").help("give a checkout of foil: --foil DIR")
+        Error::new("foil's source was not found, and a plugin is built against it")
+            .help("give a checkout of foil: --foil DIR")
     })
 }
 
@@ -162,7 +163,8 @@ impl Crate<'_> {
         ];
         if !self.member {
             files.push((".cargo/config.toml".to_string(), self.cargo_config()));
-            // The same versions of everything, so that nothing that the clone has built is built again.
+            // The same versions of everything, so that nothing that the clone has built is built
+            // again.
             let lock = self.clone.join("Cargo.lock");
             files.push(("Cargo.lock".to_string(), fs::read_to_string(&lock).at("reading", &lock)?));
         }

@@ -28,7 +28,8 @@ pub(super) struct Args {
     file: Option<PathBuf>,
     /// Overrides, such as `attack.steps=3`.
     overrides: Vec<String>,
-    /// Parameters and buffers under PyTorch's names; those of CAT's mask network begin with `mask.`.
+    /// Parameters and buffers under PyTorch's names; those of CAT's mask network begin with
+    /// `mask.`.
     #[arg(long, value_name = "FILE", required_unless_present = "compare")]
     weights: Option<PathBuf>,
     /// Images `x` and labels `y`; random draws that are given too are used.
@@ -118,7 +119,11 @@ fn summary(pipeline: &Pipeline, probed: &Probed) -> String {
     };
     let random = match probed.random.as_slice() {
         [] => "Nothing was random.".to_string(),
-        names => format!("Random, from seed {}: {} (give them in the batch file to fix them)", pipeline.seed, names.join(", ")),
+        names => format!(
+            "Random, from seed {}: {} (give them in the batch file to fix them)",
+            pipeline.seed,
+            names.join(", ")
+        ),
     };
     let (losses, updates) = (losses.terminal(Style::stdout()), updates.terminal(Style::stdout()));
     format!("{losses}{updates}{random}\n")

@@ -9,7 +9,8 @@ use foil::train::Folder;
 use foil::{AtPath, Error, Result};
 use std::process::ExitCode;
 
-/// Runs `command` as one rank of the world that the environment speaks of. When it fails, all ranks end, and one of them tells why.
+/// Runs `command` as one rank of the world that the environment speaks of. When it fails, all ranks
+/// end, and one of them tells why.
 pub(super) fn together(command: impl FnOnce(World) -> Exit) -> Exit {
     let world = World::from_environment()?;
     share_processor(world);
@@ -36,7 +37,8 @@ pub(super) fn one_process(command: &str) -> Result<()> {
     }
 }
 
-/// This process among those that share a list of runs, as the environment says. They do not meet: each trains runs of its own.
+/// This process among those that share a list of runs, as the environment says. They do not meet:
+/// each trains runs of its own.
 pub(super) fn crew() -> Result<Crew> {
     let Some(launch) = Launch::detect()?.filter(|launch| launch.size > 1) else { return Ok(Crew::alone()) };
     let (rank, size, local, found) = (launch.rank, launch.size, launch.local_rank, devices().cuda);

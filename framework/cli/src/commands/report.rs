@@ -94,8 +94,8 @@ pub(super) fn run(args: &Args) -> Exit {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The runs in and below these folders. A folder without a run, or a run that cannot be read, is a problem on the page; no run at all
-/// is an error.
+/// The runs in and below these folders. A folder without a run, or a run that cannot be read, is a
+/// problem on the page; no run at all is an error.
 pub(super) fn read(folders: &[PathBuf]) -> Result<Report> {
     let (paths, mut problems) = named(folders)?;
     let (runs, errors) = Run::load_all(&paths);

@@ -24,7 +24,8 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// On as many random images as the pipeline's batch has, shared by the ranks; `capture` in place of the pipeline's, if given.
+    /// On as many random images as the pipeline's batch has, shared by the ranks; `capture` in
+    /// place of the pipeline's, if given.
     pub(super) fn new(loaded: &Loaded, capture: Option<Capture>, world: World) -> Result<Self> {
         let pipeline = loaded.pipeline.clone();
         let device = choose_for(&pipeline.device, world)?;

@@ -139,8 +139,8 @@ fn per_class(compared: &Comparison, attack: Option<&str>) -> Result<Table> {
     })
 }
 
-/// The runs in `paths`, those that differ only in their seed as one row, and what is odd about them. Without paths, the folder
-/// `runs` if there is one.
+/// The runs in `paths`, those that differ only in their seed as one row, and what is odd about
+/// them. Without paths, the folder `runs` if there is one.
 fn rows(paths: &[PathBuf]) -> Result<(Vec<Row>, Vec<String>)> {
     let (folders, mut notes) =
         if paths.is_empty() { (find(&[PathBuf::from("runs")]), Vec::new()) } else { named(paths)? };

@@ -17,7 +17,8 @@ pub(super) fn bold(text: &str) -> String {
     if Style::stdout().color { format!("\x1b[1m{text}\x1b[0m") } else { text.to_string() }
 }
 
-/// A doc comment wrapped to `width`, each line behind `indent` spaces. Paragraphs, lists and code blocks stay what they are.
+/// A doc comment wrapped to `width`, each line behind `indent` spaces. Paragraphs, lists and code
+/// blocks stay what they are.
 pub(super) fn wrap(text: &str, width: usize, indent: usize) -> String {
     let space = " ".repeat(indent);
     let width = width.saturating_sub(indent).max(NARROWEST);
@@ -74,7 +75,8 @@ fn fill(words: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// ``[`Network`](foil::engine::Network)`` is a link for rustdoc; a reader at the terminal needs the word only.
+/// ``[`Network`](foil::engine::Network)`` is a link for rustdoc; a reader at the terminal needs the
+/// word only.
 fn without_links(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;

@@ -103,16 +103,15 @@ pub(super) fn run(args: &Args, world: World) -> Exit {
     eval::show(folder.path(), &eval::Options::default(), world)
 }
 
-/// The run's folder, where the launcher starts this again and an earlier attempt has begun the run there.
+/// The run's folder, where the launcher starts this again and an earlier attempt has begun the run
+/// there.
 fn begun(pipeline: &Pipeline, path: Option<&Path>, world: World) -> Result<Option<Folder>> {
     let attempt = Launch::restarts()? + 1;
     let Some(path) = path.filter(|_| attempt > 1) else {
         if attempt > 1 {
             say(
                 world,
-                &format!(
-                    "attempt {attempt}: without --run-dir the last attempt's run is not known; starting over"
-                ),
+                &format!("attempt {attempt}: without --run-dir the last attempt's run is not known; starting over"),
             );
         }
         return Ok(None);
@@ -133,7 +132,8 @@ fn begun(pipeline: &Pipeline, path: Option<&Path>, world: World) -> Result<Optio
     Ok(Some(Folder::named(path)))
 }
 
-/// When standard input ends, sets `stop`, or ends the program where the run is `trained` and there is nothing to save.
+/// When standard input ends, sets `stop`, or ends the program where the run is `trained` and there
+/// is nothing to save.
 fn end_with_input(stop: &Arc<AtomicBool>, trained: &Arc<AtomicBool>) {
     let (stop, trained) = (Arc::clone(stop), Arc::clone(trained));
     std::thread::spawn(move || {
@@ -269,7 +269,8 @@ fn agree(pipeline: &Pipeline, data: &foil_data::Dataset, device: tch::Device, wo
         .reach(world)
 }
 
-/// Tells the person at the terminal and the run's log; one rank does for all. A terminal that is gone is no reason to stop.
+/// Tells the person at the terminal and the run's log; one rank does for all. A terminal that is
+/// gone is no reason to stop.
 fn say(world: World, text: &str) {
     if !world.is_first() {
         return;
@@ -309,7 +310,8 @@ fn introduction(pipeline: &Pipeline, trainer: &Trainer, folder: &Folder, device:
     )
 }
 
-/// Makes `runs/NAME`, or `runs/NAME-2` and so on: the first that is not there, also when several runs start at once.
+/// Makes `runs/NAME`, or `runs/NAME-2` and so on: the first that is not there, also when several
+/// runs start at once.
 fn free_folder(pipeline: &Pipeline) -> Result<PathBuf> {
     let (runs, name) = (Path::new("runs"), pipeline.name.as_deref().unwrap_or("run"));
     std::fs::create_dir_all(runs).at("making", runs)?;

@@ -30,7 +30,8 @@ pub(super) struct Args {
 const LOOK: Duration = Duration::from_millis(500);
 /// How often a plain line says how far an attack is.
 const AGAIN: Duration = Duration::from_secs(10);
-/// Plain lines end when nothing has trained for so long: between two runs of a comparison there is an evaluation.
+/// Plain lines end when nothing has trained for so long: between two runs of a comparison there is
+/// an evaluation.
 const IDLE: Duration = Duration::from_secs(10);
 
 pub(super) fn run(args: &Args) -> Exit {

@@ -1,6 +1,8 @@
-//! Several processes that share one list of runs: ranks of a comparison, each of which trains whole runs.
+//! Several processes that share one list of runs: ranks of a comparison, each of which trains whole
+//! runs.
 //!
-//! They do not speak to each other. Who has a run is decided by a lock in its folder, and who tried one in vain says so in a file there.
+//! They do not speak to each other. Who has a run is decided by a lock in its folder, and who tried
+//! one in vain says so in a file there.
 
 use super::{State, Task};
 use foil::Result;
@@ -37,7 +39,8 @@ impl Crew {
         self.rank == 0
     }
 
-    /// The runs of `left` in the order in which this one takes them: those with its number first, so that not all reach for the same.
+    /// The runs of `left` in the order in which this one takes them: those with its number first,
+    /// so that not all reach for the same.
     pub(super) fn order(&self, left: impl Iterator<Item = usize>) -> Vec<usize> {
         let mut left: Vec<usize> = left.collect();
         left.sort_by_key(|n| (n % self.size + self.size - self.rank) % self.size);

@@ -1,4 +1,5 @@
-//! Every method against the baseline: differences, their intervals, and p-values by themselves and corrected for their number.
+//! Every method against the baseline: differences, their intervals, and p-values by themselves and
+//! corrected for their number.
 
 use super::significance::{Difference, REPLICATES};
 use super::summary::title;
@@ -6,8 +7,8 @@ use super::{Comparison, Row};
 use crate::report::{Cell, Column, Table};
 
 impl Comparison {
-    /// Every row's difference to the baseline: points, the bootstrap's interval, and the exact test's p-value, by
-    /// itself and after Holm's correction. None where no images are stored.
+    /// Every row's difference to the baseline: points, the bootstrap's interval, and the exact
+    /// test's p-value, by itself and after Holm's correction. None where no images are stored.
     pub fn differences(&self) -> Option<Table> {
         let base = self.rows.get(self.baseline)?;
         let mut columns = vec![Column::text("model")];

@@ -1,4 +1,5 @@
-//! What came out of a work list: rows, their means over seeds, and which differences are more than chance.
+//! What came out of a work list: rows, their means over seeds, and which differences are more than
+//! chance.
 
 use super::significance::{Difference, correct, difference};
 use super::{Fate, State, Task};
@@ -6,7 +7,8 @@ use crate::report::{Run, Spread};
 use foil::record::{EvalRecord, ImageRecord};
 use std::collections::BTreeSet;
 
-/// The name under which the worst case over all attacks of an evaluation is listed beside their own figures.
+/// The name under which the worst case over all attacks of an evaluation is listed beside their own
+/// figures.
 pub const WORST_CASE: &str = "worst_case";
 
 /// One method, its runs by seed.
@@ -29,12 +31,14 @@ pub struct Comparison {
     pub tasks: Vec<(Task, Fate)>,
     /// The number of the row that the others are tested against.
     pub baseline: usize,
-    /// For each row its differences to that one, by [`Comparison::entries`]. They take a while, and are made once.
+    /// For each row its differences to that one, by [`Comparison::entries`]. They take a while, and
+    /// are made once.
     pub against: Vec<Vec<Option<Difference>>>,
 }
 
 impl Row {
-    /// Percent of images classified rightly under an attack of the evaluation or [`WORST_CASE`], over the seeds.
+    /// Percent of images classified rightly under an attack of the evaluation or [`WORST_CASE`],
+    /// over the seeds.
     pub fn accuracy(&self, entry: &str) -> Option<Spread> {
         let evals = self.runs.iter().filter_map(|(run, _)| run.eval.as_ref());
         let value = |eval: &EvalRecord| match entry {
@@ -60,7 +64,8 @@ impl Row {
         images.filter_map(right).collect()
     }
 
-    /// This row against another under an attack; none where the images of either are not stored or are not the same.
+    /// This row against another under an attack; none where the images of either are not stored or
+    /// are not the same.
     pub fn against(&self, other: &Row, entry: &str) -> Option<Difference> {
         let index = |row: &Row| row.runs.iter().find_map(|(_, images)| Some(images.as_ref()?.index().to_vec()));
         if index(self)? != index(other)? {
@@ -70,7 +75,8 @@ impl Row {
         difference(&slices(&ours), &slices(&theirs))
     }
 
-    /// (class, images, accuracy in percent over the seeds) under an attack, for classes that have images.
+    /// (class, images, accuracy in percent over the seeds) under an attack, for classes that have
+    /// images.
     pub fn per_class(&self, entry: &str) -> Vec<(i64, usize, Spread)> {
         let seeds: Vec<_> =
             self.runs.iter().filter_map(|(_, images)| Some(images.as_ref()?.per_class(entry))).collect();
@@ -89,7 +95,8 @@ fn slices(answers: &[Vec<bool>]) -> Vec<&[bool]> {
 }
 
 impl Comparison {
-    /// Reads what `tasks` left on disk, and tests the rows against the row number `baseline`. A run that is not done is a note.
+    /// Reads what `tasks` left on disk, and tests the rows against the row number `baseline`. A run
+    /// that is not done is a note.
     pub fn gather(tasks: Vec<(Task, Fate)>, notes: Vec<String>, baseline: usize) -> Self {
         let mut gathered = Self { notes, baseline, ..Self::default() };
         for (task, fate) in &tasks {
@@ -148,7 +155,8 @@ impl Comparison {
         all
     }
 
-    /// The attacks of the evaluations in the order in which they first occur; [`WORST_CASE`] last, where it was taken.
+    /// The attacks of the evaluations in the order in which they first occur; [`WORST_CASE`] last,
+    /// where it was taken.
     pub fn entries(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         let evals = || self.rows.iter().flat_map(|row| &row.runs).filter_map(|(run, _)| run.eval.as_ref());
@@ -191,7 +199,9 @@ pub fn oddities(rows: &[Row]) -> Vec<String> {
         }
     };
     differ("evaluated on different data sets, so these rows are not comparable", &|eval| eval.dataset.clone());
-    differ("evaluated under different threat models, so these rows are not comparable", &|eval| eval.threat.to_string());
+    differ("evaluated under different threat models, so these rows are not comparable", &|eval| {
+        eval.threat.to_string()
+    });
     differ("evaluated on different numbers of images", &|eval| eval.n.to_string());
     differ("evaluated by different versions of foil", &|eval| eval.foil_version.clone());
     differ("evaluated in different arithmetic", &|eval| eval.precision.clone());

@@ -51,17 +51,15 @@ impl fmt::Display for State {
             State::Partial(1) => f.write_str("to be resumed from epoch 1"),
             State::Partial(done) => write!(f, "to be resumed from epoch {done}"),
             State::Trained => f.write_str("trained; needs evaluation"),
-            State::JudgedOtherwise => {
-                f.write_str("trained; needs re-evaluation (its settings changed)")
-            }
+            State::JudgedOtherwise => f.write_str("trained; needs re-evaluation (its settings changed)"),
             State::Outdated => f.write_str("trained; needs re-evaluation (its weights changed)"),
             State::Done => f.write_str("done"),
         }
     }
 }
 
-/// Finds the runs of `wanted` among and below `dir` by what they train, whatever they are called; the others get a folder in
-/// `dir`. Also says which folders could not be read.
+/// Finds the runs of `wanted` among and below `dir` by what they train, whatever they are called;
+/// the others get a folder in `dir`. Also says which folders could not be read.
 ///
 /// # Errors
 /// When a pipeline has no YAML form.
@@ -101,7 +99,8 @@ fn state(run: &Run, wanted: &Pipeline) -> State {
     }
 }
 
-/// Whether a record answers what the evaluation of `pipeline` asks: the same attacks with the same settings, on as many images.
+/// Whether a record answers what the evaluation of `pipeline` asks: the same attacks with the same
+/// settings, on as many images.
 fn judges(record: &EvalRecord, pipeline: &Pipeline) -> bool {
     let names = record.entries.iter().map(|entry| &entry.name);
     let images = foil_data::entry(&pipeline.data.name).map_or(record.n, |known| known.counts.test as u64);
@@ -111,7 +110,8 @@ fn judges(record: &EvalRecord, pipeline: &Pipeline) -> bool {
         && record.n == pipeline.data.test_limit.map_or(images, |limit| limit.min(images))
 }
 
-/// A folder for a new run: what it is called, with a part of its hash behind it where that is taken.
+/// A folder for a new run: what it is called, with a part of its hash behind it where that is
+/// taken.
 fn free(dir: &Path, wanted: &Wanted, taken: &HashSet<PathBuf>) -> PathBuf {
     let name = wanted.pipeline.name.as_deref().unwrap_or("run").replace(['/', '\\'], "_");
     let seed = wanted.pipeline.seed;
@@ -130,7 +130,8 @@ impl Task {
         }
     }
 
-    /// Overrides that make the evaluation of the run in the folder the one that is wanted; none where it is that already.
+    /// Overrides that make the evaluation of the run in the folder the one that is wanted; none
+    /// where it is that already.
     pub fn suite(&self) -> Vec<String> {
         if Run::load(&self.folder).is_ok_and(|run| judged_alike(&run.pipeline, &self.wanted.pipeline)) {
             return Vec::new();

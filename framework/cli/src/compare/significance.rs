@@ -1,12 +1,13 @@
 //! Whether two methods differ, judged on the same images.
 //!
-//! Two figures, and neither is enough alone. The exact test looks at the images on which the two disagree: were they equally
-//! good, each of these would be a fair coin (McNemar, "Note on the sampling error of the difference between correlated
-//! proportions", Psychometrika 12, 1947, in its exact form). Over several seeds a method's answer to an image is the share of
-//! its seeds that are right, and images on which the shares are equal say nothing: the sign test, which with one seed is
-//! McNemar's. It knows nothing of how much a training run depends on its seed. The bootstrap does: each replicate draws images,
-//! the same for both methods, and seeds, each method's own, with replacement (Efron, "Bootstrap methods: another look at the
-//! jackknife", 1979).
+//! Two figures, and neither is enough alone. The exact test looks at the images on which the two
+//! disagree: were they equally good, each of these would be a fair coin (McNemar, "Note on the
+//! sampling error of the difference between correlated proportions", Psychometrika 12, 1947, in its
+//! exact form). Over several seeds a method's answer to an image is the share of its seeds that are
+//! right, and images on which the shares are equal say nothing: the sign test, which with one seed
+//! is McNemar's. It knows nothing of how much a training run depends on its seed. The bootstrap
+//! does: each replicate draws images, the same for both methods, and seeds, each method's own, with
+//! replacement (Efron, "Bootstrap methods: another look at the jackknife", 1979).
 
 /// A method on the images of a test set: for each of its seeds whether it is right on each image.
 pub type Answers<'a> = [&'a [bool]];
@@ -26,7 +27,8 @@ pub struct Difference {
     pub worse: u64,
     /// Two-sided p-value of the exact test by itself.
     pub p: f64,
-    /// The same after Holm's correction for all tests of the table that this one stands in; `p` where it is the only one.
+    /// The same after Holm's correction for all tests of the table that this one stands in; `p`
+    /// where it is the only one.
     pub p_holm: f64,
 }
 
@@ -56,10 +58,11 @@ pub fn difference(a: &Answers, b: &Answers) -> Option<Difference> {
     Some(Difference { points, low, high, better, worse, p, p_holm: p })
 }
 
-/// Corrects the p-values of tests that are read together (Holm, "A simple sequentially rejective multiple test procedure", Scand. J.
-/// Statist. 6, 1979): of `m` p-values in ascending order the i-th, from 0, is multiplied by `m - i`; none becomes less than the one
-/// before it, nor more than 1. Who calls those below 0.05 real is wrong about any of them with a chance of at most 5 %, however the
-/// tests depend on each other.
+/// Corrects the p-values of tests that are read together (Holm, "A simple sequentially rejective
+/// multiple test procedure", Scand. J. Statist. 6, 1979): of `m` p-values in ascending order the
+/// i-th, from 0, is multiplied by `m - i`; none becomes less than the one before it, nor more than 1.
+/// Who calls those below 0.05 real is wrong about any of them with a chance of at most 5 %, however
+/// the tests depend on each other.
 pub fn correct<'a>(tests: impl IntoIterator<Item = &'a mut Difference>) {
     let mut tests: Vec<&mut Difference> = tests.into_iter().collect();
     tests.sort_by(|a, b| a.p.total_cmp(&b.p));
@@ -75,7 +78,8 @@ fn codes(seeds: &Answers, n: usize) -> Vec<usize> {
     (0..n).map(|image| seeds.iter().enumerate().map(|(bit, seed)| usize::from(seed[image]) << bit).sum()).collect()
 }
 
-/// The two-sided exact test of `better` against `worse` under a fair coin: twice the smaller tail, at most 1.
+/// The two-sided exact test of `better` against `worse` under a fair coin: twice the smaller tail,
+/// at most 1.
 pub fn exact(better: u64, worse: u64) -> f64 {
     let (n, fewer) = (better + worse, better.min(worse));
     // In logarithms, since 2^-n is not a number from n = 1075 on.
@@ -89,7 +93,8 @@ pub fn exact(better: u64, worse: u64) -> f64 {
     (2.0 * tail * largest.exp()).min(1.0)
 }
 
-/// The middle 95 % of the differences over replicates, in points. Always the same for the same answers.
+/// The middle 95 % of the differences over replicates, in points. Always the same for the same
+/// answers.
 fn interval(a: &[usize], seeds_a: usize, b: &[usize], seeds_b: usize) -> (f64, f64) {
     let n = a.len();
     let mut random = fastrand::Rng::with_seed(0);
@@ -110,7 +115,8 @@ fn interval(a: &[usize], seeds_a: usize, b: &[usize], seeds_b: usize) -> (f64, f
     (at(0.025), at(0.975))
 }
 
-/// Draws seeds with replacement; for each set of seeds that may be right, the share of the drawn ones that are in it.
+/// Draws seeds with replacement; for each set of seeds that may be right, the share of the drawn
+/// ones that are in it.
 fn subset_values(seeds: usize, random: &mut fastrand::Rng) -> Vec<f64> {
     let mut weights = vec![0.0; seeds];
     (0..seeds).for_each(|_| weights[random.usize(..seeds)] += 1.0 / seeds as f64);
@@ -161,8 +167,8 @@ mod tests {
         }
     }
 
-    /// 1000 images, 30 on which only a is right and 10 on which only b is. The normal approximation of the interval is
-    /// 2 ± 1.96 · sqrt(40 - 400/1000)/10 = 2 ± 1.233 points.
+    /// 1000 images, 30 on which only a is right and 10 on which only b is. The normal approximation
+    /// of the interval is 2 ± 1.96 · sqrt(40 - 400/1000)/10 = 2 ± 1.233 points.
     #[test]
     fn one_seed_each() {
         let a: Vec<bool> = (0..1000).map(|i| !(30..40).contains(&i) && i < 800).collect();
@@ -176,7 +182,8 @@ mod tests {
         assert_eq!((back.points, back.better, back.p), (-found.points, found.worse, found.p));
     }
 
-    /// Two seeds that differ by 20 points: images alone would call a difference of 10 certain, seeds do not.
+    /// Two seeds that differ by 20 points: images alone would call a difference of 10 certain,
+    /// seeds do not.
     #[test]
     fn seeds_widen_the_interval() {
         let right = |n: usize| -> Vec<bool> { (0..1000).map(|i| i < n).collect() };

@@ -20,7 +20,8 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// The script for `sbatch`: each task trains and evaluates the run of its number, or goes on with it.
+    /// The script for `sbatch`: each task trains and evaluates the run of its number, or goes on
+    /// with it.
     pub fn array(&self) -> String {
         let last = self.runs.saturating_sub(1);
         let mut script = format!(

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 impl Comparison {
-    /// Methods as rows, attacks as columns: means, with standard deviations where there are several seeds.
+    /// Methods as rows, attacks as columns: means, with standard deviations where there are several
+    /// seeds.
     pub fn table(&self) -> Table {
         let entries = self.entries();
         let seeds = self.rows.iter().map(|row| row.runs.len()).max().unwrap_or(0);
@@ -65,7 +66,8 @@ impl Comparison {
         per_class(&self.rows, entry)
     }
 
-    /// The attack whose accuracy is the lowest over all rows: what robustness is read from where one figure is wanted.
+    /// The attack whose accuracy is the lowest over all rows: what robustness is read from where
+    /// one figure is wanted.
     pub fn hardest(&self) -> Option<String> {
         let mean = |name: &String| {
             Spread::of(&self.rows.iter().filter_map(|row| Some(row.accuracy(name)?.mean)).collect::<Vec<_>>())
@@ -88,7 +90,8 @@ impl Comparison {
         out
     }
 
-    /// Writes `table.md`, `table.tex`, `table.csv`, `differences.csv` and `compare.json` into `dir`.
+    /// Writes `table.md`, `table.tex`, `table.csv`, `differences.csv` and `compare.json` into
+    /// `dir`.
     ///
     /// # Errors
     /// When a file cannot be written.

@@ -1,7 +1,8 @@
-//! Doing what is left of a plan, each run in a process of its own, several at once on several devices.
+//! Doing what is left of a plan, each run in a process of its own, several at once on several
+//! devices.
 //!
-//! A run that crashes, or is killed for its memory, takes no other with it. The processes end, saving, when this one does:
-//! they read from a pipe whose other end it holds.
+//! A run that crashes, or is killed for its memory, takes no other with it. The processes end,
+//! saving, when this one does: they read from a pipe whose other end it holds.
 
 use super::{Crew, State, Task};
 use foil::distributed::Launch;
@@ -34,9 +35,10 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Lines of a process's errors that are kept for its message.
 const KEPT: usize = 30;
 
-/// Does what is left of `tasks`, one at a time on each of `devices` (a name that occurs twice is used twice; an empty name is
-/// the pipeline's own device), together with the others of `crew`. Returns what became of each, whoever did it. When `stop` is set, runs under way are
-/// saved and the rest is left.
+/// Does what is left of `tasks`, one at a time on each of `devices` (a name that occurs twice is
+/// used twice; an empty name is the pipeline's own device), together with the others of `crew`.
+/// Returns what became of each, whoever did it. When `stop` is set, runs under way are saved and
+/// the rest is left.
 pub fn work(tasks: &[Task], devices: &[String], crew: &Crew, stop: &AtomicBool) -> Vec<Fate> {
     let left = crew.order((0..tasks.len()).filter(|&n| tasks[n].state != State::Done));
     let line = Line {
@@ -99,7 +101,8 @@ impl Line<'_> {
         }
     }
 
-    /// Says once that another process has a task, when nothing else is left to do. One of a crew says it for all.
+    /// Says once that another process has a task, when nothing else is left to do. One of a crew
+    /// says it for all.
     fn tell(&self, n: usize, task: &Task, others: bool) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if others || !self.crew.is_first() || told.contains(&n) {
@@ -153,7 +156,8 @@ fn holder(task: &Task) -> Option<String> {
     Folder::named(&task.folder).holder()
 }
 
-/// Trains and evaluates as far as is needed; returns what was found to begin with, or none when it was stopped.
+/// Trains and evaluates as far as is needed; returns what was found to begin with, or none when it
+/// was stopped.
 fn attempt(task: &Task, device: &str, crew: &Crew, name: &str, stop: &AtomicBool) -> Result<Option<State>> {
     let child = |words: &[&str], more: &[String]| child(words, task, more, device, crew, name, stop);
     // Another process may have had it since the plan was made.
@@ -224,7 +228,8 @@ fn child(
     }
 }
 
-/// Waits until the process ends; when `stop` is set it is asked to save and end, or with `kill` ended.
+/// Waits until the process ends; when `stop` is set it is asked to save and end, or with `kill`
+/// ended.
 fn watch(process: &mut Child, kill: bool, stop: &AtomicBool) -> Result<Option<i32>> {
     loop {
         if let Some(status) = process.try_wait().at("waiting for", Path::new("foil"))? {

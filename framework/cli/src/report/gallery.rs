@@ -1,5 +1,5 @@
-//! What a run's attack does to images: digits, attacked digits, the perturbation, and for CAT mask and calibrated digits,
-//! as in Figure 2 of the CAT paper.
+//! What a run's attack does to images: digits, attacked digits, the perturbation, and for CAT mask
+//! and calibrated digits, as in Figure 2 of the CAT paper.
 
 use super::picture::{Grid, GridRow, Image, Palette, PictureError, Tone};
 use foil::attack::{Attack, Batch, Target};
@@ -16,7 +16,8 @@ enum Shown {
     Mask,
 }
 
-/// Runs `attack` on `batch` and lays out what it made, with the network's predictions under each picture.
+/// Runs `attack` on `batch` and lays out what it made, with the network's predictions under each
+/// picture.
 ///
 /// # Errors
 /// What the attack reports.

@@ -9,11 +9,13 @@
 //!       0                    200
 //! ```
 
-/// Dots of a Braille character, by row and column: Unicode numbers them down the left column first, the last row last.
+/// Dots of a Braille character, by row and column: Unicode numbers them down the left column first,
+/// the last row last.
 const DOTS: [[u8; 2]; 4] = [[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]];
 
-/// Draws `values`, evenly spaced from 0 to their number, `width` characters wide and `height` lines high (axes and labels
-/// not counted). Numbers that are not finite leave a gap; without any, nothing is drawn.
+/// Draws `values`, evenly spaced from 0 to their number, `width` characters wide and `height` lines
+/// high (axes and labels not counted). Numbers that are not finite leave a gap; without any,
+/// nothing is drawn.
 pub fn curve(values: &[f64], width: usize, height: usize) -> String {
     let finite = || values.iter().copied().filter(|value| value.is_finite());
     let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));

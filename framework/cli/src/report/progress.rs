@@ -37,8 +37,9 @@ enum Show {
 impl Progress {
     /// Starts work called `label` of `total` steps; 0 when nobody knows how many.
     ///
-    /// It is shown as a bar when standard error is a terminal, and as lines when it is not, when `CI` is set, or when
-    /// `TERM=dumb`. A `NO_COLOR` that is not empty takes the colour out of the bar.
+    /// It is shown as a bar when standard error is a terminal, and as lines when it is not, when
+    /// `CI` is set, or when `TERM=dumb`. A `NO_COLOR` that is not empty takes the colour out of the
+    /// bar.
     pub fn new(label: impl Into<String>, total: u64) -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -65,9 +66,9 @@ impl Progress {
         Progress { label, total, past: 0, started: now, shown: now, every, show }
     }
 
-    /// Says that `n` more steps are done. `message`, such as the loss and its parts, is only called when something is
-    /// about to be shown: at most four times a second for a bar, every ten seconds for lines. So it may read from the
-    /// device.
+    /// Says that `n` more steps are done. `message`, such as the loss and its parts, is only called
+    /// when something is about to be shown: at most four times a second for a bar, every ten
+    /// seconds for lines. So it may read from the device.
     pub fn tick(&mut self, n: u64, message: impl FnOnce() -> String) {
         self.past = self.past.saturating_add(n);
         if let Show::Bar(bar) = &self.show {
@@ -88,7 +89,8 @@ impl Progress {
         self.shown = Instant::now(); // after the message: a slow one is asked for no more often
     }
 
-    /// Ends the work: the bar goes, and one line with `message` remains. Work that is dropped instead leaves nothing.
+    /// Ends the work: the bar goes, and one line with `message` remains. Work that is dropped
+    /// instead leaves nothing.
     pub fn done(mut self, message: &str) {
         let took = format!("{} in {}", self.past, human(self.started.elapsed()));
         let line = format!("{}: {}", self.label, join([took, self.rate(), message.to_string()]));

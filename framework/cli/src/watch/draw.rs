@@ -160,7 +160,8 @@ mod tests {
     use ratatui::backend::TestBackend;
     use std::path::Path;
 
-    /// A run folder as training leaves it, two of three epochs done; held by a process if it is to be under way.
+    /// A run folder as training leaves it, two of three epochs done; held by a process if it is to
+    /// be under way.
     fn run(root: &Path, name: &str, natural: [f64; 2], under_way: bool) -> Option<Lock> {
         let (folder, lock) = Folder::create(&root.join(name)).unwrap();
         std::fs::write(folder.resolved(), format!("name: {name}\nseed: 0\ntrain: {{ epochs: 3 }}\n")).unwrap();
@@ -210,7 +211,8 @@ mod tests {
         assert_eq!(view.runs[1].line(), "TRADES: stopped, 2 of 3 epochs, loss 0.5000, natural 75.00, pgd10 55.00");
     }
 
-    /// While an epoch is measured, and while `foil eval` runs, the attack is on the page and in the line.
+    /// While an epoch is measured, and while `foil eval` runs, the attack is on the page and in the
+    /// line.
     #[test]
     fn the_attack_under_way() {
         let place = tempfile::tempdir().unwrap();

@@ -44,7 +44,8 @@ pub struct Gpu {
 const ASK: Duration = Duration::from_secs(2);
 
 impl Machine {
-    /// Begins to look. `nvidia-smi` is asked in a thread of its own, so that a slow answer holds nothing up.
+    /// Begins to look. `nvidia-smi` is asked in a thread of its own, so that a slow answer holds
+    /// nothing up.
     pub fn new() -> Self {
         let gpus = Arc::new(Mutex::new(Vec::new()));
         let found = Arc::downgrade(&gpus);

@@ -1,4 +1,5 @@
-//! Looking at runs while they go on, from another shell: what their folders say, the machine's load, and a page of both.
+//! Looking at runs while they go on, from another shell: what their folders say, the machine's
+//! load, and a page of both.
 
 mod draw;
 mod machine;

@@ -1,4 +1,5 @@
-//! What run folders say, read again and again. Nothing in them is changed, and a plugin's run can be watched without it.
+//! What run folders say, read again and again. Nothing in them is changed, and a plugin's run can
+//! be watched without it.
 
 use crate::report::gather::find;
 use crate::report::progress::human;
@@ -202,8 +203,9 @@ impl Watched {
         Duration::try_from_secs_f64(seconds).ok().map(human)
     }
 
-    /// Everything in one line: `AT: training, epoch 3 of 40, step 120 of 391, loss 0.4321, natural 97.20, 12 min 05 s left`; or
-    /// `AT: evaluating, 40 of 40 epochs, attack 2 of 3: pgd20, 320 of 1000 images, accuracy 61.25 %, …`.
+    /// Everything in one line: `AT: training, epoch 3 of 40, step 120 of 391, loss 0.4321, natural
+    /// 97.20, 12 min 05 s left`; or `AT: evaluating, 40 of 40 epochs, attack 2 of 3: pgd20, 320 of
+    /// 1000 images, accuracy 61.25 %, …`.
     pub fn line(&self) -> String {
         let mut parts = vec![format!("{}: {}", self.label, self.now)];
         match &self.beat {

@@ -76,7 +76,8 @@ impl Checker<'_> {
         !names.contains(&text.as_str()) && suggest::did_you_mean(text, &names).is_none()
     }
 
-    /// What a map without `type` was perhaps meant to be: `typ: pgd`, or `pgd: { … }` as in other tools.
+    /// What a map without `type` was perhaps meant to be: `typ: pgd`, or `pgd: { … }` as in other
+    /// tools.
     fn meant_type(&self, kind: &str, map: &Map) -> String {
         let names = self.catalog.names(kind);
         let known = self.known(kind);

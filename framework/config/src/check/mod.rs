@@ -58,7 +58,8 @@ impl<'c> Checker<'c> {
         Self { catalog, schemas: HashMap::new(), problems: Vec::new(), ignore_missing: false }
     }
 
-    /// Checks the whole tree and gives its normal form, which means something only if there are no problems.
+    /// Checks the whole tree and gives its normal form, which means something only if there are no
+    /// problems.
     pub fn root(&mut self, node: &Node, schema: &Json) -> Yaml {
         let spot = Spot { path: String::new(), place: &node.place, optional: false, plugin: None };
         self.value(node, schema, schema, &spot)
@@ -197,7 +198,8 @@ fn is_like_fraction(kind: &Kind) -> bool {
     text.contains('/') && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '/' | '.' | '-' | '+' | ' '))
 }
 
-/// How well the keys of a map fit a schema, to choose between several: its `type` first, then how many keys it knows.
+/// How well the keys of a map fit a schema, to choose between several: its `type` first, then how
+/// many keys it knows.
 fn likeness(keywords: &Keywords<'_>, node: &Node) -> (bool, usize) {
     let Kind::Map(map) = &node.kind else { return (false, 0) };
     if component(keywords).is_some() {

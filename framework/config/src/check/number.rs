@@ -8,7 +8,8 @@ use serde_json::Value as Json;
 use serde_yaml::{Number, Value as Yaml};
 
 impl Checker<'_> {
-    /// A number as YAML has it. `10.0` is refused where a whole number is needed: who writes it expects parts to count.
+    /// A number as YAML has it. `10.0` is refused where a whole number is needed: who writes it
+    /// expects parts to count.
     pub(super) fn number(&mut self, node: &Node, keywords: &Keywords<'_>, spot: &Spot<'_>) -> Yaml {
         match node.kind {
             Kind::Float(value) if !value.is_finite() => {

@@ -24,8 +24,8 @@ pub struct Entry {
     pub image: [usize; 3],
     /// Number of training and of test images.
     pub counts: Counts,
-    /// Mean of the training pixels per channel, in [0, 1] image units. `mnist_subset` has those of the whole of MNIST, so that
-    /// a model normalises its input alike on both.
+    /// Mean of the training pixels per channel, in [0, 1] image units. `mnist_subset` has those of
+    /// the whole of MNIST, so that a model normalises its input alike on both.
     pub mean: &'static [f64],
     /// Standard deviation of the training pixels per channel, likewise.
     pub std: &'static [f64],

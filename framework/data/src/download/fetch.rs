@@ -1,4 +1,5 @@
-//! One file after the other: mirrors in turn, resumption, checksum, and the file's name only at the end.
+//! One file after the other: mirrors in turn, resumption, checksum, and the file's name only at the
+//! end.
 
 use super::http::{self, Stop};
 use super::{Order, Progress};
@@ -10,7 +11,8 @@ use std::io::{self, Read};
 use std::path::Path;
 use ureq::Agent;
 
-/// Requests to one mirror for one file. It is asked again only after a request that brought something.
+/// Requests to one mirror for one file. It is asked again only after a request that brought
+/// something.
 const TRIES: usize = 5;
 
 /// Fetch every file that is not there yet into `folder`, which is made if need be.
@@ -65,7 +67,8 @@ fn one(
                 }
                 Ok(()) => {
                     fs::remove_file(&part).map_err(DataError::io(&part, "remove"))?;
-                    // What an earlier try left may have been at fault: then this mirror gets a try from the start.
+                    // What an earlier try left may have been at fault: then this mirror gets a try
+                    // from the start.
                     (format!("its checksum is wrong, expected SHA-256 {}", order.sha256), have > 0)
                 }
                 Err(Stop::Broken(reason)) => (reason, length(&part, order)? > have),
@@ -111,12 +114,14 @@ fn is_right(path: &Path, order: &Order) -> Result<bool, DataError> {
     Ok(found.as_deref() == Some(order.sha256.as_str()))
 }
 
-/// On disk first, then under its name, so that not even a power cut leaves half a file with the real name.
+/// On disk first, then under its name, so that not even a power cut leaves half a file with the
+/// real name.
 fn put_in_place(part: &Path, target: &Path) -> io::Result<()> {
     File::options().write(true).open(part)?.sync_all()?;
     fs::rename(part, target)?;
     if let Some(folder) = target.parent() {
-        // Not every file system can do this for a folder; the rename is then as safe as it makes it.
+        // Not every file system can do this for a folder; the rename is then as safe as it makes
+        // it.
         let _ = File::open(folder).and_then(|folder| folder.sync_all());
     }
     Ok(())

@@ -53,7 +53,9 @@ pub(super) fn append(
     match response.status() {
         StatusCode::PARTIAL_CONTENT if starts_at(response.headers(), have) => {}
         StatusCode::OK => have = 0,
-        StatusCode::PARTIAL_CONTENT => return Err(Stop::Refused("it sent a different part than requested".to_string())),
+        StatusCode::PARTIAL_CONTENT => {
+            return Err(Stop::Refused("it sent a different part than requested".to_string()));
+        }
         other => return Err(Stop::Refused(format!("it answered {other}"))),
     }
     let length =

@@ -1,4 +1,5 @@
-//! Every layout of the tiny sets reads to the same data, and each way of being broken has its message.
+//! Every layout of the tiny sets reads to the same data, and each way of being broken has its
+//! message.
 
 use super::*;
 use crate::test_set::{DIGITS, RECORDS, digits, gzip, record_files, strips, tar, write};

@@ -113,7 +113,8 @@ impl Environment<'_> {
             }
         }
         let Some(&(family, (rank, size))) = found.first() else { return Ok(None) };
-        // torchrun's workers see the variables of who started it; a RANK set by hand must fit the launcher's.
+        // torchrun's workers see the variables of who started it; a RANK set by hand must fit the
+        // launcher's.
         let by_hand = family.launcher == "torchrun" && self.get("TORCHELASTIC_RUN_ID").is_none();
         let other = found.iter().skip(1).find(|(_, place)| by_hand && place.1 > 1 && *place != (rank, size));
         if let Some((other, (other_rank, other_size))) = other {
@@ -146,7 +147,9 @@ impl Environment<'_> {
         let attempt = self.get("TORCHELASTIC_RESTART_COUNT").unwrap_or_else(|| "0".into());
         let prefix = format!("foil/attempt_{attempt}");
         let port = match self.number("MASTER_PORT")? {
-            Some(port) => Some(u16::try_from(port).map_err(|_| Error::new(format!("MASTER_PORT={port} is not a port")))?),
+            Some(port) => {
+                Some(u16::try_from(port).map_err(|_| Error::new(format!("MASTER_PORT={port} is not a port")))?)
+            }
             None => None,
         };
         let job = |names: &[&str]| -> String { names.iter().filter_map(|name| self.get(name)).collect() };

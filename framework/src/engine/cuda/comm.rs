@@ -6,8 +6,8 @@ use std::ffi::c_void;
 use std::time::Duration;
 use tch::{Device, Tensor};
 
-/// This rank's end of what connects the ranks' GPUs. It is never closed: NCCL waits with that for graphs which hold its sums, and the
-/// process's end does it too.
+/// This rank's end of what connects the ranks' GPUs. It is never closed: NCCL waits with that for
+/// graphs which hold its sums, and the process's end does it too.
 #[derive(Debug)]
 pub struct Comm {
     raw: *mut c_void,
@@ -15,8 +15,9 @@ pub struct Comm {
 }
 
 // # Safety
-// Sums come from the training thread and those of its backward passes, one at a time; the rest is made for a thread that watches: it locks
-// itself, and NCCL lets any thread ask for errors and abort.
+// Sums come from the training thread and those of its backward passes, one at a time; the rest is
+// made for a thread that watches: it locks itself, and NCCL lets any thread ask for errors and
+// abort.
 unsafe impl Send for Comm {}
 // # Safety
 // As above.
@@ -55,7 +56,8 @@ impl Comm {
         Ok(id)
     }
 
-    /// Meets the other ranks, which call it with the same `id` and a device of their own each. It waits for them without end.
+    /// Meets the other ranks, which call it with the same `id` and a device of their own each. It
+    /// waits for them without end.
     ///
     /// # Errors
     /// As [`super::usable`], or what NCCL reports.
@@ -79,7 +81,8 @@ impl Comm {
         )))
     }
 
-    /// Asks this thread's stream to replace `tensor`, contiguous and on the device, by its sum over the ranks.
+    /// Asks this thread's stream to replace `tensor`, contiguous and on the device, by its sum over
+    /// the ranks.
     ///
     /// # Errors
     /// What NCCL reports.
@@ -87,7 +90,8 @@ impl Comm {
         self.require(tensor)?;
         let f = functions()?;
         // # Safety
-        // The communicator is open; the tensor outlives the call, and libtorch keeps its memory until the stream has passed.
+        // The communicator is open; the tensor outlives the call, and libtorch keeps its memory
+        // until the stream has passed.
         f.check(unsafe { (f.comm_sum)(self.raw, tensor.as_ptr().cast()) })
     }
 
@@ -114,7 +118,8 @@ impl Comm {
         f.check(unsafe { (f.comm_mark)(self.raw) })
     }
 
-    /// How long the oldest noted moment has been awaited; nothing where there is none. From any thread.
+    /// How long the oldest noted moment has been awaited; nothing where there is none. From any
+    /// thread.
     ///
     /// # Errors
     /// What NCCL or CUDA report of work done before.
@@ -127,7 +132,8 @@ impl Comm {
         Ok(Duration::from_millis(milliseconds.unsigned_abs()))
     }
 
-    /// Ends the sums that the device waits for, whose tensors hold nothing of worth then. It may never return; from any thread.
+    /// Ends the sums that the device waits for, whose tensors hold nothing of worth then. It may
+    /// never return; from any thread.
     pub fn abort(&self) {
         if let Ok(f) = functions() {
             // # Safety

@@ -9,9 +9,10 @@ use std::ffi::c_void;
 pub struct Graph(*mut c_void);
 
 impl Graph {
-    /// Captures what `work` asks of the device on this thread's stream, which must be its own ([`super::own_stream`]). Nothing runs yet: what
-    /// `work` returns holds numbers only after the first replay. Graphs that share memory with `pool` must be replayed one after the
-    /// other, and what one gave is gone when another runs.
+    /// Captures what `work` asks of the device on this thread's stream, which must be its own
+    /// ([`super::own_stream`]). Nothing runs yet: what `work` returns holds numbers only after the
+    /// first replay. Graphs that share memory with `pool` must be replayed one after the other, and
+    /// what one gave is gone when another runs.
     ///
     /// # Errors
     /// What cannot be captured (a look at a number, say), or what `work` reports.

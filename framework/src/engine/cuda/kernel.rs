@@ -56,7 +56,8 @@ impl From<f32> for Argument<'_> {
     }
 }
 
-/// A kernel's arguments in order: tensors, perhaps none, and numbers as C has them, an `i64` for a `long`, an `i32` for an `int`.
+/// A kernel's arguments in order: tensors, perhaps none, and numbers as C has them, an `i64` for a
+/// `long`, an `i32` for an `int`.
 macro_rules! arguments {
     ($($argument:expr),* $(,)?) => { [$($crate::engine::cuda::Argument::from($argument)),*] };
 }
@@ -144,14 +145,16 @@ impl Kernel {
     /// Runs it on this thread's stream.
     ///
     /// # Safety
-    /// `arguments` are those of the kernel's declaration, in order and type; every tensor is on this thread's current device, contiguous in the order the
-    /// kernel expects, of the kind it expects, and holds as many numbers as the kernel touches.
+    /// `arguments` are those of the kernel's declaration, in order and type; every tensor is on
+    /// this thread's current device, contiguous in the order the kernel expects, of the kind it
+    /// expects, and holds as many numbers as the kernel touches.
     ///
     /// # Errors
     /// When a tensor is not on CUDA, or what CUDA reports.
     pub unsafe fn launch(self, grid: Grid, arguments: &[Argument]) -> Result<()> {
         let [x, y] = grid.blocks()?;
-        // Each value in eight bytes of its own; CUDA reads as many of them as the declaration says (little-endian).
+        // Each value in eight bytes of its own; CUDA reads as many of them as the declaration says
+        // (little-endian).
         let mut values = Vec::with_capacity(arguments.len());
         for argument in arguments {
             values.push(match *argument {

@@ -6,7 +6,8 @@ use super::value::{Id, Span, Table, Value};
 use super::{Fault, Refused};
 use std::collections::HashMap;
 
-/// Values of one pickle. A network has a few thousand; with optimiser and scheduler states, ten times that.
+/// Values of one pickle. A network has a few thousand; with optimiser and scheduler states, ten
+/// times that.
 const MOST: usize = 4_000_000;
 /// The largest pickle that is read; tensors lie outside it.
 pub const LONGEST: usize = 64 << 20;
@@ -265,7 +266,10 @@ impl<'a> Machine<'a> {
     }
 
     fn recall(&mut self, number: u32) -> Done {
-        let id = *self.memo.get(&number).ok_or(Fault::Broken("the pickle reads from its memo what it never stored there"))?;
+        let id = *self
+            .memo
+            .get(&number)
+            .ok_or(Fault::Broken("the pickle reads from its memo what it never stored there"))?;
         self.stack.push(id);
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! A reader of the pickles in which PyTorch keeps weights, which runs nothing.
 //!
-//! A pickle is a small program that may call any Python function by name. Here a name is looked up in a short list
-//! ([`value::Callable`]), and each entry stands for a way to arrange data: a dictionary, a tensor's shape and place, a numpy
-//! scalar. Any other name ends the reading with an error that says which and where. Time and memory are linear in the bytes.
+//! A pickle is a small program that may call any Python function by name. Here a name is looked up
+//! in a short list ([`value::Callable`]), and each entry stands for a way to arrange data: a
+//! dictionary, a tensor's shape and place, a numpy scalar. Any other name ends the reading with an
+//! error that says which and where. Time and memory are linear in the bytes.
 
 mod machine;
 mod value;

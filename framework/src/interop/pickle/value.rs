@@ -1,5 +1,5 @@
-//! What a pickle of weights can hold. Values lie in one table and point to each other by number, so that no nesting, sharing
-//! or circle in a hostile file costs a stack frame or a copy.
+//! What a pickle of weights can hold. Values lie in one table and point to each other by number, so
+//! that no nesting, sharing or circle in a hostile file costs a stack frame or a copy.
 
 use tch::Kind;
 
@@ -104,9 +104,11 @@ pub struct Strided {
 }
 
 impl Strided {
-    /// The number of elements of `shape`, if it and the window lie within a storage of `stored` elements.
+    /// The number of elements of `shape`, if it and the window lie within a storage of `stored`
+    /// elements.
     ///
-    /// A tensor may not be larger than its storage either, as an expanded one is: memory is then bounded by the file's size.
+    /// A tensor may not be larger than its storage either, as an expanded one is: memory is then
+    /// bounded by the file's size.
     pub fn checked(offset: i64, shape: &[i64], strides: &[i64], stored: u64) -> Option<i64> {
         let stored = i64::try_from(stored).ok()?;
         if shape.len() != strides.len() || shape.len() > 32 || offset < 0 {

@@ -13,7 +13,8 @@ pub struct Row {
     pub epoch: u64,
     /// Model updates since the start of the run.
     pub step: u64,
-    /// Losses (nats), rates and accuracies (percent) by name. The names `epoch` and `step` are taken.
+    /// Losses (nats), rates and accuracies (percent) by name. The names `epoch` and `step` are
+    /// taken.
     #[serde(flatten, serialize_with = "write", deserialize_with = "read")]
     pub values: Values,
 }

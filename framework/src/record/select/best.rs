@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Keeps the epoch with the highest score; of equal ones, the first. Saved with a checkpoint, so that a resumed run
-/// chooses alike.
+/// Keeps the epoch with the highest score; of equal ones, the first. Saved with a checkpoint, so
+/// that a resumed run chooses alike.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Best {
     /// The best so far, if there was any.
@@ -20,8 +20,9 @@ pub struct Held {
 }
 
 impl Best {
-    /// Takes `epoch` if its `score` is strictly better than the best so far, and says whether it did. A score that is
-    /// no finite number (a run that diverged, a division by zero) is never taken, not even as the first.
+    /// Takes `epoch` if its `score` is strictly better than the best so far, and says whether it
+    /// did. A score that is no finite number (a run that diverged, a division by zero) is never
+    /// taken, not even as the first.
     pub fn offer(&mut self, epoch: u64, score: f64) -> bool {
         let better = score.is_finite() && self.held.is_none_or(|held| score > held.score);
         if better {

@@ -5,7 +5,8 @@
 //! product = signed (("*" | "/") signed)*
 //! signed  = "-"* (number | name | ("min" | "max") "(" sum "," sum ")" | "(" sum ")")
 //! ```
-//! A name begins with a letter or `_` and goes on with letters, digits, `_` and `.`. Letters are ASCII.
+//! A name begins with a letter or `_` and goes on with letters, digits, `_` and `.`. Letters are
+//! ASCII.
 
 use super::error::RuleError;
 

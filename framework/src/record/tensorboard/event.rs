@@ -11,7 +11,8 @@
 pub enum What<'a> {
     /// The first event of a file: which revision of the format follows.
     Version,
-    /// A process starts here; whatever earlier files say about this step and later ones is to be forgotten.
+    /// A process starts here; whatever earlier files say about this step and later ones is to be
+    /// forgotten.
     Start,
     /// Tags and their values. The format holds single precision.
     Scalars(&'a [(&'a str, f64)]),

@@ -14,8 +14,8 @@ const PREFIX: &str = "events.out.tfevents.";
 
 /// Writes scalars for TensorBoard into a run folder.
 ///
-/// Each process that works on a run writes a file of its own, `events.out.tfevents.SECONDS.HOST.PID.foil`; TensorBoard
-/// reads them in the order of their names.
+/// Each process that works on a run writes a file of its own,
+/// `events.out.tfevents.SECONDS.HOST.PID.foil`; TensorBoard reads them in the order of their names.
 #[derive(Debug)]
 pub struct EventWriter {
     path: PathBuf,
@@ -23,32 +23,34 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
-    /// Starts a file in `folder` for a process that takes the run up after `done` model updates, 0 in a new run.
-    /// TensorBoard then forgets what earlier files say about later steps.
+    /// Starts a file in `folder` for a process that takes the run up after `done` model updates, 0
+    /// in a new run. TensorBoard then forgets what earlier files say about later steps.
     ///
     /// # Errors
-    /// The system's error, with the file's name, when the folder cannot be read or the file not be made.
+    /// The system's error, with the file's name, when the folder cannot be read or the file not be
+    /// made.
     pub fn create(folder: impl AsRef<Path>, done: u64) -> io::Result<Self> {
         let folder = folder.as_ref();
         let newest = newest(folder).map_err(|error| atomic::at(folder, error))?;
-        // After the newest one by name, even when the clock was set back or a killed run is resumed within the second.
+        // After the newest one by name, even when the clock was set back or a killed run is resumed
+        // within the second.
         let seconds = (now() as u64).max(newest.map_or(0, |seconds| seconds.saturating_add(1)));
         let path = folder.join(format!("{PREFIX}{seconds:010}.{}.{}.foil", host(), process::id()));
         let file = OpenOptions::new().write(true).create_new(true).open(&path);
         let mut writer = EventWriter { file: file.map_err(|error| atomic::at(&path, error))?, path };
         writer.write(0, What::Version)?;
-        // The reader drops this step and those after it. Its slower loader takes a run's first START for the beginning
-        // and acts on the second only, so a new run says it too.
+        // The reader drops this step and those after it. Its slower loader takes a run's first
+        // START for the beginning and acts on the second only, so a new run says it too.
         writer.write(done.saturating_add(1), What::Start)?;
         Ok(writer)
     }
 
-    /// Writes one value a tag at `step` (model updates). When this returns, a TensorBoard that watches the folder can
-    /// read them.
+    /// Writes one value a tag at `step` (model updates). When this returns, a TensorBoard that
+    /// watches the folder can read them.
     ///
     /// # Errors
-    /// The system's error with the file's name. A record cut short ends the file for its reader, so the writer should
-    /// then be given up.
+    /// The system's error with the file's name. A record cut short ends the file for its reader, so
+    /// the writer should then be given up.
     pub fn scalars(&mut self, step: u64, values: &[(&str, f64)]) -> io::Result<()> {
         self.write(step, What::Scalars(values))
     }
@@ -100,7 +102,8 @@ mod tests {
         assert!(name.starts_with(PREFIX) && name.ends_with(&format!(".{}.foil", process::id())), "{name}");
     }
 
-    /// Walks the records by their lengths: a version, then what was asked for, and no byte left over.
+    /// Walks the records by their lengths: a version, then what was asked for, and no byte left
+    /// over.
     #[test]
     fn the_file_is_whole_records() {
         let folder = tempfile::tempdir().unwrap();

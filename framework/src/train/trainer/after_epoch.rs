@@ -1,4 +1,5 @@
-//! What follows an epoch's steps: its measurements, the choice of the best checkpoint, and what is written down.
+//! What follows an epoch's steps: its measurements, the choice of the best checkpoint, and what is
+//! written down.
 
 use super::take_up::Curves;
 use super::{Place, Tally, Trainer};
@@ -115,7 +116,8 @@ impl Trainer {
         self.save(Vec::new(), Place { epoch, step })
     }
 
-    /// Begins to write `files`, and behind them all that a resumed run needs, when the run was at `place`.
+    /// Begins to write `files`, and behind them all that a resumed run needs, when the run was at
+    /// `place`.
     fn save(&mut self, mut files: Vec<Draft>, place: Place) -> Result<()> {
         self.settle()?;
         self.tally.merge(self.world)?;
@@ -131,7 +133,8 @@ impl Trainer {
         self.behind.write(files, self.folder.path(), place)
     }
 
-    /// Waits until what was saved last is on disk. Where it cannot be, the run is where it was then.
+    /// Waits until what was saved last is on disk. Where it cannot be, the run is where it was
+    /// then.
     pub(super) fn settle(&mut self) -> Result<()> {
         let Some((place, written)) = self.behind.wait() else { return Ok(()) };
         match &written {

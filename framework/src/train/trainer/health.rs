@@ -22,7 +22,8 @@ impl Trainer {
         Err(Error::new(what).help(help))
     }
 
-    /// Where a step is, for messages, with what stands of the run. Of several ranks it is told which failed.
+    /// Where a step is, for messages, with what stands of the run. Of several ranks it is told
+    /// which failed.
     pub(super) fn here(&self, error: Error) -> Error {
         let stands = if self.saved {
             format!("the last good checkpoint is {}", self.folder.state().display())

@@ -8,11 +8,13 @@ use super::installed::VERSION;
 /// What is fetched from PyPI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Set {
-    /// The three libraries that run on a CPU, two more that they are linked against, and the headers.
+    /// The three libraries that run on a CPU, two more that they are linked against, and the
+    /// headers.
     Cpu,
     /// All of torch's libraries, and NVIDIA's.
     Cuda,
-    /// What compiles CUDA's half of the shim on any machine: the CUDA runtime's headers and the kernel compiler. No libtorch.
+    /// What compiles CUDA's half of the shim on any machine: the CUDA runtime's headers and the
+    /// kernel compiler. No libtorch.
     Compiler,
 }
 
@@ -29,8 +31,8 @@ impl Set {
         }
     }
 
-    /// The beginnings of the paths that are taken out of the wheels. They keep their places relative to each other,
-    /// because the libraries look for each other there.
+    /// The beginnings of the paths that are taken out of the wheels. They keep their places
+    /// relative to each other, because the libraries look for each other there.
     pub fn members(self) -> &'static [&'static str] {
         match self {
             Set::Cpu => &[
@@ -113,7 +115,8 @@ pub struct Pin {
 }
 
 impl Pin {
-    /// Whether the file is this pin's wheel: `nvidia-cuda-cupti==13.0.85` is in `nvidia_cuda_cupti-13.0.85-py3-….whl`.
+    /// Whether the file is this pin's wheel: `nvidia-cuda-cupti==13.0.85` is in
+    /// `nvidia_cuda_cupti-13.0.85-py3-….whl`.
     pub fn is_in_wheel(&self, path: &Path) -> bool {
         let start = self.what.replace('-', "_").replace("==", "-") + "-";
         let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -8,8 +8,9 @@ use crate::failure::Failure;
 /// What to install where Python or pip is missing.
 pub const INSTALL: &str = "on Debian or Ubuntu: sudo apt install python3 python3-pip";
 
-/// `pip download` for one and the same wheel, whatever Python asks: hash-checked, and for CPython 3.12 on x86_64, by
-/// every tag that a pinned wheel has (pip 20.3 does not infer older tags from newer ones).
+/// `pip download` for one and the same wheel, whatever Python asks: hash-checked, and for CPython
+/// 3.12 on x86_64, by every tag that a pinned wheel has (pip 20.3 does not infer older tags from
+/// newer ones).
 pub const DOWNLOAD: [&str; 36] = [
     "download",
     "--no-deps",

@@ -82,9 +82,7 @@ pub(super) fn driver(gpus: &[String]) -> Finding {
         (version, false) => {
             Finding { found: version.into_iter().chain(gpus.iter().cloned()).collect(), ..Finding::new("driver", "") }
         }
-        (Some(version), true) => {
-            Finding::new("driver", version).help("nvidia-smi shows no device; run it to see why")
-        }
+        (Some(version), true) => Finding::new("driver", version).help("nvidia-smi shows no device; run it to see why"),
         (None, true) => Finding::new("driver", "no NVIDIA driver"),
     }
 }
@@ -134,7 +132,9 @@ mod tests {
     #[test]
     fn what_serves_on_which_device() {
         assert!(serving(0, 75).ends_with("7.5: libtorch's kernels; bf16 is slow before 8.0"));
-        assert!(serving(1, 80).ends_with("8.0: foil's kernels and its convolutions in fp32, libtorch's in tf32 and bf16"));
+        assert!(
+            serving(1, 80).ends_with("8.0: foil's kernels and its convolutions in fp32, libtorch's in tf32 and bf16")
+        );
         assert!(serving(1, 90).ends_with("kernels and convolutions"));
         assert_eq!(serving(1, 120), "cuda:1 has compute capability 12.0: foil's kernels, libtorch's convolutions");
     }

@@ -133,10 +133,7 @@ fn kinds() -> Vec<&'static str> {
 /// `list` is what the known words are called; when it is empty they are too many to list.
 fn unknown(word: &str, known: &[&str], what: &str, list: &str) -> Error {
     let meant = did_you_mean(word, known).map(|meant| format!("did you mean `{meant}`? ")).unwrap_or_default();
-    let all = if list.is_empty() {
-        "`foil list` shows all names".into()
-    } else {
-        format!("{list}: {}", known.join(", "))
-    };
+    let all =
+        if list.is_empty() { "`foil list` shows all names".into() } else { format!("{list}: {}", known.join(", ")) };
     Error::new(format!("no {what} is called `{word}`")).help(meant + &all)
 }

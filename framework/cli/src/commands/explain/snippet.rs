@@ -14,11 +14,12 @@ use serde_yaml::{Mapping, Value};
 use std::cell::RefCell;
 use tch::{Device, Kind};
 
-/// Where a reader expects plugins that have no key of their own in a pipeline: a scheduler in the learning rate.
+/// Where a reader expects plugins that have no key of their own in a pipeline: a scheduler in the
+/// learning rate.
 const HOSTS: [&str; 3] = ["optimizer", "attack", "loss"];
 
-/// The example under the key where it stands in a pipeline, inside another plugin if need be, and with the attack or loss
-/// that it cannot do without.
+/// The example under the key where it stands in a pipeline, inside another plugin if need be, and
+/// with the attack or loss that it cannot do without.
 ///
 /// # Errors
 /// When the registered example is not YAML, or nothing takes plugins of this kind.
@@ -77,8 +78,8 @@ fn is_mask(entry: &Entry) -> bool {
     entry.kind() == "model" && built(entry, network).is_some_and(|network| network.is_mask())
 }
 
-/// The attack whose side tensors a loss needs; or the loss that makes clean logits for an attack which needs them first, and
-/// takes what that attack provides.
+/// The attack whose side tensors a loss needs; or the loss that makes clean logits for an attack
+/// which needs them first, and takes what that attack provides.
 fn partner(entry: &Entry) -> Option<&'static Entry> {
     let loss = |entry: &Entry| built(entry, |cx, loss: &Component<dyn Loss>| cx.component("loss", loss));
     let attack = |entry: &Entry| built(entry, |cx, attack: &Component<dyn Attack>| cx.component("attack", attack));
@@ -126,7 +127,8 @@ pub(super) fn curve(entry: &Entry) -> Option<String> {
     Some(format!("The example over a run of {epochs} epochs:\n\n{}", plot::curve(&values, 60, 8)))
 }
 
-/// Long enough a run to show everything: a third more than the largest time in the example, 100 where it names none.
+/// Long enough a run to show everything: a third more than the largest time in the example, 100
+/// where it names none.
 fn epochs(entry: &Entry) -> u64 {
     let in_epochs = keys(&entry.schema()).into_iter().filter(|key| key.unit.as_deref() == Some("epochs"));
     let example = example(entry).unwrap_or_default();

@@ -28,7 +28,8 @@ impl Axis {
         Axis { limits: Some([0.0, 100.0]), ..Axis::new(label) }
     }
 
-    /// The axis from pixel `start`, where its smallest number is, to pixel `end`, for these numbers.
+    /// The axis from pixel `start`, where its smallest number is, to pixel `end`, for these
+    /// numbers.
     pub(super) fn scale(&self, values: impl Iterator<Item = f64>, start: f64, end: f64) -> Scale {
         let usable = values.filter(|value| value.is_finite() && (!self.log || *value > 0.0));
         let (low, high) = usable.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));

@@ -155,7 +155,8 @@ pub(super) fn px(value: f64) -> String {
     text.strip_suffix(".0").unwrap_or(&text).to_string()
 }
 
-/// About how wide words are at most: which font there is nobody knows, and letters take a bit more than half their height.
+/// About how wide words are at most: which font there is nobody knows, and letters take a bit more
+/// than half their height.
 pub(in crate::report) fn width_of(words: &str, size: f64) -> f64 {
     words.chars().map(|letter| if letter.is_uppercase() || "mw%".contains(letter) { 0.76 } else { 0.61 }).sum::<f64>()
         * size

@@ -29,7 +29,8 @@ pub struct Series {
     pub colour: usize,
     /// Its points, from left to right. Numbers that are not finite leave a gap.
     pub points: Vec<[f64; 2]>,
-    /// For each point the least and the largest number around it, such as those of several seeds; or nothing.
+    /// For each point the least and the largest number around it, such as those of several seeds;
+    /// or nothing.
     pub spread: Vec<[f64; 2]>,
     /// Whether each point is marked, for curves of few points.
     pub dots: bool,
@@ -134,7 +135,8 @@ fn curve(one: &Series, x: &Scale, y: &Scale) -> Markup {
     // More series than colours: the line tells them apart.
     let dash = (one.dashed || one.colour >= SERIES).then_some("5 3");
     let colour = series(one.colour);
-    // A line without length keeps its round ends round when the reader zooms; a circle would be stretched.
+    // A line without length keeps its round ends round when the reader zooms; a circle would be
+    // stretched.
     let dot = |point: &[f64; 2], size: f64, colour: &str| {
         html! {
             path d=(format!("M{}h.01", at(point))) stroke=(colour) stroke-width=(size) stroke-linecap="round" vector-effect="non-scaling-stroke" {

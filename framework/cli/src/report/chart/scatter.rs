@@ -37,7 +37,8 @@ pub struct Point {
 const SIZE: [f64; 2] = [460.0, 340.0];
 const FONT: f64 = 12.0;
 
-/// The points that no other point beats in one number while being at least as good in the other, from left to right.
+/// The points that no other point beats in one number while being at least as good in the other,
+/// from left to right.
 pub fn front(points: &[[f64; 2]]) -> Vec<usize> {
     let beaten = |i: usize| {
         points

@@ -8,8 +8,8 @@
 //! | 5 | epochs | PGD-10, a panel for each beta1 | what X' ascends |
 //! | 6 | beta1 | these three, a panel for each objective | natural - 80, PGD-20 - 50, their sum |
 //!
-//! PGD-10 has a random start, PGD-20 has none. 80 and 50 are the paper's for CIFAR-10; see `beta1.rs`
-//! for other data.
+//! PGD-10 has a random start, PGD-20 has none. 80 and 50 are the paper's for CIFAR-10; see
+//! `beta1.rs` for other data.
 
 mod beta1;
 mod epochs;
@@ -46,9 +46,7 @@ pub fn draw(number: u8, groups: &[Group]) -> Result<Figure> {
             3 => "evaluated runs, natural and under PGD with 100 steps and `start: none`",
             6 => "evaluated runs of CAT, natural and under PGD with 20 steps and `start: none`",
             4 => "runs with finished epochs that measure `natural` and PGD with 10 steps and `start: uniform`",
-            _ => {
-                "runs of CAT with finished epochs that measure `natural` and PGD with 10 steps and `start: uniform`"
-            }
+            _ => "runs of CAT with finished epochs that measure `natural` and PGD with 10 steps and `start: uniform`",
         };
         let message = format!("these runs have nothing that Figure {number} shows: it needs {what}");
         return Err(Error::new(message).help("foil figure --help lists the pipelines of each figure"));

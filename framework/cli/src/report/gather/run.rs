@@ -48,7 +48,8 @@ pub enum Stage {
 }
 
 impl Run {
-    /// Reads the run in a folder. Records that cannot be read are notes: the rest of the run stands.
+    /// Reads the run in a folder. Records that cannot be read are notes: the rest of the run
+    /// stands.
     ///
     /// # Errors
     /// When the folder holds no run, or its pipeline cannot be read.
@@ -91,7 +92,8 @@ impl Run {
         };
         let epochs = match folder.epochs_done() {
             Ok(Some(epochs)) => epochs,
-            // Where the state was removed to save room, the last weights tell that the last row is whole.
+            // Where the state was removed to save room, the last weights tell that the last row is
+            // whole.
             Ok(None) if folder.last().exists() => metrics.last().map_or(0, |row| row.epoch),
             Ok(None) => 0,
             Err(error) => {
@@ -110,7 +112,8 @@ impl Run {
         let (mut hash, mut method) = (pipeline.training_hash()?, pipeline.method_hash()?);
         let imported = folder.imported().unwrap_or_default(); // Weights that cannot be read are told where they are needed.
         if let Some(from) = &imported {
-            // Pipelines of imported weights are alike whatever the weights are: no two files are seeds of one method.
+            // Pipelines of imported weights are alike whatever the weights are: no two files are
+            // seeds of one method.
             [&mut hash, &mut method].into_iter().for_each(|hash| *hash += from);
         }
         let (path, imported) = (path.to_path_buf(), imported.is_some());
@@ -147,8 +150,9 @@ impl Run {
         Ok(Some(images))
     }
 
-    /// Whether the two are one training under two names: the same pipeline with the same seed, and the same figures wherever both
-    /// were judged alike. (On a GPU the same seed may well come to other figures.)
+    /// Whether the two are one training under two names: the same pipeline with the same seed, and
+    /// the same figures wherever both were judged alike. (On a GPU the same seed may well come to
+    /// other figures.)
     pub fn repeats(&self, other: &Self) -> bool {
         let (Some(ours), Some(theirs)) = (&self.eval, &other.eval) else { return false };
         let mut both = ours.entries.iter().filter_map(|entry| Some((entry, theirs.entry(&entry.name)?))).peekable();
@@ -192,7 +196,8 @@ fn best(pipeline: &Pipeline, metrics: &[Row]) -> Option<Held> {
     best.held
 }
 
-/// The run folders among and below `roots`, sorted. Folders in a run folder, and deeper than three levels, are not looked at.
+/// The run folders among and below `roots`, sorted. Folders in a run folder, and deeper than three
+/// levels, are not looked at.
 pub fn find(roots: &[PathBuf]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     roots.iter().for_each(|root| below(root, 3, &mut found));
@@ -201,8 +206,8 @@ pub fn find(roots: &[PathBuf]) -> Vec<PathBuf> {
     found
 }
 
-/// The run folders among and below `paths`, in their order, and a sentence about each path that has none: `runs/*` of a shell names
-/// other things too.
+/// The run folders among and below `paths`, in their order, and a sentence about each path that has
+/// none: `runs/*` of a shell names other things too.
 ///
 /// # Errors
 /// When a path is not there, or none has a run.

@@ -1,7 +1,8 @@
 //! One page of HTML that says how runs compare, in a single file that asks nothing of a network.
 //!
-//! It is read on a phone, in the dark and on paper, and needs no JavaScript but to zoom. Every word that comes from a
-//! file is escaped. What is missing or does not go together is said in a note at the top, and the rest stands.
+//! It is read on a phone, in the dark and on paper, and needs no JavaScript but to zoom. Every word
+//! that comes from a file is escaped. What is missing or does not go together is said in a note at
+//! the top, and the rest stands.
 
 mod accuracy;
 mod classes;

@@ -48,8 +48,8 @@ fn records(view: &View) -> impl Iterator<Item = &EvalRecord> {
     view.curves.iter().chain(view.group.evals())
 }
 
-/// (number, accuracy) of the largest set of entries whose settings differ in the number `key` alone. With radii, the
-/// accuracy without an attack is that at 0.
+/// (number, accuracy) of the largest set of entries whose settings differ in the number `key`
+/// alone. With radii, the accuracy without an attack is that at 0.
 fn points(record: &EvalRecord, key: &str) -> Vec<[f64; 2]> {
     let split = |entry: &Entry| {
         let mut settings = entry.attack.as_object()?.clone();

@@ -1,11 +1,12 @@
-//! The tables of the CAT paper as data: what stands in them, and what a run must be to stand beside it.
+//! The tables of the CAT paper as data: what stands in them, and what a run must be to stand beside
+//! it.
 
 use serde::Deserialize;
 use serde_yaml::Value;
 use std::collections::BTreeMap;
 
-/// Dotted keys and what a run must have there. A list means any of its values; a word where a run has a component means that
-/// component's name.
+/// Dotted keys and what a run must have there. A list means any of its values; a word where a run
+/// has a component means that component's name.
 pub type Conditions = BTreeMap<String, Value>;
 
 /// One table.

@@ -18,7 +18,8 @@ pub struct Ours<'a> {
 /// A paper's table with ours beside it.
 #[derive(Debug)]
 pub struct Filled {
-    /// For each method a line of ours, one of the paper's and one of the difference, ours minus theirs.
+    /// For each method a line of ours, one of the paper's and one of the difference, ours minus
+    /// theirs.
     pub table: Table,
     /// Whether there is a figure of ours in it.
     pub has_ours: bool,
@@ -50,7 +51,8 @@ pub fn fill(paper: &PaperTable, rows: &[Ours]) -> Filled {
 
     let mut used: Vec<&str> = Vec::new();
     for row in &paper.rows {
-        // For each column the rows of ours that may stand in it: the table's and the row's demands, then the column's.
+        // For each column the rows of ours that may stand in it: the table's and the row's demands,
+        // then the column's.
         let fitting: Vec<Vec<&Ours>> = paper
             .columns
             .iter()
@@ -106,7 +108,8 @@ impl Filled {
         }
     }
 
-    /// Our figure for a column: over the seeds, of those evaluations that asked what the paper asked.
+    /// Our figure for a column: over the seeds, of those evaluations that asked what the paper
+    /// asked.
     fn figure(&mut self, paper: &PaperTable, row: &PaperRow, column: &PaperColumn, ours: &Ours) -> Option<Spread> {
         let others = || paper.columns.iter().filter(|other| other.entry != "avg");
         let mut values = Vec::new();

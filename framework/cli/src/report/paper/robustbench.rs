@@ -1,4 +1,5 @@
-//! A model's record under the names of RobustBench's `model_info`, so that leaderboards can read it.
+//! A model's record under the names of RobustBench's `model_info`, so that leaderboards can read
+//! it.
 
 use crate::compare::Row;
 use foil::eval::NATURAL;
@@ -7,8 +8,9 @@ use serde_json::{Value, json};
 
 /// The record of a row's first run; none if it is not evaluated.
 ///
-/// Accuracies are texts in percent with two decimals, as there. `autoattack_acc` is there when AutoAttack was run; `reported` is
-/// the lowest accuracy under any attack of the evaluation. What RobustBench has no name for is under `foil`.
+/// Accuracies are texts in percent with two decimals, as there. `autoattack_acc` is there when
+/// AutoAttack was run; `reported` is the lowest accuracy under any attack of the evaluation. What
+/// RobustBench has no name for is under `foil`.
 pub fn model_info(row: &Row) -> Option<Value> {
     let (run, _) = row.runs.first()?;
     let eval = run.eval.as_ref()?;

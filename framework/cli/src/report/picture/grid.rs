@@ -14,7 +14,8 @@ pub struct Grid {
     pub columns: Vec<String>,
     /// The rows, from the top.
     pub rows: Vec<GridRow>,
-    /// How many pixels wide a pixel becomes. 0 chooses one that makes the largest image about 112 pixels wide.
+    /// How many pixels wide a pixel becomes. 0 chooses one that makes the largest image about 112
+    /// pixels wide.
     pub scale: usize,
 }
 

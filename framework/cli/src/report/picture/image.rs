@@ -48,8 +48,8 @@ pub enum PictureError {
 }
 
 impl Image {
-    /// An image of `channels` (1 grey, 3 red, green, blue) times `height` times `width` values in that order, as in a
-    /// torch tensor `[C, H, W]`.
+    /// An image of `channels` (1 grey, 3 red, green, blue) times `height` times `width` values in
+    /// that order, as in a torch tensor `[C, H, W]`.
     ///
     /// # Errors
     /// [`PictureError::Channels`] or [`PictureError::Length`].

@@ -6,14 +6,14 @@ pub enum Palette {
     /// An image with values in [0, 1].
     #[default]
     Plain,
-    /// A change, from `-limit` over 0 to `limit`, which is `eps` for a perturbation. One channel: blue, white, red.
-    /// Three channels: each colour around grey.
+    /// A change, from `-limit` over 0 to `limit`, which is `eps` for a perturbation. One channel:
+    /// blue, white, red. Three channels: each colour around grey.
     Diverging {
         /// The change that gets the full colour, in image units.
         limit: f32,
     },
-    /// An amount, such as a mask: from 0, dark violet, over green to `limit`, yellow. Of three channels the mean is
-    /// shown.
+    /// An amount, such as a mask: from 0, dark violet, over green to `limit`, yellow. Of three
+    /// channels the mean is shown.
     Sequential {
         /// The amount that gets the full colour.
         limit: f32,

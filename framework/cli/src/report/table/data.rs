@@ -7,8 +7,8 @@ pub struct Table {
     pub title: String,
     /// The columns, from left to right.
     pub columns: Vec<Column>,
-    /// The rows, from the top. A row that is too short ends in [`Cell::Missing`]; one that is too long gets columns
-    /// without a name.
+    /// The rows, from the top. A row that is too short ends in [`Cell::Missing`]; one that is too
+    /// long gets columns without a name.
     pub rows: Vec<Vec<Cell>>,
 }
 
@@ -19,8 +19,8 @@ pub struct Column {
     pub name: String,
     /// Where its cells stand.
     pub align: Align,
-    /// Whether the highest or the lowest number is the best one, which is put in bold. `None`: no number is better than
-    /// another.
+    /// Whether the highest or the lowest number is the best one, which is put in bold. `None`: no
+    /// number is better than another.
     pub higher_is_better: Option<bool>,
     /// Digits after the point.
     pub decimals: usize,
@@ -93,7 +93,8 @@ impl Cell {
     }
 }
 
-/// A table in which every row has every column, with each cell's rank settled. The forms are made from this.
+/// A table in which every row has every column, with each cell's rank settled. The forms are made
+/// from this.
 pub(super) struct Grid<'a> {
     pub columns: Vec<Column>,
     pub rows: Vec<Vec<Place<'a>>>,

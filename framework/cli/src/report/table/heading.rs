@@ -2,7 +2,8 @@
 
 use foil::eval::NATURAL;
 
-/// `natural` as `Natural`, `pgd20` as `PGD-20`, `fab_t` as `FAB-T`, `autoattack` as `AA`, `square` as `Square`.
+/// `natural` as `Natural`, `pgd20` as `PGD-20`, `fab_t` as `FAB-T`, `autoattack` as `AA`, `square`
+/// as `Square`.
 pub fn heading(name: &str) -> String {
     match name {
         NATURAL => return "Natural".into(),

@@ -3,7 +3,8 @@
 use super::data::{Align, Cell, Column, Place, Table};
 
 impl Table {
-    /// A `table` environment with the title as its caption. The document needs `\usepackage{booktabs}`.
+    /// A `table` environment with the title as its caption. The document needs
+    /// `\usepackage{booktabs}`.
     pub fn latex(&self) -> String {
         let grid = self.grid();
         let spec: String =
@@ -38,7 +39,8 @@ fn cell(place: Place, column: &Column) -> String {
     }
 }
 
-/// `text` as itself in running text, under any engine: what `inputenc` does not know is written as a command.
+/// `text` as itself in running text, under any engine: what `inputenc` does not know is written as
+/// a command.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let (mut before, mut left) = (' ', text.chars().peekable());

@@ -25,7 +25,8 @@ impl<'a> Machine<'a> {
         self.push(Value::Callable(known))
     }
 
-    /// A storage: `("storage", type, key, device, number of elements)`, and in old files a sixth entry.
+    /// A storage: `("storage", type, key, device, number of elements)`, and in old files a sixth
+    /// entry.
     pub(super) fn persistent(&mut self, id: Id) -> Done {
         const NO_STORAGE: Fault = Fault::Broken("a storage is not described as PyTorch does");
         let Value::Tuple(items) = self.value(id) else { return Err(NO_STORAGE) };
@@ -132,7 +133,8 @@ impl<'a> Machine<'a> {
         Ok(Value::Tensor(Box::new(Strided { storage, kind, offset, shape, strides })))
     }
 
-    /// A namespace's attributes are its content; an `OrderedDict` has some besides; the rest have none that matter.
+    /// A namespace's attributes are its content; an `OrderedDict` has some besides; the rest have
+    /// none that matter.
     pub(super) fn attributes(&mut self) -> Done {
         let state = self.pop()?;
         self.copying(state)?;
