@@ -1,6 +1,6 @@
 //! Figures 2 to 6 of the CAT paper, from runs.
 //!
-//! | figure | across | upwards | curves |
+//! | figure | x-axis | y-axis | curves |
 //! |---|---|---|---|
 //! | 2 | test images | natural, adversarial, mask, calibrated adversarial | - |
 //! | 3 | eps of training | (a) PGD-100 without random start, (b) natural + that | methods |
