@@ -1,12 +1,12 @@
-//! ALP: cross-entropy on attacked images, plus a pull between the logits of each image and its
-//! attacked form.
+//! ALP: cross-entropy on attacked images, plus a penalty on the distance between the logits of
+//! each image and its attacked form.
 //!
 //! Kannan et al., "Adversarial Logit Pairing", 2018, arXiv:1803.06373, Section 4; Table 9 of the
 //! CAT paper, second row.
 
 use foil::prelude::*;
 
-/// How far two images' logits are apart.
+/// The distance between two images' logits.
 #[settings]
 #[derive(Copy, PartialEq)]
 pub enum Distance {
@@ -21,21 +21,21 @@ pub enum Distance {
 /// (f(x) - f(x'))².
 ///
 /// The default is Table 9's: cross-entropy on attacked images only, an untargeted attack (`pgd` on
-/// `ce`), and the mean squared difference in place of Table 9's bare norm, as the official code has
-/// it. The clean pass runs first; gradients flow through both. The official ImageNet code differs
-/// in four ways: `clean_ce: true`, `label_smoothing: 0.1`, an attack with `objective:
-/// least_likely`, and an average of the weights over time, which is no part of a loss.
+/// `ce`), and, as in the official code, the mean squared difference in place of Table 9's norm. The
+/// clean pass runs first; gradients flow through both. The official ImageNet code differs in four
+/// ways: `clean_ce: true`, `label_smoothing: 0.1`, an attack with `objective: least_likely`, and
+/// averaged weights, which are not part of a loss.
 #[settings]
 pub struct Alp {
     /// Weight of the pairing term. 0.5 in the official example; its released networks used 0.25 and
     /// 0.5.
     #[set(default = 0.5.into(), range = 0.0..)]
     pub lambda: Scheduled,
-    /// Cross-entropy over clean and attacked images, averaged over all 2N, which pass as one batch
-    /// so that batch norm sees the mixture.
+    /// Whether the cross-entropy covers clean and attacked images, averaged over all 2N; they run
+    /// as one batch, so batch norm sees the mixture.
     #[set(default = false)]
     pub clean_ce: bool,
-    /// What is paired.
+    /// The distance of the pairing term.
     #[set(default = Distance::MeanSquared)]
     pub distance: Distance,
     /// Share of the label's weight that is spread evenly over all classes.

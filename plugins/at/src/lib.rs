@@ -12,8 +12,9 @@ use foil::prelude::*;
 /// With `attack: none` it is undefended training.
 #[settings]
 pub struct At {
-    /// Whether a clean pass in train mode follows each update, as in robust_overfitting's code. It
-    /// is for the log there, but it moves batch norm's running statistics towards clean images.
+    /// Whether a clean pass in train mode follows each update, as in robust_overfitting's code.
+    /// There it serves the log, but it also moves batch norm's running statistics towards clean
+    /// images.
     #[set(default = true)]
     pub log_clean: bool,
 }

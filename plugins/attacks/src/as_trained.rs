@@ -2,12 +2,14 @@
 
 use foil::prelude::*;
 
-/// For evaluations: `inner` takes its gradients in the arithmetic of training (`train.precision`), and `train.eval_precision` judges what it found.
+/// For evaluations: `inner` computes its gradients in the precision of training
+/// (`train.precision`); the resulting images are classified in `train.eval_precision`.
 ///
-/// Beside `inner` itself it tells what bf16 costs an attack: a network trained in bf16 has only seen attacks like this one.
+/// Compared with `inner` itself it shows what bf16 costs an attack: a network trained in bf16 has
+/// only seen attacks like this one.
 #[settings]
 pub struct AsTrained {
-    /// The attack; one that learns or keeps nothing between batches.
+    /// The attack; it must not learn or keep anything between batches.
     pub inner: Component<dyn Attack>,
 }
 

@@ -4,10 +4,11 @@ use crate::chain::Chain;
 use crate::{Apgd, ApgdT, FabT, Norm, Square};
 use foil::prelude::*;
 
-/// Standard AutoAttack (Croce & Hein 2020, arXiv:2003.01690): `apgd` on the cross-entropy, `apgd_t`, `fab_t` and `square`, each on the
-/// images that all before it left right.
+/// Standard AutoAttack (Croce & Hein 2020, arXiv:2003.01690): `apgd` on the cross-entropy,
+/// `apgd_t`, `fab_t` and `square`, each on the images that resisted all attacks before it.
 ///
-/// 100 steps for each run, 9 wrong classes, 5000 queries, one start each, as in the authors' `version='standard'`. It needs four classes.
+/// 100 steps for each run, 9 wrong classes, 5000 queries, one start each, as in the authors'
+/// `version='standard'`. It needs four classes.
 #[settings]
 pub struct AutoAttack {
     /// The ball's norm.
@@ -22,7 +23,7 @@ pub struct AutoAttack {
     /// Queries of `square`. AutoAttack has 5000.
     #[set(default = 5000, range = 0..=1_000_000)]
     pub n_queries: u32,
-    /// Wrong classes that the two targeted attacks try; no more than there are. AutoAttack has 9.
+    /// Wrong classes that the two targeted attacks try; at most all of them. AutoAttack has 9.
     #[set(default = 9, range = 1..=10_000)]
     pub targets: u32,
     /// Independent tries of each attack. AutoAttack has 1.

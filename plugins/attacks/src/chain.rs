@@ -84,10 +84,11 @@ impl Attack for Chain {
     }
 }
 
-/// The worst of several attacks: each runs on the images that those before it left right, as AutoAttack's do.
+/// The worst of several attacks: each runs on the images that resisted those before it, as in
+/// AutoAttack.
 ///
-/// Of an image that none of them breaks, the point with the smallest margin is returned. Attacks of the same kind draw the same random
-/// start.
+/// Of an image that none of them breaks, the point with the smallest margin is returned. Attacks of
+/// the same kind draw the same random start.
 #[settings]
 pub struct WorstOf {
     /// The attacks, in order; the cheap ones first save time.

@@ -19,7 +19,7 @@ pub enum MaskInput {
 ///
 /// After each update of f the mask network g descends KL(f(X') ‖ f(X_cali)) + beta1 · CE(f(X_cali),
 /// y), where X' = clamp(X + delta) and f is the updated model, held fixed. f and g run in train
-/// mode. Where the paper is silent the authors' code is followed.
+/// mode. Where the paper says nothing, it follows the authors' code.
 #[settings]
 pub struct Calibrated {
     /// The attack whose perturbation is calibrated: PGD on `ce` (CAT_cent) or on `cw` (CAT_cw).
@@ -30,10 +30,10 @@ pub struct Calibrated {
     /// the paper.
     #[set(range = 0.0..)]
     pub beta1: Scheduled,
-    /// How g learns. Left out, as the model does, which is what the authors do.
+    /// How g learns. By default as the model does, which is what the authors do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub optimizer: Option<Component<dyn Optimizer>>,
-    /// What g sees.
+    /// The input of g.
     #[set(default = MaskInput::Sum)]
     pub input: MaskInput,
     /// Whether images are kept in [0, 1]; the authors' MNIST code does not.

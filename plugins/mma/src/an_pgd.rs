@@ -9,18 +9,18 @@ use foil::prelude::*;
 /// train-mode pass; others stay clean. PGD on `slm` in eval mode, with radius e_i = max(e_min, the
 /// distance found last time), step 2.5 · e_i / `steps` and a uniform start, gives the direction u =
 /// (x' - x) / (e_i + 1e-12). Then `search_steps` bisections of [0, 1.05 · d_max], beginning at e_i,
-/// look for the e where f(clamp(x + e · u, 0, 1)) changes its mind. The training image is x + e ·
-/// u, which the authors' code does not clamp to [0, 1]; neither do we. e_i is kept for the next
-/// epoch, 0 for misclassified images. `mma.weight` is 0 for correct images with e_i >= d_max, and
-/// else 1.
+/// look for the e where the prediction f(clamp(x + e · u, 0, 1)) changes. The training image is x +
+/// e · u, which, as in the authors' code, is not clamped to [0, 1]. e_i is kept for the next
+/// epoch, 0 for misclassified images. `mma.weight` is 0 for correct images with e_i >= d_max,
+/// otherwise 1.
 ///
-/// The authors' code puts only the correct images through AN-PGD. Here all go, and masks pick; what
-/// is found is the same. PGD treats each image by itself. The search runs in train mode, in
-/// `search_steps` + 1 passes that move batch norm's running statistics, and takes the statistics of
-/// the correct images alone; `search_statistics: batch` takes the whole batch's, and with
-/// `search_mode: eval` each image is by itself. Where no image is correct, nothing moves. An attack
-/// for training: it keeps distances by training image, so it cannot evaluate a model; the paper
-/// tests with `pgd` on `slm`.
+/// The authors' code puts only the correct images through AN-PGD. Here all images go through and
+/// masks select; the result is the same. PGD treats each image by itself. The search runs in train
+/// mode, in `search_steps` + 1 passes that move batch norm's running statistics, and takes the
+/// statistics of the correct images alone; `search_statistics: batch` takes the whole batch's, and
+/// with `search_mode: eval` images do not affect each other. If no image is correct, the statistics
+/// do not move. It is an attack for training: it keeps distances by training image, so it cannot
+/// evaluate a model. The paper tests with `pgd` on `slm`.
 #[settings]
 pub struct AnPgd {
     /// Images farther than this from the boundary count as robust. 12/255, 20/255 or 32/255 on

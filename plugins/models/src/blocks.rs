@@ -3,11 +3,12 @@
 use foil::nn::{Activated, Joined, Shortcut};
 use foil::prelude::*;
 
-/// A constructor of 3 x 3 and 1 x 1 convolutions without bias, which fixes how they start.
+/// A constructor of 3 x 3 and 1 x 1 convolutions without bias, which determines their
+/// initialisation.
 pub(crate) type NewConv = fn(&Builder, &str, [i64; 2], i64, i64, i64) -> Conv2d;
 
-/// The pre-activation block of He et al. 2016, "Identity Mappings in Deep Residual Networks": batch
-/// norm and ReLU in front of each convolution. Where the shape changes, the shortcut is a 1 x 1
+/// The pre-activation block of He et al. 2016, "Identity Mappings in Deep Residual Networks":
+/// batch norm and ReLU before each convolution. Where the shape changes, the shortcut is a 1 x 1
 /// convolution of the activated input.
 pub(crate) struct PreActBlock {
     pub(crate) bn1: BatchNorm2d,
@@ -19,7 +20,7 @@ pub(crate) struct PreActBlock {
 }
 
 impl PreActBlock {
-    /// `channels` is `[in, out]`, `shortcut` the name of the 1 x 1 convolution; nothing is dropped.
+    /// `channels` is `[in, out]`, `shortcut` the name of the 1 x 1 convolution; no dropout.
     pub(crate) fn new(nn: &Builder, channels: [i64; 2], stride: i64, conv: NewConv, shortcut: &str) -> Self {
         let [inputs, outputs] = channels;
         Self {
@@ -38,7 +39,8 @@ impl PreActBlock {
     }
 }
 
-/// What a [`BasicBlock`] keeps for its gradient: what is between its convolutions, and its end.
+/// What a [`BasicBlock`] keeps for its gradient: the activation between its convolutions, and its
+/// output.
 pub(crate) type Kept = (Activated, Joined);
 
 /// The block of He et al. 2015, "Deep Residual Learning": each convolution is followed by batch
@@ -68,8 +70,8 @@ impl BasicBlock {
         }
     }
 
-    /// What is between its convolutions, and its end. Batch norm and ReLU are one pass over memory,
-    /// and so are the last batch norms, the sum and its ReLU.
+    /// Returns the activation between the convolutions, and the output. Batch norm and ReLU are
+    /// one pass over memory, and so are the last batch norms, the sum and its ReLU.
     pub(crate) fn pass(&self, pass: &Pass, xs: &Tensor) -> Kept {
         let Some((conv, bn)) = &self.shortcut else {
             let between = self.bn1.activate_conv(pass, &self.conv1, xs);

@@ -5,7 +5,7 @@ use foil::prelude::*;
 /// A multilayer perceptron: linear layers with a ReLU between them, on the image's values as one
 /// row.
 ///
-/// Names are those of an `nn.Sequential` of a flatten, then linear layers and ReLUs by turns.
+/// Names are those of an `nn.Sequential` of a flatten, then alternating linear layers and ReLUs.
 #[settings]
 pub struct Mlp {
     /// Units of each hidden layer.

@@ -11,7 +11,7 @@ use foil::{hint, prelude::*};
 ///
 /// conv 64 without pooling, four stages of two pre-activation blocks (64, 128, 256, 512 channels;
 /// strides 1, 2, 2, 2), batch norm, ReLU, mean over the image, linear. Names are those of
-/// robust_overfitting and CAT. All start as PyTorch's layers do.
+/// robust_overfitting and CAT. All layers are initialised as PyTorch's are.
 #[settings]
 pub struct PreactResnet18 {
     /// Whether a batch norm and a ReLU follow the last block: robust_overfitting and CAT have them,

@@ -9,7 +9,7 @@ use foil::prelude::*;
 ///
 /// conv 64 without pooling, batch norm, ReLU, four stages of two blocks (64, 128, 256, 512
 /// channels; strides 1, 2, 2, 2), mean over the image, linear. Names are those of TRADES, MART and
-/// FAT. All start as PyTorch's layers do.
+/// FAT. All layers are initialised as PyTorch's are.
 #[settings]
 pub struct Resnet18 {}
 

@@ -12,7 +12,7 @@ pub struct Cosine {
     /// The number from `epochs` on.
     #[set(default)]
     pub end: f64,
-    /// When it ends; by default with the run.
+    /// When it ends; by default at the end of the run.
     #[set(default, above = 0.0, unit = "epochs")]
     pub epochs: Option<f64>,
     /// How epochs are counted.

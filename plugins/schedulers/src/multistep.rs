@@ -6,8 +6,8 @@ use foil::prelude::*;
 
 /// A number that is multiplied by `gamma` at each milestone.
 ///
-/// With `factors` in place of gamma, the n-th milestone makes it `start · factors[n]`, as FAT's
-/// x.1, x.01, x.005.
+/// With `factors` in place of `gamma`, the n-th milestone sets it to `start · factors[n]`, as for
+/// FAT's x.1, x.01, x.005.
 #[settings]
 pub struct Multistep {
     /// The number before the first milestone.

@@ -11,9 +11,9 @@ use foil::prelude::*;
 /// and of robust_overfitting.
 #[settings]
 pub struct OneCycle {
-    /// The number at the top.
+    /// The number at the peak.
     pub peak: f64,
-    /// Share of the run before the top.
+    /// Share of the run before the peak.
     #[set(default = 0.3, range = 0.0.., below = 1.0)]
     pub up: f64,
     /// The number at time 0.
@@ -22,10 +22,10 @@ pub struct OneCycle {
     /// The number at the end.
     #[set(default)]
     pub end: f64,
-    /// The way down.
+    /// The shape of the descent.
     #[set(default = Down::Linear)]
     pub down: Down,
-    /// When it ends; by default with the run.
+    /// When it ends; by default at the end of the run.
     #[set(default, above = 0.0, unit = "epochs")]
     pub epochs: Option<f64>,
     /// How epochs are counted.

@@ -19,7 +19,8 @@ pub struct TemplateAttack {
     pub steps: u32,
 }
 
-/// What runs. A buffer that is kept between steps would stand here, and be named in `state`.
+/// The running attack. A buffer that is kept between steps would go here, and be listed in
+/// `state`.
 struct Running(TemplateAttack);
 
 impl Config<dyn Attack> for TemplateAttack {

@@ -1,4 +1,4 @@
-//! template_optimizer: steps of one length, in the direction that gradients agree on.
+//! template_optimizer: steps of fixed length, in the direction that gradients agree on.
 //!
 //! Where it comes from: a paper with its equation, or your own idea in a sentence.
 
@@ -13,7 +13,7 @@ use foil::prelude::*;
 pub struct TemplateOptimizer {
     /// Learning rate: a number or a scheduler.
     pub lr: Scheduled,
-    /// How much of the mean stays from step to step.
+    /// Decay of the mean from step to step.
     #[set(default = 0.9, range = 0.0..1.0)]
     pub momentum: f64,
 }

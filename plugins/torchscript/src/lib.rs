@@ -2,7 +2,7 @@
 //! `torch.jit.save` writes them.
 //!
 //! `docs/pytorch.md` shows how one is made; `docs/decisions/0009-torchscript.md` says how its
-//! numbers and foil's are kept the same.
+//! tensors and foil's are kept in step.
 
 mod loss;
 mod model;
