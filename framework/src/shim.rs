@@ -122,7 +122,7 @@ pub(crate) fn version(xs: &Tensor) -> u64 {
 /// count.
 ///
 /// # Errors
-/// When the shapes do not belong together.
+/// When the shapes do not match.
 pub fn conv_input_gradient(
     gradient: &Tensor,
     input: &Tensor,
@@ -139,7 +139,7 @@ pub fn conv_input_gradient(
 /// count.
 ///
 /// # Errors
-/// When the shapes do not belong together.
+/// When the shapes do not match.
 pub fn conv_weight_gradient(
     gradient: &Tensor,
     input: &Tensor,
@@ -156,7 +156,7 @@ pub fn conv_weight_gradient(
 /// with respect to weight and bias; `mean` and `inverse_std` `[C]` are the batch's.
 ///
 /// # Errors
-/// When the shapes do not belong together.
+/// When the shapes do not match.
 pub fn batch_norm_gradients(
     gradient: &Tensor,
     input: &Tensor,
@@ -180,7 +180,7 @@ pub fn batch_norm_gradients(
     Ok((owned(out[0]), learns.then(|| [owned(out[1]), owned(out[2])])))
 }
 
-/// Says whether CUDA may compute fp32 products in TF32, for the whole process. Does nothing on a
+/// Sets whether CUDA may compute fp32 products in TF32, for the whole process. Does nothing on a
 /// CPU.
 ///
 /// # Errors
@@ -192,7 +192,7 @@ pub fn allow_tf32(allow: bool) -> Result<()> {
     check(unsafe { foil_allow_tf32(allow) })
 }
 
-/// What [`allow_tf32`] said last; libtorch's convolutions begin with yes.
+/// The last value given to [`allow_tf32`]; libtorch's convolutions default to true.
 static ALLOWS_TF32: AtomicBool = AtomicBool::new(true);
 
 /// Whether CUDA may compute fp32 products in TF32.
@@ -200,14 +200,14 @@ pub(crate) fn allows_tf32() -> bool {
     ALLOWS_TF32.load(Ordering::Relaxed)
 }
 
-/// Sets whether the processor takes subnormal numbers for 0 (`torch.set_flush_denormal`), in this
-/// thread and in those that compute for it. Does nothing on a processor without the switch.
+/// Sets whether the processor flushes subnormal numbers to 0 (`torch.set_flush_denormal`), in
+/// this thread and in its worker threads. Does nothing on a processor without the flag.
 ///
 /// # Errors
 /// When libtorch refuses.
 pub fn flush_denormal(flush: bool) -> Result<()> {
     thread_local! {
-        /// What was set last; a thread begins with the processor's default.
+        /// The last value set; a thread starts with the processor's default.
         static FLUSHES: Cell<bool> = const { Cell::new(false) };
     }
     if FLUSHES.replace(flush) == flush {
@@ -218,8 +218,8 @@ pub fn flush_denormal(flush: bool) -> Result<()> {
     check(unsafe { foil_flush_denormal(flush) })
 }
 
-/// Says whether CUDA must compute the same bits each time, for the whole process; otherwise it
-/// tries out convolutions and keeps the fastest. A CPU always does the same.
+/// Sets whether CUDA must compute the same bits each time, for the whole process; otherwise it
+/// tries several convolution algorithms and keeps the fastest. A CPU always computes the same bits.
 ///
 /// # Errors
 /// When libtorch refuses.

@@ -1,4 +1,4 @@
-//! Where an attack within Linf may go.
+//! The set of points that an attack within Linf may reach.
 
 use crate::nn::fused::sign_step;
 use tch::Tensor;
@@ -11,8 +11,8 @@ pub struct Box01 {
 }
 
 impl Box01 {
-    /// Around `x` `[N, C, H, W]`; `eps` a scalar or `[N, 1, 1, 1]`. Without `clip` only the ball
-    /// counts.
+    /// Around `x` `[N, C, H, W]`; `eps` a scalar or `[N, 1, 1, 1]`. Without `clip` it is the ball
+    /// alone.
     pub fn new(x: &Tensor, eps: &Tensor, clip: bool) -> Self {
         let (low, high) = (x - eps, x + eps);
         if clip { Self { low: low.clamp_min(0.0), high: high.clamp_max(1.0) } } else { Self { low, high } }

@@ -15,7 +15,7 @@ pub(super) fn gather(bytes: &Tensor, rows: &Tensor, augment: Option<(&Augment, &
     let (_, c, h, w) = bytes.size4().ok()?;
     let (device, count) = (bytes.device(), rows.numel() as i64);
     let keyed = augment.is_none_or(|(augment, key, index)| {
-        // A reflection reaches no further than the image.
+        // A reflection cannot reach beyond the image's size.
         let reaches = augment.padding == Padding::Zero || augment.pad < h.min(w);
         reaches && is_dense(key, Kind::Int64, &[], device) && is_dense(index, Kind::Int64, &[count], device)
     });

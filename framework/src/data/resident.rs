@@ -38,8 +38,8 @@ impl Resident {
         self.subset(&Tensor::arange(n.min(self.len()), (Kind::Int64, self.images.device())))
     }
 
-    /// Splits off the images at every `len / n`-th place, which leaves the classes as mixed as they
-    /// were: (the rest, the `n` images).
+    /// Splits off every `len / n`-th image, which keeps the classes mixed: (the rest, the `n`
+    /// images).
     #[must_use]
     pub fn hold_out(&self, n: i64) -> (Self, Self) {
         let every = (self.len() / n.max(1)).max(1);

@@ -9,18 +9,18 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use tch::{Cuda, Device};
 
-/// What was found at start.
+/// The devices found at start.
 #[derive(Debug, Clone)]
 pub struct Devices {
-    /// The folder libtorch was loaded from, if it can be told.
+    /// The folder libtorch was loaded from, if known.
     pub libtorch: Option<PathBuf>,
     /// CUDA devices that can be used.
     pub cuda: usize,
-    /// Why CUDA cannot be used, if it was there but did not open.
+    /// Why CUDA cannot be used, if it exists but could not be opened.
     pub cuda_problem: Option<String>,
 }
 
-/// Opens CUDA's libtorch if it is there, once, and says what was found.
+/// Opens CUDA's libtorch if there is one, once, and returns what was found.
 pub fn devices() -> &'static Devices {
     static DEVICES: OnceLock<Devices> = OnceLock::new();
     DEVICES.get_or_init(|| {
@@ -42,15 +42,15 @@ pub fn is_device(name: &str) -> bool {
     number.is_some() || ["auto", "cpu", "cuda"].contains(&name)
 }
 
-/// The environment variable that says where a run goes, whatever its pipeline says; so one pipeline
-/// runs on any of several devices.
+/// The environment variable that overrides a run's device, so that one pipeline can run on any of
+/// several devices.
 pub const DEVICE: &str = "FOIL_DEVICE";
 
-/// `auto`, `cpu`, `cuda` or `cuda:N` to a device that exists, which this thread then works on;
-/// [`DEVICE`] goes before `name`.
+/// `auto`, `cpu`, `cuda` or `cuda:N` as a device that exists, which this thread then uses;
+/// [`DEVICE`] takes precedence over `name`.
 ///
 /// # Errors
-/// When the name is none of these, or the device is not there.
+/// When the name is none of these, or the device does not exist.
 pub fn choose(name: &str) -> Result<Device> {
     match std::env::var(DEVICE) {
         Ok(instead) if !instead.is_empty() => named(&instead).map_err(|error| error.context(DEVICE)),
@@ -59,18 +59,18 @@ pub fn choose(name: &str) -> Result<Device> {
     .map(entered)
 }
 
-/// `device`, where this thread is from here on: libtorch's operators follow tensors to their
-/// device, but foil's kernels, events and waits go where the thread is, which is the first GPU
-/// unless it is told otherwise.
+/// Makes `device` this thread's current one and returns it. libtorch's operators follow tensors to
+/// their device, but foil's kernels, events and waits use the thread's current device, which is the
+/// first GPU by default.
 fn entered(device: Device) -> Device {
     if let Device::Cuda(n) = device {
-        // Without the library there are no kernels either, and who captures says why.
+        // Without the library there are no kernels either, and capturing reports why.
         let _ = super::cuda::own_stream(n);
     }
     device
 }
 
-/// What records and heartbeats call a device: `cpu`, `cuda(0)`.
+/// The name of a device in records and heartbeats: `cpu`, `cuda(0)`.
 pub fn shown(device: Device) -> String {
     format!("{device:?}").to_lowercase()
 }
@@ -78,7 +78,7 @@ pub fn shown(device: Device) -> String {
 /// The device that is called `name`.
 ///
 /// # Errors
-/// When the name is none, or the device is not there.
+/// When the name is not valid, or the device does not exist.
 pub fn named(name: &str) -> Result<Device> {
     if !is_device(name) {
         return Err(Error::new(format!("`{name}` is not a device")).help("write auto, cpu, cuda or cuda:0"));
@@ -98,7 +98,7 @@ pub fn named(name: &str) -> Result<Device> {
 /// The device of one rank of `world`: each takes the GPU with its number on its machine.
 ///
 /// # Errors
-/// As [`choose`]; when there are more ranks on this machine than GPUs; when `name` is one certain
+/// As [`choose`]; when there are more ranks on this machine than GPUs; when `name` is a specific
 /// GPU.
 pub fn choose_for(name: &str, world: World) -> Result<Device> {
     if world.size() == 1 || !is_device(name) || name == "cpu" {

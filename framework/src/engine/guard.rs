@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Once;
 
 thread_local! {
-    /// Where the panic under way happened; `None` outside `guard`.
+    /// The source location of the current panic; `None` outside `guard`.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
@@ -54,8 +54,8 @@ pub fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-/// The other way round: an error goes on as a panic, in code that has no room for a result, up to
-/// the next [`guard`].
+/// The reverse: turns an error into a panic, in code that cannot return a result, up to the next
+/// [`guard`].
 ///
 /// # Panics
 /// With the error.

@@ -1,4 +1,4 @@
-//! In which numbers a network computes.
+//! The precision in which a network computes.
 //!
 //! Parameters, their updates, batch norm, losses and checkpoints are fp32 whatever is chosen here;
 //! images and gradients with respect to them too.
@@ -6,7 +6,8 @@
 use super::Network;
 use foil_macros::settings;
 
-/// Arithmetic of training: of the network's forward and backward passes, attack and update alike.
+/// Precision of training: of the network's forward and backward passes, in attack and update
+/// alike.
 #[settings]
 #[derive(Copy, PartialEq)]
 pub enum Precision {
@@ -20,7 +21,7 @@ pub enum Precision {
     Bf16,
 }
 
-/// Arithmetic of what judges a network; never bf16.
+/// Precision of evaluations; never bf16.
 #[settings]
 #[derive(Copy, PartialEq)]
 pub enum JudgePrecision {
@@ -40,7 +41,8 @@ impl JudgePrecision {
     }
 }
 
-/// While it lives a network computes as its judges do, or as in training; see [`Network::judged`].
+/// While it lives, the network computes in the precision of evaluation, or of training; see
+/// [`Network::judged`].
 #[derive(Debug)]
 pub struct Computing<'a> {
     network: &'a Network,

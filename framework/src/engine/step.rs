@@ -1,5 +1,5 @@
-//! One training step: attack, the loss's forward passes, update, and what the attack learns from
-//! it.
+//! One training step: attack, the loss's forward passes, the update, and the attack's own
+//! training.
 
 use super::guard;
 use super::learner::Learner;
@@ -12,11 +12,11 @@ use crate::{Error, Result};
 use std::collections::BTreeMap;
 use tch::Tensor;
 
-/// What a training step is made of.
+/// The parts of a training step.
 pub struct Step {
     /// The model f and its optimiser.
     pub model: Learner,
-    /// What makes the training images.
+    /// The attack that makes the training images.
     pub attack: Box<dyn Attack>,
     /// What is descended.
     pub loss: Box<dyn Loss>,
@@ -30,7 +30,7 @@ impl std::fmt::Debug for Step {
     }
 }
 
-/// Everything a step made, on the device.
+/// Everything a step computed, on the device.
 #[derive(Debug)]
 pub struct Outcome {
     /// The attack's result.
@@ -43,11 +43,11 @@ pub struct Outcome {
     pub gradients: Gradients,
 }
 
-/// What libtorch says of batch norm over one vector.
+/// libtorch's message for batch norm over one vector.
 const LONELY: &str = "Expected more than 1 value per channel when training";
 
 impl Step {
-    /// Which of its parts cannot be captured in a CUDA graph, if one cannot.
+    /// The part that cannot be captured in a CUDA graph, if there is one.
     pub fn against_capture(&self) -> Option<String> {
         let [attack, loss] = self.names;
         let because = |what: &str, name: &str| format!("the {what} `{name}` does not support it");

@@ -2,7 +2,7 @@
 //! GPU.
 //!
 //! `cargo xtask cuda` compiles it beside the program. Without it training works on a GPU too, but
-//! step by step: no capture, and libtorch's own kernels.
+//! one operation at a time: no capture, and libtorch's own kernels.
 
 #![allow(unsafe_code)]
 
@@ -28,10 +28,10 @@ use std::ffi::{CStr, c_char, c_void};
 use std::path::PathBuf;
 use std::sync::{Once, OnceLock};
 
-/// Null, or a message to give back to the library.
+/// Null, or a message that the library must free.
 type Message = *mut c_char;
 
-/// What this program expects of `foil_cuda_version`.
+/// The value that this program expects from `foil_cuda_version`.
 const VERSION: i32 = 7;
 
 /// The facts that `foil_cuda_device` writes.
@@ -45,7 +45,7 @@ struct RawDevice {
     cache: i64,
 }
 
-/// What a CUDA device is.
+/// Properties of a CUDA device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpu {
     /// Its name, such as `NVIDIA H100 80GB HBM3`.
@@ -61,8 +61,8 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    /// Whether devices of this compute capability, times ten, are a data centre's (A100, H100,
-    /// B200), with 2 TB/s of memory or more.
+    /// Whether devices of this compute capability, times ten, are data-centre GPUs (A100, H100,
+    /// B200), with memory of 2 TB/s or more.
     pub fn has_fast_memory(capability: i32) -> bool {
         [80, 90, 100].contains(&capability)
     }
@@ -133,7 +133,7 @@ fn functions() -> Result<&'static Functions> {
     opened.as_ref().map_err(|why| Error::new(why.clone()))
 }
 
-/// Where the library may lie: beside the program, or beside the folder of a test's program.
+/// Where the library may be: beside the program, or beside the folder of a test's program.
 fn places() -> Vec<PathBuf> {
     let program = std::env::current_exe().unwrap_or_default();
     program.ancestors().skip(1).take(2).map(|folder| folder.join("libfoil_cuda.so")).collect()
@@ -163,7 +163,7 @@ fn open(path: &std::path::Path) -> Result<Functions, String> {
 }
 
 impl Functions {
-    /// Takes a message over.
+    /// Turns a message into an error and frees it.
     fn check(&self, message: Message) -> Result<()> {
         if message.is_null() {
             return Ok(());
@@ -179,8 +179,8 @@ impl Functions {
     }
 }
 
-/// What a kernel's launch came to; libtorch's kernels take over from one that failed, and a warning
-/// says so once.
+/// Passes the result of a launch on. If it failed, libtorch's kernels are used instead, and a
+/// warning says so once.
 fn told<T>(launched: Result<T>) -> Result<T> {
     static ONCE: Once = Once::new();
     launched.inspect_err(|error| {
@@ -198,7 +198,7 @@ pub fn usable() -> Result<()> {
     functions().map(drop)
 }
 
-/// What a device is.
+/// Properties of a device.
 ///
 /// # Errors
 /// As [`usable`], or when there is no such device.
@@ -220,7 +220,7 @@ pub fn gpu(device: usize) -> Result<Gpu> {
     })
 }
 
-/// Puts this thread on a stream of its own, since the default stream cannot be captured.
+/// Gives this thread its own stream, since the default stream cannot be captured.
 ///
 /// # Errors
 /// As [`usable`], or what CUDA reports.
@@ -261,7 +261,7 @@ pub fn peak(device: usize) -> Result<[u64; 2]> {
     Ok([tensors.unsigned_abs(), reserved.unsigned_abs()])
 }
 
-/// Begins to measure [`peak`] anew.
+/// Resets [`peak`].
 ///
 /// # Errors
 /// As [`usable`].
@@ -309,7 +309,7 @@ mod tests {
         let inner = rust.rsplit(' ').next().unwrap_or_default();
         let number = numbers.iter().find(|(name, _)| *name == inner).map(|(_, name)| *name);
         let known = numbers.iter().any(|(_, name)| *name == c);
-        // `cudaKernel_t` and its like are pointers by another name.
+        // `cudaKernel_t` and similar types are pointers.
         let points = pointer || c.ends_with("_t") && !known || c == "void";
         rust.starts_with('*') == points && (if known { number == Some(c) } else { number.is_none() })
     }
