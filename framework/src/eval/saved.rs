@@ -1,4 +1,4 @@
-//! An evaluation under way, on disk: what a killed one goes on from.
+//! The state of an evaluation on disk, from which a killed one resumes.
 
 use super::{Standing, Tick, Trial};
 use crate::distributed::World;
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// When the state is written first. Afterwards writing takes at most a tenth of the time; so much
-/// work, and the batch under way, a kill may cost.
+/// When the state is first written. After that, writing takes at most a tenth of the time; a kill
+/// costs the work since the last write.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// The attacks that are through or under way, by name, and the file that holds them.
+/// The finished and current attacks, by name, and the file that holds them.
 #[derive(Debug)]
 pub struct Saved {
     path: PathBuf,
@@ -31,9 +31,9 @@ struct Stored {
 
 impl Saved {
     /// The state of the evaluation whose record goes to `record`: `eval.json` has
-    /// `eval.partial.json`. It goes on where an evaluation with the same config and weights
-    /// stopped, and says on standard error if it begins again despite a file. `weights` is the
-    /// digest of those that are judged.
+    /// `eval.partial.json`. It resumes where an evaluation with the same config and weights
+    /// stopped, and says so on standard error if it starts over despite a file. `weights` is the
+    /// digest of the weights being evaluated.
     pub fn open(record: &Path, config: &str, weights: &str) -> Self {
         let path = record.with_extension("partial.json");
         let key = format!("{} {weights}", stamp::config_hash(config));
@@ -51,8 +51,8 @@ impl Saved {
         saved
     }
 
-    /// For one rank of several: the first one's state. Only the first one opens a file and writes
-    /// to it.
+    /// As [`Saved::open`] for one of several ranks: all get the first one's state, and only the
+    /// first opens a file and writes to it.
     ///
     /// # Errors
     /// When a rank is lost.
@@ -73,7 +73,7 @@ impl Saved {
         (standing.stages == fresh.stages && standing.right().len() == fresh.right().len()).then(|| standing.clone())
     }
 
-    /// Takes note of an entry's state, and writes it if it is time.
+    /// Stores an entry's state, and writes the file if it is due.
     fn put(&mut self, name: &str, standing: &Standing) -> Result<()> {
         let (started, time) = (Instant::now(), Instant::now() >= self.next);
         if self.path.as_os_str().is_empty() || (!time && !standing.is_done()) {
@@ -94,11 +94,11 @@ impl Saved {
 
     /// Removes the file: the record is written.
     pub fn finish(self) {
-        let _ = std::fs::remove_file(&self.path); // A state that stays does no harm: it is that of this record.
+        let _ = std::fs::remove_file(&self.path); // A state that is left behind does no harm: it matches this record.
         atomic::sweep(&self.path);
     }
 
-    /// Goes on with `trial`, or begins it. `watch` is told after each batch.
+    /// Resumes or starts `trial`. `watch` is called after each batch.
     ///
     /// # Errors
     /// What the attack reports, or when the state cannot be written.

@@ -1,4 +1,4 @@
-//! Whether figures under attack can be believed: signs of masked gradients, checked on a few
+//! Whether accuracies under attack can be trusted: signs of masked gradients, checked on a few
 //! images.
 //!
 //! After AutoAttack's flags (Croce & Hein 2020) and the list of Carlini et al., "On Evaluating
@@ -16,10 +16,10 @@ use crate::{Error, Result};
 use std::cell::RefCell;
 use tch::{Kind, Tensor};
 
-/// How much is spent on the checks.
+/// How thorough the checks are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Depth {
-    /// None is run.
+    /// No check is run.
     Off,
     /// Short attacks on a tenth of the images, at least 16, at most 64.
     #[default]
@@ -32,7 +32,7 @@ impl Depth {
     /// All of them, by the names that the command line and records use.
     pub const NAMED: [(&str, Self); 3] = [("off", Self::Off), ("quick", Self::Quick), ("full", Self::Full)];
 
-    /// How many of `n` images are looked at.
+    /// How many of `n` images are checked.
     pub fn images(self, n: i64) -> i64 {
         match self {
             Depth::Off => 0,
@@ -47,7 +47,7 @@ impl Depth {
     }
 }
 
-/// What is checked.
+/// The subject of the checks.
 pub struct Subject<'a> {
     /// The model.
     pub network: &'a Network,
@@ -55,8 +55,8 @@ pub struct Subject<'a> {
     pub batch: &'a Batch<'a>,
     /// Facts about the data.
     pub data: DataFacts,
-    /// Every norm and radius that the evaluation's attacks are allowed; without any only what needs
-    /// no attack is checked.
+    /// Every norm and radius that the evaluation's attacks may use; without any, only checks that
+    /// need no attack are run.
     pub threats: &'a [Threat],
     /// How thoroughly.
     pub depth: Depth,
@@ -73,7 +73,7 @@ fn check(name: &str, value: f64, limit: f64, good: &str, bad: &str) -> TrustChec
 
 impl Subject<'_> {
     /// Every check, in a fixed order: those that need no attack, then for each threat the others,
-    /// under its name if there are several. One that cannot be run says why. Nothing for
+    /// under its name if there are several. A check that cannot be run says why. Empty for
     /// [`Depth::Off`].
     pub fn checks(&self) -> Vec<TrustCheck> {
         if self.depth == Depth::Off || self.batch.y.size()[0] == 0 {
@@ -138,7 +138,7 @@ impl Subject<'_> {
         check("probabilities", value, 50.0, "the outputs are logits, as the attacks expect", bad)
     }
 
-    /// Images right under an attack on `network`, `[N]` bool.
+    /// Whether each image is classified correctly under an attack on `network`, `[N]` bool.
     ///
     /// # Errors
     /// Why it cannot be run.
@@ -193,7 +193,7 @@ impl Subject<'_> {
         add("eps_zero", none);
 
         let large = self.right(network, &apgd(far, 2 * steps)).map(|right| {
-            // What guessing may come to on so few images: two standard deviations above its mean.
+            // What guessing can reach on so few images: two standard deviations above its mean.
             let (value, guess) = (percent(&right), 1.0 / self.data.classes as f64);
             let chance = 100.0 * (guess + 2.0 * (guess * (1.0 - guess) / right.numel() as f64).sqrt());
             let good = format!("with eps {far:.4} ({norm}) {value:.1} % are still correct, no more than by chance: the attacks reach every image");
@@ -238,8 +238,7 @@ impl Subject<'_> {
             check("pgd_gap", value, self.points(15.0), &good, &bad)
         }));
 
-        // Of those that stand under the attacks that see the model, how many fall to one that does
-        // not.
+        // Of the images that resist the white-box attacks, how many does a black-box attack break?
         let weaker = |name: &str, found: Result<Tensor>, good: &str, bad: &str| {
             found.and_then(|right| Ok((right, needed()?))).map(|(right, white)| {
                 let value = percent(&white.logical_and(&right.logical_not()));

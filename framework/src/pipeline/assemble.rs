@@ -1,4 +1,4 @@
-//! From a checked pipeline to the parts of a run, and the checks that need them together.
+//! Builds the parts of a run from a checked pipeline, and checks that they fit together.
 
 use super::{BatchNorm, Pipeline};
 use crate::attack::Attack;
@@ -33,7 +33,7 @@ impl std::fmt::Debug for Assembled {
 }
 
 impl Assembled {
-    /// Refuses a model without anything to train, which may well be judged.
+    /// Refuses a model without trainable parameters, which can only be evaluated.
     ///
     /// # Errors
     /// That problem.
@@ -87,9 +87,9 @@ fn facts(pipeline: &Pipeline) -> Result<DataFacts, Problem> {
     })
 }
 
-/// Builds every part of `pipeline`, and reports everything that is wrong with them.
+/// Builds every part of `pipeline`, and reports all problems.
 ///
-/// With `dry` the networks' numbers are left unset: enough for `foil check`.
+/// With `dry` the networks' tensors are not initialised: enough for `foil check`.
 ///
 /// # Errors
 /// All problems, by key path.
@@ -247,7 +247,7 @@ pub fn assemble_across(
 
     let built = (network, optimizer, loss, attack, select);
     let mut problems = problems.into_inner();
-    // A mask network that learns as the model does has the same to say of the optimiser.
+    // A mask network with the model's optimiser reports the same problems of it again.
     let mut told = Vec::new();
     problems.retain(|problem| {
         !told.contains(problem) && {

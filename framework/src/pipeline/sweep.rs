@@ -12,18 +12,17 @@ const MOST: usize = 1000;
 /// One run of a sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Combination {
-    /// What is particular to it, `attack.eps=8_255,loss.beta=5`: its name in tables, and its
+    /// The values that distinguish it, `attack.eps=8_255,loss.beta=5`: its name in tables, and its
     /// folder's.
     pub label: String,
-    /// The same without the seed, if that is among what is swept: what it has in common with the
-    /// runs of other seeds.
+    /// The label without the seed, if that is swept: shared with the runs of other seeds.
     pub row: String,
-    /// The overrides that make it of the sweep's file.
+    /// The overrides that turn the sweep's file into this run.
     overrides: Vec<String>,
 }
 
 impl Combination {
-    /// The run's pipeline, which is no sweep any more; `overrides` are those of the whole sweep.
+    /// The run's pipeline, which is no longer a sweep; `overrides` are those of the whole sweep.
     ///
     /// # Errors
     /// Every problem of the combination.
@@ -36,7 +35,7 @@ impl Pipeline {
     /// The runs of a sweep, keys in alphabetical order, the last one's values changing fastest;
     /// none for a plain pipeline.
     ///
-    /// `overrides` are those that the pipeline was loaded with: they may not touch what is swept.
+    /// `overrides` are those that the pipeline was loaded with: they must not change a swept key.
     ///
     /// # Errors
     /// A key without values, a value that occurs twice, a key that is also overridden, or too many

@@ -1,14 +1,13 @@
-//! What became of each image of an evaluation, as a CSV file beside the record: `eval.json` has
+//! The outcome for each image of an evaluation, as a CSV file beside the record: `eval.json` has
 //! `eval.images.csv`.
 //!
 //! ```csv
 //! index,label,natural,natural.margin,pgd20,pgd20.margin,broken_by
 //! 0,7,1,4.25,0,-0.5,pgd20
 //! ```
-//! An entry's column is 1 where the image was classified rightly under it, 0 where it was broken;
-//! its margin is z_y minus the largest other logit at the attacked image. `broken_by` is the first
-//! entry that broke the image, of a chain the stage (`autoattack.square`), and empty where none
-//! did.
+//! An entry's column is 1 if the image was classified correctly under it, 0 if it was broken; its
+//! margin is z_y minus the largest other logit at the attacked image. `broken_by` is the first
+//! entry that broke the image, or the stage for a chain (`autoattack.square`); empty if none did.
 
 use super::atomic;
 use std::io;
@@ -28,8 +27,8 @@ pub struct ImageRecord {
 struct Outcome {
     name: String,
     right: Vec<bool>,
-    /// For each image z_y minus the largest other logit at the attacked image, in logits; NaN where
-    /// the model gave none.
+    /// For each image z_y minus the largest other logit at the attacked image, in logits; NaN if
+    /// the model returned no finite logits.
     margins: Vec<f32>,
 }
 
@@ -60,7 +59,7 @@ impl ImageRecord {
         self.entries.push(Outcome { name: name.to_string(), right, margins });
     }
 
-    /// Where the record of the images lies that belongs to the evaluation record at `record`.
+    /// The path of the image record that belongs to the evaluation record at `record`.
     pub fn beside(record: &Path) -> PathBuf {
         record.with_extension("images.csv")
     }
@@ -84,25 +83,26 @@ impl ImageRecord {
         self.entries.iter().find(|entry| entry.name == name)
     }
 
-    /// For each image whether it was classified rightly under an entry; `None` when there is no
+    /// For each image, whether it was classified correctly under an entry; `None` if there is no
     /// such entry.
     pub fn right(&self, entry: &str) -> Option<&[bool]> {
         self.entry(entry).map(|entry| entry.right.as_slice())
     }
 
-    /// The first entry that broke each image, of a chain `entry.stage`; empty where none did.
+    /// The first entry that broke each image, `entry.stage` for a chain; empty if none did.
     pub fn broken_by(&self) -> &[String] {
         &self.broken_by
     }
 
-    /// Images right under every entry, in percent; `None` without entries or images.
+    /// Images classified correctly under every entry, in percent; `None` without entries or
+    /// images.
     pub fn worst_case(&self) -> Option<f64> {
         let standing = self.broken_by.iter().filter(|by| by.is_empty()).count();
         (!self.entries.is_empty() && !self.is_empty()).then(|| 100.0 * standing as f64 / self.len() as f64)
     }
 
-    /// (class, number of its images, percent of them right under the entry) for each class that has
-    /// images; empty when there is no such entry.
+    /// (class, number of its images, percent of them classified correctly under the entry) for
+    /// each class that has images; empty when there is no such entry.
     pub fn per_class(&self, entry: &str) -> Vec<(i64, usize, f64)> {
         let mut classes = std::collections::BTreeMap::<i64, (usize, usize)>::new();
         for (&label, &right) in self.labels.iter().zip(self.right(entry).unwrap_or_default()) {
@@ -139,7 +139,7 @@ impl ImageRecord {
     /// Reads a table.
     ///
     /// # Errors
-    /// `InvalidData` when the file holds something else, with the line; otherwise the system's
+    /// `InvalidData`, with the line, when the file is not such a table; otherwise the system's
     /// error; both with the path in the text.
     pub fn load(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
@@ -166,7 +166,7 @@ impl ImageRecord {
             record.entries.push(Outcome { name: pair[0].to_string(), right: Vec::new(), margins: Vec::new() });
         }
         for (i, row) in table.records().enumerate() {
-            let row = row?; // csv refuses rows of another length, and names the line.
+            let row = row?; // the csv crate refuses rows of another length, and names the line.
             let not = |what: &str| wrong(i + 2, format!("`{what}` is not a number"));
             let whole = |at: usize| row[at].parse::<i64>().map_err(|_| not(&row[at]));
             record.index.push(whole(0)?);

@@ -1,4 +1,4 @@
-//! What a record says about its own making.
+//! Stamps in a record: when and from what it was made.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -29,8 +29,8 @@ pub fn now() -> String {
     date(SystemTime::now())
 }
 
-/// SHA-256 of a resolved config's YAML, in 64 hex digits. Two runs with equal hashes were asked for
-/// the same.
+/// SHA-256 of a resolved config's YAML, in 64 hex digits. Two runs with equal hashes had the same
+/// settings.
 pub fn config_hash(resolved: &str) -> String {
     hex(&Sha256::digest(resolved.as_bytes()))
 }

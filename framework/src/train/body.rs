@@ -1,5 +1,4 @@
-//! What is captured of a training step: from the places of its images in the data set to what it
-//! made.
+//! The captured part of a training step: from the indices of its images to its outcome.
 
 use crate::Result;
 use crate::attack::Batch;

@@ -1,6 +1,6 @@
-//! Who is told how far training is.
+//! Observers of training.
 
-/// Follows a run while it trains: a progress bar, a notebook, or nothing, which is `()`.
+/// Follows a run while it trains: a progress bar, a notebook, or `()` for nothing.
 ///
 /// The calls of an epoch come in this order: `epoch_started`, `step_done` after each step,
 /// `epoch_ended`. An epoch that is stopped ends too. Nothing is returned, so an observer cannot

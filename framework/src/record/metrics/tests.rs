@@ -1,4 +1,4 @@
-//! The log against kills, resumes and odd numbers.
+//! The log under kills, resumes and unusual numbers.
 
 use std::fs;
 use std::path::Path;

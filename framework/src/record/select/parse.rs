@@ -5,7 +5,7 @@
 //! product = signed (("*" | "/") signed)*
 //! signed  = "-"* (number | name | ("min" | "max") "(" sum "," sum ")" | "(" sum ")")
 //! ```
-//! A name begins with a letter or `_` and goes on with letters, digits, `_` and `.`. Letters are
+//! A name begins with a letter or `_` and continues with letters, digits, `_` and `.`. Letters are
 //! ASCII.
 
 use super::error::RuleError;
@@ -163,7 +163,7 @@ impl Parser {
         }
     }
 
-    /// The next character that is no space, which stays.
+    /// The next character that is not a space, without consuming it.
     fn peek(&mut self) -> Option<char> {
         while self.text.get(self.at).is_some_and(|c| c.is_whitespace()) {
             self.at += 1;

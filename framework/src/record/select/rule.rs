@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::error::{RuleError, UnknownMetric};
 use super::parse::{self, Step};
 
-/// A selection rule that has been read and understood. See the [module page](super).
+/// A parsed selection rule. See the [module page](super).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     text: String,
@@ -16,10 +16,10 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Reads a rule. Which names are known is not asked here; see [`Rule::check`].
+    /// Parses a rule. Names are not checked here; see [`Rule::check`].
     ///
     /// # Errors
-    /// The first place that does not read. Rules of more than 1000 characters or 50 nested
+    /// The first place that cannot be parsed. Rules of more than 1000 characters or 50 nested
     /// parentheses are refused.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
         Ok(Rule { text: text.to_string(), steps: parse::parse(text)? })
@@ -50,7 +50,7 @@ impl Rule {
     pub fn eval(&self, metric: impl Fn(&str) -> Option<f64>) -> Result<f64, UnknownMetric> {
         let mut stack: Vec<f64> = Vec::new();
         for step in &self.steps {
-            // The parser puts two values before each operator; were it wrong, NaN would select
+            // The parser puts two values before each operator; if it were wrong, NaN would select
             // nothing.
             let mut pop = || stack.pop().unwrap_or(f64::NAN);
             let value = match step {

@@ -1,4 +1,4 @@
-//! Where a run begins, or goes on.
+//! Starting or resuming a run.
 
 use crate::pipeline::Assembled;
 use crate::record::{EventWriter, MetricsLog, metrics};
@@ -15,8 +15,8 @@ pub(super) struct Curves {
     pub events: EventWriter,
 }
 
-/// Refuses curves that lack rows of epochs that are done. A row behind them may be torn: the run
-/// was killed while it wrote that.
+/// Refuses curves that lack rows of finished epochs. A later row may be incomplete, if the run was
+/// killed while writing it.
 fn whole(folder: &Folder, epochs: u64) -> Result<()> {
     let path = folder.path().join("metrics.jsonl");
     let (rows, _) = if path.exists() { metrics::read(&path).map_err(Error::of)? } else { Default::default() };
@@ -29,7 +29,7 @@ fn whole(folder: &Folder, epochs: u64) -> Result<()> {
     })
 }
 
-/// Opens a folder to write in, and takes up the saved state if there is one.
+/// Opens a folder to write in, and restores the saved state if there is one.
 pub(super) fn take_up(
     folder: &Folder,
     parts: &Assembled,
@@ -46,7 +46,7 @@ pub(super) fn take_up(
             let tally = restore(parts, &state, &position, device).map_err(|e| e.context(folder.state().display()))?;
             (position, tally)
         }
-        // Killed between the first epoch's metrics and its state, a run leaves one row.
+        // A run that was killed between the first epoch's metrics and its state leaves one row.
         None if metrics.rows().len() > 1 => {
             let rows = metrics.rows().len();
             return Err(Error::new(format!("{} is missing, but this run has done {rows} epochs", folder.state().display()))
