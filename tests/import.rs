@@ -220,7 +220,7 @@ fn a_trained_run_goes_out_and_comes_back() {
         for part in ["name: mnist_subset", "- 0.13", "- 0.31", "eps: 0.2\n    alpha: 0.02"] {
             assert!(resolved.contains(part), "{part}: {resolved}");
         }
-        // What is asked for goes before what the card says.
+        // The request takes precedence over the card.
         let asked = format!("{format}-asked");
         place.foil(&["import", file, "--out", &asked, "--normalize", "none", "--data", "mnist"]).ok();
         let resolved = place.run(&asked).text("resolved.yaml");

@@ -1,12 +1,12 @@
 //! What tch does not bind, from the C++ shim in `framework/shim`: memory formats, gradients of
-//! single operators, TF32's switches, recorders of what runs.
+//! single operators, TF32 flags, and profiling.
 //!
 //! Each function here is a safe form of one there; a C++ exception comes back as an error with its
 //! message.
 
 #![allow(unsafe_code)]
 
-// The crate of the C++ functions: without a mention it is not linked.
+// The crate of the C++ functions, which is linked only if it is mentioned.
 use foil_shim as _;
 
 mod record;
@@ -22,7 +22,7 @@ use tch::Tensor;
 
 /// What tch calls `C_tensor`: an `at::Tensor`.
 pub(crate) type At = c_void;
-/// Null, or a message to give back to `foil_free`.
+/// Null, or a message to free with `foil_free`.
 pub(crate) type Message = *mut c_char;
 
 unsafe extern "C" {
@@ -61,7 +61,7 @@ unsafe extern "C" {
     fn foil_flush_denormal(flush: bool) -> Message;
 }
 
-/// Takes a message over.
+/// Turns a message into an error and frees it.
 pub(crate) fn check(message: Message) -> Result<()> {
     if message.is_null() {
         return Ok(());
@@ -81,7 +81,7 @@ pub(crate) fn at(tensor: &Tensor) -> *const At {
     tensor.as_ptr().cast()
 }
 
-/// Runs `make`, which writes a new tensor to where it is told, and takes the tensor over.
+/// Runs `make`, which writes a new tensor to its argument, and takes ownership of it.
 fn made(make: impl FnOnce(*mut *mut At) -> Message) -> Result<Tensor> {
     let mut out = std::ptr::null_mut();
     check(make(&raw mut out))?;
@@ -94,14 +94,14 @@ fn made(make: impl FnOnce(*mut *mut At) -> Message) -> Result<Tensor> {
 /// `xs` `[N, C, H, W]` with channels-last strides: itself if it has them, else a copy.
 ///
 /// # Errors
-/// When `xs` has not four dimensions.
+/// When `xs` does not have four dimensions.
 pub fn channels_last(xs: &Tensor) -> Result<Tensor> {
     // # Safety
     // `xs` lives through the call and is only read.
     made(|out| unsafe { foil_channels_last(out, at(xs)) })
 }
 
-/// Whether `xs` `[N, C, H, W]` lies channels-last.
+/// Whether `xs` `[N, C, H, W]` is channels-last.
 pub fn is_channels_last(xs: &Tensor) -> bool {
     let mut yes = false;
     // # Safety
@@ -109,7 +109,7 @@ pub fn is_channels_last(xs: &Tensor) -> bool {
     check(unsafe { foil_is_channels_last(&raw mut yes, at(xs)) }).is_ok() && yes
 }
 
-/// How often the numbers of `xs`, or of a tensor that shares them, were changed in place; 0 where
+/// How often the data of `xs`, or of a tensor that shares them, were changed in place; 0 where
 /// libtorch does not count.
 pub(crate) fn version(xs: &Tensor) -> u64 {
     let mut found = 0;

@@ -57,7 +57,7 @@ unsafe extern "C" {
     fn foil_group_free(group: *mut FoilGroup);
 }
 
-/// Takes a message over.
+/// Turns a message into an error and frees it.
 fn check(message: Message) -> Result<()> {
     if message.is_null() {
         return Ok(());
@@ -81,7 +81,7 @@ fn milliseconds(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Where ranks leave notes for each other; rank 0, or torchrun, keeps it.
+/// The store in which ranks leave notes for each other; rank 0 or torchrun serves it.
 pub(super) struct Store(*mut FoilStore);
 
 // # Safety
@@ -141,7 +141,7 @@ impl Store {
     }
 }
 
-/// The ranks' connections; none once this rank has left.
+/// The ranks' connections; null once this rank has left.
 struct Group(Mutex<*mut FoilGroup>);
 
 // # Safety
@@ -185,7 +185,7 @@ impl Group {
     }
 }
 
-/// A collective under way.
+/// A collective in progress.
 struct Work(*mut FoilWork);
 
 // # Safety
@@ -213,20 +213,20 @@ impl Pending for Work {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        // Nobody wants the result any more.
+        // The result is no longer needed.
         let _ = self.finish();
     }
 }
 
 /// Gloo over TCP, met at a store, exactly as `torch.distributed` does with `backend="gloo"`.
 pub(super) struct C10d {
-    // In this order: the group uses the store while it closes.
+    // Dropped in this order: the group uses the store while it closes.
     group: Group,
     store: Store,
 }
 
 impl C10d {
-    /// Meets the other ranks.
+    /// Connects to the other ranks.
     pub fn join(launch: &Launch, meeting: &Meeting) -> Result<Self> {
         let store = Store::open(launch, meeting)?;
         let (rank, size) = (launch.rank as c_int, launch.size as c_int);

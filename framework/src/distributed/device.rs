@@ -1,5 +1,5 @@
-//! Sums that stay on the ranks' devices: when they do, how that begins, and what else the ranks
-//! decide together for it.
+//! Sums on the ranks' devices: when they are used, how they are opened, and what the ranks decide
+//! together for that.
 
 use super::collective::OnDevice;
 use super::world::{Joined, World};
@@ -9,21 +9,21 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use tch::{Device, Kind, Tensor};
 
-/// How often a rank that waits for the others looks whether one has failed.
+/// How often a rank that waits for the others checks whether one has failed.
 const LOOK: Duration = Duration::from_millis(500);
 
 impl World {
-    /// Why steps on `device` cannot be captured for the sake of the ranks' sums, if so. Every rank
-    /// calls it at the same point.
+    /// Why the ranks' sums prevent capturing steps on `device`, if they do. Every rank calls it at
+    /// the same point.
     ///
     /// # Errors
-    /// When a rank is lost, or there is a way between the devices which cannot be opened.
+    /// When a rank is lost, or the transport between the devices cannot be opened.
     pub fn against_capture(&self, device: Device) -> Result<Option<String>> {
         let by_host = self.is_joined() && device != Device::Cpu && self.on_device(device)?.is_none();
         Ok(by_host.then(|| "its ranks sum their gradients on the CPU".to_string()))
     }
 
-    /// Whether all ranks say so. Every rank calls it at the same point.
+    /// Whether all ranks pass true. Every rank calls it at the same point.
     ///
     /// # Errors
     /// When a rank is lost.
@@ -33,7 +33,7 @@ impl World {
         Ok(against.int64_value(&[0]) == 0)
     }
 
-    /// After a step that was sent to the device whole: it is to be done within the ranks' timeout.
+    /// Called after a step was enqueued as a whole: it must finish within the ranks' timeout.
     ///
     /// # Errors
     /// When the device has failed.
@@ -44,8 +44,8 @@ impl World {
         }
     }
 
-    /// What adds tensors on `device` up without the host, if something does. The first call opens
-    /// it, with all ranks.
+    /// The transport that sums tensors on `device` without the host, if there is one. The first
+    /// call opens it, on all ranks.
     pub(super) fn on_device(&self, device: Device) -> Result<Option<&'static dyn OnDevice>> {
         let Some(joined) = self.joined().filter(|joined| joined.opener.takes(device)) else { return Ok(None) };
         if let Some(known) = joined.device.get() {
@@ -79,7 +79,7 @@ impl World {
         Ok(Some(opened))
     }
 
-    /// Opens it on a thread of its own, which is left behind when the others do not come.
+    /// Opens it on a separate thread, which is abandoned if the other ranks do not connect.
     fn meet(&self, joined: &'static Joined, invitation: [u8; 128], device: Device) -> Result<Box<dyn OnDevice>> {
         let (rank, size, timeout) = (self.rank(), self.size(), joined.launch.timeout);
         let (tell, told) = channel();
@@ -106,7 +106,7 @@ impl World {
 }
 
 impl Joined {
-    /// What adds tensors up on the devices, if it was opened.
+    /// The transport between the devices, if it was opened.
     pub(super) fn opened(&self) -> Option<&dyn OnDevice> {
         self.device.get()?.as_deref()
     }
@@ -189,7 +189,7 @@ mod tests {
             if world.rank() == 1 {
                 return world.explain(Error::new("out of memory")).to_string();
             }
-            // What comes of it is worth nothing, and the next sum says so.
+            // Its result is invalid, and the next sum reports that.
             world.sum(&mine).unwrap();
             let error = world.sum(&mine).unwrap_err();
             assert_eq!(error.message(), "rank 1 has failed");
@@ -206,7 +206,7 @@ mod tests {
         ranks_with(&fakes, 3, |world| {
             let mine = Tensor::ones([1], (Kind::Float, Device::Cpu));
             world.sum(&mine).unwrap();
-            // Ranks 0 and 1 wait; rank 2 never comes, for its device is broken.
+            // Ranks 0 and 1 wait; rank 2 never connects, because its device is broken.
             if world.rank() == 2 {
                 fakes[2].failed.store(true, Ordering::Relaxed);
                 while !fakes[2].aborted.load(Ordering::Relaxed) {

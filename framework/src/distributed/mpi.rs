@@ -1,9 +1,8 @@
-//! MPI as the transport, through the crate `mpi`. Notes stay in c10d's TCP store: MPI has no place
+//! MPI as the transport, through the crate `mpi`. Notes stay in c10d's TCP store: MPI has no store
 //! that can be read without another rank's help.
 //!
-//! One thread makes all calls of MPI, so MPI_THREAD_FUNNELED is enough. Who waits for a result
-//! waits for that thread: as long as FOIL_TIMEOUT allows, and until another rank has left. MPI
-//! itself waits for ever.
+//! One thread makes all MPI calls, so MPI_THREAD_FUNNELED is enough. Callers wait for that thread
+//! until FOIL_TIMEOUT, or until another rank has left. MPI itself waits for ever.
 
 use super::c10d::Store;
 use super::collective::{Collective, Pending};
@@ -19,14 +18,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tch::{Kind, Tensor};
 
-/// How often one who waits looks whether another rank has left.
+/// How often a waiting caller checks whether another rank has left.
 const LOOK: Duration = Duration::from_millis(50);
-/// The note of a rank that leaves the others in the lurch.
+/// The note of a rank that left early.
 const LEFT: &str = "mpi/left";
-/// MPI counts in 32 bits: so many numbers go at once.
+/// MPI counts in 32 bits, so this many numbers are sent at a time.
 const PART: usize = 1 << 28;
 
-/// A tensor's numbers, in its own kind.
+/// A tensor's data, in its own kind.
 enum Numbers {
     Float(Vec<f32>),
     Double(Vec<f64>),
@@ -48,7 +47,7 @@ impl Numbers {
         })
     }
 
-    /// Puts them into `tensor`, of whatever kind of the same bytes.
+    /// Copies them into `tensor`, which has a kind of the same size.
     fn into(self, tensor: &Tensor) {
         let numbers = match self {
             Self::Float(numbers) => Tensor::from_slice(&numbers),
@@ -71,8 +70,8 @@ impl Numbers {
     }
 }
 
-/// MPI's standard only recommends that all ranks get the same bits. Open MPI and MPICH see to it;
-/// ranks that came apart all the same are set right once an epoch, with a warning.
+/// MPI's standard only recommends that all ranks get the same bits. Open MPI and MPICH guarantee
+/// it; ranks that diverge all the same are corrected once an epoch, with a warning.
 fn sums<T: Equivalence + Copy + Default>(world: &SimpleCommunicator, numbers: &[T]) -> Vec<T> {
     let mut sums = vec![T::default(); numbers.len()];
     for (mine, sum) in numbers.chunks(PART).zip(sums.chunks_mut(PART)) {
@@ -81,7 +80,7 @@ fn sums<T: Equivalence + Copy + Default>(world: &SimpleCommunicator, numbers: &[
     sums
 }
 
-/// Something for the thread that speaks MPI.
+/// A job for the thread that calls MPI.
 struct Job {
     numbers: Numbers,
     /// Whether they are summed; otherwise they become rank 0's.
@@ -99,13 +98,12 @@ impl Job {
             }
             numbers => numbers.summed(world),
         };
-        // Who asked may have given up.
+        // The caller may have given up.
         let _ = self.done.send(made);
     }
 }
 
-/// The thread: says which rank of how many MPI takes it for, and then does what it is asked to
-/// until nobody can ask any more.
+/// The thread: reports MPI's rank and size, then runs jobs until the sender is dropped.
 fn speak(place: &Sender<Result<(usize, usize)>>, jobs: &Receiver<Job>) {
     let Some((universe, level)) = mpi::initialize_with_threading(Threading::Funneled) else {
         let _ = place.send(Err(Error::new("MPI is already in use in this process")));
@@ -117,10 +115,10 @@ fn speak(place: &Sender<Result<(usize, usize)>>, jobs: &Receiver<Job>) {
         false => Err(Error::new("this MPI cannot be called in a program with threads (MPI_THREAD_FUNNELED)")),
     });
     jobs.iter().for_each(|job| job.carry_out(&world));
-    // Here the universe ends, with MPI_Finalize.
+    // Dropping the universe calls MPI_Finalize.
 }
 
-/// What those who wait for a result look at.
+/// What waiting callers check.
 struct Watch {
     store: Store,
     timeout: Duration,
@@ -135,7 +133,7 @@ impl Watch {
                 Err(RecvTimeoutError::Disconnected) => return Err(Error::new("MPI has ended in this rank")),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            // A store that does not answer was a rank's that has left.
+            // A store that does not answer belonged to a rank that has left.
             if !matches!(self.store.get(LEFT), Ok(None)) {
                 return Err(Error::new("a rank left while others waited for it in MPI"));
             }
@@ -149,12 +147,12 @@ impl Watch {
 /// The ranks of MPI's world.
 pub(super) struct Mpi {
     watch: Arc<Watch>,
-    /// The thread, and where it is asked; nothing once this rank has left.
+    /// The thread, and its job queue; `None` once this rank has left.
     speaker: Mutex<Option<(JoinHandle<()>, Sender<Job>)>>,
 }
 
 impl Mpi {
-    /// Enters MPI's world, which must have the ranks that the launcher's variables tell of.
+    /// Joins MPI's world, which must match the launcher's variables.
     pub fn join(launch: &Launch, meeting: &Meeting) -> Result<Self> {
         let store = Store::open(launch, meeting).map_err(|error| launch.not_met(meeting, &error))?;
         let ((place, told), (ask, jobs)) = (channel(), channel());
@@ -184,7 +182,7 @@ impl Mpi {
     }
 }
 
-/// A sum under way.
+/// A sum in progress.
 struct Sum {
     tensor: Tensor,
     result: Receiver<Numbers>,
@@ -215,10 +213,10 @@ impl Collective for Mpi {
     }
 
     fn leave(&self) {
-        // Where the store is gone, so are the others.
+        // If the store is gone, so are the other ranks.
         let _ = self.watch.store.set(LEFT, "");
-        // The thread is not told: it would wait in MPI_Finalize for ranks that have failed. It ends
-        // with the process.
+        // The thread is not stopped: it would wait in MPI_Finalize for ranks that have failed. It
+        // ends with the process.
         std::mem::forget(self.speaker.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 

@@ -6,7 +6,8 @@ use crate::{Error, Result};
 use std::time::Duration;
 use tch::{Device, Tensor};
 
-/// The environment variable with which gradients go through the CPU all the same: `off`.
+/// The environment variable that disables NCCL if it is `off`: gradients are then summed on the
+/// CPU.
 const SWITCH: &str = "FOIL_NCCL";
 
 /// Opens NCCL where ranks compute on GPUs.
@@ -39,7 +40,7 @@ impl Opener for Nccl {
     }
 }
 
-/// This rank's end, and what it is called.
+/// This rank's communicator, and its name.
 struct Connected {
     comm: Comm,
     version: String,

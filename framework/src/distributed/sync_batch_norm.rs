@@ -43,7 +43,7 @@ extern "C" fn sum(ranks: *const c_void, tensor: *const At) -> Message {
         let (joined, tensor) = unsafe { (&*ranks.cast::<Joined>(), Tensor::clone_from_ptr(tensor.cast_mut().cast())) };
         World::of(joined).sum(&tensor)
     };
-    // No panic may cross into C++.
+    // A panic must not cross into C++.
     let said = match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(())) => return null_mut(),
         Ok(Err(error)) => error.message().to_string(),
@@ -57,11 +57,11 @@ extern "C" fn sum(ranks: *const c_void, tensor: *const At) -> Message {
 
 /// `xs` `[N, C, H, W]` normalised with the statistics of all ranks' images, or of those that each
 /// rank has `selected` (`[N]` booleans), differentiable across them; the running statistics `mean`
-/// and `var` `[C]` are moved, to the same bits on every rank. Where nothing is selected on any, the
-/// running statistics serve and stay.
+/// and `var` `[C]` are moved, to the same bits on every rank. If no image is selected on any rank,
+/// the running statistics are used and do not change.
 ///
 /// # Errors
-/// When a rank is lost, or the shapes do not belong together.
+/// When a rank is lost, or the shapes do not match.
 pub(crate) fn sync_batch_norm(
     world: World,
     xs: &Tensor,
@@ -146,7 +146,7 @@ mod tests {
     // Oracle: libtorch's batch norm on the whole batch.
     #[test]
     fn ranks_together_are_one_batch_norm() {
-        // Far from 0, where a sum of squares loses its digits.
+        // Far from 0, where a sum of squares would lose precision.
         let batch = || (rand(&[IMAGES, 3, 4, 2], 1) + 100.0, rand(&[IMAGES, 3, 4, 2], 6));
         let (x, to) = batch();
         let whole =

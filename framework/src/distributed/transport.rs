@@ -2,14 +2,14 @@
 
 use crate::{Error, Result};
 
-/// What carries sums and broadcasts between the ranks.
+/// The transport of sums and broadcasts between the ranks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Transport {
-    /// libtorch's own: in every build.
+    /// libtorch's own, in every build.
     #[default]
     Gloo,
-    /// The machine's MPI: in a build with the feature `mpi`, among processes that MPI's own
-    /// launcher started.
+    /// The machine's MPI, in a build with the feature `mpi`, for processes that MPI's own launcher
+    /// started.
     Mpi,
 }
 
@@ -19,10 +19,10 @@ impl Transport {
         if cfg!(feature = "mpi") { &["gloo", "mpi"] } else { &["gloo"] }
     }
 
-    /// What FOIL_TRANSPORT says.
+    /// Parses FOIL_TRANSPORT.
     ///
     /// # Errors
-    /// When it names none, or one that this build has not.
+    /// When it does not name a transport, or names one that this build lacks.
     pub(super) fn named(name: &str) -> Result<Self> {
         match name.trim().to_ascii_lowercase().as_str() {
             "gloo" => Ok(Self::Gloo),

@@ -2,8 +2,8 @@
 //! reads.
 //!
 //! [`Checkpoint`] reads a file without running anything in it, [`recognise()`] finds the model that
-//! it belongs to, [`import()`] makes a run folder of both, or of a TorchScript program; [`export`]
-//! goes the other way.
+//! it belongs to, [`import()`] makes a run folder from both, or from a TorchScript program;
+//! [`export`] does the reverse.
 
 mod checkpoint;
 mod container;

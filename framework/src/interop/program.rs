@@ -1,4 +1,4 @@
-//! A TorchScript program as a run folder: it is its own model, and is judged as it is.
+//! A TorchScript program as a run folder: it is its own model, and is evaluated as it is.
 
 use super::container::card_of_program;
 use super::described::Described;
@@ -16,8 +16,7 @@ use tch::{Device, Kind};
 /// Makes a run folder with a copy of the program.
 ///
 /// # Errors
-/// When it does not run on the images of any data set that comes in question, or the folder cannot
-/// be written.
+/// When it does not run on the images of any candidate data set, or the folder cannot be written.
 pub(super) fn import(request: &Request) -> Result<Imported> {
     if request.known.model.is_some() || request.key.is_some() {
         return Err(Error::new(format!("{} is a TorchScript program, which is its own model", request.file.display()))

@@ -1,4 +1,4 @@
-//! The program's side: from a path to plugins in the registry.
+//! The program's side of loading: from a path to plugins in the registry.
 
 use super::export::{Brought, Hello, tracing_id};
 use super::library::{Found, Library};
@@ -28,7 +28,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// How a lock writes it down.
+    /// Its entry in a lock.
     pub fn pin(&self) -> (String, Pin) {
         Pin::of(&self.path, &self.package, &self.version, &self.sha256)
     }
@@ -41,21 +41,22 @@ pub fn loaded() -> Vec<Loaded> {
     LOADED.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Loads a library, or every plugin library in a folder, and registers what it brings. One that is
-/// loaded already is left as it is.
+/// Loads a library, or every plugin library in a folder, and registers its plugins. A library that
+/// is already loaded is left alone.
 ///
-/// `from` is the folder of whoever names the library; a `plugins.lock` there must hold it.
+/// `from` is the folder of the file or command that names the library; a `plugins.lock` there must
+/// list it.
 ///
 /// # Errors
-/// What is wrong with it. Nothing of a library runs before its record was found equal to this
+/// The problem with it. None of a library's code runs before its record was found equal to this
 /// program's.
 pub fn load(path: &Path, from: &Path) -> Result<()> {
     let lock = Lock::beside(if from.as_os_str().is_empty() { Path::new(".") } else { from })?;
     look(path)?.iter().try_for_each(|library| one(library, lock.as_ref()))
 }
 
-/// As [`load`], for a library that a file in `from` lists. A run's folder may come from anybody, so
-/// what it lists needs a lock there, or is loaded already because the user named it.
+/// As [`load`], for a library that a file in `from` lists. A run's folder may come from anyone, so
+/// the libraries it lists must be in a lock there, or already loaded because the user named them.
 ///
 /// # Errors
 /// As [`load`], or that the folder has no lock.
@@ -72,11 +73,11 @@ pub fn load_listed(path: &Path, from: &Path) -> Result<()> {
         .help(format!("if you trust the library: --plugins {library}, or `foil plugins lock {run}`")))
 }
 
-/// Looks at a library, or at every plugin library in a folder, without running anything of it.
+/// Inspects a library, or every plugin library in a folder, without running its code.
 ///
 /// # Errors
-/// What is wrong with the file; a library that was built otherwise than this program is no error
-/// here.
+/// The problem with the file; a library that was built differently from this program is not an
+/// error here.
 pub fn look(path: &Path) -> Result<Vec<Library>> {
     if !path.is_dir() {
         return match Library::inspect(path)? {
@@ -86,7 +87,7 @@ pub fn look(path: &Path) -> Result<Vec<Library>> {
     }
     let mut found = Vec::new();
     for file in libraries(path)? {
-        // What is sound but no plugin may lie beside them: cargo's folder has macros.
+        // Other shared libraries may be in the same folder: cargo's has macros.
         if let Found::Plugin(library) = Library::inspect(&file)? {
             found.push(*library);
         }
@@ -148,10 +149,10 @@ fn one(library: &Library, lock: Option<&(PathBuf, Lock)>) -> Result<()> {
     Ok(())
 }
 
-/// The file that was looked at: by its descriptor, where the system has names for those.
+/// The path of the inspected file: by its descriptor, where the system supports that.
 fn named(path: &Path, library: &Library) -> PathBuf {
     use std::os::fd::IntoRawFd;
-    // Never closed: the loader takes two libraries of one name for one.
+    // Never closed, because the loader takes two libraries of the same name for one.
     let number = library.file.try_clone().map(IntoRawFd::into_raw_fd);
     let open = number.map(|number| PathBuf::from(format!("/proc/self/fd/{number}")));
     open.ok().filter(|open| open.exists()).unwrap_or_else(|| path.to_path_buf())
@@ -189,7 +190,7 @@ fn open(path: &Path, library: &Library) -> Result<Brought> {
     *unsafe { Box::from_raw(answer.cast::<Result<Brought>>()) }
 }
 
-/// Lets every loaded library log where this program logs; to be called when the program has set up
+/// Connects the log of every loaded library to the program's. Call it when the program has set up
 /// its log.
 pub fn log_started() {
     for library in loaded() {
@@ -205,7 +206,7 @@ fn hand_over_log(library: &Loaded) {
     }
 }
 
-/// Into the log if there is one yet.
+/// To the log if it is set up, otherwise to standard error.
 fn warn(text: &str) {
     match dispatcher::has_been_set() {
         true => tracing::warn!("{text}"),

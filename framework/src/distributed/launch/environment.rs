@@ -1,4 +1,4 @@
-//! The environment variables of each launcher, and what follows from them.
+//! The environment variables of each launcher.
 
 use super::{Launch, Meeting};
 use crate::distributed::hosts::first_node;
@@ -13,7 +13,7 @@ struct Family {
     sizes: &'static [&'static str],
     local_rank: &'static str,
     local_size: &'static str,
-    /// A variable without which the others mean nothing.
+    /// A variable without which the others are ignored.
     within: Option<&'static str>,
 }
 
@@ -34,7 +34,7 @@ static FAMILIES: [Family; 4] = [
         local_size: "OMPI_COMM_WORLD_LOCAL_SIZE",
         within: None,
     },
-    // A batch script has SLURM_PROCID too, but only what srun starts is one task of many.
+    // A batch script has SLURM_PROCID too, but only processes that srun starts are tasks.
     Family {
         launcher: "Slurm",
         rank: "SLURM_PROCID",
@@ -53,7 +53,7 @@ static FAMILIES: [Family; 4] = [
     },
 ];
 
-/// Every variable that says which process this is.
+/// Every variable that identifies this process.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let of = |Family { rank, sizes, local_rank, local_size, within, .. }: &'static Family| {
         [*rank, *local_rank, *local_size].into_iter().chain(sizes.iter().copied()).chain(*within)
@@ -61,7 +61,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().flat_map(of)
 }
 
-/// Ranks wait for each other at most so long, unless FOIL_TIMEOUT says otherwise.
+/// The default timeout in seconds, which FOIL_TIMEOUT overrides.
 const TIMEOUT: u64 = 300;
 
 pub(super) fn variable(name: &str) -> Option<String> {
@@ -86,7 +86,7 @@ impl Environment<'_> {
         self.get(name).map(parse).transpose()
     }
 
-    /// Rank and size as one launcher says them.
+    /// Rank and size from one launcher's variables.
     fn place(&self, family: &Family) -> Result<Option<(usize, usize)>> {
         if family.within.is_some_and(|name| self.get(name).is_none()) {
             return Ok(None);
@@ -113,8 +113,8 @@ impl Environment<'_> {
             }
         }
         let Some(&(family, (rank, size))) = found.first() else { return Ok(None) };
-        // torchrun's workers see the variables of who started it; a RANK set by hand must fit the
-        // launcher's.
+        // torchrun's workers also see the variables of the launcher that started torchrun; a RANK
+        // set by hand must match the launcher's.
         let by_hand = family.launcher == "torchrun" && self.get("TORCHELASTIC_RUN_ID").is_none();
         let other = found.iter().skip(1).find(|(_, place)| by_hand && place.1 > 1 && *place != (rank, size));
         if let Some((other, (other_rank, other_size))) = other {
@@ -127,7 +127,7 @@ impl Environment<'_> {
         let local_size = self.number(family.local_size)?;
         let local_rank = self.number(family.local_rank)?.unwrap_or(0);
         let transport = self.get("FOIL_TRANSPORT").map(|name| Transport::named(&name)).transpose()?;
-        // A process that is the only one needs no transport, unless it was told of one.
+        // A single process needs no transport, unless one was given.
         let meets = size > 1 || transport.is_some() || self.get("MASTER_ADDR").is_some();
         let meeting = if meets { Some(self.meeting(family, size, local_size)?) } else { None };
         let transport = transport.unwrap_or_default();
@@ -179,7 +179,8 @@ impl Environment<'_> {
     }
 }
 
-/// A port for a job, the same on all its ranks, so that jobs on one machine do not meet: 20000 to 29999.
+/// A port for a job, the same on all its ranks, so that jobs on one machine do not collide: 20000
+/// to 29999.
 fn port_of(job: &str) -> u16 {
     20_000 + (crate::nn::name_key(job) % 10_000) as u16
 }

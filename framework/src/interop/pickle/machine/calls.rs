@@ -1,4 +1,4 @@
-//! What a pickle names and calls: the way from arguments to data.
+//! Names and calls in a pickle: from arguments to data.
 
 use super::super::Fault;
 use super::super::value::{Callable, Id, Storage, Strided, Value, bytes_of};
@@ -96,7 +96,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// What a dictionary is made from: nothing, or a list of pairs, or another dictionary.
+    /// The items of a dictionary constructor: from nothing, a list of pairs, or another
+    /// dictionary.
     fn items(&self, arguments: &[Id]) -> Done<Vec<(Id, Id)>> {
         let Some(&last) = arguments.last() else { return Ok(Vec::new()) };
         match self.value(last) {
@@ -133,8 +134,8 @@ impl<'a> Machine<'a> {
         Ok(Value::Tensor(Box::new(Strided { storage, kind, offset, shape, strides })))
     }
 
-    /// A namespace's attributes are its content; an `OrderedDict` has some besides; the rest have
-    /// none that matter.
+    /// A namespace's attributes are its content; an `OrderedDict` has some in addition; attributes
+    /// of other objects do not matter.
     pub(super) fn attributes(&mut self) -> Done {
         let state = self.pop()?;
         self.copying(state)?;
