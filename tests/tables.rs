@@ -260,7 +260,7 @@ fn runs_that_cannot_be_read_are_named() {
 }
 
 /// Imported weights have pipelines that are alike: that makes them no seeds of one method, and
-/// there is no training to go on with.
+/// there is no training to resume.
 #[test]
 fn imported_models_are_methods_of_their_own() {
     let place = Place::with("");

@@ -1,4 +1,4 @@
-//! A pipeline that was read and found right, which still knows where everything was written.
+//! A valid pipeline, which still knows where everything was written.
 
 use crate::node::Node;
 use crate::place::Place;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// Larger files are refused: a pipeline has a few kilobytes.
 pub(crate) const MAX_BYTES: usize = 1 << 20;
 
-/// The text of a file, or the first thing that makes it none.
+/// The text of a file, or the first reason why it is not text.
 ///
 /// # Errors
 /// Too long, not UTF-8, or a control character, each with its position.

@@ -1,13 +1,13 @@
 //! One self-contained JSON Schema for editors, which complete and check while one types.
 //!
-//! It says what the checker says, with one difference: no key is required, because a base that is
-//! extended, or an override, may bring it. What is missing is found by `foil check`.
+//! It agrees with the checker, with one difference: no key is required, because a base or an
+//! override may provide it. `foil check` finds missing keys.
 
 use crate::{Catalog, show};
 use serde_json::{Map, Value, json};
 
-/// A fraction such as `8/255`, as [`fraction`](crate::fraction) reads it, but for the zero below
-/// the line.
+/// A fraction such as `8/255`, as [`fraction`](crate::fraction) reads it, except for a zero
+/// denominator.
 const FRACTION: &str = r"^\s*-?([0-9]+\.?[0-9]*|\.[0-9]+)\s*/\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*$";
 
 /// The schema of a whole pipeline (draft 2020-12) with every plugin of the catalog in it.
@@ -127,7 +127,7 @@ impl Editor<'_> {
     }
 }
 
-/// A number may also be text of the right form; `minimum` and the like do not look at text.
+/// A number may also be text of the right form; `minimum` and similar keywords ignore text.
 fn allow_fractions(part: &mut Map<String, Value>) {
     let is_number = |value: &Value| value == "number";
     let types = match part.get("type") {

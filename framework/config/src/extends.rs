@@ -15,7 +15,7 @@ use std::path::{Component, Path, PathBuf};
 /// A pipeline that reads more files than this extends the same ones again and again.
 const FILES: usize = 64;
 
-/// Reads files, collects problems, and remembers who extends whom.
+/// Reads files, collects problems, and records which file extends which.
 pub(crate) struct Loader<'c> {
     /// The top level, to which files are merged.
     top: Site<'c>,

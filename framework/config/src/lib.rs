@@ -67,14 +67,14 @@ pub trait Catalog {
     /// The JSON Schema of a plugin's keys, without `type`. `None` allows any keys.
     fn schema(&self, kind: &str, name: &str) -> Option<serde_json::Value>;
 
-    /// What no schema can say of a plugin that meets its own: `component` is its normal form,
-    /// written at `path`. The problems' paths begin with `path`.
+    /// Problems that a schema cannot express, for a plugin that meets its schema: `component` is
+    /// its normal form, written at `path`. The problems' paths begin with `path`.
     fn check(&self, kind: &str, path: &str, component: &serde_yaml::Value) -> Vec<Problem> {
         let _ = (kind, path, component);
         Vec::new()
     }
 
-    /// Called first for each library that the pipeline lists under `plugins`; what it brings is in
+    /// Called first for each library that the pipeline lists under `plugins`; its plugins are in
     /// the catalog from then on.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ pub fn libraries(path: impl AsRef<Path>) -> Result<Vec<Library>, Problems> {
 /// whole.
 ///
 /// # Errors
-/// Everything that is wrong, sorted by place.
+/// All problems, sorted by place.
 pub fn load(
     path: impl AsRef<Path>,
     overrides: &[String],
@@ -112,11 +112,11 @@ pub fn load(
     finish(&|loader| loader.file(path.as_ref()), overrides, schema, catalog)
 }
 
-/// The same for a text that is no file; `name` stands for its path in messages. It cannot extend
+/// As [`load`] for a text that is not a file; `name` is its path in messages. It cannot extend
 /// anything.
 ///
 /// # Errors
-/// Everything that is wrong, sorted by place.
+/// All problems, sorted by place.
 pub fn load_str(
     name: &str,
     text: impl AsRef<[u8]>,
@@ -141,12 +141,12 @@ fn finish(
     let known = loader.problems.len();
     libraries::load(&mut root, &|library| catalog.load(library), &mut loader.problems);
     if loader.problems.len() > known {
-        // That the plugins of a library that was not loaded are unknown is no news.
+        // The plugins of a library that was not loaded are unknown anyway.
         return Err(loader.problems.into());
     }
     if let Some(listed) = libraries::take(&mut root) {
-        // Only now does the catalog say which keys of their plugins take a component, on which
-        // merging depends.
+        // Merging depends on which keys take a component, and only now does the catalog know that
+        // for the libraries' plugins.
         let again = put_together(read, overrides, schema, catalog);
         let (again, Some(whole)) = again else { return Err(again.0.problems.into()) };
         (loader, root) = (again, whole);

@@ -1,5 +1,5 @@
-//! `plugins:`, the one key that is read before anything is checked: what the listed libraries
-//! bring, the rest may name.
+//! `plugins:`, the one key that is read before anything is checked, because the rest may name
+//! plugins of the listed libraries.
 
 use crate::node::{Entry, Kind, Node};
 use crate::place::Place;
@@ -26,7 +26,7 @@ impl Library {
     }
 }
 
-/// What is listed. That it is a list of texts is the schema's to say.
+/// The listed libraries. The schema checks that it is a list of texts.
 pub(crate) fn listed(root: &Node) -> Vec<Library> {
     let Kind::Map(map) = &root.kind else { return Vec::new() };
     let Some(Kind::Seq(items)) = map.get(KEY).map(|entry| &entry.node.kind) else { return Vec::new() };

@@ -82,7 +82,7 @@ impl Node {
         (place.clone(), true)
     }
 
-    /// How a message calls it: `3`, `the text `ten``, `a list`.
+    /// Its description in messages: `3`, `the text `ten``, `a list`.
     pub fn describe(&self) -> String {
         match &self.kind {
             Kind::Null => "empty".to_string(),
@@ -95,7 +95,7 @@ impl Node {
     }
 
     /// A number or a truth value as it was written, such as `1e5` or `0x1F`, so that quoting it
-    /// gives this very text.
+    /// gives exactly this text.
     pub fn written(&self) -> String {
         let word = self.place.word();
         match &self.kind {

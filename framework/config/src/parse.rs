@@ -53,9 +53,9 @@ impl Builder<'_> {
         Place::new(self.source, marker.line(), marker.col() + 1)
     }
 
-    /// The parser's complaint, with what usually causes it.
+    /// The parser's error, with its usual cause.
     fn syntax(&self, info: &str, place: &Place) -> Problem {
-        // YAML reads `loss:at` as the start of a longer text, and finds no fault before a later
+        // YAML reads `loss:at` as the start of a longer text, and reports an error only at a later
         // line.
         if info.contains("simple key") || info.contains("mapping values") {
             let lines = (1..=place.line().unwrap_or(1)).rev().map(|line| Place::new(self.source, line, 1));
@@ -87,7 +87,7 @@ impl Builder<'_> {
     }
 
     /// # Errors
-    /// What makes the rest of the file meaningless.
+    /// A problem that makes the rest of the file meaningless.
     fn event(&mut self, event: Event<'_>, place: &Place) -> Result<(), Problem> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {

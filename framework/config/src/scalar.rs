@@ -2,8 +2,8 @@
 
 use crate::node::Kind;
 
-/// What a plain (unquoted) scalar means in YAML 1.2: `yes` and `on` are text, `0o17` is 15, `1e-3`
-/// is a number.
+/// The value of a plain (unquoted) scalar in YAML 1.2: `yes` and `on` are text, `0o17` is 15,
+/// `1e-3` is a number.
 pub(crate) fn plain(text: &str) -> Kind {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Kind::Null,

@@ -1,11 +1,11 @@
-//! Everything that can go wrong, each with a place and what to do instead.
+//! All errors, each with a place and what to do instead.
 
 use crate::fault::Fault;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Why a data set could not be given. Printed after `error: `, it reads as the rest of foil's
-/// messages do: what, where, help.
+/// Why a data set could not be loaded. Printed after `error: `, it has the form of foil's other
+/// messages: what, where, help.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DataError {
@@ -16,7 +16,7 @@ pub enum DataError {
         /// All names that exist.
         known: Vec<&'static str>,
     },
-    /// None of the places holds it.
+    /// It is in none of the places.
     NotFound {
         /// Of the data set.
         name: &'static str,
@@ -25,7 +25,7 @@ pub enum DataError {
         /// Every place looked at, in order.
         looked: Vec<PathBuf>,
     },
-    /// Some of its files are there and others are not.
+    /// Some of its files are missing.
     Missing {
         /// Of the data set.
         name: &'static str,

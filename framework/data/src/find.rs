@@ -1,4 +1,4 @@
-//! Where a data set may lie on this machine, and where it does.
+//! Where a data set may be on this machine, and where it is.
 
 use crate::catalog::{self, Entry};
 use crate::error::DataError;
@@ -6,10 +6,10 @@ use crate::layout::{self, Layout};
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// Where a data set lies, in which layout.
+/// Finds a data set and its layout.
 ///
 /// # Errors
-/// `UnknownName`; `NotFound` with the places looked in; `PythonPickles` when only the pickled
+/// `UnknownName`; `NotFound` with the places searched; `PythonPickles` when only the pickled
 /// version is there.
 pub fn find(name: &str, folder: Option<&Path>) -> Result<Layout, DataError> {
     find_with(catalog::entry(name)?, folder, &Surroundings::of_process())
@@ -17,9 +17,9 @@ pub fn find(name: &str, folder: Option<&Path>) -> Result<Layout, DataError> {
 
 /// The places [`find`] looks in, in order.
 ///
-/// With a `folder`, only that and the one in it that is called `name`: who names a place does not
-/// want another copy. Without: `$FOIL_DATA/<name>`, `$FOIL_DATA`, `data/<name>`, and the cache
-/// folder that `foil data get` fills.
+/// With a `folder`, only that and the one in it that is called `name`: a caller that names a place
+/// does not want another copy. Without: `$FOIL_DATA/<name>`, `$FOIL_DATA`, `data/<name>`, and the
+/// cache folder that `foil data get` fills.
 pub fn places(name: &str, folder: Option<&Path>) -> Vec<PathBuf> {
     places_with(name, folder, &Surroundings::of_process())
 }

@@ -1,4 +1,4 @@
-//! In what form a data set lies in a folder, and the contents of its published files from each
+//! The form in which a folder has a data set, and the contents of its published files from each
 //! form.
 
 use crate::assemble::Assembly;
@@ -64,7 +64,7 @@ pub(crate) fn detect(entry: &Entry, place: &Path) -> Option<Layout> {
     incomplete
 }
 
-/// What shows that `place` has the data set as Python pickles.
+/// The files that show that `place` has the data set as Python pickles.
 pub(crate) fn pickles(entry: &Entry, place: &Path) -> Option<PathBuf> {
     entry.forms.pickles.iter().map(|name| place.join(name)).find(|path| path.exists())
 }

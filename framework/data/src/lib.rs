@@ -49,9 +49,9 @@ use std::path::Path;
 
 /// Read a data set into memory: `mnist`, `mnist_subset`, `cifar10` or `cifar100`.
 ///
-/// `folder` is where its files lie (or the folder above, or the archive itself); `None` looks in
-/// [`places`]. What is odd but readable, such as files other than the published ones, is said in
-/// [`Dataset::notes`].
+/// `folder` is where its files are (or the folder above, or the archive itself); `None` looks in
+/// [`places`]. Anything unusual but readable, such as files other than the published ones, is
+/// noted in [`Dataset::notes`].
 ///
 /// # Errors
 /// [`DataError`], each with what to do about it: no such name, not found, files missing, or a file

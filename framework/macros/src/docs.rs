@@ -1,4 +1,4 @@
-//! The rule that a setting without a manual does not compile.
+//! Settings without doc comments do not compile.
 
 use syn::{Attribute, Error, Expr, ExprLit, Ident, Lit, Meta};
 

@@ -9,8 +9,7 @@ use std::path::Path;
 use tch::{Kind, Tensor};
 
 /// Names under which published code keeps the weights to use, in order of preference. Averaged
-/// weights (`ema`) are not among them: papers differ in which they report, so they are used only on
-/// request.
+/// weights (`ema`) come last, because papers differ in which they report; `--key` selects them.
 const KEYS: [&str; 10] =
     ["", "state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "ema_state_dict", "ema"];
 

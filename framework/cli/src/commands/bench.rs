@@ -49,7 +49,7 @@ pub(super) struct Args {
     threads: Option<i32>,
 }
 
-/// What was measured of one pipeline.
+/// The measurements of one pipeline.
 #[derive(Debug, Serialize)]
 struct Timing {
     name: String,
@@ -60,25 +60,25 @@ struct Timing {
     batch: i64,
     device: String,
     threads: i32,
-    /// Processes that share the batch, and what carries their sums.
+    /// The number of processes that share the batch, and their transport.
     ranks: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     transport: Option<&'static str>,
     runs: usize,
-    /// Milliseconds a step: the median, the shortest and the longest.
+    /// Milliseconds per step: the median, the shortest and the longest.
     ms: f64,
     ms_min: f64,
     ms_max: f64,
     /// Of all ranks together.
     images_per_second: f64,
-    /// The part of the steps' time that the first rank spent in sums over the ranks, the waiting
-    /// for others included; on CPUs.
+    /// The share of the steps' time that the first rank spent in all-reduce, including waiting for
+    /// others; on CPUs.
     #[serde(skip_serializing_if = "Option::is_none")]
     in_sums: Option<f64>,
-    /// Operations and bytes of a step; of several ranks, of the first one's share.
+    /// Operations and bytes of a step; with several ranks, of the first one's share.
     operations: f64,
     bytes: f64,
-    /// Shares of the ceilings, where these were measured.
+    /// Fractions of the ceilings, if these were measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     of_arithmetic: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,7 +87,7 @@ struct Timing {
     /// a captured one.
     first_step_seconds: f64,
     third_step_seconds: f64,
-    /// Bytes on a CUDA device: the most that tensors held, and that was taken from it.
+    /// Bytes on a CUDA device: the most held by tensors, and the most allocated from the device.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<[u64; 2]>,
 }
@@ -104,7 +104,7 @@ pub(super) fn run(args: &Args, world: World) -> Exit {
     let mut ceiling = None;
     let mut timings = Vec::new();
     for file in &files {
-        // One without --batch, at the pipeline's own size.
+        // Without --batch, one entry at the pipeline's own size.
         let sizes: Vec<Option<u64>> =
             if args.batch.is_empty() { vec![None] } else { args.batch.iter().copied().map(Some).collect() };
         for size in sizes {
@@ -152,7 +152,7 @@ fn write(to: Option<&Path>, timings: &[Timing]) -> Result<()> {
     }
 }
 
-/// The pipelines, and what overrides them.
+/// The pipeline files, and the overrides.
 fn files(args: &Args) -> Result<(Vec<PathBuf>, Vec<String>)> {
     if args.methods.is_empty() {
         let (file, overrides) = args.words.split_first().ok_or_else(|| Error::new("no file given"))?;
@@ -165,8 +165,8 @@ fn files(args: &Args) -> Result<(Vec<PathBuf>, Vec<String>)> {
     Ok((args.methods.iter().map(file).collect(), args.words.clone()))
 }
 
-/// Times one pipeline, with all ranks; measures the ceilings too if it is the first that wants
-/// them.
+/// Times one pipeline, with all ranks; measures the ceilings too if this is the first pipeline
+/// that needs them.
 fn time(
     file: &Path,
     overrides: &[String],
@@ -182,7 +182,7 @@ fn time(
     let mut steps = Steps::new(&loaded, None, world)?;
     let device = steps.device;
     if let Device::Cuda(n) = device {
-        // Without the library there is nothing to ask, and nothing to report.
+        // Without the library there is no peak to reset, and none to report.
         let _ = cuda::reset_peak(n);
     }
     let work = steps.work()?;
@@ -202,7 +202,7 @@ fn time(
     let ms = times[times.len() / 2];
     let pipeline = &steps.pipeline;
     let precision = pipeline.train.precision;
-    // The others wait meanwhile, and nothing disturbs the measurement.
+    // The other ranks wait meanwhile, so nothing disturbs the measurement.
     let shares = match ceiling.filter(|_| world.is_first()) {
         Some(Some(ceiling)) => Some(*ceiling),
         Some(unknown) => Some(*unknown.insert(Ceiling::of(device)?)),

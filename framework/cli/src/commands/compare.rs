@@ -40,7 +40,7 @@ pub(super) struct Args {
     options: Options,
 }
 
-/// How a work list is carried out.
+/// Options for carrying out a work list.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// Number of seeds for each pipeline, counting up from its own.
@@ -74,18 +74,19 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// How many seeds each pipeline gets, if that was said.
+    /// The number of seeds for each pipeline, if given.
     pub fn seeds(&self) -> Option<u64> {
         self.seeds
     }
 
-    /// Whether this call trains and gathers nothing, or only one of many runs.
+    /// Whether this call does not train and gather all runs: it only plans, or does one of many
+    /// runs.
     pub fn only_plans(&self) -> bool {
         self.dry_run || self.slurm.is_some() || self.task.is_some()
     }
 }
 
-/// A work list and where it is at home.
+/// A work list with its folders.
 pub(super) struct Job<'a> {
     /// `compare` or `sweep`.
     pub command: &'a str,
@@ -93,9 +94,9 @@ pub(super) struct Job<'a> {
     pub overrides: &'a [String],
     /// The folder in which runs are looked up and made.
     pub dir: &'a Path,
-    /// Where the tables go.
+    /// The folder for the tables.
     pub out: &'a Path,
-    /// Which of the processes that share it this one is.
+    /// This process among those that share the list.
     pub crew: Crew,
 }
 
@@ -166,7 +167,7 @@ pub(super) fn carry_out(job: &Job, options: &Options) -> Exit {
     }
     let gathered = Comparison::gather(tasks.into_iter().zip(fates).collect(), notes, baseline);
     gathered.write(job.out)?;
-    end_when_nobody_reads(); // from here on there is nothing to lose
+    end_when_nobody_reads(); // from here on nothing can be lost
     println!("{}", gathered.terminal(Style::stdout()));
     let (all, missing) = (gathered.tasks.len(), gathered.missing());
     println!(
@@ -180,7 +181,7 @@ pub(super) fn carry_out(job: &Job, options: &Options) -> Exit {
     Ok(if missing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The number of the row that the others are tested against.
+/// The index of the row that the others are tested against.
 fn baseline(rows: &[String], options: &Options) -> Result<usize> {
     let Some(wanted) = &options.baseline else { return Ok(0) };
     let names = distinct(rows.iter().map(String::as_str));
@@ -193,7 +194,8 @@ fn left(tasks: &[Task]) -> Vec<Fate> {
     tasks.iter().map(|task| if task.state == State::Done { Fate::Reused } else { Fate::Stopped }).collect()
 }
 
-/// Does runs of the list, as one of the processes that leave the talking to the first.
+/// Works on runs of the list, as one of the processes other than the first, which does the
+/// reporting.
 fn help_out(job: &Job, options: &Options) -> Exit {
     let here = |error: Error| error.context(format!("rank {}", job.crew.rank));
     let work = || {
@@ -206,8 +208,8 @@ fn help_out(job: &Job, options: &Options) -> Exit {
         work(&tasks, &places(options, &job.crew)?, &job.crew, &stop);
         Ok(stop.load(Ordering::Relaxed))
     };
-    // What failed is told by the first, which finds it on disk; a launcher would end all if this
-    // one failed.
+    // The first process finds failures on disk and reports them; if this one failed, a launcher
+    // would end all.
     Ok(if work().map_err(here)? { ExitCode::from(130) } else { ExitCode::SUCCESS })
 }
 
@@ -227,7 +229,7 @@ fn places(options: &Options, crew: &Crew) -> Result<Vec<String>> {
     }
 }
 
-/// What became of the tasks; nothing when it was stopped.
+/// The outcomes of the tasks; `None` if it was stopped.
 fn carried_out(tasks: &[Task], options: &Options, crew: &Crew) -> Result<Vec<Fate>> {
     for task in tasks {
         if task.state == State::Done {
@@ -246,7 +248,7 @@ fn carried_out(tasks: &[Task], options: &Options, crew: &Crew) -> Result<Vec<Fat
     Ok(fates)
 }
 
-/// The list with what is there.
+/// The list with each run's state.
 fn planned(tasks: &[Task]) -> Table {
     let number = Column { decimals: 0, ..Column::number("seed") };
     let columns = vec![Column::text("model"), number, Column::text("run"), Column::text("folder")];
@@ -259,7 +261,7 @@ fn planned(tasks: &[Task]) -> Table {
     Table { title: format!("{done} of {} runs done", tasks.len()), columns, rows: rows.collect() }
 }
 
-/// Writes the scripts, and says what to do with them.
+/// Writes the scripts, and prints how to use them.
 fn write_slurm(job: &Job, options: &Options, tasks: &[Task], hash: &str, folder: &Path) -> Exit {
     std::fs::create_dir_all(folder).at("making", folder)?;
     let absolute = |path: &Path| std::path::absolute(path).at("finding", path).map(|path| path.display().to_string());

@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args) -> Exit {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A data set as `--json` gives it.
+/// A data set for `--json`.
 #[derive(serde::Serialize)]
 struct Known {
     name: &'static str,
@@ -73,7 +73,7 @@ struct Known {
     download_bytes: u64,
     /// Where it was found; null if it was not.
     found: Option<String>,
-    /// The folders that were looked in, in order.
+    /// The folders that were searched, in order.
     places: Vec<PathBuf>,
     licence: &'static str,
     citation: &'static str,
@@ -100,12 +100,12 @@ impl Known {
     }
 }
 
-/// Where a data set lies, if it does.
+/// Where a data set is, if it was found.
 pub(super) fn found(set: &Entry) -> Option<String> {
     foil_data::find(set.name, None).ok().map(|layout| layout.to_string())
 }
 
-/// What is known of a data set, for reading.
+/// A data set's description for the terminal.
 pub(super) fn page(set: &Entry) -> String {
     let [channels, height, width] = set.image;
     let where_ = match foil_data::find(set.name, None) {
@@ -154,7 +154,7 @@ fn get(name: &str, dir: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// A download on standard error: a bar of bytes in a terminal, and a line for what is worth
+/// A download on standard error: a progress bar in a terminal, and lines for what is worth
 /// keeping.
 #[derive(Default)]
 struct Shown {
@@ -168,7 +168,7 @@ impl Shown {
             Progress::Started { file, url, have, of } => {
                 let resumed = if have > 0 { format!(", from byte {have}") } else { String::new() };
                 self.line(&format!("fetching {url} ({} MB{resumed})", (of + 500_000) / 1_000_000));
-                // Hidden by itself where standard error is no terminal.
+                // indicatif hides it where standard error is not a terminal.
                 let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
                 self.bar =
                     Some(ProgressBar::new(of).with_style(style).with_prefix(file.to_string()).with_position(have));

@@ -29,11 +29,11 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// One thing that was looked at.
+/// One thing that was checked.
 #[derive(Debug, Serialize)]
 struct Finding {
     name: &'static str,
-    /// What was found, a line each.
+    /// What was found, one line each.
     found: Vec<String>,
     /// What to do, if something is missing or broken.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,8 +103,8 @@ fn libtorch() -> Finding {
     }
 }
 
-/// The version as the files beside the libraries tell it: `build-version` in libtorch's own
-/// archive, `version.py` in the wheel, a header in both.
+/// The version from the files beside the libraries: `build-version` in libtorch's own archive,
+/// `version.py` in the wheel, a header in both.
 pub(super) fn version_of(folder: &Path) -> Option<String> {
     let beside = folder.parent()?;
     if let Ok(version) = read_to_string(beside.join("build-version")) {
@@ -121,7 +121,7 @@ pub(super) fn version_of(folder: &Path) -> Option<String> {
     Some(parts?.join("."))
 }
 
-/// What the launchers' variables say, as `foil train` would read them here.
+/// The launchers' variables, as `foil train` would read them here.
 fn ranks() -> Finding {
     let mut finding = match Launch::detect() {
         Ok(None) => Finding::new("ranks", "one process; torchrun, srun and mpirun start several (docs/distributed.md)"),

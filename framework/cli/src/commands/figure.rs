@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args) -> Exit {
             }
             (planned(&paths, &overrides, args, &dir)?, out)
         }
-        // What else a shell's `runs/*` names is a note.
+        // Other files that a shell's `runs/*` includes are only noted.
         true if !pipelines && overrides.is_empty() => {
             let report = read(&paths)?;
             report.problems.iter().for_each(|problem| eprintln!("note: {problem}"));
@@ -84,7 +84,7 @@ pub(super) fn run(args: &Args) -> Exit {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The runs of the work list that are there now.
+/// The finished runs of the work list.
 fn planned(files: &[PathBuf], overrides: &[String], args: &Args, dir: &Path) -> Result<Vec<Group>> {
     let list = WorkList::of(files, overrides, args.options.seeds())?;
     let folders: Vec<PathBuf> =

@@ -85,7 +85,7 @@ fn yaml<T: serde::de::DeserializeOwned>(option: &str, text: &str) -> Result<T> {
     })
 }
 
-/// Says what a file holds.
+/// Prints what a file holds.
 fn list(file: &Path) -> Exit {
     let checkpoint = Checkpoint::open(file)?;
     let chosen = checkpoint.choose(None).ok().map(|dict| dict.key.clone());

@@ -22,7 +22,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// The kind under which data sets are listed; they are no plugins.
+/// The kind under which data sets are listed; they are not plugins.
 const DATA: &str = "data";
 
 #[derive(serde::Serialize)]
@@ -32,7 +32,7 @@ struct Row {
     summary: String,
     #[serde(rename = "crate")]
     source: &'static str,
-    /// The file it was loaded from; none for what is part of the program.
+    /// The file it was loaded from; `None` if it is part of the program.
     #[serde(skip_serializing_if = "Option::is_none")]
     library: Option<&'static str>,
 }

@@ -112,7 +112,7 @@ pub fn main() -> ExitCode {
         end_when_nobody_reads();
     }
     if !trains {
-        // Training has a log of its own besides.
+        // Training also writes its own log.
         let _ = tracing_subscriber::registry().with(warnings()).try_init();
     }
     signals::report_full_files();
@@ -121,9 +121,9 @@ pub fn main() -> ExitCode {
     foil::engine::cores::limit_threads();
     let only_looked_at = matches!(&cli.command, Command::Plugins(args) if plugins::only_looks(args));
     let plugins = if only_looked_at { Ok(()) } else { load_plugins(&cli.plugins) };
-    // A plugin may panic wherever it is asked something, not only in a step.
+    // A plugin may panic in any callback, not only in a step.
     let run = |command: Command| match command {
-        // A rank's panic is told to the others like its errors.
+        // A rank's panic is reported to the others like its errors.
         Command::Train(args) => ranks::together(|world| guard(|| train::run(&args, world))),
         Command::Compare(args) => compare::run(&args),
         Command::Sweep(args) => sweep::run(&args),
@@ -155,14 +155,14 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// Prints lines at the terminal in one piece: other ranks may write there at the same moment. A
-/// terminal that is gone is no reason to stop.
+/// Prints lines to the terminal in one write, since other ranks may write at the same time. A
+/// closed terminal does not stop the program.
 fn tell(text: &str) {
     let _ = std::io::stderr().write_all(format!("{}\n", foil::error::shown(text)).as_bytes());
 }
 
-/// Loads what `FOIL_PLUGINS` and `--plugins` name; a `plugins.lock` in the current folder counts
-/// for both.
+/// Loads what `FOIL_PLUGINS` and `--plugins` name; a `plugins.lock` in the current folder applies
+/// to both.
 fn load_plugins(named: &[PathBuf]) -> Result<()> {
     let variable = std::env::var_os("FOIL_PLUGINS").unwrap_or_default();
     let always = std::env::split_paths(&variable).filter(|path| !path.as_os_str().is_empty());
@@ -185,7 +185,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'stat
     }
 }
 
-/// What a command ends with.
+/// A command's result.
 type Exit = Result<ExitCode>;
 
 /// `foil list | head` ends as `cat | head` does. Rust ignores SIGPIPE at start, and then printing
@@ -193,7 +193,7 @@ type Exit = Result<ExitCode>;
 fn end_when_nobody_reads() {
     #[cfg(unix)]
     {
-        // Without it a panic says the same less nicely; that is no reason to stop here.
+        // If this fails, a panic reports the same less clearly, so the program continues.
         let _ = signal_hook::flag::register_conditional_default(
             signal_hook::consts::SIGPIPE,
             Arc::new(AtomicBool::new(true)),
@@ -201,10 +201,10 @@ fn end_when_nobody_reads() {
     }
 }
 
-/// The run in a folder that was named for one.
+/// Opens the run folder the user named.
 ///
 /// # Errors
-/// When there is none; runs below it are named.
+/// When it is not a run; the error lists runs below it.
 fn open_run(path: &Path) -> Result<Folder> {
     Folder::open(path).map_err(|error| {
         let below = find(&[path.to_path_buf()]);
@@ -216,8 +216,8 @@ fn open_run(path: &Path) -> Result<Folder> {
     })
 }
 
-/// An error in one line. Those of a config say where in lines of their own; of others a message's
-/// first line is what happened.
+/// An error in one line. Config problems keep lines of their own for their places; of other
+/// messages the first line says what happened.
 fn words(error: &Error) -> String {
     let (text, help) = (error.to_string(), error.suggestion().map(|help| format!("help: {help}")).unwrap_or_default());
     let lines: Vec<&str> = match error.problems() {

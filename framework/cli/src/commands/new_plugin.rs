@@ -29,7 +29,7 @@ pub(super) struct Args {
     foil: Option<PathBuf>,
 }
 
-/// What stands in the place of an attack where it is not the point.
+/// The attack of examples that are not about attacks.
 macro_rules! pgd {
     () => {
         "attack: { type: pgd, eps: 0.3, alpha: 0.1, steps: 5, start: uniform }\n"
@@ -66,11 +66,11 @@ const TEMPLATES: [(&str, &str, &str); 6] = [
     ),
 ];
 
-/// Names that the prelude, or cargo, has given already.
+/// Names that the prelude or cargo already uses.
 const TAKEN: &str = "adversarial ascent attack batch batch_norm2d box01 build builder clock component config conv2d core error forward \
     foil kind learner linear loss loss_input loss_output mode model network nn objective optimizer pass progress reference result \
     scheduled scheduler std target tch tensor terms test";
-/// Words that Rust keeps for itself and that could be a name.
+/// Rust keywords that could be a name.
 const KEYWORDS: &str = "abstract as async await become box break const continue crate do dyn else enum extern false final fn for gen \
     if impl in let loop macro match mod move mut override priv pub ref return self static struct super trait true try type typeof \
     unsafe unsized use virtual where while yield";
@@ -124,7 +124,7 @@ fn check_name(kind: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The clone that was named, is around us, or made this program.
+/// The checkout that was given, contains the current folder, or built this program.
 fn clone_of_foil(named: Option<&Path>) -> Result<PathBuf> {
     let is_clone =
         |folder: &&Path| folder.join("framework/src/registry").is_dir() && folder.join("Cargo.toml").is_file();
@@ -145,12 +145,12 @@ fn clone_of_foil(named: Option<&Path>) -> Result<PathBuf> {
     })
 }
 
-/// A plugin crate that is to be.
+/// A plugin crate to be made.
 struct Crate<'a> {
     kind: &'a str,
     name: &'a str,
     clone: &'a Path,
-    /// Whether it becomes a member of the clone's workspace, by lying in its `plugins/`.
+    /// Whether it becomes a member of the checkout's workspace, because it is in its `plugins/`.
     member: bool,
 }
 
@@ -163,15 +163,14 @@ impl Crate<'_> {
         ];
         if !self.member {
             files.push((".cargo/config.toml".to_string(), self.cargo_config()));
-            // The same versions of everything, so that nothing that the clone has built is built
-            // again.
+            // The same versions of everything, so that nothing is built twice.
             let lock = self.clone.join("Cargo.lock");
             files.push(("Cargo.lock".to_string(), fs::read_to_string(&lock).at("reading", &lock)?));
         }
         Ok(files)
     }
 
-    /// The template under its own name, as a library of its own.
+    /// The template's code, renamed, as a separate library.
     fn code(&self, template: &str) -> String {
         let word = |word: &str| word[..1].to_uppercase() + &word[1..];
         let camel: String = self.name.split('_').filter(|part| !part.is_empty()).map(word).collect();
@@ -240,7 +239,7 @@ fn sections(toml: &str, heading: &str) -> String {
     text
 }
 
-/// All files or none.
+/// Writes all files or none.
 fn write(dir: &Path, files: &[(String, String)]) -> Result<()> {
     if dir.exists() {
         return Err(Error::new(format!("{} already exists", dir.display()))

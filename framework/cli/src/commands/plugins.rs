@@ -35,7 +35,7 @@ pub(super) enum Action {
     },
 }
 
-/// Whether the command reads libraries itself instead of having them loaded.
+/// Whether the command inspects libraries instead of loading them.
 pub(super) fn only_looks(args: &Args) -> bool {
     args.action.is_some()
 }
@@ -84,7 +84,7 @@ fn show(paths: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// Pins `libraries` in `folder`. Nothing of them runs.
+/// Pins `libraries` in `folder`, without running their code.
 fn lock(libraries: &[PathBuf], folder: &Path) -> Result<()> {
     if libraries.is_empty() {
         return Err(Error::new("no library given")

@@ -129,7 +129,7 @@ fn summary(pipeline: &Pipeline, probed: &Probed) -> String {
     format!("{losses}{updates}{random}\n")
 }
 
-/// A column of numbers that are written out beforehand, for orders of magnitude apart.
+/// A column of preformatted numbers, which differ by orders of magnitude.
 fn number(name: &str) -> Column {
     Column { align: Align::Right, ..Column::text(name) }
 }

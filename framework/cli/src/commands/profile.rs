@@ -90,7 +90,7 @@ fn longest_first(calls: Vec<Calls>) -> Vec<Line> {
     lines
 }
 
-/// A kernel's C++ name without what all have, at a length that fits a terminal.
+/// A kernel's C++ name without common parts, at a length that fits a terminal.
 fn short(name: &str) -> String {
     const LENGTH: usize = 100;
     let name = ["void ", "at::native::", "(anonymous namespace)::", "cutlass::"]
@@ -116,7 +116,7 @@ fn seconds(steps: &mut Steps, runs: u32) -> Result<f64> {
     Ok(times[times.len() / 2])
 }
 
-/// A part of the time of all steps.
+/// A line of the table: a part of the time of all steps.
 struct Line {
     name: String,
     calls: Option<u64>,

@@ -107,7 +107,7 @@ pub(super) fn read(folders: &[PathBuf]) -> Result<Report> {
     Ok(Report::new(runs, problems))
 }
 
-/// The curves of a view's first run: measured now on `n` images, or those of its folder.
+/// The curves of a view's first run: measured now on `n` images, or read from its folder.
 fn curves(view: &View, n: Option<u32>) -> Result<Option<EvalRecord>> {
     let Some(run) = view.group.runs.first() else { return Ok(None) };
     let path = run.path.join("curves.json");
@@ -131,7 +131,7 @@ pub(super) fn pictures(run: &Path, n: i64) -> Result<Grid> {
     pictures_of(run, |images| (0..n.min(images)).collect())
 }
 
-/// The same for the test images that `pick` chooses of so many.
+/// As [`pictures`] for the test images that `pick` chooses from their number.
 pub(super) fn pictures_of(run: &Path, pick: impl FnOnce(i64) -> Vec<i64>) -> Result<Grid> {
     let folder = Folder::open(run)?;
     let loaded = look(&folder.resolved(), &[])?;

@@ -1,5 +1,5 @@
-//! Every method against the baseline: differences, their intervals, and p-values by themselves and
-//! corrected for their number.
+//! Every method against the baseline: differences, their intervals, and p-values, uncorrected and
+//! corrected for multiple tests.
 
 use super::significance::{Difference, REPLICATES};
 use super::summary::title;
@@ -8,7 +8,7 @@ use crate::report::{Cell, Column, Table};
 
 impl Comparison {
     /// Every row's difference to the baseline: points, the bootstrap's interval, and the exact
-    /// test's p-value, by itself and after Holm's correction. None where no images are stored.
+    /// test's p-value, uncorrected and after Holm's correction. `None` if no images are stored.
     pub fn differences(&self) -> Option<Table> {
         let base = self.rows.get(self.baseline)?;
         let mut columns = vec![Column::text("model")];
@@ -23,7 +23,7 @@ impl Comparison {
         (!rows.is_empty()).then_some(Table { title, columns, rows })
     }
 
-    /// The same for programs: a line for each test.
+    /// The same for programs: one line per test.
     pub fn tests(&self) -> Table {
         let base = self.rows.get(self.baseline).map_or("", |row| &row.label);
         let words = ["model", "baseline", "attack"].map(Column::text);
@@ -42,7 +42,7 @@ impl Comparison {
         Table { title: String::new(), columns: words.into_iter().chain(numbers).collect(), rows }
     }
 
-    /// How the table of differences is to be read.
+    /// How to read the table of differences.
     pub(super) fn reading(&self) -> String {
         let tests = self.against.iter().flatten().flatten().count();
         format!(

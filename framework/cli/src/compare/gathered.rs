@@ -1,5 +1,5 @@
-//! What came out of a work list: rows, their means over seeds, and which differences are more than
-//! chance.
+//! The results of a work list: rows, their means over seeds, and which differences are
+//! significant.
 
 use super::significance::{Difference, correct, difference};
 use super::{Fate, State, Task};
@@ -14,9 +14,9 @@ pub const WORST_CASE: &str = "worst_case";
 /// One method, its runs by seed.
 #[derive(Debug)]
 pub struct Row {
-    /// What it is called.
+    /// Its name.
     pub label: String,
-    /// Its runs that are done, each with the images of its evaluation where they are stored.
+    /// Its finished runs, each with the image record of its evaluation if there is one.
     pub runs: Vec<(Run, Option<ImageRecord>)>,
 }
 
@@ -25,19 +25,19 @@ pub struct Row {
 pub struct Comparison {
     /// In the order of the work list.
     pub rows: Vec<Row>,
-    /// What a reader must know, each in a sentence.
+    /// Notes for the reader, one sentence each.
     pub notes: Vec<String>,
-    /// Every run of the list: what became of it, and where it is.
+    /// Every run of the list, with its outcome and folder.
     pub tasks: Vec<(Task, Fate)>,
-    /// The number of the row that the others are tested against.
+    /// The index of the row that the others are tested against.
     pub baseline: usize,
-    /// For each row its differences to that one, by [`Comparison::entries`]. They take a while, and
-    /// are made once.
+    /// For each row its differences to that one, by [`Comparison::entries`]. They are slow to
+    /// compute, so this is done once.
     pub against: Vec<Vec<Option<Difference>>>,
 }
 
 impl Row {
-    /// Percent of images classified rightly under an attack of the evaluation or [`WORST_CASE`],
+    /// Percent of images classified correctly under an attack of the evaluation or [`WORST_CASE`],
     /// over the seeds.
     pub fn accuracy(&self, entry: &str) -> Option<Spread> {
         let evals = self.runs.iter().filter_map(|(run, _)| run.eval.as_ref());
@@ -54,7 +54,7 @@ impl Row {
         Spread::of(&evals.filter_map(|eval| eval.avg).collect::<Vec<_>>())
     }
 
-    /// For each seed whether each image is right.
+    /// For each seed, whether each image is classified correctly.
     fn answers(&self, entry: &str) -> Vec<Vec<bool>> {
         let images = self.runs.iter().filter_map(|(_, images)| images.as_ref());
         let right = |images: &ImageRecord| match entry {
@@ -64,7 +64,7 @@ impl Row {
         images.filter_map(right).collect()
     }
 
-    /// This row against another under an attack; none where the images of either are not stored or
+    /// This row against another under an attack; `None` if the images of either are not stored or
     /// are not the same.
     pub fn against(&self, other: &Row, entry: &str) -> Option<Difference> {
         let index = |row: &Row| row.runs.iter().find_map(|(_, images)| Some(images.as_ref()?.index().to_vec()));
@@ -95,8 +95,8 @@ fn slices(answers: &[Vec<bool>]) -> Vec<&[bool]> {
 }
 
 impl Comparison {
-    /// Reads what `tasks` left on disk, and tests the rows against the row number `baseline`. A run
-    /// that is not done is a note.
+    /// Reads what `tasks` left on disk, and tests the rows against the row number `baseline`. A
+    /// run that is not finished becomes a note.
     pub fn gather(tasks: Vec<(Task, Fate)>, notes: Vec<String>, baseline: usize) -> Self {
         let mut gathered = Self { notes, baseline, ..Self::default() };
         for (task, fate) in &tasks {
@@ -156,7 +156,7 @@ impl Comparison {
     }
 
     /// The attacks of the evaluations in the order in which they first occur; [`WORST_CASE`] last,
-    /// where it was taken.
+    /// if it was measured.
     pub fn entries(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         let evals = || self.rows.iter().flat_map(|row| &row.runs).filter_map(|(run, _)| run.eval.as_ref());
@@ -165,20 +165,20 @@ impl Comparison {
                 names.push(entry.name.clone());
             }
         }
-        // With one attack it is that attack's figure again.
+        // With a single attack it would repeat that attack's figure.
         if names.len() > 2 && evals().any(|eval| eval.worst_case.is_some()) {
             names.push(WORST_CASE.into());
         }
         names
     }
 
-    /// How many runs of the list are not done.
+    /// How many runs of the list are not finished.
     pub fn missing(&self) -> usize {
         self.tasks.len() - self.rows.iter().map(|row| row.runs.len()).sum::<usize>()
     }
 }
 
-/// What makes rows less comparable than a table makes them look.
+/// Notes on what makes the rows less comparable than the table suggests.
 pub fn oddities(rows: &[Row]) -> Vec<String> {
     let evals =
         || rows.iter().flat_map(|row| row.runs.iter().filter_map(|(run, _)| Some((&row.label, run.eval.as_ref()?))));

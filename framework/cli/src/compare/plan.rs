@@ -1,4 +1,4 @@
-//! What of a work list is on disk.
+//! Which runs of a work list are on disk.
 
 use crate::report::gather::find;
 use crate::report::{Run, Stage};
@@ -10,14 +10,14 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// A run that is wanted, its folder, and how far it is there.
+/// A run of the list, its folder, and its state.
 #[derive(Debug, Clone)]
 pub struct Task {
     /// The run.
     pub wanted: Wanted,
-    /// Where it is, or will be.
+    /// Its folder, existing or new.
     pub folder: PathBuf,
-    /// How far it is.
+    /// Its state.
     pub state: State,
     /// Whether it is the only run of its row.
     pub alone: bool,
@@ -25,18 +25,18 @@ pub struct Task {
     pub copies: Vec<PathBuf>,
 }
 
-/// What is left to do for a run, from most to least.
+/// What is left to do for a run, from everything to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// All of it.
+    /// Everything.
     New,
-    /// It has done so many epochs, and goes on.
+    /// Training: this many epochs are done.
     Partial(u64),
-    /// The evaluation; it has none.
+    /// The evaluation: there is none.
     Trained,
-    /// The evaluation: the one that is there asked for something else.
+    /// The evaluation: the existing one has other settings.
     JudgedOtherwise,
-    /// The evaluation: the one that is there is of other weights.
+    /// The evaluation: the existing one is of other weights.
     Outdated,
     /// Nothing.
     Done,
@@ -58,8 +58,8 @@ impl fmt::Display for State {
     }
 }
 
-/// Finds the runs of `wanted` among and below `dir` by what they train, whatever they are called;
-/// the others get a folder in `dir`. Also says which folders could not be read.
+/// Finds the runs of `wanted` among and below `dir` by what they train, whatever their names; the
+/// others get a folder in `dir`. Also returns notes on folders that could not be read.
 ///
 /// # Errors
 /// When a pipeline has no YAML form.
@@ -75,7 +75,7 @@ pub fn plan(wanted: Vec<Wanted>, dir: &Path) -> Result<(Vec<Task>, Vec<Error>)> 
             .filter(|run| run.hash == wanted.hash && !taken.contains(&run.path))
             .map(|run| (state(run, &wanted.pipeline), run.path.as_path()))
             .collect();
-        found.sort_by_key(|(state, _)| std::cmp::Reverse(*state)); // the furthest first; of equals, the first by name
+        found.sort_by_key(|(state, _)| std::cmp::Reverse(*state)); // the most advanced first; of equals, the first by name
         let copies = found.iter().skip(1).map(|(_, path)| path.to_path_buf()).collect();
         let (state, folder) = match found.first() {
             Some((state, path)) => (*state, path.to_path_buf()),
@@ -88,7 +88,7 @@ pub fn plan(wanted: Vec<Wanted>, dir: &Path) -> Result<(Vec<Task>, Vec<Error>)> 
     Ok((tasks, unreadable))
 }
 
-/// How far `run` is on its way to what `wanted` asks for.
+/// The state of `run` with respect to `wanted`.
 fn state(run: &Run, wanted: &Pipeline) -> State {
     match (run.stage(), &run.eval) {
         (Stage::Partial(done), _) => State::Partial(done),
@@ -99,8 +99,8 @@ fn state(run: &Run, wanted: &Pipeline) -> State {
     }
 }
 
-/// Whether a record answers what the evaluation of `pipeline` asks: the same attacks with the same
-/// settings, on as many images.
+/// Whether a record is of the evaluation of `pipeline`: the same attacks with the same settings,
+/// on the same number of images.
 fn judges(record: &EvalRecord, pipeline: &Pipeline) -> bool {
     let names = record.entries.iter().map(|entry| &entry.name);
     let images = foil_data::entry(&pipeline.data.name).map_or(record.n, |known| known.counts.test as u64);
@@ -110,8 +110,7 @@ fn judges(record: &EvalRecord, pipeline: &Pipeline) -> bool {
         && record.n == pipeline.data.test_limit.map_or(images, |limit| limit.min(images))
 }
 
-/// A folder for a new run: what it is called, with a part of its hash behind it where that is
-/// taken.
+/// A folder for a new run: its name, with part of its hash appended if that is taken.
 fn free(dir: &Path, wanted: &Wanted, taken: &HashSet<PathBuf>) -> PathBuf {
     let name = wanted.pipeline.name.as_deref().unwrap_or("run").replace(['/', '\\'], "_");
     let seed = wanted.pipeline.seed;
@@ -122,7 +121,7 @@ fn free(dir: &Path, wanted: &Wanted, taken: &HashSet<PathBuf>) -> PathBuf {
 }
 
 impl Task {
-    /// What it is called in messages: its row, and its seed where the row has several.
+    /// Its name in messages: its row, and its seed if the row has several.
     pub fn title(&self) -> String {
         match self.alone {
             true => self.wanted.row.clone(),
@@ -130,8 +129,8 @@ impl Task {
         }
     }
 
-    /// Overrides that make the evaluation of the run in the folder the one that is wanted; none
-    /// where it is that already.
+    /// Overrides that turn the evaluation of the run in the folder into the requested one; empty
+    /// if it is already.
     pub fn suite(&self) -> Vec<String> {
         if Run::load(&self.folder).is_ok_and(|run| judged_alike(&run.pipeline, &self.wanted.pipeline)) {
             return Vec::new();
@@ -143,7 +142,7 @@ impl Task {
         words
     }
 
-    /// How far the run is now.
+    /// The run's current state.
     ///
     /// # Errors
     /// When its folder cannot be read, or holds another run.
@@ -159,10 +158,10 @@ impl Task {
         Ok(state(&run, &self.wanted.pipeline))
     }
 
-    /// Makes the folder of a new run, in which `foil train --resume` begins it.
+    /// Makes the folder of a new run, in which `foil train --resume` starts it.
     ///
     /// # Errors
-    /// When the data are not there, or the folder cannot be made.
+    /// When the data are not found, or the folder cannot be made.
     pub fn prepare(&self) -> Result<()> {
         foil::data::find(&self.wanted.pipeline)?;
         let (folder, _lock) = Folder::create(&self.folder)?;
@@ -172,7 +171,7 @@ impl Task {
         atomic::write(&resolved, pipeline.to_yaml()?).at("writing", &resolved)
     }
 
-    /// The run with its evaluation and, where they are stored, the images of it.
+    /// The run with its evaluation and, if there is one, the image record.
     ///
     /// # Errors
     /// As [`Run::load`].

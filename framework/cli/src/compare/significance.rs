@@ -1,15 +1,15 @@
-//! Whether two methods differ, judged on the same images.
+//! Whether two methods differ on the same images.
 //!
-//! Two figures, and neither is enough alone. The exact test looks at the images on which the two
-//! disagree: were they equally good, each of these would be a fair coin (McNemar, "Note on the
-//! sampling error of the difference between correlated proportions", Psychometrika 12, 1947, in its
-//! exact form). Over several seeds a method's answer to an image is the share of its seeds that are
-//! right, and images on which the shares are equal say nothing: the sign test, which with one seed
-//! is McNemar's. It knows nothing of how much a training run depends on its seed. The bootstrap
-//! does: each replicate draws images, the same for both methods, and seeds, each method's own, with
-//! replacement (Efron, "Bootstrap methods: another look at the jackknife", 1979).
+//! There are two figures, and neither is enough alone. The exact test uses the images on which the
+//! two disagree: if they were equally good, each of these would be a fair coin flip (McNemar, "Note
+//! on the sampling error of the difference between correlated proportions", Psychometrika 12, 1947,
+//! in its exact form). Over several seeds a method's answer to an image is the share of its seeds
+//! that are right, and images on which the shares are equal say nothing: the sign test, which with
+//! one seed is McNemar's. It knows nothing of how much a training run depends on its seed. The
+//! bootstrap does: each replicate draws images, the same for both methods, and seeds, each method's
+//! own, with replacement (Efron, "Bootstrap methods: another look at the jackknife", 1979).
 
-/// A method on the images of a test set: for each of its seeds whether it is right on each image.
+/// A method on the images of a test set: for each of its seeds, whether it is right on each image.
 pub type Answers<'a> = [&'a [bool]];
 
 /// One method against another.
@@ -25,19 +25,18 @@ pub struct Difference {
     pub better: u64,
     /// Images on which the other is.
     pub worse: u64,
-    /// Two-sided p-value of the exact test by itself.
+    /// Two-sided p-value of the exact test, uncorrected.
     pub p: f64,
-    /// The same after Holm's correction for all tests of the table that this one stands in; `p`
-    /// where it is the only one.
+    /// The p-value after Holm's correction for all tests of its table; `p` if it is the only one.
     pub p_holm: f64,
 }
 
 /// Replicates of the bootstrap.
 pub const REPLICATES: usize = 1000;
-/// More seeds than this are not drawn from: the table of subsets has 2 to their number rows.
+/// The most seeds that are used: the table of subsets has 2 to their number rows.
 const MOST_SEEDS: usize = 12;
 
-/// `a` against `b`; none when they have no seeds, no images, or not the same number of images.
+/// `a` against `b`; `None` if they have no seeds, no images, or different numbers of images.
 pub fn difference(a: &Answers, b: &Answers) -> Option<Difference> {
     let (a, b) = (&a[..a.len().min(MOST_SEEDS)], &b[..b.len().min(MOST_SEEDS)]);
     let n = a.first()?.len();
@@ -61,8 +60,8 @@ pub fn difference(a: &Answers, b: &Answers) -> Option<Difference> {
 /// Corrects the p-values of tests that are read together (Holm, "A simple sequentially rejective
 /// multiple test procedure", Scand. J. Statist. 6, 1979): of `m` p-values in ascending order the
 /// i-th, from 0, is multiplied by `m - i`; none becomes less than the one before it, nor more than 1.
-/// Who calls those below 0.05 real is wrong about any of them with a chance of at most 5 %, however
-/// the tests depend on each other.
+/// If those below 0.05 are called real, the chance of being wrong about any of them is at most 5
+/// %, however the tests depend on each other.
 pub fn correct<'a>(tests: impl IntoIterator<Item = &'a mut Difference>) {
     let mut tests: Vec<&mut Difference> = tests.into_iter().collect();
     tests.sort_by(|a, b| a.p.total_cmp(&b.p));
@@ -93,8 +92,8 @@ pub fn exact(better: u64, worse: u64) -> f64 {
     (2.0 * tail * largest.exp()).min(1.0)
 }
 
-/// The middle 95 % of the differences over replicates, in points. Always the same for the same
-/// answers.
+/// The middle 95 % of the differences over replicates, in points. Deterministic: the same for the
+/// same answers.
 fn interval(a: &[usize], seeds_a: usize, b: &[usize], seeds_b: usize) -> (f64, f64) {
     let n = a.len();
     let mut random = fastrand::Rng::with_seed(0);

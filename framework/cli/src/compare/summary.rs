@@ -66,8 +66,8 @@ impl Comparison {
         per_class(&self.rows, entry)
     }
 
-    /// The attack whose accuracy is the lowest over all rows: what robustness is read from where
-    /// one figure is wanted.
+    /// The attack whose accuracy is the lowest over all rows, used as the single figure for
+    /// robustness.
     pub fn hardest(&self) -> Option<String> {
         let mean = |name: &String| {
             Spread::of(&self.rows.iter().filter_map(|row| Some(row.accuracy(name)?.mean)).collect::<Vec<_>>())

@@ -8,7 +8,7 @@ use foil::nn::Mode;
 use foil::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
-/// How an image's numbers are shown.
+/// How an image's values are shown.
 #[derive(Clone, Copy)]
 enum Shown {
     Picture,
@@ -16,7 +16,7 @@ enum Shown {
     Mask,
 }
 
-/// Runs `attack` on `batch` and lays out what it made, with the network's predictions under each
+/// Runs `attack` on `batch` and lays out the result, with the network's predictions under each
 /// picture.
 ///
 /// # Errors
@@ -35,7 +35,7 @@ pub fn gallery(network: &Network, attack: &mut dyn Attack, batch: &Batch, class_
         rows.push(("mask", mask, Shown::Mask));
         rows.push(("calibrated", &made.x, Shown::Picture));
     }
-    // Nothing was done to the images: nothing more to see.
+    // The images are unchanged: nothing more to show.
     if delta.abs().max().double_value(&[]) == 0.0 && !made.side.contains_key("mask") {
         rows.truncate(1);
     }

@@ -1,4 +1,4 @@
-//! What people look at: tables, pictures and the progress of long work.
+//! Output for people: tables, pictures and progress.
 //!
 //! [`gather`] reads run folders and takes means over seeds; [`paper`] puts them beside published
 //! figures; [`table`] sets accuracies side by side for a terminal, a README, a paper and a

@@ -28,7 +28,7 @@ pub struct Watched {
     pub label: String,
     /// Epochs it will have.
     pub epochs: u64,
-    /// Its curves, an epoch a row.
+    /// Its curves, one row per epoch.
     pub rows: Vec<Row>,
     /// The last sign of life of its training.
     pub beat: Option<Beat>,

@@ -1,4 +1,5 @@
-//! The tree against the schema: every problem is noted, and what is right is normalised on the way.
+//! The tree against the schema: every problem is noted, and valid values are normalised on the
+//! way.
 
 mod component;
 mod expect;
@@ -29,7 +30,7 @@ pub(crate) struct Checker<'c> {
     pub ignore_missing: bool,
 }
 
-/// The value that is being checked, as messages name it.
+/// The value being checked, as messages name it.
 #[derive(Clone)]
 struct Spot<'p> {
     path: String,
@@ -47,7 +48,7 @@ impl<'p> Spot<'p> {
         Spot { path, place, optional, plugin: None }
     }
 
-    /// `` `attack.eps` ``, or what the whole is called.
+    /// `` `attack.eps` ``, or the name of the whole.
     fn name(&self) -> String {
         if self.path.is_empty() { "the top level".to_string() } else { format!("`{}`", self.path) }
     }
@@ -67,7 +68,7 @@ impl<'c> Checker<'c> {
 
     /// `root` is where the schema's references point into.
     fn value(&mut self, node: &Node, schema: &Json, root: &Json, spot: &Spot<'_>) -> Yaml {
-        // Without its base, nobody knows whether null would have removed a key.
+        // Without its base it is unknown whether null would have removed a key.
         if self.is_full() || (self.ignore_missing && node.kind == Kind::Null) {
             return node.to_yaml();
         }
@@ -183,7 +184,8 @@ impl<'c> Checker<'c> {
         );
     }
 
-    /// Enough has been found: no one reads more, and a hostile file should not cost time.
+    /// Enough problems have been found: no one reads more, and a hostile file should not cost
+    /// time.
     fn is_full(&self) -> bool {
         self.problems.len() >= Problems::KEPT
     }

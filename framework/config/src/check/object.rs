@@ -35,7 +35,7 @@ impl Checker<'_> {
             let value = match (properties.get(key), closed) {
                 (Some(schema), _) => self.value(&entry.node, schema, root, &child),
                 (None, Some(Json::Bool(false))) => {
-                    // What the same file gives beside it was not meant; what a base gives may well
+                    // A key in the same file cannot be the one that was meant; one in a base may
                     // be.
                     let beside = |key: &str| map.get(key).is_some_and(|e| e.key.source() == entry.key.source());
                     let free: Vec<&str> = properties.keys().map(String::as_str).filter(|key| !beside(key)).collect();
@@ -96,7 +96,7 @@ impl Checker<'_> {
 }
 
 /// Whether an optional key without a value is as good as none: a section whose lines are all
-/// comments, or an override `key=null`. A number without its value is more likely forgotten.
+/// comments, or an override `key=null`. A number without its value was more likely forgotten.
 fn is_left_out(schema: &Json, root: &Json, key: &Place) -> bool {
     let options = alternatives(resolve(schema, root), root);
     let section = |option: &Keywords<'_>| component(option).is_none() && accepts(option, Shape::Map);

@@ -3,7 +3,7 @@
 //!
 //! A file grows as `FILE.part`, is resumed from there, and gets its name only once its length and
 //! SHA-256 are right. So a file with its real name is whole, and calling again after any failure
-//! goes on where it stopped.
+//! resumes the download.
 
 mod fetch;
 mod http;
@@ -18,7 +18,7 @@ use crate::find::cache_folder;
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// What a download tells while it runs.
+/// Progress reports of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress<'a> {
@@ -43,7 +43,7 @@ pub enum Progress<'a> {
         /// Bytes on disk now.
         have: u64,
     },
-    /// This try did not give the file; another mirror or a resumption may.
+    /// This try failed; another mirror or a resumption may succeed.
     Failed {
         /// The address asked.
         url: &'a str,
@@ -61,8 +61,8 @@ pub enum Progress<'a> {
 /// gives the folder.
 ///
 /// Mirrors are tried in turn; one named in `FOIL_DATA_MIRROR` (an address that the file names are
-/// put behind) comes first. What it sends is held against the same SHA-256. `None` is returned for
-/// what is built in, which needs no file.
+/// put behind) comes first. What it sends is checked against the same SHA-256. `None` is returned
+/// for what is built in, which needs no file.
 ///
 /// # Errors
 /// `UnknownName`; `Io` when the disk refuses; `Download` when every mirror failed, with each

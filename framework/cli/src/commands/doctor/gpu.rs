@@ -22,7 +22,7 @@ pub(super) fn cuda(gpus: &[String]) -> Finding {
     let found = devices();
     if found.cuda > 0 {
         let mut finding = Finding::new("CUDA", format!("{} devices", found.cuda));
-        // libtorch throws when its CUDA half cannot say.
+        // libtorch throws if the version is not available.
         if let Ok(runtime) = guard(|| Ok(tch::utils::version_cudart())) {
             finding.found[0] += &format!(", CUDA {}", cuda_version(runtime));
         }
@@ -56,7 +56,7 @@ pub(super) fn cuda(gpus: &[String]) -> Finding {
     }
 }
 
-/// What computes on device `n` of this compute capability, times ten.
+/// Whose kernels are used on device `n` of this compute capability, times ten.
 fn serving(n: usize, capability: i32) -> String {
     let what = match capability {
         90 => "foil's kernels and convolutions",
@@ -87,7 +87,7 @@ pub(super) fn driver(gpus: &[String]) -> Finding {
     }
 }
 
-/// A convolution on every device, which shows more than a list of libraries does.
+/// Runs a convolution on every device, which proves more than a list of libraries.
 pub(super) fn computing() -> Finding {
     let all = std::iter::once(Device::Cpu).chain((0..devices().cuda).map(Device::Cuda));
     let mut finding = Finding { found: Vec::new(), ..Finding::new("computing", "") };

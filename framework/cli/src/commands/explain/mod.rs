@@ -130,7 +130,7 @@ fn kinds() -> Vec<&'static str> {
     KINDS.iter().map(|(kind, _)| *kind).collect()
 }
 
-/// `list` is what the known words are called; when it is empty they are too many to list.
+/// `list` names the known words; if it is empty, there are too many to list.
 fn unknown(word: &str, known: &[&str], what: &str, list: &str) -> Error {
     let meant = did_you_mean(word, known).map(|meant| format!("did you mean `{meant}`? ")).unwrap_or_default();
     let all =

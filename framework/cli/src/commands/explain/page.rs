@@ -53,7 +53,7 @@ fn kind(kind: &str, about: &str) -> String {
     page + "`foil explain NAME` describes one and its keys.\n"
 }
 
-/// Where else than under its own name a kind is written.
+/// The keys other than its own name that take a kind.
 fn places(kind: &str) -> String {
     let takes = |key: &Key| key.components.iter().any(|component| component == kind);
     let mut places: Vec<String> =
@@ -97,7 +97,7 @@ fn key(key: &Key) -> String {
     out
 }
 
-/// A word, and beside it what it means, from column `column` on.
+/// A word, and its meaning from column `column` on.
 fn labelled(word: &str, about: &str, indent: usize, column: usize) -> String {
     let label = format!("{}{word}", " ".repeat(indent));
     format!("{label:<column$}{}", text::wrap(about, text::width(), column).trim_start())

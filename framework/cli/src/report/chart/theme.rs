@@ -27,8 +27,8 @@ pub fn series(n: usize) -> String {
     format!("var(--s{})", n % SERIES)
 }
 
-/// The colours' declarations, light ones first, then the dark ones for who asked for them and is
-/// not printing.
+/// The colours' declarations, light ones first, then the dark ones for readers who prefer them and
+/// are not printing.
 pub fn css() -> String {
     let declare = |pick: fn(&(&str, &'static str, &'static str)) -> &'static str| -> String {
         COLOURS.iter().map(|colour| format!("--{}:{};", colour.0, pick(colour))).collect()

@@ -28,7 +28,7 @@ use foil::{Error, Result};
 /// The figure with this number, its panels side by side.
 ///
 /// # Errors
-/// When the runs have nothing that the figure shows, or were not trained and judged alike.
+/// When the runs have nothing that the figure shows, or were not trained and evaluated alike.
 pub fn draw(number: u8, groups: &[Group]) -> Result<Figure> {
     let data = distinct(groups.iter().flat_map(|group| &group.runs).map(|run| run.pipeline.data.name.as_str()));
     if let [first, second, ..] = data[..] {
@@ -70,7 +70,7 @@ fn add(series: &mut Vec<Series>, label: &str, x: f64, y: Spread) {
     series[place].spread.push([y.mean - std, y.mean + std]);
 }
 
-/// From left to right; without deviations where there is one seed only.
+/// Sorts points from left to right; drops deviations if there is only one seed.
 fn sort(one: &mut Series) {
     let mut order: Vec<usize> = (0..one.points.len()).collect();
     order.sort_by(|&a, &b| one.points[a][0].total_cmp(&one.points[b][0]));

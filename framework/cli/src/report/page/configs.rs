@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use serde_yaml::Value;
 use std::collections::BTreeMap;
 
-/// Letters of a value before it is cut.
+/// Maximum length of a value, in characters.
 const LONGEST: usize = 90;
 
 pub(super) fn section(report: &Report) -> Markup {
@@ -95,7 +95,7 @@ fn flat(value: &Value) -> BTreeMap<String, String> {
     flat
 }
 
-/// What makes a method first, how it is judged last.
+/// Orders keys: those of the method first, those of the evaluation last.
 fn rank(key: &str) -> usize {
     let order = ["attack", "loss", "model", "normalize", "optimizer", "train", "data", "select", "evaluate", "attacks"];
     let first = key.split('.').next().unwrap_or(key);

@@ -1,4 +1,4 @@
-//! What a reader must know before believing the rest.
+//! Notes that a reader needs before trusting the rest.
 
 use super::view::done;
 use super::{Report, View, trust};

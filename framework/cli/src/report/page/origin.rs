@@ -1,4 +1,4 @@
-//! Versions, devices, dates, seeds: what someone needs who wants the same figures.
+//! Versions, devices, dates, seeds: what is needed to reproduce the figures.
 
 use super::Report;
 use super::view::done;

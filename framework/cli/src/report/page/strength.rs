@@ -43,7 +43,7 @@ pub(super) fn figures(report: &Report) -> Vec<Figure> {
     radius.into_iter().chain(steps).collect()
 }
 
-/// What was measured for these curves first, then the evaluations.
+/// The measurements made for these curves first, then the evaluations.
 fn records(view: &View) -> impl Iterator<Item = &EvalRecord> {
     view.curves.iter().chain(view.group.evals())
 }
@@ -54,7 +54,7 @@ fn points(record: &EvalRecord, key: &str) -> Vec<[f64; 2]> {
     let split = |entry: &Entry| {
         let mut settings = entry.attack.as_object()?.clone();
         let number = settings.remove(key)?.as_f64()?;
-        // A longer or wider attack may well take other steps.
+        // A longer or larger attack may use another step size.
         settings.remove("alpha");
         Some((Value::Object(settings), [number, entry.accuracy]))
     };

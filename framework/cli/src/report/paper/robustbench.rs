@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 /// The record of a row's first run; none if it is not evaluated.
 ///
 /// Accuracies are texts in percent with two decimals, as there. `autoattack_acc` is there when
-/// AutoAttack was run; `reported` is the lowest accuracy under any attack of the evaluation. What
-/// RobustBench has no name for is under `foil`.
+/// AutoAttack was run; `reported` is the lowest accuracy under any attack of the evaluation.
+/// Fields that RobustBench does not have are under `foil`.
 pub fn model_info(row: &Row) -> Option<Value> {
     let (run, _) = row.runs.first()?;
     let eval = run.eval.as_ref()?;

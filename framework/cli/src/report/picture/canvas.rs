@@ -18,7 +18,7 @@ impl Canvas {
         Canvas { width, height, rgb: vec![255; width * height * 3] }
     }
 
-    /// Fills a rectangle. What lies outside the page is left out.
+    /// Fills a rectangle. Parts outside the page are clipped.
     pub fn fill(&mut self, x: usize, y: usize, width: usize, height: usize, colour: [u8; 3]) {
         let (left, right) = (x.min(self.width), (x + width).min(self.width));
         for row in y.min(self.height)..(y + height).min(self.height) {
