@@ -1,5 +1,5 @@
-//! `foil compare`: every run once, means over seeds, paired tests, and what is said when runs do
-//! not go together.
+//! `foil compare`: every run once, means over seeds, paired tests, and the notes when runs are not
+//! comparable.
 
 mod ranks;
 mod tiny;
@@ -113,7 +113,7 @@ fn runs_are_made_once_and_summed_up_over_seeds() {
     let err = place.foil(&compare(&["--baseline", "othr"])).error();
     assert!(err.contains("no row is called `othr`") && err.contains("did you mean `other`"), "{err}");
 
-    // Another evaluation: evaluated anew, not trained. Its radius differs from the other row's,
+    // Another evaluation: evaluated again, not trained. Its radius differs from the other row's,
     // which is said.
     let state = || fs::metadata(place.path("runs/other/state.safetensors")).unwrap().modified().unwrap();
     let trained = state();

@@ -35,7 +35,7 @@ fn a_record_says_what_was_done() {
     assert_eq!((&record["n"], &record["seed"]), (&50.into(), &7.into()));
     assert_eq!(record["config_hash"], place.run("run").tensors("best.safetensors").1["foil.config_hash"].as_str());
     assert_eq!(record["entries"][0]["attack"], Value::Null);
-    // Trained without an attack, judged at 0.1: the record is about the judging.
+    // Trained without an attack, evaluated at 0.1: the record is about the evaluation.
     assert_eq!((&record["threat"]["norm"], &record["threat"]["eps"]), (&"Linf".into(), &0.1.into()));
     assert_eq!(
         (&record["entries"][1]["attack"]["type"], &record["entries"][1]["attack"]["steps"]),
@@ -78,7 +78,7 @@ fn checkpoints_and_overrides() {
     assert_eq!((&other["n"], &other["entries"][0]["attack"]["steps"]), (&20.into(), &3.into()));
     assert_eq!(accuracies(&other).len(), 1);
     assert_ne!(other["config_hash"], whole["config_hash"]);
-    // The size of a batch is no part of the result.
+    // The batch size does not affect the result.
     assert_eq!(accuracies(&eval(&["run", "train.eval_batch_size=7"])), accuracies(&whole));
 
     let error = place.foil(&["eval", "run", "attacks.pgd2.stepps=3"]).error();

@@ -65,7 +65,7 @@ fn a_training_scripts_checkpoint() {
     assert_eq!(weights["bn1.num_batches_tracked"].2, 7i64.to_le_bytes());
     let sha256 = foil::record::stamp::file_hash(Path::new(&golden("trades.pt"))).unwrap();
     assert!(card["foil.method"].starts_with("imported from ") && card["foil.method"].contains(&sha256), "{card:?}");
-    // The folder is no run to go on with.
+    // The folder is not a run that can be resumed.
     let error = place.foil(&["train", "--resume", "trades"]).error();
     assert!(error.contains("trades was imported"), "{error}");
 }
@@ -227,7 +227,7 @@ fn a_trained_run_goes_out_and_comes_back() {
         assert!(resolved.contains("name: mnist\n") && resolved.contains("normalize: none"), "{resolved}");
         fs::remove_dir_all(place.path(&asked)).unwrap();
     }
-    // So does a normalisation that is no mean and deviation, and a norm.
+    // So does a normalisation other than a mean and deviation, and a norm.
     let per_image =
         ["train.epochs=1", "normalize=per_image", "attack={ type: pgd, norm: L2, eps: 1.5, alpha: 0.5, steps: 1 }"];
     place.train("per_image", &per_image);
@@ -250,7 +250,7 @@ fn a_trained_run_goes_out_and_comes_back() {
     assert_close(&program.forward_ts(&[&x]).unwrap(), &own);
     assert_close(&program.forward_ts(&[x.narrow(0, 0, 1)]).unwrap(), &own.narrow(0, 0, 1));
 
-    // The program is judged as it is; with nothing to train it is not trained.
+    // The program is evaluated as it is; without parameters it cannot be trained.
     let told = place.foil(&["import", "net.pt", "--out", "program"]).ok().out;
     assert!(told.contains("a TorchScript program, taken as it is, on images of mnist_subset"), "{told}");
     let judged = |run: &str| {

@@ -32,7 +32,7 @@ fn is_override(word: &str) -> bool {
     word.contains('=') && !word.starts_with("--")
 }
 
-/// The pipelines that a command names, or that the run which it judges was trained by.
+/// The pipelines that a command names, or that the run it evaluates was trained with.
 fn pipelines(words: &[String]) -> Vec<String> {
     let after = |option: &str| words.iter().position(|word| word == option).map(|at| words[at + 1].as_str());
     let named = words.iter().filter(|word| word.ends_with(".yaml")).cloned();

@@ -33,7 +33,7 @@ fn a_record_of_older_weights_is_not_shown_for_newer_ones() {
     );
     assert!(place.foil(&["table", "accuracy", "run"]).ok().out.contains("tiny"));
 
-    // Training goes on, and keeps a better checkpoint.
+    // Training continues, and keeps a better checkpoint.
     copy(&place, "run/last.safetensors", "run/best.safetensors");
     let table = place.foil(&["table", "accuracy", "run"]).ok();
     let older = "eval.json is from older weights (epoch 1; best.safetensors is from epoch 3) and is left out";

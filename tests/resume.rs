@@ -44,7 +44,7 @@ fn adversarial_training_with_augmentation() {
     killed_and_resumed(AT, 1);
 }
 
-// The bf16 copy of the weights is no state: it follows from the fp32 ones.
+// The bf16 copy of the weights is not state: it follows from the fp32 ones.
 #[test]
 fn adversarial_training_in_bf16() {
     killed_and_resumed(&AT.replace("train: {", "train: { precision: bf16,"), 4);
@@ -94,7 +94,7 @@ fn without_checkpoints_within_an_epoch() {
     assert!(running.wait_for("epoch 2/3"));
     assert!(running.kill());
     let run = place.run("killed");
-    // Killed before anything was saved: the same command line begins anew.
+    // Killed before anything was saved: the same command line starts over.
     fs::create_dir(place.path("early")).unwrap();
     fs::copy(run.file("resolved.yaml"), place.path("early/resolved.yaml")).unwrap();
     for name in ["killed", "early"] {

@@ -226,7 +226,7 @@ fn tables_of_their_own() {
     );
 }
 
-/// A run that was copied, or trained twice with one seed, is no second seed.
+/// A run that was copied, or trained twice with one seed, is not a second seed.
 #[test]
 fn a_run_that_is_there_twice_counts_once() {
     let place = place();

@@ -42,7 +42,7 @@ fn a_loss_that_is_not_finite_stops_the_run_where_it_happens() {
     for name in ["best.safetensors", "last.safetensors", "state.safetensors"] {
         assert!(finite(&run.tensors(name)), "{name}");
     }
-    // The same again from the checkpoint; and with a rate that works in the file, the run goes on.
+    // The same again from the checkpoint; and with a working rate in the file, the run continues.
     let error = place.foil(RESUME).error();
     assert!(error.contains("epoch 2, step 2"), "{error}");
     fs::write(run.file("resolved.yaml"), run.text("resolved.yaml").replace("1e31", "0.1")).unwrap();
@@ -219,7 +219,7 @@ fn a_full_disk_is_named_and_leaves_the_last_checkpoint() {
     assert!(!error.contains("panicked"), "{error}");
     assert!(read_tensors(&run.file("state.safetensors")) == before);
     assert!(!run.files().iter().any(|name| name.ends_with(".tmp")), "{:?}", run.files());
-    // With room again, it goes on.
+    // With room again, it resumes.
     place.foil(RESUME).ok();
     assert_eq!(run.metrics().len(), 2);
 }

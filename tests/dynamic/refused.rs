@@ -1,4 +1,4 @@
-//! Files that are no plugin of this program, each with what the user reads.
+//! Files that are not plugins of this program, each with the message that the user reads.
 
 use super::{changed, library, list, path};
 use crate::tiny::Place;

@@ -236,7 +236,7 @@ impl Run {
         self.text("metrics.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// How many epochs `metrics.jsonl` has while the run is under way.
+    /// How many epochs `metrics.jsonl` has while the run is active.
     pub fn metrics_so_far(&self) -> usize {
         fs::read_to_string(self.file("metrics.jsonl")).map_or(0, |text| text.lines().count())
     }

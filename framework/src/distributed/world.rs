@@ -1,4 +1,4 @@
-//! The processes that train together, as the rest of foil sees them.
+//! The processes that train together, for the rest of foil.
 
 use super::c10d::C10d;
 use super::collective::{Collective, OnDevice, Opener, Pending, by_host};
@@ -24,21 +24,21 @@ pub struct World(Option<&'static Joined>);
 pub(super) struct Joined {
     pub(super) launch: Launch,
     pub(super) transport: Box<dyn Collective>,
-    /// Opens what adds tensors up on the ranks' devices, and that, or that there is none, once it
-    /// is known.
+    /// Opens the transport between the ranks' devices; once that is known, the transport or its
+    /// absence.
     pub(super) opener: Box<dyn Opener>,
     pub(super) device: OnceLock<Option<Box<dyn OnDevice>>>,
-    /// The ranks' machines, once they have told each other.
+    /// The ranks' machines, once they have exchanged names.
     pub(super) hosts: OnceLock<Vec<String>>,
     /// Set when a collective has failed here.
     pub(super) broken: AtomicBool,
-    /// What broke it, where it was not this rank's own collective.
+    /// The cause, if it was not this rank's own collective.
     pub(super) reason: OnceLock<String>,
-    /// Set when this rank has ended in good order.
+    /// Set when this rank has ended normally.
     pub(super) left: AtomicBool,
-    /// Set when it was found out who failed.
+    /// Set when the rank that failed is known.
     pub(super) explained: AtomicBool,
-    /// Set when another rank tells the user.
+    /// Set when another rank reports the error.
     pub(super) silent: AtomicBool,
     share: Mutex<Share>,
 }
@@ -55,8 +55,7 @@ impl World {
         Self(None)
     }
 
-    /// Joins the world that this process's environment speaks of, if it does; see
-    /// [`Launch::detect`].
+    /// Joins the world described by the environment, if it describes one; see [`Launch::detect`].
     ///
     /// # Errors
     /// When the environment contradicts itself, or as [`World::join`].
@@ -64,11 +63,11 @@ impl World {
         Launch::detect()?.map_or(Ok(Self::alone()), Self::join)
     }
 
-    /// Meets the other ranks, and waits until all are there. Without a place to meet it is
+    /// Connects to the other ranks, and waits for all of them. Without a meeting point it is
     /// [`World::alone`].
     ///
     /// # Errors
-    /// When they do not come within the launch's timeout.
+    /// When they do not connect within the launch's timeout.
     pub fn join(launch: Launch) -> Result<Self> {
         let Some(meeting) = &launch.meeting else { return Ok(Self::alone()) };
         let transport: Box<dyn Collective> = match launch.transport {
@@ -111,12 +110,12 @@ impl World {
         self.0.map_or(0, |joined| joined.launch.rank)
     }
 
-    /// How many processes there are.
+    /// The number of processes.
     pub fn size(&self) -> usize {
         self.0.map_or(1, |joined| joined.launch.size)
     }
 
-    /// Whether this rank speaks and writes for all.
+    /// Whether this rank prints and writes for all.
     pub fn is_first(&self) -> bool {
         self.rank() == 0
     }
@@ -136,7 +135,7 @@ impl World {
         self.0.is_some()
     }
 
-    /// What is said of it: `4 ranks on 2 machines (gloo)`.
+    /// A description: `4 ranks on 2 machines (gloo)`.
     pub fn describe(&self) -> String {
         let Some(joined) = self.0 else { return "one process".into() };
         let mut hosts = joined.hosts.get().cloned().unwrap_or_default();
@@ -151,12 +150,12 @@ impl World {
         format!("{ranks}{machines} ({}{device})", joined.transport.name())
     }
 
-    /// What carries the ranks' sums: `gloo`; nothing for a process on its own.
+    /// The ranks' transport, such as `gloo`; `None` for a single process.
     pub fn transport(&self) -> Option<&'static str> {
         self.0.map(|joined| joined.transport.name())
     }
 
-    /// How long this rank has spent in sums on the CPU so far, the waiting for others included.
+    /// How long this rank has spent in sums on the CPU so far, including waiting for others.
     pub fn spent_in_sums(&self) -> Duration {
         self.0.map_or(Duration::ZERO, |joined| joined.transport.spent())
     }

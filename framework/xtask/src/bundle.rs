@@ -1,5 +1,5 @@
-//! `cargo xtask bundle DIR`: a folder that trains on a machine which has Python's torch 2.11.0 and
-//! nothing else of what foil needs.
+//! `cargo xtask bundle DIR`: a folder that trains on a machine with Python's torch 2.11.0 and
+//! nothing else that foil needs.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::{cuda, setup};
 /// `LIBTORCH` another libtorch.
 const RUN: &str = include_str!("../bundle/foil");
 const README: &str = include_str!("../bundle/README.md");
-/// Builds the library's own tests, those of its kernels among them, and says where.
+/// Builds the library's own tests, including those of its kernels, and reports where.
 const TESTS: &str = "test --release -p foil --lib --no-run --message-format=json-render-diagnostics";
 
 /// `cargo xtask bundle DIR`.
@@ -103,7 +103,7 @@ fn make_parent(path: &Path) -> Result<()> {
     fs::create_dir_all(parent).or_fail(|| format!("make the folder {}", parent.display()))
 }
 
-/// Makes it one that can be started.
+/// Makes it executable.
 fn allow(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))

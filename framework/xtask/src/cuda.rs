@@ -36,7 +36,7 @@ pub fn command(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     Ok(())
 }
 
-/// The library, compiled if it is not there or older than what it is made of.
+/// The library, compiled if it is missing or older than its sources.
 pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
     let library = workspace.foil_path().with_file_name("libfoil_cuda.so");
     let sources = workspace.root.join("framework/cuda");
@@ -70,7 +70,7 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
         "nvrtc.cpp",
     ]
     .map(|name| sources.join(name));
-    // This program too, which knows what it is made of and how.
+    // This program too, which contains the build rules.
     let maker = std::env::current_exe().ok();
     let newest = made_of.iter().chain([&guard]).chain(&maker).filter_map(|path| changed(path)).max();
     if changed(&library).is_some_and(|made| newest.is_some_and(|newest| made > newest)) {
@@ -145,7 +145,7 @@ fn with_path(mut command: Command, folder: &Path) -> Command {
     command
 }
 
-/// Runs it; what it says is part of the error.
+/// Runs it; its output is part of the error.
 fn run(mut command: Command, what: &str) -> Result<()> {
     let output = command.output().or_fail(|| format!("start {}", command.get_program().display()))?;
     if output.status.success() {

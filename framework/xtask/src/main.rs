@@ -1,4 +1,4 @@
-//! What stands between a fresh clone and a running `foil`: set-up, build, demo and verification.
+//! From a fresh clone to a running `foil`: set-up, build, demo and verification.
 //!
 //! It links no libtorch and has no dependency, so it is built in seconds, before anything that
 //! takes minutes. `cargo demo`, `cargo verify`, `cargo foil` and `cargo xtask` are aliases for it

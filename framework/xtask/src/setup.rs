@@ -11,21 +11,21 @@ use crate::libtorch::python::Python;
 use crate::libtorch::{gpu, link};
 use crate::workspace::Workspace;
 
-/// What `setup` may be told.
+/// Options of `setup`.
 #[derive(Debug, Default, Clone, Copy)]
 struct Options {
     /// CUDA or not; by default, whether there is a GPU.
     set: Option<Set>,
-    /// Begin anew, even if all is well.
+    /// Start over, even if all is well.
     force: bool,
 }
 
-/// All that set-up looks at outside the repository.
+/// Everything outside the repository that set-up uses.
 pub struct Surroundings {
     users_libtorch: Option<PathBuf>,
     /// `FOIL_CACHE`.
     pub cache: Option<PathBuf>,
-    /// What fetches.
+    /// The Python that fetches.
     pub python: Python,
     gpu: bool,
 }

@@ -1,4 +1,4 @@
-//! `cargo verify`: all that CI checks, step by step, up to the first that fails.
+//! `cargo verify`: everything that CI checks, step by step, up to the first failure.
 
 use std::ffi::OsString;
 use std::fs;

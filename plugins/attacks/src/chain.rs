@@ -9,7 +9,8 @@ use foil::prelude::*;
 pub(crate) struct Chain(pub(crate) Vec<(String, Box<dyn Attack>)>);
 
 impl Chain {
-    /// An attack tried `restarts` times; `run` makes the try of a number, from 1. A single try is no chain.
+    /// An attack tried `restarts` times; `run` makes the try of a number, from 1. A single try is
+    /// not a chain.
     pub(crate) fn of_tries<A: Attack + 'static>(
         restarts: u32,
         run: impl Fn(u32) -> Result<A>,

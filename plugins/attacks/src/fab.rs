@@ -64,7 +64,7 @@ impl Config<dyn Attack> for FabT {
     }
 }
 
-/// How often the judge lets broken images leave.
+/// How often an evaluation drops broken images.
 const SHRINK: u32 = 10;
 /// The distance of a point that was not found.
 const NOWHERE: f64 = 1e10;

@@ -64,7 +64,7 @@ impl Config<dyn Attack> for Square {
     }
 }
 
-/// How many queries are drawn at once; afterwards the judge lets broken images leave.
+/// How many queries are drawn at once; after them an evaluation drops broken images.
 const BLOCK: u32 = 50;
 
 impl Square {

@@ -72,7 +72,7 @@ fn the_numbers_of_pytorch() {
     assert_eq!(names, [&own[..], &norm[..]].concat());
     assert_eq!(tiny.params().count(), 40 + 8 + 144 + 170);
 
-    // A pass in train mode moves the statistics, whoever makes it; one in eval mode does not.
+    // Any pass in train mode moves the statistics; one in eval mode does not.
     let noise = Noise::seeded(&[3], 5, Device::Cpu);
     drop(tiny.frozen(&expected["x"], Mode::Train, Some(&noise)));
     drop(tiny.frozen(&expected["x"], Mode::Eval, Some(&noise)));
@@ -230,7 +230,7 @@ fn what_a_program_writes_into_is_its_own() {
     assert_eq!(y, Tensor::from_slice(&[3i64; 10]));
 }
 
-/// Its weights are constants, so that it can be judged, and not trained.
+/// Its weights are constants, so it can be evaluated but not trained.
 #[test]
 fn a_frozen_program_has_nothing_to_train() {
     let frozen = network("{ type: torchscript, file: frozen.pt }");

@@ -1,4 +1,4 @@
-//! `foil table`: runs in the tables of the paper, or side by side in one of their own.
+//! `foil table`: runs in the tables of the paper, or side by side.
 
 use super::{Exit, json, words};
 use crate::compare::{Comparison, Row, oddities};
@@ -87,7 +87,7 @@ pub(super) fn run(args: &Args) -> Exit {
             }
             let mut text = args.format.of(&filled.table, to_file);
             let commands = filled.commands.iter().map(|(row, command)| format!("missing: {row}: {command}"));
-            // In a file for LaTeX or a spreadsheet these would be in the way.
+            // In a file for LaTeX or a spreadsheet these would be out of place.
             if matches!(args.format, Format::Terminal | Format::Markdown) {
                 let list: Vec<String> = commands
                     .map(|line| if args.format == Format::Markdown { format!("- {line}") } else { line })

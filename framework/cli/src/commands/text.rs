@@ -29,11 +29,11 @@ pub(super) fn wrap(text: &str, width: usize, indent: usize) -> String {
     lines.map(|line| format!("{space}{line}").trim_end().to_string() + "\n").collect()
 }
 
-/// What stays together.
+/// A block of text.
 enum Block {
     /// A line of code, or the empty line between two paragraphs.
     Verbatim(String),
-    /// Words that may be broken into other lines.
+    /// Words that may be rewrapped.
     Words(String),
 }
 
@@ -60,7 +60,7 @@ fn blocks(text: &str) -> Vec<Block> {
     blocks
 }
 
-/// Lines of at most `width` characters; a longer word has a line to itself.
+/// Lines of at most `width` characters; a longer word gets its own line.
 fn fill(words: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in words.split_whitespace() {
@@ -75,8 +75,7 @@ fn fill(words: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// ``[`Network`](foil::engine::Network)`` is a link for rustdoc; a reader at the terminal needs the
-/// word only.
+/// ``[`Network`](foil::engine::Network)`` is a link for rustdoc; the terminal shows only the word.
 fn without_links(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! `foil theory`: the CAT paper's theory on problems that can be seen.
+//! `foil theory`: the CAT paper's theory on two-dimensional problems.
 
 use super::Exit;
 use crate::report::{Progress, Style, Table};
@@ -33,7 +33,7 @@ pub(super) struct Args {
 }
 
 const POINTS: i64 = 3000;
-/// Figure 9's few points are one batch: its networks take as many epochs more.
+/// Figure 9's few points are one batch, so its networks take this many times more epochs.
 const STEPS: u64 = 12;
 
 pub(super) fn run(args: &Args) -> Exit {

@@ -1,4 +1,4 @@
-//! `foil train`: a run, or the rest of one.
+//! `foil train`: starts or resumes a run.
 
 use super::ranks::load_run;
 use super::{Exit, doctor, eval, open_run, run_log};
@@ -90,7 +90,7 @@ pub(super) fn run(args: &Args, world: World) -> Exit {
         return Ok(ExitCode::from(130));
     }
     trained.store(true, Ordering::SeqCst);
-    // From here on the evaluation saves itself, and the first Ctrl-C ends the program.
+    // From here on the evaluation saves its own state, and the first Ctrl-C ends the program.
     if stop.load(Ordering::SeqCst) {
         say(world, &format!("trained, but not evaluated; evaluate with: foil eval {}", folder.path().display()));
         return Ok(ExitCode::from(130));
@@ -98,7 +98,7 @@ pub(super) fn run(args: &Args, world: World) -> Exit {
     if args.no_eval {
         return Ok(ExitCode::SUCCESS);
     }
-    // So that a comparison waits for this evaluation too. Without the lock it is no worse.
+    // So that a comparison waits for this evaluation too. Failing to get the lock does no harm.
     let _lock = world.is_first().then(|| folder.lock().ok());
     eval::show(folder.path(), &eval::Options::default(), world)
 }
@@ -145,7 +145,7 @@ fn end_with_input(stop: &Arc<AtomicBool>, trained: &Arc<AtomicBool>) {
     });
 }
 
-/// Refuses the folder of an imported model: training would begin anew, and replace its weights.
+/// Refuses the folder of an imported model: training would start over and replace its weights.
 fn refuse_imported(folder: &Folder) -> Result<()> {
     if folder.imported()?.is_none() {
         return Ok(());
@@ -168,7 +168,7 @@ fn one_run(file: &Path, loaded: Loaded) -> Result<Loaded> {
     )))
 }
 
-/// Where a run's files go.
+/// The folder for a run's files.
 pub(super) enum Place {
     /// `runs/NAME`, or `runs/NAME-2` and so on if it is taken.
     Free,
@@ -252,7 +252,7 @@ fn take(pipeline: &Pipeline, place: Place) -> Result<(Folder, Option<Lock>, Pipe
     Ok((folder, Some(lock), pipeline))
 }
 
-/// Refuses to train with ranks that do not run the same.
+/// Refuses to train if the ranks do not run the same.
 fn agree(pipeline: &Pipeline, data: &foil_data::Dataset, device: tch::Device, world: World) -> Result<()> {
     if !world.is_joined() {
         return Ok(());
@@ -269,8 +269,8 @@ fn agree(pipeline: &Pipeline, data: &foil_data::Dataset, device: tch::Device, wo
         .reach(world)
 }
 
-/// Tells the person at the terminal and the run's log; one rank does for all. A terminal that is
-/// gone is no reason to stop.
+/// Prints to the terminal and the run's log, on one rank only. A closed terminal does not stop the
+/// run.
 fn say(world: World, text: &str) {
     if !world.is_first() {
         return;
@@ -310,7 +310,7 @@ fn introduction(pipeline: &Pipeline, trainer: &Trainer, folder: &Folder, device:
     )
 }
 
-/// Makes `runs/NAME`, or `runs/NAME-2` and so on: the first that is not there, also when several
+/// Makes `runs/NAME`, or `runs/NAME-2` and so on: the first that does not exist, even if several
 /// runs start at once.
 fn free_folder(pipeline: &Pipeline) -> Result<PathBuf> {
     let (runs, name) = (Path::new("runs"), pipeline.name.as_deref().unwrap_or("run"));

@@ -25,7 +25,7 @@ pub fn curve(values: &[f64], width: usize, height: usize) -> String {
     let top_row = (height * 4 - 1) as f64;
     let row_of = |value: f64| match high > low {
         true => (top_row - (value - low) / (high - low) * top_row).round() as usize,
-        false => height * 2, // a constant lies in the middle
+        false => height * 2, // a constant is drawn in the middle
     };
 
     let mut cells = vec![vec![0u8; width]; height];

@@ -1,4 +1,4 @@
-//! How far long work is: a bar in a terminal, now and then a line elsewhere.
+//! Progress of long work: a bar in a terminal, occasional lines elsewhere.
 //!
 //! ```text
 //! epoch 3/140 ━━━━━━╸───────────── 120/391  25.3 it/s, 11 s left, loss 1.048, natural 0.512
@@ -35,7 +35,7 @@ enum Show {
 }
 
 impl Progress {
-    /// Starts work called `label` of `total` steps; 0 when nobody knows how many.
+    /// Starts work called `label` of `total` steps; 0 if the number is unknown.
     ///
     /// It is shown as a bar when standard error is a terminal, and as lines when it is not, when
     /// `CI` is set, or when `TERM=dumb`. A `NO_COLOR` that is not empty takes the colour out of the
@@ -86,11 +86,11 @@ impl Progress {
             }
             Show::Nothing => {}
         }
-        self.shown = Instant::now(); // after the message: a slow one is asked for no more often
+        self.shown = Instant::now(); // measured after the message, so that a slow one is not requested more often
     }
 
-    /// Ends the work: the bar goes, and one line with `message` remains. Work that is dropped
-    /// instead leaves nothing.
+    /// Ends the work: the bar is replaced by one line with `message`. Work that is dropped instead
+    /// leaves nothing.
     pub fn done(mut self, message: &str) {
         let took = format!("{} in {}", self.past, human(self.started.elapsed()));
         let line = format!("{}: {}", self.label, join([took, self.rate(), message.to_string()]));
@@ -104,7 +104,7 @@ impl Progress {
         }
     }
 
-    /// Steps a second, or seconds a step where that is slow, since the start.
+    /// Steps per second since the start, or seconds per step if it is slow.
     fn rate(&self) -> String {
         let rate = self.past as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
         match rate {
@@ -131,11 +131,11 @@ fn style(total: bool, colour: bool) -> ProgressStyle {
         (true, false) => "{prefix} {bar:20} {pos}/{len}  {wide_msg}",
         (false, _) => "{spinner} {prefix} {pos}  {wide_msg}",
     };
-    // The templates are ours, and a test reads them all; the default is there to have no panic.
+    // A test reads all the templates, which are constants; the default only avoids a panic.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─")
 }
 
-/// A log that cannot be written to is no reason to stop the work.
+/// A failed write to the log does not stop the work.
 fn print(out: &mut dyn Write, line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }

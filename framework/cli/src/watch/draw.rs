@@ -8,9 +8,9 @@ use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Paragraph, Row, Table};
 
-/// Curves are told apart by these; a list with more runs begins anew.
+/// The colours of the curves; with more runs they repeat.
 const COLOURS: [Color; 6] = [Color::Cyan, Color::Magenta, Color::Yellow, Color::Green, Color::Blue, Color::Red];
-/// Runs whose curves are drawn; with more, none can be told from another.
+/// How many runs' curves are drawn; more would be indistinguishable.
 const CURVES: usize = 6;
 /// Lines of the list.
 const LISTED: usize = 10;
@@ -70,7 +70,7 @@ fn epoch(run: &Watched) -> String {
     format!("{now}/{}", run.epochs)
 }
 
-/// The attack or the epoch under way, in ten characters.
+/// The current attack or epoch, in ten characters.
 fn bar(run: &Watched) -> String {
     let share = |done: u64, all: u64| {
         let full = (done * 10).checked_div(all).unwrap_or(0).min(10) as usize;
@@ -108,7 +108,7 @@ fn chart(frame: &mut Frame, area: Rect, view: &View, name: &str, curve: &dyn Fn(
     frame.render_widget(chart, area);
 }
 
-/// The chosen run: the attack under way, and what training comes to.
+/// The chosen run: the current attack, and the training metrics.
 fn detail(frame: &mut Frame, area: Rect, run: &Watched) {
     let block = Block::bordered().title(run.label.clone());
     let inside = block.inner(area);
@@ -182,7 +182,7 @@ mod tests {
             seconds_left: Some(65.0),
             ..Beat::default()
         };
-        // The stopped one was killed, and left its beat.
+        // The stopped run was killed, and left its heartbeat.
         std::fs::write(folder.path().join("heartbeat.json"), serde_json::to_vec(&beat).unwrap()).unwrap();
         under_way.then_some(lock)
     }
@@ -259,7 +259,7 @@ mod tests {
         let second =
             "TRADES: evaluating, 2 of 3 epochs, attack 1 of 3: aa square, 320 of 640 images, accuracy 51.25 %, ";
         assert!(lines[1].starts_with(second), "{lines:?}");
-        // It ended: what it says of its attacks goes with it.
+        // When it ends, its progress is removed.
         drop(beating);
         view.refresh();
         assert!(view.runs.iter().any(|run| run.now == Now::Stopped && run.attack().is_none()));

@@ -9,8 +9,8 @@ use serde_json::Value as Json;
 use serde_yaml::{Mapping, Value as Yaml};
 
 impl Checker<'_> {
-    /// Checks the keys of a map. In a component, `type` has been checked before and is no key of
-    /// the plugin's schema.
+    /// Checks the keys of a map. In a component, `type` has been checked before and is not a key
+    /// of the plugin's schema.
     pub(super) fn object(&mut self, map: &Map, keywords: &Keywords<'_>, root: &Json, spot: &Spot<'_>) -> Mapping {
         let nothing = serde_json::Map::new();
         let properties = keywords.get("properties").and_then(Json::as_object).unwrap_or(&nothing);

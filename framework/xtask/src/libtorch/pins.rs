@@ -1,4 +1,4 @@
-//! Which wheels are fetched, by version and hash, and what is taken out of them.
+//! The pinned wheels, by version and hash, and the files taken from them.
 
 use std::fs;
 use std::path::Path;
@@ -31,8 +31,8 @@ impl Set {
         }
     }
 
-    /// The beginnings of the paths that are taken out of the wheels. They keep their places
-    /// relative to each other, because the libraries look for each other there.
+    /// The prefixes of the paths extracted from the wheels. They keep their relative positions,
+    /// because the libraries look for each other there.
     pub fn members(self) -> &'static [&'static str] {
         match self {
             Set::Cpu => &[
@@ -69,7 +69,7 @@ impl Set {
         }
     }
 
-    /// What fetching it takes.
+    /// The cost of fetching it.
     pub fn cost(self) -> &'static str {
         match self {
             Set::Cpu => "544 MB to download, 500 MB on disk, for the CPU only",
@@ -78,7 +78,7 @@ impl Set {
         }
     }
 
-    /// What the stamp says when the set was made from these very pins.
+    /// The stamp of a set made from exactly these pins.
     fn stamp(self) -> String {
         let pins: Vec<&str> = pins(self.requirements()).map(|pin| pin.line).collect();
         format!("{}\n{}\n{}\n", self.folder(), pins.join("\n"), self.members().join(" "))

@@ -1,11 +1,11 @@
-//! How pip is asked, and what its failures mean.
+//! Calling pip, and explaining its failures.
 
 use std::path::Path;
 
 use super::installed::VERSION;
 use crate::failure::Failure;
 
-/// What to install where Python or pip is missing.
+/// What to install if Python or pip is missing.
 pub const INSTALL: &str = "on Debian or Ubuntu: sudo apt install python3 python3-pip";
 
 /// `pip download` for one and the same wheel, whatever Python asks: hash-checked, and for CPython

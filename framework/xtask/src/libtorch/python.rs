@@ -11,7 +11,7 @@ use super::pip;
 use crate::failure::{Failure, OrFail, Result};
 
 /// Prints the folder of an installed torch, without importing it; a `torch` in the current folder
-/// is none.
+/// does not count.
 const FIND_TORCH: &str = "\
 import importlib.util, sys
 sys.path[:] = filter(None, sys.path)
@@ -33,13 +33,13 @@ impl Python {
         Python { chosen: chosen.is_some(), program: chosen.unwrap_or_else(|| "python3".into()) }
     }
 
-    /// A certain one, as if by `PYTHON`.
+    /// A given one, as if by `PYTHON`.
     #[cfg(test)]
     pub fn at(program: &Path) -> Self {
         Python { program: program.into(), chosen: true }
     }
 
-    /// The folder of its torch, if it has one; of no Python, none.
+    /// The folder of its torch, if it has one; `None` if there is no Python.
     pub fn torch(&self) -> Option<PathBuf> {
         let output = self.command().args(["-c", FIND_TORCH]).output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
@@ -57,7 +57,7 @@ impl Python {
         pip::require_version(&self.name(), &String::from_utf8_lossy(&output.stdout))
     }
 
-    /// Lets pip put the pinned wheel into `folder`; one that is there already stays. pip checks the
+    /// Lets pip download the pinned wheel into `folder`; an existing one is kept. pip checks the
     /// hash.
     pub fn download(&self, pin: &Pin, folder: &Path) -> Result<()> {
         let requirement = folder.join("requirement.txt");
@@ -75,7 +75,7 @@ impl Python {
         if status.success() { Ok(()) } else { Err(pip::explain(pin.what, &words)) }
     }
 
-    /// Takes the members with these beginnings out of the wheels.
+    /// Extracts the members with these prefixes from the wheels.
     pub fn unpack(&self, wheels: &[PathBuf], into: &Path, members: &[&str]) -> Result<()> {
         let mut command = self.command();
         command.args(["-c", UNPACK]).arg(into).arg(members.join(":")).args(wheels);

@@ -1,6 +1,6 @@
-//! Numbers as colours.
+//! Values as colours.
 
-/// What an image's numbers mean, and so which colours they get. A NaN is magenta.
+/// The meaning of an image's values, and so their colours. A NaN is magenta.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Palette {
     /// An image with values in [0, 1].

@@ -14,8 +14,9 @@ pub struct Style {
 }
 
 impl Style {
-    /// What suits standard output: its width and colour in a terminal, neither in a pipe or file. A
-    /// variable `NO_COLOR` that is not empty (no-color.org), or `TERM=dumb`, turns the colour off.
+    /// The style for standard output: its width and colour in a terminal, neither in a pipe or
+    /// file. A variable `NO_COLOR` that is not empty (no-color.org), or `TERM=dumb`, turns the
+    /// colour off.
     pub fn stdout() -> Self {
         let terminal = std::io::stdout().is_terminal();
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
