@@ -49,7 +49,7 @@ fn images(place: &Place, run: &str, right: impl Fn(usize) -> bool) {
 fn runs_are_made_once_and_summed_up_over_seeds() {
     let place = place();
     let plan = place.foil(&compare(&["--seeds", "2", "--dry-run"])).ok();
-    assert!(plan.out.contains("0 of 4 runs done") && plan.out.matches("to be trained").count() == 4, "{}", plan.out);
+    assert!(plan.out.contains("0 of 4 runs done") && plan.out.matches("needs training").count() == 4, "{}", plan.out);
     assert!(!place.path("runs").exists());
 
     let ended = place.foil(&compare(&["--seeds", "2", "--devices", "cpu,cpu"])).ok();
@@ -135,7 +135,7 @@ fn killed_it_goes_on_to_the_same_result() {
     assert!(running.wait_for("epoch 1/3"));
     assert!(running.kill(), "it ended before it could be killed");
     let ended = place.foil(&COMPARE).ok();
-    assert!(ended.out.contains("2 of 2 runs") && ended.out.contains("went on"), "{}{}", ended.out, ended.err);
+    assert!(ended.out.contains("2 of 2 runs") && ended.out.contains("resumed"), "{}{}", ended.out, ended.err);
     let alone = place.train("alone", &[]);
     place.run("runs/tiny").assert_same(&alone);
 }
@@ -169,7 +169,7 @@ fn what_does_not_go_together_is_refused_before_anything_is_trained() {
     let err = place.foil(&["compare", "tiny.yaml", "mnist.yaml"]).error();
     assert!(err.contains("different data sets: tiny is on mnist_subset, all on mnist"), "{err}");
     let err = place.foil(&compare(&["--devices", "cuda:99"])).error();
-    assert!(err.contains("--devices: `cuda:99` is not there"), "{err}");
+    assert!(err.contains("--devices: `cuda:99` does not exist"), "{err}");
     let err = place.foil(&["compare", "tiny.yaml", "attack.eps=8"]).error();
     assert!(err.contains("`attack.eps` is 8"), "{err}");
     let err = place.foil(&["compare", "train.epochs=1"]).error();
@@ -204,7 +204,7 @@ fn a_slurm_task_is_one_run_and_the_table_comes_after() {
     let ended = place.foil(&[&words[..], &["--gather"]].concat());
     assert_eq!(ended.code, Some(1));
     assert!(
-        ended.out.contains("note: tiny is missing: to be trained") && ended.out.contains("1 of 2"),
+        ended.out.contains("note: tiny is missing: needs training") && ended.out.contains("1 of 2"),
         "{}",
         ended.out
     );
@@ -315,5 +315,5 @@ fn what_a_run_was_made_from_decides_which_run_it_is() {
     place.foil(&["compare", "conf/init.yaml"]).ok();
     assert!(plan("conf/init.yaml").contains("1 of 1 runs done"));
     start("runs/b");
-    assert!(plan("conf/init.yaml").contains("to be trained"));
+    assert!(plan("conf/init.yaml").contains("needs training"));
 }

@@ -163,7 +163,7 @@ fn ranks_that_differ_are_refused() {
     let ended = ranks.end(Duration::from_secs(15));
     assert_eq!([ended[0].code, ended[1].code], [Some(1); 2]);
     let told = &ended[0].err;
-    assert!(told.starts_with("error: rank 1 on ") && told.contains("does not run what rank 0 on "), "{told}");
+    assert!(told.starts_with("error: rank 1 on ") && told.contains("does not run the same as rank 0 on "), "{told}");
     assert!(told.contains("pipeline:\n    rank 0:   steps: 2\n    rank 1:   steps: 3\n"), "{told}");
     assert!(!place.path("run").exists());
 }

@@ -160,7 +160,7 @@ fn every_template_becomes_a_crate() {
             assert!(place.path(&name).join(file).is_file(), "{file}");
         }
         let again = place.foil(&["new-plugin", kind, &name]).error();
-        assert!(again.contains("exists already"), "{again}");
+        assert!(again.contains("already exists"), "{again}");
     }
     let place = tiny::Place::with("");
     for (words, part) in [

@@ -52,7 +52,7 @@ fn a_training_scripts_checkpoint() {
     for line in [
         "names begin with `module.`, which is removed",
         "left out: 10 tensors under `module.sub_block1.`, which no forward pass reads",
-        "the file says nothing of a normalisation",
+        "the file says nothing about normalisation",
         "imported into trades; evaluate it: foil eval trades",
     ] {
         assert!(told.contains(line), "{told}");
@@ -140,7 +140,7 @@ fn a_checkpoint_of_mma() {
     for line in [
         "names begin with `1.`, which is removed",
         "as in `1.convgroup1.layer.0.bn1.bias` for foil's `block1.layer.0.bn1.bias`",
-        "puts `normalize: per_image` in front",
+        "normalises with `normalize: per_image`",
     ] {
         assert!(told.contains(line), "{told}");
     }

@@ -331,7 +331,7 @@ only in b.safetensors: x_adv
 ";
     assert_eq!(text(&output.stdout), expected);
     assert!(compare(&["--tolerance", "0.5"]).status.success());
-    assert!(fails(compare(&["--tolerance=-1"])).contains("from 0 on"));
+    assert!(fails(compare(&["--tolerance=-1"])).contains("at least 0"));
 }
 
 /// The commands of docs/probe.md, with the images and weights that its Python makes.

@@ -111,7 +111,7 @@ fn a_run_may_begin_with_weights_of_another() {
         "{error}"
     );
     let error = place.foil(&["check", "tiny.yaml", "init=first/best.safetensors"]).error();
-    assert!(error.contains("`init` is") && error.contains("first/best.safetensors, which is no file"), "{error}");
+    assert!(error.contains("`init` is") && error.contains("first/best.safetensors, which is not a file"), "{error}");
     let error = place
         .foil(&["train", "tiny.yaml", "init=second/best.safetensors", "model=lenet5_madry", "--run-dir", "other"])
         .error();

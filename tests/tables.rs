@@ -172,7 +172,7 @@ fn every_table_is_there_without_runs_and_its_commands_name_files() {
     let err = place.foil(&["table", "5"]).error();
     assert!(err.contains("there is no table `5`") && err.contains("1, 2, 3, 4, 7, 8, 9"), "{err}");
     let err = place.foil(&["table", "2", "nowhere"]).error();
-    assert!(err.contains("nowhere is not there"), "{err}");
+    assert!(err.contains("nowhere does not exist"), "{err}");
 }
 
 /// `runs/*` of a shell names what is beside the runs too.

@@ -380,7 +380,7 @@ fn links_in_a_folder_are_not_written_through() {
 fn a_device_is_no_place_for_a_record() {
     let place = Place::with(AT);
     let error = place.foil(&["eval", "run", "--out", "/dev/null"]).error();
-    assert!(error.contains("--out /dev/null is no file"), "{error}");
+    assert!(error.contains("--out /dev/null is not a file"), "{error}");
     use std::os::unix::fs::FileTypeExt;
     assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
 }

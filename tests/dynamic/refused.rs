@@ -104,7 +104,7 @@ fn libraries_that_were_built_otherwise() {
         let start = bytes.windows(16).position(|window| window == b"foil plugin\0\0\0\0\0").unwrap();
         bytes[start + 16] = 77;
     });
-    refused(&place, &interface, &["speaks version 77 of foil's plugin interface"]);
+    refused(&place, &interface, &["has version 77 of foil's plugin interface"]);
 }
 
 #[test]

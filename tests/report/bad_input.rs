@@ -17,7 +17,7 @@ fn a_folder_without_a_run_is_an_error_that_names_it() {
     let out = place.join("report.html");
     let args = |runs: &'static str| [runs, "--out"].map(str::to_string);
     let missing = error(&[&format!("{path}/gone"), &args("x")[1], out.to_str().unwrap()]);
-    assert!(missing.contains("gone is not there\n  help: "), "{missing}");
+    assert!(missing.contains("gone does not exist\n  help: "), "{missing}");
     let empty = error(&[&path, "--out", out.to_str().unwrap()]);
     assert!(
         empty.contains("there is no run in ") && empty.contains("help: name a folder that `foil train` made"),

@@ -116,7 +116,7 @@ mod tests {
             rank("b", &[("pipeline", "seed: 1\nsteps: 7\n"), ("data", "cd")]),
             rank("c", &[("pipeline", "seed: 2\nsteps: 10\n"), ("data", "ab")]),
         ];
-        let expected = "rank 2 on b does not run what rank 0 on a runs (nor do ranks 3)\n  pipeline:\n    rank 0: steps: 10\n    \
+        let expected = "rank 2 on b does not run the same as rank 0 on a (nor do ranks 3)\n  pipeline:\n    rank 0: steps: 10\n    \
                         rank 2: steps: 7\n  data:\n    rank 0: ab\n    rank 2: cd";
         assert_eq!(differences(&said).unwrap(), expected);
     }

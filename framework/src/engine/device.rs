@@ -152,7 +152,7 @@ mod tests {
     fn names_of_devices() {
         assert_eq!(choose("cpu").unwrap(), Device::Cpu);
         assert!(choose("auto").is_ok());
-        assert!(choose("gpu").unwrap_err().to_string().contains("is no device"));
+        assert!(choose("gpu").unwrap_err().to_string().contains("is not a device"));
         assert!(choose("cuda:99").unwrap_err().to_string().contains("foil doctor"));
         assert!(devices().libtorch.is_some());
     }

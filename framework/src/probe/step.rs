@@ -300,6 +300,6 @@ mod tests {
     #[test]
     fn side_tensors_cannot_be_guessed_from_attacked_images() {
         let error = run(&[], &[("x_adv", doubles(&[0.5; 4], &[2, 1, 1, 2]))]).unwrap_err().to_string();
-        assert!(error.contains("attack `radii`: attacked images do not tell its weight"), "{error}");
+        assert!(error.contains("attack `radii`: its weight cannot be computed from attacked images"), "{error}");
     }
 }

@@ -229,7 +229,7 @@ mod tests {
         let path = folder.path().join("eval.images.csv");
         for (text, why) in [
             ("a,b\n1,2\n", "line 1: not a record of images: its columns are not"),
-            ("index,label,a,b,broken_by\n", "line 1: not a record of images: `b` stands where `a.margin` is expected"),
+            ("index,label,a,b,broken_by\n", "line 1: not a record of images: expected `a.margin`, found `b`"),
             (
                 "index,label,a,a.margin,broken_by\n0,1,2,0.5,\n",
                 "line 2: not a record of images: `2` is neither 1 nor 0",

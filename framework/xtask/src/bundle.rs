@@ -120,7 +120,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let workspace = Workspace::at(scratch.path());
         let failure = command(&workspace, &[scratch.path().into()]).unwrap_err().to_string();
-        assert!(failure.contains("is there already"), "{failure}");
+        assert!(failure.contains("already exists"), "{failure}");
         assert!(command(&workspace, &[]).unwrap_err().to_string().contains("takes one folder"));
     }
 

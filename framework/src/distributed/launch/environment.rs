@@ -249,10 +249,10 @@ mod tests {
             ("RANK=2 WORLD_SIZE=2", "error: RANK=2, but WORLD_SIZE=2\n  help: ranks count from 0"),
             ("RANK=one WORLD_SIZE=2", "error: RANK=one is not a number"),
             ("RANK=0 WORLD_SIZE=2", "error: 2 ranks, but MASTER_ADDR does not say where they meet"),
-            ("RANK=0 WORLD_SIZE=2 MASTER_ADDR=a MASTER_PORT=70000", "error: MASTER_PORT=70000 is no port"),
+            ("RANK=0 WORLD_SIZE=2 MASTER_ADDR=a MASTER_PORT=70000", "error: MASTER_PORT=70000 is not a port"),
             (
                 "RANK=0 WORLD_SIZE=2 MASTER_ADDR=a FOIL_TRANSPORT=udp",
-                "error: FOIL_TRANSPORT=udp is no transport\n  help: `gloo` (the default) or `mpi`",
+                "error: FOIL_TRANSPORT=udp is not a transport\n  help: `gloo` (the default) or `mpi`",
             ),
             #[cfg(not(feature = "mpi"))]
             (

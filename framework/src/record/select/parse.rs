@@ -208,18 +208,18 @@ mod tests {
     #[test]
     fn errors_say_where_and_what_instead() {
         for (text, expected) in [
-            ("", "column 1: the rule is empty; a metric, a number or `(` belongs here"),
-            ("natural +", "column 10: the rule ends; a metric, a number or `(` belongs here"),
-            ("natural pgd10", "column 9: unexpected `p`; an operator (`+ - * /`) belongs here"),
+            ("", "column 1: the rule is empty; expected a metric, a number or `(` here"),
+            ("natural +", "column 10: the rule ends; expected a metric, a number or `(` here"),
+            ("natural pgd10", "column 9: unexpected `p`; expected an operator (`+ - * /`) here"),
             ("natural + pgd10)", "column 16: this `)` closes nothing; remove it, or open a `(` before"),
-            ("(natural", "column 9: the rule ends; `)` belongs here"),
-            ("min(natural)", "column 12: unexpected `)`; `,` belongs here"),
+            ("(natural", "column 9: the rule ends; expected `)` here"),
+            ("min(natural)", "column 12: unexpected `)`; expected `,` here"),
             ("mean(a, b)", "column 1: no function is called `mean`; there are two: min(a, b) and max(a, b)"),
             ("1.2.3", "column 1: `1.2.3` is not a number; write it like 0.5, 20 or 1e-3"),
             ("2 + 1e", "column 5: `1e` is not a number; write it like 0.5, 20 or 1e-3"),
             ("1e999", "column 1: `1e999` is not a number; write it like 0.5, 20 or 1e-3"),
-            ("natürlich", "column 4: unexpected `ü`; an operator (`+ - * /`) belongs here"),
-            ("20pgd", "column 3: unexpected `p`; an operator (`+ - * /`) belongs here"),
+            ("natürlich", "column 4: unexpected `ü`; expected an operator (`+ - * /`) here"),
+            ("20pgd", "column 3: unexpected `p`; expected an operator (`+ - * /`) here"),
         ] {
             let error = parse(text).unwrap_err();
             assert_eq!(format!("{error}; {}", error.help), expected);
