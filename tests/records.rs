@@ -145,7 +145,8 @@ fn curves_that_lack_epochs_are_an_error_when_the_run_goes_on() {
     place.foil(&["report", "run", "--images", "0"]).ok();
     let page = fs::read_to_string(place.path("report.html")).unwrap();
     assert!(
-        page.contains("metrics.jsonl: its last line is incomplete") && page.contains("ends with epoch 2, but 3 are done")
+        page.contains("metrics.jsonl: its last line is incomplete")
+            && page.contains("ends with epoch 2, but 3 are done")
     );
 
     // Behind the last epoch that is done, a torn line is what a kill leaves.
