@@ -175,7 +175,7 @@ fn key(node: Node, problems: &mut Vec<Problem>) -> Key {
     }
     let help = match &node.kind {
         Kind::Seq(_) | Kind::Map(_) => "quote text that starts with `[` or `{`".to_string(),
-        Kind::Null => "write the key in front of the `:`".to_string(),
+        Kind::Null => "write the key before the `:`".to_string(),
         _ => format!("quote it: \"{}\"", node.written()),
     };
     note(problems, Problem::new("", format!("a key is {}; keys are text", node.describe()), help).at(&place));

@@ -128,7 +128,7 @@ impl<'a> Target<'a> {
         let gradient = gradient.ok_or_else(|| {
             let (model, mode) = (self.network.name(), format!("{mode:?}").to_lowercase());
             Error::new(format!("{model}: its logits in {mode} mode do not depend differentiably on its images"))
-                .help(format!("{KEEP_THE_GRAPH}; attacks without gradients, such as square, can judge it as it is"))
+                .help(format!("{KEEP_THE_GRAPH}; attacks without gradients, such as square, can still evaluate it"))
         })?;
         Ok(Ascent { gradient, logits })
     }

@@ -41,7 +41,7 @@ impl Assembled {
         if self.step.model.network().params().count() > 0 {
             return Ok(self);
         }
-        let help = "a traced or frozen program holds its weights as constants: judge it with `foil import FILE`, or save \
+        let help = "a traced or frozen program holds its weights as constants: evaluate it with `foil import FILE`, or save \
                     torch.jit.script(net) to train it";
         Err(vec![Problem::new("model", "`model` has no parameters to train", help)])
     }
