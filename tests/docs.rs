@@ -165,7 +165,7 @@ fn every_template_becomes_a_crate() {
     let place = tiny::Place::with("");
     for (words, part) in [
         (["loss", "My-Loss"], "write `my_loss`"),
-        (["loss", "trades"], "there is loss `trades` already"),
+        (["loss", "trades"], "loss `trades` already exists"),
         (["loss", "match"], "Rust or foil uses it"),
         (["loss", "tensor"], "Rust or foil uses it"),
         (["lsos", "mine"], "did you mean `loss`?"),

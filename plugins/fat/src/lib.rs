@@ -30,10 +30,11 @@ pub enum Start {
 /// which they stopped. Here stopping is a mask and images keep the batch's order. Eval mode treats
 /// each image by itself, so each image is the same.
 ///
-/// FAT: `objective: ce`, `start: uniform`, `omega: 0.001`, loss `at` with `log_clean: false`.
-/// FAT-TRADES, which the CAT paper calls FAT: `objective: kl`, `start: gaussian`, loss `trades`
-/// with `single_clean_pass: true`. FAT-MART: `objective: ce`, `start: gaussian`, loss `mart` with
-/// `adversarial_first: true` and beta 6.
+/// - FAT: `objective: ce`, `start: uniform`, `omega: 0.001`, loss `at` with `log_clean: false`.
+/// - FAT-TRADES, which the CAT paper calls FAT: `objective: kl`, `start: gaussian`, loss `trades`
+///   with `single_clean_pass: true`.
+/// - FAT-MART: `objective: ce`, `start: gaussian`, loss `mart` with `adversarial_first: true` and
+///   beta 6.
 #[settings]
 pub struct EarlyStoppedPgd {
     /// The objective to maximise: `ce` for FAT and FAT-MART, `kl` for FAT-TRADES.

@@ -4,11 +4,9 @@
 
 use foil::prelude::*;
 
-/// The sign of a running mean of gradients: v = momentum · v + (1 - momentum) · gradient; θ = θ -
-/// lr · sign(v).
+/// Steps along the sign of v = momentum · v + (1 - momentum) · gradient: θ = θ - lr · sign(v).
 ///
-/// Signum, of Bernstein et al. 2018 (arXiv:1802.04434), algorithm 2. `foil explain` prints this
-/// page, and the keys below with their meaning.
+/// Signum (Bernstein et al. 2018, arXiv:1802.04434, algorithm 2). `foil explain` prints this page.
 #[settings]
 pub struct TemplateOptimizer {
     /// Learning rate: a number or a scheduler.

@@ -32,8 +32,10 @@ pub(super) fn manual(name: &str, keywords: &Keywords<'_>, options: &[Keywords<'_
         _ => None,
     };
     let default = default.map(|value| format!(", {value} if left out")).unwrap_or_default();
-    let about = keywords.get("description").and_then(Json::as_str).and_then(|text| text.lines().next());
-    let about = about.map(|line| format!(": {}", line.trim_end_matches('.'))).unwrap_or_default();
+    // The first paragraph of the doc comment, however its lines are wrapped.
+    let paragraph = |text: &str| text.lines().take_while(|line| !line.trim().is_empty()).collect::<Vec<_>>().join(" ");
+    let about = keywords.get("description").and_then(Json::as_str).map(paragraph);
+    let about = about.map(|text| format!(": {}", text.trim_end_matches('.'))).unwrap_or_default();
     format!("{name} takes {}{default}{about}", any_of(options))
 }
 
