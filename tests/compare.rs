@@ -75,10 +75,12 @@ fn runs_are_made_once_and_summed_up_over_seeds() {
     // statistics.mean and stdev of [90, 94] and [60, 63]: 92, 2.828427…; 61.5, 2.121320…
     set(&place, "runs/tiny", 90.0, 60.0);
     set(&place, "runs/tiny-seed8", 94.0, 63.0);
-    images(&place, "runs/tiny", |i| i < 30);
-    images(&place, "runs/tiny-seed8", |i| i < 30);
+    set(&place, "runs/other", 70.0, 50.0);
+    set(&place, "runs/other-seed8", 72.0, 52.0);
+    for run in ["tiny", "tiny-seed8"] {
+        images(&place, &format!("runs/{run}"), |i| i < 30);
+    }
     images(&place, "runs/other", |i| (10..32).contains(&i));
-    images(&place, "runs/other-seed8", |i| (10..32).contains(&i));
     let ended = place.foil(&compare(&["--seeds", "2", "--gather"])).ok();
     assert!(ended.out.contains("92.00 ± 2.83") && ended.out.contains("61.50 ± 2.12"), "{}", ended.out);
     let gathered: Value = place.run("runs/compare").json("compare.json");
@@ -86,30 +88,48 @@ fn runs_are_made_once_and_summed_up_over_seeds() {
     assert_eq!(row["accuracy"]["natural"]["mean"], 92.0);
     assert!((row["accuracy"]["pgd2"]["std"].as_f64().unwrap() - 4.5f64.sqrt()).abs() < 1e-12, "{row}");
     assert_eq!((&row["runs"][1]["seed"], &row["avg"]["n"]), (&json!(8), &json!(2)));
-    // tiny alone is right on 10 images, other alone on 2: p = 2 (1 + 12 + 66) / 2^12.
+    // Over seeds, with scipy: v = (var(x, ddof=1) + (100/50)^2 / 12) / 2 of [50, 52] and [60, 63], Welch's degrees,
+    // 2 * stats.t(df).cdf(-10.5 / sqrt(va + vb)): 0.0397303; of [70, 72] and [90, 94]: 0.0263346, which Holm doubles.
     let against = &gathered["rows"][1]["against_baseline"]["pgd2"];
-    assert_eq!((&against["better"], &against["worse"], &against["points"]), (&json!(2), &json!(10), &json!(-16.0)));
+    assert_eq!(
+        (&against["unit"], &against["seeds"], &against["points"]),
+        (&json!("seeds"), &json!([2, 2]), &json!(-10.5))
+    );
+    let close = |field: &str, expected: f64| (against[field].as_f64().unwrap() - expected).abs() < 1e-6;
+    assert!(close("p", 0.0397303258) && close("p_holm", 2.0 * 0.0263346148), "{against}");
+    assert!(close("low", -19.67235027) && close("high", -1.32764973), "{against}");
+    for part in [
+        "Difference to tiny",
+        "0.053",
+        "0.040",
+        "-10.50",
+        "-19.67 to -1.33",
+        "Methods over their seeds",
+        "2 seeds are few",
+    ] {
+        assert!(ended.out.contains(part), "{part} is not in {}", ended.out);
+    }
+    let compared = place.run("runs/compare");
+    assert!(compared.text("table.md").contains("-19.67 to -1.33") && compared.text("table.tex").contains("0.053"));
+    let tests = compared.text("differences.csv");
+    assert_eq!(tests.lines().next(), Some("model,baseline,attack,unit,seeds,baseline_seeds,points,low,high,p,p_holm"));
+    assert!(tests.lines().nth(2).unwrap().starts_with("other,tiny,pgd2,seeds,2.0,2.0,-10.5,"), "{tests}");
+
+    // One seed: tiny alone is right on 10 images, other alone on 2: p = 2 (1 + 12 + 66) / 2^12.
+    let single = place.foil(&compare(&["--gather", "--out", "single"])).ok();
+    let gathered: Value = place.run("single").json("compare.json");
+    let against = &gathered["rows"][1]["against_baseline"]["pgd2"];
+    assert_eq!((&against["unit"], &against["points"]), (&json!("images"), &json!(-16.0)));
     assert!((against["p"].as_f64().unwrap() - 158.0 / 4096.0).abs() < 1e-12, "{against}");
     let (low, high) = (against["low"].as_f64().unwrap(), against["high"].as_f64().unwrap());
-    assert!(low < -16.0 && -16.0 < high && high < 0.0 && low > -35.0, "{against}");
-    // Of the two tests, that of natural accuracy has no image on which the two differ: Holm doubles
-    // the smaller p.
-    assert!((against["p_holm"].as_f64().unwrap() - 2.0 * 158.0 / 4096.0).abs() < 1e-12, "{against}");
-    let shown = "p 0.039 (Holm 0.077)";
-    assert!(ended.out.contains(shown) && ended.out.contains("corrected for 2 tests"), "{}", ended.out);
-    let compared = place.run("runs/compare");
-    assert!(compared.text("table.md").contains(shown) && compared.text("table.tex").contains(shown));
-    let tests = compared.text("differences.csv");
-    let line: Vec<&str> = tests.lines().nth(2).unwrap().split(',').collect();
-    assert_eq!(tests.lines().next(), Some("model,baseline,attack,points,low,high,better,worse,p,p_holm"));
-    assert_eq!(line[..4], ["other", "tiny", "pgd2", "-16.0"], "{tests}");
-    assert_eq!(line[6..8], ["2.0", "10.0"], "{tests}");
-    assert!((line[9].parse::<f64>().unwrap() - 2.0 * 158.0 / 4096.0).abs() < 1e-12, "{tests}");
+    assert!(low > -24.0 && low < -16.0 && high > -16.0 && high < 0.0, "{against}");
+    let says = "One seed: this pair of networks, not these methods";
+    assert!(single.out.contains(says) && single.out.contains("0.039") && !single.out.contains("seeds are few"));
     // Class 0 of five images: right are 0, 10 and 20.
     let page = place.run("runs/compare").text("table.md");
     assert!(page.contains("Accuracy of each class under PGD-2") && page.contains("60.0 ± 0.0"), "{page}");
     let other = place.foil(&compare(&["--seeds", "2", "--gather", "--baseline", "other"])).ok();
-    assert!(other.out.contains("Difference to other") && other.out.contains("+16.00"), "{}", other.out);
+    assert!(other.out.contains("Difference to other") && other.out.contains("+10.50"), "{}", other.out);
     let err = place.foil(&compare(&["--baseline", "othr"])).error();
     assert!(err.contains("no row is called `othr`") && err.contains("did you mean `other`"), "{err}");
 

@@ -3,6 +3,12 @@
 
 mod tiny;
 
+// A plugin crate that nothing names is not linked.
+use foil_at as _;
+use foil_attacks as _;
+use foil_models as _;
+use foil_schedulers as _;
+
 use serde_json::Value;
 use std::fs;
 use std::thread::sleep;
@@ -242,8 +248,14 @@ fn a_stopped_or_killed_evaluation_goes_on_to_the_same_figures() {
     let place = trained();
     // A second of queries, in stages and batches.
     let slow = "attacks.auto={ type: autoattack, eps: 0.02, steps: 6, n_queries: 150, targets: 2 }";
-    let eval = |out: &'static str| [&["eval", "run"][..], AUTO, &[slow, "data.test_limit=30", "--out", out]].concat();
+    let eval = |out: &'static str| {
+        [&["eval", "run"][..], AUTO, &[slow, "data.test_limit=30", "--save-adversarial", "--out", out]].concat()
+    };
     place.foil(&eval("whole.json")).ok();
+    let images = |name: &str| {
+        let read = |attack: &str| foil::tensors::read(&place.path(&format!("{name}.adversarial/{attack}.safetensors")));
+        ["natural", "pgd2", "auto"].map(|attack| read(attack).unwrap())
+    };
     for (signal, out, name) in [("INT", "int.json", "int"), ("KILL", "kill.json", "kill")] {
         let running = place.begin(&eval(out));
         let partial = place.path(&format!("{name}.partial.json"));
@@ -265,6 +277,9 @@ fn a_stopped_or_killed_evaluation_goes_on_to_the_same_figures() {
         assert!(went_on.err.contains("resuming an evaluation that was stopped"), "{}", went_on.err);
         assert_eq!(figures(&place, name), figures(&place, "whole"));
         assert!(!partial.exists());
+        assert!(images(name) == images("whole"), "the images are those of an evaluation that was not stopped");
+        let files = fs::read_dir(place.path(&format!("{name}.adversarial"))).unwrap();
+        assert_eq!(files.count(), 3, "nothing else is left there");
 
         // Other settings do not go on from it.
         fs::write(&partial, before).unwrap();
@@ -273,6 +288,58 @@ fn a_stopped_or_killed_evaluation_goes_on_to_the_same_figures() {
         assert!(place.foil(&other).ok().err.contains("with other settings or weights; starting over"));
         assert!(!partial.exists());
     }
+}
+
+#[test]
+fn saved_images_are_the_ones_that_were_judged() {
+    let place = trained();
+    let ended = place.foil(&[&["eval", "run", "--save-adversarial"], AUTO].concat()).ok();
+    assert!(ended.err.contains("adversarial images: run/eval.adversarial"), "{}", ended.err);
+    let loaded = foil::pipeline::load(&place.path("run/resolved.yaml"), &[]).unwrap();
+    let cpu = tch::Device::Cpu;
+    let parts = foil::pipeline::assemble(&loaded.pipeline, tch::Kind::Float, cpu, false).unwrap();
+    let network = parts.step.model.network();
+    network.read(&place.path("run/best.safetensors")).unwrap();
+    let test = foil::data::Resident::new(&foil::data::read(&loaded.pipeline).unwrap().test, cpu).first(50);
+    let (clean, ..) = test.slice(0, 50, tch::Kind::Float);
+    let csv = place.run("run").text("eval.images.csv");
+    for (attack, eps, stages) in
+        [("natural", 0.0, "natural"), ("pgd2", 0.1, "pgd2"), ("auto", 0.05, "clean,apgd_ce,apgd_t.1,apgd_t.2")]
+    {
+        let path = place.path(&format!("run/eval.adversarial/{attack}.safetensors"));
+        let (found, card) = foil::tensors::read(&path).unwrap();
+        assert!(card["foil.stages"].starts_with(stages), "{card:?}");
+        assert_eq!(Vec::<i64>::try_from(&found["index"]).unwrap(), (0..50).collect::<Vec<_>>());
+        let far = (&found["x"] - &clean).abs().max().double_value(&[]);
+        assert!(far <= eps + 1e-6 && (eps == 0.0 || far > eps / 2.0), "{attack}: {far}");
+        // Its file, the table, and the network when it is asked again.
+        let logits = tch::no_grad(|| network.frozen(&found["x"], foil::nn::Mode::Eval, None));
+        assert_eq!(logits.argmax(-1, false).eq_tensor(&found["y"]), found["right"], "{attack}");
+        let margins = foil::loss::terms::margin(&logits, &found["y"]);
+        assert!((margins - &found["margin"]).abs().max().double_value(&[]) < 1e-4, "{attack}");
+        let right: Vec<bool> = column(&csv, attack).iter().map(|right| right == "1").collect();
+        assert_eq!(Vec::<bool>::try_from(&found["right"]).unwrap(), right, "{attack}");
+        assert_eq!(found["broken_by"].lt(0), found["right"], "{attack}");
+    }
+}
+
+#[test]
+fn a_list_of_radii_is_a_row_for_each() {
+    let place = trained();
+    let row = ["attacks.pgd2.eps=[0, 2/255, 0.30]", "evaluate=[natural,pgd2]"];
+    // Selection has been made; a row has no single figure for it.
+    let error = place.foil(&[&["eval", "run"], &row[..]].concat()).error();
+    assert!(error.contains("is `pgd2`, which is a row of several radii"), "{error}");
+    let ended = place.foil(&[&["eval", "run", "select=natural", "--save-adversarial"], &row[..]].concat()).ok();
+    let scores = accuracies(&place.run("run").json("eval.json"));
+    let names: Vec<&str> = scores.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["natural", "pgd2@0", "pgd2@2/255", "pgd2@0.30"]);
+    assert_eq!(scores[0].1, scores[1].1, "a ball of radius 0 is the image");
+    assert!(scores[1].1 >= scores[2].1 && scores[2].1 >= scores[3].1 && scores[3].1 < scores[0].1, "{scores:?}");
+    for heading in ["PGD-2 0 ", "PGD-2 2/255", "PGD-2 0.30"] {
+        assert!(ended.out.contains(heading), "{}", ended.out);
+    }
+    assert!(place.path("run/eval.adversarial/pgd2@2_255.safetensors").exists());
 }
 
 #[test]

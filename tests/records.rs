@@ -53,6 +53,38 @@ fn a_record_of_older_weights_is_not_shown_for_newer_ones() {
 }
 
 #[test]
+fn an_evaluation_with_other_settings_is_another_record() {
+    let (place, run) = place();
+    let eval = |words: &[&str]| place.foil(&[&["eval", "run", "--trust", "off"], words].concat()).ok();
+    eval(&[]);
+    let before = (run.text("eval.json"), run.text("eval.images.csv"));
+    let narrow = eval(&["evaluate=[natural]", "data.test_limit=20"]);
+    assert_eq!((run.text("eval.json"), run.text("eval.images.csv")), before, "the record of more attacks stays");
+    let name = narrow.out.split("record: run/").nth(1).unwrap().trim().to_string();
+    assert!(name.starts_with("eval.") && name.len() == "eval.01234567.json".len(), "{name}");
+    assert_eq!(run.json(&name)["n"], 20);
+    assert!(run.file(&name.replace(".json", ".images.csv")).exists());
+    eval(&["evaluate=[natural]", "data.test_limit=20"]);
+    let is_record = |name: &&String| name.starts_with("eval.") && name.ends_with(".json");
+    let records = || run.files().iter().filter(is_record).count();
+    assert_eq!(records(), 2, "the same settings are the same record");
+
+    // The widest is the one that tables use, and they say so.
+    let table = place.foil(&["table", "accuracy", "run"]).ok();
+    let says = "run has 2 evaluations; used is eval.json, the widest (1 attack on 50 images)";
+    assert!(table.err.contains(says) && table.out.contains("PGD-2"), "{}{}", table.out, table.err);
+    eval(&["attacks.pgd3={ type: pgd, eps: 0.1, alpha: 0.05, steps: 3 }", "evaluate=[natural,pgd2,pgd3]"]);
+    let table = place.foil(&["table", "accuracy", "run"]).ok();
+    assert!(table.out.contains("PGD-3") && table.err.contains("run has 3 evaluations; used is eval."), "{}", table.err);
+
+    // A comparison takes the one it asks for.
+    fs::write(place.path("tiny.yaml"), AT).unwrap();
+    let compared = place.foil(&["compare", "tiny.yaml", "--dir", ".", "--dry-run"]).ok();
+    assert!(compared.out.contains("done"), "{}", compared.out);
+    assert_eq!(run.text("eval.json"), before.0);
+}
+
+#[test]
 fn an_evaluation_that_ends_late_replaces_no_newer_record() {
     let (place, run) = place();
     place.foil(&["eval", "run", "evaluate=[natural]", "--trust", "off"]).ok();

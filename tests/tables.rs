@@ -226,7 +226,20 @@ fn tables_of_their_own() {
     );
 }
 
-/// A run that was copied, or trained twice with one seed, is not a second seed.
+/// A leaderboard's figure is the worst case of each image, which may be below every attack's own.
+#[test]
+fn a_reported_figure_is_never_above_the_worst_case() {
+    let place = place();
+    let path = place.path("runs/c/eval.json");
+    let mut record: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    record["worst_case"] = serde_json::json!(49.75);
+    fs::write(&path, record.to_string()).unwrap();
+    let out = place.foil(&["table", "robustbench", "runs/c"]).ok();
+    let records: Value = serde_json::from_str(&out.out).unwrap();
+    assert_eq!(records[0]["reported"], "49.75", "{}", out.out);
+}
+
+/// A run that was copied, or trained twice with one seed, is no second seed.
 #[test]
 fn a_run_that_is_there_twice_counts_once() {
     let place = place();

@@ -47,6 +47,17 @@ fn it_follows_until_nothing_trains() {
     // A killed process leaves its last beat, which says nothing of now.
     fs::write(place.path("runs/a/heartbeat.json"), "{\"pid\": 1").unwrap();
     assert!(place.foil(&["watch"]).ok().out.starts_with("tiny: evaluated"));
+    // A copy has the same name and seed, and is told apart by its folder; another seed by the seed.
+    fs::create_dir(place.path("runs/b")).unwrap();
+    for name in ["resolved.yaml", "metrics.jsonl", "state.safetensors", "eval.json", "best.safetensors"] {
+        fs::copy(place.path(&format!("runs/a/{name}")), place.path(&format!("runs/b/{name}"))).unwrap();
+    }
+    let both = place.foil(&["watch", "--once"]).ok().out;
+    assert!(both.contains("tiny (runs/a): evaluated") && both.contains("tiny (runs/b): evaluated"), "{both}");
+    let seed = fs::read_to_string(place.path("runs/b/resolved.yaml")).unwrap().replace("seed: 7", "seed: 8");
+    fs::write(place.path("runs/b/resolved.yaml"), seed).unwrap();
+    let both = place.foil(&["watch", "--once"]).ok().out;
+    assert!(both.contains("tiny (seed 7): ") && both.contains("tiny (seed 8): "), "{both}");
 }
 
 /// An evaluation reports the current attack, its stage and its progress; a killed one says nothing

@@ -152,7 +152,14 @@ fn an_evaluation_names_what_stands_in_its_way() {
         let labels = Vec::<u8>::try_from(images.y.to_kind(Kind::Uint8)).unwrap();
         let [channels, height, width] = [FACTS.channels, FACTS.height, FACTS.width].map(|n| n as usize);
         let data = Resident::new(&Images { pixels, labels, channels, height, width }, Device::Cpu);
-        let mut trial = Trial { name: "it", attack: Some(attack.as_mut()), data: &data, batch_size: 5, seed: 1 };
+        let mut trial = Trial {
+            name: "it",
+            attack: Some(attack.as_mut()),
+            data: &data,
+            batch_size: 5,
+            seed: 1,
+            keeps_images: false,
+        };
         guard(|| trial.run(&odd(how), &mut |_| {}))
     };
     let attack = |yaml: &str| attack_from_yaml(yaml, Kind::Double);

@@ -5,6 +5,7 @@
 //! here.
 
 mod bad_input;
+mod eot;
 mod goldens;
 mod gradients;
 mod properties;

@@ -116,6 +116,20 @@ fn seeds_stand_together_and_names_twice_are_told_apart() {
 }
 
 #[test]
+fn a_red_check_of_any_seed_is_red() {
+    let place = place("seeds_trust");
+    let at = table_2().into_iter().find(|made| made.name == "AT").unwrap();
+    let fails = Made { seed: 1, fails: &["black_box", "more_steps"], ..at.clone() };
+    let seeds = [at.write(&place.join("a")), fails.write(&place.join("b"))];
+    let trades = table_2().into_iter().find(|made| made.name == "TRADES").unwrap().write(&place);
+    let html = page(&[&seeds[0], &seeds[1], &trades], &place.join("report.html"));
+    assert!(html.contains("<strong>AT</strong>: 2 trust checks failed (1 of 2 seeds)"), "the banner: {html}");
+    assert!(html.contains(">✗ 2 failed (1 of 2 seeds)<"), "the row: {html}");
+    assert!(html.contains("✗ fail (1 of 2 seeds)") && html.contains("✓ pass (2 of 2 seeds)"), "the checks: {html}");
+    assert!(html.contains("AT (seed 1), black box"), "{html}");
+}
+
+#[test]
 fn what_a_file_says_is_never_code() {
     let place = place("hostile");
     let name = "<script>alert(1)</script>\"'&";

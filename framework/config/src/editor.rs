@@ -73,6 +73,13 @@ impl Editor<'_> {
                     let keys = keys.iter().map(|(key, schema)| (key.clone(), self.part(schema, prefix)));
                     part.insert(keyword.clone(), Value::Object(keys.collect()));
                 }
+                ("additionalProperties", _) if map.contains_key("x-row") => {
+                    let row = map["x-row"].get("key").and_then(Value::as_str).unwrap_or_default();
+                    let one = self.part(value, prefix);
+                    let list = json!({ "type": "array", "minItems": 1 });
+                    let many = json!({ "type": "object", "required": [row], "properties": { row: list } });
+                    part.insert(keyword.clone(), json!({ "anyOf": [one, many] }));
+                }
                 (_, Value::Array(items)) => {
                     let items = items.iter().map(|item| self.part(item, prefix));
                     part.insert(keyword.clone(), Value::Array(items.collect()));

@@ -1,14 +1,15 @@
 //! **YAML pipelines, checked as a whole: every problem at once, each with its file, line and what
 //! to write instead.**
 //!
-//! A pipeline is read in five steps, one module each:
+//! A pipeline is read in six steps, one module each:
 //!
 //! 1. `parse`: bytes to a tree whose keys and values know their line and column.
 //! 2. `extends`, `merge`: the files it builds on, deeply merged; the child wins.
 //! 3. `overrides`: `attack.inner.steps=7` from the command line.
 //! 4. `libraries`: what is listed under `plugins` is loaded.
-//! 5. `check`: the tree against a JSON Schema, as schemars makes it from the pipeline's structs;
-//!    plugins are looked up by name in a [`Catalog`] and bring their own schemas.
+//! 5. `row`: a list of radii becomes an attack for each.
+//! 6. `check`: the tree against a JSON Schema, as schemars makes it from the pipeline's structs; plugins are looked up
+//!    by name in a [`Catalog`] and bring their own schemas.
 //!
 //! What comes out is [`Checked`], a plain `serde_yaml::Value` in normal form that deserialises
 //! without surprises, or [`Problems`]. Checks that no schema can state are added by the caller with
@@ -19,6 +20,7 @@
 //! | keyword | means |
 //! |---|---|
 //! | `x-component: KIND` | the name of a plugin of that kind, or a map with `type: NAME` and the plugin's keys |
+//! | `x-row: { key: eps, listed: evaluate }` | at a map of plugins: a list under `eps` is a row, one plugin for each value |
 //! | `x-unit: image` | a number on the [0, 1] scale of images; `8` is refused with the advice `8/255` |
 //!
 //! Any number may be written as a fraction, `8/255`. Whole numbers may stand where a number is
@@ -42,6 +44,7 @@ mod overrides;
 mod parse;
 mod place;
 mod problem;
+mod row;
 mod scalar;
 mod schema;
 mod show;
@@ -153,6 +156,7 @@ fn finish(
         libraries::put(&mut root, listed);
     }
     let extends::Loader { mut problems, sources, incomplete, .. } = loader;
+    row::expand(&mut root, schema, &mut problems);
     let mut checker = check::Checker::new(catalog);
     checker.ignore_missing = incomplete;
     let value = checker.root(&root, schema);

@@ -108,6 +108,14 @@ impl Node {
         }
     }
 
+    /// A scalar as it was written: `8/255`, `0.30`, `ten`.
+    pub fn text(&self) -> String {
+        match &self.kind {
+            Kind::Str(text) => text.clone(),
+            _ => self.written(),
+        }
+    }
+
     /// The value alone, as a message quotes it: `` `ten` ``, 3.
     pub fn quote(&self) -> String {
         match &self.kind {

@@ -25,12 +25,13 @@ pub struct Target<'a> {
     iterates: Option<&'a RefCell<Vec<Tensor>>>,
     shrinks: bool,
     selected: Option<&'a Tensor>,
+    eot: u32,
 }
 
 impl<'a> Target<'a> {
     /// The network, with the batch's random numbers for its dropout.
     pub fn new(network: &'a Network, noise: &'a Noise) -> Self {
-        Self { network, noise, iterates: None, shrinks: false, selected: None }
+        Self { network, noise, iterates: None, shrinks: false, selected: None, eot: 1 }
     }
 
     /// The same model, whose batch norm in train mode takes its statistics over the images that
@@ -43,8 +44,16 @@ impl<'a> Target<'a> {
         Target { selected: Some(selected), ..*self }
     }
 
-    /// For an evaluation that only needs to know whether each image is broken, and does not
-    /// capture the attack.
+    /// The same model, each of whose gradients is the mean over `eot` passes, and whose logits beside
+    /// it are those of the last pass: expectation over transformation, for a network that draws random
+    /// numbers (Athalye et al. 2018, "Obfuscated gradients", section 4.1; AutoAttack's `eot_iter`).
+    /// Each pass draws its own. With 1, or 0, it is one pass.
+    #[must_use]
+    pub fn averaging(&self, eot: u32) -> Target<'_> {
+        Target { eot: eot.max(1), ..*self }
+    }
+
+    /// For a judge who asks only whether each image falls, and who does not capture the attack.
     #[must_use]
     pub fn shrinking(mut self) -> Self {
         self.shrinks = true;
@@ -98,10 +107,9 @@ impl<'a> Target<'a> {
     /// logits; the engine turns it into an error that names the model.
     pub fn ascend(&self, x: &Tensor, mode: Mode, objective: &dyn Objective, reference: Reference) -> Ascent {
         let value = |logits: &Tensor| objective.value(logits, reference);
-        let found = self.look(x, mode, &value, &|logits| {
+        self.averaged(x, mode, &value, &|logits| {
             objective.slope(&logits.detach(), reference).unwrap_or_else(|| raise(by_autograd(logits, &value)))
-        });
-        raise(found.and_then(|found| self.needed(found, mode)))
+        })
     }
 
     /// The gradient of any `value` (`[N, K]` to `[N]`) with respect to the input.
@@ -109,8 +117,27 @@ impl<'a> Target<'a> {
     /// # Panics
     /// As [`Target::ascend`].
     pub fn gradient(&self, x: &Tensor, mode: Mode, value: &dyn Fn(&Tensor) -> Tensor) -> Ascent {
-        let found = self.look(x, mode, value, &|logits| raise(by_autograd(logits, value)));
-        raise(found.and_then(|found| self.needed(found, mode)))
+        self.averaged(x, mode, value, &|logits| raise(by_autograd(logits, value)))
+    }
+
+    /// The mean gradient over the passes, and the last one's logits.
+    fn averaged(
+        &self,
+        x: &Tensor,
+        mode: Mode,
+        value: &dyn Fn(&Tensor) -> Tensor,
+        d_logits: &dyn Fn(&Tensor) -> Tensor,
+    ) -> Ascent {
+        let pass = || raise(self.look(x, mode, value, d_logits).and_then(|found| self.needed(found, mode)));
+        let mut ascent = pass();
+        for _ in 1..self.eot {
+            let Ascent { gradient, logits } = pass();
+            ascent = Ascent { gradient: ascent.gradient + gradient, logits };
+        }
+        if self.eot > 1 {
+            ascent.gradient /= f64::from(self.eot);
+        }
+        ascent
     }
 
     /// As [`Target::gradient`], `[N, C, H, W]`; `None` when the logits do not depend differentiably

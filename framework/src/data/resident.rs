@@ -63,6 +63,12 @@ impl Resident {
         self.labels.size()[0]
     }
 
+    /// Of each image, `[C, H, W]`.
+    pub fn shape(&self) -> [i64; 3] {
+        let size = self.images.size();
+        [size[1], size[2], size[3]]
+    }
+
     /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

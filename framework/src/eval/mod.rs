@@ -3,6 +3,7 @@
 //! [`Trial`] is one attack over a split, batch by batch; [`Standing`] is its results so far, which
 //! can be stored and resumed; [`Beating`] reports its progress to other processes.
 
+mod adversarial;
 mod pulse;
 mod saved;
 mod standing;
@@ -10,6 +11,7 @@ mod trial;
 pub mod trust;
 mod under_way;
 
+pub use adversarial::{Found, Images};
 pub use pulse::{Beating, Pulse};
 pub use saved::Saved;
 pub use standing::Standing;

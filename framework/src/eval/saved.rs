@@ -1,11 +1,12 @@
 //! The state of an evaluation on disk, from which a killed one resumes.
 
-use super::{Standing, Tick, Trial};
+use super::{Images, Standing, Tick, Trial};
 use crate::distributed::World;
 use crate::engine::Network;
 use crate::record::{atomic, stamp};
 use crate::{AtPath, Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ pub struct Saved {
     key: String,
     next: Instant,
     entries: Vec<(String, Standing)>,
+    images: Option<Images>,
 }
 
 /// The file.
@@ -31,19 +33,25 @@ struct Stored {
 
 impl Saved {
     /// The state of the evaluation whose record goes to `record`: `eval.json` has
-    /// `eval.partial.json`. It resumes where an evaluation with the same config and weights
-    /// stopped, and says so on standard error if it starts over despite a file. `weights` is the
-    /// digest of the weights being evaluated.
-    pub fn open(record: &Path, config: &str, weights: &str) -> Self {
+    /// `eval.partial.json`. It goes on where an evaluation with the same config and weights
+    /// stopped, and says on standard error if it begins again despite a file. `weights` is the
+    /// digest of those that are judged.
+    /// With `images` it keeps the attacked images there, and what was found without them begins
+    /// again.
+    pub fn open(record: &Path, config: &str, weights: &str, images: Option<Images>) -> Self {
         let path = record.with_extension("partial.json");
-        let key = format!("{} {weights}", stamp::config_hash(config));
-        let mut saved = Self { path, key, next: Instant::now() + FIRST, entries: Vec::new() };
+        let with_images = if images.is_some() { " with images" } else { "" };
+        let key = format!("{} {weights}{with_images}", stamp::config_hash(config));
+        let mut saved = Self { path, key, next: Instant::now() + FIRST, entries: Vec::new(), images };
         let Ok(bytes) = crate::regular::read(&saved.path, crate::regular::TEXT) else { return saved };
         let shown = saved.path.display();
         match serde_json::from_slice::<Stored>(&bytes) {
             Ok(stored) if stored.key == saved.key => {
                 eprintln!("resuming an evaluation that was stopped: {shown}");
                 saved.entries = stored.entries;
+                if let Some(images) = &saved.images {
+                    saved.entries.retain(|(name, standing)| images.has(name, standing));
+                }
             }
             Ok(_) => eprintln!("{shown} was made with other settings or weights; starting over"),
             Err(_) => eprintln!("{shown} is not the state of an evaluation; starting over"),
@@ -56,12 +64,24 @@ impl Saved {
     ///
     /// # Errors
     /// When a rank is lost.
-    pub fn open_across(world: World, record: &Path, config: &str, weights: &str) -> Result<Self> {
+    pub fn open_across(
+        world: World,
+        record: &Path,
+        config: &str,
+        weights: &str,
+        images: Option<Images>,
+    ) -> Result<Self> {
         if !world.is_joined() {
-            return Ok(Self::open(record, config, weights));
+            return Ok(Self::open(record, config, weights, images));
         }
-        let none = || Self { path: PathBuf::new(), key: String::new(), next: Instant::now(), entries: Vec::new() };
-        let mut saved = if world.is_first() { Self::open(record, config, weights) } else { none() };
+        let none = || Self {
+            path: PathBuf::new(),
+            key: String::new(),
+            next: Instant::now(),
+            entries: Vec::new(),
+            images: None,
+        };
+        let mut saved = if world.is_first() { Self::open(record, config, weights, images) } else { none() };
         let entries = serde_json::to_string(&saved.entries).at("telling", record)?;
         saved.entries = serde_json::from_str(&world.first_says(&entries)?).at("reading", record)?;
         Ok(saved)
@@ -84,6 +104,7 @@ impl Saved {
         if !time {
             return Ok(());
         }
+        self.images.iter().for_each(Images::sync);
         let stored = Stored { key: self.key.clone(), entries: std::mem::take(&mut self.entries) };
         let text = serde_json::to_vec(&stored);
         self.entries = stored.entries;
@@ -96,6 +117,7 @@ impl Saved {
     pub fn finish(self) {
         let _ = std::fs::remove_file(&self.path); // A state that is left behind does no harm: it matches this record.
         atomic::sweep(&self.path);
+        self.images.iter().for_each(Images::sweep);
     }
 
     /// Resumes or starts `trial`. `watch` is called after each batch.
@@ -105,13 +127,18 @@ impl Saved {
     pub fn run(&mut self, trial: &mut Trial, network: &Network, watch: &mut dyn FnMut(&Tick)) -> Result<Standing> {
         let fresh = trial.begin();
         let mut standing = self.get(trial.name, &fresh).unwrap_or(fresh);
-        let (name, mut failed) = (trial.name, None);
+        trial.keeps_images |= self.images.is_some();
+        let (name, mut failed, done) = (trial.name, None, standing.is_done());
         trial.advance(network, &mut standing, &mut |tick| {
             watch(tick);
-            failed = self.put(name, tick.standing).err();
+            let kept = self.images.as_mut().zip(tick.found).map_or(Ok(()), |(images, found)| images.put(name, found));
+            failed = kept.and_then(|()| self.put(name, tick.standing)).err();
             failed.is_none()
         })?;
         failed.map_or(Ok(()), Err)?;
+        if let Some(images) = self.images.as_mut().filter(|_| !done) {
+            images.finish(name, &standing, HashMap::from([("foil.evaluation".into(), self.key.clone())]))?;
+        }
         self.put(name, &standing)?;
         Ok(standing)
     }

@@ -42,21 +42,29 @@ impl Standing {
         self.stage >= self.stages.len()
     }
 
-    /// Records the results for the next images. A robust image keeps its smallest margin, a broken
-    /// one the margin that broke it.
-    pub(super) fn note(&mut self, verdict: &Verdict) {
+    /// Notes what became of the next images. An image that stands keeps its smallest margin, a broken one that which broke it.
+    /// Returns (row of the batch, place in the split) of those whose margin is this one.
+    pub(super) fn note(&mut self, verdict: &Verdict) -> Vec<(i64, i64)> {
         let places: Vec<i64> = self.todo.drain(..verdict.right.len()).collect();
-        for ((place, right), margin) in places.into_iter().zip(&verdict.right).zip(&verdict.margins) {
+        let mut taken = Vec::new();
+        for (row, ((place, right), margin)) in (0..).zip(places.into_iter().zip(&verdict.right).zip(&verdict.margins)) {
             let i = place as usize;
             let nearer = margin.total_cmp(&f32::from_bits(self.margins[i])).is_lt();
             if !right || nearer || self.stage == 0 {
                 self.margins[i] = margin.to_bits();
+                taken.push((row, place));
             }
             if !right {
                 self.right[i] = false;
                 self.broken_in[i] = Some(self.stage);
             }
         }
+        taken
+    }
+
+    /// The stages' names, and for each image the number of the one that broke it.
+    pub(super) fn stages(&self) -> (&[String], &[Option<usize>]) {
+        (&self.stages, &self.broken_in)
     }
 
     /// Moves to the next stage, which sees the images that are not broken.

@@ -1,6 +1,7 @@
 //! One attack over a split.
 
 use super::Standing;
+use super::adversarial::{Found, on_host};
 use super::standing::Verdict;
 use crate::attack::{Attack, Batch, Target};
 use crate::data::Resident;
@@ -25,6 +26,8 @@ pub struct Trial<'a> {
     pub batch_size: i64,
     /// Keys the random numbers.
     pub seed: u64,
+    /// Whether each [`Tick`] has the attacked images.
+    pub keeps_images: bool,
 }
 
 /// Reported after each batch.
@@ -38,6 +41,8 @@ pub struct Tick<'a> {
     pub images: u64,
     /// Images that the stage has still to see.
     pub left: u64,
+    /// Of a trial that keeps images, those of the batch whose verdict is the one in `standing`.
+    pub found: Option<&'a Found>,
 }
 
 /// A chain starts with the clean images, since it is not run on those that are already
@@ -100,6 +105,7 @@ impl Trial<'_> {
                 let all = standing.todo.len().min(size * world.size());
                 let [start, end] = [world.rank(), world.rank() + 1].map(|rank| all.min(rank * size));
                 let mut mine = (Verdict { right: Vec::new(), margins: Vec::new() }, 0);
+                let mut images = None;
                 if start < end {
                     let rows = Tensor::from_slice(&standing.todo[start..end]).to_device(device);
                     let (x, y, index) = self.data.batch(&rows, network.params().kind(), None);
@@ -109,15 +115,26 @@ impl Trial<'_> {
                         let batch = Batch { x, y, index, noise, clock: &clock, clean_logits: None };
                         self.judge(network, &batch, standing, shrinks)
                     });
-                    mine = hit.and_then(Hit::read).map_err(|e| e.context(format!("evaluation `{}`", self.name)))?;
+                    let named = |e: Error| e.context(format!("evaluation `{}`", self.name));
+                    let hit = hit.map_err(named)?;
+                    images = hit.x.as_ref().map(on_host);
+                    mine = hit.read().map_err(named)?;
                 }
                 let (verdict, lost) = together(world, mine, start, all)?;
+                let images = match self.keeps_images {
+                    true => Some(gathered(world, images, self.data.shape(), start, all)?),
+                    false => None,
+                };
+                let taken = standing.note(&verdict);
+                let found = images.map(|x| {
+                    let (rows, places): (Vec<i64>, Vec<i64>) = taken.into_iter().unzip();
+                    Found { places, x: x.index_select(0, &Tensor::from_slice(&rows)) }
+                });
                 let images = verdict.right.len() as u64;
-                standing.note(&verdict);
                 standing.lost += lost;
                 standing.seconds[standing.stage] += started.elapsed().as_secs_f64();
                 let (stage, left) = (&standing.stages[standing.stage], standing.todo.len() as u64);
-                let go_on = watch(&Tick { standing, stage, images, left });
+                let go_on = watch(&Tick { standing, stage, images, left, found: found.as_ref() });
                 if stopped(world, !go_on)? {
                     return Ok(false);
                 }
@@ -152,7 +169,8 @@ impl Trial<'_> {
                 Some(attack) => batch.unwritten(|| attack.perturb(&target, batch))?.x,
                 None => batch.x.shallow_clone(),
             };
-            Ok(judge(&target.logits(&x, Mode::Eval), &batch.y))
+            let hit = judge(&target.logits(&x, Mode::Eval), &batch.y);
+            Ok(Hit { x: self.keeps_images.then_some(x), ..hit })
         })
     }
 }
@@ -176,6 +194,20 @@ fn together(world: World, (mine, lost): (Verdict, u64), start: usize, all: usize
     Ok((Verdict { right, margins: numbers[all..2 * all].to_vec() }, numbers[2 * all] as u64))
 }
 
+/// The attacked images of all ranks, `[all, C, H, W]`, of which this one's begin at `start`.
+fn gathered(world: World, mine: Option<Tensor>, shape: [i64; 3], start: usize, all: usize) -> Result<Tensor> {
+    if let (false, Some(mine)) = (world.is_joined(), &mine) {
+        return Ok(mine.shallow_clone());
+    }
+    let [c, h, w] = shape;
+    let sum = Tensor::zeros([all as i64, c, h, w], (Kind::Float, Device::Cpu));
+    if let Some(mine) = mine {
+        sum.narrow(0, start as i64, mine.size()[0]).copy_(&mine);
+    }
+    world.sum(&sum)?;
+    Ok(sum)
+}
+
 /// Whether any rank was stopped.
 fn stopped(world: World, wish: bool) -> Result<bool> {
     if !world.is_joined() {
@@ -191,6 +223,8 @@ struct Hit {
     right: Tensor,
     answered: Tensor,
     margin: Tensor,
+    /// The attacked images, if they are kept.
+    x: Option<Tensor>,
 }
 
 impl Hit {
@@ -211,7 +245,7 @@ fn judge(logits: &Tensor, y: &Tensor) -> Hit {
     let answered = logits.isfinite().all_dim(-1, false);
     let margin = terms::margin(logits, y);
     let margin = margin.where_self(&answered, &margin.full_like(f64::NAN));
-    Hit { right: logits.argmax(-1, false).eq_tensor(y).logical_and(&answered), answered, margin }
+    Hit { right: logits.argmax(-1, false).eq_tensor(y).logical_and(&answered), answered, margin, x: None }
 }
 
 #[cfg(test)]

@@ -126,7 +126,8 @@ impl Subject<'_> {
         let [first, second] = [0, 1].map(|_| self.logits(&self.batch.x));
         let scale = first.abs().max().double_value(&[]).max(1e-12);
         let value = (first - second).abs().max().double_value(&[]) / scale;
-        let bad = "two passes over the same images differ: an attack must average many passes for each step, and these used one";
+        let bad = "two passes over the same images differ: the model is randomised, so average each gradient over several \
+                   passes (`eot: 20` in pgd and apgd, `version: rand` in autoattack)";
         check("random_outputs", value, 1e-4, "two passes over the same images agree: the model is not randomised", bad)
     }
 

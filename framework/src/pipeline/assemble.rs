@@ -223,8 +223,13 @@ pub fn assemble_across(
 
     let mut known: Vec<&str> = pipeline.attacks.keys().map(String::as_str).collect();
     known.push(NATURAL);
+    let is_row = |name: &str| known.iter().any(|known| known.split_once('@').is_some_and(|(row, _)| row == name));
     let unknown = |key: &str, name: &str| {
-        let help = suggest(name, &known, "defined attacks");
+        if is_row(name) {
+            let help = "name an attack at one radius here, and give the row a name of its own";
+            return cx.problem(key, format!("is `{name}`, which is a row of several radii"), help);
+        }
+        let help = suggest(name, &known, "defined are");
         cx.problem(key, format!("is `{name}`, which is not defined under `attacks`"), help);
     };
     for (key, names) in [("evaluate", &pipeline.evaluate), ("train.watch", &pipeline.train.watch)] {
@@ -234,7 +239,9 @@ pub fn assemble_across(
     }
     let select = match Rule::parse(&pipeline.select) {
         Ok(rule) => {
-            for error in rule.check(&known) {
+            let rows: Vec<&str> = rule.names().into_iter().filter(|name| is_row(name)).collect();
+            rows.iter().for_each(|name| unknown("select", name));
+            for error in rule.check(&[&known[..], &rows].concat()) {
                 cx.problem("select", format!("at {error}"), error.help.as_str());
             }
             Some(rule)

@@ -52,8 +52,11 @@ pub struct Pipeline {
     pub optimizer: Component<dyn Optimizer>,
     /// Epochs, batches and precision of training.
     pub train: Train,
-    /// Attacks for selection and evaluation, by the names that `select` and `evaluate` use.
+    /// Attacks for selection and evaluation, by the names that `select` and `evaluate` use. A list of
+    /// radii makes a row: `pgd20: { type: pgd, eps: [2/255, 4/255, 8/255], … }` is `pgd20@2/255` and so
+    /// on, and `evaluate: [pgd20]` means all of them.
     #[set(default)]
+    #[schemars(extend("x-row" = { "key": "eps", "listed": "evaluate" }))]
     pub attacks: BTreeMap<String, Component<dyn Attack>>,
     /// Which checkpoint is kept: the one with the largest value of this expression over `natural`
     /// and the names in `attacks`. Only a strictly larger value replaces it.

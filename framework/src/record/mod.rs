@@ -5,7 +5,7 @@
 //! | `metrics.jsonl`, `metrics.csv` | [`metrics`] | foil on resume, pandas, spreadsheets |
 //! | `events.out.tfevents.…` | [`tensorboard`] | TensorBoard |
 //! | model metadata | [`card`] | people, whatever reads safetensors |
-//! | `eval.json` | [`result`] | reports, leaderboards |
+//! | `eval.json`, `eval.HASH.json` | [`result`], [`evaluations()`] | reports, leaderboards |
 //! | `eval.images.csv` | [`images`] | foil's comparisons, pandas, spreadsheets |
 //!
 //! [`select`] decides which epoch of a run is its model. A file is either appended to and synced,
@@ -14,6 +14,7 @@
 pub mod atomic;
 pub mod card;
 pub mod csv;
+pub mod evaluations;
 pub mod images;
 pub mod metrics;
 pub mod result;
@@ -24,6 +25,7 @@ pub mod threat;
 pub mod trust;
 
 pub use card::ModelCard;
+pub use evaluations::{Evaluation, evaluations};
 pub use images::ImageRecord;
 pub use metrics::{MetricsLog, Row, Values};
 pub use result::{Entry, EvalRecord, Stage};

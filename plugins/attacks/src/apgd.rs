@@ -39,6 +39,10 @@ pub struct Apgd {
     /// Independent tries; a try runs only for images that are not broken yet.
     #[set(default = 1, range = 1..=1000)]
     pub restarts: u32,
+    /// Passes that each gradient is the mean of (expectation over transformation), for a network that
+    /// draws random numbers when it is evaluated; AutoAttack's `rand` takes 20.
+    #[set(default = 1, range = 1..=10_000)]
+    pub eot: u32,
     /// The share of a window's steps that must raise the objective for the step size to stay.
     #[set(default = 0.75, range = 0.0..=1.0)]
     pub rho: f64,
@@ -50,7 +54,8 @@ impl Config<dyn Attack> for Apgd {
         Chain::of_tries(self.restarts, |restart| {
             let name = format!("apgd_{}.{restart}", self.objective.name());
             let objective = cx.objective("objective", &self.objective)?;
-            Ok(Run { name, norm: self.norm, eps: self.eps.clone(), steps: self.steps, rho: self.rho, objective })
+            let (norm, eps) = (self.norm, self.eps.clone());
+            Ok(Run { name, norm, eps, steps: self.steps, rho: self.rho, eot: self.eot, objective })
         })
     }
 }
@@ -80,6 +85,10 @@ pub struct ApgdT {
     /// Independent tries for each class.
     #[set(default = 1, range = 1..=1000)]
     pub restarts: u32,
+    /// Passes that each gradient is the mean of (expectation over transformation), for a network that
+    /// draws random numbers when it is evaluated; AutoAttack's `rand` takes 20.
+    #[set(default = 1, range = 1..=10_000)]
+    pub eot: u32,
     /// The share of a window's steps that must raise the objective for the step size to stay.
     #[set(default = 0.75, range = 0.0..=1.0)]
     pub rho: f64,
@@ -94,7 +103,8 @@ impl Config<dyn Attack> for ApgdT {
         }
         let run = |stage: &str, rank, _| {
             let (name, objective) = (format!("apgd_t.{stage}"), Box::new(TargetedDlr { rank }));
-            Run { name, norm: self.norm, eps: self.eps.clone(), steps: self.steps, rho: self.rho, objective }
+            let (norm, eps) = (self.norm, self.eps.clone());
+            Run { name, norm, eps, steps: self.steps, rho: self.rho, eot: self.eot, objective }
         };
         Ok(Chain::of_targets(cx, self.targets, self.restarts, run))
     }

@@ -15,6 +15,10 @@ pub struct Fgsm {
     /// Where it starts.
     #[set(default = Start::None)]
     pub start: Start,
+    /// Passes that each gradient is the mean of (expectation over transformation), for a network that
+    /// draws random numbers when it is evaluated; AutoAttack's `rand` takes 20.
+    #[set(default = 1, range = 1..=10_000)]
+    pub eot: u32,
     /// The model's mode during the attack: `train` in robust_overfitting and CAT, `eval` in TRADES, MART, FAT and every evaluation.
     #[set(default = Mode::Eval)]
     pub mode: Mode,
@@ -32,6 +36,7 @@ impl Config<dyn Attack> for Fgsm {
             start: self.start.clone(),
             start_eps: Option::None,
             restarts: 1,
+            eot: self.eot,
             keep: crate::pgd::Keep::Last,
             mode: self.mode,
             clip: true,

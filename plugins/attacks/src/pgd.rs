@@ -61,6 +61,10 @@ pub struct Pgd {
     /// Independent tries.
     #[set(default = 1, range = 1..=1000)]
     pub restarts: u32,
+    /// Passes that each gradient is the mean of (expectation over transformation), for a network that
+    /// draws random numbers when it is evaluated; AutoAttack's `rand` takes 20.
+    #[set(default = 1, range = 1..=10_000)]
+    pub eot: u32,
     /// Which point is returned; several restarts always keep the worst.
     #[set(default = Keep::Last)]
     pub keep: Keep,
@@ -108,7 +112,7 @@ impl Running {
 
     /// The attacked images, and whether the last pass of a single try, which only moves the running statistics, was left out; only if it `may` be.
     fn run(&self, target: &Target, batch: &Batch, may: bool) -> Result<(Adversarial, bool)> {
-        let mode = self.mode();
+        let (mode, target) = (self.mode(), &target.averaging(self.config.eot));
         let (eps, alpha) = (batch.now(&self.config.eps), batch.now(&self.config.alpha));
         let clean = self.objective.needs_clean().then(|| target.logits(&batch.x, mode));
         let reference = Reference { y: &batch.y, clean: clean.as_ref() };

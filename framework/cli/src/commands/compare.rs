@@ -3,7 +3,7 @@
 use super::check::split;
 use super::signals::on_interrupt;
 use super::{Exit, end_when_nobody_reads, ranks};
-use crate::compare::{Comparison, Crew, Fate, State, Task, plan, slurm, work};
+use crate::compare::{Attacks, Comparison, Crew, Fate, State, Task, plan, slurm, work};
 use crate::report::{Cell, Column, Style, Table};
 use foil::distinct;
 use foil::engine::named;
@@ -53,7 +53,10 @@ pub(super) struct Options {
     /// The row that the others are tested against (default: the first).
     #[arg(long, value_name = "ROW")]
     baseline: Option<String>,
-    /// Print what exists and what would be done, and do nothing.
+    /// Show the differences under every attack, not only the natural accuracy and the worst case.
+    #[arg(long)]
+    wide: bool,
+    /// Say what there is and what would be done, and do nothing.
     #[arg(long)]
     dry_run: bool,
     /// Make the table of finished runs, and train nothing.
@@ -167,8 +170,9 @@ pub(super) fn carry_out(job: &Job, options: &Options) -> Exit {
     }
     let gathered = Comparison::gather(tasks.into_iter().zip(fates).collect(), notes, baseline);
     gathered.write(job.out)?;
-    end_when_nobody_reads(); // from here on nothing can be lost
-    println!("{}", gathered.terminal(Style::stdout()));
+    end_when_nobody_reads(); // from here on there is nothing to lose
+    let attacks = if options.wide { Attacks::All } else { Attacks::Few };
+    println!("{}", gathered.terminal(Style::stdout().whole(), attacks));
     let (all, missing) = (gathered.tasks.len(), gathered.missing());
     println!(
         "{} of {all} runs, tables: {} (and .tex, .csv, compare.json)",

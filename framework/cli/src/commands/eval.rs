@@ -20,13 +20,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Evaluate a run's best checkpoint under its `evaluate` attacks.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   foil eval runs/cat_cw
   foil eval runs/cat_cw evaluate=[natural,pgd20,autoattack]
   foil eval runs/cat_cw attacks.pgd20.steps=50 data.test_limit=1000 --out pgd50.json
   foil eval runs/cat_cw/last.safetensors
   foil eval runs/cat_cw --trust full --transfer runs/at
+  foil eval runs/cat_cw 'attacks.pgd20.eps=[2/255, 4/255, 8/255]' evaluate=[natural,pgd20]
+  foil eval runs/cat_cw --save-adversarial
 
 It writes the record, eval.json, and a table of the images, eval.images.csv: which attack broke which image, and by what margin.
 Run the same command to resume an evaluation that was stopped.")]
@@ -46,6 +48,10 @@ pub(super) struct Args {
     /// Another run, whose adversarial images the checks try on this model.
     #[arg(long, value_name = "RUN")]
     transfer: Option<PathBuf>,
+    /// Save the attacked images, labels and verdicts of each attack, as tensors in a folder beside the
+    /// record: eval.adversarial/pgd20.safetensors.
+    #[arg(long)]
+    save_adversarial: bool,
 }
 
 fn depth() -> impl TypedValueParser<Value = Depth> {
@@ -61,6 +67,7 @@ pub(super) struct Options {
     out: Option<PathBuf>,
     trust: Depth,
     transfer: Option<PathBuf>,
+    save_adversarial: bool,
 }
 
 pub(super) fn run(args: &Args, world: World) -> Exit {
@@ -68,7 +75,8 @@ pub(super) fn run(args: &Args, world: World) -> Exit {
     if let Some(file) = files.first() {
         return Err(Error::new(format!("`{}` is not an override", file.display())).help("write key=value"));
     }
-    let options = Options { overrides, out: args.out.clone(), trust: args.trust, transfer: args.transfer.clone() };
+    let Args { out, trust, transfer, save_adversarial, .. } = args.clone();
+    let options = Options { overrides, out, trust, transfer, save_adversarial };
     show(&args.run, &options, world)
 }
 

@@ -159,7 +159,7 @@ fn rows(paths: &[PathBuf]) -> Result<(Vec<Row>, Vec<String>)> {
                 run.pipeline.train.epochs
             ));
         }
-        match run.eval {
+        match run.eval() {
             None if run.outdated => notes.extend(run.notes),
             None => notes.push(format!("{path} is not evaluated and is left out; evaluate it: foil eval {path}")),
             Some(_) => judged.push(run),

@@ -1,7 +1,7 @@
 //! The results of a work list: rows, their means over seeds, and which differences are
 //! significant.
 
-use super::significance::{Difference, correct, difference};
+use super::significance::{Difference, correct, of_methods, of_networks};
 use super::{Fate, State, Task};
 use crate::report::{Run, Spread};
 use foil::record::{EvalRecord, ImageRecord};
@@ -40,39 +40,46 @@ impl Row {
     /// Percent of images classified correctly under an attack of the evaluation or [`WORST_CASE`],
     /// over the seeds.
     pub fn accuracy(&self, entry: &str) -> Option<Spread> {
-        let evals = self.runs.iter().filter_map(|(run, _)| run.eval.as_ref());
+        Spread::of(&self.values(entry))
+    }
+
+    /// The same for each seed.
+    fn values(&self, entry: &str) -> Vec<f64> {
+        let evals = self.runs.iter().filter_map(|(run, _)| run.eval());
         let value = |eval: &EvalRecord| match entry {
             WORST_CASE => eval.worst_case,
             _ => eval.entry(entry).map(|entry| entry.accuracy),
         };
-        Spread::of(&evals.filter_map(value).collect::<Vec<_>>())
+        evals.filter_map(value).collect()
     }
 
     /// The mean over the attacks of the evaluation, over the seeds.
     pub fn avg(&self) -> Option<Spread> {
-        let evals = self.runs.iter().filter_map(|(run, _)| run.eval.as_ref());
+        let evals = self.runs.iter().filter_map(|(run, _)| run.eval());
         Spread::of(&evals.filter_map(|eval| eval.avg).collect::<Vec<_>>())
     }
 
-    /// For each seed, whether each image is classified correctly.
-    fn answers(&self, entry: &str) -> Vec<Vec<bool>> {
-        let images = self.runs.iter().filter_map(|(_, images)| images.as_ref());
-        let right = |images: &ImageRecord| match entry {
-            WORST_CASE => Some(images.broken_by().iter().map(String::is_empty).collect()),
-            _ => images.right(entry).map(<[bool]>::to_vec),
+    /// Whether the first seed's network is right on each image, by the images' indices.
+    fn answers(&self, entry: &str) -> Option<(&[i64], Vec<bool>)> {
+        let images = self.runs.first()?.1.as_ref()?;
+        let right = match entry {
+            WORST_CASE => images.broken_by().iter().map(String::is_empty).collect(),
+            _ => images.right(entry)?.to_vec(),
         };
-        images.filter_map(right).collect()
+        Some((images.index(), right))
     }
 
-    /// This row against another under an attack; `None` if the images of either are not stored or
-    /// are not the same.
+    /// This row against another under an attack. With several seeds of both the methods are compared
+    /// over seeds, otherwise the networks of their first seeds on the images of their evaluations. None
+    /// where they were judged on other images, or these are not stored.
     pub fn against(&self, other: &Row, entry: &str) -> Option<Difference> {
-        let index = |row: &Row| row.runs.iter().find_map(|(_, images)| Some(images.as_ref()?.index().to_vec()));
-        if index(self)? != index(other)? {
-            return None;
+        if self.runs.len() > 1 && other.runs.len() > 1 {
+            let (ours, theirs) = (self.values(entry), other.values(entry));
+            let n = |row: &Row| row.runs.first().and_then(|(run, _)| Some(run.eval()?.n));
+            return (n(self) == n(other)).then(|| of_methods(&ours, &theirs, n(self)?)).flatten();
         }
-        let (ours, theirs) = (self.answers(entry), other.answers(entry));
-        difference(&slices(&ours), &slices(&theirs))
+        let ((index, ours), (of_other, theirs)) = (self.answers(entry)?, other.answers(entry)?);
+        (index == of_other).then(|| of_networks(&ours, &theirs)).flatten()
     }
 
     /// (class, images, accuracy in percent over the seeds) under an attack, for classes that have
@@ -88,10 +95,6 @@ impl Row {
         };
         classes.into_iter().filter_map(of).collect()
     }
-}
-
-fn slices(answers: &[Vec<bool>]) -> Vec<&[bool]> {
-    answers.iter().map(Vec::as_slice).collect()
 }
 
 impl Comparison {
@@ -130,9 +133,11 @@ impl Comparison {
             }
         }
         gathered.notes.extend(oddities(&gathered.rows));
-        let blind: Vec<_> =
-            gathered.rows.iter().filter(|row| row.runs.iter().any(|(_, images)| images.is_none())).collect();
-        if gathered.rows.len() > 1 && !blind.is_empty() {
+        // Over several seeds the accuracies are enough.
+        let needs_images = gathered.rows.iter().any(|row| row.runs.len() == 1);
+        let is_blind = |row: &&Row| row.runs.first().is_some_and(|(_, images)| images.is_none());
+        let blind: Vec<_> = gathered.rows.iter().filter(is_blind).collect();
+        if gathered.rows.len() > 1 && needs_images && !blind.is_empty() {
             let labels: Vec<_> = blind.iter().map(|row| row.label.as_str()).collect();
             gathered.notes.push(format!(
             "no test of differences for {}: the images of its evaluation are not stored; `foil eval RUN` stores them",
@@ -159,7 +164,7 @@ impl Comparison {
     /// if it was measured.
     pub fn entries(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
-        let evals = || self.rows.iter().flat_map(|row| &row.runs).filter_map(|(run, _)| run.eval.as_ref());
+        let evals = || self.rows.iter().flat_map(|row| &row.runs).filter_map(|(run, _)| run.eval());
         for entry in evals().flat_map(|eval| &eval.entries) {
             if !names.contains(&entry.name) {
                 names.push(entry.name.clone());
@@ -180,8 +185,7 @@ impl Comparison {
 
 /// Notes on what makes the rows less comparable than the table suggests.
 pub fn oddities(rows: &[Row]) -> Vec<String> {
-    let evals =
-        || rows.iter().flat_map(|row| row.runs.iter().filter_map(|(run, _)| Some((&row.label, run.eval.as_ref()?))));
+    let evals = || rows.iter().flat_map(|row| row.runs.iter().filter_map(|(run, _)| Some((&row.label, run.eval()?))));
     let mut notes = Vec::new();
     let mut differ = |what: &str, of: &dyn Fn(&EvalRecord) -> String| {
         let mut values: Vec<(String, Vec<&str>)> = Vec::new();

@@ -1,9 +1,8 @@
 //! Many runs side by side: what exists, what is still to be done, and the results.
 //!
-//! `foil compare` and `foil sweep` make a [`WorkList`](foil::pipeline::WorkList). [`plan`] finds
-//! the runs of it that are on disk, [`work`] trains and evaluates the rest in processes of their
-//! own, [`Comparison`] puts means, deviations and paired tests in one table, and [`slurm`] writes
-//! the same list for a cluster. Several processes may share the list, as a [`Crew`].
+//! `foil compare` and `foil sweep` make a [`WorkList`](foil::pipeline::WorkList). [`plan`] finds the runs of it that are on disk,
+//! [`work`] trains and evaluates the rest in processes of their own, [`Comparison`] puts means, deviations and tests in one
+//! table, and [`slurm`] writes the same list for a cluster. Several processes may share the list, as a [`Crew`].
 
 mod crew;
 mod differences;
@@ -15,6 +14,7 @@ mod summary;
 mod worker;
 
 pub use crew::Crew;
+pub use differences::Attacks;
 pub use gathered::{Comparison, Row, WORST_CASE, oddities};
 pub use plan::{State, Task, plan};
 pub use summary::per_class;

@@ -3,7 +3,7 @@
 use crate::report::gather::find;
 use crate::report::{Run, Stage};
 use foil::pipeline::{Pipeline, Wanted, judged_alike};
-use foil::record::{EvalRecord, ImageRecord, atomic};
+use foil::record::{ImageRecord, atomic};
 use foil::train::Folder;
 use foil::{AtPath, Error, Result};
 use std::collections::{HashMap, HashSet};
@@ -90,24 +90,18 @@ pub fn plan(wanted: Vec<Wanted>, dir: &Path) -> Result<(Vec<Task>, Vec<Error>)> 
 
 /// The state of `run` with respect to `wanted`.
 fn state(run: &Run, wanted: &Pipeline) -> State {
-    match (run.stage(), &run.eval) {
-        (Stage::Partial(done), _) => State::Partial(done),
-        (Stage::Trained, _) if run.outdated => State::Outdated,
-        (Stage::Trained, _) | (Stage::Evaluated, None) => State::Trained,
-        (Stage::Evaluated, Some(eval)) if judges(eval, wanted) => State::Done,
-        (Stage::Evaluated, Some(_)) => State::JudgedOtherwise,
+    match run.stage() {
+        Stage::Partial(done) => State::Partial(done),
+        Stage::Trained if run.outdated => State::Outdated,
+        Stage::Trained => State::Trained,
+        Stage::Evaluated if judges(run, wanted) => State::Done,
+        Stage::Evaluated => State::JudgedOtherwise,
     }
 }
 
-/// Whether a record is of the evaluation of `pipeline`: the same attacks with the same settings,
-/// on the same number of images.
-fn judges(record: &EvalRecord, pipeline: &Pipeline) -> bool {
-    let names = record.entries.iter().map(|entry| &entry.name);
-    let images = foil_data::entry(&pipeline.data.name).map_or(record.n, |known| known.counts.test as u64);
-    names.eq(&pipeline.evaluate)
-        && record.entries.iter().all(|entry| entry.attack == pipeline.judge(&entry.name))
-        && record.seed == pipeline.seed
-        && record.n == pipeline.data.test_limit.map_or(images, |limit| limit.min(images))
+/// Whether a record of `run` answers what the evaluation of `wanted` asks.
+fn judges(run: &Run, wanted: &Pipeline) -> bool {
+    run.records.iter().any(|one| wanted.is_judged_by(&one.record, run.images_to_judge()))
 }
 
 /// A folder for a new run: its name, with part of its hash appended if that is taken.
@@ -139,6 +133,9 @@ impl Task {
         let mut words = vec![format!("evaluate={}", serde_json::json!(pipeline.evaluate))];
         let attacks = pipeline.evaluate.iter().filter(|name| pipeline.attacks.contains_key(*name));
         words.extend(attacks.map(|name| format!("attacks.{name}={}", pipeline.judge(name))));
+        let limit = pipeline.data.test_limit.map_or("null".to_string(), |limit| limit.to_string());
+        words.push(format!("data.test_limit={limit}"));
+        words.push(format!("train.eval_precision={}", pipeline.train.eval_precision.name()));
         words
     }
 
@@ -177,6 +174,7 @@ impl Task {
     /// As [`Run::load`].
     pub fn read(&self) -> Result<(Run, Option<ImageRecord>)> {
         let mut run = Run::load(&self.folder)?;
+        run.use_record(|record, images| self.wanted.pipeline.is_judged_by(record, images));
         let images = match run.images() {
             Ok(images) => images,
             Err(error) => {

@@ -1,5 +1,6 @@
 //! A comparison as tables and as files.
 
+use super::differences::Attacks;
 use super::gathered::WORST_CASE;
 use super::{Comparison, Fate, Row, State};
 use crate::report::table::heading;
@@ -79,11 +80,11 @@ impl Comparison {
             .map(|(_, name)| name)
     }
 
-    /// Everything for a terminal.
-    pub fn terminal(&self, style: Style) -> String {
+    /// Everything for a terminal, with the differences under these attacks.
+    pub fn terminal(&self, style: Style, attacks: Attacks) -> String {
         let mut out = self.table().terminal(style);
-        if let Some(table) = self.differences() {
-            out += &format!("\n{}{}\n", table.terminal(style), self.reading());
+        if let Some(table) = self.differences(attacks) {
+            out += &format!("\n{}{}\n", table.terminal(style), self.reading().join("\n"));
         }
         out += &format!("\n{}", self.runs().terminal(style));
         self.notes.iter().for_each(|note| out += &format!("note: {note}\n"));
@@ -99,11 +100,11 @@ impl Comparison {
         std::fs::create_dir_all(dir).at("making", dir)?;
         let mut page = self.table().markdown();
         let mut add = |table: Table, below: &str| page += &format!("\n{}{below}", table.markdown());
-        let differences = self.differences();
+        let differences = self.differences(Attacks::All);
         let below = differences.as_ref().map_or(String::new(), |table| format!("\n{}", table.latex()));
         let latex = self.table().latex() + &below;
         if let Some(table) = differences {
-            add(table, &format!("\n{}\n", self.reading()));
+            add(table, &format!("\n{}\n", self.reading().join("\n")));
         }
         if let Some(table) = self.hardest().and_then(|entry| self.per_class(&entry)) {
             add(table, "");

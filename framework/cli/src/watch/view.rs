@@ -5,7 +5,7 @@ use crate::report::gather::find;
 use crate::report::progress::human;
 use foil::distinct;
 use foil::eval::{Pulse, UnderWay};
-use foil::record::{EvalRecord, Row, metrics};
+use foil::record::{Row, evaluations, metrics};
 use foil::train::{Beat, Folder};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,8 @@ pub struct View {
 pub struct Watched {
     /// Its folder.
     pub path: PathBuf,
-    /// Its name, and its seed where another run has the same name.
+    /// Its name, with its seed where another run has the same name, or its folder where that has the
+    /// same seed too.
     pub label: String,
     /// Epochs it will have.
     pub epochs: u64,
@@ -92,10 +93,17 @@ impl View {
     }
 
     fn tell_apart(&mut self) {
-        let names: Vec<String> = self.runs.iter().map(|run| run.name.clone()).collect();
+        let named: Vec<(String, u64)> = self.runs.iter().map(|run| (run.name.clone(), run.seed)).collect();
         for run in &mut self.runs {
-            let alone = names.iter().filter(|name| **name == run.name).count() == 1;
-            run.label = if alone { run.name.clone() } else { format!("{} (seed {})", run.name, run.seed) };
+            let alike = |seed: Option<u64>| {
+                let same = |(name, of): &&(String, u64)| *name == run.name && seed.is_none_or(|seed| seed == *of);
+                named.iter().filter(same).count()
+            };
+            run.label = match (alike(None), alike(Some(run.seed))) {
+                (1, _) => run.name.clone(),
+                (_, 1) => format!("{} (seed {})", run.name, run.seed),
+                _ => format!("{} ({})", run.name, run.path.display()),
+            };
         }
     }
 
@@ -150,8 +158,7 @@ impl Watched {
 
     /// Whether there is a record of the current best checkpoint.
     fn is_judged(&self) -> bool {
-        let record = EvalRecord::load(self.path.join("eval.json"));
-        record.is_ok_and(|record| record.outdated(&self.path.join("best.safetensors")).is_ok_and(|why| why.is_none()))
+        !evaluations::evaluations(&self.path, &self.path.join("best.safetensors")).current.is_empty()
     }
 
     /// Whether a process is working on it.

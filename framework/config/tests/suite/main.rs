@@ -6,6 +6,7 @@
 //! - `forms`: a name over a map and a map over a name.
 //! - `normal_form`: what comes out of a right pipeline, and that it is a fixed point.
 //! - `places`: problems that the caller adds find their line.
+//! - `row`: a list of radii is one attack for each.
 //! - `hostile`: arbitrary bytes, mutated pipelines and `tests/corpus` neither panic nor take long.
 
 extern crate self as foil;
@@ -16,6 +17,7 @@ mod hostile;
 mod normal_form;
 mod pipeline;
 mod places;
+mod row;
 
 /// What code from `#[settings]` names.
 #[doc(hidden)]

@@ -38,6 +38,7 @@ impl Trainer {
                 data: &self.judge,
                 batch_size: self.pipeline.train.eval_batch_size as i64,
                 seed: self.pipeline.seed,
+                keeps_images: false,
             };
             let (heartbeat, mut standing) = (&mut self.heartbeat, trial.begin());
             let mut say = |standing: &Standing| {

@@ -13,6 +13,8 @@ pub(crate) struct Run {
     pub(crate) eps: Scheduled,
     pub(crate) steps: u32,
     pub(crate) rho: f64,
+    /// Passes that each gradient is the mean of.
+    pub(crate) eot: u32,
     /// What is ascended.
     pub(crate) objective: Box<dyn Objective>,
 }
@@ -163,7 +165,7 @@ impl Path {
 
 impl Attack for Run {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
-        let eps = batch.now(&self.eps);
+        let (eps, target) = (batch.now(&self.eps), &target.averaging(self.eot));
         let mut path = self.start(target, batch, &eps);
         let mut live = Live::new(batch);
         let (checks, mut window) = (checkpoints(self.steps), 0);
@@ -195,6 +197,10 @@ impl Attack for Run {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use foil::engine::Network;
+    use foil::testing::{assert_close, attack_from_yaml};
+    use std::sync::atomic::{AtomicI64, Ordering};
+    use tch::Device;
 
     // Croce & Hein 2020, section 3: p0 = 0, p1 = 0.22, p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06).
     #[test]
@@ -202,5 +208,101 @@ mod tests {
         assert_eq!(checkpoints(100), [22, 41, 57, 70, 80, 87, 93, 99]);
         assert_eq!(checkpoints(10), [2, 3, 4, 5, 6, 7, 8, 9, 10]);
         assert_eq!(checkpoints(1), [1]);
+    }
+
+    /// Logits tanh(x A + s) B, where s differs at each pass.
+    #[derive(Default)]
+    struct Drawn(AtomicI64);
+
+    impl Model for Drawn {
+        fn forward(&self, _: &Pass, xs: &Tensor) -> Tensor {
+            let count = |n: i64| Tensor::arange_start(1, n + 1, (Kind::Double, Device::Cpu));
+            let (a, b) = (count(24).sin().view([6, 4]) * 2.0, count(12).cos().view([4, 3]) * 2.0);
+            let pass = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+            (xs.flatten(1, -1).matmul(&a) + (count(4) * pass).sin() * 0.5).tanh().matmul(&b)
+        }
+    }
+
+    // torchattacks 3.5.1 (a port of AutoAttack's code), float64:
+    // A = torch.sin(torch.arange(1., 25.)).view(6, 4) * 2; B = torch.cos(torch.arange(1., 13.)).view(4, 3) * 2
+    // class Drawn(torch.nn.Module):
+    //     passes = 0
+    //     def forward(self, x):
+    //         self.passes += 1
+    //         return torch.tanh(x.flatten(1) @ A + 0.5 * torch.sin(self.passes * torch.arange(1., 5.))) @ B
+    // x = torch.sin(torch.arange(1., 25.) ** 2).abs().view(4, 1, 2, 3); y = torch.tensor([0, 2, 0, 2])
+    // u = torch.cos(torch.arange(1., 25.) ** 2).abs().view(4, 1, 2, 3); torch.rand = lambda shape: u
+    // attack = APGD(Drawn(), eps=0.1, steps=15, loss="ce" or "dlr", eot_iter=3); attack.get_logits = attack.model
+    // best, acc, _, wrong = attack.attack_single_run(x, y); torch.where(acc.view(-1, 1, 1, 1), best, wrong)
+    #[test]
+    fn gradients_of_a_random_network_are_averaged_as_autoattack_averages_them() {
+        let count = Tensor::arange_start(1, 25, (Kind::Double, Device::Cpu)).square();
+        let clock = foil::scheduler::Clock::new(1, 1, Device::Cpu);
+        let ce = [
+            0.941470984808,
+            0.656802495308,
+            0.512118485242,
+            0.249426754165,
+            0.032351750098,
+            1.0,
+            1.0,
+            0.820026038197,
+            0.729887994274,
+            0.60636564111,
+            0.898815224724,
+            0.591021593898,
+            0.618308461428,
+            0.83953005557,
+            1.0,
+            0.899208034107,
+            0.023134161321,
+            0.504065219456,
+            0.37938655436,
+            0.750919359639,
+            1.0,
+            0.293502966742,
+            0.836472547534,
+            0.985952778493,
+        ];
+        let dlr = [
+            0.940299109808,
+            0.777498355378,
+            0.312118485242,
+            0.386731441665,
+            0.128836125098,
+            0.891778853443,
+            1.0,
+            0.820026038197,
+            0.591100151057,
+            0.60636564111,
+            0.898815224724,
+            0.591021593898,
+            0.623829084614,
+            0.904038020813,
+            0.830094878005,
+            0.967955964021,
+            0.044520880071,
+            0.441174594456,
+            0.278422916871,
+            0.826655634813,
+            0.934861695335,
+            0.191452185492,
+            0.903043197822,
+            0.910784379626,
+        ];
+        for (objective, expected) in [("ce", ce), ("dlr", dlr)] {
+            let nn = Builder::default();
+            let network = Network::new(Box::new(Drawn::default()), nn, None, Kind::Double, Device::Cpu);
+            let index = Tensor::arange(4, (Kind::Int64, Device::Cpu));
+            let mut noise = nn::Noise::new(&Tensor::from(0i64), &index);
+            noise.give(&format!("apgd_{objective}.1.start"), count.cos().abs().view([4, 1, 2, 3]));
+            let x = count.sin().abs().view([4, 1, 2, 3]);
+            let y = Tensor::from_slice(&[0i64, 2, 0, 2]);
+            let batch = Batch { x, y, index, noise, clock: &clock, clean_logits: None };
+            let attack = format!("{{ type: apgd, objective: {objective}, eps: 0.1, steps: 15, eot: 3 }}");
+            let mut attack = attack_from_yaml(&attack, Kind::Double);
+            let found = attack.perturb(&Target::new(&network, &batch.noise), &batch).unwrap().x;
+            assert_close(&found.view(-1), &Tensor::from_slice(&expected), 1e-9);
+        }
     }
 }

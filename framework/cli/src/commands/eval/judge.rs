@@ -9,10 +9,11 @@ use foil::data::Resident;
 use foil::distributed::World;
 use foil::engine::{choose_for, shown};
 use foil::eval::trust::{Depth, Subject};
-use foil::eval::{Beating, Saved, Trial, UnderWay};
+use foil::eval::{Beating, Images, Saved, Trial, UnderWay};
 use foil::interop::METHOD;
 use foil::nn::{Noise, key_of, name_key};
 use foil::pipeline::{Assembled, Pipeline, assemble, assemble_across, load};
+use foil::record::evaluations::FIRST;
 use foil::record::{Entry, EvalRecord, ImageRecord, TrustCheck, atomic, card, stamp};
 use foil::registry::DataFacts;
 use foil::scheduler::Clock;
@@ -34,19 +35,12 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
     let _ends = AtOnce::new(path)?;
     let (folder, weights) =
         if world.is_first() { checkpoint(path)? } else { (Folder::named(path), path.to_path_buf()) };
-    let usual = usual(&folder, &weights);
-    let out = options.out.clone().unwrap_or_else(|| usual.clone());
-    if world.is_first() {
-        atomic::probe(&out).map_err(|error| {
-            Error::new(format!("the record could not be written: {error}")).help("--out FILE puts it elsewhere")
-        })?;
-        folder.sweep();
-        [out.clone(), ImageRecord::beside(&out), out.with_extension("partial.json")].iter().for_each(atomic::sweep);
-    }
     let loaded = load_run(&folder, &options.overrides, world)?;
     let pipeline = &loaded.pipeline;
     let device = choose_for(&pipeline.device, world)?;
     let mut parts = loaded.built(assemble_across(world, pipeline, Kind::Float, device, false))?;
+    let limit = pipeline.data.test_limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+    let test = Resident::new(&foil::data::read(pipeline)?.test, device).first(limit);
     let network = parts.step.model.network();
     let (mut judged, mut epoch) = (String::new(), 0);
     if world.is_first() {
@@ -56,15 +50,27 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
         whose(&stored.texts, pipeline, &weights);
         (judged, epoch) = (stored.digest, card::epochs(&stored.texts));
     }
+    let images = test.len() as u64;
+    let usual_now = usual(&folder, &weights, pipeline, &judged, images);
+    let mut out = options.out.clone().unwrap_or_else(|| usual_now.clone());
+    if world.is_first() {
+        atomic::probe(&out).map_err(|error| {
+            Error::new(format!("the record could not be written: {error}")).help("--out FILE puts it elsewhere")
+        })?;
+        folder.sweep();
+        [out.clone(), ImageRecord::beside(&out), out.with_extension("partial.json")].iter().for_each(atomic::sweep);
+    }
     network.params().storage().iter().try_for_each(|(_, tensor)| world.broadcast(tensor))?;
-    let limit = pipeline.data.test_limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
-    let test = Resident::new(&foil::data::read(pipeline)?.test, device).first(limit);
-
     let config = pipeline.to_yaml()?;
-    let mut saved = Saved::open_across(world, &out, &config, &judged)?;
+    let keeps = options.save_adversarial;
+    let images = (keeps && world.is_first())
+        .then(|| Images::beside(&out, test.index(), test.labels(), test.shape()))
+        .transpose()?;
+    let folder_of_images = images.as_ref().map(|images| images.folder().display().to_string());
+    let mut saved = Saved::open_across(world, &out, &config, &judged, images)?;
     let beating = world.is_first().then(|| Beating::new(folder.path(), shown(device)));
     let other = options.transfer.as_deref().map(|run| other(run, parts.data, device)).transpose()?;
-    let (entries, images) = attacked(pipeline, &mut parts, &test, &mut saved, beating)?;
+    let (entries, images) = attacked(pipeline, &mut parts, &test, keeps, &mut saved, beating)?;
     let mut record = EvalRecord {
         model: pipeline.name.clone().unwrap_or_default(),
         dataset: pipeline.data.name.clone(),
@@ -86,10 +92,11 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
     };
     // Another evaluation of this run may end at this moment.
     let turn = || std::fs::File::open(folder.path()).and_then(|file| file.lock().map(|()| file));
-    let mut out = out;
     if world.is_first() {
         let _turn = turn();
-        if out == usual {
+        if out == usual_now {
+            // Another evaluation may have ended meanwhile, or training have gone on.
+            out = usual(&folder, &weights, pipeline, record.weights.as_deref().unwrap_or_default(), record.n);
             out = free_of_newer(out, &record, &weights)?;
         }
         // The table first: who finds a record finds its images. The record before the checks: no
@@ -97,6 +104,7 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
         images.write(ImageRecord::beside(&out)).map_err(Error::of)?;
         record.write(&out).map_err(Error::of)?;
         saved.finish();
+        folder_of_images.iter().for_each(|folder| eprintln!("adversarial images: {folder}"));
     }
     record.trust = trusted(pipeline, &parts, &test, options.trust, other.as_ref());
     if world.is_first() && !record.trust.is_empty() {
@@ -110,11 +118,18 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
 }
 
 /// Where the record of a checkpoint goes: `eval.json` for the best one, `last.eval.json` for
-/// last.safetensors.
-fn usual(folder: &Folder, weights: &Path) -> PathBuf {
-    match weights.file_stem().filter(|_| weights.file_name() != folder.best().file_name()) {
+/// last.safetensors. Where that is of these weights but of other attacks or images, it stays, and
+/// this one is `eval.HASH.json`.
+fn usual(folder: &Folder, weights: &Path, pipeline: &Pipeline, judged: &str, images: u64) -> PathBuf {
+    let usual = match weights.file_stem().filter(|_| weights.file_name() != folder.best().file_name()) {
         Some(stem) => folder.path().join(format!("{}.eval.json", stem.display())),
-        None => folder.path().join("eval.json"),
+        None => folder.path().join(FIRST),
+    };
+    let is_other =
+        |record: EvalRecord| record.weights.as_deref() == Some(judged) && !pipeline.is_judged_by(&record, images);
+    match EvalRecord::load(&usual).is_ok_and(is_other) {
+        true => usual.with_extension(format!("{}.json", pipeline.judge_hash(images))),
+        false => usual,
     }
 }
 
@@ -149,6 +164,7 @@ fn attacked(
     pipeline: &Pipeline,
     parts: &mut Assembled,
     test: &Resident,
+    keeps_images: bool,
     saved: &mut Saved,
     mut beating: Option<Beating>,
 ) -> Result<(Vec<Entry>, ImageRecord)> {
@@ -162,6 +178,7 @@ fn attacked(
             data: test,
             batch_size: pipeline.train.eval_batch_size as i64,
             seed: pipeline.seed,
+            keeps_images,
         };
         let mut bars = Bars::new(name, network.world());
         let standing = saved.run(&mut trial, network, &mut |tick| {

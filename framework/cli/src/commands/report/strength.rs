@@ -66,7 +66,8 @@ pub(super) fn measure(run: &Path, n: i64, out: &Path) -> Result<EvalRecord> {
         let started = std::time::Instant::now();
         let attack = parts.attacks.get_mut(&name).map(|attack| attack.as_mut() as _);
         let batch_size = pipeline.train.eval_batch_size as i64;
-        let mut trial = Trial { name: &name, attack, data: &test, batch_size, seed: pipeline.seed };
+        let mut trial =
+            Trial { name: &name, attack, data: &test, batch_size, seed: pipeline.seed, keeps_images: false };
         let accuracy = percent(&trial.run(network, &mut |_| {})?);
         progress.tick(1, || format!("{name} {accuracy:.1}"));
         let seconds = started.elapsed().as_secs_f64();

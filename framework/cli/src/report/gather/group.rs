@@ -41,7 +41,7 @@ impl Group {
 
     /// The records of the evaluated runs.
     pub fn evals(&self) -> impl Iterator<Item = &EvalRecord> {
-        self.runs.iter().filter_map(|run| run.eval.as_ref())
+        self.runs.iter().filter_map(|run| run.eval())
     }
 
     /// The means over the seeds of `value` at each epoch, `[epoch, mean]`, and for each point the

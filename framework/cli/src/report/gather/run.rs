@@ -3,7 +3,7 @@
 use foil::pipeline::{Pipeline, look};
 use foil::record::metrics;
 use foil::record::select::Held;
-use foil::record::{Best, EvalRecord, ImageRecord, Row, Rule};
+use foil::record::{Best, EvalRecord, Evaluation, ImageRecord, Row, Rule, evaluations};
 use foil::train::Folder;
 use foil::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -25,9 +25,8 @@ pub struct Run {
     pub epochs: u64,
     /// The epoch that was selected so far, and its score by `select`.
     pub best: Option<Held>,
-    /// The record of its evaluation (`eval.json`), if it can be read and is of its best
-    /// checkpoint.
-    pub eval: Option<EvalRecord>,
+    /// Its evaluations, of its best checkpoint: the one that tables use first.
+    pub records: Vec<Evaluation>,
     /// Whether there is a record, but of other weights than those of its best checkpoint.
     pub outdated: bool,
     /// Whether its weights came from elsewhere (`foil import`): there is no training to resume.
@@ -66,30 +65,29 @@ impl Run {
             }
             None => Default::default(),
         };
-        let record = path.join("eval.json");
-        let read = record.exists().then(|| -> Result<_> {
-            let eval = EvalRecord::load(&record).map_err(Error::of)?;
-            let why = eval.outdated(&folder.best())?;
-            Ok((eval, why))
-        });
-        let (eval, outdated) = match read {
-            Some(Ok((eval, None))) => {
-                if eval.weights.is_none() && folder.best().exists() {
-                    notes.push(format!("{} does not say which weights it evaluated", record.display()));
-                }
-                (Some(eval), false)
+        let found = evaluations::evaluations(path, &folder.best());
+        let shown = path.display();
+        for (record, why) in &found.outdated {
+            let record = record.display();
+            notes.push(format!("{record} is {why}, and is left out; evaluate again: foil eval {shown}"));
+        }
+        notes.extend(found.errors.iter().map(|error| format!("not evaluated: {}", error.message())));
+        if let Some(Evaluation { path, record }) = found.current.first() {
+            if record.weights.is_none() && folder.best().exists() {
+                notes.push(format!("{} does not say which weights it judged", path.display()));
             }
-            Some(Ok((_, Some(why)))) => {
-                let (record, run) = (record.display(), path.display());
-                notes.push(format!("{record} is {why} and is left out; evaluate again: foil eval {run}"));
-                (None, true)
+            if found.current.len() > 1 {
+                let (all, name) = (found.current.len(), path.file_name().unwrap_or_default().display());
+                let attacks = record.entries.iter().filter(|entry| !entry.attack.is_null()).count();
+                let s = if attacks == 1 { "" } else { "s" };
+                notes.push(format!(
+                    "{shown} has {all} evaluations; used is {name}, the widest ({attacks} attack{s} on {} images)",
+                    record.n
+                ));
             }
-            Some(Err(error)) => {
-                notes.push(format!("not evaluated: {}", error.message()));
-                (None, false)
-            }
-            None => (None, false),
-        };
+        }
+        let outdated = found.current.is_empty() && !found.outdated.is_empty();
+        let records = found.current;
         let epochs = match folder.epochs_done() {
             Ok(Some(epochs)) => epochs,
             // If the state was removed to save space, the last weights show that the last row is
@@ -117,7 +115,7 @@ impl Run {
             [&mut hash, &mut method].into_iter().for_each(|hash| *hash += from);
         }
         let (path, imported) = (path.to_path_buf(), imported.is_some());
-        Ok(Self { path, pipeline, hash, method, metrics, epochs, best, eval, outdated, imported, notes })
+        Ok(Self { path, pipeline, hash, method, metrics, epochs, best, records, outdated, imported, notes })
     }
 
     /// Reads the runs in several folders; returns an error for each that cannot be read.
@@ -134,17 +132,40 @@ impl Run {
         (runs, errors)
     }
 
-    /// The image record of its evaluation; `None` if there is none.
+    /// The evaluation that tables use, if there is one.
+    pub fn eval(&self) -> Option<&EvalRecord> {
+        self.records.first().map(|one| &one.record)
+    }
+
+    /// The first evaluation that `suits` becomes the one that is used; `suits` is also given the number
+    /// of test images. Where none does, nothing changes.
+    pub fn use_record(&mut self, suits: impl Fn(&EvalRecord, u64) -> bool) {
+        let images = self.images_to_judge();
+        if let Some(n) = self.records.iter().position(|one| suits(&one.record, images)) {
+            self.records[..=n].rotate_right(1);
+        }
+    }
+
+    /// Test images of its data set; those of its evaluation where that is not known.
+    pub fn images_to_judge(&self) -> u64 {
+        let n = self.eval().map_or(0, |eval| eval.n);
+        foil_data::entry(&self.pipeline.data.name).map_or(n, |known| known.counts.test as u64)
+    }
+
+    /// What became of each image of its evaluation; none where that was not stored.
     ///
     /// # Errors
     /// When the file is there but cannot be read, or does not belong to the evaluation.
     pub fn images(&self) -> Result<Option<ImageRecord>> {
-        let path = ImageRecord::beside(&self.path.join("eval.json"));
-        let Some(eval) = self.eval.as_ref().filter(|_| path.exists()) else { return Ok(None) };
+        let Some(Evaluation { path, record: eval }) = self.records.first() else { return Ok(None) };
+        let (path, name) = (ImageRecord::beside(path), path.file_name().unwrap_or_default().display());
+        if !path.exists() {
+            return Ok(None);
+        }
         let images = ImageRecord::load(&path).map_err(Error::of)?;
         if images.len() as u64 != eval.n {
             let (images, n) = (images.len(), eval.n);
-            let message = format!("{} has {images} images, but eval.json has {n}", path.display());
+            let message = format!("{} has {images} images, but {name} has {n}", path.display());
             return Err(Error::new(message).help(format!("evaluate again: foil eval {}", self.path.display())));
         }
         Ok(Some(images))
@@ -154,7 +175,7 @@ impl Run {
     /// seed, and the same figures wherever both were evaluated alike. (On a GPU the same seed may
     /// give different figures.)
     pub fn repeats(&self, other: &Self) -> bool {
-        let (Some(ours), Some(theirs)) = (&self.eval, &other.eval) else { return false };
+        let (Some(ours), Some(theirs)) = (self.eval(), other.eval()) else { return false };
         let mut both = ours.entries.iter().filter_map(|entry| Some((entry, theirs.entry(&entry.name)?))).peekable();
         self.hash == other.hash
             && ours.n == theirs.n
@@ -170,13 +191,13 @@ impl Run {
     /// `evaluated on 500 of 10000 test images`; `None` if it was evaluated on all, or not at all.
     pub fn judged_on_part(&self) -> Option<String> {
         let images = foil_data::entry(&self.pipeline.data.name).ok()?.counts.test as u64;
-        let eval = self.eval.as_ref().filter(|eval| eval.n < images)?;
-        Some(format!("evaluated on {} of {images} test images", eval.n))
+        let eval = self.eval().filter(|eval| eval.n < images)?;
+        Some(format!("judged on {} of {images} test images", eval.n))
     }
 
     /// Its stage.
     pub fn stage(&self) -> Stage {
-        match self.eval {
+        match self.eval() {
             _ if !self.imported && self.epochs < self.pipeline.train.epochs => Stage::Partial(self.epochs),
             None => Stage::Trained,
             Some(_) => Stage::Evaluated,

@@ -1,7 +1,7 @@
 //! The tables: accuracy under each attack.
 
-use super::Report;
 use super::view::Setting;
+use super::{Report, View, trust};
 use crate::report::table::heading;
 use crate::report::{Cell, Column, Spread, Table};
 use foil::distinct;
@@ -38,15 +38,27 @@ pub(super) fn table(report: &Report, setting: &Setting) -> Table {
     columns.extend(seeds.then(|| Column { decimals: 0, ..Column::number("seeds") }));
     columns.extend(names.iter().map(|name| Column::accuracy(heading(name))));
     columns.extend(worst.then(|| Column::accuracy(WORST)));
+    let red = views.iter().any(|(_, view)| trust::failures(view).0 > 0);
+    columns.extend(red.then(|| Column::text("trust")));
     let cell = |spread: Option<Spread>| spread.map_or(Cell::Missing, Spread::cell);
     let rows = views.iter().map(|(_, view)| {
         let mut row = vec![Cell::Text(view.label.clone())];
         row.extend(seeds.then_some(Cell::Number(view.group.runs.len() as f64)));
         row.extend(names.iter().map(|name| cell(view.accuracy(setting, name))));
         row.extend(worst.then(|| cell(view.worst_case(setting))));
+        row.extend(red.then(|| Cell::Text(trusted(view))));
         row
     });
     Table { title: setting.to_string(), columns, rows: rows.collect() }
+}
+
+/// Whether a method's figures can be believed, in a word or two.
+fn trusted(view: &View) -> String {
+    match trust::failures(view) {
+        (0, _) => "✓".into(),
+        (n, _) if view.group.runs.len() == 1 => format!("✗ {n} failed"),
+        (n, seeds) => format!("✗ {n} failed ({seeds} of {} seeds)", view.group.runs.len()),
+    }
 }
 
 /// The attacks of the evaluations in a setting, in the order in which they first occur.

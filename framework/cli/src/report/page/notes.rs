@@ -7,12 +7,13 @@ use maud::{Markup, html};
 
 pub(super) fn section(report: &Report) -> Markup {
     let notes = notes(report);
-    let failed: Vec<&View> = report.views.iter().filter(|view| trust::failures(view) > 0).collect();
+    let failed: Vec<&View> = report.views.iter().filter(|view| trust::failures(view).0 > 0).collect();
     html! {
         @for view in failed {
-            @let n = trust::failures(view);
+            @let (n, seeds) = trust::failures(view);
             p class="note bad" {
-                strong { (view.label) } ": " (n) @if n == 1 { " trust check" } @else { " trust checks" } " failed. " a href="#trust" { "What that means" }
+                strong { (view.label) } ": " (n) @if n == 1 { " trust check" } @else { " trust checks" } " failed"
+                @if view.group.runs.len() > 1 { " (" (seeds) " of " (view.group.runs.len()) " seeds)" } ". " a href="#trust" { "What that means" }
             }
         }
         @if !notes.is_empty() { div class="note" { ul { @for note in &notes { li { (note) } } } } }
@@ -44,8 +45,8 @@ fn notes(report: &Report) -> Vec<String> {
         }
     };
     let partial = |run: &Run| done(run) < run.pipeline.train.epochs;
-    say(names(&partial), "not trained to the end; the page shows its progress so far.");
-    say(names(&|run| run.eval.is_none() && !run.outdated && !partial(run)), "not evaluated yet: foil eval RUN.");
+    say(names(&partial), "not trained to the end; what is shown is how far it came.");
+    say(names(&|run| run.eval().is_none() && !run.outdated && !partial(run)), "not evaluated yet: foil eval RUN.");
     say(names(&|run| run.metrics.is_empty()), "no epoch is recorded.");
     let models: Vec<&str> =
         report.views.iter().filter_map(|view| Some(view.group.runs.first()?.pipeline.model.name())).collect();

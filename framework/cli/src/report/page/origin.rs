@@ -37,7 +37,7 @@ pub(super) fn section(report: &Report) -> Markup {
 
 fn row(label: &str, run: &Run) -> Vec<Cell> {
     let text = |text: &str| Cell::Text(text.into());
-    let (eval, epochs) = (run.eval.as_ref(), run.pipeline.train.epochs);
+    let (eval, epochs) = (run.eval(), run.pipeline.train.epochs);
     let of = |pick: fn(&foil::record::EvalRecord) -> String| eval.map_or(Cell::Missing, |eval| Cell::Text(pick(eval)));
     vec![
         text(label),

@@ -3,6 +3,7 @@
 
 use super::{Report, View};
 use crate::report::paper::{Filled, Ours, fill, numbers, table};
+use crate::report::{Cell, Table};
 use maud::{Markup, html};
 
 pub(super) fn section(report: &Report) -> Markup {
@@ -22,7 +23,14 @@ pub(super) fn section(report: &Report) -> Markup {
         @for (number, filled) in &tables {
             details class="paper" open {
                 summary { (filled.table.title) }
-                (filled.table.html_in_groups())
+                @let (ours, others) = halves(&filled.table);
+                (ours.html_in_groups())
+                @if !others.rows.is_empty() {
+                    details {
+                        summary { "Rows of the paper without a run of ours" }
+                        (others.html_in_groups())
+                    }
+                }
                 @if !filled.commands.is_empty() {
                     details {
                         summary { "What the empty rows of Table " (number) " take" }
@@ -38,8 +46,24 @@ pub(super) fn section(report: &Report) -> Markup {
     }
 }
 
+/// The rows in which a figure of ours stands, and the others. A method's further rows, which begin
+/// with an empty cell, stay with it.
+fn halves(table: &Table) -> (Table, Table) {
+    let is_more = |row: &Vec<Cell>| row.first() == Some(&Cell::Text(String::new()));
+    let has_ours = |group: &&[Vec<Cell>]| {
+        group[0].iter().any(|cell| matches!(cell, Cell::Percent(_) | Cell::Number(_) | Cell::MeanStd { .. }))
+    };
+    let (ours, others): (Vec<_>, Vec<_>) = table.rows.chunk_by(|_, next| is_more(next)).partition(has_ours);
+    let of = |title: &str, rows: Vec<&[Vec<Cell>]>| Table {
+        title: title.into(),
+        columns: table.columns.clone(),
+        rows: rows.concat(),
+    };
+    (of(&table.title, ours), of("", others))
+}
+
 fn ours(view: &View) -> Ours<'_> {
-    Ours { label: &view.label, runs: view.group.runs.iter().filter(|run| run.eval.is_some()).collect() }
+    Ours { label: &view.label, runs: view.group.runs.iter().filter(|run| run.eval().is_some()).collect() }
 }
 
 /// Notes on the runs in a table, with equal runs in one sentence: how long they trained, and on

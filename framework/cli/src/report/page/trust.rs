@@ -1,4 +1,4 @@
-//! The checks of each evaluation: green, red, or not run.
+//! The checks of each evaluation, of every seed: green, red, or not run.
 
 use super::{Report, View};
 use foil::distinct;
@@ -6,19 +6,19 @@ use foil::record::TrustCheck;
 use maud::{Markup, html};
 
 pub(super) fn section(report: &Report) -> Markup {
-    let names = distinct(report.views.iter().flat_map(checks).map(|check| check.name.as_str()));
+    let all = || report.views.iter().flat_map(checks);
+    let names = distinct(all().map(|(_, check)| check.name.as_str()));
     if names.is_empty() {
         return html! {};
     }
     let checked: Vec<&View> = report.views.iter().filter(|view| checks(view).next().is_some()).collect();
-    let failed = |check: &&TrustCheck| check.passed == Some(false);
     html! {
-        @if !report.views.iter().flat_map(checks).any(|check| failed(&check)) {
+        @if !all().any(|(_, check)| failed(check)) {
             p { "Every check that was run passed." }
         }
         @for view in &checked {
-            @for check in checks(view).filter(failed) {
-                p class="note bad" { strong { (view.label) ", " (words(&check.name)) } ": " (check.says) }
+            @for (seed, check) in checks(view).filter(|(_, check)| failed(check)) {
+                p class="note bad" { strong { (name(view, seed)) ", " (words(&check.name)) } ": " (check.says) }
             }
         }
         div class="wide" tabindex="0" role="region" aria-label="Trust checks" {
@@ -28,7 +28,7 @@ pub(super) fn section(report: &Report) -> Markup {
                     @for name in &names {
                         tr {
                             th scope="row" { (words(name)) }
-                            @for view in &checked { (cell(checks(view).find(|check| check.name == *name))) }
+                            @for view in &checked { (cell(&checks(view).filter(|(_, check)| check.name == *name).collect::<Vec<_>>())) }
                         }
                     }
                 }
@@ -37,28 +37,50 @@ pub(super) fn section(report: &Report) -> Markup {
         details {
             summary { "What each check found" }
             @for view in &checked {
-                h3 { (view.label) }
-                ul { @for check in checks(view) { li { strong { (words(&check.name)) } ": " (check.says) } } }
+                @for seed in distinct(checks(view).map(|(seed, _)| seed)) {
+                    h3 { (name(view, seed)) }
+                    ul {
+                        @for (_, check) in checks(view).filter(|(of, _)| *of == seed) {
+                            li { strong { (words(&check.name)) } ": " (check.says) }
+                        }
+                    }
+                }
             }
         }
     }
 }
 
-/// The checks of the first evaluated run.
-fn checks(view: &View) -> impl Iterator<Item = &TrustCheck> {
-    view.group.evals().take(1).flat_map(|eval| &eval.trust)
+/// The checks of all evaluated runs, each with its seed.
+fn checks(view: &View) -> impl Iterator<Item = (u64, &TrustCheck)> {
+    view.group.evals().flat_map(|eval| eval.trust.iter().map(|check| (eval.seed, check)))
 }
 
-pub(super) fn failures(view: &View) -> usize {
-    checks(view).filter(|check| check.passed == Some(false)).count()
+fn failed(check: &TrustCheck) -> bool {
+    check.passed == Some(false)
 }
 
-fn cell(check: Option<&TrustCheck>) -> Markup {
-    match check.map(|check| (check.passed, check.says.as_str())) {
-        Some((Some(true), says)) => html! { td class="pass" title=(says) { "✓ pass" } },
-        Some((Some(false), says)) => html! { td class="fail" title=(says) { "✗ fail" } },
-        Some((None, says)) => html! { td class="soft" title=(says) { "not run" } },
-        None => html! { td class="soft" { "–" } },
+/// The method, and the seed where there are several.
+fn name(view: &View, seed: u64) -> String {
+    if view.group.runs.len() > 1 { format!("{} (seed {seed})", view.label) } else { view.label.clone() }
+}
+
+/// How many checks of how many seeds failed.
+pub(super) fn failures(view: &View) -> (usize, usize) {
+    let failed: Vec<u64> = checks(view).filter(|(_, check)| failed(check)).map(|(seed, _)| seed).collect();
+    (failed.len(), distinct(failed.iter().copied()).len())
+}
+
+/// One check of every seed: red where it is red for any.
+fn cell(checks: &[(u64, &TrustCheck)]) -> Markup {
+    let of = |passed: Option<bool>| checks.iter().filter(move |(_, check)| check.passed == passed);
+    let says = |passed| of(passed).map(|(_, check)| check.says.as_str()).collect::<Vec<_>>().join("; ");
+    let (red, green, seeds) = (of(Some(false)).count(), of(Some(true)).count(), checks.len());
+    let count = |count: usize| if seeds > 1 { format!(" ({count} of {seeds} seeds)") } else { String::new() };
+    match seeds {
+        0 => html! { td class="soft" { "–" } },
+        _ if red > 0 => html! { td class="fail" title=(says(Some(false))) { "✗ fail" (count(red)) } },
+        _ if green > 0 => html! { td class="pass" title=(says(Some(true))) { "✓ pass" (count(green)) } },
+        _ => html! { td class="soft" title=(says(None)) { "not run" } },
     }
 }
 

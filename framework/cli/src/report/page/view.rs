@@ -60,7 +60,7 @@ impl Report {
         let labels: Vec<String> = groups.iter().enumerate().map(|(n, group)| label(group, n)).collect();
         let mut problems = [problems, repeated].concat();
         let views = groups.into_iter().zip(labels).map(|(group, label)| {
-            let evaluated = group.runs.iter().find(|run| run.eval.is_some());
+            let evaluated = group.runs.iter().find(|run| run.eval().is_some());
             let images = evaluated.map_or(Ok(None), Run::images).unwrap_or_else(|error| {
                 problems.push(format!("{label}: no figures for each class: {}", error.message()));
                 None

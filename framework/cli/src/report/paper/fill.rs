@@ -112,7 +112,7 @@ impl Filled {
         let others = || paper.columns.iter().filter(|other| other.entry != "avg");
         let mut values = Vec::new();
         for run in &ours.runs {
-            let eval = run.eval.as_ref()?;
+            let eval = run.eval()?;
             let value = match column.entry.as_str() {
                 "avg" => {
                     let all: Vec<f64> =

@@ -8,16 +8,19 @@ use serde_json::{Value, json};
 
 /// The record of a row's first run; none if it is not evaluated.
 ///
-/// Accuracies are texts in percent with two decimals, as there. `autoattack_acc` is there when
-/// AutoAttack was run; `reported` is the lowest accuracy under any attack of the evaluation.
-/// Fields that RobustBench does not have are under `foil`.
+/// Accuracies are texts in percent with two decimals, as there. `autoattack_acc` is there when AutoAttack was run; `reported` is
+/// the worst case of each image over the evaluation, or the lowest accuracy under any attack. What RobustBench has no name for is under `foil`.
 pub fn model_info(row: &Row) -> Option<Value> {
     let (run, _) = row.runs.first()?;
-    let eval = run.eval.as_ref()?;
+    let eval = run.eval()?;
     let percent = |value: f64| format!("{value:.2}");
     let attacks = || eval.entries.iter().filter(|entry| entry.name != NATURAL);
-    let lowest = attacks().map(|entry| entry.accuracy).reduce(f64::min);
-    let is_autoattack = |attack: &Value| attack.get("type").and_then(Value::as_str) == Some("autoattack");
+    let lowest = attacks().map(|entry| entry.accuracy).chain(eval.worst_case).reduce(f64::min);
+    let text = |attack: &Value, key: &str| attack.get(key).and_then(Value::as_str).map(str::to_string);
+    let is_autoattack = |attack: &Value| {
+        // Its leaderboards are of the standard version.
+        text(attack, "type").as_deref() == Some("autoattack") && text(attack, "version").is_none_or(|v| v == "standard")
+    };
     let autoattack = attacks().find(|entry| is_autoattack(&entry.attack)).map(|entry| percent(entry.accuracy));
     let threat = eval.threat.to_string();
     let eps = threat.split(' ').next_back().unwrap_or_default();

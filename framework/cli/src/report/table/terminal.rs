@@ -11,6 +11,8 @@ pub struct Style {
     pub color: bool,
     /// Characters in a line; `None` for as many as the table needs.
     pub width: Option<usize>,
+    /// Whether words are never cut: what does not fit comes in another box below.
+    pub whole: bool,
 }
 
 impl Style {
@@ -22,7 +24,13 @@ impl Style {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let width = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
-        Style { color: terminal && !dumb && !set("NO_COLOR"), width: width.filter(|_| terminal) }
+        Style { color: terminal && !dumb && !set("NO_COLOR"), width: width.filter(|_| terminal), whole: false }
+    }
+
+    /// The same, and words are never cut.
+    #[must_use]
+    pub fn whole(self) -> Self {
+        Style { whole: true, ..self }
     }
 }
 
@@ -40,7 +48,9 @@ impl Table {
             .map(|column| texts.iter().map(|row| length(&row[column])).fold(length(&heads[column]), usize::max))
             .collect();
         let limit = style.width.unwrap_or(usize::MAX);
-        shrink(&mut widths, &grid, limit);
+        if !style.whole {
+            shrink(&mut widths, &grid, limit);
+        }
 
         let mut out = String::new();
         if !self.title.is_empty() {

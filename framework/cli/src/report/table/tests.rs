@@ -38,7 +38,7 @@ CIFAR-10, Linf 8/255
 /// Bold adds no width, and values shown as equal are equally bold.
 #[test]
 fn terminal_in_colour() {
-    let shown = table().terminal(Style { color: true, width: Some(80) });
+    let shown = table().terminal(Style { color: true, width: Some(80), whole: false });
     assert!(shown.starts_with("\x1b[1mCIFAR-10, Linf 8/255\x1b[0m\n"));
     assert_eq!(shown.matches("\x1b[1m84.23\x1b[0m").count(), 2);
     assert!(shown.contains("│ \x1b[1m55.00 ± 0.25\x1b[0m │") && shown.contains("│ \x1b[1m-2.50\x1b[0m │"), "{shown}");
@@ -71,8 +71,11 @@ CIFAR-10, Linf 8/255
 │ TRADES       │ -2.50 │
 └──────────────┴───────┘
 ";
-    assert_eq!(table().terminal(Style { color: false, width: Some(32) }), expected);
-    assert!(!table().terminal(Style { color: false, width: Some(0) }).is_empty());
+    let narrow = Style { color: false, width: Some(32), whole: false };
+    assert_eq!(table().terminal(narrow), expected);
+    assert!(!table().terminal(Style { width: Some(0), ..narrow }).is_empty());
+    let whole = table().terminal(narrow.whole());
+    assert!(!whole.contains('…') && whole.lines().count() > 10, "{whole}");
 }
 
 #[test]
