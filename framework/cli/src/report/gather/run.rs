@@ -69,12 +69,12 @@ impl Run {
         let shown = path.display();
         for (record, why) in &found.outdated {
             let record = record.display();
-            notes.push(format!("{record} is {why}, and is left out; evaluate again: foil eval {shown}"));
+            notes.push(format!("{record} is {why} and is left out; evaluate again: foil eval {shown}"));
         }
         notes.extend(found.errors.iter().map(|error| format!("not evaluated: {}", error.message())));
         if let Some(Evaluation { path, record }) = found.current.first() {
             if record.weights.is_none() && folder.best().exists() {
-                notes.push(format!("{} does not say which weights it judged", path.display()));
+                notes.push(format!("{} does not say which weights it evaluated", path.display()));
             }
             if found.current.len() > 1 {
                 let (all, name) = (found.current.len(), path.file_name().unwrap_or_default().display());
@@ -192,7 +192,7 @@ impl Run {
     pub fn judged_on_part(&self) -> Option<String> {
         let images = foil_data::entry(&self.pipeline.data.name).ok()?.counts.test as u64;
         let eval = self.eval().filter(|eval| eval.n < images)?;
-        Some(format!("judged on {} of {images} test images", eval.n))
+        Some(format!("evaluated on {} of {images} test images", eval.n))
     }
 
     /// Its stage.

@@ -45,7 +45,7 @@ fn notes(report: &Report) -> Vec<String> {
         }
     };
     let partial = |run: &Run| done(run) < run.pipeline.train.epochs;
-    say(names(&partial), "not trained to the end; what is shown is how far it came.");
+    say(names(&partial), "not trained to the end; the page shows its progress so far.");
     say(names(&|run| run.eval().is_none() && !run.outdated && !partial(run)), "not evaluated yet: foil eval RUN.");
     say(names(&|run| run.metrics.is_empty()), "no epoch is recorded.");
     let models: Vec<&str> =
