@@ -1,4 +1,5 @@
-//! Tells the framework how it is being built: what a plugin library must have in common with the program that loads it.
+//! Records how the framework is built: what a plugin library must have in common with the program
+//! that loads it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! The command line as a user meets it: help, what there is to compose, the manual, the schema, the machine, exit codes.
+//! The command line as a user meets it: help, what you can combine, the manual, the schema, the
+//! machine, exit codes.
 
 use serde_json::Value;
 use std::fs;
@@ -101,7 +102,7 @@ fn wrong_usage_is_2_and_an_error_is_1() {
         (&["explain", "attack", "--example"], "only a plugin has an example"),
         (&["data", "get", "cifar-10"], "did you mean `cifar10`?"),
         (&["check", "nothing.yaml"], "there is no such file"),
-        (&["check", "seed=1"], "no file was named"),
+        (&["check", "seed=1"], "no file given"),
         (&["eval", "nowhere"], "nowhere"),
         (&["schema", "--out", "no/such/folder/x.json"], "no/such/folder/x.json"),
         (&["train", "seed=1", "configs/demo/at.yaml"], "foil train FILE KEY=VALUE"),
@@ -313,7 +314,8 @@ fn a_full_disk_behind_standard_output_is_an_error_in_plain_words() {
     assert_eq!(message, "error: cannot write to standard output: No space left on device (os error 28)\n");
 }
 
-/// Where no terminal says how wide it is, lines have up to 100 columns, and what an example does stands behind it or in a line of its own.
+/// Where no terminal says how wide it is, lines have up to 100 columns, and what an example does
+/// stands behind it or in a line of its own.
 #[test]
 fn examples_in_help_are_not_broken_in_the_middle() {
     for name in COMMANDS {

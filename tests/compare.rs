@@ -1,4 +1,5 @@
-//! `foil compare`: every run once, means over seeds, paired tests, and what is said when runs do not go together.
+//! `foil compare`: every run once, means over seeds, paired tests, and the notes when runs are not
+//! comparable.
 
 mod ranks;
 mod tiny;
@@ -33,7 +34,8 @@ fn set(place: &Place, run: &str, natural: f64, pgd2: f64) {
     fs::write(run.file("eval.json"), record.to_string()).unwrap();
 }
 
-/// Stores the images of a record: of 50, right under `natural` are all, under `pgd2` those for which `right` is true.
+/// Stores the images of a record: of 50, right under `natural` are all, under `pgd2` those for
+/// which `right` is true.
 fn images(place: &Place, run: &str, right: impl Fn(usize) -> bool) {
     let mut text = "index,label,natural,natural.margin,pgd2,pgd2.margin,broken_by\n".to_string();
     for i in 0..50 {
@@ -47,7 +49,7 @@ fn images(place: &Place, run: &str, right: impl Fn(usize) -> bool) {
 fn runs_are_made_once_and_summed_up_over_seeds() {
     let place = place();
     let plan = place.foil(&compare(&["--seeds", "2", "--dry-run"])).ok();
-    assert!(plan.out.contains("0 of 4 runs done") && plan.out.matches("to be trained").count() == 4, "{}", plan.out);
+    assert!(plan.out.contains("0 of 4 runs done") && plan.out.matches("needs training").count() == 4, "{}", plan.out);
     assert!(!place.path("runs").exists());
 
     let ended = place.foil(&compare(&["--seeds", "2", "--devices", "cpu,cpu"])).ok();
@@ -133,14 +135,15 @@ fn runs_are_made_once_and_summed_up_over_seeds() {
     let err = place.foil(&compare(&["--baseline", "othr"])).error();
     assert!(err.contains("no row is called `othr`") && err.contains("did you mean `other`"), "{err}");
 
-    // Another evaluation: evaluated anew, not trained. Its radius differs from the other row's, which is said.
+    // Another evaluation: evaluated again, not trained. Its radius differs from the other row's,
+    // which is said.
     let state = || fs::metadata(place.path("runs/other/state.safetensors")).unwrap().modified().unwrap();
     let trained = state();
     let far = "extends: other.yaml\nattacks: { far: { type: fgsm, eps: 0.2 } }\nevaluate: [natural, far]\n";
     fs::write(place.path("far.yaml"), format!("{far}name: far\n")).unwrap();
     let ended = place.foil(&["compare", "tiny.yaml", "far.yaml"]).ok();
     assert!(ended.out.contains("evaluated") && !ended.err.contains("epoch 1/1"), "{}{}", ended.out, ended.err);
-    assert!(ended.out.contains("judged under different threat models"), "{}", ended.out);
+    assert!(ended.out.contains("evaluated under different threat models"), "{}", ended.out);
     assert_eq!(state(), trained);
     let again = place.foil(&["compare", "tiny.yaml", "far.yaml"]).ok();
     assert_eq!(again.err.matches("done before").count(), 2, "{}", again.err);
@@ -154,7 +157,7 @@ fn killed_it_goes_on_to_the_same_result() {
     assert!(running.wait_for("epoch 1/3"));
     assert!(running.kill(), "it ended before it could be killed");
     let ended = place.foil(&COMPARE).ok();
-    assert!(ended.out.contains("2 of 2 runs") && ended.out.contains("went on"), "{}{}", ended.out, ended.err);
+    assert!(ended.out.contains("2 of 2 runs") && ended.out.contains("resumed"), "{}{}", ended.out, ended.err);
     let alone = place.train("alone", &[]);
     place.run("runs/tiny").assert_same(&alone);
 }
@@ -177,7 +180,7 @@ fn a_run_that_fails_is_a_note_and_the_exit_code_says_so() {
     let ended = place.foil(&["compare", "bad.yaml", "tiny.yaml"]);
     assert_eq!(ended.code, Some(1), "{}", ended.err);
     assert!(ended.out.contains("note: bad failed: epoch 1") && ended.out.contains("1 of 2 runs, "), "{}", ended.out);
-    assert!(ended.err.contains("1 of 2 runs failed; the same command tries them again"), "{}", ended.err);
+    assert!(ended.err.contains("1 of 2 runs failed; run the same command to retry them"), "{}", ended.err);
     assert!(place.run("runs/compare").text("table.csv").contains("bad,,,"));
 }
 
@@ -188,11 +191,11 @@ fn what_does_not_go_together_is_refused_before_anything_is_trained() {
     let err = place.foil(&["compare", "tiny.yaml", "mnist.yaml"]).error();
     assert!(err.contains("different data sets: tiny is on mnist_subset, all on mnist"), "{err}");
     let err = place.foil(&compare(&["--devices", "cuda:99"])).error();
-    assert!(err.contains("--devices: `cuda:99` is not there"), "{err}");
+    assert!(err.contains("--devices: `cuda:99` does not exist"), "{err}");
     let err = place.foil(&["compare", "tiny.yaml", "attack.eps=8"]).error();
     assert!(err.contains("`attack.eps` is 8"), "{err}");
     let err = place.foil(&["compare", "train.epochs=1"]).error();
-    assert!(err.contains("no file was named"), "{err}");
+    assert!(err.contains("no file given"), "{err}");
     let err = place.foil(&["compare", "tiny.yaml", "sweep={ seed: [1, 2] }", "--seeds", "2"]).error();
     assert!(err.contains("sweeps the seed"), "{err}");
     assert!(!place.path("runs").exists());
@@ -223,7 +226,7 @@ fn a_slurm_task_is_one_run_and_the_table_comes_after() {
     let ended = place.foil(&[&words[..], &["--gather"]].concat());
     assert_eq!(ended.code, Some(1));
     assert!(
-        ended.out.contains("note: tiny is missing: to be trained") && ended.out.contains("1 of 2"),
+        ended.out.contains("note: tiny is missing: needs training") && ended.out.contains("1 of 2"),
         "{}",
         ended.out
     );
@@ -231,7 +234,7 @@ fn a_slurm_task_is_one_run_and_the_table_comes_after() {
     // A list that has changed is not worked on by number.
     fs::write(place.path("other.yaml"), "extends: tiny.yaml\nname: other\nattack: { eps: 0.2 }\n").unwrap();
     let (code, err) = task("0");
-    assert!(code == Some(1) && err.contains("not the one that this job was written for"), "{err}");
+    assert!(code == Some(1) && err.contains("the list of runs has changed since this job was written"), "{err}");
 }
 
 #[test]
@@ -277,7 +280,7 @@ fn what_one_rank_tried_in_vain_is_told_by_the_first_and_not_tried_by_all() {
         assert_eq!([ended[0].code, ended[1].code], [Some(1), Some(0)], "{}{}", ended[0].err, ended[1].err);
         let tries = |rank: usize| ended[rank].err.matches("run 2 of 2: bad").count();
         assert_eq!(tries(0) + tries(1), 1, "{}{}", ended[0].err, ended[1].err);
-        assert!(ended[0].err.contains("1 of 2 runs failed; the same command tries them again"), "{}", ended[0].err);
+        assert!(ended[0].err.contains("1 of 2 runs failed; run the same command to retry them"), "{}", ended[0].err);
         assert!(place.run("runs/compare").text("table.md").contains("bad failed: epoch 1"));
     }
 }
@@ -334,5 +337,5 @@ fn what_a_run_was_made_from_decides_which_run_it_is() {
     place.foil(&["compare", "conf/init.yaml"]).ok();
     assert!(plan("conf/init.yaml").contains("1 of 1 runs done"));
     start("runs/b");
-    assert!(plan("conf/init.yaml").contains("to be trained"));
+    assert!(plan("conf/init.yaml").contains("needs training"));
 }

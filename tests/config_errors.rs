@@ -1,7 +1,9 @@
-//! What `foil check` prints for each kind of mistake: every `tests/data/errors/X.yaml` against the `X.stderr` beside it.
+//! What `foil check` prints for each kind of mistake: every `tests/data/errors/X.yaml` against the
+//! `X.stderr` beside it.
 //!
-//! Comment lines `# override: a.b=c` at the top of a case are its command line. `UPDATE_EXPECT=1 cargo test --test
-//! config_errors` writes the expectations anew; read the difference as a newcomer would before it is committed.
+//! Comment lines `# override: a.b=c` at the top of a case are its command line.
+//! `UPDATE_EXPECT=1 cargo test --test config_errors` rewrites the expectations; read the
+//! difference as a newcomer would before it is committed.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
-//! The real program in several processes on this machine: they compute what one computes, end together, and go on together.
+//! The real program in several processes on this machine: they compute what one computes, end
+//! together, and go on together.
 //!
-//! The ranks get torchrun's variables and meet at 127.0.0.1. How variables are read is tested beside `Launch`; over MPI they are tested in `mpi.rs`.
+//! The ranks get torchrun's variables and meet at 127.0.0.1. How variables are read is tested
+//! beside `Launch`; over MPI they are tested in `mpi.rs`.
 
 mod ranks;
 mod tiny;
@@ -65,7 +67,8 @@ fn trades() {
 
 #[test]
 fn mma_with_its_radii() {
-    // A bisection takes another turn where a margin is 0 to rounding; so far from that no image of these is.
+    // A bisection takes another turn where a margin is 0 to rounding; so far from that no image of
+    // these is.
     same_as_one(MMA, &[2], 1e-5);
 }
 
@@ -83,8 +86,9 @@ fn fat_with_dropout() {
 
 #[test]
 fn synchronised_batch_norm() {
-    // In 32 bits batch norm's rounding decides where a ReLU is 0, for whole areas of a digit: one process with two threads
-    // differs from one with one by as much as 0.01 here. What is exact is tested in 64 bits beside the operator.
+    // In 32 bits batch norm's rounding decides where a ReLU is 0, for whole areas of a digit: one
+    // process with two threads differs from one with one by as much as 0.01 here. What is exact is
+    // tested in 64 bits beside the operator.
     let place = Place::with(NORM);
     let one = place.train("one", &[]);
     let off = |run: Run| {
@@ -129,7 +133,10 @@ fn a_killed_rank_ends_all_and_another_number_goes_on() {
     assert_eq!([ended[0].code, ended[1].code, ended[2].code], [Some(1), Some(1), None], "{}", ended[0].err);
     let told = &ended[0].err;
     assert!(told.contains("error: epoch ") && told.contains(", step ") && told.contains("rank 2 on "), "{told}");
-    assert!(told.contains(" stopped answering") && told.contains("checkpoint stands: run/state.safetensors"), "{told}");
+    assert!(
+        told.contains(" stopped answering") && told.contains("last good checkpoint is run/state.safetensors"),
+        "{told}"
+    );
     assert!(ended[1].err.ends_with(" ends with the run\n"), "{}", ended[1].err);
 
     Ranks::start(&place, 2, &["train", "--resume", "run", "--no-eval"]).ok();
@@ -148,7 +155,7 @@ fn a_signal_to_one_rank_stops_all_at_the_same_step() {
     ranks.signal(1, "INT");
     let ended = ranks.end(Duration::from_secs(30));
     assert_eq!([ended[0].code, ended[1].code], [Some(130); 2], "{} {}", ended[0].err, ended[1].err);
-    assert!(ended[0].err.ends_with("stopped and saved; go on with: foil train --resume run\n"), "{}", ended[0].err);
+    assert!(ended[0].err.ends_with("stopped and saved; resume with: foil train --resume run\n"), "{}", ended[0].err);
     assert_eq!(ended[1].err, "");
     let at = run.position()["epoch"].as_u64().unwrap();
     drop(Ranks::start(&place, 2, &["train", "--resume", "run", "--no-eval"]));
@@ -163,7 +170,7 @@ fn ranks_that_differ_are_refused() {
     let ended = ranks.end(Duration::from_secs(15));
     assert_eq!([ended[0].code, ended[1].code], [Some(1); 2]);
     let told = &ended[0].err;
-    assert!(told.starts_with("error: rank 1 on ") && told.contains("does not run what rank 0 on "), "{told}");
+    assert!(told.starts_with("error: rank 1 on ") && told.contains("does not run the same as rank 0 on "), "{told}");
     assert!(told.contains("pipeline:\n    rank 0:   steps: 2\n    rank 1:   steps: 3\n"), "{told}");
     assert!(!place.path("run").exists());
 }

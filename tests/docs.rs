@@ -1,4 +1,5 @@
-//! The documentation does what it says: commands of `docs/writing-a-plugin.md` run, and the reference pages are what doc comments say now.
+//! The documentation does what it says: commands of `docs/writing-a-plugin.md` run, and the
+//! reference pages are what doc comments say now.
 
 mod tiny;
 
@@ -29,8 +30,8 @@ fn blocks(markdown: &str) -> Vec<Block> {
     blocks
 }
 
-/// The clone as a newcomer has it, but for `plugins/` and what is written by commands: everything is a link to the real one, so that cargo
-/// finds it built.
+/// The clone as a newcomer has it, but for `plugins/` and what is written by commands: everything
+/// is a link to the real one, so that cargo finds it built.
 struct Clone(tempfile::TempDir);
 
 impl Clone {
@@ -138,7 +139,8 @@ fn the_reference_is_what_doc_comments_say() {
     assert!(stale.is_empty(), "{stale:?} are stale; write them again: cargo foil explain --markdown docs/reference");
 }
 
-/// What `new-plugin` writes is the template that the workspace builds and tests, under another name.
+/// What `new-plugin` writes is the template that the workspace builds and tests, under another
+/// name.
 #[test]
 fn every_template_becomes_a_crate() {
     for kind in ["loss", "attack", "objective", "model", "optimizer", "scheduler"] {
@@ -158,14 +160,14 @@ fn every_template_becomes_a_crate() {
             assert!(place.path(&name).join(file).is_file(), "{file}");
         }
         let again = place.foil(&["new-plugin", kind, &name]).error();
-        assert!(again.contains("exists already"), "{again}");
+        assert!(again.contains("already exists"), "{again}");
     }
     let place = tiny::Place::with("");
     for (words, part) in [
         (["loss", "My-Loss"], "write `my_loss`"),
-        (["loss", "trades"], "there is loss `trades` already"),
-        (["loss", "match"], "means something in Rust"),
-        (["loss", "tensor"], "means something in Rust or in foil"),
+        (["loss", "trades"], "loss `trades` already exists"),
+        (["loss", "match"], "Rust or foil uses it"),
+        (["loss", "tensor"], "Rust or foil uses it"),
         (["lsos", "mine"], "did you mean `loss`?"),
     ] {
         let message = place.foil(&["new-plugin", words[0], words[1]]).error();

@@ -1,4 +1,5 @@
-//! `foil eval` and `foil bench`: what they print and record, and what must hold between the numbers.
+//! `foil eval` and `foil bench`: what they print and record, and what must hold between the
+//! numbers.
 
 mod tiny;
 
@@ -40,7 +41,7 @@ fn a_record_says_what_was_done() {
     assert_eq!((&record["n"], &record["seed"]), (&50.into(), &7.into()));
     assert_eq!(record["config_hash"], place.run("run").tensors("best.safetensors").1["foil.config_hash"].as_str());
     assert_eq!(record["entries"][0]["attack"], Value::Null);
-    // Trained without an attack, judged at 0.1: the record is about the judging.
+    // Trained without an attack, evaluated at 0.1: the record is about the evaluation.
     assert_eq!((&record["threat"]["norm"], &record["threat"]["eps"]), (&"Linf".into(), &0.1.into()));
     assert_eq!(
         (&record["entries"][1]["attack"]["type"], &record["entries"][1]["attack"]["steps"]),
@@ -83,7 +84,7 @@ fn checkpoints_and_overrides() {
     assert_eq!((&other["n"], &other["entries"][0]["attack"]["steps"]), (&20.into(), &3.into()));
     assert_eq!(accuracies(&other).len(), 1);
     assert_ne!(other["config_hash"], whole["config_hash"]);
-    // The size of a batch is no part of the result.
+    // The batch size does not affect the result.
     assert_eq!(accuracies(&eval(&["run", "train.eval_batch_size=7"])), accuracies(&whole));
 
     let error = place.foil(&["eval", "run", "attacks.pgd2.stepps=3"]).error();
@@ -154,8 +155,9 @@ fn bench_compares_pipelines_with_the_ceilings_of_the_machine() {
     let records: Value = serde_json::from_slice(&std::fs::read(place.path("steps.json")).unwrap()).unwrap();
     let number = |row: usize, field: &str| records[row][field].as_f64().unwrap();
     assert_eq!((number(0, "batch"), number(1, "batch")), (4.0, 8.0));
-    // small_cnn's forward pass is 2 x 4.62 million operations an image (each output number is a sum over its patch), and the step has two
-    // input gradients (twice that each), the update (three times) and the clean pass behind it (once).
+    // small_cnn's forward pass is 2 x 4.62 million operations an image (each output number is a sum
+    // over its patch), and the step has two input gradients (twice that each), the update (three
+    // times) and the clean pass behind it (once).
     let forward = 2.0
         * (784.0 * 32.0 * 9.0 + 196.0 * 32.0 * 288.0 + 196.0 * 64.0 * 288.0 + 49.0 * 64.0 * 576.0 + 313_600.0 + 1000.0);
     for (row, batch) in [(0, 4.0), (1, 8.0)] {
@@ -170,7 +172,7 @@ fn bench_compares_pipelines_with_the_ceilings_of_the_machine() {
 fn profile_names_phases_and_operators() {
     let place = Place::with(AT);
     let out = place.foil(&["profile", "tiny.yaml", "--runs", "1", "--top", "5"]).ok().out;
-    for word in ["forward passes of the loss", "backward", "update", "convolution", "ms a step as it is trained"] {
+    for word in ["forward passes of the loss", "backward", "update", "convolution", "ms a step as in training"] {
         assert!(out.contains(word), "no `{word}` in\n{out}");
     }
 }
@@ -266,13 +268,13 @@ fn a_stopped_or_killed_evaluation_goes_on_to_the_same_figures() {
         assert!(partial.exists() && !place.path(out).exists(), "{}", ended.err);
         if signal == "INT" {
             assert_eq!(ended.code, Some(130), "{}", ended.err);
-            let said = "stopped; the same command goes on from here (this evaluation alone: foil eval run)\n";
+            let said = "stopped; run the same command to resume (this evaluation alone: foil eval run)\n";
             assert!(ended.err.ends_with(said), "{}", ended.err);
         }
         let before = fs::read(&partial).unwrap();
         assert!(!before.is_empty());
         let went_on = place.foil(&eval(out)).ok();
-        assert!(went_on.err.contains("going on where an evaluation was stopped"), "{}", went_on.err);
+        assert!(went_on.err.contains("resuming an evaluation that was stopped"), "{}", went_on.err);
         assert_eq!(figures(&place, name), figures(&place, "whole"));
         assert!(!partial.exists());
         assert!(images(name) == images("whole"), "the images are those of an evaluation that was not stopped");
@@ -283,7 +285,7 @@ fn a_stopped_or_killed_evaluation_goes_on_to_the_same_figures() {
         fs::write(&partial, before).unwrap();
         let mut other = eval(out);
         other.push("evaluate=[natural]");
-        assert!(place.foil(&other).ok().err.contains("of other settings or weights; evaluating again"));
+        assert!(place.foil(&other).ok().err.contains("with other settings or weights; starting over"));
         assert!(!partial.exists());
     }
 }

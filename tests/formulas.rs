@@ -1,4 +1,5 @@
-//! docs/methods.md has a section for each method, with what holds it, and names nothing that is not there.
+//! docs/methods.md has a section for each method, with what holds it, and names nothing that is not
+//! there.
 
 mod tiny;
 

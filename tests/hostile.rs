@@ -75,7 +75,7 @@ fn looking_at_a_folder_runs_nothing_in_it() {
     let run = place.train("runs/sent", &["train.epochs=1"]);
     place.foil(&["eval", "runs/sent", "--trust", "off"]).ok();
     let resolved = run.text("resolved.yaml");
-    // Whoever opened it would have to say that it is no library.
+    // If it were loaded, the error would say that it is not a library.
     fs::write(run.file("evil.so"), "no library").unwrap();
     let listed = format!("plugins: [{}]\n", run.file("evil.so").display());
     let changed = resolved.replace("type: at\n", "type: strange_loss\n  how: much\n").replace("plugins: []\n", "");

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 type Arrows = BTreeMap<String, BTreeSet<String>>;
 
-/// The crates of the workspace, each with those of its dependencies that are foil's too. What a crate uses only in its tests does not
-/// count.
+/// The crates of the workspace, each with those of its dependencies that are foil's too. What a
+/// crate uses only in its tests does not count.
 fn arrows() -> Arrows {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders = vec![root.to_path_buf(), root.join("framework"), root.join("framework/cuda/host")];
@@ -38,7 +38,8 @@ fn arrow(manifest: &PathBuf) -> (String, BTreeSet<String>) {
     (name, uses)
 }
 
-/// The block of `docs/README.md` in which `a -> b, c` says that crate `a` uses `b` and `c`; `plugins` are all crates in `plugins/`.
+/// The block of `docs/README.md` in which `a -> b, c` says that crate `a` uses `b` and `c`;
+/// `plugins` are all crates in `plugins/`.
 fn drawn() -> Vec<(String, BTreeSet<String>)> {
     let map = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/README.md")).unwrap();
     let lines = map.lines().filter_map(|line| line.split_once("->"));

@@ -1,5 +1,6 @@
-//! `foil import` and `foil export`: files of PyTorch in, files for PyTorch out. The files are made by `tests/checkpoints/make.py`;
-//! `tests/scripts/check_export.py` holds exports of every network against PyTorch itself.
+//! `foil import` and `foil export`: files of PyTorch in, files for PyTorch out. The files are made
+//! by `tests/checkpoints/make.py`; `tests/scripts/check_export.py` holds exports of every network
+//! against PyTorch itself.
 
 mod tiny;
 
@@ -49,10 +50,10 @@ fn a_training_scripts_checkpoint() {
     let place = Place::with("");
     let told = imported(&place, "trades.pt", "trades", &[]);
     for line in [
-        "names begin with `module.`, which is taken off",
+        "names begin with `module.`, which is removed",
         "left out: 10 tensors under `module.sub_block1.`, which no forward pass reads",
-        "the file says nothing of a normalisation",
-        "imported into trades; judge it: foil eval trades",
+        "the file says nothing about normalisation",
+        "imported into trades; evaluate it: foil eval trades",
     ] {
         assert!(told.contains(line), "{told}");
     }
@@ -64,7 +65,7 @@ fn a_training_scripts_checkpoint() {
     assert_eq!(weights["bn1.num_batches_tracked"].2, 7i64.to_le_bytes());
     let sha256 = foil::record::stamp::file_hash(Path::new(&golden("trades.pt"))).unwrap();
     assert!(card["foil.method"].starts_with("imported from ") && card["foil.method"].contains(&sha256), "{card:?}");
-    // The folder is no run to go on with.
+    // The folder is not a run that can be resumed.
     let error = place.foil(&["train", "--resume", "trades"]).error();
     assert!(error.contains("trades was imported"), "{error}");
 }
@@ -85,7 +86,8 @@ fn an_old_file_of_a_normalisation_and_a_network() {
     assert!(error.contains("`normalize.mean` has 1 numbers, but the images have 3 channels"), "{error}");
 }
 
-/// Weights in a list and under a number, beside arrays, a path and a random state, none of which is run.
+/// Weights in a list and under a number, beside arrays, a path and a random state, none of which is
+/// run.
 #[test]
 fn weights_in_lists_and_what_stands_beside_them() {
     let place = Place::with("");
@@ -136,9 +138,9 @@ fn a_checkpoint_of_mma() {
     let place = Place::with("");
     let told = imported(&place, "mma.pt", "mma", &[]);
     for line in [
-        "names begin with `1.`, which is taken off",
+        "names begin with `1.`, which is removed",
         "as in `1.convgroup1.layer.0.bn1.bias` for foil's `block1.layer.0.bn1.bias`",
-        "puts `normalize: per_image` in front",
+        "normalises with `normalize: per_image`",
     ] {
         assert!(told.contains(line), "{told}");
     }
@@ -172,8 +174,8 @@ fn files_that_are_refused() {
         ("whole_module.pt", &["it calls `torch.nn.modules.linear.Linear`", "torch.save(model.state_dict()"][..]),
         ("surprise.pt", &["it calls `posix.system`", "near `hook`"]),
         ("program.pt", &["does not run on images of cifar10, cifar100, mnist"]),
-        ("make.py", &["is no checkpoint of PyTorch and no safetensors file"]),
-        ("expected.safetensors", &["no model of foil has these names and shapes"]),
+        ("make.py", &["is neither a PyTorch checkpoint nor a safetensors file"]),
+        ("expected.safetensors", &["no model in foil has these names and shapes"]),
         ("nothing.pt", &["reading ", "No such file"]),
     ] {
         let error = place.foil(&["import", &golden(file), "--out", "run"]).error();
@@ -189,7 +191,7 @@ fn weights_of_another_model_are_told_apart() {
     let place = Place::with("");
     let wide = ["import", &golden("trades.pt"), "--model", "{ type: wide_resnet, depth: 16, width: 1 }"];
     let error = place.foil(&wide).error();
-    assert!(error.contains("these weights are most like `{ type: wide_resnet, depth: 16, width: 1"), "{error}");
+    assert!(error.contains("these weights are closest to `{ type: wide_resnet, depth: 16, width: 1"), "{error}");
     assert!(error.contains("`block1.layer.1.bn1.bias` [16] is missing"), "{error}");
     let error = place.foil(&["import", &golden("trades.pt"), "--data", "cifar100"]).error();
     assert!(error.contains("`module.fc.bias` is [10], the model's is [100]"), "{error}");
@@ -218,14 +220,14 @@ fn a_trained_run_goes_out_and_comes_back() {
         for part in ["name: mnist_subset", "- 0.13", "- 0.31", "eps: 0.2\n    alpha: 0.02"] {
             assert!(resolved.contains(part), "{part}: {resolved}");
         }
-        // What is asked for goes before what the card says.
+        // The request takes precedence over the card.
         let asked = format!("{format}-asked");
         place.foil(&["import", file, "--out", &asked, "--normalize", "none", "--data", "mnist"]).ok();
         let resolved = place.run(&asked).text("resolved.yaml");
         assert!(resolved.contains("name: mnist\n") && resolved.contains("normalize: none"), "{resolved}");
         fs::remove_dir_all(place.path(&asked)).unwrap();
     }
-    // So does a normalisation that is no mean and deviation, and a norm.
+    // So does a normalisation other than a mean and deviation, and a norm.
     let per_image =
         ["train.epochs=1", "normalize=per_image", "attack={ type: pgd, norm: L2, eps: 1.5, alpha: 0.5, steps: 1 }"];
     place.train("per_image", &per_image);
@@ -248,7 +250,7 @@ fn a_trained_run_goes_out_and_comes_back() {
     assert_close(&program.forward_ts(&[&x]).unwrap(), &own);
     assert_close(&program.forward_ts(&[x.narrow(0, 0, 1)]).unwrap(), &own.narrow(0, 0, 1));
 
-    // The program is judged as it is; with nothing to train it is not trained.
+    // The program is evaluated as it is; without parameters it cannot be trained.
     let told = place.foil(&["import", "net.pt", "--out", "program"]).ok().out;
     assert!(told.contains("a TorchScript program, taken as it is, on images of mnist_subset"), "{told}");
     let judged = |run: &str| {

@@ -23,7 +23,7 @@ fn a_signal_saves_and_resuming_equals_the_undisturbed_run() {
         running.signal(signal);
         let ended = running.end();
         assert_eq!(ended.code, Some(130), "{}", ended.err);
-        let said = format!("stopped and saved; go on with: foil train --resume {folder}\n");
+        let said = format!("stopped and saved; resume with: foil train --resume {folder}\n");
         assert!(ended.err.ends_with(&said), "{}", ended.err);
         let run = place.run(&folder);
         assert!(run.position()["epoch"].as_u64().unwrap() < 4, "{}", run.position());
@@ -49,7 +49,8 @@ fn it_does_not_wait_for_an_epochs_measurements() {
     ];
     let whole = place.train("whole", &slow);
     let running = place.start(&[TRAIN, &slow].concat());
-    // The first of the two steps has been saved; the second takes milliseconds, the measurements seconds.
+    // The first of the two steps has been saved; the second takes milliseconds, the measurements
+    // seconds.
     let started = Instant::now();
     while !place.path("run/state.safetensors").exists() && started.elapsed() < Duration::from_secs(60) {
         sleep(Duration::from_millis(5));

@@ -1,4 +1,5 @@
-//! `docs/results/measure.sh`, for who has a GPU next: each command of its is one that the program takes.
+//! `docs/results/measure.sh`, for who has a GPU next: each command of its is one that the program
+//! takes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -31,7 +32,7 @@ fn is_override(word: &str) -> bool {
     word.contains('=') && !word.starts_with("--")
 }
 
-/// The pipelines that a command names, or that the run which it judges was trained by.
+/// The pipelines that a command names, or that the run it evaluates was trained with.
 fn pipelines(words: &[String]) -> Vec<String> {
     let after = |option: &str| words.iter().position(|word| word == option).map(|at| words[at + 1].as_str());
     let named = words.iter().filter(|word| word.ends_with(".yaml")).cloned();
@@ -52,7 +53,8 @@ fn every_command_is_one_that_foil_takes() {
             let overrides = words.iter().filter(|word| is_override(word)).cloned().collect();
             checked.entry(overrides).or_default().insert(file);
         }
-        // With --help a command that is not understood is still an error, and one that is does nothing.
+        // With --help a command that is not understood is still an error, and one that is does
+        // nothing.
         let folder = |word: String| if word.starts_with('/') { "folder".to_string() } else { word };
         let rest = words.into_iter().filter(|word| !is_override(word)).map(folder);
         spoken.insert(rest.chain(["--help".to_string()]).collect::<Vec<_>>());

@@ -1,6 +1,8 @@
-//! The real program over MPI, started by mpirun: it computes what one process computes, over 1, 2 and 4 ranks.
+//! The real program over MPI, started by mpirun: it computes what one process computes, over 1, 2
+//! and 4 ranks.
 //!
-//! Only in a build with MPI: `cargo test --release --features mpi --test mpi`. What does not depend on the transport is tested in `distributed.rs`.
+//! Only in a build with MPI: `cargo test --release --features mpi --test mpi`. What does not depend
+//! on the transport is tested in `distributed.rs`.
 
 mod ranks;
 mod tiny;
@@ -14,7 +16,8 @@ const SIZES: [usize; 3] = [1, 2, 4];
 /// Runs `foil ARGS` as `size` ranks of MPI, for two minutes at most.
 fn mpirun(place: &Place, size: usize, args: &[&str]) -> Ended {
     let size = size.to_string();
-    // As many ranks as are asked for, on whatever cores there are; tests may run as root in a container.
+    // As many ranks as are asked for, on whatever cores there are; tests may run as root in a
+    // container.
     let words = ["--oversubscribe", "--allow-run-as-root", "--bind-to", "none", "--timeout", "120", "-n", &size];
     let mut command = place.command("mpirun", &words);
     command.arg(env!("CARGO_BIN_EXE_foil")).args(args).env("FOIL_TRANSPORT", "mpi").env("FOIL_TIMEOUT", "20");

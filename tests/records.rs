@@ -33,10 +33,10 @@ fn a_record_of_older_weights_is_not_shown_for_newer_ones() {
     );
     assert!(place.foil(&["table", "accuracy", "run"]).ok().out.contains("tiny"));
 
-    // Training goes on, and keeps a better checkpoint.
+    // Training continues, and keeps a better checkpoint.
     copy(&place, "run/last.safetensors", "run/best.safetensors");
     let table = place.foil(&["table", "accuracy", "run"]).ok();
-    let older = "eval.json is of older weights (epoch 1; best.safetensors is of epoch 3), and is left out";
+    let older = "eval.json is from older weights (epoch 1; best.safetensors is from epoch 3) and is left out";
     assert!(table.err.contains(older) && !table.out.contains("tiny"), "{}{}", table.out, table.err);
     place.foil(&["report", "run", "--images", "0"]).ok();
     let page = fs::read_to_string(place.path("report.html")).unwrap();
@@ -105,8 +105,8 @@ fn an_evaluation_that_ends_late_replaces_no_newer_record() {
     assert_eq!(run.text("eval.json"), fs::read_to_string(place.path("eval.json")).unwrap());
     assert_eq!(run.text("eval.images.csv"), fs::read_to_string(place.path("eval.images.csv")).unwrap());
     assert_eq!(run.json("eval.epoch1.json")["epoch"], 1);
-    assert!(ended.err.contains("what was judged is of older weights (epoch 1;"), "{}", ended.err);
-    assert!(ended.err.contains("eval.json is of newer weights, and stays"), "{}", ended.err);
+    assert!(ended.err.contains("this evaluation is from older weights (epoch 1;"), "{}", ended.err);
+    assert!(ended.err.contains("eval.json is from newer weights and is kept"), "{}", ended.err);
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_comparison_judges_again_what_was_judged_with_other_weights() {
     place.foil(&compare).ok();
     copy(&place, "run/last.safetensors", "runs/tiny/best.safetensors");
     let plan = place.foil(&[&compare[..], &["--dry-run"]].concat()).ok().out;
-    assert!(plan.contains("to be evaluated again: its evaluation is of other weights"), "{plan}");
+    assert!(plan.contains("needs re-evaluation (its weights changed)"), "{plan}");
     place.foil(&compare).ok();
     assert_eq!(place.run("runs/tiny").json("eval.json")["epoch"], 3);
     let plan = place.foil(&[&compare[..], &["--dry-run"]].concat()).ok().out;
@@ -148,7 +148,7 @@ fn one_bit_of_damage_is_found() {
     assert!(error.contains("best.safetensors is damaged") && !place.path("other").exists(), "{error}");
     flip(&run, "state.safetensors");
     let error = place.foil(&["train", "--resume", "run"]).error();
-    assert!(error.contains("state.safetensors is damaged") && error.contains("put a good copy back"), "{error}");
+    assert!(error.contains("state.safetensors is damaged") && error.contains("restore a good copy"), "{error}");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn curves_that_lack_epochs_are_an_error_when_the_run_goes_on() {
         fs::write(run.file("metrics.jsonl"), &text).unwrap();
         let error = place.foil(&resume).error();
         assert!(
-            error.contains(&format!("run/metrics.jsonl {gap}")) && error.contains("put a good copy back"),
+            error.contains(&format!("run/metrics.jsonl {gap}")) && error.contains("restore a good copy"),
             "{error}"
         );
         assert_eq!(run.text("metrics.jsonl"), text, "it was changed");
@@ -177,7 +177,8 @@ fn curves_that_lack_epochs_are_an_error_when_the_run_goes_on() {
     place.foil(&["report", "run", "--images", "0"]).ok();
     let page = fs::read_to_string(place.path("report.html")).unwrap();
     assert!(
-        page.contains("metrics.jsonl: its last line is torn") && page.contains("ends with epoch 2, but 3 are done")
+        page.contains("metrics.jsonl: its last line is incomplete")
+            && page.contains("ends with epoch 2, but 3 are done")
     );
 
     // Behind the last epoch that is done, a torn line is what a kill leaves.

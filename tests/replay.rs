@@ -1,9 +1,10 @@
 //! Steps can be captured and replayed: between two of them only tensors change.
 //!
-//! A CUDA graph reads fixed addresses and no number of the host. Here, on a CPU, each method takes some steps as usual, and the same steps as a
-//! graph would: on inputs in fixed buffers, with a clock that hands out the scalars of its first step and does not know the time, and in
-//! the middle of wrong host numbers. Both must end with the same bits. Of several ranks each does so, and a graph knows no other share of the
-//! batch than that of its first step.
+//! A CUDA graph reads fixed addresses and no number of the host. Here, on a CPU, each method takes
+//! some steps as usual, and the same steps as a graph would: on inputs in fixed buffers, with a
+//! clock that hands out the scalars of its first step and does not know the time, and in the middle
+//! of wrong host numbers. Both must end with the same bits. Of several ranks each does so, and a
+//! graph knows no other share of the batch than that of its first step.
 
 use foil::attack::{Adversarial, Attack, Batch, Target};
 use foil::data::Resident;
@@ -33,7 +34,8 @@ use foil_trades as _;
 const STEPS: [(u64, u64, [i64; 2]); 6] =
     [(0, 0, [0, 8]), (0, 1, [8, 8]), (0, 2, [16, 3]), (1, 0, [5, 8]), (1, 1, [13, 8]), (1, 2, [2, 3])];
 
-/// Everything that a run of these steps leaves: the losses, and the state of model, optimiser and attack.
+/// Everything that a run of these steps leaves: the losses, and the state of model, optimiser and
+/// attack.
 type Left = Vec<(String, Tensor)>;
 
 fn left(parts: &Assembled, losses: Vec<Tensor>) -> Left {
@@ -145,7 +147,8 @@ fn scheduled_numbers_and_augmentation_are_read_from_tensors() {
 
 /// The same as above, as each of two ranks, which meet over TCP.
 fn steps_of_two(pipeline: &Pipeline, data: &Resident, blind: bool) -> Vec<Left> {
-    // Of 8 and of 7 images the first rank has four each time, which count differently; of one the second has none.
+    // Of 8 and of 7 images the first rank has four each time, which count differently; of one the
+    // second has none.
     const STEPS: [(u64, u64, [i64; 2]); 8] = [
         (0, 0, [0, 8]),
         (0, 1, [8, 7]),

@@ -1,7 +1,7 @@
 //! Runs that are killed and resumed: they end with the same bits as runs that are not.
 //!
-//! Here: SIGKILL at moments a program cannot prepare for. Signals that it can answer are in `interrupt.rs`; damaged
-//! folders in `trust.rs`.
+//! Here: SIGKILL at moments a program cannot prepare for. Signals that it can answer are in
+//! `interrupt.rs`; damaged folders in `trust.rs`.
 
 mod tiny;
 
@@ -9,7 +9,8 @@ use std::fs;
 use std::thread::sleep;
 use tiny::{AT, CAT, Place, TRADES};
 
-/// Kills a run and its resumptions at seeded moments, lets the last one finish, and compares it with an undisturbed run.
+/// Kills a run and its resumptions at seeded moments, lets the last one finish, and compares it
+/// with an undisturbed run.
 fn killed_and_resumed(yaml: &str, seed: u64) {
     let place = Place::with(yaml);
     let whole = place.train("whole", &[]);
@@ -43,7 +44,7 @@ fn adversarial_training_with_augmentation() {
     killed_and_resumed(AT, 1);
 }
 
-// The bf16 copy of the weights is no state: it follows from the fp32 ones.
+// The bf16 copy of the weights is not state: it follows from the fp32 ones.
 #[test]
 fn adversarial_training_in_bf16() {
     killed_and_resumed(&AT.replace("train: {", "train: { precision: bf16,"), 4);
@@ -93,7 +94,7 @@ fn without_checkpoints_within_an_epoch() {
     assert!(running.wait_for("epoch 2/3"));
     assert!(running.kill());
     let run = place.run("killed");
-    // Killed before anything was saved: the same command line begins anew.
+    // Killed before anything was saved: the same command line starts over.
     fs::create_dir(place.path("early")).unwrap();
     fs::copy(run.file("resolved.yaml"), place.path("early/resolved.yaml")).unwrap();
     for name in ["killed", "early"] {

@@ -1,4 +1,5 @@
-//! What a run leaves in its folder: every file that is promised, each saying the same as the others.
+//! What a run leaves in its folder: every file that is promised, each saying the same as the
+//! others.
 
 mod tiny;
 
@@ -32,7 +33,8 @@ fn a_mask_network_is_kept_beside_its_model() {
     let run = place.train("run", &["train.epochs=1"]);
     let (mask, _) = run.tensors("best_mask.safetensors");
     let state = run.tensors("state.safetensors").0;
-    // The only epoch is the best one, so the mask is the one in the state, as names instead of one flat tensor.
+    // The only epoch is the best one, so the mask is the one in the state, as names instead of one
+    // flat tensor.
     let bytes = |pick: &dyn Fn(&str) -> bool, of: &BTreeMap<String, (String, Vec<usize>, Vec<u8>)>| -> usize {
         of.iter()
             .filter(|(name, _)| pick(name))
@@ -104,12 +106,12 @@ fn a_run_may_begin_with_weights_of_another() {
 
     let error = place.foil(&["train", "--resume", "second", "train.epochs=3"]).error();
     assert!(
-        error.contains("keeps its pipeline, and takes no `train.epochs=3`")
+        error.contains("keeps its pipeline; `train.epochs=3` cannot be given")
             && error.contains("init=second/last.safetensors"),
         "{error}"
     );
     let error = place.foil(&["check", "tiny.yaml", "init=first/best.safetensors"]).error();
-    assert!(error.contains("`init` is") && error.contains("first/best.safetensors, which is no file"), "{error}");
+    assert!(error.contains("`init` is") && error.contains("first/best.safetensors, which is not a file"), "{error}");
     let error = place
         .foil(&["train", "tiny.yaml", "init=second/best.safetensors", "model=lenet5_madry", "--run-dir", "other"])
         .error();
@@ -175,7 +177,8 @@ fn best_of(run: &Run) -> (u64, f64) {
 #[test]
 fn the_best_epoch_by_the_rule_is_kept_with_its_card() {
     let place = Place::with(AT);
-    // A rate that teaches for three epochs and then ruins: the best epoch is neither the first nor the last.
+    // A rate that teaches for three epochs and then ruins: the best epoch is neither the first nor
+    // the last.
     let rate = "optimizer={ type: adam, lr: { type: multistep, start: 0.003, milestones: [3], gamma: 30 } }";
     let teach = ["attack.steps=0", "data.augment=null", "data.train_limit=160", "train.checkpoint_steps=1000", rate];
     let run = place.train("run", &[&teach[..], &["train.epochs=4"]].concat());
@@ -261,8 +264,8 @@ fn tensorboard_shows_the_metrics_also_after_a_resume() {
     }
 }
 
-/// Reads the event files as TFRecords: length, masked CRC-32C of it, data, masked CRC-32C of the data. In the data, a
-/// value is recognised by its bytes: field 1 (tag), then field 2 (float).
+/// Reads the event files as TFRecords: length, masked CRC-32C of it, data, masked CRC-32C of the
+/// data. In the data, a value is recognised by its bytes: field 1 (tag), then field 2 (float).
 fn framed(run: &Run) -> Curves {
     let mut curves = Curves::new();
     for name in run.files().iter().filter(|name| name.starts_with("events.out.tfevents.")) {
@@ -281,7 +284,8 @@ fn framed(run: &Run) -> Curves {
     curves
 }
 
-/// One event: `1: fixed64 time`, `2: varint step`, `5: summary` of `1: value` of `1: tag`, `2: fixed32`.
+/// One event: `1: fixed64 time`, `2: varint step`, `5: summary` of `1: value` of `1: tag`, `2:
+/// fixed32`.
 fn scalars(mut event: &[u8], curves: &mut Curves) {
     let mut step = 0;
     while let Some((&key, tail)) = event.split_first() {

@@ -79,7 +79,7 @@ fn interrupted_it_saves_and_says_how_to_go_on() {
     running.signal("INT");
     let ended = running.end();
     assert_eq!(ended.code, Some(130), "{}", ended.err);
-    assert!(ended.err.contains("the same command goes on"), "{}", ended.err);
+    assert!(ended.err.contains("run the same command to resume"), "{}", ended.err);
     assert!(runs(&place)[0].file("state.safetensors").exists() && !runs(&place)[1].0.exists());
 }
 

@@ -67,7 +67,8 @@ fn ours_stand_beside_the_papers() {
     let place = place();
     let ended = place.foil(&["table", "2", "--format", "csv"]).ok();
     let at = lines(&ended.out, "AT,");
-    // Means of 82 and 84, of 57 and 59 …; their deviation is the root of 2. The paper has 83.0 57.3 52.9 51.9 50.9 59.2.
+    // Means of 82 and 84, of 57 and 59 …; their deviation is the root of 2. The paper has 83.0 57.3
+    // 52.9 51.9 50.9 59.2.
     assert_eq!(at[0][2..5], ["83.0", "1.4142135623730951", "58.0"], "{}", ended.out);
     let column = |line: &[String]| line[2..].iter().step_by(2).cloned().collect::<Vec<_>>();
     assert_eq!(column(&at[1]), ["83.0", "57.3", "52.9", "51.9", "50.9", "59.2"]);
@@ -82,7 +83,7 @@ fn ours_stand_beside_the_papers() {
     ] {
         assert!(ended.err.contains(said), "{said}: {}", ended.err);
     }
-    assert!(ended.err.contains("judged on different data sets"), "{}", ended.err);
+    assert!(ended.err.contains("evaluated on different data sets"), "{}", ended.err);
 
     let one = place.foil(&["table", "1", "runs/m", "--format", "csv"]).ok();
     assert_eq!(lines(&one.out, "CAT_cw (eps 0.4)")[2][2..], ["-0.1", "-0.1", "-0.2"], "{}", one.out);
@@ -123,7 +124,8 @@ fn an_attack_that_is_not_the_papers_is_left_out() {
         "{}",
         ended.err
     );
-    // Other settings of the same method are not the row's either way; both are shown, none is chosen.
+    // Other settings of the same method are not the row's either way; both are shown, none is
+    // chosen.
     run(&place, "long", "cifar10/at", 0, Some(record("cifar10", "8/255", 0, [82.5, 57.0, 52.0, 51.0, 50.0])));
     let yaml = fs::read_to_string(place.path("runs/long/resolved.yaml")).unwrap();
     fs::write(place.path("runs/long/resolved.yaml"), yaml.replace("epochs: 200", "epochs: 100")).unwrap();
@@ -170,7 +172,7 @@ fn every_table_is_there_without_runs_and_its_commands_name_files() {
     let err = place.foil(&["table", "5"]).error();
     assert!(err.contains("there is no table `5`") && err.contains("1, 2, 3, 4, 7, 8, 9"), "{err}");
     let err = place.foil(&["table", "2", "nowhere"]).error();
-    assert!(err.contains("nowhere is not there"), "{err}");
+    assert!(err.contains("nowhere does not exist"), "{err}");
 }
 
 /// `runs/*` of a shell names what is beside the runs too.
@@ -183,7 +185,7 @@ fn folders_and_files_without_a_run_are_notes() {
     let ended = place.foil(&words).ok();
     assert_eq!(lines(&ended.out, "AT,")[0][2], "82.0", "{}", ended.out);
     for path in ["runs/configs", "runs/table.md"] {
-        assert!(ended.err.contains(&format!("note: {path} holds no run, and is left out")), "{}", ended.err);
+        assert!(ended.err.contains(&format!("note: {path} holds no run and is left out")), "{}", ended.err);
     }
     let err = place.foil(&["table", "2", "runs/configs", "runs/table.md"]).error();
     assert!(err.contains("there is no run in runs/configs, runs/table.md: no resolved.yaml"), "{err}");
@@ -243,7 +245,7 @@ fn a_run_that_is_there_twice_counts_once() {
     let place = place();
     run(&place, "again", "cifar10/at", 0, Some(record("cifar10", "8/255", 0, [82.0, 57.0, 52.0, 51.0, 50.0])));
     let ended = place.foil(&["table", "accuracy", "runs/a0", "runs/again", "runs/c", "--format", "csv"]).ok();
-    let note = "note: runs/again is the run runs/a0 once more (seed 0, the same figures), and counts once";
+    let note = "note: runs/again repeats the run runs/a0 (seed 0, the same figures) and counts once";
     assert!(ended.err.contains(note), "{}", ended.err);
     assert!(!ended.out.contains("seeds") && !ended.out.contains('±'), "{}", ended.out);
     place.foil(&["report", "runs/a0", "runs/again", "--images", "0"]).ok();
@@ -270,7 +272,8 @@ fn runs_that_cannot_be_read_are_named() {
     }
 }
 
-/// Imported weights have pipelines that are alike: that makes them no seeds of one method, and there is no training to go on with.
+/// Imported weights have pipelines that are alike: that makes them no seeds of one method, and
+/// there is no training to resume.
 #[test]
 fn imported_models_are_methods_of_their_own() {
     let place = Place::with("");

@@ -1,4 +1,5 @@
-//! TorchScript files in pipelines: found from the config's folder, carried into the run's, trained bit for bit.
+//! TorchScript files in pipelines: found from the config's folder, carried into the run's, trained
+//! bit for bit.
 //!
 //! The files are made by `plugins/torchscript/tests/make.py`, where what they compute is tested.
 
@@ -93,7 +94,10 @@ fn imported_weights_bring_the_files_of_their_config() {
     place.foil(&["export", "run", "--out", "weights.pth"]).ok();
     // The file itself does not hold its network.
     let error = place.foil(&["import", "weights.pth", "--out", "alone"]).error();
-    assert!(error.contains("weights of a network that is a file of its own") && error.contains("--config"), "{error}");
+    assert!(
+        error.contains("weights of a network whose program is a separate file") && error.contains("--config"),
+        "{error}"
+    );
     place.foil(&["import", "weights.pth", "--config", "run/resolved.yaml", "--out", "again"]).ok();
     fs::create_dir(place.path("conf")).unwrap();
     fs::rename(place.path("nets"), place.path("conf/nets")).unwrap();

@@ -1,7 +1,8 @@
-//! When something goes wrong: the run stops, says where and what to do, and nothing that was good is lost.
+//! When something goes wrong: the run stops, says where and what to do, and nothing that was good
+//! is lost.
 //!
-//! Here: losses that are not finite, folders that are damaged, taken or no runs, and disks that are full. Kills are in
-//! `resume.rs`, signals in `interrupt.rs`, mistakes in pipeline files elsewhere.
+//! Here: losses that are not finite, folders that are damaged, taken or no runs, and disks that are
+//! full. Kills are in `resume.rs`, signals in `interrupt.rs`, mistakes in pipeline files elsewhere.
 
 mod tiny;
 
@@ -34,14 +35,14 @@ fn a_loss_that_is_not_finite_stops_the_run_where_it_happens() {
     let rate = "optimizer.lr={ type: multistep, start: 0.05, milestones: [1], gamma: 1e31 }";
     let error = place.foil(&[TRAIN, &[rate, "train.checkpoint_steps=1000"]].concat()).error();
     assert!(error.contains("error: epoch 2, step 2: the loss is not finite"), "{error}");
-    assert!(error.contains("the last good checkpoint stands: run/state.safetensors"), "{error}");
+    assert!(error.contains("the last good checkpoint is run/state.safetensors"), "{error}");
     let run = place.run("run");
     assert!(run.text("log.txt").contains("the loss is not finite"), "{}", run.text("log.txt"));
     assert_eq!((&run.position()["epoch"], run.metrics().len()), (&1.into(), 1));
     for name in ["best.safetensors", "last.safetensors", "state.safetensors"] {
         assert!(finite(&run.tensors(name)), "{name}");
     }
-    // The same again from the checkpoint; and with a rate that works in the file, the run goes on.
+    // The same again from the checkpoint; and with a working rate in the file, the run continues.
     let error = place.foil(RESUME).error();
     assert!(error.contains("epoch 2, step 2"), "{error}");
     fs::write(run.file("resolved.yaml"), run.text("resolved.yaml").replace("1e31", "0.1")).unwrap();
@@ -56,7 +57,7 @@ fn weights_that_are_not_finite_are_not_saved() {
     let error = place.foil(&[TRAIN, &["optimizer.lr=1e60"]].concat()).error();
     assert!(error.contains("epoch 1, step 1: the weights of the model are not finite"), "{error}");
     assert!(error.contains("help: try a smaller learning rate"), "{error}");
-    assert!(error.contains("nothing was saved before"), "{error}");
+    assert!(error.contains("nothing was saved before that"), "{error}");
     assert!(!place.run("run").file("state.safetensors").exists());
 }
 
@@ -100,7 +101,7 @@ fn what_is_no_run_cannot_be_resumed_or_evaluated() {
     fs::write(place.path("all/one/resolved.yaml"), "").unwrap();
     for (folder, why) in [
         ("empty", "is not a run folder: it has no resolved.yaml"),
-        ("none", "is not there"),
+        ("none", "does not exist"),
         ("tiny.yaml", "is not a run folder: it has no resolved.yaml"),
         ("all", "is not a run folder: it has no resolved.yaml\n  help: runs in it: all/one"),
     ] {
@@ -167,7 +168,7 @@ fn a_changed_pipeline_is_said_once() {
     assert!(!place.foil(RESUME).ok().err.contains("warning: "));
     fs::write(run.file("resolved.yaml"), run.text("resolved.yaml").replace("epochs: 1", "epochs: 2")).unwrap();
     let said = place.foil(RESUME).ok().err;
-    assert!(said.contains("warning: run/resolved.yaml says something else than when the run stopped"), "{said}");
+    assert!(said.contains("warning: run/resolved.yaml has changed since the run stopped"), "{said}");
     assert!(said.contains("foil train run/resolved.yaml --run-dir DIR"), "{said}");
     assert_eq!(run.metrics().len(), 2);
     assert!(!place.foil(RESUME).ok().err.contains("warning: "));
@@ -198,7 +199,8 @@ fn one_process_trains_in_a_folder() {
     assert!(second.kill());
 }
 
-/// The disk is full: simulated by a limit on the size of files, which the metrics stay below and checkpoints do not.
+/// The disk is full: simulated by a limit on the size of files, which the metrics stay below and
+/// checkpoints do not.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_is_named_and_leaves_the_last_checkpoint() {
@@ -210,11 +212,14 @@ fn a_full_disk_is_named_and_leaves_the_last_checkpoint() {
     let output = place.command("sh", &["-c", &line]).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
-    assert!(error.contains("run/state.safetensors: File too large") && error.contains("checkpoint stands"), "{error}");
+    assert!(
+        error.contains("run/state.safetensors: File too large") && error.contains("last good checkpoint is"),
+        "{error}"
+    );
     assert!(!error.contains("panicked"), "{error}");
     assert!(read_tensors(&run.file("state.safetensors")) == before);
     assert!(!run.files().iter().any(|name| name.ends_with(".tmp")), "{:?}", run.files());
-    // With room again, it goes on.
+    // With room again, it resumes.
     place.foil(RESUME).ok();
     assert_eq!(run.metrics().len(), 2);
 }
@@ -239,7 +244,8 @@ fn a_disk_too_small_for_an_export_is_named() {
     assert!(!names.any(|name| name.to_string_lossy().ends_with(".tmp")));
 }
 
-/// As above, in the first epoch: nothing stands, and the epoch is the one whose checkpoint it was, however many were to follow.
+/// As above, in the first epoch: nothing stands, and the epoch is the one whose checkpoint it was,
+/// however many were to follow.
 #[cfg(unix)]
 #[test]
 fn a_disk_that_is_full_at_once_leaves_nothing_and_says_so() {
@@ -253,7 +259,7 @@ fn a_disk_that_is_full_at_once_leaves_nothing_and_says_so() {
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{error}");
         assert!(error.contains(&format!("error: epoch 1, after its last step: run_{epochs}/")), "{error}");
-        assert!(error.contains("File too large") && error.contains("nothing was saved before"), "{error}");
+        assert!(error.contains("File too large") && error.contains("nothing was saved before that"), "{error}");
     }
 }
 
@@ -323,10 +329,7 @@ fn a_last_batch_of_one_is_named_and_can_be_left_out() {
     let train = ["data.train_limit=41", "train.epochs=1", "train.checkpoint_steps=null", &model];
     let error = place.foil(&[TRAIN, &train].concat()).error();
     assert!(error.contains("epoch 1, step 3: this batch has one image, and batch norm over vectors"), "{error}");
-    assert!(
-        error.contains("help: the last batch of an epoch has what is left: `train: { drop_last: true }`"),
-        "{error}"
-    );
+    assert!(error.contains("help: the last batch of an epoch holds the rest: `train: { drop_last: true }`"), "{error}");
     let run = place.train("dropped", &[&train[..], &["train.drop_last=true"]].concat());
     assert_eq!((run.metrics().len(), &run.metrics()[0]["step"]), (1, &2.into()));
     let error = place.foil(&["check", "tiny.yaml", "train.drop_last=true", "train.batch_size=81"]).error();
@@ -377,7 +380,7 @@ fn links_in_a_folder_are_not_written_through() {
 fn a_device_is_no_place_for_a_record() {
     let place = Place::with(AT);
     let error = place.foil(&["eval", "run", "--out", "/dev/null"]).error();
-    assert!(error.contains("--out /dev/null is no file"), "{error}");
+    assert!(error.contains("--out /dev/null is not a file"), "{error}");
     use std::os::unix::fs::FileTypeExt;
     assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
 }

@@ -1,4 +1,4 @@
-//! `foil watch` where standard output is no terminal: plain lines, and nothing else.
+//! `foil watch` where standard output is not a terminal: plain lines, and nothing else.
 
 mod tiny;
 
@@ -60,7 +60,8 @@ fn it_follows_until_nothing_trains() {
     assert!(both.contains("tiny (seed 7): ") && both.contains("tiny (seed 8): "), "{both}");
 }
 
-/// An evaluation says which attack is under way, in which stage and how far it is; a killed one says nothing any more.
+/// An evaluation reports the current attack, its stage and its progress; a killed one says nothing
+/// any more.
 #[test]
 fn an_evaluation_is_watched_too() {
     let place = Place::with(&AT.replace("epochs: 3", "epochs: 1"));

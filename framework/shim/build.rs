@@ -1,5 +1,6 @@
-//! Compiles the C++ shim against the libtorch that torch-sys links. A crate with C++ of its own depends on this one, and finds the
-//! headers of both as `DEP_FOIL_SHIM_INCLUDE`, folders with a `:` between them.
+//! Compiles the C++ shim against the libtorch that torch-sys links. A crate with C++ of its own
+//! depends on this one, and finds the headers of both as `DEP_FOIL_SHIM_INCLUDE`, folders with a
+//! `:` between them.
 
 use std::env;
 use std::path::PathBuf;

@@ -1,9 +1,9 @@
-//! The attack trait: from a batch to the images a step trains or a test judges on.
+//! The attack trait: from a batch to the images that a step trains on or an evaluation tests.
 //!
-//! An attack sees the model through a [`Target`] (logits, and gradients with respect to the input; it states the mode)
-//! and the images as a [`Batch`]. It may keep state per training image (MMA's radii) and networks of its own with their
-//! optimiser (CAT's mask g), and learn after the model's update (Eq. 14); all of that is in [`Attack::state`] and so in
-//! every checkpoint.
+//! An attack sees the model through a [`Target`] (logits, and gradients with respect to the input;
+//! the attack sets the mode) and the images as a [`Batch`]. It may keep state per training image
+//! (MMA's radii) and networks of its own with their optimiser (CAT's mask g), and learn after the
+//! model's update (Eq. 14); all of that is in [`Attack::state`] and so in every checkpoint.
 
 mod box01;
 mod target;
@@ -30,7 +30,8 @@ pub struct Batch<'a> {
     pub noise: Noise,
     /// The run's progress and scheduled numbers.
     pub clock: &'a Clock,
-    /// Train-mode logits of `x` made before the attack, if the loss asked for [`crate::loss::Forward::CleanFirst`].
+    /// Train-mode logits of `x` computed before the attack, if the loss asked for
+    /// [`crate::loss::Forward::CleanFirst`].
     pub clean_logits: Option<Tensor>,
 }
 
@@ -60,8 +61,8 @@ impl Batch<'_> {
 }
 
 impl Batch<'_> {
-    /// Runs `attack`; it is an error if it writes into the images or labels, which it is judged
-    /// against.
+    /// Runs `attack`. It is an error if the attack writes into the images or labels, which its
+    /// result is compared with.
     pub(crate) fn unwritten<T>(&self, attack: impl FnOnce() -> Result<T>) -> Result<T> {
         let versions = || [&self.x, &self.y, &self.index].map(crate::shim::version);
         let before = versions();
@@ -99,8 +100,9 @@ impl Adversarial {
 
 /// A way to perturb images.
 ///
-/// The contract: a fixed sequence of tensor operations without host reads or data-dependent shapes (early stopping and
-/// bisection are masks), in the order of the batch; randomness only from the batch's [`Noise`].
+/// The contract: a fixed sequence of tensor operations without host reads or data-dependent shapes
+/// (early stopping and bisection are masks), in the order of the batch; randomness only from the
+/// batch's [`Noise`].
 pub trait Attack: Send {
     /// Attacked images for `batch`.
     ///
@@ -108,8 +110,10 @@ pub trait Attack: Send {
     /// When an input is missing; tensor operations that fail are caught by the engine.
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial>;
 
-    /// [`Attack::perturb`] for a caller whose next pass in train mode is over the result. Such a pass finds the same statistics as one that the attack
-    /// makes over its result in train mode; the attack may leave that out, says so, and the caller's counts twice. Not called for models with dropout.
+    /// [`Attack::perturb`] for a caller whose next train-mode pass is over the result. An attack
+    /// that ends with a train-mode pass over its own result (PGD with `keep: worst`) may skip that
+    /// pass, since the caller's computes the same statistics. It then returns true, and the caller
+    /// counts its own pass twice. Not called for models with dropout.
     ///
     /// # Errors
     /// As [`Attack::perturb`].
@@ -117,20 +121,21 @@ pub trait Attack: Send {
         Ok((self.perturb(target, batch)?, false))
     }
 
-    /// What [`Attack::perturb`] makes of images `x_adv` `[N, C, H, W]` once they are attacked; `foil probe` may be given these.
+    /// Completes the result of [`Attack::perturb`] from given attacked images `x_adv`
+    /// `[N, C, H, W]`, for `foil probe`.
     ///
     /// # Errors
-    /// Unless the attack says otherwise, when it provides side tensors: it finds them while attacking.
+    /// By default when the attack provides side tensors, which it computes while attacking.
     fn complete(&mut self, target: &Target, batch: &Batch, x_adv: Tensor) -> Result<Adversarial> {
         let _ = (target, batch);
         match self.provides().as_slice() {
             [] => Ok(Adversarial::new(x_adv)),
-            side => Err(Error::new(format!("attacked images do not tell its {}", side.join(", ")))
+            side => Err(Error::new(format!("its {} cannot be computed from attacked images", side.join(", ")))
                 .help("leave `x_adv` out, and give `start` and its draws")),
         }
     }
 
-    /// The mode it runs the model in; an attack that evaluates must say `Eval`.
+    /// The mode in which it runs the model; an attack for evaluation must return `Eval`.
     fn mode(&self) -> Mode;
 
     /// Names of the side tensors it provides.
@@ -143,14 +148,15 @@ pub trait Attack: Send {
         false
     }
 
-    /// Whether it keeps to the contract and so can be captured in a CUDA graph. One that reads the device, or takes from the host
-    /// what changes between steps, says false, and its steps run one operation after the other.
+    /// Whether it obeys the contract, so that it can be captured in a CUDA graph. An attack that
+    /// reads the device, or takes changing numbers from the host, returns false; its steps then run
+    /// one operation at a time.
     fn capturable(&self) -> bool {
         true
     }
 
-    /// Called after the model's update with the same batch and this attack's result; what it learns from. Returns named
-    /// scalars for the log.
+    /// Called after the model's update with the same batch and this attack's result; here the
+    /// attack trains its own networks. Returns named scalars for the log.
     ///
     /// # Errors
     /// As [`Attack::perturb`].
@@ -164,16 +170,17 @@ pub trait Attack: Send {
         Ok(Vec::new())
     }
 
-    /// Everything it keeps between steps, by name, sharing its memory: checkpoints copy out of and into these tensors.
+    /// Everything the attack keeps between steps, by name. The tensors share its memory:
+    /// checkpoints copy from and into them.
     fn state(&self) -> Vec<(String, Tensor)> {
         Vec::new()
     }
 
-    /// The names of the attacks that it is a chain of, in order; none for a single attack. Those that belong together share
-    /// what stands before a dot: `apgd_t.1`, `apgd_t.2`.
+    /// The names of the attacks that it is a chain of, in order; none for a single attack. Stages
+    /// that belong together share the part before the dot: `apgd_t.1`, `apgd_t.2`.
     ///
-    /// An evaluation runs the stages one after the other, each only on images that are still right. [`Attack::perturb`] runs them
-    /// all on every image.
+    /// An evaluation runs the stages one after another, each only on images that are still
+    /// classified correctly. [`Attack::perturb`] runs them all on every image.
     fn stages(&self) -> Vec<String> {
         Vec::new()
     }
@@ -184,21 +191,23 @@ pub trait Attack: Send {
         None
     }
 
-    /// Names in [`Attack::state`] whose rows belong to training images, `[train, …]` by index. An image is visited by one rank an epoch,
-    /// so ranks hold different rows until they are merged; all other state must be the same on every rank.
+    /// Names in [`Attack::state`] whose rows belong to training images, `[train, …]` by index.
+    /// Each image is visited by one rank per epoch, so ranks hold different rows until they are
+    /// merged. All other state must be the same on every rank.
     fn per_image(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// What the user should know after an epoch, from the means over it of what [`Attack::after_update`] returned, by name: that what the
-    /// attack learns has come to rest where it is of no use, for example. It is logged as a warning when it is first said, so it should
-    /// not change from epoch to epoch while the matter is the same.
+    /// A warning for the user after an epoch, for example that the attack's network is stuck where
+    /// it is useless. `means` are the epoch's means of what [`Attack::after_update`] returned, by
+    /// name. The text is logged when it first appears, so it should not change from epoch to epoch
+    /// while the cause is the same.
     fn remark(&self, means: &BTreeMap<String, f64>) -> Option<String> {
         let _ = means;
         None
     }
 
-    /// The mask network and what it gives, for pictures and `foil probe`; only attacks that have one.
+    /// The mask network, for pictures and `foil probe`; only for attacks that have one.
     fn learner(&self) -> Option<&crate::engine::Learner> {
         None
     }

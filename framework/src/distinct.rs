@@ -1,6 +1,7 @@
-//! Each once.
+//! Removing duplicates.
 
-/// The items without repetitions, in the order in which they first occur. For few: each is compared with all before it.
+/// The items without repetitions, in the order in which they first occur. For short lists: each
+/// item is compared with all before it.
 pub fn distinct<T: PartialEq>(items: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut seen = Vec::new();
     for item in items {

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
-/// What every fallible function of foil returns.
+/// The result of every fallible function of foil.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A message for the person at the terminal, printed as `error: …` and `help: …`; see `docs/decisions/` for the style.
+/// A message for the user, printed as `error: …` and `help: …`; see `docs/decisions/` for the
+/// style.
 #[derive(Debug)]
 pub struct Error {
     message: String,
@@ -15,7 +16,7 @@ pub struct Error {
     problems: Option<foil_config::Problems>,
 }
 
-/// What an error that lists a config's problems says of itself.
+/// The message of an error that lists a config's problems.
 const PROBLEMS: &str = "the configuration has problems";
 
 impl Error {
@@ -24,7 +25,7 @@ impl Error {
         Self { message: message.into(), help: None, problems: None }
     }
 
-    /// Another library's error, in its own words.
+    /// Another library's error, with its own message.
     pub fn of(error: impl fmt::Display) -> Self {
         Self::new(error.to_string())
     }
@@ -36,7 +37,7 @@ impl Error {
         self
     }
 
-    /// Puts where it happened in front: `context: message`; once, if several tell the same.
+    /// Prepends where it happened: `context: message`; only once if it is added again.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
         let context = format!("{context}: ");
@@ -66,7 +67,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(problems) = &self.problems {
             if self.message != PROBLEMS {
-                writeln!(f, "error: {}", self.message)?; // what the problems were found in
+                writeln!(f, "error: {}", self.message)?; // the source of the problems
             }
             return problems.fmt(f);
         }
@@ -121,7 +122,7 @@ impl<T, E: fmt::Display> AtPath<T> for std::result::Result<T, E> {
     fn at(self, doing: &str, path: &Path) -> Result<T> {
         self.map_err(|e| {
             let (path, text) = (path.display().to_string(), e.to_string());
-            let text = text.strip_prefix(&format!("{path}: ")).unwrap_or(&text); // as `record::atomic` says it
+            let text = text.strip_prefix(&format!("{path}: ")).unwrap_or(&text); // `record::atomic` adds the path too
             Error::new(format!("{doing} {path}: {text}"))
         })
     }

@@ -1,7 +1,8 @@
 //! **foil is a framework for adversarial training: it trains robust image classifiers.**
 //!
-//! A small engine that knows a few traits, plugins that implement them, and YAML pipelines that compose plugins into
-//! training runs. Start with [`loss::Loss`], the trait a newcomer writes first, then [`attack::Attack`]; `docs/` has the map.
+//! A small engine that knows a few traits, plugins that implement them, and YAML pipelines that
+//! compose plugins into training runs. Start with [`loss::Loss`], the trait a newcomer writes
+//! first, then [`attack::Attack`]; `docs/` has the map.
 
 extern crate self as foil;
 

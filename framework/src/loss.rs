@@ -1,7 +1,9 @@
-//! The loss trait: what a training step descends. Each row of Table 9 is one, and it is what a newcomer writes first.
+//! The loss trait: what a training step minimises. Each row of Table 9 is one, and it is what a
+//! newcomer writes first.
 //!
-//! A loss is a pure function. It lists the forward passes it wants, in the order they are to run (batch norm's running
-//! statistics depend on it), and is handed their logits with the labels. The engine makes the passes, in train mode.
+//! A loss is a pure function. It lists the forward passes it needs, in order (batch norm's running
+//! statistics depend on it), and gets their logits with the labels. The engine runs the passes in
+//! train mode.
 
 use crate::scheduler::{Clock, Scheduled};
 use crate::{Error, Result};
@@ -17,16 +19,19 @@ pub enum Forward {
     Clean,
     /// The attacked images.
     Adversarial,
-    /// The clean images in a pass of their own once more (TRADES's code makes its KL target so). Without dropout it is the pass `Clean`, which then counts twice
-    /// for batch norm's running statistics.
+    /// The clean images in a second pass of their own (TRADES's code computes its KL target this
+    /// way). Without dropout the pass `Clean` is reused, and counts twice for batch norm's running
+    /// statistics.
     CleanAgain,
-    /// Clean and attacked images as one batch of 2N, so that batch norm sees the mixture (ALP); read as `clean` and `adversarial`.
+    /// Clean and attacked images as one batch of 2N, so that batch norm sees the mixture (ALP);
+    /// read as `clean` and `adversarial`.
     Together,
-    /// The clean images after the update, without gradient: some codes log this, and it moves the running statistics.
+    /// The clean images after the update, without gradient: some code logs this, and it moves the
+    /// running statistics.
     CleanAfterUpdate,
 }
 
-/// What a loss is computed from.
+/// The input of a loss.
 #[derive(Debug)]
 pub struct LossInput<'a> {
     pub(crate) logits: BTreeMap<Forward, Tensor>,
@@ -92,14 +97,14 @@ impl<'a> LossInput<'a> {
         number.at(self.clock)
     }
 
-    /// Checks that `loss` can be computed from this input: that everything it asks for is there, logits are finite `[N, K]`
-    /// with enough classes, and labels lie in `0..K`.
+    /// Checks that `loss` can be computed from this input: everything it asks for is present,
+    /// logits are finite `[N, K]` with enough classes, and labels are in `0..K`.
     ///
-    /// It reads tensors back to the host, so it is for tests and `foil probe`; a training step checks its labels once, when
-    /// the data are loaded.
+    /// It reads tensors back to the host, so it is for tests and `foil probe`; a training step
+    /// checks its labels once, when the data are loaded.
     ///
     /// # Errors
-    /// Names the first thing that is wrong.
+    /// The first problem found.
     pub fn check(&self, loss: &dyn Loss) -> Result<()> {
         let shape = self.y.size();
         let [n] = shape[..] else { return Err(Error::new(format!("labels are {shape:?}, but must be [N]"))) };
@@ -138,10 +143,10 @@ impl<'a> LossInput<'a> {
     }
 }
 
-/// A loss and the parts it is made of.
+/// A loss and its parts.
 #[derive(Debug)]
 pub struct LossOutput {
-    /// The scalar to descend, `[]`.
+    /// The scalar to minimise, `[]`.
     pub total: Tensor,
     /// Named summands or diagnostics, `[]` each, for the log; gradients do not flow from them.
     pub parts: Vec<(&'static str, Tensor)>,
@@ -163,12 +168,14 @@ impl LossOutput {
 
 /// A training loss.
 ///
-/// The contract: a fixed sequence of tensor operations without host reads; the total is a mean over the batch's N images.
+/// The contract: a fixed sequence of tensor operations without host reads; the total is a mean over
+/// the batch's N images.
 pub trait Loss: Send {
-    /// The passes wanted, in the order they are to run.
+    /// The passes it needs, in order.
     fn passes(&self) -> Vec<Forward>;
 
-    /// Names of the attack's side tensors it reads; `foil check` refuses an attack that does not provide them.
+    /// Names of the attack's side tensors it reads; `foil check` refuses an attack that does not
+    /// provide them.
     fn needs(&self) -> Vec<&'static str> {
         Vec::new()
     }
@@ -178,7 +185,8 @@ pub trait Loss: Send {
         2
     }
 
-    /// Whether it keeps to the contract and so can be captured in a CUDA graph; see [`crate::attack::Attack::capturable`].
+    /// Whether it obeys the contract, so that it can be captured in a CUDA graph; see
+    /// [`crate::attack::Attack::capturable`].
     fn capturable(&self) -> bool {
         true
     }
@@ -190,12 +198,12 @@ pub trait Loss: Send {
     fn forward(&self, input: &LossInput) -> Result<LossOutput>;
 }
 
-/// The formulas that several methods share, with the field's conventions.
+/// Formulas that several methods share, in the field's conventions.
 pub mod terms {
     use super::{Kind, Tensor};
     use crate::nn::fused::{self, CROSS_ENTROPY, LABEL_PROBABILITY, Slope, slope};
 
-    /// Of `values` `[N, K]` those of the classes `class` `[N]`, `[N]`.
+    /// Picks from `values` `[N, K]` those of the classes `class` `[N]`; returns `[N]`.
     pub fn of_class(values: &Tensor, class: &Tensor) -> Tensor {
         values.gather(1, &class.unsqueeze(1), false).squeeze_dim(1)
     }
@@ -205,14 +213,15 @@ pub mod terms {
         CROSS_ENTROPY.of(logits, y).unwrap_or_else(|| -of_class(&logits.log_softmax(-1, None::<Kind>), y))
     }
 
-    /// d([`cross_entropy`])/d(logits), `[N, K]`: the probabilities, less 1 at the label.
+    /// d([`cross_entropy`])/d(logits), `[N, K]`: the probabilities minus 1 at the label.
     pub fn cross_entropy_slope(logits: &Tensor, y: &Tensor) -> Tensor {
         slope(logits, Slope::Ce(y))
             .unwrap_or_else(|| logits.softmax(-1, None::<Kind>).scatter_value_reduce_(1, &y.unsqueeze(1), -1.0, "add"))
     }
 
-    /// KL(softmax `p_logits` ‖ softmax `q_logits`) per image, `[N]`: the sum over classes of p (log p - log q), which is
-    /// `F.kl_div(log_softmax(q), softmax(p))`. Terms with p = 0 count 0. Gradients flow into both arguments.
+    /// KL(softmax `p_logits` ‖ softmax `q_logits`) per image, `[N]`: the sum over classes of p (log
+    /// p - log q), which is `F.kl_div(log_softmax(q), softmax(p))`. Terms with p = 0 are 0.
+    /// Gradients flow into both arguments.
     pub fn kl(p_logits: &Tensor, q_logits: &Tensor) -> Tensor {
         kl_above(p_logits, q_logits, 0.0)
     }
@@ -229,7 +238,7 @@ pub mod terms {
         })
     }
 
-    /// d([`kl`])/d(`q_logits`), `[N, K]`: the probabilities, less the other ones.
+    /// d([`kl`])/d(`q_logits`), `[N, K]`: softmax `q_logits` minus softmax `p_logits`.
     pub fn kl_slope(p_logits: &Tensor, q_logits: &Tensor) -> Tensor {
         slope(q_logits, Slope::Kl(p_logits))
             .unwrap_or_else(|| q_logits.softmax(-1, None::<Kind>) - p_logits.softmax(-1, None::<Kind>))
@@ -245,12 +254,14 @@ pub mod terms {
         values.scatter_value(1, &y.unsqueeze(1), f64::NEG_INFINITY).amax(-1, false)
     }
 
-    /// z_y minus the largest other logit per image, `[N]`: above 0 where the label is the prediction.
+    /// z_y minus the largest other logit per image, `[N]`: above 0 where the label is the
+    /// prediction.
     pub fn margin(logits: &Tensor, y: &Tensor) -> Tensor {
         of_class(logits, y) - largest_other(logits, y)
     }
 
-    /// d(-max([`margin`] + `kappa`, 0))/d(logits), `[N, K]`. Classes that tie share it, as in autograd.
+    /// d(-max([`margin`] + `kappa`, 0))/d(logits), `[N, K]`. Tied classes share the gradient, as
+    /// in autograd.
     pub fn hinged_margin_slope(logits: &Tensor, y: &Tensor, kappa: f64) -> Tensor {
         slope(logits, Slope::Cw(y, kappa)).unwrap_or_else(|| {
             let label = y.unsqueeze(1);
@@ -263,8 +274,8 @@ pub mod terms {
         })
     }
 
-    /// MMA's soft logit margin per image, `[N]`: logsumexp over the other classes of z, minus z_y (Ding et al. 2020). Below 0
-    /// exactly where the label's probability exceeds one half.
+    /// MMA's soft logit margin per image, `[N]`: logsumexp over the other classes of z, minus z_y
+    /// (Ding et al. 2020). Below 0 exactly where the label's probability exceeds one half.
     pub fn soft_logit_margin(logits: &Tensor, y: &Tensor) -> Tensor {
         let others = logits.scatter_value(1, &y.unsqueeze(1), f64::NEG_INFINITY);
         others.logsumexp([-1i64].as_slice(), false) - of_class(logits, y)

@@ -1,10 +1,11 @@
 //! What an attack ascends.
 //!
-//! Figure 5 of the CAT paper swaps it, so it is registered like everything else: `ce`, `kl`, `cw`, `slm`.
+//! Figure 5 of the CAT paper swaps it, so it is registered like everything else: `ce`, `kl`, `cw`,
+//! `slm`.
 
 use tch::Tensor;
 
-/// What an objective may look at besides the attacked logits.
+/// What an objective may use besides the attacked logits.
 #[derive(Debug, Clone, Copy)]
 pub struct Reference<'a> {
     /// Labels `[N]`, int64.
@@ -13,12 +14,13 @@ pub struct Reference<'a> {
     pub clean: Option<&'a Tensor>,
 }
 
-/// A number per image that an attack makes as large as it can.
+/// A number per image that an attack maximises.
 pub trait Objective: Send {
     /// `logits` `[N, K]` of the attacked images to `[N]`; differentiable in `logits`.
     fn value(&self, logits: &Tensor, reference: Reference) -> Tensor;
 
-    /// d(value)/d(logits), `[N, K]`, for one that can state it in fewer operations than autograd takes; attacks ask for it at each step.
+    /// d(value)/d(logits), `[N, K]`, for an objective that can compute it in fewer operations than
+    /// autograd; attacks need it at each step.
     fn slope(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
         let _ = (logits, reference);
         None

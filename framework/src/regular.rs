@@ -1,17 +1,17 @@
-//! Files that a pipeline, a folder or a command names, read without waiting and without end.
+//! Reading files that a pipeline, a folder or a command names, without blocking and up to a limit.
 //!
-//! A pipe keeps its reader waiting and a device may never end, so only regular files are opened;
-//! and each is read up to the size that its kind may have.
+//! A pipe may block its reader and a device may never end, so only regular files are opened, and
+//! each is read up to the size allowed for its kind.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result};
 use std::path::Path;
 
-/// Bytes of a text file: a pipeline, a record, a lock, a log of metrics.
+/// The most bytes of a text file: a pipeline, a record, a lock, a log of metrics.
 pub const TEXT: u64 = 256 << 20;
-/// Bytes of a library.
+/// The most bytes of a library.
 pub const LIBRARY: u64 = 4 << 30;
-/// Bytes of a file of weights.
+/// The most bytes of a file of weights.
 pub const WEIGHTS: u64 = 32 << 30;
 
 /// Opens a regular file for reading.
@@ -21,7 +21,7 @@ pub const WEIGHTS: u64 = 32 << 30;
 pub fn open(path: impl AsRef<Path>) -> Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
-    // Otherwise opening a pipe waits for somebody to write. For a regular file it means nothing.
+    // Without it, opening a pipe blocks until someone writes. It has no effect on a regular file.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
     let file = options.open(path)?;
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(read_to_string(&path, 5).unwrap_err().to_string(), "it is not UTF-8");
     }
 
-    /// Nobody writes into the pipe: a plain `open` would wait for ever.
+    /// Nothing writes into the pipe: a plain `open` would block for ever.
     #[cfg(unix)]
     #[test]
     fn pipes_and_devices_are_refused_at_once() {

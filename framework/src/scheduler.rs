@@ -1,9 +1,10 @@
 //! The scheduler trait, and numbers that follow one.
 //!
-//! A scheduler is a number as a function of progress. The learning rate is one use; FAT's tau, a radius that grows or a
-//! beta that ramps up are others: every config key of type [`Scheduled`] takes a plain number or a scheduler. A loss or an attack
-//! reads it with [`Scheduled::at`] as a device scalar, which the [`Clock`] refreshes between steps, so that a captured
-//! step sees the new value.
+//! A scheduler is a number as a function of progress. The learning rate is one use; FAT's tau, a
+//! radius that grows or a beta that ramps up are others: every config key of type [`Scheduled`]
+//! takes a plain number or a scheduler. A loss or an attack reads it with [`Scheduled::at`] as a
+//! device scalar, which the [`Clock`] refreshes between steps, so that a captured step sees the new
+//! value.
 
 use crate::plugin::{Held, shared};
 use crate::registry::{Build, Component};
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tch::{Device, Kind, Tensor};
 
-/// Where a run is.
+/// A run's progress.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
     /// Epoch, from 0.
@@ -36,18 +37,21 @@ impl Progress {
 
 /// A number as a function of progress.
 ///
-/// The contract: pure, cheap (called on the host once a step), finite for every progress within the run.
+/// The contract: pure, cheap (called on the host once a step), finite for every progress within the
+/// run.
 pub trait Scheduler: Send + Sync {
     /// The number at this point of the run.
     fn value(&self, progress: &Progress) -> f64;
 
-    /// Reports what is wrong with its settings beyond what their ranges say; called when a pipeline is checked.
+    /// Reports problems with its settings that ranges cannot express; called when a pipeline is
+    /// checked.
     fn check(&self, cx: &Build) {
         let _ = cx;
     }
 }
 
-/// A config value that is a number (`0.1`, `8/255`) or follows a scheduler (`{ type: multistep, … }`).
+/// A config value that is a number (`0.1`, `8/255`) or follows a scheduler (`{ type: multistep, …
+/// }`).
 #[derive(Clone)]
 pub struct Scheduled {
     number: Number,
@@ -57,7 +61,7 @@ pub struct Scheduled {
 #[derive(Clone)]
 enum Number {
     Constant(f64),
-    /// Held, because the clock that calls it may belong to another copy of the framework.
+    /// In a `Held`, because the clock that calls it may belong to another copy of the framework.
     Follows(Arc<Component<dyn Scheduler>>, Arc<Held<dyn Scheduler>>),
 }
 
@@ -81,7 +85,7 @@ impl Scheduled {
         Self { number, id: shared().numbers.fetch_add(1, Ordering::Relaxed) }
     }
 
-    /// The number, if it is the same all the time.
+    /// The number, if it is constant.
     pub fn constant(&self) -> Option<f64> {
         match self.number {
             Number::Constant(value) => Some(value),
@@ -97,7 +101,8 @@ impl Scheduled {
         }
     }
 
-    /// The number now, as a `[]` double on the run's device; it multiplies tensors of any kind without changing it.
+    /// The number now, as a `[]` double on the run's device; it multiplies tensors of any kind
+    /// without changing their kind.
     pub fn at(&self, clock: &Clock) -> Tensor {
         clock.read(self)
     }
@@ -115,7 +120,8 @@ impl Serialize for Scheduled {
     }
 }
 
-/// `8/255` where that is exactly the number and shorter to read, so that a resolved config reads like the one that was written.
+/// `8/255` if that is exactly the number and shorter, so that a resolved config reads like the
+/// original.
 fn as_255ths(value: f64) -> Option<String> {
     let n = (value * 255.0).round();
     let longer = format!("{value}").len() > 6;
@@ -130,7 +136,8 @@ impl<'de> Deserialize<'de> for Scheduled {
             Some(number) => Ok(Self::new(Number::Constant(number))),
             None => {
                 let component: Component<dyn Scheduler> = serde_yaml::from_value(value).map_err(D::Error::custom)?;
-                // A pipeline's checker has built it before, and has said where it is wrong.
+                // The pipeline's checker has built it before and reported any problems with their
+                // place.
                 let wrong = |error: crate::Error| format!("scheduler `{}`: {}", component.name(), error.message());
                 let scheduler = component.build_alone().map_err(|error| D::Error::custom(wrong(error)))?;
                 let held = Held::new(scheduler).named(component.name());
@@ -167,13 +174,13 @@ impl Clock {
         Self { progress: start.into(), scalars: RefCell::default(), device }
     }
 
-    /// Where the run is.
+    /// The run's progress.
     pub fn progress(&self) -> Progress {
         *self.progress.borrow()
     }
 
-    /// A clock that hands out this one's scalars but does not know the time: what a captured step sees. For tests of steps that are
-    /// to be captured, which must not notice.
+    /// A clock with this one's scalars that does not know the time, as a captured step sees it.
+    /// For tests of steps that will be captured, which must not depend on the time.
     #[must_use]
     pub fn without_time(&self) -> Self {
         let wrong = Progress { epoch: u64::MAX / 2, step: u64::MAX / 2, steps_per_epoch: 1, epochs: 1 };

@@ -14,7 +14,7 @@ use tch::{Device, Kind, Tensor};
 /// Tensors by name.
 pub type Named = BTreeMap<String, Tensor>;
 
-/// The kinds that are stored, under both libraries' names.
+/// The kinds that can be stored, under both libraries' names.
 const KINDS: &[(Kind, Dtype)] = &[
     (Kind::Float, Dtype::F32),
     (Kind::Double, Dtype::F64),
@@ -68,18 +68,20 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], mut metadata: HashMap<St
     atomic::write(path, bytes).map_err(Error::of)
 }
 
-/// Tensors of a file: more than any network has, and few enough that a hostile file costs no time.
+/// The most tensors of a file: more than any network has, and few enough that a hostile file costs
+/// little time.
 pub(crate) const MOST_TENSORS: usize = 20_000;
 
-/// Reads tensors and the string map of a safetensors file. Where it has digests, they are checked.
+/// Reads tensors and the string map of a safetensors file. Its digests, if it has them, are
+/// checked.
 ///
 /// # Errors
-/// When the file is not there, cut short, damaged, or not a safetensors file.
+/// When the file does not exist, is truncated or damaged, or is not a safetensors file.
 pub fn read(path: &Path) -> Result<(Named, HashMap<String, String>)> {
     load(path).map(|stored| (stored.tensors, stored.texts))
 }
 
-/// As [`read`], with the digest of what was read, also of a file that has none.
+/// As [`read`], with the digest of the tensors, computed if the file has none.
 ///
 /// # Errors
 /// As [`read`].
@@ -120,11 +122,11 @@ pub fn load(path: &Path) -> Result<Stored> {
 
 fn damaged(path: &Path, why: &str) -> Error {
     Error::new(format!("{} is damaged: {why}", path.display())).help(
-        "put a good copy back; one that was changed on purpose is read without its texts foil.weights and foil.texts",
+        "restore a good copy; to read a file that was changed on purpose, remove foil.weights and foil.texts from its metadata",
     )
 }
 
-/// The digest of the tensors in a file, from its header where that says it.
+/// The digest of the tensors in a file, from its header if it is there.
 ///
 /// # Errors
 /// As [`load`].
@@ -138,12 +140,12 @@ pub fn digest(path: &Path) -> Result<String> {
 /// Reads the string map of a safetensors file and nothing else of it, however large it is.
 ///
 /// # Errors
-/// As [`read`], as far as the header tells.
+/// As [`read`], as far as the header shows.
 pub fn metadata(path: &Path) -> Result<HashMap<String, String>> {
     header(path).map(|(texts, _)| texts)
 }
 
-/// The string map without the digests, and the digest of the tensors where it says one.
+/// The string map without the digests, and the digest of the tensors if there is one.
 fn header(path: &Path) -> Result<(HashMap<String, String>, Option<String>)> {
     let mut file = regular::open(path).at("reading", path)?;
     let whole = file.metadata().at("reading", path)?.len();
@@ -218,7 +220,7 @@ mod tests {
         assert_eq!(made("2", "a", 1.0, "y").0, first);
         assert_ne!(made("3", "b", 1.0, "x").0, first);
         assert_ne!(made("4", "a", 2.0, "x").0, first);
-        // One made elsewhere has no digest, and is read.
+        // A file made elsewhere has no digest, and is read.
         let bytes = 1f32.to_le_bytes();
         let view = TensorView::new(Dtype::F32, vec![], &bytes).unwrap();
         std::fs::write(&path, safetensors::serialize([("a", view)], None).unwrap()).unwrap();

@@ -1,4 +1,5 @@
-//! What plugins are tested with: settings from YAML, a tiny model with fixed numbers, and comparisons that print both sides.
+//! Helpers to test plugins: settings from YAML, a tiny model with fixed weights, and comparisons
+//! that print both sides.
 //!
 //! ```no_run,standalone_crate
 //! use foil::testing::{assert_close, loss_from_yaml, loss_on};
@@ -10,7 +11,8 @@
 //! assert_close(&output.total, &Tensor::from(0.22009484928), 1e-10);
 //! ```
 //!
-//! As everything for tests these functions panic where something is wrong, with a message that says what.
+//! As everything for tests these functions panic where something is wrong, with a message that says
+//! what.
 
 use crate::attack::{Attack, Batch};
 use crate::engine::Network;
@@ -23,13 +25,15 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
-/// What [`images`] and [`network`] are made for: 2 x 5 x 5 pixels, 4 classes, 32 training images.
+/// The data that [`images`] and [`network`] are made for: 2 x 5 x 5 pixels, 4 classes, 32 training
+/// images.
 pub const FACTS: DataFacts = DataFacts { channels: 2, height: 5, width: 5, classes: 4, train: 32 };
 
-/// Builds a component from YAML such as `{ type: trades, beta: 6 }`, for [`FACTS`] and with numbers of `kind`.
+/// Builds a component from YAML such as `{ type: trades, beta: 6 }`, for [`FACTS`] and with numbers
+/// of `kind`.
 ///
 /// # Panics
-/// With what is wrong with the settings.
+/// With the problems of the settings.
 pub fn from_yaml<T: Registered + ?Sized>(yaml: &str, kind: Kind) -> Box<T> {
     let component: Component<T> = serde_yaml::from_str(yaml).unwrap_or_else(|e| panic!("{yaml}: {e}"));
     let problems = RefCell::default();
@@ -43,7 +47,7 @@ pub fn from_yaml<T: Registered + ?Sized>(yaml: &str, kind: Kind) -> Box<T> {
 /// A model from YAML for images of [`FACTS`], with its initial parameters.
 ///
 /// # Panics
-/// With what is wrong with the settings.
+/// With the problems of the settings.
 pub fn network_from_yaml(yaml: &str, kind: Kind) -> Network {
     let component: Component<dyn Model> = serde_yaml::from_str(yaml).unwrap_or_else(|e| panic!("{yaml}: {e}"));
     let problems = RefCell::default();
@@ -67,7 +71,8 @@ pub fn attack_from_yaml(yaml: &str, kind: Kind) -> Box<dyn Attack> {
 /// The loss of logits `[N, K]` and labels `[N]`, whichever passes it asks for.
 ///
 /// # Panics
-/// When the loss cannot be computed from them; [`loss_with`] takes side tensors and returns the error.
+/// When the loss cannot be computed from them; [`loss_with`] takes side tensors and returns the
+/// error.
 pub fn loss_on(loss: &dyn Loss, clean: &Tensor, adversarial: &Tensor, y: &Tensor) -> LossOutput {
     loss_with(loss, clean, adversarial, y, &BTreeMap::new()).unwrap_or_else(|e| panic!("{e}"))
 }
@@ -75,7 +80,7 @@ pub fn loss_on(loss: &dyn Loss, clean: &Tensor, adversarial: &Tensor, y: &Tensor
 /// As [`loss_on`], with the attack's side tensors, checked by [`LossInput::check`].
 ///
 /// # Errors
-/// What does not fit.
+/// The first problem found.
 pub fn loss_with(
     loss: &dyn Loss,
     clean: &Tensor,
@@ -103,8 +108,9 @@ pub fn loss_with(
     loss.forward(&input)
 }
 
-/// A convolution, batch norm, ReLU and a linear layer, for images of [`FACTS`]: 367 parameters under the names `conv`, `bn`
-/// and `fc`. Its running statistics are not those of any batch, so train and eval mode differ.
+/// A convolution, batch norm, ReLU and a linear layer, for images of [`FACTS`]: 367 parameters
+/// under the names `conv`, `bn` and `fc`. Its running statistics are not those of any batch, so
+/// train and eval mode differ.
 #[derive(Debug)]
 pub struct TinyNet {
     conv: Conv2d,
@@ -131,7 +137,7 @@ impl Model for TinyNet {
     }
 }
 
-/// A [`TinyNet`] with fixed numbers of `kind` on the CPU; logits span a few units.
+/// A [`TinyNet`] with fixed weights of `kind` on the CPU; its logits span a few units.
 pub fn network(kind: Kind) -> Network {
     let nn = Builder::default();
     let network = Network::new(Box::new(TinyNet::new(&nn)), nn, Some(1), kind, Device::Cpu);
@@ -162,8 +168,9 @@ pub struct Images {
     pub clock: Clock,
 }
 
-/// `n` images (at most 32) of [`FACTS`], a function of `seed`; some pixels are exactly 0 or 1. Labels are what
-/// [`network`] says in eval mode, but for each fourth, which is another class.
+/// `n` images (at most 32) of [`FACTS`], a function of `seed`; some pixels are exactly 0 or 1.
+/// Labels are the predictions of [`network`] in eval mode, except that every fourth is another
+/// class.
 pub fn images(n: i64, seed: u64, kind: Kind) -> Images {
     let noise = Noise::seeded(&[seed], n, Device::Cpu);
     let row = [FACTS.channels, FACTS.height, FACTS.width];
@@ -181,7 +188,8 @@ impl Images {
         self.rows(&Tensor::arange(self.y.size()[0], (Kind::Int64, Device::Cpu)), seed)
     }
 
-    /// The batch of those at `rows` `[n]`, in that order; each draws the random numbers it draws in [`Images::batch`].
+    /// The batch of those at `rows` `[n]`, in that order; each draws the same random numbers as in
+    /// [`Images::batch`].
     pub fn rows(&self, rows: &Tensor, seed: u64) -> Batch<'_> {
         let pick = |t: &Tensor| t.index_select(0, rows);
         let index = pick(&self.index);
@@ -199,7 +207,7 @@ pub fn assert_close(found: &Tensor, expected: &Tensor, tolerance: f64) {
     assert_eq!(found.size(), expected.size(), "shapes differ");
     let [a, b] = [found, expected].map(|t| t.detach().to_kind(Kind::Double).to_device(Device::Cpu));
     let off = (&a - &b).abs() / b.abs().clamp_min(1.0);
-    // Not `max > tolerance`, which NaN passes; two equal infinities are equal.
+    // Not `max > tolerance`, which a NaN would pass; two equal infinities are equal.
     let close = off.le(tolerance).logical_or(&a.eq_tensor(&b));
     if close.all().int64_value(&[]) == 0 {
         let largest = off.max().double_value(&[]);

@@ -34,7 +34,7 @@ fn all_are_right() {
     let words: Vec<&str> = std::iter::once("check").chain(all.iter().map(|file| file.to_str().unwrap())).collect();
     let ended = Place::with("").foil(&words).ok();
     assert_eq!(ended.out.lines().count(), all.len(), "{}", ended.out);
-    // What is no run says so, and nothing else does.
+    // A file that is not a run says so, and no other file does.
     for line in ended.out.lines() {
         let (_, file) = line.split_once(FOLDER).unwrap();
         let file = PathBuf::from(FOLDER.to_string() + file.split("  (").next().unwrap());

@@ -1,4 +1,5 @@
-//! A panic in any callback of a library's plugin is an error that names the plugin, and leaves the last checkpoint.
+//! A panic in any callback of a library's plugin is an error that names the plugin, and leaves the
+//! last checkpoint.
 
 use super::path;
 use crate::tiny::Place;
@@ -54,7 +55,7 @@ fn a_loss() {
     for place in ["build", "passes", "needs", "least_classes"] {
         library.panics(place, &["loss=panicking_loss", &format!("loss.at={place}")], &["loss"]);
     }
-    let in_step = &["epoch 2, step 2: loss `panicking_loss`", "misbehaving/src/lib.rs", "checkpoint stands"];
+    let in_step = &["epoch 2, step 2: loss `panicking_loss`", "misbehaving/src/lib.rs", "last good checkpoint is"];
     library.panics("forward", &["loss=panicking_loss", "loss.at=forward", "loss.call=3"], in_step);
     let run = library.place.run(&format!("run{}", library.runs.get()));
     assert_eq!(run.position()["epoch"], 1, "the last checkpoint stands");
@@ -81,7 +82,8 @@ fn an_attack_with_parts_of_the_program() {
 
 #[test]
 fn the_programs_own_panics_reach_the_library_and_come_back() {
-    // pgd of the program ascends an objective of the library for an attack of the library: three crossings.
+    // pgd of the program ascends an objective of the library for an attack of the library: three
+    // crossings.
     let library = Library::new();
     let objective = "attack.inner.objective={ type: panicking_objective, at: value }";
     library.panics("value", &[ATTACK, objective], &["epoch 1, step 1: attack `panicking_attack`"]);

@@ -1,7 +1,8 @@
-//! Plugins from libraries: what is refused and how it is told, panics in every callback, logs, locks, and that a library trains as
-//! the same code linked in does.
+//! Plugins from libraries: what is refused and how it is told, panics in every callback, logs,
+//! locks, and that a library trains as the same code linked in does.
 //!
-//! The libraries are dev-dependencies, so that cargo has built them by now: `plugins/template`, `tests/libraries`.
+//! The libraries are dev-dependencies, so that cargo has built them by now: `plugins/template`,
+//! `tests/libraries`.
 
 #[path = "../tiny/mod.rs"]
 mod tiny;

@@ -5,7 +5,8 @@ use crate::tiny::{Ended, Place};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// `plugins/template/examples/custom.rs`: a program with the template's plugins linked in, and none of the methods.
+/// `plugins/template/examples/custom.rs`: a program with the template's plugins linked in, and none
+/// of the methods.
 fn custom() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let words = ["build", "--quiet", "--release", "--workspace", "--example", "custom"];

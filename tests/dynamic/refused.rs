@@ -1,11 +1,12 @@
-//! Files that are no plugin of this program, each with what the user reads.
+//! Files that are not plugins of this program, each with the message that the user reads.
 
 use super::{changed, library, list, path};
 use crate::tiny::Place;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Overwrites a text in the template library's record with another of the same length; it stands there once.
+/// Overwrites a text in the template library's record with another of the same length; it stands
+/// there once.
 fn patched(place: &Place, name: &str, from: &str, to: &str) -> PathBuf {
     assert_eq!(from.len(), to.len());
     changed(place, name, |bytes| {
@@ -53,7 +54,7 @@ fn libraries_of_others() {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let c = maps.lines().find_map(|line| line.split_once('/').filter(|(_, path)| path.contains("libc.so"))).unwrap();
     let c = PathBuf::from(format!("/{}", c.1));
-    refused(&place, &c, &["is no plugin of foil: it was not built by Rust", "foil new-plugin"]);
+    refused(&place, &c, &["is not a plugin of foil: it was not built by Rust", "foil new-plugin"]);
     // The record's symbol under another name, in the table of names.
     let symbol = b"foil_plugin_foil_template\0";
     let nameless = changed(&place, "libnameless.so", |bytes| {
@@ -61,7 +62,7 @@ fn libraries_of_others() {
         assert!(!at.is_empty());
         at.into_iter().for_each(|i| bytes[i] = b'g');
     });
-    refused(&place, &nameless, &["is no plugin of foil: it exports no plugin", "foil::export_plugin!();"]);
+    refused(&place, &nameless, &["is not a plugin of foil: it exports no plugin", "foil::export_plugin!();"]);
 }
 
 #[test]
@@ -103,7 +104,7 @@ fn libraries_that_were_built_otherwise() {
         let start = bytes.windows(16).position(|window| window == b"foil plugin\0\0\0\0\0").unwrap();
         bytes[start + 16] = 77;
     });
-    refused(&place, &interface, &["speaks version 77 of foil's plugin interface"]);
+    refused(&place, &interface, &["has version 77 of foil's plugin interface"]);
 }
 
 #[test]

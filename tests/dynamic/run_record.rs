@@ -1,4 +1,4 @@
-//! What a run with libraries leaves, how it goes on, and `plugins.lock`.
+//! What a run with libraries leaves, how it is resumed, and `plugins.lock`.
 
 use super::{changed, path};
 use crate::tiny::{AT, Place};
@@ -20,7 +20,8 @@ fn a_pipeline_names_its_libraries_relative_to_itself() {
         .unwrap();
     place.foil(&["train", "mine.yaml", "--no-eval", "--run-dir", "run"]).ok();
     let run = place.run("run");
-    // The run knows where its library is, and which it was; it goes on and is judged without naming it again.
+    // The run knows where its library is, and which it was; it is resumed and evaluated without
+    // naming it again.
     let library = place.path("configs/lib/libfoil_template.so").canonicalize().unwrap();
     assert!(run.text("resolved.yaml").contains(library.to_str().unwrap()));
     let lock = run.text("plugins.lock");
@@ -36,7 +37,7 @@ fn a_pipeline_names_its_libraries_relative_to_itself() {
     let message = place.foil(&["check", "other.yaml"]).error();
     assert!(message.contains("other.yaml:1:11") && !message.contains("no loss is called"), "{message}");
 
-    // Another file under the same name is another library: the run does not go on with it.
+    // Another file under the same name is another library: the run is not resumed with it.
     let mut bytes = fs::read(&library).unwrap();
     bytes.push(0);
     fs::write(&library, bytes).unwrap();

@@ -8,7 +8,8 @@ use foil_template as _; // the same plugins linked in, to compare with
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The template library with its plugins under other names, `templat0_loss` and so on: ten libraries from one.
+/// The template library with its plugins under other names, `templat0_loss` and so on: ten
+/// libraries from one.
 fn renamed(place: &Place, n: usize) -> std::path::PathBuf {
     let (from, to) = (b"template_", format!("templat{n}_"));
     changed(place, &format!("lib{n}.so"), |bytes| {
@@ -27,9 +28,11 @@ fn shortest(times: usize, mut work: impl FnMut()) -> Duration {
     (0..times).map(|_| once()).min().unwrap()
 }
 
-/// In one process: ten libraries are loaded within a tenth of a second, and a call into one costs nearly what a direct call does.
+/// In one process: ten libraries are loaded within a tenth of a second, and a call into one costs
+/// nearly what a direct call does.
 ///
-/// The figures of docs/results/speed.md: `cargo test --release --test dynamic speed -- --nocapture`.
+/// The figures of docs/results/speed.md: `cargo test --release --test dynamic speed --
+/// --nocapture`.
 #[test]
 fn ten_libraries_load_at_once_and_a_call_costs_nothing() {
     let place = Place::with("");

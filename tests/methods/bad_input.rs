@@ -64,7 +64,8 @@ fn without_steps_an_attack_is_its_start() {
     }
 }
 
-/// 25 pixels give batch norm its statistics, so one image is enough; PyTorch's goldens run the same path with more.
+/// 25 pixels give batch norm its statistics, so one image is enough; PyTorch's goldens run the same
+/// path with more.
 #[test]
 fn a_batch_of_one_image_trains_through_batch_norm() {
     let images = images(1, 2, Kind::Double);

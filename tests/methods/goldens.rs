@@ -1,4 +1,5 @@
-//! Against PyTorch 2.11.0: values and gradients, in double precision to 1e-10 and in single precision to 1e-5.
+//! Against PyTorch 2.11.0: values and gradients, in double precision to 1e-10 and in single
+//! precision to 1e-5.
 //!
 //! The numbers are made by `tests/goldens/make.py`, which says how each was computed.
 
@@ -44,7 +45,8 @@ fn under(tensors: &Named, prefix: &str) -> Named {
     tensors.iter().filter_map(rest).collect()
 }
 
-/// Runs `test` on every case of a file, in both precisions; all the file's tensors come along for what cases share.
+/// Runs `test` on every case of a file, in both precisions; all the file's tensors come along for
+/// what cases share.
 fn each_case(file: &str, test: impl Fn(&Case, &Named)) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(file);
     let (tensors, metadata) = foil::tensors::read(&path).unwrap();
@@ -113,8 +115,8 @@ fn objectives_and_their_gradients() {
     });
 }
 
-/// Images, side tensors, what the attack keeps and learns, and where batch norm's running statistics end, which tells how often
-/// and in which mode the model was run.
+/// Images, side tensors, what the attack keeps and learns, and where batch norm's running
+/// statistics end, which tells how often and in which mode the model was run.
 #[test]
 fn attacks() {
     each_case("attacks.safetensors", |case, shared| {
@@ -183,8 +185,9 @@ impl Attack for Given {
     }
 }
 
-/// The loss and its gradient by every parameter through the passes that the loss asks for, and the running statistics after them,
-/// which tell their order: a step of SGD with the attacked images given.
+/// The loss and its gradient by every parameter through the passes that the loss asks for, and the
+/// running statistics after them, which tell their order: a step of SGD with the attacked images
+/// given.
 #[test]
 fn training_steps() {
     each_case("steps.safetensors", |case, shared| {

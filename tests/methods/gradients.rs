@@ -142,7 +142,7 @@ fn a_step_without_a_gradient_is_an_error_that_names_the_part() {
     }
 }
 
-/// A judge tells who is to blame, and judges what needs no gradient.
+/// An evaluation names the plugin at fault, and still runs attacks that need no gradient.
 #[test]
 fn an_evaluation_names_what_stands_in_its_way() {
     let images = images(12, 1, Kind::Double);

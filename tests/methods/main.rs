@@ -1,6 +1,8 @@
-//! Every loss, objective and attack from outside, by its config: against PyTorch's numbers, by its properties, and on bad input.
+//! Every loss, objective and attack from outside, by its config: against PyTorch's numbers, by its
+//! properties, and on bad input.
 //!
-//! A formula's hand-worked case belongs beside the formula; what holds for all of them belongs here.
+//! A formula's hand-worked case belongs beside the formula; what holds for all of them belongs
+//! here.
 
 mod bad_input;
 mod eot;

@@ -1,5 +1,6 @@
-//! The attacks of the evaluation suite against `tests/goldens/suite.py`, plain PyTorch with the same random numbers; and that an
-//! evaluation, which shrinks the batch, finds what the whole batch finds.
+//! The attacks of the evaluation suite against `tests/goldens/suite.py`, plain PyTorch with the
+//! same random numbers; and that an evaluation, which shrinks the batch, finds what the whole batch
+//! finds.
 
 use foil::nn::{Noise, key_of};
 use foil::prelude::*;
@@ -10,7 +11,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use tch::Device;
 
-/// Rounding errors of 1e-16 grow along 100 steps of sign, momentum and search; a wrong formula is off by 1e-3.
+/// Rounding errors of 1e-16 grow along 100 steps of sign, momentum and search; a wrong formula is
+/// off by 1e-3.
 const CLOSE: f64 = 1e-6;
 
 fn goldens() -> (Named, BTreeMap<String, String>, Network) {
@@ -66,7 +68,8 @@ fn attacks_equal_plain_pytorch() {
     }
 }
 
-/// What breaks does not depend on whether broken images leave, on the images beside them, or on the size of the batch.
+/// What breaks does not depend on whether broken images leave, on the images beside them, or on the
+/// size of the batch.
 #[test]
 fn a_shrinking_batch_finds_the_same() {
     let images = images(24, 5, Kind::Double);

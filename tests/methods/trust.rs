@@ -1,4 +1,5 @@
-//! The trust checks on models that mask their gradients on purpose, each of which must be found out, and on one that does not.
+//! The trust checks on models that mask their gradients on purpose, each of which must be found
+//! out, and on one that does not.
 
 use foil::eval::trust::{Depth, Subject};
 use foil::prelude::*;

@@ -1,4 +1,5 @@
-//! Runs of the real program in several processes, and what they keep held against each other. Shared by the tests of ranks.
+//! Runs of the real program in several processes, and what they keep held against each other.
+//! Shared by the tests of ranks.
 
 #![allow(dead_code)] // each test file uses a part
 
@@ -8,7 +9,8 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Adversarial training with crops and flips, three images in the last batch, so that of four ranks one has none.
+/// Adversarial training with crops and flips, three images in the last batch, so that of four ranks
+/// one has none.
 pub const AT: &str = "
 name: tiny
 seed: 7
@@ -71,7 +73,8 @@ pub struct Ended {
 }
 
 impl Ranks {
-    /// Starts `foil ARGS` as `size` ranks; `own` adds what only one rank is told, `more` variables for all.
+    /// Starts `foil ARGS` as `size` ranks; `own` adds what only one rank is told, `more` variables
+    /// for all.
     pub fn start_with(
         place: &Place,
         size: usize,
@@ -141,7 +144,8 @@ pub fn numbers((kind, _, bytes): &(String, Vec<usize>, Vec<u8>)) -> Vec<f64> {
     }
 }
 
-/// All that both runs keep is the same within `tolerance`, relative to each tensor's largest number.
+/// All that both runs keep is the same within `tolerance`, relative to each tensor's largest
+/// number.
 #[track_caller]
 pub fn assert_close(ours: &Run, theirs: &Run, tolerance: f64) {
     let run = ours;

@@ -17,7 +17,7 @@ fn a_folder_without_a_run_is_an_error_that_names_it() {
     let out = place.join("report.html");
     let args = |runs: &'static str| [runs, "--out"].map(str::to_string);
     let missing = error(&[&format!("{path}/gone"), &args("x")[1], out.to_str().unwrap()]);
-    assert!(missing.contains("gone is not there\n  help: "), "{missing}");
+    assert!(missing.contains("gone does not exist\n  help: "), "{missing}");
     let empty = error(&[&path, "--out", out.to_str().unwrap()]);
     assert!(
         empty.contains("there is no run in ") && empty.contains("help: name a folder that `foil train` made"),
@@ -40,7 +40,7 @@ fn what_is_no_run_among_runs_is_a_note() {
     assert!(output.status.success() && said.contains("note: "), "{said}");
     let html = fs::read_to_string(&out).unwrap();
     for path in &paths[1..] {
-        let note = format!("{path} holds no run, and is left out");
+        let note = format!("{path} holds no run and is left out");
         assert!(said.contains(&note) && html.contains(&note), "{said}");
     }
 }
@@ -89,7 +89,7 @@ fn what_was_judged_differently_stands_apart() {
     }
     later.train(&place);
     let html = page(&[&place], &place.join("report.html"));
-    assert!(html.contains("These runs were not judged alike"), "a note says so");
+    assert!(html.contains("These runs were not evaluated in the same way"), "a note says so");
     assert!(html.contains("TRADES: not evaluated yet: foil eval RUN."));
     assert!(html.contains("The methods use different networks: preact_resnet18, small_cnn."));
     for caption in [

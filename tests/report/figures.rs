@@ -216,7 +216,7 @@ fn what_a_figure_cannot_show_is_an_error() {
     table_2()[1].write(&radii);
     Made { eps: "4/255", ..table_2()[1].clone() }.write(&radii.join("small"));
     let error = refused("3", &radii);
-    assert!(error.contains("judged under PGD-100 at 4/255 and at 8/255"), "{error}");
+    assert!(error.contains("evaluated under PGD-100 at 4/255 and at 8/255"), "{error}");
 }
 
 /// Trained by the command itself, on a few images.
@@ -235,7 +235,8 @@ fn figure_2_has_the_papers_four_rows() {
     assert_eq!(svg.matches("<image ").count(), 40);
 }
 
-/// The rows of a table of `table.md` below a title that starts with `title`: the two names, then what is in the cells.
+/// The rows of a table of `table.md` below a title that starts with `title`: the two names, then
+/// what is in the cells.
 fn rows(text: &str, title: &str) -> Vec<Vec<String>> {
     let (_, below) = text.split_once(&format!("**{title}")).unwrap_or_else(|| panic!("{title}: {text}"));
     let lines = below.lines().skip(4).take_while(|line| line.starts_with('|'));
@@ -246,8 +247,9 @@ fn value(row: &[String], cell: usize) -> f64 {
     row[cell].parse().unwrap_or_else(|_| panic!("{row:?}"))
 }
 
-/// Eq. 7 draws the islands that Eq. 1 drowns; Theorem 1 fails for the oracle and for what is the oracle in half of the
-/// square, Theorem 2 where only one class comes up to the boundary, and what is ours nowhere; all is drawn.
+/// Eq. 7 draws the islands that Eq. 1 drowns; Theorem 1 fails for the oracle and for what is the
+/// oracle in half of the square, Theorem 2 where only one class comes up to the boundary, and what
+/// is ours nowhere; all is drawn.
 #[test]
 fn theory_is_measured_and_drawn() {
     let place = place("theory");

@@ -1,5 +1,5 @@
-//! `foil report`: what is on the page, what is missing or odd, how fast and how large it is, and how a browser shows it; and the
-//! drawings of `foil figure` and `foil theory`.
+//! `foil report`: what is on the page, what is missing or odd, how fast and how large it is, and
+//! how a browser shows it; and the drawings of `foil figure` and `foil theory`.
 
 mod bad_input;
 mod browser;

@@ -33,9 +33,10 @@ fn ours_the_papers_and_the_difference() {
     assert_eq!(lines[2], ["difference", "0.0", "+0.8", "0.0", "+0.2", "-0.6", "+0.1"]);
     let (_, folded) = section.split_once("Rows of the paper without a run of ours").unwrap();
     assert!(folded.contains("<span>CAT_cw (beta1 0.3)</span>"), "{folded}");
-    assert!(section.contains("judged on 1000 of 10000 test images: ALP, AT, CAT_cent, MART, TRADES"), "{section}");
+    assert!(section.contains("evaluated on 1000 of 10000 test images: ALP, AT, CAT_cent, MART, TRADES"), "{section}");
     assert!(section.contains("trained for 100 epochs: ALP, AT"), "{section}");
-    // CAT_cent with beta 5 and beta1 0.05 is a row of Table 8 too, and Table 9 is about losses alone. Table 4 asks for Square by itself.
+    // CAT_cent with beta 5 and beta1 0.05 is a row of Table 8 too, and Table 9 is about losses
+    // alone. Table 4 asks for Square by itself.
     let captions: Vec<&str> = section.split("<caption>CAT paper, Table ").skip(1).map(|rest| &rest[..1]).collect();
     assert_eq!(captions, ["2", "8", "9"]);
     // The same command prints the same.

@@ -1,4 +1,5 @@
-//! Run folders as training and evaluation leave them, made without either: the numbers are invented, and alike each time.
+//! Run folders as training and evaluation leave them, made without either: the numbers are
+//! invented, and alike each time.
 
 use serde_json::{Value, json};
 use std::fmt::Write as _;

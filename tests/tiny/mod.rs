@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use tempfile::TempDir;
 
-/// Adversarial training with everything that is random in it: shuffling, crops, flips and random starts.
+/// Adversarial training with everything that is random in it: shuffling, crops, flips and random
+/// starts.
 pub const AT: &str = "
 name: tiny
 seed: 7
@@ -85,7 +86,8 @@ impl Ended {
         self
     }
 
-    /// It ended with an error for people: exit code 1, `error:`, and no panic or C++ backtrace. Returns the text.
+    /// It ended with an error for people: exit code 1, `error:`, and no panic or C++ backtrace.
+    /// Returns the text.
     #[track_caller]
     pub fn error(self) -> String {
         assert_eq!(self.code, Some(1), "{}{}", self.out, self.err);
@@ -129,7 +131,8 @@ impl Place {
         self.run(run)
     }
 
-    /// Starts `foil ARGS` and returns once it has said where its folder is; it catches signals then.
+    /// Starts `foil ARGS` and returns once it has said where its folder is; it catches signals
+    /// then.
     pub fn start(&self, args: &[&str]) -> Running {
         let mut running = self.begin(args);
         running.wait_for("folder: ");
@@ -233,7 +236,7 @@ impl Run {
         self.text("metrics.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// How many epochs `metrics.jsonl` has while the run is under way.
+    /// How many epochs `metrics.jsonl` has while the run is active.
     pub fn metrics_so_far(&self) -> usize {
         fs::read_to_string(self.file("metrics.jsonl")).map_or(0, |text| text.lines().count())
     }
@@ -255,7 +258,8 @@ impl Run {
         names
     }
 
-    /// Both ended with the same bits: weights, state, best epoch and metrics. Times and dates may differ.
+    /// Both ended with the same bits: weights, state, best epoch and metrics. Times and dates may
+    /// differ.
     #[track_caller]
     pub fn assert_same(&self, other: &Run) {
         for name in ["metrics.jsonl", "metrics.csv", "resolved.yaml"] {

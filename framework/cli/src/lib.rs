@@ -1,7 +1,8 @@
-//! The command line of foil, and what people look at: tables, reports, comparisons, figures.
+//! The command line of foil, and its output: tables, reports, comparisons, figures.
 //!
-//! A program with plugins of its own is `fn main() -> ExitCode { foil_cli::main() }`. Nothing here is needed to write a plugin,
-//! and nothing below knows it: the library reports to a [`foil::train::Observer`].
+//! A program with plugins of its own is `fn main() -> ExitCode { foil_cli::main() }`. Nothing here
+//! is needed to write a plugin, and the library does not depend on it: it reports to a
+//! [`foil::train::Observer`].
 
 mod commands;
 pub mod compare;

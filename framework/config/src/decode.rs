@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// Larger files are refused: a pipeline has a few kilobytes.
 pub(crate) const MAX_BYTES: usize = 1 << 20;
 
-/// The text of a file, or the first thing that makes it none.
+/// The text of a file, or the first reason why it is not text.
 ///
 /// # Errors
 /// Too long, not UTF-8, or a control character, each with its position.
@@ -38,7 +38,8 @@ fn forbidden(c: char) -> bool {
     control || matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
-/// The position of a byte offset, which lies in the part of the text that was read without replacement.
+/// The position of a byte offset, which lies in the part of the text that was read without
+/// replacement.
 fn place(source: &Arc<Source>, at: usize) -> Place {
     let before = source.text().get(..at).unwrap_or_default().replace("\r\n", "\n").replace('\r', "\n");
     let line = before.matches('\n').count() + 1;

@@ -1,18 +1,20 @@
 //! One self-contained JSON Schema for editors, which complete and check while one types.
 //!
-//! It says what the checker says, with one difference: no key is required, because a base that is extended, or an
-//! override, may bring it. What is missing is found by `foil check`.
+//! It agrees with the checker, with one difference: no key is required, because a base or an
+//! override may provide it. `foil check` finds missing keys.
 
 use crate::{Catalog, show};
 use serde_json::{Map, Value, json};
 
-/// A fraction such as `8/255`, as [`fraction`](crate::fraction) reads it, but for the zero below the line.
+/// A fraction such as `8/255`, as [`fraction`](crate::fraction) reads it, except for a zero
+/// denominator.
 const FRACTION: &str = r"^\s*-?([0-9]+\.?[0-9]*|\.[0-9]+)\s*/\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*$";
 
 /// The schema of a whole pipeline (draft 2020-12) with every plugin of the catalog in it.
 ///
-/// `x-component: attack` becomes a reference to `$defs/component.attack`, which takes any attack's name or its map;
-/// definitions of plugins are renamed to `component.attack.pgd.Start`, so that two plugins may each have a `Start`.
+/// `x-component: attack` becomes a reference to `$defs/component.attack`, which takes any attack's
+/// name or its map; definitions of plugins are renamed to `component.attack.pgd.Start`, so that two
+/// plugins may each have a `Start`.
 pub fn editor_schema(root: &Value, catalog: &dyn Catalog) -> Value {
     let mut editor = Editor { catalog, definitions: Map::new(), kinds: Vec::new() };
     let mut whole = editor.part(root, "");
@@ -34,7 +36,7 @@ pub fn editor_schema(root: &Value, catalog: &dyn Catalog) -> Value {
 
 fn extends() -> Value {
     json!({
-        "description": "The file that this one builds on, or several; paths are relative to this file. Maps merge, and what stands here wins.",
+        "description": "The file that this one builds on, or several; paths are relative to this file. Maps merge; values in this file win.",
         "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
     })
 }
@@ -47,7 +49,8 @@ struct Editor<'c> {
 }
 
 impl Editor<'_> {
-    /// A schema with its references renamed. `prefix` is empty for the pipeline, `component.attack.pgd.` for a plugin.
+    /// A schema with its references renamed. `prefix` is empty for the pipeline,
+    /// `component.attack.pgd.` for a plugin.
     fn part(&mut self, schema: &Value, prefix: &str) -> Value {
         let Value::Object(map) = schema else { return schema.clone() };
         let mut part = Map::new();
@@ -131,7 +134,7 @@ impl Editor<'_> {
     }
 }
 
-/// A number may also be text of the right form; `minimum` and the like do not look at text.
+/// A number may also be text of the right form; `minimum` and similar keywords ignore text.
 fn allow_fractions(part: &mut Map<String, Value>) {
     let is_number = |value: &Value| value == "number";
     let types = match part.get("type") {

@@ -15,7 +15,7 @@ use std::path::{Component, Path, PathBuf};
 /// A pipeline that reads more files than this extends the same ones again and again.
 const FILES: usize = 64;
 
-/// Reads files, collects problems, and remembers who extends whom.
+/// Reads files, collects problems, and records which file extends which.
 pub(crate) struct Loader<'c> {
     /// The top level, to which files are merged.
     top: Site<'c>,
@@ -151,7 +151,8 @@ impl<'c> Loader<'c> {
     }
 }
 
-/// At most one byte more than a file may have. Pipes and devices are refused: reading them might never end.
+/// At most one byte more than a file may have. Pipes and devices are refused: reading them might
+/// never end.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let reason = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_string(),
@@ -167,7 +168,8 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// `configs/mnist/../base.yaml` as `configs/base.yaml`, unless a symbolic link makes that another file.
+/// `configs/mnist/../base.yaml` as `configs/base.yaml`, unless a symbolic link makes that another
+/// file.
 fn tidy(path: &Path) -> PathBuf {
     let mut short = PathBuf::new();
     for part in path.components() {

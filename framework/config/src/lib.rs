@@ -1,4 +1,5 @@
-//! **YAML pipelines, checked as a whole: every problem at once, each with its file, line and what to write instead.**
+//! **YAML pipelines, checked as a whole: every problem at once, each with its file, line and what
+//! to write instead.**
 //!
 //! A pipeline is read in six steps, one module each:
 //!
@@ -10,8 +11,9 @@
 //! 6. `check`: the tree against a JSON Schema, as schemars makes it from the pipeline's structs; plugins are looked up
 //!    by name in a [`Catalog`] and bring their own schemas.
 //!
-//! What comes out is [`Checked`], a plain `serde_yaml::Value` in normal form that deserialises without surprises, or
-//! [`Problems`]. Checks that no schema can state are added by the caller with [`Checked::problem`].
+//! What comes out is [`Checked`], a plain `serde_yaml::Value` in normal form that deserialises
+//! without surprises, or [`Problems`]. Checks that no schema can state are added by the caller with
+//! [`Checked::problem`].
 //!
 //! # What is not JSON Schema here
 //!
@@ -21,13 +23,14 @@
 //! | `x-row: { key: eps, listed: evaluate }` | at a map of plugins: a list under `eps` is a row, one plugin for each value |
 //! | `x-unit: image` | a number on the [0, 1] scale of images; `8` is refused with the advice `8/255` |
 //!
-//! Any number may be written as a fraction, `8/255`. Whole numbers may stand where a number is asked for, but `10.0` may
-//! not stand for `10`. Infinities and NaN are refused. The keywords `pattern`, `multipleOf`, `not` and `if` are ignored:
-//! nothing that schemars derives uses them.
+//! Any number may be written as a fraction, `8/255`. Whole numbers may stand where a number is
+//! asked for, but `10.0` may not stand for `10`. Infinities and NaN are refused. The keywords
+//! `pattern`, `multipleOf`, `not` and `if` are ignored: nothing that schemars derives uses them.
 //!
 //! # Files are untrusted
-//! No byte sequence makes this crate panic, overflow the stack or run for long: files end at 1 MiB, nesting at 64 levels
-//! and `extends` at 64 files; anchors, aliases, tags and second documents are refused.
+//! No byte sequence makes this crate panic, overflow the stack or run for long: files end at 1 MiB,
+//! nesting at 64 levels and `extends` at 64 files; anchors, aliases, tags and second documents are
+//! refused.
 
 mod check;
 mod checked;
@@ -67,14 +70,15 @@ pub trait Catalog {
     /// The JSON Schema of a plugin's keys, without `type`. `None` allows any keys.
     fn schema(&self, kind: &str, name: &str) -> Option<serde_json::Value>;
 
-    /// What no schema can say of a plugin that meets its own: `component` is its normal form, written at `path`. The
-    /// problems' paths begin with `path`.
+    /// Problems that a schema cannot express, for a plugin that meets its schema: `component` is
+    /// its normal form, written at `path`. The problems' paths begin with `path`.
     fn check(&self, kind: &str, path: &str, component: &serde_yaml::Value) -> Vec<Problem> {
         let _ = (kind, path, component);
         Vec::new()
     }
 
-    /// Called first for each library that the pipeline lists under `plugins`; what it brings is in the catalog from then on.
+    /// Called first for each library that the pipeline lists under `plugins`; its plugins are in
+    /// the catalog from then on.
     ///
     /// # Errors
     /// Message and help.
@@ -84,7 +88,8 @@ pub trait Catalog {
     }
 }
 
-/// The libraries that the pipeline at `path` lists under `plugins`, with what it extends; nothing else is checked.
+/// The libraries that the pipeline at `path` lists under `plugins`, with what it extends; nothing
+/// else is checked.
 ///
 /// # Errors
 /// What keeps the files from being read.
@@ -96,10 +101,11 @@ pub fn libraries(path: impl AsRef<Path>) -> Result<Vec<Library>, Problems> {
     }
 }
 
-/// Reads the pipeline at `path` with what it extends, applies `overrides` in order, and checks the whole.
+/// Reads the pipeline at `path` with what it extends, applies `overrides` in order, and checks the
+/// whole.
 ///
 /// # Errors
-/// Everything that is wrong, sorted by place.
+/// All problems, sorted by place.
 pub fn load(
     path: impl AsRef<Path>,
     overrides: &[String],
@@ -109,10 +115,11 @@ pub fn load(
     finish(&|loader| loader.file(path.as_ref()), overrides, schema, catalog)
 }
 
-/// The same for a text that is no file; `name` stands for its path in messages. It cannot extend anything.
+/// As [`load`] for a text that is not a file; `name` is its path in messages. It cannot extend
+/// anything.
 ///
 /// # Errors
-/// Everything that is wrong, sorted by place.
+/// All problems, sorted by place.
 pub fn load_str(
     name: &str,
     text: impl AsRef<[u8]>,
@@ -137,12 +144,12 @@ fn finish(
     let known = loader.problems.len();
     libraries::load(&mut root, &|library| catalog.load(library), &mut loader.problems);
     if loader.problems.len() > known {
-        // That the plugins of a library that was not loaded are unknown is no news.
+        // The plugins of a library that was not loaded are unknown anyway.
         return Err(loader.problems.into());
     }
     if let Some(listed) = libraries::take(&mut root) {
-        // Only now does the catalog say which keys of their plugins take a component, on which
-        // merging depends.
+        // Merging depends on which keys take a component, and only now does the catalog know that
+        // for the libraries' plugins.
         let again = put_together(read, overrides, schema, catalog);
         let (again, Some(whole)) = again else { return Err(again.0.problems.into()) };
         (loader, root) = (again, whole);

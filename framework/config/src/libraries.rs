@@ -1,4 +1,5 @@
-//! `plugins:`, the one key that is read before anything is checked: what the listed libraries bring, the rest may name.
+//! `plugins:`, the one key that is read before anything is checked, because the rest may name
+//! plugins of the listed libraries.
 
 use crate::node::{Entry, Kind, Node};
 use crate::place::Place;
@@ -10,7 +11,8 @@ pub(crate) const KEY: &str = "plugins";
 /// A library that a pipeline lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Library {
-    /// Its path, or that of a folder of libraries; what is relative in a file is relative to that file.
+    /// Its path, or that of a folder of libraries; what is relative in a file is relative to that
+    /// file.
     pub path: PathBuf,
     /// The folder of the file that lists it; empty for an override, which is the current folder's.
     pub from: PathBuf,
@@ -24,7 +26,7 @@ impl Library {
     }
 }
 
-/// What is listed. That it is a list of texts is the schema's to say.
+/// The listed libraries. The schema checks that it is a list of texts.
 pub(crate) fn listed(root: &Node) -> Vec<Library> {
     let Kind::Map(map) = &root.kind else { return Vec::new() };
     let Some(Kind::Seq(items)) = map.get(KEY).map(|entry| &entry.node.kind) else { return Vec::new() };
@@ -52,7 +54,8 @@ pub(crate) fn put(root: &mut Node, listed: Entry) {
 /// Loads a library, or says why not: message and help.
 type Loading<'a> = &'a dyn Fn(&Library) -> Result<(), (String, String)>;
 
-/// Loads what is listed with `load`, and makes the paths absolute, so that the checked pipeline means the same anywhere.
+/// Loads what is listed with `load`, and makes the paths absolute, so that the checked pipeline
+/// means the same anywhere.
 pub(crate) fn load(root: &mut Node, load: Loading, problems: &mut Vec<Problem>) {
     let Kind::Map(map) = &mut root.kind else { return };
     let Some(Kind::Seq(items)) = map.get_mut(KEY).map(|entry| &mut entry.node.kind) else { return };

@@ -71,7 +71,7 @@ mod tests {
         node
     }
 
-    // What is known of the place is tested on whole pipelines: tests/suite/forms.rs.
+    // Rules that depend on the schema are tested on whole pipelines: tests/suite/forms.rs.
     #[test]
     fn the_child_wins_by_these_rules() {
         let table = [

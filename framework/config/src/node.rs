@@ -63,8 +63,8 @@ impl Node {
         }
     }
 
-    /// The place of what stands at `path` below this node, or around it as far as that was written; and whether it was all.
-    /// The node itself is shown at `here`.
+    /// The place of what stands at `path` below this node, or around it as far as that was written;
+    /// and whether it was all. The node itself is shown at `here`.
     pub fn nearest(&self, path: &str, here: &Place) -> (Place, bool) {
         let (mut node, mut place) = (self, here);
         for key in path.split('.').filter(|key| !key.is_empty()) {
@@ -82,7 +82,7 @@ impl Node {
         (place.clone(), true)
     }
 
-    /// How a message calls it: `3`, `the text `ten``, `a list`.
+    /// Its description in messages: `3`, `the text `ten``, `a list`.
     pub fn describe(&self) -> String {
         match &self.kind {
             Kind::Null => "empty".to_string(),
@@ -95,7 +95,7 @@ impl Node {
     }
 
     /// A number or a truth value as it was written, such as `1e5` or `0x1F`, so that quoting it
-    /// gives this very text.
+    /// gives exactly this text.
     pub fn written(&self) -> String {
         let word = self.place.word();
         match &self.kind {

@@ -1,4 +1,5 @@
-//! `attack.inner.steps=7` on the command line: a child of one line, merged by the same rules as a file.
+//! `attack.inner.steps=7` on the command line: a child of one line, merged by the same rules as a
+//! file.
 
 use crate::merge::{is_name, merged, named};
 use crate::node::{Entry, Kind, Map, Node, type_of};
@@ -17,7 +18,8 @@ pub(crate) struct Override {
 }
 
 impl Override {
-    /// Reads `a.b.c=VALUE`, where the value is YAML: `3`, `8/255`, `[fgsm, pgd20]`, `{ type: cw, kappa: 50 }`.
+    /// Reads `a.b.c=VALUE`, where the value is YAML: `3`, `8/255`, `[fgsm, pgd20]`, `{ type: cw,
+    /// kappa: 50 }`.
     ///
     /// # Errors
     /// No `=`, an empty key, no value, `extends`, or a value that is not YAML.
@@ -28,7 +30,7 @@ impl Override {
         let wrong = |message: &str, help: &str| Err(vec![Problem::new("", message, help).at(&place)]);
         let shown = show::short(path);
         if !argument.contains('=') {
-            return wrong(&format!("`{shown}` is no override: the `=` is missing"), "write `attack.eps=8/255`");
+            return wrong(&format!("`{shown}` is not an override: it has no `=`"), "write `attack.eps=8/255`");
         }
         let keys: Vec<String> = path.split('.').map(|key| key.trim().to_string()).collect();
         if keys.iter().any(String::is_empty) {
@@ -175,7 +177,7 @@ mod tests {
     #[test]
     fn mistakes_say_what_would_do() {
         let table = [
-            ("a.b", "`a.b` is no override: the `=` is missing"),
+            ("a.b", "`a.b` is not an override: it has no `=`"),
             ("=1", "empty key"),
             ("a..b=1", "empty key"),
             ("a.b=", "write `a.b=null` to remove the key"),

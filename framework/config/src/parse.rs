@@ -1,4 +1,5 @@
-//! From text to a tree with places. A stack instead of recursion, so that no nesting can overflow ours.
+//! From text to a tree with places. A stack instead of recursion, so that no nesting can overflow
+//! ours.
 
 use crate::node::{Entry, Kind, Map, Node};
 use crate::place::{Place, Source};
@@ -10,7 +11,8 @@ use std::sync::Arc;
 /// Deeper nesting is refused; real pipelines stay below ten.
 const DEPTH: usize = 64;
 
-/// Reads one document. `None` after a problem that leaves no usable tree; an empty document is `Null`.
+/// Reads one document. `None` after a problem that leaves no usable tree; an empty document is
+/// `Null`.
 pub(crate) fn parse(source: &Arc<Source>, problems: &mut Vec<Problem>) -> Option<Node> {
     let mut builder = Builder { source, problems, stack: Vec::new(), root: None };
     let mut parser = Parser::new_from_str(source.text());
@@ -51,15 +53,16 @@ impl Builder<'_> {
         Place::new(self.source, marker.line(), marker.col() + 1)
     }
 
-    /// The parser's complaint, with what usually causes it.
+    /// The parser's error, with its usual cause.
     fn syntax(&self, info: &str, place: &Place) -> Problem {
-        // YAML reads `loss:at` as the start of a longer text, and finds no fault before a later line.
+        // YAML reads `loss:at` as the start of a longer text, and reports an error only at a later
+        // line.
         if info.contains("simple key") || info.contains("mapping values") {
             let lines = (1..=place.line().unwrap_or(1)).rev().map(|line| Place::new(self.source, line, 1));
             let written = lines.filter(|place| place.line_text().is_some_and(|text| !text.trim().is_empty())).take(2);
             let help = |place: Place| Some((suggest::space_after_colon(place.line_text()?)?, place));
             if let Some((help, place)) = written.filter_map(help).next() {
-                return Problem::new("", "not valid YAML: this is no `key: value`", help).at(&place);
+                return Problem::new("", "not valid YAML: this is not `key: value`", help).at(&place);
             }
         }
         let opened = match self.stack.last() {
@@ -84,14 +87,14 @@ impl Builder<'_> {
     }
 
     /// # Errors
-    /// What makes the rest of the file meaningless.
+    /// A problem that makes the rest of the file meaningless.
     fn event(&mut self, event: Event<'_>, place: &Place) -> Result<(), Problem> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_extras(anchor, tag.is_some(), place);
                 if let Some(c) = text.chars().find(|c| matches!(c, '\u{2028}' | '\u{2029}')) {
-                    let message = format!("the character {} is not used here", c.escape_default());
-                    let help = "it is a line break to some YAML readers and none to others";
+                    let message = format!("the character {} is not supported", c.escape_default());
+                    let help = "some YAML readers take it for a line break, others do not";
                     note(self.problems, Problem::new("", message, help).at(place));
                 }
                 let kind = match style {
@@ -114,7 +117,7 @@ impl Builder<'_> {
                 None => {}
             },
             Event::Alias(_) => {
-                let message = "aliases (`*name`) are not used here";
+                let message = "aliases (`*name`) are not supported";
                 return Err(Problem::new("", message, "repeat the value, or share it with `extends`").at(place));
             }
             Event::DocumentStart(_) if self.root.is_some() => {
@@ -138,11 +141,11 @@ impl Builder<'_> {
     fn refuse_extras(&mut self, anchor: usize, tagged: bool, place: &Place) {
         if anchor != 0 {
             let help = "share values between files with `extends`, and quote text that starts with `&`";
-            note(self.problems, Problem::new("", "anchors (`&name`) are not used here", help).at(place));
+            note(self.problems, Problem::new("", "anchors (`&name`) are not supported", help).at(place));
         }
         if tagged {
             let help = "quote the value to make it text, and quote text that starts with `!`";
-            note(self.problems, Problem::new("", "tags (`!name`) are not used here", help).at(place));
+            note(self.problems, Problem::new("", "tags (`!name`) are not supported", help).at(place));
         }
     }
 
@@ -172,7 +175,7 @@ fn key(node: Node, problems: &mut Vec<Problem>) -> Key {
     }
     let help = match &node.kind {
         Kind::Seq(_) | Kind::Map(_) => "quote text that starts with `[` or `{`".to_string(),
-        Kind::Null => "write the key in front of the `:`".to_string(),
+        Kind::Null => "write the key before the `:`".to_string(),
         _ => format!("quote it: \"{}\"", node.written()),
     };
     note(problems, Problem::new("", format!("a key is {}; keys are text", node.describe()), help).at(&place));
@@ -180,6 +183,6 @@ fn key(node: Node, problems: &mut Vec<Problem>) -> Key {
 }
 
 fn twice(text: &str, first: &Place, second: &Place) -> Problem {
-    let help = format!("it was given before at {first}");
+    let help = format!("it was first given at {first}");
     Problem::new("", format!("key `{}` is given twice", show::short(text)), help).at(second)
 }

@@ -1,4 +1,5 @@
-//! Where a key or value was written: a file with line and column, or an override on the command line.
+//! Where a key or value was written: a file with line and column, or an override on the command
+//! line.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -11,7 +12,8 @@ pub(crate) struct Source {
     name: String,
     /// The whole text; problems quote its lines.
     text: String,
-    /// Rank among the texts of one load: the file itself, what it extends, then overrides. Problems are sorted by it.
+    /// Rank among the texts of one load: the file itself, what it extends, then overrides. Problems
+    /// are sorted by it.
     order: usize,
     is_file: bool,
 }

@@ -1,15 +1,15 @@
-//! What is wrong with a pipeline, where it was written, and what to write instead.
+//! A problem with a pipeline, where it was written, and what to write instead.
 
 use crate::place::Place;
 use crate::show;
 use std::fmt;
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// What was found and what was expected, in one sentence without a full stop.
     pub message: String,
-    /// Where it was written; `None` when no text is to blame, as for a file that is missing.
+    /// Where it was written; `None` if no text is at fault, as for a missing file.
     pub place: Option<Place>,
     /// The key's path, `attack.inner.eps`; empty for the whole pipeline.
     pub path: String,
@@ -18,8 +18,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with the value at `path`; [`Checked::problems`](crate::Checked::problems) finds its place. An empty
-    /// `help` is none.
+    /// A problem with the value at `path`; [`Checked::problems`](crate::Checked::problems) finds
+    /// its place. An empty `help` is none.
     pub fn new(path: impl Into<String>, message: impl Into<String>, help: impl Into<String>) -> Self {
         let help = Some(help.into()).filter(|text: &String| !text.is_empty());
         Self { message: message.into(), place: None, path: path.into(), help }
@@ -50,12 +50,13 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a pipeline, in the order in which it is written. Printed one below the other.
+/// All problems of a pipeline, in the order in which they were written. Printed one below the
+/// other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// How many problems are printed; a file with more of them is no pipeline.
+    /// How many problems are printed; a file with more of them is not a pipeline.
     const PRINTED: usize = 50;
     /// How many are kept, so that a hostile file cannot fill the memory with messages.
     pub(crate) const KEPT: usize = 1000;

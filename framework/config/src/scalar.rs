@@ -2,7 +2,8 @@
 
 use crate::node::Kind;
 
-/// What a plain (unquoted) scalar means in YAML 1.2: `yes` and `on` are text, `0o17` is 15, `1e-3` is a number.
+/// The value of a plain (unquoted) scalar in YAML 1.2: `yes` and `on` are text, `0o17` is 15,
+/// `1e-3` is a number.
 pub(crate) fn plain(text: &str) -> Kind {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Kind::Null,
@@ -34,7 +35,8 @@ fn unsigned(digits: &str, radix: u32) -> Option<i128> {
     if all_digits { i128::from_str_radix(digits, radix).ok() } else { None }
 }
 
-/// `[-+]? ( . digits | digits ( . digits? )? ) ( [eE] [-+]? digits )?`; Rust alone would also take `inf` and `1_0`.
+/// `[-+]? ( . digits | digits ( . digits? )? ) ( [eE] [-+]? digits )?`; Rust alone would also take
+/// `inf` and `1_0`.
 fn float(text: &str) -> Option<Kind> {
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, Some(exponent)),
@@ -61,7 +63,8 @@ fn is_decimal(text: &str) -> bool {
     }
 }
 
-/// The value of `8/255`: two plain decimal numbers, the first perhaps negative, the second not zero.
+/// The value of `8/255`: two plain decimal numbers, the first perhaps negative, the second not
+/// zero.
 ///
 /// `None` for anything else, also for a plain number.
 pub fn fraction(text: &str) -> Option<f64> {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 /// A schema's keywords, with `$ref` and `allOf` folded in.
 pub(crate) type Keywords<'s> = Cow<'s, Map<String, Value>>;
 
-/// How many references may be followed before it must be a circle.
+/// How many references are followed before it must be a cycle.
 const HOPS: usize = 32;
 
 /// The keywords of `schema`; `$ref` points into `root`. A boolean schema has none.
@@ -23,7 +23,7 @@ pub(crate) fn resolve<'s>(schema: &'s Value, root: &Value) -> Keywords<'s> {
     }
 }
 
-/// What stands beside a `$ref` refines it: later keywords replace, `properties` and `required` add up.
+/// Keywords beside a `$ref` refine it: later keywords replace, `properties` and `required` add up.
 fn fold(map: &Map<String, Value>, root: &Value, hops: usize, into: &mut Map<String, Value>) {
     if hops == 0 {
         return;
@@ -49,7 +49,8 @@ fn lookup<'s>(pointer: &str, root: &'s Value) -> Option<&'s Value> {
     root.pointer(pointer.strip_prefix('#')?)
 }
 
-/// The schemas of which a value must meet one: nested `anyOf` and `oneOf` flattened, what stands beside them copied in.
+/// The schemas of which a value must meet one: nested `anyOf` and `oneOf` flattened, keywords
+/// beside them copied in.
 pub(crate) fn alternatives<'s>(keywords: Keywords<'s>, root: &Value) -> Vec<Keywords<'s>> {
     let mut found = Vec::new();
     flatten(keywords, root, HOPS, &mut found);

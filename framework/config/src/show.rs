@@ -1,4 +1,4 @@
-//! What a user wrote, made safe to print: no control characters, never too long.
+//! User text, made safe to print: no control characters, never too long.
 
 /// Longest quotation inside a sentence, in characters.
 const WORD: usize = 60;

@@ -1,4 +1,4 @@
-//! What may be written at a place, while the tree is still being put together.
+//! What may be written at a place, while the tree is still being merged.
 
 use crate::Catalog;
 use crate::node::{Map, type_of};
@@ -8,14 +8,13 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// Schemas of plugins by kind and name, asked for once each: making one costs more than using it.
+/// Schemas of plugins by kind and name, cached: making one costs more than using it.
 type Schemas = RefCell<HashMap<(String, String), Option<Rc<Json>>>>;
 
-/// A place in the tree, and what the schema says of it.
+/// A place in the tree, and what the schema says about it.
 #[derive(Clone)]
 pub(crate) struct Site<'c> {
-    /// Nobody knows what belongs under a misspelt key, or into a plugin of a library that is not
-    /// loaded yet.
+    /// Unknown under a misspelt key, or inside a plugin of a library that is not loaded yet.
     known: Option<Known<'c>>,
 }
 
@@ -78,7 +77,7 @@ impl<'c> Site<'c> {
         Self { known: Some(empty.at(schema, &root)) }
     }
 
-    /// A place of which nothing is known.
+    /// A place about which nothing is known.
     pub fn unknown() -> Self {
         Self { known: None }
     }

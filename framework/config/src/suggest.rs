@@ -7,9 +7,9 @@ const LONGEST: usize = 64;
 
 /// The candidate nearest to `word`, if it is near enough to be what was meant.
 ///
-/// Near enough is a third of the word's length, counted in edits (a swap of two neighbours is one), and at least one
-/// edit for words of two characters or more. Case and `-` for `_` cost nothing. Of equally near candidates the first
-/// wins.
+/// Near enough is a third of the word's length, counted in edits (a swap of two neighbours is one),
+/// and at least one edit for words of two characters or more. Case and `-` for `_` cost nothing. Of
+/// equally near candidates the first wins.
 pub fn did_you_mean<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let length = word.chars().count();
     if !(2..=LONGEST).contains(&length) {
@@ -30,15 +30,15 @@ fn normal(word: &str) -> String {
     word.to_lowercase().replace('-', "_")
 }
 
-/// `` did you mean `steps`? known keys: eps, steps ``: the word that was probably meant, if one is near, and behind `lead` all
-/// that would do.
+/// `` did you mean `steps`? known keys: eps, steps ``: the word that was probably meant, if one is
+/// near, and after `lead` all valid words.
 pub fn suggest<S: AsRef<str>>(word: &str, candidates: &[S], lead: &str) -> String {
     let words: Vec<&str> = candidates.iter().map(AsRef::as_ref).collect();
     let meant = did_you_mean(word, &words).map(|meant| format!("did you mean `{meant}`? ")).unwrap_or_default();
     format!("{meant}{lead}: {}", show::list(&words))
 }
 
-/// What `loss:at` was meant to be, which YAML takes for one word.
+/// A hint for `loss:at`, which YAML reads as one word.
 pub(crate) fn space_after_colon(text: &str) -> Option<String> {
     let (key, value) = text.trim().split_once(':')?;
     let is_key = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -47,7 +47,8 @@ pub(crate) fn space_after_colon(text: &str) -> Option<String> {
         .then(|| format!("a space belongs after the colon: `{}: {}`", show::short(key), show::short(value)))
 }
 
-/// What is told of a key with a letter that no key has and that may look like one that keys have: a Cyrillic `е`, a full-width `ｓ`.
+/// A hint for a key with a letter that looks like an ASCII letter: a Cyrillic `е`, a full-width
+/// `ｓ`.
 pub(crate) fn look_alike(key: &str) -> Option<String> {
     let letter = key.chars().find(|letter| !letter.is_ascii() && letter.is_alphabetic())?;
     Some(format!("its `{letter}` is U+{:04X}, and keys have ASCII letters only", u32::from(letter)))

@@ -1,4 +1,5 @@
-//! Compiles kernels.cu with the C++ compiler, and a table of its kernels by name; and what stands in for Hopper's convolutions.
+//! Compiles kernels.cu with the C++ compiler, and a table of its kernels by name; and what stands
+//! in for Hopper's convolutions.
 
 use std::path::PathBuf;
 use std::{env, fs};

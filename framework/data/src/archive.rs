@@ -12,7 +12,8 @@ use std::path::Path;
 /// More than the published archives hold besides the files that are read.
 const OTHER_FILES: usize = 1 << 20;
 
-/// Read the files of the catalog by name, in whatever folder of the archive and in whatever order they come.
+/// Read the files of the catalog by name, in whatever folder of the archive and in whatever order
+/// they come.
 ///
 /// Nothing is written to disk, and no more is unpacked than the published archives hold.
 pub(crate) fn read(entry: &'static Entry, path: &Path, assembly: &mut Assembly) -> Result<(), DataError> {

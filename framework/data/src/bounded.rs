@@ -9,9 +9,10 @@ use std::path::Path;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// The unpacked content, at most `limit + 1` bytes of it: the one byte more tells that it is too long.
+/// The unpacked content, at most `limit + 1` bytes of it: the extra byte shows that it is too
+/// long.
 ///
-/// Whether it is gzipped is seen from its first bytes, not from its name.
+/// Gzip is detected from the first bytes, not from the name.
 ///
 /// # Errors
 /// `Io` when the system refuses; `BadFile` when the gzip stream is cut short or fails its checksum.
@@ -26,7 +27,7 @@ pub(crate) fn read(name: &'static str, path: &Path, limit: usize) -> Result<Vec<
 
 /// The content of a file as a stream, unpacked when it is gzipped.
 pub(crate) fn open(path: &Path) -> std::io::Result<Box<dyn Read>> {
-    // Opening a pipe waits for somebody to write, and a device may never end.
+    // Opening a pipe blocks until someone writes, and a device may never end.
     if !std::fs::metadata(path)?.is_file() {
         return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
     }
@@ -35,7 +36,8 @@ pub(crate) fn open(path: &Path) -> std::io::Result<Box<dyn Read>> {
     Ok(if gzipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
 }
 
-/// flate2 reports a broken stream as one of these kinds; anything else is the system's. `read` is 0 where it is not known.
+/// flate2 reports a broken stream as one of these kinds; anything else is the system's. `read` is 0
+/// where it is not known.
 pub(crate) fn explain(error: std::io::Error, name: &'static str, path: &Path, read: usize) -> DataError {
     let what = match error.kind() {
         ErrorKind::UnexpectedEof => "its gzip stream is cut short",

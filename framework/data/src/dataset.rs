@@ -1,4 +1,4 @@
-//! What loading gives: images and labels in memory, and where they came from.
+//! A loaded data set: images and labels in memory, and where they came from.
 
 use crate::sums::sha256_of;
 
@@ -72,7 +72,8 @@ pub struct Dataset {
     pub train: Images,
     /// Images to test on.
     pub test: Images,
-    /// Mean of the training pixels per channel, in [0, 1] image units. A constant of the published set: see [`crate::Entry::mean`].
+    /// Mean of the training pixels per channel, in [0, 1] image units. A constant of the published
+    /// set: see [`crate::Entry::mean`].
     pub mean: &'static [f64],
     /// Standard deviation per channel, likewise.
     pub std: &'static [f64],
@@ -80,13 +81,14 @@ pub struct Dataset {
     pub origin: String,
     /// The content read, file by file, for the record of a run.
     pub sums: Vec<FileSum>,
-    /// What is odd about this copy but no error, a sentence each; empty for the published files.
+    /// Notes about this copy that are not errors, one sentence each; empty for the published
+    /// files.
     pub notes: Vec<String>,
 }
 
 impl Dataset {
-    /// What its files held, in a word: `published`, or the SHA-256 of their sums where one of them
-    /// is not the published one.
+    /// The content of its files: `published`, or the SHA-256 of their sums where one of them is
+    /// not the published one.
     pub fn content(&self) -> String {
         if self.notes.is_empty() {
             return PUBLISHED.into();

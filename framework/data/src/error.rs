@@ -1,10 +1,11 @@
-//! Everything that can go wrong, each with a place and what to do instead.
+//! All errors, each with a place and what to do instead.
 
 use crate::fault::Fault;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Why a data set could not be given. Printed after `error: `, it reads as the rest of foil's messages do: what, where, help.
+/// Why a data set could not be loaded. Printed after `error: `, it has the form of foil's other
+/// messages: what, where, help.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DataError {
@@ -15,7 +16,7 @@ pub enum DataError {
         /// All names that exist.
         known: Vec<&'static str>,
     },
-    /// None of the places holds it.
+    /// It is in none of the places.
     NotFound {
         /// Of the data set.
         name: &'static str,
@@ -24,7 +25,7 @@ pub enum DataError {
         /// Every place looked at, in order.
         looked: Vec<PathBuf>,
     },
-    /// Some of its files are there and others are not.
+    /// Some of its files are missing.
     Missing {
         /// Of the data set.
         name: &'static str,
@@ -89,9 +90,11 @@ impl DataError {
     pub fn message(&self) -> String {
         match self {
             Self::UnknownName { name, .. } => format!("no data set is called `{name}`"),
-            Self::NotFound { name, .. } => format!("`{name}` was not found in the places looked at"),
+            Self::NotFound { name, .. } => format!("`{name}` was not found"),
             Self::Missing { name, files, .. } => format!("`{name}` is not complete: {} missing", list(files)),
-            Self::PythonPickles { name, .. } => format!("`{name}` is here as Python pickles, which foil does not read"),
+            Self::PythonPickles { name, .. } => {
+                format!("`{name}` was found as Python pickles, which foil does not read")
+            }
             Self::BadFile { name, what, found, expected, .. } => {
                 format!("a file of `{name}` cannot be used: {what}; found {found}, expected {expected}")
             }
@@ -136,7 +139,7 @@ impl DataError {
             }
             Self::BadFile { name, .. } => {
                 format!(
-                    "replace it, or move it away if it is another data set's; `foil data get {name}` fetches a fresh copy"
+                    "replace it, or move it away if it belongs to another data set; `foil data get {name}` fetches a fresh copy"
                 )
             }
             Self::Io { .. } => "check that it exists, that you may use it, and that the disk is not full".to_string(),

@@ -1,8 +1,8 @@
-//! What is wrong inside a file, before it is known which file that is.
+//! A fault inside a file, before the file's name is known.
 
 use std::fmt::Write;
 
-/// What was met and what should have been there. `DataError::BadFile` adds the place and the help.
+/// What was found and what was expected. `DataError::BadFile` adds the place and the help.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     /// What is wrong, such as "wrong magic number".
@@ -18,13 +18,14 @@ impl Fault {
         Fault { what: what.into(), found: found.into(), expected: expected.into() }
     }
 
-    /// The same fault, said of a part of the file.
+    /// The same fault, attributed to a part of the file.
     pub(crate) fn inside(mut self, part: &str) -> Self {
         self.what = format!("{part}: {}", self.what);
         self
     }
 
-    /// The content has the wrong length. Readers stop one byte after `expected`, so how much longer it is stays unknown.
+    /// The content has the wrong length. Readers stop one byte after `expected`, so the actual
+    /// length of a longer one is unknown.
     pub(crate) fn length(found: usize, expected: usize) -> Self {
         let bytes = |n| format!("{} bytes", grouped(n));
         if found < expected {

@@ -1,4 +1,4 @@
-//! Where a data set may lie on this machine, and where it does.
+//! Where a data set may be on this machine, and where it is.
 
 use crate::catalog::{self, Entry};
 use crate::error::DataError;
@@ -6,23 +6,26 @@ use crate::layout::{self, Layout};
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// Where a data set lies, in which layout.
+/// Finds a data set and its layout.
 ///
 /// # Errors
-/// `UnknownName`; `NotFound` with the places looked in; `PythonPickles` when only the pickled version is there.
+/// `UnknownName`; `NotFound` with the places searched; `PythonPickles` when only the pickled
+/// version is there.
 pub fn find(name: &str, folder: Option<&Path>) -> Result<Layout, DataError> {
     find_with(catalog::entry(name)?, folder, &Surroundings::of_process())
 }
 
 /// The places [`find`] looks in, in order.
 ///
-/// With a `folder`, only that and the one in it that is called `name`: who names a place does not want another copy. Without:
-/// `$FOIL_DATA/<name>`, `$FOIL_DATA`, `data/<name>`, and the cache folder that `foil data get` fills.
+/// With a `folder`, only that and the one in it that is called `name`: a caller that names a place
+/// does not want another copy. Without: `$FOIL_DATA/<name>`, `$FOIL_DATA`, `data/<name>`, and the
+/// cache folder that `foil data get` fills.
 pub fn places(name: &str, folder: Option<&Path>) -> Vec<PathBuf> {
     places_with(name, folder, &Surroundings::of_process())
 }
 
-/// Where a download goes unless told otherwise: `foil/data/<name>` in `$XDG_CACHE_HOME` or `~/.cache`; `data/<name>` without a home.
+/// Where a download goes unless told otherwise: `foil/data/<name>` in `$XDG_CACHE_HOME` or
+/// `~/.cache`; `data/<name>` without a home.
 pub fn cache_folder(name: &str) -> PathBuf {
     let cache = Surroundings::of_process().cache;
     cache.unwrap_or_else(|| PathBuf::from("data")).join(name)
@@ -117,7 +120,10 @@ mod tests {
         let around = around(root.path(), cache.path());
         write(&root.path().join("records/records-py/data_batch_1"), b"");
         let error = find_with(&RECORDS, None, &around).unwrap_err().to_string();
-        assert!(error.starts_with("`records` is here as Python pickles, which foil does not read\n  --> "), "{error}");
+        assert!(
+            error.starts_with("`records` was found as Python pickles, which foil does not read\n  --> "),
+            "{error}"
+        );
         assert!(error.contains("help: `foil data get records` fetches the binary version"), "{error}");
 
         write(&cache.path().join("records/train.bin"), b"");

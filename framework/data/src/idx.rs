@@ -1,6 +1,7 @@
 //! The IDX format of MNIST: a magic number, the sizes, then the bytes.
 //!
-//! Source: the format's description on the MNIST page (yann.lecun.com/exdb/mnist). All header numbers are big-endian 32-bit.
+//! Source: the format's description on the MNIST page (yann.lecun.com/exdb/mnist). All header
+//! numbers are big-endian 32-bit.
 //!
 //! ```text
 //! images  00 00 08 03 | count | rows | columns | count * rows * columns pixels
@@ -19,7 +20,8 @@ pub(crate) fn file_length(sizes: &[usize]) -> usize {
 /// The content after the header, once magic number, sizes and length are those expected.
 ///
 /// # Shapes
-/// `sizes` is `[n, height, width]` for images and `[n]` for labels; the result has their product as length.
+/// `sizes` is `[n, height, width]` for images and `[n]` for labels; the result has their product as
+/// length.
 pub(crate) fn parse<'a>(bytes: &'a [u8], sizes: &[usize]) -> Result<&'a [u8], Fault> {
     let magic = UNSIGNED_BYTES + sizes.len() as u32;
     let length = file_length(sizes);

@@ -1,4 +1,5 @@
-//! In what form a data set lies in a folder, and the contents of its published files from each form.
+//! The form in which a folder has a data set, and the contents of its published files from each
+//! form.
 
 use crate::assemble::Assembly;
 use crate::catalog::{DataFile, Entry};
@@ -15,7 +16,8 @@ pub enum Layout {
     Files(PathBuf),
     /// The published archive (tar, gzipped or not).
     Archive(PathBuf),
-    /// `train.tar` and `test.tar` in this folder: `labels.bin` and lossless WebP strips of 500 images.
+    /// `train.tar` and `test.tar` in this folder: `labels.bin` and lossless WebP strips of 500
+    /// images.
     Strips(PathBuf),
     /// Inside the program.
     BuiltIn,
@@ -30,9 +32,11 @@ impl fmt::Display for Layout {
     }
 }
 
-/// The form in which `place`, a folder or an archive, has the data set; `None` when it has nothing of it.
+/// The form in which `place`, a folder or an archive, has the data set; `None` when it has nothing
+/// of it.
 ///
-/// A complete form is preferred to one with files missing; among equals, files to an archive to strips.
+/// A complete form is preferred to one with files missing; among equals, files to an archive to
+/// strips.
 pub(crate) fn detect(entry: &Entry, place: &Path) -> Option<Layout> {
     if place.is_file() {
         return (!entry.forms.archives.is_empty()).then(|| Layout::Archive(place.to_path_buf()));
@@ -60,7 +64,7 @@ pub(crate) fn detect(entry: &Entry, place: &Path) -> Option<Layout> {
     incomplete
 }
 
-/// What shows that `place` has the data set as Python pickles.
+/// The files that show that `place` has the data set as Python pickles.
 pub(crate) fn pickles(entry: &Entry, place: &Path) -> Option<PathBuf> {
     entry.forms.pickles.iter().map(|name| place.join(name)).find(|path| path.exists())
 }

@@ -1,4 +1,5 @@
-//! **MNIST, CIFAR-10 and CIFAR-100: found, fetched, read into memory and checked.** No libtorch in here.
+//! **MNIST, CIFAR-10 and CIFAR-100: found, fetched, read into memory and checked.** No libtorch in
+//! here.
 //!
 //! ```
 //! let data = foil_data::load("mnist_subset", None)?; // built in, so this works everywhere
@@ -10,11 +11,14 @@
 //! A data set goes through four steps, each a file or folder of this crate:
 //!
 //! 1. `catalog`: what is known about it (sizes, sums, licence, mirrors), as constants;
-//! 2. `find`: the folder it lies in, and in which `layout` (published files, an archive, WebP strips);
-//! 3. `layout`, `bounded`, `archive`, `strips`: the bytes of its published files, never more than they may hold;
+//! 2. `find`: the folder it lies in, and in which `layout` (published files, an archive, WebP
+//!    strips);
+//! 3. `layout`, `bounded`, `archive`, `strips`: the bytes of its published files, never more than
+//!    they may hold;
 //! 4. `idx`, `records`, `sums`, `assemble`: those bytes checked and turned into [`Images`].
 //!
-//! `download` puts the published files where `find` looks. To add a data set, add an [`Entry`] to the catalog.
+//! `download` puts the published files where `find` looks. To add a data set, add an [`Entry`] to
+//! the catalog.
 
 mod archive;
 mod assemble;
@@ -45,11 +49,13 @@ use std::path::Path;
 
 /// Read a data set into memory: `mnist`, `mnist_subset`, `cifar10` or `cifar100`.
 ///
-/// `folder` is where its files lie (or the folder above, or the archive itself); `None` looks in [`places`].
-/// What is odd but readable, such as files other than the published ones, is said in [`Dataset::notes`].
+/// `folder` is where its files are (or the folder above, or the archive itself); `None` looks in
+/// [`places`]. Anything unusual but readable, such as files other than the published ones, is
+/// noted in [`Dataset::notes`].
 ///
 /// # Errors
-/// [`DataError`], each with what to do about it: no such name, not found, files missing, or a file that is not what it should be.
+/// [`DataError`], each with what to do about it: no such name, not found, files missing, or a file
+/// that is not what it should be.
 pub fn load(name: &str, folder: Option<&Path>) -> Result<Dataset, DataError> {
     let entry = entry(name)?;
     let layout = find(name, folder)?;

@@ -32,7 +32,8 @@ impl Record {
         self.label_bytes() + self.pixels
     }
 
-    /// Append `n` records to `images`. The last byte of label is the one kept: for CIFAR-100, the fine label.
+    /// Append `n` records to `images`. The last byte of label is the one kept: for CIFAR-100, the
+    /// fine label.
     pub(crate) fn parse(self, bytes: &[u8], n: usize, images: &mut Images) -> Result<(), Fault> {
         if bytes.len() != n * self.length() {
             return Err(Fault::length(bytes.len(), n * self.length()));

@@ -1,8 +1,9 @@
 //! The compact layout: one tar a split, with `labels.bin` and lossless WebP strips.
 //!
-//! `labels.bin` has the label bytes of every record; `NNN.webp` has 500 images stacked top to bottom, in record order, as wide as
-//! one image. The records made from them are byte for byte those of CIFAR's binary version, so they are checked like it.
-//! Roughly half the size of the binary version, and what the built-in subset of MNIST is stored as.
+//! `labels.bin` has the label bytes of every record; `NNN.webp` has 500 images stacked top to
+//! bottom, in record order, as wide as one image. The records made from them are byte for byte
+//! those of CIFAR's binary version, so they are checked like it. Roughly half the size of the
+//! binary version, and what the built-in subset of MNIST is stored as.
 
 use crate::assemble::Assembly;
 use crate::bounded;
@@ -50,7 +51,8 @@ pub(crate) fn read_built_in(entry: &'static Entry, assembly: &mut Assembly) -> R
     Ok(())
 }
 
-/// Lossless WebP of photographs takes about half of this; noise would take a little more than the records themselves.
+/// Lossless WebP of photographs takes about half of this; noise would take a little more than the
+/// records themselves.
 fn most_bytes(entry: &Entry, split: Split) -> usize {
     let records: usize = entry.files.iter().filter(|f| f.split == split).map(|file| entry.length_of(file)).sum();
     records + records / 4 + (1 << 20)

@@ -1,4 +1,4 @@
-//! Whether a content is one that is known: the published one, or a restored one with a note.
+//! Checks whether a content is known: the published one, or a restored one with a note.
 
 use crate::catalog::{DataFile, Sum};
 use md5::Md5;
@@ -8,7 +8,7 @@ use std::fmt::Write;
 /// The SHA-256 of a content, and what to note about it: nothing for the published one.
 pub(crate) fn verify(file: &DataFile, bytes: &[u8]) -> (String, Option<String>) {
     let sha256 = sha256_of(bytes);
-    let mut md5 = None; // made only where the SHA-256 does not settle it
+    let mut md5 = None; // computed only if the SHA-256 does not settle it
     let by_sha256 = file.known.iter().find(|known| matches!(known.sum, Sum::Sha256(sum) if sum == sha256));
     let known = by_sha256.or_else(|| {
         file.known.iter().find(|known| {

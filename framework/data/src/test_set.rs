@@ -1,4 +1,5 @@
-//! Two tiny data sets for the tests, in every layout: `records` (CIFAR's format, 2 x 2 colour) and `digits` (MNIST's, 2 x 2 grey).
+//! Two tiny data sets for the tests, in every layout: `records` (CIFAR's format, 2 x 2 colour) and
+//! `digits` (MNIST's, 2 x 2 grey).
 
 use crate::catalog::{Content, Counts, DataFile, Entry, Forms, Split};
 use flate2::{Compression, write::GzEncoder};

@@ -1,5 +1,6 @@
-//! The real data: the built-in subset always, the whole sets where this machine has them (set FOIL_DATA to a folder with
-//! `mnist`, `cifar10`, `cifar100` in it). A set that is not found is skipped, and the output says so.
+//! The real data: the built-in subset always, the whole sets where this machine has them (set
+//! FOIL_DATA to a folder with `mnist`, `cifar10`, `cifar100` in it). A set that is not found is
+//! skipped, and the output says so.
 
 use foil_data::{DataError, Dataset, Images, catalog, load};
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! The rule that a setting without a manual does not compile.
+//! Settings without doc comments do not compile.
 
 use syn::{Attribute, Error, Expr, ExprLit, Ident, Lit, Meta};
 
@@ -13,7 +13,8 @@ pub fn require(name: &Ident, attributes: &[Attribute]) -> Result<(), Error> {
     Err(Error::new(name.span(), format!("`{name}` needs a doc comment: it is the manual that `foil explain` prints")))
 }
 
-/// `///` arrives as `#[doc = "..."]`. `#[doc(hidden)]` is no manual; `#[doc = include_str!(...)]` may be one.
+/// `///` arrives as `#[doc = "..."]`. `#[doc(hidden)]` is not a manual;
+/// `#[doc = include_str!(...)]` may be one.
 fn is_documentation(attribute: &Attribute) -> bool {
     let Meta::NameValue(pair) = &attribute.meta else { return false };
     if !pair.path.is_ident("doc") {

@@ -23,7 +23,8 @@ pub struct Key {
 }
 
 impl Key {
-    /// Takes every `#[set(...)]` out of `attributes` and reads them together; the compiler knows no such attribute.
+    /// Takes every `#[set(...)]` out of `attributes` and reads them together; the compiler knows no
+    /// such attribute.
     ///
     /// # Errors
     /// An unknown key, one that is given twice, or a `range` without bounds.

@@ -1,4 +1,5 @@
-//! What a struct under `#[settings]` reads, refuses, writes and says about itself. Compile errors are tested in `src/`.
+//! What a struct under `#[settings]` reads, refuses, writes and says about itself. Compile errors
+//! are tested in `src/`.
 
 extern crate self as foil;
 

@@ -1,4 +1,4 @@
-//! Where an attack within Linf may go.
+//! The set of points that an attack within Linf may reach.
 
 use crate::nn::fused::sign_step;
 use tch::Tensor;
@@ -11,14 +11,15 @@ pub struct Box01 {
 }
 
 impl Box01 {
-    /// Around `x` `[N, C, H, W]`; `eps` a scalar or `[N, 1, 1, 1]`. Without `clip` only the ball counts.
+    /// Around `x` `[N, C, H, W]`; `eps` a scalar or `[N, 1, 1, 1]`. Without `clip` it is the ball
+    /// alone.
     pub fn new(x: &Tensor, eps: &Tensor, clip: bool) -> Self {
         let (low, high) = (x - eps, x + eps);
         if clip { Self { low: low.clamp_min(0.0), high: high.clamp_max(1.0) } } else { Self { low, high } }
     }
 
-    /// The nearest point inside to `x` + `alpha` · sign(`gradient`), in one pass where the device allows it; `alpha` a scalar or
-    /// `[N, 1, 1, 1]`.
+    /// The nearest point inside to `x` + `alpha` · sign(`gradient`), in one pass where the device
+    /// allows it; `alpha` a scalar or `[N, 1, 1, 1]`.
     pub fn ascend(&self, x: &Tensor, gradient: &Tensor, alpha: &Tensor) -> Tensor {
         sign_step(x, gradient, alpha, [&self.low, &self.high])
     }

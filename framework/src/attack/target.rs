@@ -8,7 +8,7 @@ use crate::{Error, Result};
 use std::cell::RefCell;
 use tch::{Kind, Tensor};
 
-/// What one look at the model from an attacked point gives.
+/// The result of one pass and gradient at an attacked point.
 #[derive(Debug)]
 pub struct Ascent {
     /// d(sum of objectives)/dx, `[N, C, H, W]`.
@@ -34,11 +34,11 @@ impl<'a> Target<'a> {
         Self { network, noise, iterates: None, shrinks: false, selected: None, eot: 1 }
     }
 
-    /// The same model, whose batch norm takes its statistics in train mode over the images that
-    /// `selected` marks, `[N]` booleans, and normalises all with them. What it says of the marked
-    /// ones, and what becomes of the running statistics, is as if they alone had been passed; but
-    /// shapes stay, as a captured step asks. Where none is marked the running statistics serve, and
-    /// stay.
+    /// The same model, whose batch norm in train mode takes its statistics over the images that
+    /// `selected` marks, `[N]` booleans, and normalises all images with them. For the marked images
+    /// and the running statistics the result is as if they alone had been passed, but shapes stay
+    /// fixed, as a captured step needs. If no image is marked, the running statistics are used and
+    /// do not change.
     #[must_use]
     pub fn selecting<'b>(&'b self, selected: &'b Tensor) -> Target<'b> {
         Target { selected: Some(selected), ..*self }
@@ -60,8 +60,8 @@ impl<'a> Target<'a> {
         self
     }
 
-    /// Whether an attack may read the device and go on with the images that it has not broken yet. Whether an image falls must
-    /// not depend on it.
+    /// Whether an attack may read the device and continue with only the images that it has not
+    /// broken yet. Whether an image is broken must not depend on this.
     pub fn shrinks(&self) -> bool {
         self.shrinks
     }
@@ -85,7 +85,8 @@ impl<'a> Target<'a> {
         tch::no_grad(|| self.forward(x, mode))
     }
 
-    /// Logits `[N, K]`; differentiable in `x` if `x` requires a gradient (for networks in front of the model, such as CAT's g).
+    /// Logits `[N, K]`; differentiable in `x` if `x` requires a gradient (for networks before the
+    /// model, such as CAT's g).
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
         match self.selected {
             Some(selected) => self.network.frozen_selecting(x, mode, Some(self.noise), selected),
@@ -93,7 +94,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Runs `work` with the network computing as in training, also where a judge asks.
+    /// Runs `work` with the network in training's precision, even during an evaluation.
     pub fn as_trained<T>(&self, work: impl FnOnce() -> T) -> T {
         let _trained = self.network.as_trained();
         work()
@@ -103,7 +104,7 @@ impl<'a> Target<'a> {
     ///
     /// # Panics
     /// When the model's logits do not depend differentiably on its images, or the objective on the
-    /// logits; the engine makes an error of it, which names the model.
+    /// logits; the engine turns it into an error that names the model.
     pub fn ascend(&self, x: &Tensor, mode: Mode, objective: &dyn Objective, reference: Reference) -> Ascent {
         let value = |logits: &Tensor| objective.value(logits, reference);
         self.averaged(x, mode, &value, &|logits| {
@@ -154,7 +155,7 @@ impl<'a> Target<'a> {
         let gradient = gradient.ok_or_else(|| {
             let (model, mode) = (self.network.name(), format!("{mode:?}").to_lowercase());
             Error::new(format!("{model}: its logits in {mode} mode do not depend differentiably on its images"))
-                .help(format!("{KEEP_THE_GRAPH}; attacks without gradients, such as square, can judge it as it is"))
+                .help(format!("{KEEP_THE_GRAPH}; attacks without gradients, such as square, can still evaluate it"))
         })?;
         Ok(Ascent { gradient, logits })
     }
@@ -169,7 +170,7 @@ impl<'a> Target<'a> {
         d_logits: &dyn Fn(&Tensor) -> Tensor,
     ) -> Result<(Option<Tensor>, Tensor)> {
         lap("attack: the rest");
-        // What a model states of itself holds for statistics of the whole batch.
+        // A model's own gradient assumes statistics of the whole batch.
         let own = (self.selected.is_none() || mode == Mode::Eval)
             .then(|| self.network.input_gradient(x, mode, self.noise, d_logits))
             .flatten();

@@ -4,7 +4,7 @@ use crate::nn::Noise;
 use foil_macros::settings;
 use tch::{Kind, Tensor};
 
-/// What surrounds an image before it is cropped.
+/// The border added to an image before it is cropped.
 #[settings]
 #[derive(Copy, PartialEq)]
 pub enum Padding {
@@ -20,7 +20,7 @@ pub struct Augment {
     /// Pixels added on each side before a crop of the original size.
     #[set(default = 4, range = 0..=64, unit = "pixels")]
     pub pad: i64,
-    /// What is added.
+    /// The border's content.
     #[set(default = Padding::Zero)]
     pub padding: Padding,
     /// Whether half of the images are mirrored.
@@ -38,7 +38,7 @@ impl Augment {
         let columns = along(w);
         let columns = if self.flip {
             let mirrored = noise.below("flip", 2, &[1]);
-            // w - 1 - column where mirrored.
+            // Mirrored rows read column w - 1 - column.
             &columns * (1 - &mirrored * 2) + &mirrored * (w - 1)
         } else {
             columns.unsqueeze(0).expand([n, w], false)
@@ -56,7 +56,8 @@ impl Augment {
         }
     }
 
-    /// Where each padded position comes from, and whether it lies inside the image (`[N, length]` each).
+    /// The source of each padded position, and whether it is inside the image (`[N, length]`
+    /// each).
     fn source(&self, positions: &Tensor, length: i64) -> (Tensor, Tensor) {
         let inside = positions.ge(0).logical_and(&positions.lt(length)).to_kind(Kind::Int64);
         let from = match self.padding {
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
     use tch::Device;
 
-    /// Every crop of the padded image, made by libtorch's own padding, flipped or not.
+    /// Every crop of the padded image, flipped or not, made with libtorch's own padding.
     fn possible(image: &Tensor, augment: &Augment) -> Vec<Tensor> {
         let p = augment.pad;
         let padded = match augment.padding {

@@ -1,4 +1,5 @@
-//! Which content a data set has, so that a run is of what it was made from wherever that lies.
+//! The content of a data set, by which a run is tied to the data it was trained on, wherever they
+//! are.
 
 use crate::pipeline::Pipeline;
 use crate::{Error, Result};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::SystemTime;
 
-/// A copy of a data set: its name, where it lies, and the lengths and times of the files there.
+/// A copy of a data set: its name, its folder, and the lengths and times of the files there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Source {
     name: String,
@@ -16,28 +17,28 @@ struct Source {
     files: Vec<(PathBuf, u64, Option<SystemTime>)>,
 }
 
-/// What this process has read.
+/// The data that this process has read.
 #[derive(Default)]
 struct Known {
     contents: HashMap<Source, String>,
-    /// Read only for its content, and needed again in a moment.
+    /// Read only for its content, but needed again soon.
     kept: Option<(Source, Dataset)>,
 }
 
 static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
 
-/// Reads the data set of `pipeline`; what was noticed on the way goes to the log.
+/// Reads the data set of `pipeline`; notes about it go to the log.
 ///
 /// # Errors
-/// When it is not found, its files are not what they should be, or its content is another than the
-/// pipeline says.
+/// When it is not found, its files are damaged, or its content differs from the pipeline's
+/// `data.content`.
 pub fn read(pipeline: &Pipeline) -> Result<Dataset> {
     let data = load(pipeline)?;
     tell(&data);
     Ok(data)
 }
 
-/// The same where there is no log yet: [`tell`] follows when there is.
+/// As [`read`] where there is no log yet; call [`tell`] once there is.
 pub fn load(pipeline: &Pipeline) -> Result<Dataset> {
     let (data, source) = taken(pipeline)?;
     let content = agreed(pipeline, &data)?;
@@ -45,14 +46,14 @@ pub fn load(pipeline: &Pipeline) -> Result<Dataset> {
     Ok(data)
 }
 
-/// Logs what was noticed while a data set was read.
+/// Logs the notes from reading a data set.
 pub fn tell(data: &Dataset) {
     for note in &data.notes {
         tracing::warn!("{note}");
     }
 }
 
-/// The content of `data`, which is what the pipeline says, if it says something.
+/// The content of `data`, checked against the pipeline's if that is set.
 fn agreed(pipeline: &Pipeline, data: &Dataset) -> Result<String> {
     let content = data.content();
     let Some(expected) = pipeline.data.content.as_ref().filter(|expected| **expected != content) else {
@@ -65,12 +66,12 @@ fn agreed(pipeline: &Pipeline, data: &Dataset) -> Result<String> {
     .help("put the data of the run back, say where they are with `data.path`, or take these: data.content=null"))
 }
 
-/// The content of the data set of `pipeline`: what it says, or what its files hold; none of one
-/// that comes with foil. With `keep` the data stay in memory until they are read.
+/// The content of the data set of `pipeline`: as set in the pipeline, or else from its files;
+/// `None` for one that comes with foil. With `keep` the data stay in memory until they are read.
 ///
 /// # Errors
-/// When it is not found, its files are not what they should be, or with `keep` its content is
-/// another than the pipeline says.
+/// When it is not found, its files are damaged, or with `keep` its content differs from the
+/// pipeline's.
 pub(crate) fn content(pipeline: &Pipeline, keep: bool) -> Result<Option<String>> {
     if foil_data::entry(&pipeline.data.name)?.is_built_in() {
         return Ok(None);

@@ -1,4 +1,5 @@
-//! A batch's images by one CUDA kernel (framework/cuda/images.h) in place of fifty operators: `None` where it does not apply.
+//! A batch's images by one CUDA kernel (framework/cuda/images.h) in place of fifty operators:
+//! `None` where it does not apply.
 
 #![allow(unsafe_code)]
 
@@ -8,13 +9,13 @@ use crate::nn::fused::{has_kernels, is_dense};
 use crate::nn::name_key;
 use tch::{Kind, Tensor};
 
-/// `bytes` `[n, C, H, W]` at `rows` `[N]` as numbers in [0, 1], `[N, C, H, W]` channels-last, fp32; cropped and mirrored by the draws of (`key` `[]`, the images'
-/// indices `[N]`).
+/// `bytes` `[n, C, H, W]` at `rows` `[N]` as numbers in [0, 1], `[N, C, H, W]` channels-last, fp32;
+/// cropped and mirrored by the draws of (`key` `[]`, the images' indices `[N]`).
 pub(super) fn gather(bytes: &Tensor, rows: &Tensor, augment: Option<(&Augment, &Tensor, &Tensor)>) -> Option<Tensor> {
     let (_, c, h, w) = bytes.size4().ok()?;
     let (device, count) = (bytes.device(), rows.numel() as i64);
     let keyed = augment.is_none_or(|(augment, key, index)| {
-        // A reflection reaches no further than the image.
+        // A reflection cannot reach beyond the image's size.
         let reaches = augment.padding == Padding::Zero || augment.pad < h.min(w);
         reaches && is_dense(key, Kind::Int64, &[], device) && is_dense(index, Kind::Int64, &[count], device)
     });
@@ -46,7 +47,8 @@ pub(super) fn gather(bytes: &Tensor, rows: &Tensor, augment: Option<(&Augment, &
         out.numel() as i64
     ];
     // # Safety
-    // The declaration is (unsigned char*, long*, long* or null, long* or null, float*, three of long, six of int, long), checked above; `rows` are places in the split.
+    // The declaration is (unsigned char*, long*, long* or null, long* or null, float*, three of
+    // long, six of int, long), checked above; `rows` are places in the split.
     unsafe { kernel.launch(Grid::Each(out.numel() as i64), &arguments) }.ok()?;
     Some(out)
 }

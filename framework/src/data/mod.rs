@@ -1,4 +1,5 @@
-//! Data sets on the run's device: bytes stay bytes, and batches are gathered, augmented and scaled there.
+//! Data sets on the run's device: bytes stay bytes, and batches are gathered, augmented and scaled
+//! there.
 
 mod augment;
 mod content;
@@ -13,10 +14,10 @@ pub use resident::Resident;
 use crate::Result;
 use crate::pipeline::Pipeline;
 
-/// Says whether the data set of a pipeline is on this machine, without reading it.
+/// Checks that the data set of a pipeline is on this machine, without reading it.
 ///
 /// # Errors
-/// When it is not, with the places looked and what to do.
+/// When it is not, with the places searched and what to do.
 pub fn find(pipeline: &Pipeline) -> Result<()> {
     foil_data::find(&pipeline.data.name, pipeline.data.path.as_deref().map(std::path::Path::new))?;
     Ok(())

@@ -38,8 +38,8 @@ impl Resident {
         self.subset(&Tensor::arange(n.min(self.len()), (Kind::Int64, self.images.device())))
     }
 
-    /// Splits off the images at every `len / n`-th place, which leaves the classes as mixed as they were:
-    /// (the rest, the `n` images).
+    /// Splits off every `len / n`-th image, which keeps the classes mixed: (the rest, the `n`
+    /// images).
     #[must_use]
     pub fn hold_out(&self, n: i64) -> (Self, Self) {
         let every = (self.len() / n.max(1)).max(1);
@@ -79,8 +79,8 @@ impl Resident {
         self.index.index_select(0, rows)
     }
 
-    /// Images `[N, C, H, W]` in [0, 1], labels `[N]` and indices `[N]` of `rows` `[N]`; `augment` draws from noise keyed by
-    /// the images' indices and `key`.
+    /// Images `[N, C, H, W]` in [0, 1], labels `[N]` and indices `[N]` of `rows` `[N]`; `augment`
+    /// draws from noise keyed by the images' indices and `key`.
     pub fn batch(&self, rows: &Tensor, kind: Kind, augment: Option<(&Augment, &Tensor)>) -> (Tensor, Tensor, Tensor) {
         let index = self.index.index_select(0, rows);
         let labels = self.labels.index_select(0, rows);
@@ -103,7 +103,8 @@ impl Resident {
     }
 }
 
-/// Bytes to numbers in [0, 1], channels-last as the networks' weights are, so that no layer copies them into its layout.
+/// Bytes to numbers in [0, 1], channels-last as the networks' weights are, so that no layer copies
+/// them into its layout.
 fn scaled(bytes: &Tensor, kind: Kind) -> Tensor {
     // Bytes are the cheapest to move. `[N, C, H, W]` always has four dimensions.
     crate::shim::channels_last(bytes).unwrap_or_else(|_| bytes.shallow_clone()).to_kind(kind) / 255.0

@@ -1,4 +1,4 @@
-//! What the ranks must have alike before the first step, and what is said when they do not.
+//! What must be the same on all ranks before the first step, and the error if it is not.
 
 use super::hosts::this_host;
 use super::world::World;
@@ -6,15 +6,15 @@ use crate::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
-/// What a rank runs with, item by item.
+/// What a rank runs, item by item.
 #[derive(Debug, Default)]
 pub struct Agreement(Vec<(String, String)>);
 
-/// So many differing lines are shown.
+/// How many differing lines are shown.
 const SHOWN: usize = 8;
 
 impl Agreement {
-    /// Adds an item: a word for it, and its text, which may have many lines.
+    /// Adds an item: its name and its text, which may have several lines.
     #[must_use]
     pub fn with(mut self, what: &str, text: impl Into<String>) -> Self {
         self.0.push((what.into(), text.into()));
@@ -28,10 +28,11 @@ impl Agreement {
         self.with("build", hash.map_or_else(|error| format!("cannot be read: {error}"), |hash| hash[..16].to_string()))
     }
 
-    /// Tells the other ranks, and hears what they run with.
+    /// Exchanges the items with the other ranks and compares them.
     ///
     /// # Errors
-    /// When a rank differs from rank 0: which, and in what; the same on every rank. When a rank is lost.
+    /// When a rank differs from rank 0, with the rank and the difference, the same on every rank;
+    /// or when a rank is lost.
     pub fn reach(self, world: World) -> Result<()> {
         let Some(joined) = world.joined() else { return Ok(()) };
         let text = |value: &_| serde_json::to_string(value).map_err(Error::of);
@@ -40,7 +41,7 @@ impl Agreement {
             .iter()
             .map(|text| serde_json::from_str(text))
             .collect::<Result<_, _>>()
-            .map_err(|_| Error::new("a rank speaks another version's language").help(SAME))?;
+            .map_err(|_| Error::new("a rank runs another version of foil").help(SAME))?;
         let hosts: Vec<String> = said.iter().map(|(host, _)| host.clone()).collect();
         let found = differences(&said);
         let _ = joined.hosts.set(hosts);
@@ -64,13 +65,13 @@ pub fn checksum(parts: &[&[u8]]) -> String {
     hex(&digest)[..16].to_string()
 }
 
-/// What the first rank that differs from rank 0 has otherwise, and which others differ.
+/// How the first rank that differs from rank 0 differs, and which other ranks do.
 fn differences(said: &[(String, Vec<(String, String)>)]) -> Option<String> {
     let (first, items) = said.first()?;
     let differing: Vec<usize> = (1..said.len()).filter(|&rank| said[rank].1 != *items).collect();
     let &rank = differing.first()?;
     let (host, other) = &said[rank];
-    let mut message = format!("rank {rank} on {host} does not run what rank 0 on {first} runs");
+    let mut message = format!("rank {rank} on {host} does not run the same as rank 0 on {first}");
     if differing.len() > 1 {
         let rest: Vec<String> = differing[1..].iter().map(ToString::to_string).collect();
         let _ = write!(message, " (nor do ranks {})", rest.join(", "));
@@ -87,7 +88,7 @@ fn differences(said: &[(String, Vec<(String, String)>)]) -> Option<String> {
         let lines = [only(text, theirs, "rank 0:"), only(theirs, text, &format!("rank {rank}:"))].concat();
         let _ = write!(message, "\n  {what}:{}", lines[..lines.len().min(SHOWN)].concat());
         if lines.len() > SHOWN {
-            let _ = write!(message, "\n    and {} lines more", lines.len() - SHOWN);
+            let _ = write!(message, "\n    and {} more lines", lines.len() - SHOWN);
         }
     }
     Some(message)
@@ -115,7 +116,7 @@ mod tests {
             rank("b", &[("pipeline", "seed: 1\nsteps: 7\n"), ("data", "cd")]),
             rank("c", &[("pipeline", "seed: 2\nsteps: 10\n"), ("data", "ab")]),
         ];
-        let expected = "rank 2 on b does not run what rank 0 on a runs (nor do ranks 3)\n  pipeline:\n    rank 0: steps: 10\n    \
+        let expected = "rank 2 on b does not run the same as rank 0 on a (nor do ranks 3)\n  pipeline:\n    rank 0: steps: 10\n    \
                         rank 2: steps: 7\n  data:\n    rank 0: ab\n    rank 2: cd";
         assert_eq!(differences(&said).unwrap(), expected);
     }

@@ -1,4 +1,5 @@
-//! libtorch's own c10d as the transport, from the C++ shim in `framework/shim/c10d.cpp`: a TCP store, and Gloo.
+//! libtorch's own c10d as the transport, from the C++ shim in `framework/shim/c10d.cpp`: a TCP
+//! store, and Gloo.
 
 #![allow(unsafe_code)]
 
@@ -56,13 +57,14 @@ unsafe extern "C" {
     fn foil_group_free(group: *mut FoilGroup);
 }
 
-/// Takes a message over.
+/// Turns a message into an error and frees it.
 fn check(message: Message) -> Result<()> {
     if message.is_null() {
         return Ok(());
     }
     // # Safety
-    // The shim's messages are C strings from `strdup`; this one is read once, then freed, and not used again.
+    // The shim's messages are C strings from `strdup`; this one is read once, then freed, and not
+    // used again.
     let text = unsafe {
         let text = CStr::from_ptr(message).to_string_lossy().into_owned();
         libc::free(message.cast());
@@ -79,7 +81,7 @@ fn milliseconds(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Where ranks leave notes for each other; rank 0, or torchrun, keeps it.
+/// The store in which ranks leave notes for each other; rank 0 or torchrun serves it.
 pub(super) struct Store(*mut FoilStore);
 
 // # Safety
@@ -120,7 +122,8 @@ impl Store {
     pub(super) fn get(&self, key: &str) -> Result<Option<String>> {
         extern "C" fn take(to: *mut c_void, value: *const u8, length: usize) {
             // # Safety
-            // `to` is the vector below, borrowed by nothing else; `value` holds `length` bytes through this call.
+            // `to` is the vector below, borrowed by nothing else; `value` holds `length` bytes
+            // through this call.
             unsafe { (*to.cast::<Vec<u8>>()).extend_from_slice(std::slice::from_raw_parts(value, length)) }
         }
         let key = text(key)?;
@@ -138,7 +141,7 @@ impl Store {
     }
 }
 
-/// The ranks' connections; none once this rank has left.
+/// The ranks' connections; null once this rank has left.
 struct Group(Mutex<*mut FoilGroup>);
 
 // # Safety
@@ -162,7 +165,8 @@ impl Group {
         let closed = std::mem::replace(&mut *group, null_mut());
         if !closed.is_null() {
             // # Safety
-            // The pointer is from `foil_gloo_open`, and was taken out of the only place that uses it.
+            // The pointer is from `foil_gloo_open`, and was taken out of the only place that uses
+            // it.
             unsafe { foil_group_free(closed) }
         }
     }
@@ -170,17 +174,18 @@ impl Group {
     fn start(&self, start: Start, tensor: &Tensor) -> Result<Box<dyn Pending>> {
         let group = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if group.is_null() {
-            return Err(Error::new("this rank has left the others"));
+            return Err(Error::new("this rank has left the group"));
         }
         let mut work = null_mut();
         // # Safety
-        // The group is open, and the tensor outlives the call; the work keeps a reference to its memory.
+        // The group is open, and the tensor outlives the call; the work keeps a reference to its
+        // memory.
         check(unsafe { start(&raw mut work, *group, tensor.as_ptr().cast()) })?;
         Ok(Box::new(Work(work)))
     }
 }
 
-/// A collective under way.
+/// A collective in progress.
 struct Work(*mut FoilWork);
 
 // # Safety
@@ -194,7 +199,8 @@ impl Work {
             return Ok(());
         }
         // # Safety
-        // The pointer is from the shim; the call frees it, and it was taken out of the only place that has it.
+        // The pointer is from the shim; the call frees it, and it was taken out of the only place
+        // that has it.
         check(unsafe { foil_work_wait(work) })
     }
 }
@@ -207,20 +213,20 @@ impl Pending for Work {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        // Nobody wants the result any more.
+        // The result is no longer needed.
         let _ = self.finish();
     }
 }
 
 /// Gloo over TCP, met at a store, exactly as `torch.distributed` does with `backend="gloo"`.
 pub(super) struct C10d {
-    // In this order: the group uses the store while it closes.
+    // Dropped in this order: the group uses the store while it closes.
     group: Group,
     store: Store,
 }
 
 impl C10d {
-    /// Meets the other ranks.
+    /// Connects to the other ranks.
     pub fn join(launch: &Launch, meeting: &Meeting) -> Result<Self> {
         let store = Store::open(launch, meeting)?;
         let (rank, size) = (launch.rank as c_int, launch.size as c_int);

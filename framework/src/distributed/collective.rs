@@ -4,16 +4,17 @@ use crate::Result;
 use std::time::Duration;
 use tch::{Device, Tensor};
 
-/// A way for processes to add tensors up.
+/// A transport that sums tensors over processes.
 ///
-/// The contract: every rank makes the same calls in the same order with tensors of the same shape and kind, contiguous, on
-/// the CPU; the result has the same bits on every rank; a rank that is lost, or that takes longer than the world's timeout, makes the
-/// call fail on all others.
+/// The contract: every rank makes the same calls in the same order with tensors of the same shape
+/// and kind, contiguous, on the CPU; the result has the same bits on every rank; a rank that is
+/// lost, or that takes longer than the world's timeout, makes the call fail on all others.
 pub trait Collective: Send + Sync {
-    /// What it is called in records and messages.
+    /// Its name in records and messages.
     fn name(&self) -> &'static str;
 
-    /// Begins to replace `tensor` by its sum over the ranks; it must be left alone until [`Pending::wait`] returns.
+    /// Starts replacing `tensor` by its sum over the ranks; it must not be touched until
+    /// [`Pending::wait`] returns.
     ///
     /// # Errors
     /// When a rank is lost.
@@ -33,33 +34,34 @@ pub trait Collective: Send + Sync {
     /// When a rank is lost.
     fn broadcast(&self, tensor: &Tensor) -> Result<()>;
 
-    /// How long this rank has spent in sums and broadcasts so far, the waiting for others included; zero where nobody looks at the clock.
+    /// How long this rank has spent in sums and broadcasts so far, including waiting for others;
+    /// zero if it is not measured.
     fn spent(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// Leaves the others: what they still wait for fails at once. Later calls fail.
+    /// Leaves the group: the others' pending calls fail at once, and later calls fail.
     fn leave(&self);
 
-    /// Leaves in good order, when all ranks have met for the last time.
+    /// Leaves after the last collective of all ranks.
     fn finish(&self) {
         self.leave();
     }
 
-    /// Leaves a note for the other ranks, which can be read without this rank's help.
+    /// Leaves a note for the other ranks, which they can read without this rank's help.
     ///
     /// # Errors
-    /// When the place for notes is gone.
+    /// When the store is gone.
     fn post(&self, key: &str, note: &str) -> Result<()>;
 
-    /// A note, if it was left; an error when the place for notes is gone.
+    /// A note, if one was left.
     ///
     /// # Errors
-    /// When the place for notes is gone.
+    /// When the store is gone.
     fn posted(&self, key: &str) -> Result<Option<String>>;
 }
 
-/// A sum under way.
+/// A sum in progress.
 pub trait Pending: Send {
     /// Waits until the tensor holds the sum.
     ///
@@ -68,12 +70,13 @@ pub trait Pending: Send {
     fn wait(self: Box<Self>) -> Result<()>;
 }
 
-/// A way for the ranks' devices to add tensors up without their hosts: NCCL.
+/// A transport that sums tensors over the ranks' devices without their hosts: NCCL.
 ///
-/// The contract: as [`Collective`]'s, for contiguous tensors on the device; a call asks the thread's stream and returns, so that it may be captured. A
-/// rank that is lost leaves the others' devices waiting, which [`OnDevice::waits`] shows and [`OnDevice::abort`] ends.
+/// The contract: as [`Collective`]'s, for contiguous tensors on the device; a call enqueues work
+/// on the thread's stream and returns, so that it can be captured. If a rank is lost, the others'
+/// devices keep waiting, which [`OnDevice::waits`] shows and [`OnDevice::abort`] ends.
 pub(super) trait OnDevice: Send + Sync {
-    /// What it is called in messages.
+    /// Its name in messages.
     fn name(&self) -> String;
 
     /// Replaces `tensor` by its sum over the ranks.
@@ -82,28 +85,30 @@ pub(super) trait OnDevice: Send + Sync {
     /// Replaces `tensor` by rank 0's.
     fn broadcast(&self, tensor: &Tensor) -> Result<()>;
 
-    /// Notes the moment after all that was asked of this thread's stream.
+    /// Marks the end of the work enqueued so far on this thread's stream.
     fn mark(&self) -> Result<()>;
 
-    /// How long the oldest noted moment has been awaited; an error when the device or the way between devices has failed. From any thread.
+    /// How long the oldest mark has been pending; an error if the device or the transport has
+    /// failed. May be called from any thread.
     fn waits(&self) -> Result<Duration>;
 
-    /// Ends what the device waits for; what it was to make is worth nothing. From any thread, and it may never return.
+    /// Aborts what the device is waiting for; its results are invalid. May be called from any
+    /// thread, and may never return.
     fn abort(&self);
 }
 
-/// Whether there is an [`OnDevice`], and how it begins.
+/// Whether an [`OnDevice`] is available, and how to open it.
 pub(super) trait Opener: Send + Sync {
-    /// Whether it is for tensors on `device`.
+    /// Whether it handles tensors on `device`.
     fn takes(&self, device: Device) -> bool;
 
-    /// Why this rank has none, if so. All ranks are asked before any opens.
+    /// Why it is not available on this rank, if so. All ranks are asked before any opens it.
     fn obstacle(&self, device: Device) -> Option<String>;
 
-    /// What one rank says to all, so that they find each other.
+    /// The id that one rank sends to all, so that they find each other.
     fn invitation(&self) -> Result<[u8; 128]>;
 
-    /// Meets the other ranks; waits for them without end.
+    /// Connects to the other ranks; waits for them without a timeout.
     fn open(&self, invitation: [u8; 128], rank: usize, size: usize, device: Device) -> Result<Box<dyn OnDevice>>;
 }
 

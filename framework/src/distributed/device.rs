@@ -1,4 +1,5 @@
-//! Sums that stay on the ranks' devices: when they do, how that begins, and what else the ranks decide together for it.
+//! Sums on the ranks' devices: when they are used, how they are opened, and what the ranks decide
+//! together for that.
 
 use super::collective::OnDevice;
 use super::world::{Joined, World};
@@ -8,20 +9,21 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use tch::{Device, Kind, Tensor};
 
-/// How often a rank that waits for the others looks whether one has failed.
+/// How often a rank that waits for the others checks whether one has failed.
 const LOOK: Duration = Duration::from_millis(500);
 
 impl World {
-    /// Why steps on `device` cannot be captured for the sake of the ranks' sums, if so. Every rank calls it at the same point.
+    /// Why the ranks' sums prevent capturing steps on `device`, if they do. Every rank calls it at
+    /// the same point.
     ///
     /// # Errors
-    /// When a rank is lost, or there is a way between the devices which cannot be opened.
+    /// When a rank is lost, or the transport between the devices cannot be opened.
     pub fn against_capture(&self, device: Device) -> Result<Option<String>> {
         let by_host = self.is_joined() && device != Device::Cpu && self.on_device(device)?.is_none();
-        Ok(by_host.then(|| "its ranks add their gradients up on the CPU".to_string()))
+        Ok(by_host.then(|| "its ranks sum their gradients on the CPU".to_string()))
     }
 
-    /// Whether all ranks say so. Every rank calls it at the same point.
+    /// Whether all ranks pass true. Every rank calls it at the same point.
     ///
     /// # Errors
     /// When a rank is lost.
@@ -31,7 +33,7 @@ impl World {
         Ok(against.int64_value(&[0]) == 0)
     }
 
-    /// After a step that was sent to the device whole: it is to be done within the ranks' timeout.
+    /// Called after a step was enqueued as a whole: it must finish within the ranks' timeout.
     ///
     /// # Errors
     /// When the device has failed.
@@ -42,7 +44,8 @@ impl World {
         }
     }
 
-    /// What adds tensors on `device` up without the host, if something does. The first call opens it, with all ranks.
+    /// The transport that sums tensors on `device` without the host, if there is one. The first
+    /// call opens it, on all ranks.
     pub(super) fn on_device(&self, device: Device) -> Result<Option<&'static dyn OnDevice>> {
         let Some(joined) = self.joined().filter(|joined| joined.opener.takes(device)) else { return Ok(None) };
         if let Some(known) = joined.device.get() {
@@ -62,7 +65,7 @@ impl World {
         if let Some(rank) = said.iter().position(|why| !why.is_empty()) {
             if self.is_first() {
                 let (who, why) = (self.name_of(rank), &said[rank]);
-                tracing::warn!("gradients are added up through the CPU, which is slower: {who}: {why}");
+                tracing::warn!("gradients are summed on the CPU, which is slower: {who}: {why}");
             }
             return Ok(None);
         }
@@ -76,7 +79,7 @@ impl World {
         Ok(Some(opened))
     }
 
-    /// Opens it on a thread of its own, which is left behind when the others do not come.
+    /// Opens it on a separate thread, which is abandoned if the other ranks do not connect.
     fn meet(&self, joined: &'static Joined, invitation: [u8; 128], device: Device) -> Result<Box<dyn OnDevice>> {
         let (rank, size, timeout) = (self.rank(), self.size(), joined.launch.timeout);
         let (tell, told) = channel();
@@ -87,23 +90,23 @@ impl World {
             match told.recv_timeout(LOOK) {
                 Ok(opened) => return opened,
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::new("opening the way between devices panicked"));
+                    return Err(Error::new("connecting the devices panicked"));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if joined.another_failed() {
-                return self.lost(Err(Error::new("another rank could not open the way between devices")));
+                return self.lost(Err(Error::new("another rank could not connect its device")));
             }
             if started.elapsed() > timeout {
                 let seconds = timeout.as_secs();
-                return self.lost(Err(Error::new(format!("the ranks' devices did not meet within {seconds} s"))));
+                return self.lost(Err(Error::new(format!("the ranks' devices did not connect within {seconds} s"))));
             }
         }
     }
 }
 
 impl Joined {
-    /// What adds tensors up on the devices, if it was opened.
+    /// The transport between the devices, if it was opened.
     pub(super) fn opened(&self) -> Option<&dyn OnDevice> {
         self.device.get()?.as_deref()
     }
@@ -186,7 +189,7 @@ mod tests {
             if world.rank() == 1 {
                 return world.explain(Error::new("out of memory")).to_string();
             }
-            // What comes of it is worth nothing, and the next sum says so.
+            // Its result is invalid, and the next sum reports that.
             world.sum(&mine).unwrap();
             let error = world.sum(&mine).unwrap_err();
             assert_eq!(error.message(), "rank 1 has failed");
@@ -203,7 +206,7 @@ mod tests {
         ranks_with(&fakes, 3, |world| {
             let mine = Tensor::ones([1], (Kind::Float, Device::Cpu));
             world.sum(&mine).unwrap();
-            // Ranks 0 and 1 wait; rank 2 never comes, for its device is broken.
+            // Ranks 0 and 1 wait; rank 2 never connects, because its device is broken.
             if world.rank() == 2 {
                 fakes[2].failed.store(true, Ordering::Relaxed);
                 while !fakes[2].aborted.load(Ordering::Relaxed) {

@@ -1,7 +1,8 @@
-//! When a rank fails: all others end too, and one of them says which it was.
+//! When a rank fails, all others end too, and one of them reports which it was.
 //!
-//! A rank with an error of its own leaves a note and closes its connections, so that the others' sums fail at once. Those note that
-//! they are there, close theirs, and look who is missing: a rank that was killed, hangs or has lost its network leaves no note.
+//! A rank with an error of its own leaves a note and closes its connections, so that the others'
+//! sums fail at once. The others leave a note that they are alive, close theirs, and check who is
+//! missing: a rank that was killed, hangs or has lost its network leaves no note.
 
 use super::world::{Joined, World};
 use crate::Error;
@@ -10,7 +11,8 @@ use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long notes are waited for: longer than ranks take to notice that another one's connections are closed.
+/// How long to wait for notes: longer than ranks take to notice that another rank has closed its
+/// connections.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The same for a rank that failed by itself and only asks whether others did too.
 const BRIEFLY: Duration = Duration::from_millis(500);
@@ -26,8 +28,8 @@ enum Note {
 }
 
 impl World {
-    /// Turns this rank's `error` into what is to be said of it: if it failed because another rank did, into that. Leaves the
-    /// other ranks; only the first call does anything.
+    /// Rewrites this rank's `error` to say which rank caused it. Leaves the other ranks; only the
+    /// first call does anything.
     pub fn explain(&self, error: Error) -> Error {
         let Some(joined) = self.joined() else { return error };
         if joined.explained.swap(true, Ordering::Relaxed) {
@@ -37,15 +39,15 @@ impl World {
         let (rank, mine) = (self.rank(), known.unwrap_or_else(|| error.message().to_string()));
         let lost = joined.broken.load(Ordering::Relaxed);
         let note = if lost { "ended".to_string() } else { format!("failed {mine}") };
-        // Where the store is gone too there is nobody to tell.
+        // If the store is gone too, no one can be notified.
         let _ = joined.transport.post(&fault(rank), &note);
         joined.transport.leave();
-        // Of those that fail by themselves at the same step the first one speaks.
+        // If several ranks fail by themselves at the same step, the lowest one reports it.
         let call = joined.roll_call(if lost || rank == 0 { PATIENCE } else { BRIEFLY });
         joined.take_leave();
         let speaker = |(other, note): (&usize, &Note)| *other < rank && (lost || note.failed());
         let told = lost && call.notes.values().any(Note::failed);
-        // One that lives and has not noticed yet will speak when it does.
+        // A lower rank that is alive but has not noticed yet will report it when it does.
         let will_tell = lost && call.beating.iter().any(|other| *other < rank);
         joined.silent.store(told || will_tell || call.notes.iter().any(speaker), Ordering::Relaxed);
         match lost {
@@ -55,7 +57,7 @@ impl World {
         }
     }
 
-    /// Who is to blame that a sum failed here with the message `mine`.
+    /// Finds the rank that caused a sum to fail here with the message `mine`.
     fn blame(&self, call: &RollCall, mine: &str) -> Error {
         if let Some((&other, Note::Failed(why))) = call.notes.iter().find(|(_, note)| note.failed()) {
             return Error::new(format!("{} failed: {why}", self.name_of(other)));
@@ -66,10 +68,10 @@ impl World {
         let names: Vec<String> = gone.into_iter().map(|rank| self.name_of(rank)).collect();
         let why = mine.lines().next().unwrap_or_default();
         match names.as_slice() {
-            [] => Error::new(format!("the ranks lost each other, though all are alive: {why}"))
-                .help("one is slower than FOIL_TIMEOUT allows, or the network between them failed"),
+            [] => Error::new(format!("the ranks lost contact, though all are alive: {why}"))
+                .help("a rank is slower than FOIL_TIMEOUT allows, or the network between them failed"),
             names => Error::new(format!("{} stopped answering: {why}", names.join(", ")))
-                .help("it was killed, ran out of memory, hangs, or its machine or network is gone"),
+                .help("it was killed, ran out of memory or hangs, or its machine or network is down"),
         }
     }
 
@@ -78,7 +80,7 @@ impl World {
         self.joined().is_some_and(|joined| joined.explained.load(Ordering::Relaxed))
     }
 
-    /// Whether another rank tells the user about this one's error.
+    /// Whether another rank reports this rank's error to the user.
     pub fn is_silent(&self) -> bool {
         self.joined().is_some_and(|joined| joined.silent.load(Ordering::Relaxed))
     }
@@ -96,18 +98,18 @@ impl Note {
     }
 }
 
-/// Who answered after a fault.
+/// The ranks that answered after a fault.
 #[derive(Default)]
 struct RollCall {
     notes: BTreeMap<usize, Note>,
-    /// Ranks without a note that are alive all the same.
+    /// Ranks that are alive but left no note.
     beating: BTreeSet<usize>,
     /// Whether the store, which rank 0 or torchrun keeps, still answers.
     store: bool,
 }
 
 impl Joined {
-    /// Begins to tell the others that this process runs, every second: one that is stopped, or gone, does not.
+    /// Starts a heartbeat, every second: a process that is stopped or dead has none.
     pub(super) fn beat(&'static self) {
         let beat = move || {
             for n in 0u64.. {
@@ -117,11 +119,11 @@ impl Joined {
                 sleep(BEAT);
             }
         };
-        // Without it a slow rank may be taken for a dead one in a message.
+        // Without it a message may report a slow rank as dead.
         let _ = std::thread::Builder::new().name("heartbeat".into()).spawn(beat);
     }
 
-    /// Whether a rank has left a note that it ends.
+    /// Whether a rank has left a note that it is ending.
     pub(super) fn has_failed(&self, rank: usize) -> bool {
         matches!(self.transport.posted(&fault(rank)), Ok(Some(_)))
     }
@@ -131,7 +133,7 @@ impl Joined {
         (0..self.launch.size).any(|rank| rank != self.launch.rank && self.has_failed(rank))
     }
 
-    /// A rank's last sign of life.
+    /// A rank's last heartbeat.
     pub(super) fn pulse_of(&self, rank: usize) -> Option<String> {
         self.transport.posted(&pulse(rank)).ok().flatten()
     }
@@ -161,7 +163,8 @@ impl Joined {
         call
     }
 
-    /// Says that this rank has read all it needs; rank 0, which keeps the store, waits for the others to do so.
+    /// Notes that this rank has read all it needs; rank 0, which serves the store, waits for the
+    /// others to do so.
     fn take_leave(&self) {
         let read = |rank: usize| format!("read/{rank}");
         let _ = self.transport.post(&read(self.launch.rank), "");

@@ -1,7 +1,8 @@
-//! Which of how many processes this is, as the launchers' environment variables say.
+//! This process's rank and the number of ranks, from the launcher's environment variables.
 //!
-//! torchrun (and whoever sets its variables by hand), Open MPI's mpirun, Slurm's srun, and MPICH's or Intel's mpiexec are
-//! understood, in this order: who starts torchrun with srun means torchrun's.
+//! Supported are torchrun (or its variables set by hand), Open MPI's mpirun, Slurm's srun, and
+//! MPICH's or Intel's mpiexec, in this order: if srun starts torchrun, torchrun's variables are
+//! used.
 
 mod environment;
 
@@ -18,15 +19,15 @@ pub struct Launch {
     pub launcher: &'static str,
     /// This process, from 0.
     pub rank: usize,
-    /// How many there are.
+    /// The number of ranks.
     pub size: usize,
-    /// This process among those on this machine, from 0: which GPU it takes.
+    /// This process's number on this machine, from 0: the GPU that it takes.
     pub local_rank: usize,
-    /// How many there are on this machine, if the launcher says so.
+    /// The number of ranks on this machine, if the launcher gives it.
     pub local_size: Option<usize>,
-    /// Where they meet; none is needed for one process alone.
+    /// Where they meet; `None` for a single process.
     pub meeting: Option<Meeting>,
-    /// What carries their sums.
+    /// The transport of their sums.
     pub transport: Transport,
     /// How long a rank may keep the others waiting.
     pub timeout: Duration,
@@ -41,40 +42,41 @@ pub struct Meeting {
     pub port: u16,
     /// Whether the launcher already serves it, as torchrun does.
     pub served: bool,
-    /// Tells attempts of one launcher apart.
+    /// Distinguishes attempts of one launcher.
     pub prefix: String,
 }
 
 impl Launch {
-    /// What this process's environment says; `None` for a process on its own.
+    /// Reads the environment; `None` for a single process.
     ///
     /// # Errors
-    /// When variables are missing, are no numbers, or contradict each other.
+    /// When variables are missing, are not numbers, or contradict each other.
     pub fn detect() -> Result<Option<Self>> {
         Environment(&variable).launch()
     }
 
-    /// How often the launcher has started this before: torchrun after a rank failed, Slurm after a job was requeued.
+    /// How often the launcher has started this before: torchrun after a rank failed, Slurm after a
+    /// job was requeued.
     ///
     /// # Errors
-    /// When a variable is no number.
+    /// When a variable is not a number.
     pub fn restarts() -> Result<usize> {
         Environment(&variable).restarts()
     }
 
-    /// Makes of a process that this one starts one on its own, not another rank of the same number.
+    /// Makes a child process a single process, not a second rank with the same number.
     pub fn hide_from(command: &mut Command) {
         for name in environment::names() {
             command.env_remove(name);
         }
     }
 
-    /// What is understood, in a line.
+    /// A one-line summary.
     pub fn describe(&self) -> String {
         let Self { launcher, rank, size, local_rank, .. } = self;
         let place = self.meeting.as_ref().map_or(String::new(), |m| format!(", meeting at {}:{}", m.host, m.port));
         let timeout = self.timeout.as_secs();
-        let over = if self.transport == Transport::Mpi { ", sums over MPI" } else { "" };
+        let over = if self.transport == Transport::Mpi { ", all-reduce over MPI" } else { "" };
         format!("rank {rank} of {size} ({launcher}), {local_rank} on this machine{place}{over}, timeout {timeout} s")
     }
 
@@ -83,8 +85,8 @@ impl Launch {
         let Self { rank, size, .. } = self;
         let (others, at) = (size - 1, format!("{}:{}", meeting.host, meeting.port));
         let first = error.message().lines().next().unwrap_or_default();
-        Error::new(format!("rank {rank} did not meet the other {others} ranks at {at}: {first}")).help(
-            "were all started, does MASTER_ADDR name rank 0's machine, and is the port free and open between the machines?",
+        Error::new(format!("rank {rank} could not reach the other {others} ranks at {at}: {first}")).help(
+            "are all of them running, does MASTER_ADDR name rank 0's machine, and is the port free and open between the machines?",
         )
     }
 }

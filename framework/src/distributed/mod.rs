@@ -1,8 +1,11 @@
-//! The same training in many processes: who they are, how they add tensors up, and what becomes of them when one fails.
+//! Training in several processes: their ranks, how they sum tensors, and what happens when one
+//! fails.
 //!
-//! A launcher starts the processes, its environment variables say which rank each is ([`Launch`]), and they meet as a
-//! [`World`], whose [`Collective`] is an existing transport: libtorch's own c10d, or MPI; between GPUs it is NCCL. One process is a world too, in which
-//! every sum is what it was. What the ranks must agree on before the first step is in `agree`, who failed and when in `fault`.
+//! A launcher starts the processes, its environment variables give each its rank ([`Launch`]), and
+//! they connect as a [`World`], whose [`Collective`] is an existing transport: libtorch's own c10d,
+//! or MPI; between GPUs it is NCCL. A single process is a world too, in which a sum changes
+//! nothing. `agree` has what must be equal on all ranks before the first step, `fault` how failures
+//! are reported.
 
 mod agree;
 mod c10d;

@@ -1,8 +1,8 @@
-//! MPI as the transport, through the crate `mpi`. Notes stay in c10d's TCP store: MPI has no place that can be read without another
-//! rank's help.
+//! MPI as the transport, through the crate `mpi`. Notes stay in c10d's TCP store: MPI has no store
+//! that can be read without another rank's help.
 //!
-//! One thread makes all calls of MPI, so MPI_THREAD_FUNNELED is enough. Who waits for a result waits for that thread: as long as FOIL_TIMEOUT
-//! allows, and until another rank has left. MPI itself waits for ever.
+//! One thread makes all MPI calls, so MPI_THREAD_FUNNELED is enough. Callers wait for that thread
+//! until FOIL_TIMEOUT, or until another rank has left. MPI itself waits for ever.
 
 use super::c10d::Store;
 use super::collective::{Collective, Pending};
@@ -18,14 +18,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tch::{Kind, Tensor};
 
-/// How often one who waits looks whether another rank has left.
+/// How often a waiting caller checks whether another rank has left.
 const LOOK: Duration = Duration::from_millis(50);
-/// The note of a rank that leaves the others in the lurch.
+/// The note of a rank that left early.
 const LEFT: &str = "mpi/left";
-/// MPI counts in 32 bits: so many numbers go at once.
+/// MPI counts in 32 bits, so this many numbers are sent at a time.
 const PART: usize = 1 << 28;
 
-/// A tensor's numbers, in its own kind.
+/// A tensor's data, in its own kind.
 enum Numbers {
     Float(Vec<f32>),
     Double(Vec<f64>),
@@ -43,11 +43,11 @@ impl Numbers {
             Kind::Int64 => Self::Long(Vec::try_from(&flat)?),
             Kind::Int => Self::Int(Vec::try_from(&flat)?),
             Kind::Uint8 => Self::Byte(Vec::try_from(&flat)?),
-            kind => return Err(Error::new(format!("tensors of {kind:?} are not added up over MPI"))),
+            kind => return Err(Error::new(format!("tensors of {kind:?} cannot be summed over MPI"))),
         })
     }
 
-    /// Puts them into `tensor`, of whatever kind of the same bytes.
+    /// Copies them into `tensor`, which has a kind of the same size.
     fn into(self, tensor: &Tensor) {
         let numbers = match self {
             Self::Float(numbers) => Tensor::from_slice(&numbers),
@@ -70,8 +70,8 @@ impl Numbers {
     }
 }
 
-/// MPI's standard only recommends that all ranks get the same bits. Open MPI and MPICH see to it; ranks that came apart all the same are set
-/// right once an epoch, with a warning.
+/// MPI's standard only recommends that all ranks get the same bits. Open MPI and MPICH guarantee
+/// it; ranks that diverge all the same are corrected once an epoch, with a warning.
 fn sums<T: Equivalence + Copy + Default>(world: &SimpleCommunicator, numbers: &[T]) -> Vec<T> {
     let mut sums = vec![T::default(); numbers.len()];
     for (mine, sum) in numbers.chunks(PART).zip(sums.chunks_mut(PART)) {
@@ -80,7 +80,7 @@ fn sums<T: Equivalence + Copy + Default>(world: &SimpleCommunicator, numbers: &[
     sums
 }
 
-/// Something for the thread that speaks MPI.
+/// A job for the thread that calls MPI.
 struct Job {
     numbers: Numbers,
     /// Whether they are summed; otherwise they become rank 0's.
@@ -98,15 +98,15 @@ impl Job {
             }
             numbers => numbers.summed(world),
         };
-        // Who asked may have given up.
+        // The caller may have given up.
         let _ = self.done.send(made);
     }
 }
 
-/// The thread: says which rank of how many MPI takes it for, and then does what it is asked to until nobody can ask any more.
+/// The thread: reports MPI's rank and size, then runs jobs until the sender is dropped.
 fn speak(place: &Sender<Result<(usize, usize)>>, jobs: &Receiver<Job>) {
     let Some((universe, level)) = mpi::initialize_with_threading(Threading::Funneled) else {
-        let _ = place.send(Err(Error::new("MPI is in use already in this process")));
+        let _ = place.send(Err(Error::new("MPI is already in use in this process")));
         return;
     };
     let world = universe.world();
@@ -115,10 +115,10 @@ fn speak(place: &Sender<Result<(usize, usize)>>, jobs: &Receiver<Job>) {
         false => Err(Error::new("this MPI cannot be called in a program with threads (MPI_THREAD_FUNNELED)")),
     });
     jobs.iter().for_each(|job| job.carry_out(&world));
-    // Here the universe ends, with MPI_Finalize.
+    // Dropping the universe calls MPI_Finalize.
 }
 
-/// What those who wait for a result look at.
+/// What waiting callers check.
 struct Watch {
     store: Store,
     timeout: Duration,
@@ -130,15 +130,15 @@ impl Watch {
         loop {
             match done.recv_timeout(LOOK) {
                 Ok(numbers) => return Ok(numbers),
-                Err(RecvTimeoutError::Disconnected) => return Err(Error::new("MPI has come to its end in this rank")),
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::new("MPI has ended in this rank")),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            // A store that does not answer was a rank's that has left.
+            // A store that does not answer belonged to a rank that has left.
             if !matches!(self.store.get(LEFT), Ok(None)) {
-                return Err(Error::new("a rank has left while others waited for it in MPI"));
+                return Err(Error::new("a rank left while others waited for it in MPI"));
             }
             if started.elapsed() > self.timeout {
-                return Err(Error::new(format!("MPI has not ended a sum within {} s", self.timeout.as_secs())));
+                return Err(Error::new(format!("a sum over MPI did not finish within {} s", self.timeout.as_secs())));
             }
         }
     }
@@ -147,24 +147,26 @@ impl Watch {
 /// The ranks of MPI's world.
 pub(super) struct Mpi {
     watch: Arc<Watch>,
-    /// The thread, and where it is asked; nothing once this rank has left.
+    /// The thread, and its job queue; `None` once this rank has left.
     speaker: Mutex<Option<(JoinHandle<()>, Sender<Job>)>>,
 }
 
 impl Mpi {
-    /// Enters MPI's world, which must have the ranks that the launcher's variables tell of.
+    /// Joins MPI's world, which must match the launcher's variables.
     pub fn join(launch: &Launch, meeting: &Meeting) -> Result<Self> {
         let store = Store::open(launch, meeting).map_err(|error| launch.not_met(meeting, &error))?;
         let ((place, told), (ask, jobs)) = (channel(), channel());
         let thread = std::thread::Builder::new().name("mpi".into()).spawn(move || speak(&place, &jobs));
-        let thread = thread.map_err(|error| Error::new(format!("no thread for MPI: {error}")))?;
-        let (rank, size) = told.recv().map_err(|_| Error::new("MPI has ended before it began"))??;
+        let thread = thread.map_err(|error| Error::new(format!("could not start the thread for MPI: {error}")))?;
+        let (rank, size) = told.recv().map_err(|_| Error::new("MPI ended before it started"))??;
         if (rank, size) != (launch.rank, launch.size) {
             return Err(Error::new(format!(
                 "MPI says rank {rank} of {size}, but {} says rank {} of {}",
                 launch.launcher, launch.rank, launch.size
             ))
-            .help("over MPI ranks are started by the mpirun or srun of the MPI that foil was built with; or unset FOIL_TRANSPORT"));
+            .help(
+                "start the ranks with the mpirun or srun of the MPI that foil was built with, or unset FOIL_TRANSPORT",
+            ));
         }
         let watch = Arc::new(Watch { store, timeout: launch.timeout });
         Ok(Self { watch, speaker: Mutex::new(Some((thread, ask))) })
@@ -175,12 +177,12 @@ impl Mpi {
         let speaker = self.speaker.lock().unwrap_or_else(PoisonError::into_inner);
         match speaker.as_ref().map(|(_, ask)| ask.send(Job { numbers, sum, done })) {
             Some(Ok(())) => Ok(result),
-            _ => Err(Error::new("this rank has left the others")),
+            _ => Err(Error::new("this rank has left the group")),
         }
     }
 }
 
-/// A sum under way.
+/// A sum in progress.
 struct Sum {
     tensor: Tensor,
     result: Receiver<Numbers>,
@@ -211,9 +213,10 @@ impl Collective for Mpi {
     }
 
     fn leave(&self) {
-        // Where the store is gone, so are the others.
+        // If the store is gone, so are the other ranks.
         let _ = self.watch.store.set(LEFT, "");
-        // The thread is not told: it would wait in MPI_Finalize for ranks that have failed. It ends with the process.
+        // The thread is not stopped: it would wait in MPI_Finalize for ranks that have failed. It
+        // ends with the process.
         std::mem::forget(self.speaker.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 

@@ -6,7 +6,8 @@ use crate::{Error, Result};
 use std::time::Duration;
 use tch::{Device, Tensor};
 
-/// The environment variable with which gradients go through the CPU all the same: `off`.
+/// The environment variable that disables NCCL if it is `off`: gradients are then summed on the
+/// CPU.
 const SWITCH: &str = "FOIL_NCCL";
 
 /// Opens NCCL where ranks compute on GPUs.
@@ -33,13 +34,13 @@ impl Opener for Nccl {
             return Err(Error::new(format!("NCCL was asked for tensors on {device:?}")));
         };
         let comm = Comm::open(&invitation, rank, size, number).map_err(|error| {
-            error.context("NCCL").help(format!("NCCL_DEBUG=INFO says more; {SWITCH}=off does without"))
+            error.context("NCCL").help(format!("set NCCL_DEBUG=INFO for details, or {SWITCH}=off to run without NCCL"))
         })?;
         Ok(Box::new(Connected { comm, version: Comm::version()? }))
     }
 }
 
-/// This rank's end, and what it is called.
+/// This rank's communicator, and its name.
 struct Connected {
     comm: Comm,
     version: String,

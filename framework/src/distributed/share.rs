@@ -1,13 +1,14 @@
-//! How a batch is split: each rank takes a contiguous share, the first ones an image more where it does not divide.
+//! How a batch is split: each rank takes a contiguous share; if it does not divide evenly, the
+//! first ranks take one image more.
 
 /// A rank's images of a batch of `all`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
     /// The first one's place in the batch.
     pub start: i64,
-    /// How many; may be 0.
+    /// The number of images; may be 0.
     pub mine: i64,
-    /// How many all ranks have together.
+    /// The number of images of all ranks.
     pub all: i64,
 }
 
@@ -19,8 +20,8 @@ pub fn share(all: i64, rank: usize, size: usize) -> Share {
 }
 
 impl Share {
-    /// The rows to compute with: `(start, count)`. A rank without images takes the batch's first one along, so that it takes
-    /// part in every collective; it counts nothing.
+    /// The rows to compute with: `(start, count)`. A rank without images computes with the batch's
+    /// first one, with weight 0, so that it takes part in every collective.
     pub fn rows(&self) -> (i64, i64) {
         if self.mine == 0 { (0, 1.min(self.all)) } else { (self.start, self.mine) }
     }

@@ -1,4 +1,5 @@
-//! Batch norm over the images of all ranks, from the C++ shim in `framework/shim/sync_batch_norm.cpp`.
+//! Batch norm over the images of all ranks, from the C++ shim in
+//! `framework/shim/sync_batch_norm.cpp`.
 
 #![allow(unsafe_code)]
 
@@ -37,11 +38,12 @@ unsafe extern "C" {
 extern "C" fn sum(ranks: *const c_void, tensor: *const At) -> Message {
     let work = || {
         // # Safety
-        // The shim hands back what it was given, which is never freed, and a tensor that lives through this call.
+        // The shim hands back what it was given, which is never freed, and a tensor that lives
+        // through this call.
         let (joined, tensor) = unsafe { (&*ranks.cast::<Joined>(), Tensor::clone_from_ptr(tensor.cast_mut().cast())) };
         World::of(joined).sum(&tensor)
     };
-    // No panic may cross into C++.
+    // A panic must not cross into C++.
     let said = match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(())) => return null_mut(),
         Ok(Err(error)) => error.message().to_string(),
@@ -55,11 +57,11 @@ extern "C" fn sum(ranks: *const c_void, tensor: *const At) -> Message {
 
 /// `xs` `[N, C, H, W]` normalised with the statistics of all ranks' images, or of those that each
 /// rank has `selected` (`[N]` booleans), differentiable across them; the running statistics `mean`
-/// and `var` `[C]` are moved, to the same bits on every rank. Where nothing is selected on any, the
-/// running statistics serve and stay.
+/// and `var` `[C]` are moved, to the same bits on every rank. If no image is selected on any rank,
+/// the running statistics are used and do not change.
 ///
 /// # Errors
-/// When a rank is lost, or the shapes do not belong together.
+/// When a rank is lost, or the shapes do not match.
 pub(crate) fn sync_batch_norm(
     world: World,
     xs: &Tensor,
@@ -70,10 +72,11 @@ pub(crate) fn sync_batch_norm(
 ) -> Result<Tensor> {
     let at = |tensor: &Tensor| tensor.as_ptr().cast::<At>();
     let mut out = null_mut();
-    let joined = world.joined().ok_or_else(|| Error::new("a process on its own has no one to send to"))?;
+    let joined = world.joined().ok_or_else(|| Error::new("a single process has no rank to send to"))?;
     let (ranks, counts) = (std::ptr::from_ref(joined).cast(), world.counts());
     // # Safety
-    // The borrows of all tensors outlast the call; `joined` is never freed, and so outlives every backward pass.
+    // The borrows of all tensors outlast the call; `joined` is never freed, and so outlives every
+    // backward pass.
     let message = unsafe {
         foil_sync_batch_norm(
             &raw mut out,
@@ -92,7 +95,8 @@ pub(crate) fn sync_batch_norm(
     };
     if !message.is_null() {
         // # Safety
-        // The shim's messages are C strings from `strdup`; this one is read once, then freed, and not used again.
+        // The shim's messages are C strings from `strdup`; this one is read once, then freed, and
+        // not used again.
         let text = unsafe {
             let text = CStr::from_ptr(message).to_string_lossy().into_owned();
             libc::free(message.cast());
@@ -101,7 +105,8 @@ pub(crate) fn sync_batch_norm(
         return Err(Error::new(torch_message(&text)));
     }
     // # Safety
-    // Without a message the shim has written a pointer to a new at::Tensor that belongs to us; tch frees it.
+    // Without a message the shim has written a pointer to a new at::Tensor that belongs to us; tch
+    // frees it.
     Ok(unsafe { Tensor::from_ptr(out.cast()) })
 }
 
@@ -123,7 +128,8 @@ mod tests {
     /// A batch norm of images with weight and bias, and running mean and variance.
     type Norm<'a> = &'a dyn Fn(&Tensor, [&Tensor; 2], [&Tensor; 2]) -> Tensor;
 
-    /// Output, d/dx, d/d(weight), d/d(bias), running mean and variance of a batch norm whose output is summed with weights `to`.
+    /// Output, d/dx, d/d(weight), d/d(bias), running mean and variance of a batch norm whose output
+    /// is summed with weights `to`.
     fn run(norm: Norm, x: &Tensor, to: &Tensor) -> Vec<Tensor> {
         let x = x.copy().set_requires_grad(true);
         let weight = rand(&[3, 1], 2).view(-1).set_requires_grad(true);
@@ -140,7 +146,7 @@ mod tests {
     // Oracle: libtorch's batch norm on the whole batch.
     #[test]
     fn ranks_together_are_one_batch_norm() {
-        // Far from 0, where a sum of squares loses its digits.
+        // Far from 0, where a sum of squares would lose precision.
         let batch = || (rand(&[IMAGES, 3, 4, 2], 1) + 100.0, rand(&[IMAGES, 3, 4, 2], 6));
         let (x, to) = batch();
         let whole =

@@ -1,4 +1,5 @@
-//! Transports between the threads of one process, for tests of what is built on them: one that stands for Gloo, and one for NCCL.
+//! Transports between threads of one process, for tests: one in place of Gloo, and one in place of
+//! NCCL.
 
 use super::collective::{Collective, OnDevice, Opener, Pending};
 use super::launch::Launch;
@@ -12,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use tch::{Device, Tensor};
 
-/// Where ranks give a tensor each, and take all of them.
+/// A meeting point where each rank gives a tensor and takes all of them.
 struct Hall {
     round: Mutex<Round>,
     moved: Condvar,
@@ -21,7 +22,7 @@ struct Hall {
 struct Round {
     given: Vec<Option<Tensor>>,
     taken: usize,
-    /// Ranks that wait no longer.
+    /// Ranks that have left.
     gone: Vec<bool>,
 }
 
@@ -31,7 +32,7 @@ impl Hall {
         Arc::new(Self { round: Mutex::new(Round { given, taken: 0, gone: vec![false; size] }), moved: Condvar::new() })
     }
 
-    /// What every rank has given, in their order; nothing when this one went.
+    /// The tensors of all ranks, in order; `None` if this rank has left.
     fn exchange(&self, rank: usize, tensor: &Tensor) -> Option<Vec<Tensor>> {
         let mut round = self.round.lock().unwrap();
         round = self.moved.wait_while(round, |round| round.given[rank].is_some() && !round.gone[rank]).unwrap();
@@ -113,14 +114,14 @@ impl Collective for Threads {
     }
 }
 
-/// What one rank's stand-in for NCCL does, and has done.
+/// The behaviour of one rank's stand-in for NCCL, and its record.
 #[derive(Default)]
 pub(crate) struct Fake {
-    /// Why it has none.
+    /// Why it is not available.
     pub obstacle: Option<&'static str>,
-    /// What it says when it is opened.
+    /// The error when it is opened.
     pub refuses: Option<&'static str>,
-    /// Whether opening waits for a rank that does not come.
+    /// Whether opening waits for a rank that never connects.
     pub waits_to_open: bool,
     pub sums: AtomicUsize,
     pub broadcasts: AtomicUsize,
@@ -136,7 +137,8 @@ struct FakeOpener {
     hall: Arc<Hall>,
 }
 
-/// The stand-in. As with NCCL a rank that is lost leaves the others waiting, and who gives up is left with what it had.
+/// The stand-in. As with NCCL, a lost rank leaves the others waiting, and a rank that aborts keeps
+/// its old data.
 struct FakeDevice {
     fake: Arc<Fake>,
     hall: Arc<Hall>,
@@ -211,7 +213,8 @@ impl OnDevice for FakeDevice {
     }
 }
 
-/// Runs `work` as each of `size` ranks, which share a batch of `images`, and returns what they made in their order.
+/// Runs `work` as each of `size` ranks, which share a batch of `images`, and returns their results
+/// in order.
 pub(crate) fn ranks<T: Send>(size: usize, images: i64, work: impl Fn(World) -> T + Sync) -> Vec<T> {
     let fakes = (0..size).map(|_| Arc::new(Fake { obstacle: Some("not in this test"), ..Fake::default() }));
     ranks_with(&fakes.collect::<Vec<_>>(), images, work)

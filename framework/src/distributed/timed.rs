@@ -1,4 +1,4 @@
-//! A transport that notes how long its rank spends in it.
+//! A transport that measures the time its rank spends in it.
 
 use super::collective::{Collective, Pending};
 use crate::Result;
@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tch::Tensor;
 
-/// Another transport, and the time spent in its sums and broadcasts: two looks at the clock for each.
+/// Another transport, and the time spent in its sums and broadcasts: it reads the clock twice for
+/// each.
 pub(super) struct Timed {
     inner: Box<dyn Collective>,
     nanoseconds: Arc<AtomicU64>,

@@ -2,13 +2,14 @@
 
 use crate::{Error, Result};
 
-/// What carries sums and broadcasts between the ranks.
+/// The transport of sums and broadcasts between the ranks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Transport {
-    /// libtorch's own: in every build.
+    /// libtorch's own, in every build.
     #[default]
     Gloo,
-    /// The machine's MPI: in a build with the feature `mpi`, among processes that MPI's own launcher started.
+    /// The machine's MPI, in a build with the feature `mpi`, for processes that MPI's own launcher
+    /// started.
     Mpi,
 }
 
@@ -18,24 +19,25 @@ impl Transport {
         if cfg!(feature = "mpi") { &["gloo", "mpi"] } else { &["gloo"] }
     }
 
-    /// What FOIL_TRANSPORT says.
+    /// Parses FOIL_TRANSPORT.
     ///
     /// # Errors
-    /// When it names none, or one that this build has not.
+    /// When it does not name a transport, or names one that this build lacks.
     pub(super) fn named(name: &str) -> Result<Self> {
         match name.trim().to_ascii_lowercase().as_str() {
             "gloo" => Ok(Self::Gloo),
             "mpi" if cfg!(feature = "mpi") => Ok(Self::Mpi),
             "mpi" => Err(Self::no_mpi()),
             _ => {
-                Err(Error::new(format!("FOIL_TRANSPORT={name} is no transport")).help("`gloo` (the default) or `mpi`"))
+                Err(Error::new(format!("FOIL_TRANSPORT={name} is not a transport"))
+                    .help("`gloo` (the default) or `mpi`"))
             }
         }
     }
 
     pub(super) fn no_mpi() -> Error {
         Error::new("FOIL_TRANSPORT=mpi, but this foil was built without MPI").help(
-            "build it with `--features mpi`, which takes MPI's headers and libclang; or unset FOIL_TRANSPORT: Gloo needs neither",
+            "build it with `--features mpi`, which needs MPI's headers and libclang; or unset FOIL_TRANSPORT: Gloo needs neither",
         )
     }
 }

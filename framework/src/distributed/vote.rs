@@ -7,7 +7,8 @@ use tch::Tensor;
 
 /// A vote before each step: when any rank has wished to stop, all stop.
 ///
-/// The votes of one step are counted while it is computed and read before the next one, so nobody waits for them.
+/// The votes of one step are summed during the step and read before the next one, so no rank waits
+/// for them.
 #[derive(Default)]
 pub struct Vote {
     under_way: Option<(Tensor, Box<dyn Pending>)>,
@@ -20,7 +21,8 @@ impl std::fmt::Debug for Vote {
 }
 
 impl Vote {
-    /// Casts this rank's vote, and says whether all stop here. Every rank calls it at the same points. Alone, a wish is granted at once.
+    /// Casts this rank's vote, and returns whether all stop here. Every rank calls it at the same
+    /// points. A single process stops at once.
     ///
     /// # Errors
     /// When a rank is lost.

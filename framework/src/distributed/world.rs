@@ -1,4 +1,4 @@
-//! The processes that train together, as the rest of foil sees them.
+//! The processes that train together, for the rest of foil.
 
 use super::c10d::C10d;
 use super::collective::{Collective, OnDevice, Opener, Pending, by_host};
@@ -15,8 +15,8 @@ use tch::{Device, Kind, Tensor};
 
 /// The ranks that train together; a process on its own is a world of one, in which nothing is sent.
 ///
-/// It is a handle, handed to whatever must know: a process joins one world for its life. Statics would not do, since a plugin
-/// library has its own copy of them.
+/// It is a handle, handed to whatever must know: a process joins one world for its life. Statics
+/// would not do, since a plugin library has its own copy of them.
 #[derive(Clone, Copy, Default)]
 pub struct World(Option<&'static Joined>);
 
@@ -24,20 +24,21 @@ pub struct World(Option<&'static Joined>);
 pub(super) struct Joined {
     pub(super) launch: Launch,
     pub(super) transport: Box<dyn Collective>,
-    /// Opens what adds tensors up on the ranks' devices, and that, or that there is none, once it is known.
+    /// Opens the transport between the ranks' devices; once that is known, the transport or its
+    /// absence.
     pub(super) opener: Box<dyn Opener>,
     pub(super) device: OnceLock<Option<Box<dyn OnDevice>>>,
-    /// The ranks' machines, once they have told each other.
+    /// The ranks' machines, once they have exchanged names.
     pub(super) hosts: OnceLock<Vec<String>>,
     /// Set when a collective has failed here.
     pub(super) broken: AtomicBool,
-    /// What broke it, where it was not this rank's own collective.
+    /// The cause, if it was not this rank's own collective.
     pub(super) reason: OnceLock<String>,
-    /// Set when this rank has ended in good order.
+    /// Set when this rank has ended normally.
     pub(super) left: AtomicBool,
-    /// Set when it was found out who failed.
+    /// Set when the rank that failed is known.
     pub(super) explained: AtomicBool,
-    /// Set when another rank tells the user.
+    /// Set when another rank reports the error.
     pub(super) silent: AtomicBool,
     share: Mutex<Share>,
 }
@@ -54,7 +55,7 @@ impl World {
         Self(None)
     }
 
-    /// Joins the world that this process's environment speaks of, if it does; see [`Launch::detect`].
+    /// Joins the world described by the environment, if it describes one; see [`Launch::detect`].
     ///
     /// # Errors
     /// When the environment contradicts itself, or as [`World::join`].
@@ -62,10 +63,11 @@ impl World {
         Launch::detect()?.map_or(Ok(Self::alone()), Self::join)
     }
 
-    /// Meets the other ranks, and waits until all are there. Without a place to meet it is [`World::alone`].
+    /// Connects to the other ranks, and waits for all of them. Without a meeting point it is
+    /// [`World::alone`].
     ///
     /// # Errors
-    /// When they do not come within the launch's timeout.
+    /// When they do not connect within the launch's timeout.
     pub fn join(launch: Launch) -> Result<Self> {
         let Some(meeting) = &launch.meeting else { return Ok(Self::alone()) };
         let transport: Box<dyn Collective> = match launch.transport {
@@ -108,12 +110,12 @@ impl World {
         self.0.map_or(0, |joined| joined.launch.rank)
     }
 
-    /// How many processes there are.
+    /// The number of processes.
     pub fn size(&self) -> usize {
         self.0.map_or(1, |joined| joined.launch.size)
     }
 
-    /// Whether this rank speaks and writes for all.
+    /// Whether this rank prints and writes for all.
     pub fn is_first(&self) -> bool {
         self.rank() == 0
     }
@@ -133,7 +135,7 @@ impl World {
         self.0.is_some()
     }
 
-    /// What is said of it: `4 ranks on 2 machines (gloo)`.
+    /// A description: `4 ranks on 2 machines (gloo)`.
     pub fn describe(&self) -> String {
         let Some(joined) = self.0 else { return "one process".into() };
         let mut hosts = joined.hosts.get().cloned().unwrap_or_default();
@@ -148,12 +150,12 @@ impl World {
         format!("{ranks}{machines} ({}{device})", joined.transport.name())
     }
 
-    /// What carries the ranks' sums: `gloo`; nothing for a process on its own.
+    /// The ranks' transport, such as `gloo`; `None` for a single process.
     pub fn transport(&self) -> Option<&'static str> {
         self.0.map(|joined| joined.transport.name())
     }
 
-    /// How long this rank has spent in sums on the CPU so far, the waiting for others included.
+    /// How long this rank has spent in sums on the CPU so far, including waiting for others.
     pub fn spent_in_sums(&self) -> Duration {
         self.0.map_or(Duration::ZERO, |joined| joined.transport.spent())
     }
@@ -181,8 +183,8 @@ impl World {
         self.share().mine > 0
     }
 
-    /// Replaces `tensor`, contiguous, by its sum over the ranks; the same bits on each. Between devices that can do it without the host
-    /// it is only asked for.
+    /// Replaces `tensor`, contiguous, by its sum over the ranks; the same bits on each. Between
+    /// devices that can do it without the host it is only asked for.
     ///
     /// # Errors
     /// When a rank is lost.
@@ -207,7 +209,7 @@ impl World {
         self.unbroken()?;
         match self.0 {
             Some(joined) => self.lost(joined.transport.start_sum(tensor)),
-            None => Err(Error::new("a process on its own has no one to send to")),
+            None => Err(Error::new("a single process has no rank to send to")),
         }
     }
 
@@ -287,7 +289,8 @@ impl World {
         self.sum_on_host(&Tensor::zeros([1], (Kind::Int64, Device::Cpu)))
     }
 
-    /// An error once a rank was lost: what devices made since is worth nothing, and must not be saved.
+    /// An error once a rank was lost: what devices made since is worth nothing, and must not be
+    /// saved.
     fn unbroken(&self) -> Result<()> {
         match self.0.filter(|joined| joined.is_broken()) {
             Some(joined) => Err(Error::new(joined.reason.get().map_or("a rank was lost", String::as_str))),

@@ -1,12 +1,15 @@
-//! The same work again and again: on CUDA as one captured graph, elsewhere step by step.
+//! Repeated work: on CUDA as one captured graph, elsewhere one operation at a time.
 //!
-//! A captured graph reads and writes fixed addresses and takes no number from the host, so that work which is to be captured gets whatever
-//! changes through tensors: its inputs, which are copied into buffers of their own, the [`Clock`](crate::scheduler::Clock)'s scalars, and
-//! the key of the random numbers. The tests run steps on the CPU in this way, with everything else made wrong, and find the same bits.
+//! A captured graph reads and writes fixed addresses and takes no number from the host. So
+//! everything that changes reaches captured work through tensors: its inputs, which are copied into
+//! buffers, the [`Clock`](crate::scheduler::Clock)'s scalars, and the key of the random numbers.
+//! The tests run steps on the CPU this way, with everything else made wrong, and get the same
+//! bits.
 //!
-//! Of several ranks that add up inside the work all capture it or none does: NCCL wants a sum captured everywhere or nowhere. A rank's weight
-//! in the sum is a number of the host, which differs between batches of which this rank has as many images; so a graph belongs to a
-//! share of a batch, not to a number of images. All ranks then run, capture and replay at the same steps.
+//! If several ranks sum inside the work, all capture it or none does: NCCL requires a sum to be
+//! captured everywhere or nowhere. A rank's weight in the sum is a number of the host, which
+//! differs between batches of which this rank has as many images; so a graph belongs to a share of
+//! a batch, not to a number of images. All ranks then run, capture and replay at the same steps.
 
 use super::cuda::{self, Graph};
 use crate::distributed::{Share, World};
@@ -20,35 +23,37 @@ use tch::{Device, Tensor};
 #[settings]
 #[derive(Copy, PartialEq)]
 pub enum Capture {
-    /// On CUDA, where nothing speaks against it; the log says what does.
+    /// On CUDA where possible; otherwise the log says why not.
     Auto,
-    /// On CUDA; anything that speaks against it is an error.
+    /// On CUDA; if it is not possible, that is an error.
     On,
     /// Never.
     Off,
 }
 
-/// How the work is run.
+/// How to run the work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum How {
     /// As it is.
     Eager,
-    /// As it is, but on inputs in fixed buffers.
+    /// Eager, but on inputs in fixed buffers.
     Fixed,
-    /// The first time with inputs of some shape as it is, which lets libtorch prepare what it prepares once; then captured, and from
-    /// then on replayed. Nothing runs that is not a step of the run, so nothing has to be undone.
+    /// The first run with inputs of some shape is eager, which lets libtorch do its one-time
+    /// preparations; the second is captured, later ones are replayed. Every run is a real step, so
+    /// nothing has to be undone.
     Captured,
 }
 
-/// What a capture makes: a [`Graph`], or in tests something that a CPU has too.
+/// The result of a capture: a [`Graph`], or a stand-in for tests on a CPU.
 pub trait Recorded: Sized {
-    /// Notes what `work` asks of the device, sharing memory with `pool`; see [`Graph::capture`].
+    /// Records the device operations of `work`, sharing memory with `pool`; see
+    /// [`Graph::capture`].
     ///
     /// # Errors
     /// What cannot be captured, or what `work` reports.
     fn record<T>(pool: Option<&Self>, work: impl FnOnce() -> Result<T>) -> Result<(Self, T)>;
 
-    /// Does it again.
+    /// Runs the recorded operations again.
     ///
     /// # Errors
     /// What the device reports.
@@ -57,7 +62,7 @@ pub trait Recorded: Sized {
 
 impl Recorded for Graph {
     fn record<T>(pool: Option<&Self>, work: impl FnOnce() -> Result<T>) -> Result<(Self, T)> {
-        // What ran before left behind what makes room for the graph's own memory.
+        // Frees cached memory to make room for the graph's own.
         cuda::empty_cache()?;
         Self::capture(pool, work)
     }
@@ -72,21 +77,21 @@ type Key = (Vec<Vec<i64>>, [i64; 3]);
 
 /// Work with inputs of one shape, and of one share.
 struct Shape<T, G> {
-    /// What is read in place of the inputs.
+    /// The buffers that are read in place of the inputs.
     buffers: Vec<Tensor>,
     /// The graph and the tensors it writes.
     graph: Option<(G, T)>,
-    /// This rank's share when the work was first run; a graph knows no other.
+    /// This rank's share when the work was first run; the graph has it as a constant.
     share: Share,
 }
 
-/// Work that is run many times; `T` is made of the tensors it returns.
+/// Work that is run many times; `T` holds the tensors it returns.
 pub struct Repeated<T, G = Graph> {
     how: How,
     must: bool,
     world: World,
     shapes: BTreeMap<Key, Shape<T, G>>,
-    /// What the last run gave, where it was not a replay.
+    /// The last run's result, if it was not a replay.
     last: Option<T>,
 }
 
@@ -97,7 +102,7 @@ impl<T, G> std::fmt::Debug for Repeated<T, G> {
 }
 
 impl<T> Repeated<T> {
-    /// Work on `device`; `against` says why it cannot be captured, if something does.
+    /// Work on `device`; `against` is the reason why it cannot be captured, if any.
     ///
     /// # Errors
     /// With [`Capture::On`], when it cannot be captured.
@@ -115,7 +120,7 @@ impl<T> Repeated<T> {
                     .help("write `auto`, or leave it out"))
             }
             Some(why) => {
-                // Evaluations ask too, again and again.
+                // Evaluations ask repeatedly; warn once.
                 static ONCE: Once = Once::new();
                 ONCE.call_once(|| tracing::warn!("steps are not captured as CUDA graphs, which is slower: {why}"));
                 Ok(eager(How::Eager))
@@ -135,7 +140,8 @@ impl<T, G: Recorded> Repeated<T, G> {
         Self { how, must: false, world: World::alone(), shapes: BTreeMap::new(), last: None }
     }
 
-    /// Work that all ranks of `world` run at the same points, and that adds up over them; it is captured if all can.
+    /// Work that all ranks of `world` run at the same points, and that sums over them; it is
+    /// captured if all can.
     ///
     /// # Errors
     /// When a rank is lost.
@@ -152,7 +158,7 @@ impl<T, G: Recorded> Repeated<T, G> {
         Ok(self)
     }
 
-    /// Whether it runs as it is, operation by operation, so that it may look at the device.
+    /// Whether it runs eagerly, so that it may read the device.
     pub fn is_eager(&self) -> bool {
         self.how == How::Eager
     }
@@ -160,7 +166,8 @@ impl<T, G: Recorded> Repeated<T, G> {
     /// Runs `work` on `inputs`. What it returns is overwritten by the next run.
     ///
     /// # Errors
-    /// What `work` reports. That it could not be captured is a warning, and from then on it is run as it is, unless capture is a must.
+    /// What `work` reports. If it cannot be captured, that is a warning and it runs eagerly from
+    /// then on; with [`Capture::On`] it is an error.
     pub fn run(&mut self, inputs: &[&Tensor], work: &mut dyn FnMut(&[Tensor]) -> Result<T>) -> Result<&T> {
         if self.how == How::Eager {
             let inputs: Vec<Tensor> = inputs.iter().map(|t| t.shallow_clone()).collect();
@@ -182,7 +189,7 @@ impl<T, G: Recorded> Repeated<T, G> {
             let buffers: Vec<Tensor> = shape.buffers.iter().map(Tensor::shallow_clone).collect();
             let pool = self.shapes.values().find_map(|shape| shape.graph.as_ref().map(|(graph, _)| graph));
             let captured = G::record(pool, || work(&buffers));
-            // Either all ranks replay this sum, or all ask for it themselves.
+            // Either all ranks replay this sum, or none does.
             let all = self.world.all(captured.is_ok())?;
             match captured {
                 Ok(captured) if all => {
@@ -196,7 +203,7 @@ impl<T, G: Recorded> Repeated<T, G> {
                 failed => {
                     let why = failed.err().map_or("another rank could not".into(), |error| error.message().to_string());
                     tracing::warn!(
-                        "the step could not be captured as a CUDA graph, and runs step by step from here: {why}"
+                        "the step could not be captured as a CUDA graph and runs one operation at a time from here on: {why}"
                     );
                     self.how = How::Eager;
                     self.shapes.clear();
@@ -210,7 +217,7 @@ impl<T, G: Recorded> Repeated<T, G> {
             self.world.sent()?;
             return Ok(made);
         }
-        // A graph would not see which share it is now.
+        // A graph cannot see the current share.
         self.world.set_share(shape.share);
         let made = work(&shape.buffers);
         self.world.set_share(share);
@@ -250,7 +257,7 @@ mod tests {
         assert!(error.message().contains("runs on the CPU"), "{error}");
     }
 
-    /// A recording that a CPU has too: it counts, and does what it was made of when it is replayed.
+    /// A recording for a CPU: it counts, and runs the recorded work when it is replayed.
     struct Counted(Cell<u32>);
 
     thread_local! {
@@ -306,7 +313,8 @@ mod tests {
         });
     }
 
-    /// Rank 0 has 2 of 4 and 2 of 3 images: rows of one shape, but its weight in the sum differs, and rank 1's rows do.
+    /// Rank 0 has 2 of 4 and then 2 of 3 images: the shape is the same, but its weight in the sum
+    /// differs, as do rank 1's rows.
     #[test]
     fn a_graph_belongs_to_a_share_of_a_batch() {
         ranks(2, 4, |world| {

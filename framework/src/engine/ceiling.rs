@@ -1,4 +1,4 @@
-//! What a device can do at most, measured: the rate of a large product, and of a large copy.
+//! A device's measured ceilings: the rate of a large matrix product, and of a large copy.
 
 use crate::Result;
 use std::time::Instant;
@@ -7,11 +7,11 @@ use tch::{Cuda, Device, Kind, Tensor};
 /// Measured ceilings of a device.
 #[derive(Debug, Clone, Copy)]
 pub struct Ceiling {
-    /// Floating-point operations a second in fp32, in the arithmetic that is allowed now (TF32 or not).
+    /// Floating-point operations per second in fp32, with TF32 if it is allowed now.
     pub fp32: f64,
     /// The same in bf16.
     pub bf16: f64,
-    /// Bytes a second, read and written.
+    /// Bytes per second, read and written.
     pub memory: f64,
 }
 
@@ -22,7 +22,7 @@ pub fn wait(device: Device) {
     }
 }
 
-/// Seconds of the fastest of some runs, after one that is not counted.
+/// Seconds of the fastest of some runs, after a warm-up run.
 fn fastest(device: Device, mut work: impl FnMut()) -> f64 {
     let mut best = f64::INFINITY;
     for run in 0..6 {
@@ -41,7 +41,7 @@ impl Ceiling {
     /// Measures them: under a second on a GPU and on a core.
     ///
     /// # Errors
-    /// When the device has not enough memory.
+    /// When the device does not have enough memory.
     pub fn of(device: Device) -> Result<Self> {
         crate::engine::guard(|| {
             let (side, megabytes) = if device.is_cuda() { (8192, 1024) } else { (1024, 64) };

@@ -2,25 +2,24 @@
 
 use std::sync::OnceLock;
 
-/// The processors that the machine, this process's affinity and its control group give, at least 1.
+/// The processors available to this process by its affinity and control group, at least 1.
 pub fn given() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The processors of the machine, whoever may use them.
+/// All processors of the machine.
 pub fn of_machine() -> usize {
     let mut machine = sysinfo::System::new();
     machine.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
     machine.cpus().len().max(given())
 }
 
-/// What libtorch meant to compute with before [`limit_threads`].
+/// The number of threads libtorch wanted before [`limit_threads`].
 static WISHED: OnceLock<usize> = OnceLock::new();
 
-/// Has libtorch compute with no more threads than there are processors for them: threads that wait
-/// for each other's turn slow training to a tenth. It would take `OMP_NUM_THREADS` at its word, and
-/// all of a machine's processors in a container that may use two. To be called before anything is
-/// computed.
+/// Limits libtorch to as many threads as there are processors available: oversubscribed threads
+/// slow training to a tenth of its speed. libtorch itself would obey `OMP_NUM_THREADS`, or use all
+/// of a machine's processors in a container that may use two. Call it before anything is computed.
 pub fn limit_threads() {
     let wished = usize::try_from(tch::get_num_threads()).unwrap_or(1);
     WISHED.get_or_init(|| wished);
@@ -29,7 +28,7 @@ pub fn limit_threads() {
     }
 }
 
-/// The threads that `OMP_NUM_THREADS` or libtorch asked for, if that was more than there are
+/// The threads that `OMP_NUM_THREADS` or libtorch asked for, if that was more than the available
 /// processors.
 pub fn too_many() -> Option<usize> {
     WISHED.get().copied().filter(|wished| *wished > given())

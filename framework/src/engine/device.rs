@@ -1,7 +1,7 @@
 //! Which devices there are, and opening CUDA's half of libtorch where it exists.
 //!
-//! The program is linked against libtorch's CPU library only; on a machine whose libtorch has CUDA, opening
-//! `libtorch_cuda.so` beside it registers the GPU. So one binary serves both.
+//! The program is linked against libtorch's CPU library only; on a machine whose libtorch has CUDA,
+//! opening `libtorch_cuda.so` beside it registers the GPU. So one binary serves both.
 
 use crate::distributed::World;
 use crate::{Error, Result};
@@ -9,18 +9,18 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use tch::{Cuda, Device};
 
-/// What was found at start.
+/// The devices found at start.
 #[derive(Debug, Clone)]
 pub struct Devices {
-    /// The folder libtorch was loaded from, if it can be told.
+    /// The folder libtorch was loaded from, if known.
     pub libtorch: Option<PathBuf>,
     /// CUDA devices that can be used.
     pub cuda: usize,
-    /// Why CUDA cannot be used, if it was there but did not open.
+    /// Why CUDA cannot be used, if it exists but could not be opened.
     pub cuda_problem: Option<String>,
 }
 
-/// Opens CUDA's libtorch if it is there, once, and says what was found.
+/// Opens CUDA's libtorch if there is one, once, and returns what was found.
 pub fn devices() -> &'static Devices {
     static DEVICES: OnceLock<Devices> = OnceLock::new();
     DEVICES.get_or_init(|| {
@@ -42,13 +42,15 @@ pub fn is_device(name: &str) -> bool {
     number.is_some() || ["auto", "cpu", "cuda"].contains(&name)
 }
 
-/// The environment variable that says where a run goes, whatever its pipeline says; so one pipeline runs on any of several devices.
+/// The environment variable that overrides a run's device, so that one pipeline can run on any of
+/// several devices.
 pub const DEVICE: &str = "FOIL_DEVICE";
 
-/// `auto`, `cpu`, `cuda` or `cuda:N` to a device that exists, which this thread then works on; [`DEVICE`] goes before `name`.
+/// `auto`, `cpu`, `cuda` or `cuda:N` as a device that exists, which this thread then uses;
+/// [`DEVICE`] takes precedence over `name`.
 ///
 /// # Errors
-/// When the name is none of these, or the device is not there.
+/// When the name is none of these, or the device does not exist.
 pub fn choose(name: &str) -> Result<Device> {
     match std::env::var(DEVICE) {
         Ok(instead) if !instead.is_empty() => named(&instead).map_err(|error| error.context(DEVICE)),
@@ -57,17 +59,18 @@ pub fn choose(name: &str) -> Result<Device> {
     .map(entered)
 }
 
-/// `device`, where this thread is from here on: libtorch's operators follow tensors to their device, but foil's kernels, events and waits go where the thread is, which is the first GPU
-/// unless it is told otherwise.
+/// Makes `device` this thread's current one and returns it. libtorch's operators follow tensors to
+/// their device, but foil's kernels, events and waits use the thread's current device, which is the
+/// first GPU by default.
 fn entered(device: Device) -> Device {
     if let Device::Cuda(n) = device {
-        // Without the library there are no kernels either, and who captures says why.
+        // Without the library there are no kernels either, and capturing reports why.
         let _ = super::cuda::own_stream(n);
     }
     device
 }
 
-/// What records and heartbeats call a device: `cpu`, `cuda(0)`.
+/// The name of a device in records and heartbeats: `cpu`, `cuda(0)`.
 pub fn shown(device: Device) -> String {
     format!("{device:?}").to_lowercase()
 }
@@ -75,10 +78,10 @@ pub fn shown(device: Device) -> String {
 /// The device that is called `name`.
 ///
 /// # Errors
-/// When the name is none, or the device is not there.
+/// When the name is not valid, or the device does not exist.
 pub fn named(name: &str) -> Result<Device> {
     if !is_device(name) {
-        return Err(Error::new(format!("`{name}` is no device")).help("write auto, cpu, cuda or cuda:0"));
+        return Err(Error::new(format!("`{name}` is not a device")).help("write auto, cpu, cuda or cuda:0"));
     }
     let found = devices().cuda;
     match name {
@@ -86,8 +89,8 @@ pub fn named(name: &str) -> Result<Device> {
         "auto" if found == 0 => Ok(Device::Cpu),
         _ => match name.strip_prefix("cuda:").and_then(|n| n.parse().ok()).unwrap_or(0) {
             n if n < found => Ok(Device::Cuda(n)),
-            _ => Err(Error::new(format!("`{name}` is not there: {found} CUDA devices were found"))
-                .help("`foil doctor` says why; `device: auto` takes what there is")),
+            _ => Err(Error::new(format!("`{name}` does not exist: {found} CUDA devices were found"))
+                .help("`foil doctor` says why; `device: auto` takes what is available")),
         },
     }
 }
@@ -95,7 +98,8 @@ pub fn named(name: &str) -> Result<Device> {
 /// The device of one rank of `world`: each takes the GPU with its number on its machine.
 ///
 /// # Errors
-/// As [`choose`]; when there are more ranks on this machine than GPUs; when `name` is one certain GPU.
+/// As [`choose`]; when there are more ranks on this machine than GPUs; when `name` is a specific
+/// GPU.
 pub fn choose_for(name: &str, world: World) -> Result<Device> {
     if world.size() == 1 || !is_device(name) || name == "cpu" {
         return choose(name);
@@ -126,9 +130,10 @@ fn libtorch_folder() -> Option<PathBuf> {
 #[allow(unsafe_code)]
 fn open_forever(library: &std::path::Path) -> Result<(), String> {
     // # Safety
-    // Opening runs the library's initialisers. The file lies beside the libtorch this process already runs and comes
-    // from the same package; it is never closed, since libtorch keeps pointers into it. Its symbols are made known to what is
-    // opened later, which is CUDA's half of the shim.
+    // Opening runs the library's initialisers. The file lies beside the libtorch this process
+    // already runs and comes from the same package; it is never closed, since libtorch keeps
+    // pointers into it. Its symbols are made known to what is opened later, which is CUDA's half of
+    // the shim.
     use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
     match unsafe { Library::open(Some(library), RTLD_NOW | RTLD_GLOBAL) } {
         Ok(opened) => {
@@ -147,7 +152,7 @@ mod tests {
     fn names_of_devices() {
         assert_eq!(choose("cpu").unwrap(), Device::Cpu);
         assert!(choose("auto").is_ok());
-        assert!(choose("gpu").unwrap_err().to_string().contains("is no device"));
+        assert!(choose("gpu").unwrap_err().to_string().contains("is not a device"));
         assert!(choose("cuda:99").unwrap_err().to_string().contains("foil doctor"));
         assert!(devices().libtorch.is_some());
     }

@@ -1,7 +1,8 @@
 //! Panics inside tensor code become errors.
 //!
-//! Losses and attacks are written with tch's plain operators, which panic when libtorch refuses (a shape that does not
-//! fit). The engine runs them in here, so that the user reads a message and keeps the last checkpoint.
+//! Losses and attacks are written with tch's plain operators, which panic when libtorch refuses (a
+//! shape that does not fit). The engine runs them in here, so that the user reads a message and
+//! keeps the last checkpoint.
 
 use crate::error::torch_message;
 use crate::{Error, Result};
@@ -10,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Once;
 
 thread_local! {
-    /// Where the panic under way happened; `None` outside `guard`.
+    /// The source location of the current panic; `None` outside `guard`.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
@@ -53,7 +54,8 @@ pub fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-/// The other way round: an error goes on as a panic, in code that has no room for a result, up to the next [`guard`].
+/// The reverse: turns an error into a panic, in code that cannot return a result, up to the next
+/// [`guard`].
 ///
 /// # Panics
 /// With the error.

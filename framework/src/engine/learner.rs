@@ -13,7 +13,7 @@ use tch::Tensor;
 /// A network that learns.
 pub struct Learner {
     network: Network,
-    /// Held for the same reason as the network's model.
+    /// In a `Held` for the same reason as the network's model.
     optimizer: Held<dyn Optimizer>,
     keeps: Cell<bool>,
     last: Option<Gradients>,
@@ -26,7 +26,7 @@ impl std::fmt::Debug for Learner {
 }
 
 impl Learner {
-    /// Allocates the optimiser's state beside the network's parameters, unless the build is dry.
+    /// Allocates the optimiser's state on the network's device, unless the build is dry.
     pub fn new(network: Network, mut optimizer: Box<dyn Optimizer>) -> Self {
         if network.params().is_set() {
             optimizer.prepare(network.params().flat());
@@ -40,8 +40,9 @@ impl Learner {
         &self.network
     }
 
-    /// One step down `loss`, a mean over the batch's images; returns the gradient, flat. Of several ranks each gives the mean
-    /// over its share, and all step down the mean over the whole batch.
+    /// One step down `loss`, a mean over the batch's images; returns the gradient, flat. With
+    /// several ranks, each passes the mean over its share, and all descend the mean over the whole
+    /// batch.
     ///
     /// # Errors
     /// When `loss` is not a differentiable scalar or does not depend on the network, or when a rank
@@ -63,7 +64,8 @@ impl Learner {
         if !world.is_joined() {
             return params.gradients(loss);
         }
-        // Weighted before the backward pass: synchronised batch norm adds other ranks' gradients to this one's on the way.
+        // Weighted before the backward pass: synchronised batch norm adds other ranks' gradients to
+        // this one's on the way.
         let mut gradients = params.gradients(&(loss * world.weight()))?;
         if !world.counts() {
             let _ = gradients.0.zero_();
@@ -72,12 +74,13 @@ impl Learner {
         Ok(gradients)
     }
 
-    /// Keeps the gradient of every later [`Learner::descend`] for [`Learner::last_gradients`]; for `foil probe`.
+    /// Keeps the gradient of every later [`Learner::descend`] for [`Learner::last_gradients`]; for
+    /// `foil probe`.
     pub fn keep_gradients(&self) {
         self.keeps.set(true);
     }
 
-    /// The gradient of the last step down, if it was to be kept.
+    /// The gradient of the last step, if [`Learner::keep_gradients`] was called.
     pub fn last_gradients(&self) -> Option<&Gradients> {
         self.last.as_ref()
     }
@@ -87,7 +90,7 @@ impl Learner {
         self.optimizer.learning_rate(progress)
     }
 
-    /// All it keeps, by name behind `prefix`, sharing its memory.
+    /// All its tensors, by name with `prefix`, sharing its memory.
     pub fn state(&self, prefix: &str) -> Vec<(String, Tensor)> {
         let network = self.network.params().storage().into_iter();
         let optimizer = self.optimizer.state().into_iter().map(|(name, t)| (format!("optimizer.{name}"), t));

@@ -1,7 +1,8 @@
 //! One training step, and what it works on.
 //!
-//! The engine knows the traits and no method. A step is a fixed sequence of tensor operations over flat buffers, without
-//! host reads, so that on CUDA it can be captured as a graph; the CPU runs the same sequence eagerly.
+//! The engine knows the traits and no method. A step is a fixed sequence of tensor operations over
+//! flat buffers, without host reads, so that on CUDA it can be captured as a graph; the CPU runs
+//! the same sequence eagerly.
 
 mod capture;
 mod ceiling;

@@ -1,4 +1,4 @@
-//! A model with its numbers, its input normalisation, and the ways to run it.
+//! A model with its tensors, its input normalisation, and the ways to run it.
 
 use super::Normalize;
 use super::capture::Capture;
@@ -17,9 +17,10 @@ use tch::{Device, Kind, Tensor};
 
 /// A model, its parameters and buffers, and its normalisation.
 pub struct Network {
-    /// Held as what it is, and not behind a trait object of the copy that made it: other copies of the framework call it too.
+    /// In a `Held` rather than a plain trait object, because other copies of the framework call it
+    /// too.
     model: Held<dyn Model>,
-    /// What configs call the model.
+    /// The model's name in configs.
     called: &'static str,
     params: Parameters,
     affine: Option<(Tensor, Tensor)>,
@@ -34,13 +35,13 @@ pub struct Network {
     capture: Capture,
 }
 
-/// What a pass makes of batch norm's statistics in train mode.
+/// How a train-mode pass treats batch norm's statistics.
 struct Statistics<'a> {
-    /// How many passes it is in place of.
+    /// How many passes it replaces.
     times: u32,
-    /// How far the running ones move, of 1.
+    /// How far the running statistics move towards the batch's, from 0 to 1.
     momentum: f64,
-    /// Whose they are, `[N]` booleans; those of all images where it is left out.
+    /// The images whose statistics are taken, `[N]` booleans; all images if `None`.
     selected: Option<&'a Tensor>,
 }
 
@@ -57,7 +58,8 @@ impl std::fmt::Debug for Network {
 }
 
 impl Network {
-    /// Lays out what `model` declared in `builder`, and initialises it from `seed` if there is one.
+    /// Allocates what `model` declared in `builder`, and initialises it from `seed` if there is
+    /// one.
     pub fn new(model: Box<dyn Model>, builder: Builder, seed: Option<u64>, kind: Kind, device: Device) -> Self {
         Self {
             model: Held::new(model),
@@ -76,7 +78,7 @@ impl Network {
         }
     }
 
-    /// Says what configs call the model, for messages.
+    /// Sets the model's name in configs, for messages.
     #[must_use]
     pub(crate) fn called(self, name: &'static str) -> Self {
         Self { called: name, ..self }
@@ -87,7 +89,7 @@ impl Network {
         if self.called.is_empty() { "the model".into() } else { format!("model `{}`", self.called) }
     }
 
-    /// Sets the arithmetic of training and of judging.
+    /// Sets the precision of training and of evaluation.
     #[must_use]
     pub fn computing(mut self, precision: Precision, judge: JudgePrecision) -> Self {
         if precision == Precision::Bf16 {
@@ -96,36 +98,38 @@ impl Network {
         Self { precision, judge, ..self }
     }
 
-    /// Sets whether the CPU takes subnormal numbers for 0 while this network trains or is judged; it does unless told otherwise.
+    /// Sets whether the CPU flushes subnormal numbers to 0 while this network is trained or
+    /// evaluated; true by default.
     #[must_use]
     pub fn flush_denormal(self, flush_denormal: bool) -> Self {
         Self { flush_denormal, ..self }
     }
 
-    /// Says whether its judges may capture their work; see [`Network::capture`].
+    /// Sets whether evaluations of it may be captured; see [`Network::capture`].
     #[must_use]
     pub fn captured(self, capture: Capture) -> Self {
         Self { capture, ..self }
     }
 
-    /// How a judge's work is to be run with an attack that may be captured or not. That it cannot be is no obstacle to judging.
+    /// Whether an evaluation should be captured, given whether its attack can be. If it cannot,
+    /// the evaluation runs eagerly.
     pub fn capture(&self, attack_may: bool) -> Capture {
         if attack_may && self.capture != Capture::Off { Capture::Auto } else { Capture::Off }
     }
 
-    /// From here until the guard is dropped the network computes as its judges do.
+    /// Switches to the precision of evaluation until the guard is dropped.
     #[must_use]
     pub fn judged(&self) -> Computing<'_> {
         Computing::judged(self, true)
     }
 
-    /// From here until the guard is dropped the network computes as in training, whoever asks.
+    /// Switches to the precision of training until the guard is dropped.
     #[must_use]
     pub fn as_trained(&self) -> Computing<'_> {
         Computing::judged(self, false)
     }
 
-    /// Says whether a judge asks from here on; what was so far.
+    /// Switches evaluation arithmetic on or off; returns the previous value.
     pub(super) fn judge(&self, judged: bool) -> bool {
         let before = self.judged.replace(judged);
         self.set_arithmetic();
@@ -136,7 +140,7 @@ impl Network {
     fn set_arithmetic(&self) {
         let exact =
             if self.judged.get() { self.judge == JudgePrecision::Fp32 } else { self.precision == Precision::Fp32 };
-        // libtorch has no reason to refuse either.
+        // libtorch refuses neither in practice.
         let _ = crate::shim::allow_tf32(!exact);
         let _ = crate::shim::flush_denormal(self.flush_denormal);
     }
@@ -146,7 +150,8 @@ impl Network {
         self.precision == Precision::Bf16 && !self.judged.get()
     }
 
-    /// Puts a normalisation in front; `mean` and `std` are the data set's, per channel, in [0, 1] units.
+    /// Adds an input normalisation; `mean` and `std` are the data set's, per channel, in [0, 1]
+    /// units.
     #[must_use]
     pub fn normalized(mut self, how: &Normalize, mean: &[f64], std: &[f64]) -> Self {
         let per_channel = |values: &[f64]| {
@@ -157,7 +162,8 @@ impl Network {
         self
     }
 
-    /// Makes it one replica of the network that all ranks of `world` train; with `sync` batch norm sees the images of all ranks.
+    /// Makes it one replica of the network that all ranks of `world` train; with `sync`, batch
+    /// norm uses the images of all ranks.
     #[must_use]
     pub fn across(mut self, world: World, sync: bool) -> Self {
         self.params = self.params.across(world, sync);
@@ -206,7 +212,8 @@ impl Network {
         if !out.defined() {
             raise(Err(Error::new(format!("{}: it returns a tensor that was never computed", self.name()))))
         }
-        // The gradient with respect to the input costs as much as the forward pass, and that with respect to the parameters again.
+        // The gradient with respect to the input costs as much as the forward pass, and that with
+        // respect to the parameters again.
         let times = match (differentiable, xs.requires_grad()) {
             (true, _) => 3.0,
             (false, true) => 2.0,
@@ -216,8 +223,8 @@ impl Network {
         if self.is_half() { out.to_kind(self.params.kind()) } else { out }
     }
 
-    /// Runs a pass; it is an error if the model writes into `xs`: who attacks or judges next would
-    /// see other images.
+    /// Runs a pass. It is an error if the model writes into `xs`: the next attack or evaluation
+    /// would see different images.
     fn unwritten<T>(&self, xs: &Tensor, pass: impl FnOnce() -> T) -> T {
         let before = version(xs);
         let out = pass();
@@ -232,12 +239,13 @@ impl Network {
         self.work.set(self.work.get().plus(self.params.work().since(before), times));
     }
 
-    /// What the passes through this network asked of the device so far, gradients included as if each pass had them all taken.
+    /// The operations and bytes of all passes through this network so far, counting gradients as
+    /// if each pass took them all.
     pub fn work(&self) -> Work {
         self.work.get()
     }
 
-    /// What the first layer sees.
+    /// The input of the first layer: `xs`, normalised.
     fn entering(&self, xs: &Tensor) -> Tensor {
         let kind = if self.is_half() { Kind::BFloat16 } else { self.params.kind() };
         let fused = self.affine.as_ref().and_then(|(mean, std)| normalize(xs, mean, std, kind));
@@ -248,7 +256,7 @@ impl Network {
         if self.is_half() { xs.to_kind(Kind::BFloat16) } else { xs }
     }
 
-    /// Takes over the weights in the safetensors file at `path`.
+    /// Loads the weights in the safetensors file at `path`.
     ///
     /// # Errors
     /// When it cannot be read, or holds those of another network.
@@ -256,8 +264,8 @@ impl Network {
         self.params.load(&tensors::read(path)?.0).map_err(|e| e.context(path.display()))
     }
 
-    /// Starts a step: passes are numbered from 0 again, so that dropout draws the same numbers whenever the step is run, and the
-    /// arithmetic is that of this network.
+    /// Starts a step: passes are numbered from 0 again, so that dropout draws the same numbers
+    /// whenever the step is run, and the arithmetic is that of this network.
     pub fn start_step(&self) {
         self.passes.set(0);
         self.params.forget_passes();
@@ -270,16 +278,19 @@ impl Network {
         self.run(xs, mode, true, noise)
     }
 
-    /// [`Network::differentiable`] in train mode, in place of `times` passes; the running statistics move by `momentum`.
+    /// [`Network::differentiable`] in train mode, counting as `times` passes; the running
+    /// statistics move by `momentum`.
     pub(super) fn differentiable_for(&self, (times, momentum): (u32, f64), xs: &Tensor, noise: &Noise) -> Tensor {
         self.run_as(xs, Mode::Train, true, Some(noise), Statistics { times, momentum, selected: None })
     }
 
-    /// Whether two passes over the same images find the same, as without dropout, and move batch norm's statistics alone. The first time it runs one in eval mode to see, before any
-    /// other pass of the step: of one image on the CPU, and elsewhere of all, for which the step's own passes then find convolutions chosen.
+    /// Whether two passes over the same images give the same result (no dropout) and change
+    /// nothing but batch norm's statistics. The first call runs a pass in eval mode to find out,
+    /// before any other pass of the step: with one image on the CPU, elsewhere with the whole
+    /// batch, so that the step's own passes find their convolution algorithms chosen.
     pub(super) fn repeats(&self, xs: &Tensor, noise: &Noise) -> bool {
         *self.repeats.get_or_init(|| {
-            // A model that says nothing can be captured may have random numbers of its own.
+            // A model that cannot be captured may have its own random numbers.
             self.model.capturable() && {
                 let work = self.work.get();
                 let look =
@@ -315,7 +326,7 @@ impl Network {
         noise: &Noise,
         d_logits: &dyn Fn(&Tensor) -> Tensor,
     ) -> Option<(Tensor, Tensor)> {
-        // What a model states of itself holds for the batch it sees, not for those of other ranks.
+        // A model's own gradient covers the batch it sees, not those of other ranks.
         if self.per_image || (mode == Mode::Train && self.params.is_sync()) {
             return None;
         }
@@ -346,7 +357,7 @@ impl Network {
         self.model.capturable()
     }
 
-    /// The numbers.
+    /// The parameters and buffers.
     pub fn params(&self) -> &Parameters {
         &self.params
     }
@@ -359,7 +370,8 @@ mod tests {
     use crate::nn::{BatchNorm2d, Given, GivenBuffer, Linear, Pass, dropout};
     use crate::testing::assert_close;
 
-    /// A network with what a published code's second pass over the same images would find or leave otherwise, or nothing of that.
+    /// A network in which a second pass over the same images gives another result or leaves other
+    /// state, or (by default) neither.
     struct Odd {
         norm: BatchNorm2d,
         out: Linear,
@@ -377,7 +389,7 @@ mod tests {
         }
     }
 
-    /// Logits are the pixels that enter.
+    /// Returns the normalised pixels as logits.
     struct Seen;
 
     impl Model for Seen {

@@ -1,16 +1,17 @@
-//! What stands in front of a network's first layer.
+//! The normalisation before a network's first layer.
 
 use foil_macros::settings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What happens to images in [0, 1] before the first layer; attacks and their radii stay in [0, 1].
+/// The normalisation of images in [0, 1] before the first layer; attacks and their radii stay in
+/// [0, 1].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Normalize {
     /// By name.
     Usual(Usual),
-    /// With numbers of one's own, as imported models bring them.
+    /// With given numbers, as for imported models.
     Given(MeanStd),
 }
 
@@ -20,13 +21,13 @@ pub enum Normalize {
 pub enum Usual {
     /// Nothing: TRADES, MART, FAT and everything on MNIST.
     None,
-    /// (x - mean) / std with the statistics of the data set's training images. Published codes
-    /// write numbers that differ in the third or fourth digit; `configs/cifar10/base.yaml` has
-    /// those of robust_overfitting and CAT.
+    /// (x - mean) / std with the statistics of the data set's training images. Published code uses
+    /// numbers that differ in the third or fourth digit; `configs/cifar10/base.yaml` has those of
+    /// robust_overfitting and CAT.
     Data,
     /// Each image to mean 0 and variance 1 over all its N pixels and channels: MMA on CIFAR. As in
-    /// its code (advertorch), the variance is that with N - 1 below the line, and the deviation at
-    /// least 1/sqrt(N).
+    /// its code (advertorch), the variance is divided by N - 1, and the deviation is at least
+    /// 1/sqrt(N).
     PerImage,
 }
 
@@ -63,7 +64,7 @@ impl Normalize {
         *self == Self::Usual(Usual::PerImage)
     }
 
-    /// What is wrong with it for images of so many channels: the key, the fault and what to do.
+    /// The problem for images with this many channels, if any: the key, the fault and the help.
     pub(crate) fn fault(&self, channels: i64) -> Option<(&'static str, String, &'static str)> {
         let Self::Given(MeanStd { mean, std }) = self else { return None };
         for (key, values) in [("mean", mean), ("std", std)] {

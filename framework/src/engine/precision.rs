@@ -1,24 +1,27 @@
-//! In which numbers a network computes.
+//! The precision in which a network computes.
 //!
-//! Parameters, their updates, batch norm, losses and checkpoints are fp32 whatever is chosen here; images and gradients with respect to them too.
+//! Parameters, their updates, batch norm, losses and checkpoints are fp32 whatever is chosen here;
+//! images and gradients with respect to them too.
 
 use super::Network;
 use foil_macros::settings;
 
-/// Arithmetic of training: of the network's forward and backward passes, attack and update alike.
+/// Precision of training: of the network's forward and backward passes, in attack and update
+/// alike.
 #[settings]
 #[derive(Copy, PartialEq)]
 pub enum Precision {
     /// 32 bits.
     Fp32,
-    /// 32 bits, but CUDA may round the factors of products to TF32's 10 bits, as PyTorch does in convolutions. On a CPU it is fp32.
+    /// 32 bits, but CUDA may round the factors of products to TF32's 10 bits, as PyTorch does in
+    /// convolutions. On a CPU it is fp32.
     Tf32,
-    /// Convolutions and linear layers in bfloat16 on a copy of the weights, with everything between them; batch norm's statistics, losses,
-    /// master weights and the optimiser in fp32.
+    /// Convolutions and linear layers in bfloat16 on a copy of the weights, with everything between
+    /// them; batch norm's statistics, losses, master weights and the optimiser in fp32.
     Bf16,
 }
 
-/// Arithmetic of what judges a network; never bf16.
+/// Precision of evaluations; never bf16.
 #[settings]
 #[derive(Copy, PartialEq)]
 pub enum JudgePrecision {
@@ -38,7 +41,8 @@ impl JudgePrecision {
     }
 }
 
-/// While it lives a network computes as its judges do, or as in training; see [`Network::judged`].
+/// While it lives, the network computes in the precision of evaluation, or of training; see
+/// [`Network::judged`].
 #[derive(Debug)]
 pub struct Computing<'a> {
     network: &'a Network,

@@ -1,4 +1,5 @@
-//! One training step: attack, the loss's forward passes, update, and what the attack learns from it.
+//! One training step: attack, the loss's forward passes, the update, and the attack's own
+//! training.
 
 use super::guard;
 use super::learner::Learner;
@@ -11,11 +12,11 @@ use crate::{Error, Result};
 use std::collections::BTreeMap;
 use tch::Tensor;
 
-/// What a training step is made of.
+/// The parts of a training step.
 pub struct Step {
     /// The model f and its optimiser.
     pub model: Learner,
-    /// What makes the training images.
+    /// The attack that makes the training images.
     pub attack: Box<dyn Attack>,
     /// What is descended.
     pub loss: Box<dyn Loss>,
@@ -29,7 +30,7 @@ impl std::fmt::Debug for Step {
     }
 }
 
-/// Everything a step made, on the device.
+/// Everything a step computed, on the device.
 #[derive(Debug)]
 pub struct Outcome {
     /// The attack's result.
@@ -42,19 +43,19 @@ pub struct Outcome {
     pub gradients: Gradients,
 }
 
-/// What libtorch says of batch norm over one vector.
+/// libtorch's message for batch norm over one vector.
 const LONELY: &str = "Expected more than 1 value per channel when training";
 
 impl Step {
-    /// Which of its parts cannot be captured in a CUDA graph, if one cannot.
+    /// The part that cannot be captured in a CUDA graph, if there is one.
     pub fn against_capture(&self) -> Option<String> {
         let [attack, loss] = self.names;
-        let because = |what: &str, name: &str| format!("the {what} `{name}` says that it cannot be");
+        let because = |what: &str, name: &str| format!("the {what} `{name}` does not support it");
         let attack = (!self.attack.capturable()).then(|| because("attack", attack));
         let loss = || (!self.loss.capturable()).then(|| because("loss", loss));
         let networks = [Some(&self.model), self.attack.learner()].into_iter().flatten();
         let model = || networks.map(Learner::network).find(|network| !network.capturable());
-        attack.or_else(loss).or_else(|| model().map(|_| "the model says that it cannot be".to_string()))
+        attack.or_else(loss).or_else(|| model().map(|_| "the model does not support it".to_string()))
     }
 
     /// Runs the step on `batch`, which must not be empty.
@@ -65,14 +66,15 @@ impl Step {
         let images = batch.x.size()[0];
         self.run_with(batch, None, None).map_err(|error| match images == 1 && error.message().contains(LONELY) {
             true => error.context("this batch has one image, and batch norm over vectors needs two").help(
-                "the last batch of an epoch has what is left: `train: { drop_last: true }` leaves it out; \
+                "the last batch of an epoch holds the rest: `train: { drop_last: true }` drops it; \
                  or choose another `batch_size`",
             ),
             false => error,
         })
     }
 
-    /// As [`Step::run`], with attacked images given (then the attack only completes them), or its iterates recorded.
+    /// As [`Step::run`], with attacked images given (then the attack only completes them), or its
+    /// iterates recorded.
     ///
     /// # Errors
     /// As [`Step::run`].

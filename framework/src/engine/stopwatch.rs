@@ -17,7 +17,8 @@ thread_local! {
     static WATCH: RefCell<Option<Watch>> = const { RefCell::new(None) };
 }
 
-/// Ends a phase of the step that runs on this thread: the time since the last call is its. Does nothing unless [`watched`] runs.
+/// Ends a phase of the step on this thread: the time since the last call is added to it. Does
+/// nothing unless [`watched`] runs.
 pub(crate) fn lap(phase: &'static str) {
     WATCH.with_borrow_mut(|watch| {
         let Some(watch) = watch else { return };
@@ -33,7 +34,8 @@ pub(crate) fn lap(phase: &'static str) {
     });
 }
 
-/// Runs `work` on `device` and returns the seconds of each phase. On CUDA the device is waited for after each.
+/// Runs `work` on `device` and returns the seconds of each phase. On CUDA it waits for the device
+/// after each.
 pub fn watched<T>(device: Device, work: impl FnOnce() -> T) -> (T, Vec<(&'static str, f64)>) {
     let watch = Watch { device, last: Instant::now(), order: Vec::new(), spent: BTreeMap::new() };
     WATCH.set(Some(watch));

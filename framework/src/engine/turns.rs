@@ -1,8 +1,10 @@
-//! The forward passes of an update, each set of images once.
+//! Merges an update's forward passes over the same images.
 //!
-//! Some codes pass the same images twice with the same weights: TRADES's its clean images, robust_overfitting's the attacked ones, once for the attack and once
-//! for the update. Without dropout, and without buffers of the model's own, such passes find the same logits and the same statistics, and differ in one thing: each moves batch norm's running
-//! statistics. One pass does for all, and moves the running statistics as they would have in their order.
+//! Some code passes the same images twice with the same weights: TRADES's passes the clean images
+//! twice, robust_overfitting's the attacked ones, once for the attack and once for the update.
+//! Without dropout, and without buffers of the model's own, such passes give the same logits and
+//! the same statistics. They differ only in that each moves batch norm's running statistics. So one
+//! pass is enough, if it moves the running statistics as all of them would have, in their order.
 
 use crate::loss::Forward;
 use crate::nn::MOMENTUM;
@@ -14,18 +16,19 @@ pub(super) struct Turn {
     pub forwards: Vec<Forward>,
     /// The weight of its statistics in the running ones.
     pub momentum: f64,
-    /// Passes it stands for.
+    /// The number of passes it replaces.
     pub times: u32,
 }
 
-/// The passes between attack and update that do for `passes`; `spared`: the attack has left one over its result to the first of them. If they do not `repeat`,
-/// they are as they are.
+/// Merges `passes`, those between attack and update. With `spared` the attack has skipped its last
+/// pass over its result, which is counted here. Without `repeat` (repeated passes differ) nothing
+/// is merged.
 pub(super) fn turns(passes: &[Forward], spared: bool, repeat: bool) -> Vec<Turn> {
     let between = passes.iter().filter(|pass| !matches!(pass, Forward::CleanFirst | Forward::CleanAfterUpdate));
     let order: Vec<Forward> = spared.then_some(Forward::Adversarial).into_iter().chain(between.copied()).collect();
     let images = |pass: Forward| if pass == Forward::CleanAgain { Forward::Clean } else { pass };
     let mut turns: Vec<Turn> = Vec::new();
-    // What each set of images weighs in the end, where a later pass takes a part of all before.
+    // The final weight of each set of images; each later pass scales all earlier ones down.
     for &pass in &order {
         turns.iter_mut().for_each(|turn| turn.momentum *= 1.0 - MOMENTUM);
         let same = turns.iter_mut().find(|turn| repeat && images(turn.forwards[0]) == images(pass));
@@ -41,10 +44,10 @@ pub(super) fn turns(passes: &[Forward], spared: bool, repeat: bool) -> Vec<Turn>
         }
     }
     if turns.len() == order.len() {
-        turns.iter_mut().for_each(|turn| turn.momentum = MOMENTUM); // and not the same to the last digit
+        turns.iter_mut().for_each(|turn| turn.momentum = MOMENTUM); // exactly, not up to rounding
         return turns;
     }
-    // The later turns take their part of the earlier ones as well.
+    // Later merged passes scale the earlier ones down as well.
     let mut later = 0.0;
     for turn in turns.iter_mut().rev() {
         let weight = turn.momentum;
@@ -59,7 +62,8 @@ mod tests {
     use super::*;
     use Forward::{Adversarial, Clean, CleanAfterUpdate, CleanAgain, CleanFirst, Together};
 
-    /// Where the running statistics end that begin at 1, if attacked images have statistics 2, clean ones 3 and both together 5.
+    /// The final running statistics, starting at 1, if attacked images have statistics 2, clean
+    /// ones 3 and both together 5.
     fn moved(turns: &[Turn]) -> f64 {
         turns.iter().fold(1.0, |running, turn| {
             let found = match turn.forwards[0] {

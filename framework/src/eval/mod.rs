@@ -1,7 +1,7 @@
-//! Judging a network: the share of images it classifies rightly under an attack.
+//! Evaluating a network: the share of images it classifies correctly under an attack.
 //!
-//! [`Trial`] is one attack over a split, batch by batch; [`Standing`] is what it has found so far, which can be stored and
-//! gone on with; [`Beating`] tells other shells how far it is.
+//! [`Trial`] is one attack over a split, batch by batch; [`Standing`] is its results so far, which
+//! can be stored and resumed; [`Beating`] reports its progress to other processes.
 
 mod adversarial;
 mod pulse;

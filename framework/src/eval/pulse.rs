@@ -1,4 +1,5 @@
-//! A sign of life while a run is evaluated, which also tells whether the process that left it is still there.
+//! A heartbeat while a run is evaluated, which also shows whether the process that wrote it is
+//! still alive.
 
 use super::UnderWay;
 use serde::{Deserialize, Serialize};
@@ -7,19 +8,19 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Where an evaluation is, as `eval.heartbeat.json` in the run's folder says.
+/// An evaluation's progress, as in `eval.heartbeat.json` in the run's folder.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pulse {
     /// The process that evaluates.
     pub pid: u32,
-    /// Where it does, such as `cpu` or `cuda(0)`.
+    /// The device, such as `cpu` or `cuda(0)`.
     pub device: String,
-    /// The attack under way; none before the first batch.
+    /// The current attack; `None` before the first batch.
     pub under_way: Option<UnderWay>,
 }
 
-/// Writes pulses, seldom enough to cost nothing, and takes the file away at the end. The file is locked as long as the process
-/// lives, so that what a killed one left is told from what is true.
+/// Writes pulses, rarely enough to cost nothing, and removes the file at the end. The file is
+/// locked while the process lives, so that readers recognise one that a killed process left.
 #[derive(Debug)]
 pub struct Beating {
     path: PathBuf,
@@ -34,7 +35,8 @@ pub struct Beating {
 const EVERY: Duration = Duration::from_secs(1);
 
 impl Pulse {
-    /// The last pulse of the process that evaluates the run in `folder`; none where none does, or where it is being written now.
+    /// The last pulse of the process that evaluates the run in `folder`; `None` if there is none,
+    /// or while it is being written.
     pub fn load(folder: &Path) -> Option<Self> {
         let path = file(folder);
         let open = crate::regular::open(&path).ok()?;
@@ -48,8 +50,9 @@ fn file(folder: &Path) -> PathBuf {
 }
 
 impl Beating {
-    /// For the run in `folder`, evaluated on `device`. Nothing is written where another process evaluates it already, or where the
-    /// folder cannot be written to: an evaluation does not depend on being watched.
+    /// For the run in `folder`, evaluated on `device`. Nothing is written if another process is
+    /// already evaluating it, or if the folder is not writable: an evaluation does not depend on
+    /// being watched.
     pub fn new(folder: &Path, device: String) -> Self {
         let path = file(folder);
         let open =
@@ -62,25 +65,26 @@ impl Beating {
         beating
     }
 
-    /// Says where the evaluation is, if it is time to.
+    /// Writes the progress if it is due.
     pub fn tick(&mut self, under_way: impl FnOnce() -> UnderWay) {
         if self.written.is_none_or(|written| written.elapsed() >= EVERY) {
             self.say(under_way());
         }
     }
 
-    /// Says at once where the evaluation is.
+    /// Writes the progress at once.
     pub fn say(&mut self, under_way: UnderWay) {
         self.pulse.under_way = Some(under_way);
         self.write();
     }
 
-    /// Over what is there, in place, since the lock is the file's. Spaces cover what is left of a longer text.
+    /// Overwrites the file in place, because the lock belongs to it. Spaces cover the rest of a
+    /// longer text.
     fn write(&mut self) {
         let (Some(file), Ok(mut text)) = (&self.file, serde_json::to_string(&self.pulse)) else { return };
         text.extend(std::iter::repeat_n(' ', self.length.saturating_sub(text.len())));
         self.length = text.len();
-        let _ = file.write_all_at(text.as_bytes(), 0); // one that cannot be written is no reason to stop
+        let _ = file.write_all_at(text.as_bytes(), 0); // a failed write does not stop the evaluation
         self.written = Some(Instant::now());
     }
 }
@@ -111,12 +115,12 @@ mod tests {
         beating.tick(|| at(10));
         let pulse = Pulse::load(folder).unwrap();
         assert_eq!((pulse.pid, pulse.under_way.unwrap()), (std::process::id(), at(10)));
-        // A second process at the same run leaves the first one's alone.
+        // A second process on the same run leaves the first one's file alone.
         drop(Beating::new(folder, "cpu".into()));
         assert!(Pulse::load(folder).is_some());
         drop(beating);
         assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
-        // What a killed process left is not locked, and the next one takes it over.
+        // The file that a killed process left is not locked, and the next process takes it over.
         std::fs::write(file(folder), "x".repeat(1000)).unwrap();
         assert_eq!(Pulse::load(folder), None);
         let _beating = Beating::new(folder, "cpu".into());

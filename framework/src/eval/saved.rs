@@ -1,4 +1,4 @@
-//! An evaluation under way, on disk: what a killed one goes on from.
+//! The state of an evaluation on disk, from which a killed one resumes.
 
 use super::{Images, Standing, Tick, Trial};
 use crate::distributed::World;
@@ -10,11 +10,11 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// When the state is written first. Afterwards writing takes at most a tenth of the time; so much work, and the batch under way, a
-/// kill may cost.
+/// When the state is first written. After that, writing takes at most a tenth of the time; a kill
+/// costs the work since the last write.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// The attacks that are through or under way, by name, and the file that holds them.
+/// The finished and current attacks, by name, and the file that holds them.
 #[derive(Debug)]
 pub struct Saved {
     path: PathBuf,
@@ -47,19 +47,20 @@ impl Saved {
         let shown = saved.path.display();
         match serde_json::from_slice::<Stored>(&bytes) {
             Ok(stored) if stored.key == saved.key => {
-                eprintln!("going on where an evaluation was stopped: {shown}");
+                eprintln!("resuming an evaluation that was stopped: {shown}");
                 saved.entries = stored.entries;
                 if let Some(images) = &saved.images {
                     saved.entries.retain(|(name, standing)| images.has(name, standing));
                 }
             }
-            Ok(_) => eprintln!("{shown} is of other settings or weights; evaluating again"),
-            Err(_) => eprintln!("{shown} is not the state of an evaluation; evaluating again"),
+            Ok(_) => eprintln!("{shown} was made with other settings or weights; starting over"),
+            Err(_) => eprintln!("{shown} is not the state of an evaluation; starting over"),
         }
         saved
     }
 
-    /// For one rank of several: the first one's state. Only the first one opens a file and writes to it.
+    /// As [`Saved::open`] for one of several ranks: all get the first one's state, and only the
+    /// first opens a file and writes to it.
     ///
     /// # Errors
     /// When a rank is lost.
@@ -82,7 +83,7 @@ impl Saved {
         };
         let mut saved = if world.is_first() { Self::open(record, config, weights, images) } else { none() };
         let entries = serde_json::to_string(&saved.entries).at("telling", record)?;
-        saved.entries = serde_json::from_str(&world.first_says(&entries)?).at("hearing of", record)?;
+        saved.entries = serde_json::from_str(&world.first_says(&entries)?).at("reading", record)?;
         Ok(saved)
     }
 
@@ -92,7 +93,7 @@ impl Saved {
         (standing.stages == fresh.stages && standing.right().len() == fresh.right().len()).then(|| standing.clone())
     }
 
-    /// Takes note of an entry's state, and writes it if it is time.
+    /// Stores an entry's state, and writes the file if it is due.
     fn put(&mut self, name: &str, standing: &Standing) -> Result<()> {
         let (started, time) = (Instant::now(), Instant::now() >= self.next);
         if self.path.as_os_str().is_empty() || (!time && !standing.is_done()) {
@@ -114,12 +115,12 @@ impl Saved {
 
     /// Removes the file: the record is written.
     pub fn finish(self) {
-        let _ = std::fs::remove_file(&self.path); // A state that stays does no harm: it is that of this record.
+        let _ = std::fs::remove_file(&self.path); // A state that is left behind does no harm: it matches this record.
         atomic::sweep(&self.path);
         self.images.iter().for_each(Images::sweep);
     }
 
-    /// Goes on with `trial`, or begins it. `watch` is told after each batch.
+    /// Resumes or starts `trial`. `watch` is called after each batch.
     ///
     /// # Errors
     /// What the attack reports, or when the state cannot be written.

@@ -1,16 +1,17 @@
-//! How far an attack has come over the images of a split.
+//! The progress of an attack over the images of a split.
 
 use crate::record::{Entry, Stage};
 use serde::{Deserialize, Serialize};
 
-/// What is known of each image so far, by its place in the split, and which images are still to be seen.
+/// What is known about each image so far, by its position in the split, and the images still to be
+/// attacked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
     /// The stages' names; one, the entry's own, for a single attack.
     pub(super) stages: Vec<String>,
-    /// The stage under way.
+    /// The current stage.
     pub(super) stage: usize,
-    /// The places that the stage under way has yet to see, in order.
+    /// The positions that the current stage has yet to attack, in order.
     pub(super) todo: Vec<i64>,
     /// Images whose logits were not finite.
     pub(super) lost: u64,
@@ -21,7 +22,7 @@ pub struct Standing {
     pub(super) seconds: Vec<f64>,
 }
 
-/// What one batch told.
+/// The results of one batch.
 pub(super) struct Verdict {
     pub right: Vec<bool>,
     pub margins: Vec<f32>,
@@ -36,7 +37,7 @@ impl Standing {
         Self { stages, stage: 0, todo: (0..n).collect(), lost: 0, right, margins, broken_in, seconds }
     }
 
-    /// Whether every stage is through.
+    /// Whether every stage is done.
     pub fn is_done(&self) -> bool {
         self.stage >= self.stages.len()
     }
@@ -66,42 +67,43 @@ impl Standing {
         (&self.stages, &self.broken_in)
     }
 
-    /// Goes on to the next stage, which sees the images that stand.
+    /// Moves to the next stage, which sees the images that are not broken.
     pub(super) fn next_stage(&mut self) {
         self.stage += 1;
         self.todo = (0..).zip(&self.right).filter(|(_, right)| **right).map(|(i, _)| i).collect();
     }
 
-    /// The stage under way, of an attack that has some.
+    /// The current stage, for an attack in stages.
     pub fn stage(&self) -> Option<&str> {
         self.stages.get(self.stage).filter(|_| self.stages.len() > 1).map(String::as_str)
     }
 
-    /// (images that the stage under way has seen, images that it will have seen at its end)
+    /// (images that the current stage has seen, images that it will have seen at its end)
     pub fn seen(&self) -> (u64, u64) {
         let earlier = self.broken_in.iter().flatten().filter(|stage| **stage < self.stage).count();
         let all = self.right.len() - earlier;
         ((all - self.todo.len()) as u64, all as u64)
     }
 
-    /// For each image whether it stands.
+    /// For each image, whether it is still classified correctly.
     pub fn right(&self) -> &[bool] {
         &self.right
     }
 
-    /// For each image z_y minus the largest other logit where it was attacked, NaN where the model gave none.
+    /// For each image, z_y minus the largest other logit at the attacked image; NaN where the
+    /// model returned no finite logits.
     pub fn margins(&self) -> Vec<f32> {
         self.margins.iter().copied().map(f32::from_bits).collect()
     }
 
-    /// Percent of images that stand, of those seen.
+    /// Percent of the images seen that are still classified correctly.
     pub fn accuracy(&self) -> f64 {
         let unseen = if self.stage == 0 { self.todo.len() } else { 0 };
         let standing = self.right.iter().filter(|right| **right).count() - unseen;
         100.0 * standing as f64 / (self.right.len() - unseen).max(1) as f64
     }
 
-    /// What stages that belong together are called: what stands before the dot.
+    /// The name of a group of stages: the part before the dot.
     fn group(&self, stage: usize) -> &str {
         self.stages[stage].split('.').next().unwrap_or_default()
     }
@@ -120,7 +122,7 @@ impl Standing {
         Entry { name: name.to_string(), attack, accuracy, seconds, stages: self.summary() }
     }
 
-    /// A chain's stages, those that belong together as one.
+    /// A chain's stages, with each group as one.
     fn summary(&self) -> Vec<Stage> {
         let n = self.right.len();
         let (mut stages, mut left): (Vec<Stage>, usize) = (Vec::new(), n);

@@ -16,13 +16,13 @@ use tch::{Device, Kind, Tensor};
 
 /// One attack of an evaluation, over a split.
 pub struct Trial<'a> {
-    /// What the row is called; keys the random numbers.
+    /// The row's name; keys the random numbers.
     pub name: &'a str,
     /// The attack; `None` is the clean images.
     pub attack: Option<&'a mut dyn Attack>,
     /// The images.
     pub data: &'a Resident,
-    /// Images at a time.
+    /// Images per batch.
     pub batch_size: i64,
     /// Keys the random numbers.
     pub seed: u64,
@@ -30,27 +30,29 @@ pub struct Trial<'a> {
     pub keeps_images: bool,
 }
 
-/// What is told after each batch.
+/// Reported after each batch.
 #[derive(Debug, Clone, Copy)]
 pub struct Tick<'a> {
-    /// Where the attack is.
+    /// The attack's results so far.
     pub standing: &'a Standing,
-    /// The stage under way; the entry's name for a single attack.
+    /// The current stage; the entry's name for a single attack.
     pub stage: &'a str,
     /// Images of the batch.
     pub images: u64,
-    /// Images that the stage has yet to see.
+    /// Images that the stage has still to see.
     pub left: u64,
     /// Of a trial that keeps images, those of the batch whose verdict is the one in `standing`.
     pub found: Option<&'a Found>,
 }
 
-/// A chain sees clean images first, since it is not run on those that are wrong already.
+/// A chain starts with the clean images, since it is not run on those that are already
+/// misclassified.
 const CLEAN: &str = "clean";
 
 impl Trial<'_> {
-    /// For each image whether it is classified rightly under the attack, `[n]` bool, in the split's order. An output that is
-    /// not finite is a wrong one; how many there are is logged as a warning. `tick` is called with the number of images done after each batch.
+    /// For each image, whether it is classified correctly under the attack, `[n]` bool, in the
+    /// split's order. An output that is not finite counts as wrong; their number is logged as a
+    /// warning. `tick` is called with the number of images done after each batch.
     ///
     /// # Errors
     /// What the attack reports, with its name.
@@ -73,9 +75,10 @@ impl Trial<'_> {
         Standing::new(names, self.data.len())
     }
 
-    /// Goes on from `standing` to the end, or until `watch`, which is told after each batch, returns false; whether it came
-    /// to the end. An attack in stages runs each on the images that stand, gathered anew into full batches. Neither
-    /// stopping nor the size of a batch changes what is found. Several ranks take a batch each, and all hold the same standing.
+    /// Continues from `standing` to the end, or until `watch`, called after each batch, returns
+    /// false. Returns whether it reached the end. An attack in stages runs each stage on the images
+    /// that are not broken, regrouped into full batches. Neither stopping nor the batch size
+    /// changes the results. Several ranks take a batch each, and all hold the same standing.
     ///
     /// # Errors
     /// What the attack reports, with its name.
@@ -89,8 +92,8 @@ impl Trial<'_> {
         let (world, device) = (network.world(), network.params().device());
         let clock = Clock::new(1, 1, device);
         let key = Tensor::from(key_of(&[self.seed, name_key("eval"), name_key(self.name)])).to_device(device);
-        // A captured attack sees whole batches. A chain, whose stages are for the few images that stand, is not captured, and then an
-        // attack may go on with those it has not broken yet.
+        // A captured attack sees whole batches. A chain, whose stages run on the few images that
+        // are not broken, is not captured; then an attack may drop the images it has broken.
         let capturable = standing.stages.len() == 1 && self.attack.as_ref().is_none_or(|attack| attack.capturable());
         let mut batches = Repeated::new(network.capture(capturable), device, None)?;
         let shrinks = batches.is_eager();
@@ -147,7 +150,7 @@ impl Trial<'_> {
         Ok(true)
     }
 
-    /// Attacks a batch with the stage under way.
+    /// Attacks a batch with the current stage.
     fn judge(&mut self, network: &Network, batch: &Batch, standing: &Standing, shrinks: bool) -> Result<Hit> {
         network.start_step();
         let attack: Option<&mut dyn Attack> = match &mut self.attack {
@@ -172,12 +175,12 @@ impl Trial<'_> {
     }
 }
 
-/// What all ranks found of `all` images, of which this one's begin at `start`.
+/// Combines what all ranks found for `all` images, of which this rank's start at `start`.
 fn together(world: World, (mine, lost): (Verdict, u64), start: usize, all: usize) -> Result<(Verdict, u64)> {
     if !world.is_joined() {
         return Ok((mine, lost));
     }
-    // Others' places hold 0, so that a sum is the one that knows.
+    // Positions of other ranks hold 0, so the sum is the value of the rank that has it.
     let mut numbers = vec![0f32; 2 * all + 1];
     for (i, (right, margin)) in mine.right.iter().zip(&mine.margins).enumerate() {
         numbers[start + i] = f32::from(u8::from(*right));
@@ -215,7 +218,7 @@ fn stopped(world: World, wish: bool) -> Result<bool> {
     Ok(wishes.int64_value(&[0]) > 0)
 }
 
-/// What became of a batch, `[N]` each.
+/// The results for a batch, `[N]` each.
 struct Hit {
     right: Tensor,
     answered: Tensor,
@@ -225,7 +228,7 @@ struct Hit {
 }
 
 impl Hit {
-    /// From the device; also the number of images without an answer.
+    /// Reads the results from the device; also returns the number of images without finite logits.
     fn read(&self) -> Result<(Verdict, u64)> {
         guard(|| {
             let lost = self.answered.logical_not().sum(Kind::Int64).int64_value(&[]) as u64;
@@ -235,8 +238,9 @@ impl Hit {
     }
 }
 
-/// An image is classified rightly when its largest logit is its label's. Logits with a NaN or an infinity among them are no
-/// answer: argmax would name the class of the first NaN, which may well be the label.
+/// An image is classified correctly if its largest logit is its label's. Logits that contain a NaN
+/// or an infinity count as wrong: argmax would return the class of the first NaN, which may well be
+/// the label.
 fn judge(logits: &Tensor, y: &Tensor) -> Hit {
     let answered = logits.isfinite().all_dim(-1, false);
     let margin = terms::margin(logits, y);

@@ -1,7 +1,9 @@
-//! Whether figures under attack can be believed: signs of masked gradients, checked on a few images.
+//! Whether accuracies under attack can be trusted: signs of masked gradients, checked on a few
+//! images.
 //!
-//! After AutoAttack's flags (Croce & Hein 2020) and the list of Carlini et al., "On Evaluating Adversarial Robustness", 2019,
-//! arXiv:1902.06705, section 5; and Athalye et al. 2018, arXiv:1802.00420, section 3.
+//! After AutoAttack's flags (Croce & Hein 2020) and the list of Carlini et al., "On Evaluating
+//! Adversarial Robustness", 2019, arXiv:1902.06705, section 5; and Athalye et al. 2018,
+//! arXiv:1802.00420, section 3.
 
 use super::percent;
 use crate::attack::{Attack, Batch, Target};
@@ -14,10 +16,10 @@ use crate::{Error, Result};
 use std::cell::RefCell;
 use tch::{Kind, Tensor};
 
-/// How much is spent on the checks.
+/// How thorough the checks are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Depth {
-    /// None is run.
+    /// No check is run.
     Off,
     /// Short attacks on a tenth of the images, at least 16, at most 64.
     #[default]
@@ -30,7 +32,7 @@ impl Depth {
     /// All of them, by the names that the command line and records use.
     pub const NAMED: [(&str, Self); 3] = [("off", Self::Off), ("quick", Self::Quick), ("full", Self::Full)];
 
-    /// How many of `n` images are looked at.
+    /// How many of `n` images are checked.
     pub fn images(self, n: i64) -> i64 {
         match self {
             Depth::Off => 0,
@@ -45,7 +47,7 @@ impl Depth {
     }
 }
 
-/// What is checked.
+/// The subject of the checks.
 pub struct Subject<'a> {
     /// The model.
     pub network: &'a Network,
@@ -53,8 +55,8 @@ pub struct Subject<'a> {
     pub batch: &'a Batch<'a>,
     /// Facts about the data.
     pub data: DataFacts,
-    /// Every norm and radius that the evaluation's attacks are allowed; without any only what needs
-    /// no attack is checked.
+    /// Every norm and radius that the evaluation's attacks may use; without any, only checks that
+    /// need no attack are run.
     pub threats: &'a [Threat],
     /// How thoroughly.
     pub depth: Depth,
@@ -71,7 +73,7 @@ fn check(name: &str, value: f64, limit: f64, good: &str, bad: &str) -> TrustChec
 
 impl Subject<'_> {
     /// Every check, in a fixed order: those that need no attack, then for each threat the others,
-    /// under its name if there are several. One that cannot be run says why. Nothing for
+    /// under its name if there are several. A check that cannot be run says why. Empty for
     /// [`Depth::Off`].
     pub fn checks(&self) -> Vec<TrustCheck> {
         if self.depth == Depth::Off || self.batch.y.size()[0] == 0 {
@@ -113,10 +115,9 @@ impl Subject<'_> {
             return Ok(check("zero_gradients", 100.0, 1.0, "", bad));
         };
         let value = percent(&gradient.flatten(1, -1).abs().amax(1, false).eq(0.0));
-        let good =
-            format!("{value:.1} % of the input gradients are zero: attacks that follow them have something to follow");
+        let good = format!("{value:.1} % of the input gradients are zero: attacks that follow them can work");
         let bad = format!(
-            "{value:.1} % of the input gradients are zero: attacks that follow them see nothing there, and only look weak"
+            "{value:.1} % of the input gradients are zero: attacks that follow them get no signal there, and fail whatever the model"
         );
         Ok(check("zero_gradients", value, 1.0, &good, &bad))
     }
@@ -138,7 +139,7 @@ impl Subject<'_> {
         check("probabilities", value, 50.0, "the outputs are logits, as the attacks expect", bad)
     }
 
-    /// Images right under an attack on `network`, `[N]` bool.
+    /// Whether each image is classified correctly under an attack on `network`, `[N]` bool.
     ///
     /// # Errors
     /// Why it cannot be run.
@@ -187,17 +188,17 @@ impl Subject<'_> {
         let none = pgd(0.0, steps).map(|right| {
             let natural = self.logits(&self.batch.x).argmax(-1, false).eq_tensor(&self.batch.y);
             let value = percent(&right.ne_tensor(&natural));
-            let bad = format!("with eps 0 the attack changes the verdict on {value:.1} % of the images: attack and model disagree on what an image is");
+            let bad = format!("with eps 0 the attack changes the prediction for {value:.1} % of the images: attack and model disagree on what an image is");
             check("eps_zero", value, 0.0, "with eps 0 the attacked images are the clean ones", &bad)
         });
         add("eps_zero", none);
 
         let large = self.right(network, &apgd(far, 2 * steps)).map(|right| {
-            // What guessing may come to on so few images: two standard deviations above its mean.
+            // What guessing can reach on so few images: two standard deviations above its mean.
             let (value, guess) = (percent(&right), 1.0 / self.data.classes as f64);
             let chance = 100.0 * (guess + 2.0 * (guess * (1.0 - guess) / right.numel() as f64).sqrt());
-            let good = format!("with eps {far:.4} ({norm}) {value:.1} % are left, no more than by chance: the attacks reach everywhere");
-            let bad = format!("with eps {far:.4} ({norm}), where every image can become the same grey, {value:.1} % are still right: the attacks fail, not the threat");
+            let good = format!("with eps {far:.4} ({norm}) {value:.1} % are still correct, no more than by chance: the attacks reach every image");
+            let bad = format!("with eps {far:.4} ({norm}), where every image can become the same grey, {value:.1} % are still correct: the attacks fail, not the threat");
             check("eps_large", value, self.points(chance), &good, &bad)
         });
         add("eps_large", large);
@@ -234,11 +235,11 @@ impl Subject<'_> {
             } else {
                 format!("APGD leaves {apgd:.1} %, PGD {pgd:.1} % of {n} images: the choice of the attack's loss and step matters little")
             };
-            let bad = format!("APGD leaves {apgd:.1} %, PGD {pgd:.1} %: PGD is caught by the scale of the logits or by its step, so do not quote it alone");
+            let bad = format!("APGD leaves {apgd:.1} %, PGD {pgd:.1} %: PGD is held back by the scale of the logits or by its step, so do not quote it alone");
             check("pgd_gap", value, self.points(15.0), &good, &bad)
         }));
 
-        // Of those that stand under the attacks that see the model, how many fall to one that does not.
+        // Of the images that resist the white-box attacks, how many does a black-box attack break?
         let weaker = |name: &str, found: Result<Tensor>, good: &str, bad: &str| {
             found.and_then(|right| Ok((right, needed()?))).map(|(right, white)| {
                 let value = percent(&white.logical_and(&right.logical_not()));

@@ -1,31 +1,31 @@
-//! How far an attack is, for those who look from another shell.
+//! The progress of an attack, for other processes to read.
 
 use super::Standing;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// An attack of a measurement or an evaluation while it goes on.
+/// A running attack of a measurement or an evaluation.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct UnderWay {
     /// Its name in the evaluation, such as `pgd20`; `natural` for clean images.
     pub attack: String,
-    /// Which one it is, from 1.
+    /// Its number, from 1.
     pub number: u64,
-    /// How many there are.
+    /// The number of attacks.
     pub of: u64,
     /// The stage of a chain, such as `square` of `autoattack`.
     #[serde(default)]
     pub stage: Option<String>,
     /// Images that it, or its stage, has seen.
     pub done: u64,
-    /// Images that it will see: a stage of a chain sees those that stand.
+    /// Images that it will see: a stage of a chain sees those that are not broken.
     pub images: u64,
-    /// Percent of the images seen that stand.
+    /// Percent of the images seen that are still classified correctly.
     pub accuracy: f64,
 }
 
 impl UnderWay {
-    /// The attack `name`, the `number`-th of `of`, as far as `standing` says.
+    /// The attack `name`, the `number`-th of `of`, with the progress in `standing`.
     pub fn new(name: &str, number: usize, of: usize, standing: &Standing) -> Self {
         let ((done, images), stage) = (standing.seen(), standing.stage().map(str::to_string));
         let (number, of, accuracy) = (number as u64, of as u64, standing.accuracy());

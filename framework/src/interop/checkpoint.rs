@@ -1,4 +1,4 @@
-//! A checkpoint: the state_dicts that a file holds, and what stands beside them.
+//! A checkpoint: the state_dicts that a file holds, and the values beside them.
 
 use super::container::{self, Container};
 use super::pickle::{Id, Strided, Table, Value};
@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::Path;
 use tch::{Kind, Tensor};
 
-/// Names under which published code bases keep the weights to use, the first ones first. Averaged weights (`ema`) come last:
-/// which of them a paper reports differs, so they are used when asked for.
+/// Names under which published code keeps the weights to use, in order of preference. Averaged
+/// weights (`ema`) come last, because papers differ in which they report; `--key` selects them.
 const KEYS: [&str; 10] =
     ["", "state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "ema_state_dict", "ema"];
 
@@ -19,7 +19,7 @@ pub struct Checkpoint {
     container: Container,
     /// Every dictionary of tensors that the file holds.
     pub dicts: Vec<StateDict>,
-    /// What else is in it, in words: `epoch: 99`.
+    /// Other values in it, as text: `epoch: 99`.
     pub beside: Vec<String>,
 }
 
@@ -30,12 +30,12 @@ pub struct StateDict {
     pub key: String,
     /// Its tensors, in the file's order.
     pub tensors: Vec<Entry>,
-    /// Texts that foil put beside it: a model card, if foil wrote the file.
+    /// Texts that foil stored with it: a model card, if foil wrote the file.
     pub texts: HashMap<String, String>,
 }
 
 impl StateDict {
-    /// The tensors whose names begin with `start.`, without it; none if there are none.
+    /// The tensors whose names begin with `start.`, without that prefix; `None` if there are none.
     pub(super) fn beginning(&self, start: &str) -> Option<Self> {
         let named =
             |t: &Entry| Some(Entry { name: t.name.strip_prefix(start)?.strip_prefix('.')?.into(), ..t.clone() });
@@ -43,7 +43,7 @@ impl StateDict {
         (!tensors.is_empty()).then(|| Self { key: start.to_string(), tensors, texts: self.texts.clone() })
     }
 
-    /// What its names begin with, up to the first dot, each once.
+    /// The prefixes of its names, up to the first dot, each once.
     pub(super) fn beginnings(&self) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         for (start, _) in self.tensors.iter().filter_map(|t| t.name.split_once('.')) {
@@ -70,12 +70,13 @@ pub struct Entry {
 #[derive(Debug, Clone)]
 enum Place {
     Strided(Box<Strided>),
-    /// Under this name, which is not the entry's where a beginning was taken off.
+    /// Under this name, which differs from the entry's if a prefix was removed.
     Named(String),
 }
 
 impl Entry {
-    /// Where its numbers begin in the file: entries with the same are one tensor under two names.
+    /// Where its data begin in the file: entries with the same origin are one tensor under two
+    /// names.
     pub(super) fn origin(&self) -> Option<(Id, i64)> {
         match &self.place {
             Place::Strided(strided) => Some((strided.storage, strided.offset)),
@@ -88,7 +89,8 @@ impl Checkpoint {
     /// Opens a file of `torch.save` or safetensors. Nothing in it is executed.
     ///
     /// # Errors
-    /// When it is none, is cut short, or holds Python objects other than tensors, numbers, texts and their containers.
+    /// When it is neither, is truncated, or holds Python objects other than tensors, numbers,
+    /// strings and their containers.
     pub fn open(path: &Path) -> Result<Self> {
         let container = container::open(path)?;
         let (dicts, beside) = match &container {
@@ -107,10 +109,10 @@ impl Checkpoint {
     }
 
     /// The dictionary at `key`, or the tensors whose names begin with `key.`; without a key the
-    /// dictionary that holds the weights by its name.
+    /// dictionary whose name says that it holds the weights.
     ///
     /// # Errors
-    /// When there is none, or no name tells which; all are listed.
+    /// When there is none, or the choice is ambiguous; then all are listed.
     pub fn choose(&self, key: Option<&str>) -> Result<StateDict> {
         let known: Vec<&str> = self.dicts.iter().map(|dict| dict.key.as_str()).collect();
         if let Some(key) = key {
@@ -148,10 +150,10 @@ impl Checkpoint {
         }
     }
 
-    /// The numbers of an entry of this file.
+    /// Reads an entry of this file.
     ///
     /// # Errors
-    /// When the file ends before them.
+    /// When the file is truncated.
     pub fn tensor(&mut self, entry: &Entry) -> Result<Tensor> {
         match (&mut self.container, &entry.place) {
             (Container::PyTorch { table, storages }, Place::Strided(strided)) => {
@@ -165,7 +167,7 @@ impl Checkpoint {
         }
     }
 
-    /// The numbers of several entries, by name.
+    /// Reads several entries, by name.
     ///
     /// # Errors
     /// As [`Checkpoint::tensor`].
@@ -191,14 +193,14 @@ fn walk(table: &Table) -> Result<(Vec<StateDict>, Vec<String>)> {
             Value::Dict(items, attributes) => {
                 (items.iter().map(|&(key, value)| (name_of(table, key), value)).collect(), *attributes)
             }
-            // Entries of a list are named by their places.
+            // Entries of a list are named by their indices.
             Value::List(items) | Value::Tuple(items) => {
                 let places = items.iter().take(MOST_PLACES).enumerate();
                 (places.map(|(place, &value)| (Some(place.to_string()), value)).collect::<Vec<_>>(), None)
             }
             _ => continue,
         };
-        // What an optimiser keeps of each parameter is no set of weights.
+        // An optimiser's state per parameter is not a set of weights.
         let optimizes = items.iter().any(|(name, _)| name.as_deref() == Some("param_groups"));
         let is_list = !matches!(table.get(id), Value::Dict(..));
         let mut tensors = Vec::new();
@@ -236,10 +238,10 @@ fn walk(table: &Table) -> Result<(Vec<StateDict>, Vec<String>)> {
     Ok((dicts, beside))
 }
 
-/// Entries of a list that are looked at.
+/// How many entries of a list are searched.
 const MOST_PLACES: usize = 1000;
 
-/// Whether weights may be in a list: in a dictionary with tensors, or with dictionaries of its own.
+/// Whether a list may contain weights: dictionaries with tensors or with nested dictionaries.
 fn holds_dicts(table: &Table, items: &[Id]) -> bool {
     let is_inner = |id: Id| matches!(table.get(id), Value::Tensor(_) | Value::Dict(..));
     let has_some = |&id: &Id| match table.get(id) {

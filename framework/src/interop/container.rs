@@ -19,18 +19,18 @@ pub(super) enum Container {
     Safetensors(Named, HashMap<String, String>),
 }
 
-/// Where storages lie.
+/// Where storages are stored.
 #[derive(Debug)]
 pub(super) enum Storages {
     /// Entries `prefix/data/KEY` of a zip archive.
     Zip { archive: ZipArchive<BufReader<File>>, prefix: String, path: PathBuf },
-    /// Places in the file itself: first byte and number of elements, by key.
+    /// Positions in the file itself: first byte and number of elements, by key.
     Plain { file: File, places: HashMap<String, (u64, u64)>, path: PathBuf },
 }
 
-/// What the older format begins with: a pickle of the number 0x1950a86a20f9469cfc6c.
+/// The start of the older format: a pickle of the number 0x1950a86a20f9469cfc6c.
 const MAGIC: &[u8] = &[0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
-/// How such a file names itself after that: a pickle of 1001.
+/// The older format's version, which follows: a pickle of 1001.
 const VERSION: &[u8] = &[0x80, 2, b'M', 0xe9, 0x03, b'.'];
 
 /// Opens `path`, by its first bytes.
@@ -48,15 +48,15 @@ pub(super) fn open(path: &Path) -> Result<Container> {
         Ok(Container::Safetensors(named, texts))
     } else {
         let found = if head.starts_with(&[0x80]) { " but a pickle of something else" } else { "" };
-        Err(Error::new(format!("{} is no checkpoint of PyTorch and no safetensors file{found}", path.display()))
+        Err(Error::new(format!("{} is neither a PyTorch checkpoint nor a safetensors file{found}", path.display()))
             .help("foil reads what torch.save writes, and safetensors"))
     }
 }
 
-/// What an archive of `torch.jit.save` has and one of `torch.save` has not.
+/// A file that archives of `torch.jit.save` have and those of `torch.save` do not.
 const CONSTANTS: &str = "/constants.pkl";
-/// Where PyTorch keeps files that somebody added to a program: `torch.jit.load(FILE,
-/// _extra_files={"foil.json": ""})`.
+/// Where PyTorch keeps extra files of a program:
+/// `torch.jit.load(FILE, _extra_files={"foil.json": ""})`.
 pub(super) const CARD: &str = "extra/foil.json";
 
 /// Whether the file at `path` is a TorchScript program.
@@ -66,7 +66,7 @@ pub(super) fn is_program(path: &Path) -> bool {
     archive.is_some_and(|archive| archive.file_names().any(|name| name.is_ok_and(|name| name.ends_with(CONSTANTS))))
 }
 
-/// The texts of the model card that foil put into the program at `path`; none in one made
+/// The texts of the model card that foil stored in the program at `path`; empty for one made
 /// elsewhere.
 ///
 /// # Errors
@@ -92,7 +92,7 @@ fn zipped(path: &Path, file: File) -> Result<Container> {
     let ends = |end: &str| names.iter().find_map(|name| name.strip_suffix(end)).map(String::from);
     if ends(CONSTANTS).is_some() {
         return Err(Error::new(format!("{} is a TorchScript program, not a checkpoint", path.display())).help(format!(
-            "judge it as it is: foil import {0}; or train it, if it has parameters: `model: {{ type: torchscript, file: {0} }}`",
+            "evaluate it as it is: foil import {0}; or train it, if it has parameters: `model: {{ type: torchscript, file: {0} }}`",
             path.display()
         )));
     }
@@ -114,7 +114,8 @@ fn zipped(path: &Path, file: File) -> Result<Container> {
     Ok(Container::PyTorch { table, storages: Storages::Zip { archive, prefix, path: path.to_path_buf() } })
 }
 
-/// A stored entry of at most `most` bytes. PyTorch compresses nothing, so memory is bounded by the file's size.
+/// A stored entry of at most `most` bytes. PyTorch compresses nothing, so memory is bounded by the
+/// file's size.
 fn entry<R: Read + Seek>(archive: &mut ZipArchive<R>, name: &str, most: u64) -> std::io::Result<Vec<u8>> {
     let entry = archive.by_name(name).map_err(|e| std::io::Error::other(format!("{name}: {e}")))?;
     if entry.compression() != zip::CompressionMethod::Stored {
@@ -129,8 +130,8 @@ fn entry<R: Read + Seek>(archive: &mut ZipArchive<R>, name: &str, most: u64) -> 
     Ok(bytes)
 }
 
-/// The format before PyTorch 1.6: five pickles (magic, version, machine, values, storage keys), then the storages, each
-/// behind its number of elements.
+/// The format before PyTorch 1.6: five pickles (magic, version, machine, values, storage keys),
+/// then the storages, each preceded by its number of elements.
 fn plain(path: &Path, mut file: File) -> Result<Container> {
     let length = file.metadata().at("reading", path)?.len();
     let mut head = Vec::new();
@@ -160,11 +161,11 @@ fn plain(path: &Path, mut file: File) -> Result<Container> {
             _ => None,
         })
         .collect();
-    let Value::List(listed) = keys.get(keys.root) else { return Err(broken("its list of storages is none")) };
+    let Value::List(listed) = keys.get(keys.root) else { return Err(broken("its list of storages is not a list")) };
     let mut places = HashMap::new();
     let mut place = at as u64;
     for &key in listed {
-        let key = keys.as_text(key).ok_or_else(|| broken("a storage's name is not a text"))?;
+        let key = keys.as_text(key).ok_or_else(|| broken("a storage's name is not a string"))?;
         let &(kind, numel) = kinds.get(key).ok_or_else(|| broken("it lists a storage that nothing uses"))?;
         let mut count = [0; 8];
         file.seek(SeekFrom::Start(place)).and_then(|_| file.read_exact(&mut count)).at("reading", path)?;

@@ -1,4 +1,4 @@
-//! What a file says of itself: the model card that foil put into it.
+//! The model card that foil stored in a file.
 
 use crate::engine::Normalize;
 use crate::model::Model;
@@ -7,11 +7,11 @@ use crate::registry::{Component, key_of_plugin};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 
-/// The parts of a card that make a pipeline; each is none where the file does not say it.
+/// The parts of a card that make a pipeline; each is `None` if the file does not have it.
 #[derive(Debug, Default)]
 pub(super) struct Described {
     pub model: Option<Component<dyn Model>>,
-    /// Whether the model is one that names a file, which is not in this one.
+    /// Whether the model needs another file, which is not part of this one.
     pub names_files: bool,
     pub data: Option<String>,
     pub normalize: Option<Normalize>,
@@ -37,7 +37,7 @@ impl Described {
         }
     }
 
-    /// What is taken from it, in a sentence.
+    /// A note on what was taken from it.
     pub fn note(&self) -> Option<String> {
         let model = self.model.as_ref().map(|model| format!("model {}", model.name()));
         let data = self.data.as_ref().map(|data| format!("data {data}"));

@@ -16,14 +16,16 @@ use tch::{CModule, Kind, Tensor};
 use zip::write::{SimpleFileOptions, ZipWriter};
 use zip::{CompressionMethod, ZipArchive};
 
-/// What a run is exported as.
+/// The format of an exported run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// A state_dict for `torch.load(weights_only=True)`, under the names of the reference implementation.
+    /// A state_dict for `torch.load(weights_only=True)`, under the names of the reference
+    /// implementation.
     Pt,
-    /// The same tensors as safetensors.
+    /// The same tensors, as safetensors.
     Safetensors,
-    /// A program for `torch.jit.load`: images in [0, 1] to logits, the normalisation included, in evaluation mode.
+    /// A program for `torch.jit.load`: images in [0, 1] to logits, including the normalisation, in
+    /// evaluation mode.
     Torchscript,
 }
 
@@ -56,7 +58,8 @@ impl Format {
     }
 }
 
-/// Writes the network to `path`; `card` are the texts of its model card, which go along.
+/// Writes the network to `path`; `card` is the text map of its model card, which is stored with
+/// it.
 ///
 /// # Errors
 /// When the file cannot be written, or the network cannot be traced.
@@ -75,10 +78,11 @@ pub fn export(
     }
 }
 
-/// Records the operations of one forward pass. The weights become constants of the program; only the batch may vary.
+/// Records the operations of one forward pass. The weights become constants of the program; only
+/// the batch may vary.
 fn torchscript(network: &Network, data: DataFacts, card: &HashMap<String, String>, path: &Path) -> Result<()> {
     let params = network.params();
-    // Two images: with one, some shapes would be taken for fixed.
+    // Two images: with one, tracing would fix some shapes.
     let x = Tensor::full([2, data.channels, data.height, data.width], 0.5, (Kind::Float, params.device()));
     let traced = guard(|| {
         let mut forward = |xs: &[Tensor]| vec![tch::no_grad(|| network.frozen(&xs[0], Mode::Eval, None))];
@@ -88,8 +92,8 @@ fn torchscript(network: &Network, data: DataFacts, card: &HashMap<String, String
     atomic::write(path, with_card(bytes(&module)?, card).at("writing", path)?).at("writing", path)
 }
 
-/// The program as libtorch writes it. libtorch writes files by name and ends the process when a
-/// disk is full, so it writes into a pipe, which is not.
+/// The program as libtorch writes it. libtorch writes files by name and aborts the process if a
+/// disk is full, so it writes into a pipe instead.
 fn bytes(module: &CModule) -> Result<Vec<u8>> {
     let pipe = Path::new("a pipe");
     let (mut from, to) = std::io::pipe().at("making", pipe)?;
@@ -99,7 +103,7 @@ fn bytes(module: &CModule) -> Result<Vec<u8>> {
             from.read_to_end(&mut bytes).map(|_| bytes)
         });
         let saved = module.save(format!("/dev/fd/{}", to.as_raw_fd()));
-        drop(to); // the last writer: the reader is at the end
+        drop(to); // dropping the last writer ends the reader
         let bytes = read.join().unwrap_or_else(|_| Err(std::io::Error::other("its reader failed")));
         saved?;
         bytes.at("reading", pipe)

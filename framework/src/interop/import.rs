@@ -13,18 +13,18 @@ use crate::{AtPath, Error, Result};
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
-/// What is to be imported, and what is known of it.
+/// What to import, and what is known about it.
 #[derive(Debug, Default)]
 pub struct Request {
     /// The checkpoint.
     pub file: PathBuf,
     /// Model, data set and names to leave out.
     pub known: Known,
-    /// Which of the file's dictionaries it is.
+    /// Which of the file's dictionaries to import.
     pub key: Option<String>,
-    /// What stands in front of the network; by default what the file says.
+    /// The normalisation before the network; by default what the file says.
     pub normalize: Option<Normalize>,
-    /// A pipeline that the run folder shall hold, with its model and data.
+    /// A pipeline for the run folder, with its model and data.
     pub config: Option<PathBuf>,
     /// The run folder; by default `runs/` and the file's name.
     pub out: Option<PathBuf>,
@@ -35,19 +35,19 @@ pub struct Request {
 pub struct Imported {
     /// The run folder.
     pub folder: PathBuf,
-    /// What was recognised and decided, one sentence each.
+    /// Notes on what was recognised and decided, one sentence each.
     pub notes: Vec<String>,
 }
 
-/// How a model card says where its weights come from.
+/// The prefix in a model card's method that marks imported weights.
 pub const METHOD: &str = "imported";
 
-/// Reads, recognises and writes. What a model card of foil in the file says is taken, unless the
-/// request says otherwise; a TorchScript program is its own model.
+/// Reads, recognises and writes. A model card of foil in the file is used unless the request
+/// overrides it; a TorchScript program is its own model.
 ///
 /// # Errors
-/// When the file is not read, nothing fits, the network seems to expect a normalisation that the file does not hold, or the
-/// folder cannot be written. Then no folder is made.
+/// When the file cannot be read, no model fits, the network seems to expect a normalisation that
+/// the file does not hold, or the folder cannot be written. In that case no folder is made.
 pub fn import(request: &Request) -> Result<Imported> {
     if program::is_one(&request.file) {
         return program::import(request);
@@ -80,16 +80,14 @@ pub fn import(request: &Request) -> Result<Imported> {
         .collect();
     if !others.is_empty() {
         let (taken, others) = (quoted(&dict.key), others[..others.len().min(8)].join(", "));
-        notes.push(format!("of its sets of weights {taken} is taken; --key takes another: {others}"));
+        notes.push(format!("it holds several sets of weights, and {taken} is used; --key selects another: {others}"));
     }
     let mut said = Described::of(&dict.texts);
     if said.names_files && base.is_none() && request.known.model.is_none() {
-        return Err(Error::new(format!(
-            "{file} holds weights of a network that is a file of its own, which is not in it"
-        ))
-        .help("--config names a pipeline with that file, such as the run's resolved.yaml"));
+        return Err(Error::new(format!("{file} holds weights of a network whose program is a separate file"))
+            .help("--config names a pipeline with that file, such as the run's resolved.yaml"));
     }
-    // What is asked for goes before what the card says.
+    // The request takes precedence over the card.
     if base.is_some() || request.known.model.is_some() {
         said.model = None;
     }
@@ -103,7 +101,7 @@ pub fn import(request: &Request) -> Result<Imported> {
         said.threat = None;
     }
     notes.extend(said.note());
-    // Where a pipeline was asked for, the card says nothing any more.
+    // If a pipeline was given, the card is ignored.
     let known = Known {
         model: asked.model.or_else(|| said.model.clone()),
         data: asked.data.or_else(|| said.data.clone()),
@@ -117,7 +115,7 @@ pub fn import(request: &Request) -> Result<Imported> {
 
     let name = request.file.file_stem().map_or("imported".into(), |stem| stem.to_string_lossy().into_owned());
     let pipeline = match base {
-        // The weights are here, so that it begins with no others.
+        // The weights are in the folder, so there is no `init`.
         Some(base) => Pipeline { normalize, init: None, ..base },
         None => standard(&name, &fit.model, &fit.data, &normalize, said.threat)?,
     };
@@ -135,15 +133,16 @@ pub fn import(request: &Request) -> Result<Imported> {
     Ok(Imported { folder, notes })
 }
 
-/// The set of weights at `key`; without one that which its name tells, or which alone fits a model:
-/// of several sets, or of several networks in one, told apart by how their names begin.
+/// The set of weights at `key`. Without a key, the one whose name says so, or the only one that
+/// fits a model, among several sets or several networks in one set (distinguished by the prefixes
+/// of their names).
 fn chosen(checkpoint: &Checkpoint, key: Option<&str>, known: &Known) -> Result<StateDict> {
-    // So many are tried.
+    // How many candidates are tried.
     const MOST: usize = 32;
     let fits = |dict: &StateDict| recognise(&dict.tensors, known).is_ok_and(|fit| fit.wrong.is_empty());
     let by_name = checkpoint.choose(key);
     let candidates: Vec<StateDict> = match &by_name {
-        // What foil wrote is of one network, and says of which.
+        // A file that foil wrote holds one network, and says which.
         Ok(dict) if key.is_some() || !dict.texts.is_empty() || fits(dict) => return by_name,
         Ok(dict) => {
             let within = dict.beginnings().into_iter().filter_map(|start| dict.beginning(&start));
@@ -181,20 +180,20 @@ fn refuse(fit: &Fit, file: &str) -> Result<()> {
     let model = serde_yaml::to_string(&fit.model).unwrap_or_default();
     let model = model.trim().replace('\n', ", ");
     let message = format!(
-        "{file}: these weights are most like `{{ {model} }}` on {}, but do not fit: {} of its tensors are there{}",
+        "{file}: these weights are closest to `{{ {model} }}` on {}, but do not fit: {} of its tensors are present{}",
         fit.data,
         fit.tensors.len(),
         shown.concat()
     );
     Err(Error::new(message)
-        .help("--model names another model, --data another data set, --ignore PATTERN leaves tensors out, --key takes another set of weights or those whose names begin so"))
+        .help("--model names another model, --data another data set, --ignore PATTERN leaves tensors out, --key another set of weights or a prefix of their names"))
 }
 
 /// How the file's tensors differ from the model's, and which are left out.
 fn differences(fit: &Fit) -> Vec<String> {
     let mut notes = Vec::new();
     if !fit.prefix.is_empty() {
-        notes.push(format!("names begin with `{}`, which is taken off", fit.prefix));
+        notes.push(format!("names begin with `{}`, which is removed", fit.prefix));
     }
     let renamed = fit.tensors.iter().find(|(own, entry)| !entry.name.ends_with(own.as_str()));
     notes.extend(renamed.map(|(own, entry)| format!("names differ, as in `{}` for foil's `{own}`", entry.name)));
@@ -202,7 +201,7 @@ fn differences(fit: &Fit) -> Vec<String> {
     notes
 }
 
-/// What stands in front of the network: as asked for, or as the file or the pipeline says.
+/// The normalisation before the network: from the request, the file or the pipeline.
 fn normalize(
     given: Option<Normalize>,
     base: Option<&Pipeline>,
@@ -221,7 +220,7 @@ fn normalize(
             return Err(Error::new(format!(
                 "the file normalises with mean {mean:?} and deviation {std:?}, which are not in [0, 1] image units"
             ))
-            .help("say how it is meant: --normalize '{ mean: [0.49, 0.48, 0.45], std: [0.25, 0.24, 0.26] }'"));
+            .help("give the normalisation in image units: --normalize '{ mean: [0.49, 0.48, 0.45], std: [0.25, 0.24, 0.26] }'"));
         }
         notes.push(format!("the file's normalisation is kept: mean {mean:?}, deviation {std:?}"));
         return Ok(Normalize::given(mean, std));
@@ -232,7 +231,7 @@ fn normalize(
     let is_second = fit.prefix.split('.').any(|part| part == "1");
     if let (true, Some(behind)) = (is_second, fit.behind) {
         notes.push(format!(
-            "names are those of a code base that puts `normalize: {behind}` in front; --normalize says otherwise"
+            "the names are those of a code base that normalises with `normalize: {behind}`; --normalize overrides it"
         ));
         return serde_yaml::from_str(behind).map_err(|e| Error::new(format!("{behind}: {e}")));
     }
@@ -242,7 +241,7 @@ fn normalize(
              normalisation, has no numbers in the file",
             fit.prefix
         ))
-        .help("look in its code, and say --normalize none, --normalize per_image or --normalize '{ mean: […], std: […] }'"));
+        .help("look in its code, and give --normalize none, --normalize per_image or --normalize '{ mean: […], std: […] }'"));
     }
     let theirs = match fit.data.as_str() {
         "cifar10" => Some("{ mean: [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] }"),
@@ -252,13 +251,13 @@ fn normalize(
     let theirs =
         theirs.map(|theirs| format!("; robust_overfitting and CAT normalise in their code: --normalize '{theirs}'"));
     notes.push(format!(
-        "the file says nothing of a normalisation, so images go in as they are{}",
+        "the file says nothing about normalisation, so images go in unchanged{}",
         theirs.unwrap_or_default()
     ));
     Ok(Normalize::NONE)
 }
 
-/// An entry's numbers, one for each channel.
+/// An entry's values, one for each channel.
 fn values(checkpoint: &mut Checkpoint, entry: &Entry, channels: usize) -> Result<Vec<f64>> {
     let tensor = checkpoint.tensor(entry)?.to_kind(Kind::Double).reshape([-1]);
     // Single precision's 0.4914 is written as 0.4914, not as 0.49140000343.

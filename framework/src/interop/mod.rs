@@ -1,7 +1,9 @@
-//! PyTorch in and out: published checkpoints become run folders, and runs become files that PyTorch reads.
+//! PyTorch in and out: published checkpoints become run folders, and runs become files that PyTorch
+//! reads.
 //!
-//! [`Checkpoint`] reads a file without running anything in it, [`recognise()`] finds the model that it belongs to, [`import()`]
-//! makes a run folder of both, or of a TorchScript program; [`export`] goes the other way.
+//! [`Checkpoint`] reads a file without running anything in it, [`recognise()`] finds the model that
+//! it belongs to, [`import()`] makes a run folder from both, or from a TorchScript program;
+//! [`export`] does the reverse.
 
 mod checkpoint;
 mod container;

@@ -1,4 +1,4 @@
-//! A TorchScript program as a run folder: it is its own model, and is judged as it is.
+//! A TorchScript program as a run folder: it is its own model, and is evaluated as it is.
 
 use super::container::card_of_program;
 use super::described::Described;
@@ -16,11 +16,10 @@ use tch::{Device, Kind};
 /// Makes a run folder with a copy of the program.
 ///
 /// # Errors
-/// When it does not run on the images of any data set that comes in question, or the folder cannot
-/// be written.
+/// When it does not run on the images of any candidate data set, or the folder cannot be written.
 pub(super) fn import(request: &Request) -> Result<Imported> {
     if request.known.model.is_some() || request.key.is_some() {
-        return Err(Error::new(format!("{} is a TorchScript program, its own model", request.file.display()))
+        return Err(Error::new(format!("{} is a TorchScript program, which is its own model", request.file.display()))
             .help("leave --model and --key out"));
     }
     let file = std::path::absolute(&request.file).at("finding", &request.file)?;
@@ -52,7 +51,7 @@ pub(super) fn import(request: &Request) -> Result<Imported> {
                 let mut notes =
                     vec![format!("a TorchScript program, taken as it is, on images of {}", pipeline.data.name)];
                 if request.normalize.is_none() && request.config.is_none() {
-                    notes.push("images go in as they are; --normalize says otherwise".into());
+                    notes.push("images go in unchanged; --normalize overrides this".into());
                 }
                 let state = parts.step.model.network().params().state_dict();
                 return Ok(Imported { folder: write(request, &name, &pipeline, &state)?, notes });

@@ -1,4 +1,5 @@
-//! Which model a set of weights belongs to: every registered one is laid out, and names and shapes are compared.
+//! Which model a set of weights belongs to: the names and shapes of every registered model are
+//! compared with it.
 
 use super::checkpoint::Entry;
 use crate::model::Model;
@@ -12,28 +13,29 @@ use tch::{Device, Kind};
 /// Shapes by `state_dict` name.
 pub type Shapes = BTreeMap<String, Vec<i64>>;
 
-/// What a model's crate knows of its published checkpoints, submitted with [`hint!`](crate::hint).
+/// What a model's crate knows about its published checkpoints, submitted with
+/// [`hint!`](crate::hint).
 pub struct Hint {
     /// The model's registered name.
     pub model: &'static str,
-    /// Its settings, as YAML, that these shapes speak of; `None` when they are not its own.
+    /// The settings, as YAML, that these shapes imply; `None` if the shapes are not this model's.
     pub settings: fn(&Shapes) -> Option<String>,
-    /// Beginnings of names that published files hold and no forward pass reads.
+    /// Prefixes of names in published files that no forward pass reads.
     pub unused: &'static [&'static str],
-    /// Parts of names that a code base calls differently, all in one file: ours, theirs.
+    /// Parts of names that a code base names differently, all in one file: ours, theirs.
     pub renamed: &'static [(&'static str, &'static str)],
-    /// The `normalize` of that code base's `Sequential` in front of the network, where it has no
-    /// numbers to be in the file.
+    /// The `normalize` of that code base's `Sequential` before the network, if it has no tensors
+    /// that the file could hold.
     pub behind: Option<&'static str>,
 }
 
 impl Hint {
-    /// Of a model called so, without anything particular.
+    /// A hint for the model `model` without special cases.
     pub const fn of(model: &'static str, settings: fn(&Shapes) -> Option<String>) -> Self {
         Self { model, settings, unused: &[], renamed: &[], behind: None }
     }
 
-    /// The name that this code base has for ours, if it is another.
+    /// This code base's name for ours, if it differs.
     fn name(&self, ours: &str) -> Option<String> {
         let theirs: Vec<&str> = ours
             .split('.')
@@ -55,7 +57,7 @@ macro_rules! hint {
     };
 }
 
-/// Parts of names that code bases call differently: ours, theirs.
+/// Parts of names that code bases name differently: ours, theirs.
 const RENAMED: [(&str, &str); 3] = [("shortcut", "downsample"), ("linear", "fc"), ("fc", "linear")];
 const MEANS: [&str; 5] = ["mean", "mu", "new_mean", "_mean", "means"];
 const STDS: [&str; 6] = ["std", "sigma", "new_std", "_std", "stds", "sd"];
@@ -69,18 +71,17 @@ pub struct Fit<'a> {
     pub model: Component<dyn Model>,
     /// The data set whose images and classes it fits.
     pub data: String,
-    /// What stands in front of all of its names in the file, as in `module.`.
+    /// The prefix of all of its names in the file, such as `module.`.
     pub prefix: String,
     /// The model's tensors: its own name, and the entry of the file.
     pub tensors: Vec<(String, &'a Entry)>,
     /// The file's mean and standard deviation, if it has them.
     pub normalisation: Option<(&'a Entry, &'a Entry)>,
-    /// What that code base has in front of the network, if its names are one's that a [`Hint`]
-    /// knows.
+    /// The normalisation of the code base, if a [`Hint`] recognises its names.
     pub behind: Option<&'static str>,
-    /// What the file holds besides and is not read, in words.
+    /// Other tensors of the file that are not read, in words.
     pub unused: Vec<String>,
-    /// Everything that does not fit.
+    /// All mismatches.
     pub wrong: Vec<String>,
     missing: Vec<(String, Vec<i64>)>,
     left: Vec<&'a Entry>,
@@ -88,14 +89,13 @@ pub struct Fit<'a> {
 }
 
 impl Fit<'_> {
-    /// Puts what is missing and what is unknown into words, which takes its time: for the best fit
-    /// alone.
+    /// Describes missing and unknown tensors. This is slow, so it is done only for the best fit.
     fn told(mut self) -> Self {
         // More names than this are not compared with each other.
         const COMPARED: usize = 500;
         let names: Vec<&str> = self.left.iter().take(COMPARED).map(|t| t.name.as_str()).collect();
         let missing = self.missing.iter().enumerate().map(|(n, (name, shape))| {
-            // One of the same shape, or of a similar name, is perhaps meant.
+            // Suggests one of the same shape or with a similar name.
             let last = |name: &str| name.rsplit('.').next().map(String::from);
             let alike = || self.left.iter().find(|t| t.shape == *shape && last(&t.name) == last(name));
             let alike = (n < COMPARED)
@@ -110,17 +110,17 @@ impl Fit<'_> {
     }
 }
 
-/// What is known beforehand.
+/// What the user gave.
 #[derive(Debug, Default)]
 pub struct Known {
     /// The model.
     pub model: Option<Component<dyn Model>>,
     /// The data set.
     pub data: Option<String>,
-    /// Names that are to be left out: beginnings, whole parts between dots, or patterns with `*`
-    /// for any characters.
+    /// Names to leave out: prefixes, whole parts between dots, or patterns with `*` for any
+    /// characters.
     pub ignore: Vec<String>,
-    /// The folder from which the model names files.
+    /// The folder that the model's file names are relative to.
     pub folder: PathBuf,
 }
 
@@ -148,13 +148,13 @@ pub fn recognise<'a>(tensors: &'a [Entry], known: &Known) -> Result<Fit<'a>> {
         }
     }
     best.filter(|fit| !fit.tensors.is_empty()).map(Fit::told).ok_or_else(|| {
-        Error::new("no model of foil has these names and shapes").help(
+        Error::new("no model in foil has these names and shapes").help(
             "`foil import FILE --list` shows them; a model of another kind may come as TorchScript: docs/pytorch.md",
         )
     })
 }
 
-/// Beginnings of names that at least a third of the tensors share, the empty one first.
+/// Prefixes that at least a third of the names share, the empty one first.
 fn prefixes(tensors: &[&Entry]) -> Vec<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for tensor in tensors {
@@ -184,7 +184,8 @@ fn candidates(named: &BTreeMap<&str, &Entry>, known: &Known) -> Vec<Component<dy
         .collect()
 }
 
-/// The model's names and shapes on the images of a data set; `None` when it cannot be built for them or makes masks.
+/// The model's names and shapes on the images of a data set; `None` if it cannot be built for them
+/// or outputs masks.
 fn layout(model: &Component<dyn Model>, data: &str, folder: &Path) -> Result<Option<Shapes>> {
     let known = foil_data::entry(data)?;
     let [channels, height, width] = known.image.map(|n| n as i64);
@@ -207,12 +208,12 @@ fn spellings(name: &str) -> impl Iterator<Item = String> {
     RENAMED.into_iter().filter_map(renamed)
 }
 
-/// What counts batches or averaged models, and no forward pass reads.
+/// A counter of batches or averaged models, which no forward pass reads.
 fn is_counter(name: &str) -> bool {
     name.rsplit('.').next().is_some_and(|last| ["num_batches_tracked", "n_averaged"].contains(&last))
 }
 
-/// Whether `pattern` means the tensor `name`; see [`Known::ignore`].
+/// Whether `pattern` matches the tensor `name`; see [`Known::ignore`].
 fn is_meant(pattern: &str, name: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else {
         return name.starts_with(pattern) || name.split('.').any(|part| part == pattern);
@@ -271,7 +272,7 @@ fn fit<'a>(
     Fit { model: model.clone(), data, prefix, tensors, normalisation, behind, unused, wrong, missing, left, score }
 }
 
-/// The tensors that subtract and divide in front of the network: one number, or one for each channel.
+/// The tensors that normalise before the network: one number, or one for each channel.
 fn normalisation<'a>(rest: &[&'a Entry], channels: i64) -> Option<(&'a Entry, &'a Entry)> {
     let called = |names: &[&str]| {
         rest.iter().copied().find(|t| {
@@ -282,7 +283,7 @@ fn normalisation<'a>(rest: &[&'a Entry], channels: i64) -> Option<(&'a Entry, &'
     Some((called(&MEANS)?, called(&STDS)?))
 }
 
-/// What of `rest` is unknown, and what may well be left out, in words.
+/// The tensors of `rest` that are unknown, and those that may be left out, in words.
 fn leftovers<'a>(
     model: &str,
     prefix: &str,

@@ -1,4 +1,4 @@
-//! The pipeline of a model that came without one.
+//! The pipeline of a model that was imported without one.
 
 use crate::engine::Normalize;
 use crate::model::Model;
@@ -8,8 +8,8 @@ use crate::registry::{Component, Registry};
 use crate::{AtPath, Error, Result};
 use std::path::Path;
 
-/// No training to speak of, and the usual attacks of its data set; with the radius and the norm of
-/// `threat`, if that is known.
+/// A placeholder for training, and standard attacks for its data set, with the radius and norm of
+/// `threat` if known.
 pub(super) fn standard(
     name: &str,
     model: &Component<dyn Model>,
@@ -25,7 +25,7 @@ pub(super) fn standard(
     };
     let (name, model, normalize) = (text(&name)?, text(model)?, text(normalize)?);
     let ball = format!("eps: {}, alpha: {}", radius(eps), radius(eps / if grey { 10.0 } else { 4.0 }));
-    // FGSM is an attack of Linf.
+    // FGSM is for Linf only.
     let (fgsm, first) = match norm {
         Norm::Linf => (format!("\n  fgsm: {{ type: fgsm, eps: {} }}", radius(eps)), "fgsm, "),
         Norm::L2 => Default::default(),

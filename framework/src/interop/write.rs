@@ -1,4 +1,5 @@
-//! A checkpoint as PyTorch writes it: a zip archive with a pickle of names and shapes, and the numbers beside it.
+//! A checkpoint as PyTorch writes it: a zip archive with a pickle of names and shapes, and the
+//! data beside it.
 //!
 //! The pickle uses only what `torch.load(weights_only=True)` admits, the default since PyTorch 2.6.
 
@@ -11,13 +12,14 @@ use std::path::Path;
 use tch::{Device, Kind, Tensor};
 use zip::write::{SimpleFileOptions, ZipWriter};
 
-/// Where PyTorch aligns numbers, so that a file can be mapped into memory.
+/// PyTorch's alignment of data, so that a file can be mapped into memory.
 const ALIGNMENT: u16 = 64;
 
-/// Writes `tensors` as an `OrderedDict`, whole or not at all. In Python its attribute `foil` is the dictionary `texts`.
+/// Writes `tensors` as an `OrderedDict`, whole or not at all. In Python its attribute `foil` is the
+/// dictionary `texts`.
 ///
 /// # Errors
-/// When the file cannot be written, or a tensor's kind is none of PyTorch's typed storages.
+/// When the file cannot be written, or a tensor's kind has no typed storage in PyTorch.
 pub(super) fn state_dict(path: &Path, tensors: &[(String, Tensor)], texts: &HashMap<String, String>) -> Result<()> {
     let tensors: Vec<(&str, Tensor)> =
         tensors.iter().map(|(name, t)| (name.as_str(), t.detach().to_device(Device::Cpu).contiguous())).collect();
@@ -125,7 +127,7 @@ mod tests {
     use super::*;
     use crate::interop::Checkpoint;
 
-    /// A window on larger memory, an empty tensor, a scalar, and every kind that can be stored.
+    /// A view of larger memory, an empty tensor, a scalar, and every kind that can be stored.
     fn tensors() -> Vec<(String, Tensor)> {
         let grid = Tensor::arange(24, (Kind::Float, Device::Cpu)).view([4, 6]);
         let mut all = vec![
@@ -157,7 +159,8 @@ mod tests {
         }
     }
 
-    /// All that `torch/_weights_only_unpickler.py` of PyTorch 2.11 lets a file name and do, as far as it is used here.
+    /// All that `torch/_weights_only_unpickler.py` of PyTorch 2.11 lets a file name and do, as far
+    /// as it is used here.
     #[test]
     fn the_pickle_says_only_what_weights_only_admits() {
         let own = tensors().into_iter().map(|(name, t)| (name, t.contiguous())).collect::<Vec<_>>();

@@ -8,8 +8,8 @@ use tch::Tensor;
 
 /// Updates parameters from their gradient.
 ///
-/// The contract: element by element, in place, as a fixed sequence of tensor operations; numbers that change between
-/// steps are read from the clock.
+/// The contract: element by element, in place, as a fixed sequence of tensor operations; numbers
+/// that change between steps are read from the clock.
 pub trait Optimizer: Send {
     /// Allocates the state for parameters like `values` `[P]`.
     fn prepare(&mut self, values: &Tensor);

@@ -10,8 +10,9 @@ use tch::Tensor;
 
 /// Stochastic gradient descent with momentum, as `torch.optim.SGD`.
 ///
-/// g = gradient + weight_decay · θ;  v = momentum · v + g;  θ = θ - lr · v (Nesterov: θ - lr · (g + momentum · v)).
-/// Weight decay acts on every parameter, norms and biases included, as in the papers' codes.
+/// g = gradient + weight_decay · θ; v = momentum · v + g; θ = θ - lr · v (Nesterov: θ - lr · (g +
+/// momentum · v)). Weight decay acts on every parameter, norms and biases included, as in the
+/// papers' codes.
 #[settings]
 pub struct Sgd {
     /// Learning rate: a number or a scheduler.

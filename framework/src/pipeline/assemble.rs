@@ -1,4 +1,4 @@
-//! From a checked pipeline to the parts of a run, and the checks that need them together.
+//! Builds the parts of a run from a checked pipeline, and checks that they fit together.
 
 use super::{BatchNorm, Pipeline};
 use crate::attack::Attack;
@@ -33,7 +33,7 @@ impl std::fmt::Debug for Assembled {
 }
 
 impl Assembled {
-    /// Refuses a model without anything to train, which may well be judged.
+    /// Refuses a model without trainable parameters, which can only be evaluated.
     ///
     /// # Errors
     /// That problem.
@@ -41,7 +41,7 @@ impl Assembled {
         if self.step.model.network().params().count() > 0 {
             return Ok(self);
         }
-        let help = "a traced or frozen program holds its weights as constants: judge it with `foil import FILE`, or save \
+        let help = "a traced or frozen program holds its weights as constants: evaluate it with `foil import FILE`, or save \
                     torch.jit.script(net) to train it";
         Err(vec![Problem::new("model", "`model` has no parameters to train", help)])
     }
@@ -87,9 +87,9 @@ fn facts(pipeline: &Pipeline) -> Result<DataFacts, Problem> {
     })
 }
 
-/// Builds every part of `pipeline`, and reports everything that is wrong with them.
+/// Builds every part of `pipeline`, and reports all problems.
 ///
-/// With `dry` the networks' numbers are left unset: enough for `foil check`.
+/// With `dry` the networks' tensors are not initialised: enough for `foil check`.
 ///
 /// # Errors
 /// All problems, by key path.
@@ -116,7 +116,7 @@ pub fn assemble_across(
     }
     let problems = RefCell::<Vec<Problem>>::default();
     if let Some(name) = pipeline.name.as_deref().filter(|name| !names_a_folder(name)) {
-        let message = format!("`name` is `{name}`, but a run's folder is called so");
+        let message = format!("`name` is `{name}`, but it names a run's folder");
         let help = "write a name without `/`, such as `AT-2`; --run-dir puts a run anywhere";
         problems.borrow_mut().push(Problem::new("name", message, help));
     }
@@ -135,7 +135,7 @@ pub fn assemble_across(
     if !crate::engine::is_device(&pipeline.device) {
         cx.problem(
             "device",
-            format!("is `{}`, which is no device", pipeline.device),
+            format!("is `{}`, which is not a device", pipeline.device),
             "write auto, cpu, cuda or cuda:0",
         );
     }
@@ -152,7 +152,7 @@ pub fn assemble_across(
     if let Some(path) = pipeline.begins_with().filter(|path| dry && !path.is_file()) {
         cx.problem(
             "init",
-            format!("is {}, which is no file", path.display()),
+            format!("is {}, which is not a file", path.display()),
             "name a checkpoint, such as runs/at/best.safetensors",
         );
     }
@@ -170,13 +170,13 @@ pub fn assemble_across(
         if attack.needs_clean_logits() {
             cx.at("attacks").problem(
                 name,
-                "needs a training step's logits of the clean images, so it cannot judge a model",
+                "needs a training step's logits of the clean images, so it cannot evaluate a model",
                 "choose another attack, such as `pgd`",
             );
         } else if attack.mode() != Mode::Eval {
             cx.at("attacks").problem(
                 name,
-                "judges the model in train mode, which would move its batch-norm statistics",
+                "evaluates the model in train mode, which would move its batch-norm statistics",
                 "write `mode: eval`",
             );
         }
@@ -216,7 +216,7 @@ pub fn assemble_across(
     if network.as_ref().is_some_and(crate::engine::Network::is_mask) {
         cx.problem(
             "model",
-            format!("is `{}`, which makes masks, not logits", pipeline.model.name()),
+            format!("is `{}`, which outputs masks, not logits", pipeline.model.name()),
             "choose a classifier here; a mask network belongs inside an attack that has a `mask`",
         );
     }
@@ -254,7 +254,7 @@ pub fn assemble_across(
 
     let built = (network, optimizer, loss, attack, select);
     let mut problems = problems.into_inner();
-    // A mask network that learns as the model does has the same to say of the optimiser.
+    // A mask network with the model's optimiser reports the same problems of it again.
     let mut told = Vec::new();
     problems.retain(|problem| {
         !told.contains(problem) && {

@@ -1,4 +1,4 @@
-//! Files that a pipeline names: found wherever they were written, and carried into a run's folder.
+//! Files that a pipeline names: resolving their paths, and copying them into a run's folder.
 
 use super::Pipeline;
 use crate::plugin::{Lock, loaded};
@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf, absolute};
 /// The key of a pipeline's own file; others are keys of plugins.
 const INIT: &str = "init";
 
-/// Calls `change` with the key path and the map of the pipeline and of every component that names a file, and the key.
+/// Calls `change` with the key path and the map of the pipeline and of every component that names a
+/// file, and the key.
 fn each(
     value: &mut Value,
     path: &str,
@@ -33,8 +34,8 @@ fn each(
     Ok(())
 }
 
-/// Turns paths that were not written in `main` itself into ones that hold from its folder: those of a base in another folder, and
-/// those of the command line, which are meant from where foil was called.
+/// Makes paths that were not written in `main` relative to its folder: those of a base in another
+/// folder, and those of the command line, which are relative to the current folder.
 pub(super) fn locate(checked: &Checked, main: &Path) -> Result<Value> {
     let folder_of = |path: &Path| path.parent().map(Path::to_path_buf).unwrap_or_default();
     let mut value = checked.value.clone();
@@ -55,13 +56,13 @@ pub(super) fn locate(checked: &Checked, main: &Path) -> Result<Value> {
 }
 
 impl Pipeline {
-    /// The checkpoint whose weights the model begins with.
+    /// The checkpoint with the model's initial weights.
     pub fn begins_with(&self) -> Option<PathBuf> {
         self.init.as_ref().map(|init| init.within(&self.folder))
     }
 
-    /// The same pipeline with every file and library named by what is in it, for comparisons. A
-    /// file that is not there is what its `sha256` says, or keeps its path.
+    /// The same pipeline with every file and library named by its content, for comparisons. A file
+    /// that does not exist is named by its `sha256`, or keeps its path.
     ///
     /// # Errors
     /// When a plugin's settings have no YAML form.
@@ -75,13 +76,13 @@ impl Pipeline {
             }
             Ok(())
         })?;
-        // What was read once is read again, parts of libraries that are not loaded too.
+        // It was valid when it was read, including parts of libraries that are not loaded.
         let named: Self = admitting(|| serde_yaml::from_value(value)).at("comparing", &self.folder)?;
         Ok(Self { plugins: self.libraries_by_content()?, ..named })
     }
 
-    /// The SHA-256 of its libraries: as the lock of a run's folder has them, otherwise as they are
-    /// loaded.
+    /// The SHA-256 of its libraries: from the lock of a run's folder, otherwise of the loaded
+    /// files.
     fn libraries_by_content(&self) -> Result<Vec<String>> {
         let lock = Lock::beside(&self.folder).ok().flatten().map(|(_, lock)| lock);
         let loaded = loaded();
@@ -95,7 +96,8 @@ impl Pipeline {
         Ok(sums)
     }
 
-    /// The same pipeline with its files copied into `folder`, where they are called as the key that names them; their SHA-256 is filled in.
+    /// The same pipeline with its files copied into `folder`, where each is named after its key;
+    /// their SHA-256 is filled in.
     ///
     /// # Errors
     /// When one of them cannot be read or written.

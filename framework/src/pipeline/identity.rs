@@ -1,17 +1,19 @@
-//! What makes two runs the same one, whatever they are called and wherever they run.
+//! The identity of a run, whatever its name and wherever it runs.
 
 use super::Pipeline;
 use crate::Result;
 use crate::record::{Rule, stamp};
 
 impl Pipeline {
-    /// The hash of what is trained: equal for two pipelines whose training ends with the same checkpoint.
+    /// The hash of what is trained: equal for two pipelines whose training gives the same
+    /// checkpoint.
     ///
-    /// Files and libraries count by what is in them, and the data by `data.content`: see
+    /// Files and libraries count by their content, and the data by `data.content`: see
     /// [`Pipeline::pinned`].
     ///
-    /// Left out are the name, the device, where the data lie, how often the state is saved, and what only the final evaluation
-    /// uses, so that a run is found again although it was called otherwise or is to be judged anew.
+    /// It leaves out the name, the device, the folder of the data, how often the state is saved,
+    /// and what only the final evaluation uses, so that a run is found again under another name or
+    /// for another evaluation.
     ///
     /// # Errors
     /// When a plugin's settings have no YAML form.
@@ -20,7 +22,7 @@ impl Pipeline {
         bare.name = None;
         bare.device = "auto".into();
         bare.data.path = None;
-        // What a run of the published files need not say.
+        // The default, published data, need not be stated.
         bare.data.content = bare.data.content.filter(|content| content != foil_data::PUBLISHED);
         bare.train.checkpoint_steps = None;
         bare.evaluate.clear();
@@ -34,13 +36,14 @@ impl Pipeline {
     /// The same pipeline with the content of its data filled in.
     ///
     /// # Errors
-    /// When the data are not found, or their files are not what they should be.
+    /// When the data are not found, or their files are damaged.
     pub fn pinned(self) -> Result<Self> {
         let content = crate::data::content(&self, false)?;
         Ok(self.with_content(content))
     }
 
-    /// The same, for a run that is about to begin: the data stay in memory until they are read.
+    /// As [`Pipeline::pinned`], for a run that is about to start: the data stay in memory until
+    /// they are read.
     ///
     /// # Errors
     /// As [`Pipeline::pinned`].
@@ -54,7 +57,7 @@ impl Pipeline {
         self
     }
 
-    /// [`Pipeline::training_hash`] without the seed: equal for the runs whose mean is taken.
+    /// [`Pipeline::training_hash`] without the seed: equal for the runs that are averaged.
     ///
     /// # Errors
     /// As [`Pipeline::training_hash`].

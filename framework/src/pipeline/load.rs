@@ -1,4 +1,4 @@
-//! From a file to a checked pipeline.
+//! Reading a file into a checked pipeline.
 
 use super::Pipeline;
 use crate::attack::Attack;
@@ -27,7 +27,8 @@ pub fn editor_schema() -> serde_json::Value {
     foil_config::editor_schema(&root_schema(), &Registry)
 }
 
-/// Reads a pipeline file, follows its `extends`, applies `key=value` overrides, and checks everything.
+/// Reads a pipeline file, follows its `extends`, applies `key=value` overrides, and checks
+/// everything.
 ///
 /// # Errors
 /// Every problem of the file at once, each with its place.
@@ -35,7 +36,8 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
     loaded(path, foil_config::load(path, overrides, &root_schema(), &Registry)?)
 }
 
-/// The same for a text that is no file on this machine, such as another rank's `resolved.yaml`; `path` stands for it in messages.
+/// As [`load`] for a text that is not a file on this machine, such as another rank's
+/// `resolved.yaml`; messages refer to it as `path`.
 ///
 /// # Errors
 /// As [`load`].
@@ -47,7 +49,7 @@ pub fn load_text(path: &Path, text: &str, overrides: &[String]) -> Result<Loaded
 /// Bytes of a pipeline's file.
 const LONGEST: u64 = 1 << 20;
 
-/// Takes any file for a pipeline, and loads nothing.
+/// Accepts any file as a pipeline, and loads nothing.
 struct Anything;
 
 impl foil_config::Catalog for Anything {
@@ -60,18 +62,18 @@ impl foil_config::Catalog for Anything {
     }
 }
 
-/// What a YAML file says, read as pipelines are, unchecked and without running anything.
+/// The content of a YAML file, read like a pipeline, but unchecked and without running anything.
 ///
 /// # Errors
-/// When it is no YAML.
+/// When it is not YAML.
 pub fn unchecked(path: &Path) -> Result<serde_yaml::Value> {
     let text = regular::read(path, LONGEST).at("reading", path)?;
     let name = path.display().to_string();
     Ok(foil_config::load_str(&name, text, &[], &serde_json::json!({}), &Anything)?.value)
 }
 
-/// Reads a run's pipeline to look at the run. No library is opened: parts from one that is not
-/// loaded can be looked at and not built.
+/// Reads a run's pipeline for inspection. No library is loaded: parts from one that is not loaded
+/// can be shown but not built.
 ///
 /// # Errors
 /// As [`load`].
@@ -100,8 +102,9 @@ fn loaded(path: &Path, checked: Checked) -> Result<Loaded> {
     Ok(Loaded { pipeline, checked })
 }
 
-/// The libraries of which the pipeline uses something, so that a run can go on without naming them again on the command line, and a
-/// run that needs none does not become another one because some are loaded.
+/// The libraries that the pipeline uses. They are recorded so that a run can be resumed without
+/// giving them on the command line; others are not, so that a loaded but unused library does not
+/// change the run's identity.
 fn libraries(pipeline: &Pipeline) -> Result<Vec<String>> {
     let value = serde_yaml::to_value(pipeline).at("writing", Path::new("the resolved pipeline"))?;
     let mut used = Vec::new();
@@ -111,7 +114,7 @@ fn libraries(pipeline: &Pipeline) -> Result<Vec<String>> {
     Ok(crate::plugin::loaded().iter().filter(|l| has_part(l)).map(|l| l.path.display().to_string()).collect())
 }
 
-/// What stands under `type`, anywhere.
+/// Every value of `type`, at any depth.
 fn types(value: &serde_yaml::Value, found: &mut Vec<String>) {
     match value {
         serde_yaml::Value::Mapping(map) => map.iter().for_each(|(key, value)| match value.as_str() {
@@ -124,7 +127,7 @@ fn types(value: &serde_yaml::Value, found: &mut Vec<String>) {
 }
 
 impl Loaded {
-    /// What was built, or an error that says where each of its problems was written.
+    /// Turns problems into an error that says where each was written.
     ///
     /// # Errors
     /// The problems.
@@ -134,25 +137,25 @@ impl Loaded {
 }
 
 impl Pipeline {
-    /// What the model is trained against, as far as the attack's settings say: its norm and radius. Where the radius follows a
-    /// scheduler, or there is no attack, it is what the model is judged against.
+    /// The threat model of training: the norm and radius in the attack's settings. If the radius
+    /// follows a scheduler, or there is no attack, it is that of the evaluation.
     pub fn threat(&self) -> Threat {
         threat_of(&self.attack).unwrap_or_else(|| self.judged_threat())
     }
 
-    /// The attack that it trains with and its loss, as model cards say it: `pgd + trades`.
+    /// The attack that it trains with and its loss, as in model cards: `pgd + trades`.
     pub fn method(&self) -> String {
         format!("{} + {}", self.attack.name(), self.loss.name())
     }
 
-    /// What the attacks of the final evaluation are allowed: the largest radius among them.
+    /// The threat model of the final evaluation: the largest radius of its attacks.
     pub fn judged_threat(&self) -> Threat {
         let judges = self.evaluate.iter().filter_map(|name| threat_of(self.attacks.get(name)?));
         judges.reduce(|a, b| if b.eps > a.eps { b } else { a }).unwrap_or(Threat { norm: Norm::Linf, eps: 0.0 })
     }
 
-    /// Every norm and radius that the attacks of the final evaluation are allowed, at any depth of
-    /// their settings: each once, in order. A radius of 0, or one that is no number, is none.
+    /// Every norm and radius of the final evaluation's attacks, at any depth of their settings:
+    /// each once, in order. A radius of 0, or one that is not a number, does not count.
     pub fn judged_threats(&self) -> Vec<Threat> {
         let mut found = Vec::new();
         for attack in self.evaluate.iter().filter_map(|name| self.attacks.get(name)) {
@@ -163,7 +166,8 @@ impl Pipeline {
         found
     }
 
-    /// Writes the lock of a run folder, if the pipeline uses libraries: the run goes on, and is judged, only with these very files.
+    /// Writes the lock of a run folder, if the pipeline uses libraries: the run can be resumed and
+    /// evaluated only with exactly these files.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -183,7 +187,8 @@ impl Pipeline {
     }
 }
 
-/// The norm and the radius in an attack's settings, at any depth; none if the radius is not a number.
+/// The norm and the radius in an attack's settings, at any depth; `None` if the radius is not a
+/// number.
 fn threat_of(attack: &Component<dyn Attack>) -> Option<Threat> {
     let settings = serde_yaml::to_value(attack).ok()?;
     let norm = if find(&settings, "norm").and_then(|norm| norm.as_str()) == Some("L2") { Norm::L2 } else { Norm::Linf };

@@ -1,4 +1,4 @@
-//! A training run as YAML: what a file may say, and how it becomes the parts of a run.
+//! A training run as YAML: the keys of a file, and how it becomes the parts of a run.
 
 mod assemble;
 mod config;

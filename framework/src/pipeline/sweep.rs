@@ -12,16 +12,17 @@ const MOST: usize = 1000;
 /// One run of a sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Combination {
-    /// What is particular to it, `attack.eps=8_255,loss.beta=5`: its name in tables, and its folder's.
+    /// The values that distinguish it, `attack.eps=8_255,loss.beta=5`: its name in tables, and its
+    /// folder's.
     pub label: String,
-    /// The same without the seed, if that is among what is swept: what it has in common with the runs of other seeds.
+    /// The label without the seed, if that is swept: shared with the runs of other seeds.
     pub row: String,
-    /// The overrides that make it of the sweep's file.
+    /// The overrides that turn the sweep's file into this run.
     overrides: Vec<String>,
 }
 
 impl Combination {
-    /// The run's pipeline, which is no sweep any more; `overrides` are those of the whole sweep.
+    /// The run's pipeline, which is no longer a sweep; `overrides` are those of the whole sweep.
     ///
     /// # Errors
     /// Every problem of the combination.
@@ -31,12 +32,14 @@ impl Combination {
 }
 
 impl Pipeline {
-    /// The runs of a sweep, keys in alphabetical order, the last one's values changing fastest; none for a plain pipeline.
+    /// The runs of a sweep, keys in alphabetical order, the last one's values changing fastest;
+    /// none for a plain pipeline.
     ///
-    /// `overrides` are those that the pipeline was loaded with: they may not touch what is swept.
+    /// `overrides` are those that the pipeline was loaded with: they must not change a swept key.
     ///
     /// # Errors
-    /// A key without values, a value that occurs twice, a key that is also overridden, or too many runs.
+    /// A key without values, a value that occurs twice, a key that is also overridden, or too many
+    /// runs.
     pub fn combinations(&self, overrides: &[String]) -> Result<Vec<Combination>, Vec<Problem>> {
         if self.sweep.is_empty() {
             return Ok(Vec::new());
@@ -75,7 +78,7 @@ impl Pipeline {
             if overrides.iter().any(|o| o.split_once('=').is_some_and(|(overridden, _)| overridden.trim() == key)) {
                 let help =
                     format!("override the sweep: 'sweep={{ {key}: [1, 2] }}', or with null in place of the list");
-                problem(format!("`{key}` is swept, so one value for it means nothing"), help);
+                problem(format!("`{key}` is swept, so it cannot take a single value"), help);
             }
         }
         let runs = self.sweep.values().try_fold(1, |runs: usize, values| runs.checked_mul(values.len()));

@@ -1,4 +1,4 @@
-//! The runs that a comparison wants: files × the combinations of their sweeps × seeds.
+//! The runs of a comparison: files × the combinations of their sweeps × seeds.
 
 use super::{Assembled, Combination, Loaded, Pipeline, assemble, load};
 use crate::record::{EvalRecord, stamp};
@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 
-/// One run that is wanted.
+/// One run of the list.
 #[derive(Debug, Clone)]
 pub struct Wanted {
     /// The row of the table that it belongs to; runs of one row differ in their seed only.
     pub row: String,
-    /// What it runs, its name and seed set.
+    /// Its pipeline, with name and seed set.
     pub pipeline: Pipeline,
     /// [`Pipeline::training_hash`].
     pub hash: String,
@@ -20,21 +20,23 @@ pub struct Wanted {
     pub file: PathBuf,
 }
 
-/// Everything that is wanted, rows in the order of the files, and what there is to say about it.
+/// All runs, rows in the order of the files, and notes about them.
 #[derive(Debug, Default)]
 pub struct WorkList {
-    /// The runs; those of a row stand together, by seed.
+    /// The runs; those of a row are adjacent, ordered by seed.
     pub runs: Vec<Wanted>,
-    /// For the person who asked.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
 impl WorkList {
-    /// Reads `files` with `overrides` and builds every pipeline once without its numbers, so that what is wrong with the last
-    /// one is said before the first is trained. With `seeds`, each runs with so many seeds, from its own upwards.
+    /// Reads `files` with `overrides` and builds every pipeline once without its weights, so that
+    /// problems in the last one are reported before the first is trained. With `seeds`, each runs
+    /// with this many seeds, counting up from its own.
     ///
     /// # Errors
-    /// All problems of the first file that has some, a seed that is swept too, or files of different data sets.
+    /// All problems of the first file that has some, a seed that is swept too, or files of
+    /// different data sets.
     pub fn of(files: &[PathBuf], overrides: &[String], seeds: Option<u64>) -> Result<Self> {
         let mut list = Self::default();
         for file in files {
@@ -58,14 +60,14 @@ impl WorkList {
         Ok(list)
     }
 
-    /// Adds a run, unless it is there already under another name.
+    /// Adds a run, unless it is already listed under another name.
     fn push(&mut self, wanted: Wanted) {
         let same = |other: &&Wanted| other.hash == wanted.hash && judged_alike(&other.pipeline, &wanted.pipeline);
         match self.runs.iter().find(same) {
             Some(other) if other.row == wanted.row && other.file == wanted.file => {}
             Some(other) => {
                 let note = format!(
-                    "{} ({}) is the same run as {} ({}), and stands in the table once",
+                    "{} ({}) is the same run as {} ({}) and appears in the table once",
                     wanted.row,
                     wanted.file.display(),
                     other.row,
@@ -93,7 +95,7 @@ impl WorkList {
         Err(Error::new(message).help("compare the files of each data set by themselves, or set data.name=… for all"))
     }
 
-    /// Different pipelines that are called alike get their file's name too.
+    /// Adds the file's name to rows of different pipelines with the same name.
     fn tell_rows_apart(&mut self) {
         let mut files: HashMap<String, Vec<PathBuf>> = HashMap::new();
         for run in &self.runs {
@@ -108,7 +110,7 @@ impl WorkList {
     }
 }
 
-/// Whether the final evaluations of two pipelines ask the same.
+/// Whether the final evaluations of two pipelines are the same.
 pub fn judged_alike(a: &Pipeline, b: &Pipeline) -> bool {
     a.evaluate == b.evaluate
         && a.evaluate.iter().all(|name| a.judge(name) == b.judge(name))
@@ -142,7 +144,8 @@ impl Pipeline {
     }
 }
 
-/// The rows that a file makes, each with its pipeline; of several files, a row of a sweep says which file's it is.
+/// The rows of a file, each with its pipeline; with several files, a row of a sweep names its
+/// file.
 fn rows(file: &Path, overrides: &[String], seeds: Option<u64>, several: bool) -> Result<Vec<(String, Pipeline)>> {
     let whole = load(file, overrides)?;
     let name = whole.pipeline.name.clone().unwrap_or_default();
@@ -165,8 +168,8 @@ fn rows(file: &Path, overrides: &[String], seeds: Option<u64>, several: bool) ->
     whole.built(whole.pipeline.combinations(overrides))?.iter().map(row).collect()
 }
 
-/// The pipeline, its data's content filled in where the data are here: a list may be planned, and
-/// summed up, without.
+/// The pipeline, with its data's content filled in if the data are available: a list can be
+/// planned and summed up without them.
 fn buildable(loaded: Loaded) -> Result<Pipeline> {
     loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, true).and_then(Assembled::trainable))?;
     match crate::data::find(&loaded.pipeline) {

@@ -1,10 +1,12 @@
 //! How plugins' objects cross from one copy of the framework to another.
 //!
-//! A library loaded at run time has a copy of this crate, and of Rust's runtime, of its own. Tensors, text and trait objects cross as
-//! they are, since both copies were made by one compiler from one source. A panic does not: only the copy in which it began can
-//! catch it, in any other it ends the process. So an object is kept as a [`Held`]: called by the copy that made it, it is called
-//! directly; called by another, the panic is caught where it happens, crosses as an error, and goes on on the other side as a panic
-//! of that copy's own, which that copy's `engine::guard` turns into the message that the user reads.
+//! A library loaded at run time has its own copy of this crate and of Rust's runtime. Tensors,
+//! text and trait objects cross as they are, since both copies were made by one compiler from one
+//! source. A panic does not: only the copy in which it started can catch it; in any other it ends
+//! the process. So an object is kept as a [`Held`]: called by the copy that made it, it is called
+//! directly; called by another, the panic is caught where it happens, crosses as an error, and goes
+//! on on the other side as a panic of that copy's own, which that copy's `engine::guard` turns into
+//! the message that the user reads.
 
 use crate::Result;
 use crate::attack::{Adversarial, Attack, Batch, Target};
@@ -30,22 +32,22 @@ pub(crate) fn home() -> usize {
 pub struct Held<T: Kind + ?Sized> {
     home: usize,
     object: Box<T::Across>,
-    /// What configs call it, for messages; none where another `Held` around or inside it knows.
+    /// Its name in configs, for messages; `None` if another `Held` around or inside it has it.
     name: Option<&'static str>,
 }
 
 impl<T: Kind + ?Sized> Held<T> {
-    /// Keeps an object that the calling copy made, or that it was given and calls safely.
+    /// Keeps an object that the calling copy made, or that it received and can call safely.
     pub(crate) fn new(object: Box<T>) -> Self {
         Self { home: home(), object: T::across(object), name: None }
     }
 
-    /// The same under its name.
+    /// Adds its name, for messages.
     pub(crate) fn named(self, name: &'static str) -> Self {
         Self { name: Some(name), ..self }
     }
 
-    /// What came back from another copy, telling which plugin it was.
+    /// Adds the plugin's name to an error from another copy.
     fn told<R>(&self, result: Result<R>) -> Result<R> {
         result.map_err(|error| match self.name {
             Some(name) => error.context(format_args!("{} `{name}`", T::NAME)),
@@ -58,10 +60,12 @@ impl<T: Kind + ?Sized> Held<T> {
     }
 }
 
-/// For each trait: its methods as they cross, always with a result; the side that catches; and the side that goes on.
+/// For each trait: its methods as they cross, always with a result; the side that catches panics;
+/// and the side that continues them.
 ///
-/// `get` and `set` take `&self` and `&mut self`; with `try_` in front the trait's own method returns a result. A method that is
-/// missing here would silently be the trait's default for plugins from libraries; the test below compares the lists.
+/// `get` and `set` take `&self` and `&mut self`; with `try_` in front the trait's own method
+/// returns a result. A method that is missing here would silently be the trait's default for
+/// plugins from libraries, so the test below compares the lists.
 macro_rules! crossing {
     ($trait:ident as $across:ident: $($bound:ident)+ {
         $(get $g:ident($($ga:ident: $gt:ty),*) -> $gr:ty;)*
@@ -145,7 +149,8 @@ crossing!(Attack as AttackAcross: Send {
     try_set perturb_sparing(target: &Target, batch: &Batch) -> (Adversarial, bool);
     try_set complete(target: &Target, batch: &Batch, x_adv: Tensor) -> Adversarial;
     try_set after_update(target: &Target, batch: &Batch, adversarial: &Adversarial) -> Vec<(&'static str, Tensor)>;
-    // A stage is lent as an object of the copy that made it, in which nobody would catch its panics: a chain in a library runs whole.
+    // A stage would be an object of the copy that made it, whose panics no one would catch, so a
+    // chain in a library runs as a whole.
     own fn stages(&self) -> Vec<String> {
         if self.at_home() { self.object.object().stages() } else { Vec::new() }
     }
@@ -173,7 +178,8 @@ crossing!(Optimizer as OptimizerAcross: Send {
     set update(values: &Tensor, gradient: &Tensor, clock: &Clock) -> ();
 });
 
-/// A model calls back while it states its gradient, so that its crossing goes both ways and is written out.
+/// A model calls back while it computes its gradient, so calls cross both ways, and the trait is
+/// written out by hand.
 #[doc(hidden)]
 #[allow(missing_docs, clippy::missing_errors_doc)]
 pub trait ModelAcross: Send {

@@ -1,4 +1,4 @@
-//! The library's side: what `export_plugin!` exports.
+//! The library's side of loading: what `export_plugin!` exports.
 
 use super::shared::{Shared, adopt};
 use crate::engine::guard;
@@ -9,10 +9,12 @@ use std::ffi::c_void;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tracing::Dispatch;
 
-/// Makes a crate of plugins loadable at run time. One line in its `lib.rs`; with `crate-type = ["cdylib", "rlib"]` cargo builds the
-/// library, and the same crate can still be linked into a program.
+/// Makes a crate of plugins loadable at run time. One line in its `lib.rs`; with `crate-type =
+/// ["cdylib", "rlib"]` cargo builds the library, and the same crate can still be linked into a
+/// program.
 ///
-/// The plugins of other crates that the library is linked with stay out unless they are named: `export_plugin!("foil-at", "foil-trades")`.
+/// Plugins of other crates that the library is linked with are not registered unless they are
+/// named: `export_plugin!("foil-at", "foil-trades")`.
 #[macro_export]
 macro_rules! export_plugin {
     ($($package:literal),*) => {
@@ -30,17 +32,17 @@ macro_rules! export_plugin {
     };
 }
 
-/// What the program says to a library once their records agree.
+/// What the program passes to a library once their records agree.
 pub(super) struct Hello {
     pub shared: &'static Shared,
-    /// The packages whose plugins are wanted.
+    /// The packages whose plugins to register.
     pub crates: Vec<String>,
 }
 
-/// What the library answers.
+/// The library's answer.
 pub(super) struct Brought {
     pub entries: Vec<&'static Entry>,
-    /// Lets the library log where the program logs, if both have the same `tracing`.
+    /// Connects the library's log to the program's, if both have the same `tracing`.
     pub listen: fn(&Dispatch),
     pub tracing: u64,
 }
@@ -55,7 +57,8 @@ pub(super) fn tracing_id() -> u64 {
 /// Runs in the library's copy of the framework, once.
 ///
 /// # Safety
-/// `hello` points to a [`Hello`] of a framework whose record equals this one's. The answer is a `Box<Result<Brought>>`.
+/// `hello` points to a [`Hello`] of a framework whose record equals this one's. The answer is a
+/// `Box<Result<Brought>>`.
 #[allow(unsafe_code)]
 pub(super) unsafe extern "C" fn start(hello: *const c_void) -> *mut c_void {
     // # Safety
@@ -65,7 +68,8 @@ pub(super) unsafe extern "C" fn start(hello: *const c_void) -> *mut c_void {
         if !adopt(hello.shared) {
             return Err(Error::new("it is loaded already"));
         }
-        // The framework's own plugins are linked in too, and those of the crates that this one uses.
+        // The framework's own plugins are linked in too, and those of the crates that this one
+        // uses.
         let entries = linked().filter(|entry| hello.crates.iter().any(|name| name == entry.source())).collect();
         Ok(Brought { entries, listen, tracing: tracing_id() })
     });
@@ -74,7 +78,7 @@ pub(super) unsafe extern "C" fn start(hello: *const c_void) -> *mut c_void {
 
 fn listen(dispatch: &Dispatch) {
     let _ = guard(|| {
-        // The first one counts; a program sets up its log once.
+        // Only the first call has an effect; a program sets up its log once.
         let _ = tracing::dispatcher::set_global_default(dispatch.clone());
         tracing::callsite::rebuild_interest_cache();
         Ok(())

@@ -1,4 +1,4 @@
-//! A plugin library as a file: looked at before it is opened.
+//! A plugin library as a file: inspected before it is loaded.
 
 use super::lock::Pin;
 use super::record::{PLAIN, Seen};
@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// What `export_plugin!` puts in front of the crate's name.
+/// The prefix that `export_plugin!` adds to the crate's name.
 const PREFIX: &str = "foil_plugin_";
 
-/// A library that says it is a plugin. Nothing in it has run.
+/// A file with a plugin record. None of its code has run.
 #[derive(Debug)]
 pub struct Library {
     /// As the user named it.
@@ -20,16 +20,16 @@ pub struct Library {
     pub(super) symbol: String,
     /// The record's plain bytes.
     pub(super) plain: Vec<u8>,
-    /// What they say.
+    /// The parsed record.
     pub(super) seen: Seen,
     /// SHA-256 of the file, in hex.
     pub(super) sha256: String,
-    /// The file itself, so that what is opened is what was looked at, whatever takes its name
-    /// meanwhile.
+    /// The open file, so that the file that is loaded is the one that was inspected, even if its
+    /// name is reused meanwhile.
     pub(super) file: File,
 }
 
-/// What a file is.
+/// The kind of a shared library.
 pub(super) enum Found {
     /// A plugin library.
     Plugin(Box<Library>),
@@ -38,12 +38,12 @@ pub(super) enum Found {
 }
 
 impl Library {
-    /// How a lock writes it down.
+    /// Its entry in a lock.
     pub fn pin(&self) -> (String, Pin) {
         Pin::of(&self.path, self.seen.package(), &self.seen.version, &self.sha256)
     }
 
-    /// What it says of itself, for people.
+    /// A description for the user.
     pub fn describe(&self) -> String {
         let verdict = match self.seen.difference() {
             None => "  built as this program: it can be loaded".to_string(),
@@ -53,10 +53,10 @@ impl Library {
         format!("{path}: {package} {version}\n  sha256    {}\n{verdict}", self.sha256)
     }
 
-    /// Looks at the file.
+    /// Inspects the file.
     ///
     /// # Errors
-    /// What it is instead of a shared library, or what is wrong with its record.
+    /// What the file is instead of a shared library, or the problem with its record.
     pub(super) fn inspect(path: &Path) -> Result<Found> {
         let file = match regular::open(path) {
             Ok(file) => file,
@@ -79,7 +79,7 @@ impl Library {
         }
         let file = object::File::parse(bytes.as_slice()).ok().filter(|file| whole(file, bytes.len() as u64));
         let Some(file) = file else {
-            return Err(wrong("is damaged: parts of it are missing", "build it again, or copy it again"));
+            return Err(wrong("is damaged: parts of it are missing", "rebuild it, or copy it again"));
         };
         if file.kind() != ObjectKind::Dynamic {
             return Err(wrong("is not a shared library", "name the lib….so that cargo built"));
@@ -97,7 +97,7 @@ impl Library {
             [one] => one.clone(),
             several => own(several, path).ok_or_else(|| {
                 let names: Vec<&str> = several.iter().map(|(name, _)| &name[PREFIX.len()..]).collect();
-                let what = format!("holds the plugin crates {}, and its name says none of them", names.join(", "));
+                let what = format!("holds the plugin crates {}, and its name matches none of them", names.join(", "));
                 wrong(&what, "call it libNAME.so after the one that is meant")
             })?,
         };
@@ -117,7 +117,8 @@ pub(super) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).display().to_string()
 }
 
-/// A crate that uses other plugin crates exports their records too; the file's name says which is its own.
+/// A crate that uses other plugin crates exports their records too; the file's name shows which is
+/// its own.
 fn own(records: &[(String, u64)], path: &Path) -> Option<(String, u64)> {
     let stem = path.file_stem()?.to_str()?;
     let name = stem.strip_prefix("lib").unwrap_or(stem);
@@ -141,12 +142,12 @@ fn runs_here(architecture: Architecture) -> bool {
 }
 
 fn no_record(path: &Path, bytes: &[u8]) -> Error {
-    // The compiler leaves its name in what it builds.
+    // rustc embeds its name in what it builds.
     let rust = bytes.windows(14).any(|text| text == b"rustc version ");
     let (what, help) = if rust {
         ("it exports no plugin", "write `foil::export_plugin!();` into the crate's lib.rs")
     } else {
         ("it was not built by Rust", "name the lib….so of a plugin crate; `foil new-plugin` makes one")
     };
-    Error::new(format!("{} is no plugin of foil: {what}", path.display())).help(help)
+    Error::new(format!("{} is not a plugin of foil: {what}", path.display())).help(help)
 }

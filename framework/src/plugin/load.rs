@@ -1,4 +1,4 @@
-//! The program's side: from a path to plugins in the registry.
+//! The program's side of loading: from a path to plugins in the registry.
 
 use super::export::{Brought, Hello, tracing_id};
 use super::library::{Found, Library};
@@ -28,7 +28,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// How a lock writes it down.
+    /// Its entry in a lock.
     pub fn pin(&self) -> (String, Pin) {
         Pin::of(&self.path, &self.package, &self.version, &self.sha256)
     }
@@ -41,19 +41,22 @@ pub fn loaded() -> Vec<Loaded> {
     LOADED.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Loads a library, or every plugin library in a folder, and registers what it brings. One that is loaded already is left as it is.
+/// Loads a library, or every plugin library in a folder, and registers its plugins. A library that
+/// is already loaded is left alone.
 ///
-/// `from` is the folder of whoever names the library; a `plugins.lock` there must hold it.
+/// `from` is the folder of the file or command that names the library; a `plugins.lock` there must
+/// list it.
 ///
 /// # Errors
-/// What is wrong with it. Nothing of a library runs before its record was found equal to this program's.
+/// The problem with it. None of a library's code runs before its record was found equal to this
+/// program's.
 pub fn load(path: &Path, from: &Path) -> Result<()> {
     let lock = Lock::beside(if from.as_os_str().is_empty() { Path::new(".") } else { from })?;
     look(path)?.iter().try_for_each(|library| one(library, lock.as_ref()))
 }
 
-/// As [`load`], for a library that a file in `from` lists. A run's folder may come from anybody, so
-/// what it lists needs a lock there, or is loaded already because the user named it.
+/// As [`load`], for a library that a file in `from` lists. A run's folder may come from anyone, so
+/// the libraries it lists must be in a lock there, or already loaded because the user named them.
 ///
 /// # Errors
 /// As [`load`], or that the folder has no lock.
@@ -70,10 +73,11 @@ pub fn load_listed(path: &Path, from: &Path) -> Result<()> {
         .help(format!("if you trust the library: --plugins {library}, or `foil plugins lock {run}`")))
 }
 
-/// Looks at a library, or at every plugin library in a folder, without running anything of it.
+/// Inspects a library, or every plugin library in a folder, without running its code.
 ///
 /// # Errors
-/// What is wrong with the file; a library that was built otherwise than this program is no error here.
+/// The problem with the file; a library that was built differently from this program is not an
+/// error here.
 pub fn look(path: &Path) -> Result<Vec<Library>> {
     if !path.is_dir() {
         return match Library::inspect(path)? {
@@ -83,7 +87,7 @@ pub fn look(path: &Path) -> Result<Vec<Library>> {
     }
     let mut found = Vec::new();
     for file in libraries(path)? {
-        // What is sound but no plugin may lie beside them: cargo's folder has macros.
+        // Other shared libraries may be in the same folder: cargo's has macros.
         if let Found::Plugin(library) = Library::inspect(&file)? {
             found.push(*library);
         }
@@ -135,8 +139,8 @@ fn one(library: &Library, lock: Option<&(PathBuf, Lock)>) -> Result<()> {
     registry::add(entries).map_err(named)?;
     let listen = (brought.tracing == tracing_id()).then_some(brought.listen);
     if listen.is_none() {
-        let why = "it was built with another version of the crate `tracing`; copy this program's Cargo.lock to mend it";
-        warn(&format!("what {file} logs is not shown: {why}"));
+        let why = "it was built with another version of the crate `tracing`; copy this program's Cargo.lock to fix it";
+        warn(&format!("the log of {file} is not shown: {why}"));
     }
     let (package, version) = (library.seen.package().to_string(), library.seen.version.clone());
     let now = Loaded { path, package, version, sha256: library.sha256.clone(), plugins, listen };
@@ -145,10 +149,10 @@ fn one(library: &Library, lock: Option<&(PathBuf, Lock)>) -> Result<()> {
     Ok(())
 }
 
-/// The file that was looked at: by its descriptor, where the system has names for those.
+/// The path of the inspected file: by its descriptor, where the system supports that.
 fn named(path: &Path, library: &Library) -> PathBuf {
     use std::os::fd::IntoRawFd;
-    // Never closed: the loader takes two libraries of one name for one.
+    // Never closed, because the loader takes two libraries of the same name for one.
     let number = library.file.try_clone().map(IntoRawFd::into_raw_fd);
     let open = number.map(|number| PathBuf::from(format!("/proc/self/fd/{number}")));
     open.ok().filter(|open| open.exists()).unwrap_or_else(|| path.to_path_buf())
@@ -158,11 +162,11 @@ fn named(path: &Path, library: &Library) -> PathBuf {
 fn open(path: &Path, library: &Library) -> Result<Brought> {
     use libloading::os::unix::{Library as Opened, RTLD_LOCAL, RTLD_NOW};
     // # Safety
-    // Opening runs the library's initialisers: native code that the user named, checked as far as a file can be. It is never closed,
-    // so what it registers is there for good.
+    // Opening runs the library's initialisers: native code that the user named, checked as far as a
+    // file can be. It is never closed, so what it registers is there for good.
     let opened = unsafe { Opened::open(Some(named(path, library)), RTLD_NOW | RTLD_LOCAL) };
     let opened = opened.map_err(|error| {
-        Error::new(format!("it cannot be opened: {error}")).help("build it again; `ldd` says which library it misses")
+        Error::new(format!("it cannot be opened: {error}")).help("rebuild it; `ldd` shows which library is missing")
     })?;
     // # Safety
     // The symbol was found in the file as the address of a record.
@@ -170,21 +174,24 @@ fn open(path: &Path, library: &Library) -> Result<Brought> {
     let record = *record.map_err(Error::of)?;
     std::mem::forget(opened);
     // # Safety
-    // A record begins with this many plain bytes. Only if they are those of the file, in which everything was found right, is it one.
+    // A record begins with this many plain bytes. Only if they are those of the file, in which
+    // everything was found right, is it one.
     let plain = unsafe { std::slice::from_raw_parts(record.cast::<u8>(), PLAIN) };
     if plain != library.plain {
         return Err(Error::new("it was changed while it was being loaded").help("try again"));
     }
     let hello = Hello { shared: shared(), crates: library.seen.crates.clone() };
     // # Safety
-    // Compiler, source and layout are the same on both sides, so `Hello` is what `start` expects, and the answer is what it promises.
+    // Compiler, source and layout are the same on both sides, so `Hello` is what `start` expects,
+    // and the answer is what it promises.
     let answer = unsafe { ((*record).start)((&raw const hello).cast()) };
     // # Safety
     // As above; both sides allocate with the C library's allocator.
     *unsafe { Box::from_raw(answer.cast::<Result<Brought>>()) }
 }
 
-/// Lets every loaded library log where this program logs; to be called when the program has set up its log.
+/// Connects the log of every loaded library to the program's. Call it when the program has set up
+/// its log.
 pub fn log_started() {
     for library in loaded() {
         hand_over_log(&library);
@@ -199,7 +206,7 @@ fn hand_over_log(library: &Loaded) {
     }
 }
 
-/// Into the log if there is one yet.
+/// To the log if it is set up, otherwise to standard error.
 fn warn(text: &str) {
     match dispatcher::has_been_set() {
         true => tracing::warn!("{text}"),
@@ -214,11 +221,11 @@ fn warn_if_others_may_change(path: &Path) {
     const STICKY: u32 = 0o1000; // only the owner may replace a file in it
     let mode = |path: &Path| std::fs::metadata(path).map_or(0, |about| about.permissions().mode());
     if mode(path) & OTHERS_WRITE != 0 {
-        warn(&format!("every user of this machine may change {}; mend it: chmod o-w", path.display()));
+        warn(&format!("every user of this machine may change {}; fix it: chmod o-w", path.display()));
     }
     if let Some(folder) = path.parent()
         && mode(folder) & (OTHERS_WRITE | STICKY) == OTHERS_WRITE
     {
-        warn(&format!("every user of this machine may replace files in {}; mend it: chmod o-w", folder.display()));
+        warn(&format!("every user of this machine may replace files in {}; fix it: chmod o-w", folder.display()));
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// The name of the file.
 pub const LOCK: &str = "plugins.lock";
 
-/// Bytes that a lock may have, as a pipeline.
+/// The most bytes of a lock, as for a pipeline.
 const LONGEST: u64 = 1 << 20;
 
 /// A lock names no plugins and loads none.
@@ -31,11 +31,11 @@ impl foil_config::Catalog for NoPlugins {
 #[serde(transparent)]
 pub struct Lock(BTreeMap<String, Pin>);
 
-/// What is written down of a library.
+/// A library's entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
-    /// Its package with version, for people.
+    /// Its package with version, for the reader.
     pub plugin: String,
     /// SHA-256 of the file.
     pub sha256: String,
@@ -51,15 +51,15 @@ const HEADER: &str =
     "# The plugin libraries that this folder's pipelines may load, byte for byte. Written by `foil plugins lock`.\n";
 
 impl Lock {
-    /// The lock in `folder`; none if there is none.
+    /// The lock in `folder`, if there is one.
     ///
     /// # Errors
-    /// When it cannot be read: a lock that is damaged locks.
+    /// When it cannot be read: a damaged lock refuses everything.
     pub fn beside(folder: &Path) -> Result<Option<(PathBuf, Self)>> {
         let path = folder.join(LOCK);
         let again = |error: Error| error.help("write it again with `foil plugins lock`");
         let file = match regular::open(&path) {
-            // A link that leads nowhere is a lock that cannot be read.
+            // A dangling link is a lock that cannot be read.
             Err(error) if error.kind() == ErrorKind::NotFound && path.symlink_metadata().is_err() => return Ok(None),
             found => found.at("reading", &path).map_err(again)?,
         };
@@ -68,7 +68,7 @@ impl Lock {
         Ok(Some((path, lock)))
     }
 
-    /// Reads it as pipelines are read, whose reader nothing hostile keeps busy.
+    /// Parses it like a pipeline, with the parser that is safe against hostile input.
     fn parse(name: &str, text: &[u8]) -> Result<Self> {
         let text_value = serde_json::json!({ "type": "string" });
         let pin = serde_json::json!({
@@ -81,7 +81,7 @@ impl Lock {
         let checked = foil_config::load_str(name, text, &[], &schema, &NoPlugins).map_err(|problems| {
             let text = problems.to_string();
             let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            Error::new(format!("{name} is no lock of libraries: {first}"))
+            Error::new(format!("{name} is not a lock file for libraries: {first}"))
         })?;
         serde_yaml::from_value(checked.value).at("reading", Path::new(name))
     }
@@ -91,12 +91,12 @@ impl Lock {
         Self(libraries.into_iter().collect())
     }
 
-    /// The SHA-256 that it holds of the library at `path`.
+    /// The SHA-256 that it lists for the library at `path`.
     pub(crate) fn sha256(&self, path: &Path) -> Option<&str> {
         self.0.get(&file_name(path)).map(|pin| pin.sha256.as_str())
     }
 
-    /// Whether it holds nothing.
+    /// Whether it lists no library.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -108,7 +108,7 @@ impl Lock {
     pub fn write(&self, folder: &Path) -> Result<PathBuf> {
         let path = folder.join(LOCK);
         let yaml = serde_yaml::to_string(self).at("writing", &path)?;
-        // A digest of digits around an `e` would be a number.
+        // Unquoted, a digest of digits around an `e` would be a number.
         let quoted = |line: &str| match line.strip_prefix("  sha256: ") {
             Some(digest) => format!("  sha256: \"{}\"\n", digest.trim_matches(['"', '\''])),
             None => format!("{line}\n"),
@@ -118,7 +118,7 @@ impl Lock {
         Ok(path)
     }
 
-    /// Refuses a library that the lock at `path` does not hold as it is.
+    /// Refuses a library that the lock at `path` does not list with this SHA-256.
     pub(super) fn check(&self, path: &Path, library: &Library) -> Result<()> {
         let (lock, file) = (path.display(), library.path.display());
         let accept = "`foil plugins lock` accepts it, if you trust it";
@@ -148,7 +148,7 @@ mod tests {
     fn what_is_written_is_read() {
         let folder = tempfile::tempdir().unwrap();
         assert!(Lock::beside(folder.path()).unwrap().is_none());
-        // A digest of digits alone is a text too.
+        // A digest of digits alone must be a string too.
         for sha256 in ["1".repeat(64), format!("{}e{}", "1".repeat(30), "2".repeat(33))] {
             let pin = Pin { plugin: "at 0.1.0".into(), sha256 };
             Lock::of([("libat.so".to_string(), pin.clone())]).write(folder.path()).unwrap();
@@ -156,7 +156,7 @@ mod tests {
         }
     }
 
-    /// A lock that cannot be read locks; and nobody waits for one.
+    /// A lock that cannot be read refuses everything, and reading it never blocks.
     #[test]
     fn a_lock_that_is_none_is_refused_at_once() {
         let started = std::time::Instant::now();

@@ -1,12 +1,14 @@
 //! Plugins from libraries that are loaded at run time.
 //!
-//! A library is a plugin crate with [`export_plugin!`](crate::export_plugin) in it, built as a `cdylib`. It is looked at as a file first: its
-//! record says how it was built, and a library that was built otherwise than this program is refused before anything of it runs. What
-//! is loaded is native code with all rights of the program; docs/abi.md says what is promised and what is not.
+//! A library is a plugin crate with [`export_plugin!`](crate::export_plugin) in it, built as a
+//! `cdylib`. It is inspected as a file first: its record says how it was built, and a library that
+//! was built differently from this program is refused before any of its code runs. A loaded library
+//! is native code with all the program's rights; docs/abi.md says what is promised and what is not.
 //!
 //! - `record`: the handshake.  `library`: the file.  `lock`: `plugins.lock`.
 //! - `export`: the library's side.  `load`: the program's.
-//! - `across`: how calls, panics and errors cross.  `shared`: the statics that there may be only one of.
+//! - `across`: how calls, panics and errors cross. `shared`: the statics that there may be only one
+//!   of.
 
 pub(crate) mod across;
 mod export;

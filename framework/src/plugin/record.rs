@@ -1,4 +1,5 @@
-//! The handshake: what a library says of itself, in a form that can be read from its file before anything in it runs.
+//! The handshake: a library's record of how it was built, in a form that can be read from its file
+//! before any of its code runs.
 
 use crate::{Error, Result};
 use std::ffi::c_void;
@@ -8,10 +9,10 @@ use std::mem::{align_of, size_of};
 pub const ABI: u32 = 1;
 
 const MAGIC: [u8; 16] = *b"foil plugin\0\0\0\0\0";
-/// Bytes of a row: a C string, filled up with zeros.
+/// Bytes of a row: a C string, padded with zeros.
 const ROW: usize = 192;
 
-/// What must be equal on both sides, in the order in which it is shown.
+/// The properties that must be equal on both sides, in the order in which they are shown.
 pub const ROWS: [&str; 7] = ["rustc", "target", "foil", "tch", "libtorch", "features", "layout"];
 
 /// How this copy of the framework was built, by [`ROWS`].
@@ -25,12 +26,13 @@ pub const BUILT: [&str; ROWS.len()] = [
     LAYOUT_TEXT,
 ];
 
-/// What a build may choose and both sides must have chosen alike.
+/// Build options that must be the same on both sides.
 const FEATURES: &str = if cfg!(panic = "unwind") { "panic=unwind" } else { "panic=abort" };
 
-/// Exported by a plugin library as `foil_plugin_CRATE`; made by [`export_plugin!`](crate::export_plugin).
+/// Exported by a plugin library as `foil_plugin_CRATE`; made by
+/// [`export_plugin!`](crate::export_plugin).
 ///
-/// Plain bytes up to the function, which is called only when all of them were found right.
+/// Plain bytes up to the function, which is called only when all of them were checked.
 #[repr(C)]
 pub struct Record {
     magic: [u8; 16],
@@ -42,14 +44,14 @@ pub struct Record {
     pub(super) start: Start,
 }
 
-/// Hands the library a [`super::export::Hello`]; see there.
+/// Passes the library a [`super::export::Hello`]; see there.
 pub(super) type Start = unsafe extern "C" fn(*const c_void) -> *mut c_void;
 
 /// The bytes that are compared; what follows is an address.
 pub(super) const PLAIN: usize = std::mem::offset_of!(Record, start);
 
 impl Record {
-    /// `crates`: the packages whose plugins the library brings, separated by commas, its own first.
+    /// `crates`: the packages whose plugins the library has, separated by commas, its own first.
     #[doc(hidden)]
     pub const fn new(crates: &str, version: &str) -> Self {
         let mut built = [[0; ROW]; ROWS.len()];
@@ -79,7 +81,7 @@ const fn row(text: &str) -> [u8; ROW] {
 /// A record as it was found in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// The packages whose plugins the library brings, its own first.
+    /// The packages whose plugins the library has, its own first.
     pub crates: Vec<String>,
     /// The version of its own package.
     pub version: String,
@@ -91,15 +93,16 @@ impl Seen {
     /// Reads a record's plain bytes, trusting nothing.
     ///
     /// # Errors
-    /// What it is instead of a record that this program understands.
+    /// Why it is not a record that this program understands.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let rest = bytes.strip_prefix(&MAGIC).ok_or_else(|| {
-            Error::new("its `foil_plugin_` symbol is no plugin record").help("let `foil::export_plugin!();` make it")
+            Error::new("its `foil_plugin_` symbol is not a plugin record")
+                .help("generate it with `foil::export_plugin!();`")
         })?;
         let (abi, rest) = number(rest)?;
         if abi != ABI {
             return Err(Error::new(format!(
-                "it speaks version {abi} of foil's plugin interface, this program version {ABI}"
+                "it has version {abi} of foil's plugin interface, this program version {ABI}"
             ))
             .help("rebuild the older of the two"));
         }
@@ -118,7 +121,7 @@ impl Seen {
         self.crates.first().map_or("", String::as_str)
     }
 
-    /// Both sides under each other, if they differ.
+    /// Both sides as a table, if they differ.
     pub fn difference(&self) -> Option<String> {
         if self.built == BUILT {
             return None;
@@ -148,7 +151,7 @@ fn text(row: &[u8]) -> String {
     String::from_utf8_lossy(&row[..end]).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
-/// Sizes and alignments of what crosses, which the compiler chooses.
+/// Sizes and alignments of the types that cross, which the compiler chooses.
 const LAYOUT: u64 = {
     macro_rules! layout {
         ($($type:ty),* $(,)?) => {{

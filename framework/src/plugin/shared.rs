@@ -1,21 +1,22 @@
-//! What all copies of the framework in a process share.
+//! State shared by all copies of the framework in a process.
 
 use crate::registry::{Table, linked};
 use std::sync::atomic::AtomicU64;
 use std::sync::{OnceLock, RwLock};
 
-/// The statics of which there may be only one. Every other static of the framework is either constant or harmless to have twice;
-/// docs/abi.md goes through them.
+/// The statics that must exist only once. Every other static of the framework is either constant
+/// or harmless to have twice; docs/abi.md lists them.
 pub(crate) struct Shared {
     /// All plugins, so that a library's settings find the program's plugins, and each other's.
     pub table: RwLock<Table>,
-    /// Tells scheduled numbers apart, wherever they were read: the clock keeps one scalar for each.
+    /// A counter that gives each scheduled number an id, in whichever copy it was read: the clock
+    /// keeps one scalar for each.
     pub numbers: AtomicU64,
 }
 
 static SHARED: OnceLock<&'static Shared> = OnceLock::new();
 
-/// The program's, in every copy.
+/// The program's shared state, in every copy.
 pub(crate) fn shared() -> &'static Shared {
     SHARED.get_or_init(|| {
         let table = linked().map(|entry| ((entry.kind(), entry.name()), entry)).collect();
@@ -23,7 +24,8 @@ pub(crate) fn shared() -> &'static Shared {
     })
 }
 
-/// Takes over the program's, in a library that has just been loaded; false if it is in use already.
+/// Adopts the program's shared state, in a library that has just been loaded; false if this copy
+/// already uses its own.
 pub(super) fn adopt(program: &'static Shared) -> bool {
     SHARED.set(program).is_ok()
 }

@@ -1,9 +1,9 @@
-//! Two sets of tensors held against each other.
+//! Compares two sets of tensors.
 
 use crate::tensors::Named;
 use tch::{Kind, Tensor};
 
-/// How far two files are apart.
+/// The difference between two files.
 #[derive(Debug)]
 pub struct Comparison {
     /// Tensors that both have, the worst first.
@@ -14,20 +14,21 @@ pub struct Comparison {
     pub only_second: Vec<String>,
 }
 
-/// How far two tensors of one name are apart.
+/// The difference between two tensors of the same name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Difference {
     /// Their name.
     pub name: String,
-    /// Their shapes, which should be one.
+    /// Their shapes, which should be equal.
     pub shapes: [Vec<i64>; 2],
     /// The largest |a - b|; infinite for different shapes, or where only one is finite.
     pub absolute: f64,
-    /// `absolute` divided by the largest |a| or |b|: element by element a quotient would mean nothing near zero.
+    /// `absolute` divided by the largest |a| or |b|: element by element a quotient would be
+    /// meaningless near zero.
     pub relative: f64,
-    /// Where the two are furthest apart.
+    /// The index of the largest difference.
     pub place: Vec<i64>,
-    /// What `relative` may be: 1e-10 where both are float64, otherwise 1e-5.
+    /// The default limit of `relative`: 1e-10 where both are float64, otherwise 1e-5.
     pub usual: f64,
 }
 
@@ -57,11 +58,12 @@ impl Difference {
         Self { absolute, relative, place, ..unlike }
     }
 
-    /// Whether the relative difference is above `tolerance`, or above the usual one. Absolute differences below a
-    /// ten-thousandth of it are rounding whatever they are compared with: some gradients are zero but for that.
+    /// Whether the relative difference is above `tolerance`, or above the usual one. Absolute
+    /// differences below a ten-thousandth of it always count as rounding: some gradients are zero
+    /// except for rounding.
     pub fn exceeds(&self, tolerance: Option<f64>) -> bool {
         let tolerance = tolerance.unwrap_or(self.usual);
-        // Asked this way round because a difference that is no number is no agreement either.
+        // Tested this way round so that a NaN counts as a difference.
         let agree = self.relative <= tolerance || self.absolute <= tolerance * 1e-4;
         !agree
     }

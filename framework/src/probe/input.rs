@@ -1,4 +1,4 @@
-//! What a probe is fed, and everything that can be wrong with it.
+//! The input of a probe, and the checks of it.
 
 use super::{LEARNER, per_image};
 use crate::engine::Step;
@@ -18,29 +18,30 @@ pub struct Inputs {
     pub(super) model: Named,
     /// Those of the attack's own network.
     pub(super) learner: Named,
-    /// What the attack knows of the batch's images, `[N]` each, by the names of its state.
+    /// The attack's state for the batch's images, `[N]` each, by name.
     pub(super) state: Named,
     /// Images `[N, C, H, W]`.
     pub(super) x: Tensor,
     /// Labels `[N]`, int64.
     pub(super) y: Tensor,
-    /// Places in the training set `[N]`, int64.
+    /// Indices in the training set `[N]`, int64.
     pub(super) index: Tensor,
     /// Attacked images `[N, C, H, W]`.
     pub(super) x_adv: Option<Tensor>,
-    /// Draws by name, the starting point among them as `start`.
+    /// Draws by name, including the starting point as `start`.
     pub(super) draws: Named,
 }
 
 impl Inputs {
-    /// Reads both files for `step` on such data; `docs/probe.md` says what they hold.
+    /// Reads both files for `step` on such data; `docs/probe.md` describes them.
     ///
     /// # Errors
-    /// Everything that is wrong with the files: names, shapes, types, numbers out of range or not finite.
+    /// All problems with the files: names, shapes, types, numbers out of range or not finite.
     pub fn read(step: &Step, data: &DataFacts, weights: &Path, batch: &Path) -> Result<Self> {
         let (mut w, mut b) = (Sheet::read(weights)?, Sheet::read(batch)?);
 
-        // A batch without usable images still has a size for the other checks, if its labels are usable.
+        // A batch without usable images still has a size for the other checks, if its labels are
+        // usable.
         let length = |name: &str| b.tensors.get(name).and_then(|t| t.size().first().copied());
         let n = length("x").or(length("y")).unwrap_or(1);
         let image = [n, data.channels, data.height, data.width];
@@ -87,7 +88,7 @@ impl Inputs {
         let wrong: Vec<String> = w.found.into_iter().chain(b.found).collect();
         let (Some(x), Some(y), true) = (x, y, wrong.is_empty()) else {
             return Err(Error::new(format!("these files do not fit the step\n  {}", wrong.join("\n  ")))
-                .help("docs/probe.md says what they hold; `model`, `attack` and `data` are the config's"));
+                .help("docs/probe.md describes them; `model`, `attack` and `data` are the config's"));
         };
         let params = step.model.network().params();
         let ours = |t: Tensor| {
@@ -116,7 +117,7 @@ enum Must {
     MayBe,
 }
 
-/// A file's tensors, each taken out when it is looked at, and what was found to be wrong.
+/// A file's tensors, each removed when it is checked, and the problems found.
 struct Sheet<'a> {
     path: &'a Path,
     tensors: Named,

@@ -1,4 +1,4 @@
-//! The step itself, and what comes out of it under which name.
+//! The step itself, and the names of its outputs.
 
 use super::{Inputs, LEARNER, per_image};
 use crate::attack::Batch;
@@ -12,18 +12,18 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
-/// Everything a step made.
+/// Everything a step computed.
 #[derive(Debug)]
 pub struct Probed {
     /// Every tensor under its name in the file.
     pub tensors: Vec<(String, Tensor)>,
     /// Names of the draws that were made and not given.
     pub random: Vec<String>,
-    /// What happened to each parameter.
+    /// The change of each parameter.
     pub updates: Vec<Update>,
 }
 
-/// What happened to one parameter.
+/// The change of one parameter.
 #[derive(Debug)]
 pub struct Update {
     /// The parameter.
@@ -34,12 +34,14 @@ pub struct Update {
     pub change: f64,
 }
 
-/// Runs `step` on `inputs` at the clock's time, and hands out every number it made.
+/// Runs `step` on `inputs` at the clock's time, and returns every number it computed.
 ///
-/// What is random and not given is drawn as in the first epoch of a training run with the same seed and image indices.
+/// What is random and not given is drawn as in the first epoch of a training run with the same seed
+/// and image indices.
 ///
 /// # Errors
-/// What a plugin reports; and a draw that was given in another shape than the step draws it in, or that it never draws.
+/// What a plugin reports; and a draw that was given in another shape than the step draws it in, or
+/// that it never draws.
 pub fn probe(
     step: &mut Step,
     data: &DataFacts,
@@ -69,11 +71,12 @@ pub fn probe(
     let points = RefCell::new(Vec::new());
     let outcome = step.run_with(&mut batch, x_adv, iterates.then_some(&points));
     let drawn = batch.noise.drawn();
-    // A draw of the wrong shape is the cause of whatever the step complained of.
+    // A draw of the wrong shape explains whatever error the step reported.
     let outcome = misgiven(&given, &drawn, outcome.is_ok()).map_or(outcome, Err)?;
 
     let mut out = Output::default();
-    // Where the attack trains on something else than what it attacked, it says so by a side tensor of this name.
+    // An attack that trains on other images than the attacked ones provides a side tensor of this
+    // name.
     out.add("x_adv", &outcome.adversarial.x);
     outcome.adversarial.side.iter().for_each(|(name, t)| out.add(name, t));
     points.into_inner().iter().enumerate().for_each(|(k, t)| out.add(&format!("iterate.{k}"), t));
@@ -98,7 +101,8 @@ fn values(learner: &Learner) -> BTreeMap<String, Tensor> {
     learner.network().params().state_dict().into_iter().map(|(name, t)| (name, t.copy())).collect()
 }
 
-/// What a pass is called in the file; `one_clean` when there is no other clean pass before the update.
+/// The name of a pass in the file; `one_clean` when there is no other clean pass before the
+/// update.
 fn name_of(pass: Forward, one_clean: bool) -> &'static str {
     match pass {
         Forward::CleanFirst if one_clean => "clean",
@@ -111,7 +115,8 @@ fn name_of(pass: Forward, one_clean: bool) -> &'static str {
     }
 }
 
-/// What is wrong with the given draws, if anything. After a step that failed, draws may be missing for that reason.
+/// The problem with the given draws, if any. After a step that failed, draws may be missing for
+/// that reason.
 fn misgiven(given: &BTreeMap<String, Vec<i64>>, drawn: &BTreeMap<String, Vec<i64>>, finished: bool) -> Option<Error> {
     let wrong: Vec<String> = given
         .iter()
@@ -187,7 +192,8 @@ mod tests {
         }
     }
 
-    /// Moves each image by its radius, which then doubles: the bookkeeping of MMA without its mathematics.
+    /// Moves each image by its radius, which then doubles: the bookkeeping of MMA without its
+    /// mathematics.
     struct Radii(Tensor);
 
     impl Attack for Radii {
@@ -269,7 +275,7 @@ mod tests {
         assert_eq!(found("x_adv"), [0.75, 0.25, 0.25, 1.0]);
         assert_eq!(found("weight"), [0.25, 0.5]);
         assert_eq!(found("radius"), [0.5, 1.0]);
-        // The only clean pass, though it ran before the attack.
+        // It is the only clean pass, though it ran before the attack.
         assert_eq!(found("logits.clean"), [0.5, 0.25, 0.0, 1.0]);
         let (gradient, after) = (found("grad.fc.bias"), found("after.fc.bias"));
         assert!(gradient.iter().zip(&after).all(|(g, a)| *a == -g), "{gradient:?} {after:?}");
@@ -284,7 +290,7 @@ mod tests {
 
     #[test]
     fn draws_that_do_not_fit_are_refused() {
-        // One number per image would be spread over its pixels without a word.
+        // One number per image would be broadcast over its pixels silently.
         let wrong = [("noise.push", doubles(&[0.5; 2], &[2, 1, 1, 1])), ("noise.pull", doubles(&[0.5; 2], &[2]))];
         let text = run(&[], &wrong).unwrap_err().to_string();
         assert!(text.contains("`push` is [2, 1, 1, 1]; the step draws [2, 1, 1, 2]"), "{text}");
@@ -294,6 +300,6 @@ mod tests {
     #[test]
     fn side_tensors_cannot_be_guessed_from_attacked_images() {
         let error = run(&[], &[("x_adv", doubles(&[0.5; 4], &[2, 1, 1, 2]))]).unwrap_err().to_string();
-        assert!(error.contains("attack `radii`: attacked images do not tell its weight"), "{error}");
+        assert!(error.contains("attack `radii`: its weight cannot be computed from attacked images"), "{error}");
     }
 }

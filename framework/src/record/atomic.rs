@@ -1,8 +1,9 @@
 //! Files that are either the old ones or the new ones, never half of each.
 //!
-//! The bytes go to a new file beside the target, are synced to disk, and take the target's name by a rename, which
-//! POSIX makes atomic; then the folder is synced, so that the new name survives a power cut too. A writer killed
-//! half-way leaves the target as it was, and beside it a file `.NAME.PID-N.tmp` that nothing reads.
+//! The bytes go to a new file beside the target, are synced to disk, and take the target's name by
+//! a rename, which POSIX makes atomic; then the folder is synced, so that the new name survives a
+//! power cut too. A writer killed half-way leaves the target as it was, and beside it a file
+//! `.NAME.PID-N.tmp` that nothing reads.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -19,13 +20,14 @@ pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> io::Result<()> 
     write_with(path, |file| file.write_all(bytes.as_ref()))
 }
 
-/// Replaces the file at `path` by what `fill` writes, or creates it. A symbolic link at `path` is replaced, not
-/// followed. What is no file (`/dev/null`, `/dev/stdout`, a pipe) is written to, and stays.
+/// Replaces the file at `path` by what `fill` writes, or creates it. A symbolic link at `path` is
+/// replaced, not followed. What is not a regular file (`/dev/null`, `/dev/stdout`, a pipe) is
+/// written to, and kept.
 ///
 /// # Errors
-/// What `fill` returns, or the system's error with the path in its text: no such folder, no permission, no space.
-/// `InvalidInput` when `path` does not end in a file name. The file at `path` is then what it was, and nothing is left
-/// beside it.
+/// What `fill` returns, or the system's error with the path in its text: no such folder, no
+/// permission, no space. `InvalidInput` when `path` does not end in a file name. The file at `path`
+/// is then what it was, and nothing is left beside it.
 pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let path = path.as_ref();
     let written = if is_stream(path) {
@@ -36,7 +38,7 @@ pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut File) -> io::Re
     written.map_err(|error| at(path, error))
 }
 
-/// Removes what killed writers of the file at `path` left beside it; what a living one writes
+/// Removes what killed writers of the file at `path` left beside it; the file of a running writer
 /// stays.
 pub fn sweep(path: impl AsRef<Path>) {
     sweep_beside(path.as_ref(), |name| is_unfinished(name, path.as_ref()));
@@ -51,12 +53,12 @@ fn sweep_beside(path: &Path, is_ours: impl Fn(&OsStr) -> bool) {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if is_ours(&entry.file_name()) && !is_being_written(&entry.path()) {
-            let _ = fs::remove_file(entry.path()); // Rubbish that stays does no harm.
+            let _ = fs::remove_file(entry.path()); // A leftover file does no harm.
         }
     }
 }
 
-/// The process that writes `.NAME.PID-N.tmp`, if that is how the name is made up.
+/// The process id in a name of the form `.NAME.PID-N.tmp`.
 fn writer(name: &str) -> Option<u32> {
     let (_, numbers) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
     let (pid, count) = numbers.split_once('-')?;
@@ -64,7 +66,8 @@ fn writer(name: &str) -> Option<u32> {
     pid.parse().ok()
 }
 
-/// Whether the process that writes it is there: on this machine, or by its lock on another one.
+/// Whether its writer is still running: on this machine by its process id, on another one by its
+/// lock.
 fn is_being_written(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let here = writer(&name).is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists());
@@ -84,8 +87,8 @@ pub fn probe(path: &Path) -> io::Result<()> {
         .map_err(|error| at(path, error))
 }
 
-/// How files within a run's folder are opened to be written to: whoever made the folder may have
-/// put a link or a pipe there, and neither is followed.
+/// Options to open a file in a run's folder for writing: the folder's author may have put a link
+/// or a pipe there, and neither is followed.
 pub fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -99,16 +102,16 @@ pub(crate) fn is_unfinished(name: &OsStr, path: &Path) -> bool {
     name.to_str().is_some_and(|name| name.starts_with(&prefix) && name.ends_with(".tmp"))
 }
 
-/// The same error with the path in front of its text.
+/// The same error, prefixed with the path.
 pub(crate) fn at(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// Whether there is something at `path` that takes bytes and is no file: a device, a pipe, or a name for an open one. A rename would put
-/// a file in its place, for all programs of the machine if it is done by root.
+/// Whether `path` is a device, a pipe, or a name for an open one. A rename would replace it with a
+/// file, for all programs of the machine if done by root.
 pub fn is_stream(path: &Path) -> bool {
     let is_open = fs::read_link(path).is_ok_and(|to| to.starts_with("/proc"));
-    // A link in a folder that somebody else made could lead to any device.
+    // A link in someone else's folder could lead to any device.
     let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
     let of_system = path.starts_with("/dev") || path.starts_with("/proc");
     (is_open && of_system)
@@ -128,7 +131,8 @@ fn replace(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::R
     sync_folder(folder)
 }
 
-/// Removes the file when dropped. After the rename there is nothing left to remove, and that is no error.
+/// Removes the file when dropped. After the rename there is nothing left to remove, which is not
+/// an error.
 struct Unfinished(PathBuf);
 
 impl Drop for Unfinished {
@@ -146,10 +150,10 @@ fn create_beside(folder: &Path, name: OsString) -> io::Result<(File, Unfinished)
         let path = folder.join(temporary);
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(file) => {
-                let _ = file.try_lock(); // tells other machines that this one is at it, where the file system has locks
+                let _ = file.try_lock(); // shows other machines that the file is being written, if the file system has locks
                 return Ok((file, Unfinished(path)));
             }
-            // Left by a killed process that had our number.
+            // Left by a killed process with our process id.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
@@ -161,7 +165,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Elsewhere a folder cannot be opened as a file, and the system keeps its names safe itself.
+/// Elsewhere a folder cannot be opened as a file, and the system syncs names itself.
 #[cfg(not(unix))]
 fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())

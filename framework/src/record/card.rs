@@ -1,40 +1,42 @@
 //! The model card: what a stored model is, how it was made and what it reached.
 //!
-//! It travels inside the model's safetensors file, in the header's string map, so a model cannot be parted from it.
-//! Each field is a key `foil.FIELD`; texts are stored as they are, everything else as JSON.
+//! It travels inside the model's safetensors file, in the header's string map, so a model cannot
+//! be separated from it. Each field is a key `foil.FIELD`; texts are stored as they are, everything
+//! else as JSON.
 
 use super::Threat;
 use super::metrics::{Values, row};
 use std::collections::HashMap;
 
-/// What there is to say about one model.
+/// The card of one model.
 #[derive(Debug, Clone)]
 pub struct ModelCard {
-    /// What the run calls it, such as `cat_cw_cifar10`.
+    /// The run's name for it, such as `cat_cw_cifar10`.
     pub name: String,
     /// The model's registered name, such as `preact_resnet18`.
     pub architecture: String,
     /// The model with its settings, as in a pipeline.
     pub model: serde_json::Value,
-    /// What stands in front of it, as in a pipeline.
+    /// Its normalisation, as in a pipeline.
     pub normalize: serde_json::Value,
     /// The data set that it was trained on, such as `cifar10`.
     pub dataset: String,
     /// The classes' names, in the order of the logits.
     pub classes: Vec<String>,
-    /// What the model subtracts from each channel, in image units. Empty where it does not.
+    /// What the model subtracts from each channel, in image units. Empty if it does not.
     pub mean: Vec<f64>,
-    /// What it divides each channel by after that, in image units. Empty where it does not.
+    /// What it then divides each channel by, in image units. Empty if it does not.
     pub std: Vec<f64>,
-    /// What it was trained against.
+    /// The threat model it was trained against.
     pub threat: Threat,
     /// The method, such as `CAT`.
     pub method: String,
     /// The run's seed.
     pub seed: u64,
-    /// How many epochs it had seen.
+    /// How many epochs it was trained.
     pub epochs: u64,
-    /// How many processes trained it together; how their batch norms saw the batch is `train.batch_norm` in the config.
+    /// How many processes trained it together; `train.batch_norm` in the config says how their
+    /// batch norms saw the batch.
     pub ranks: u64,
     /// The metrics by which it was selected.
     pub metrics: Values,
@@ -54,7 +56,7 @@ impl ModelCard {
     /// The card as the string map of a safetensors header.
     ///
     /// # Errors
-    /// When a field has no JSON form. None of today's can come to that.
+    /// When a field has no JSON form, which cannot happen with today's fields.
     pub fn to_metadata(&self) -> serde_json::Result<HashMap<String, String>> {
         use serde_json::to_string as json;
         let texts = [
@@ -85,7 +87,7 @@ impl ModelCard {
     }
 }
 
-/// The epochs that the texts of a card tell; 0 where they do not.
+/// The number of epochs in the texts of a card; 0 if there is none.
 pub fn epochs(texts: &HashMap<String, String>) -> u64 {
     texts.get("foil.epochs").and_then(|epochs| epochs.parse().ok()).unwrap_or(0)
 }

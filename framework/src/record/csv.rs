@@ -1,4 +1,4 @@
-//! One field of a CSV file, quoted as RFC 4180 has it.
+//! One field of a CSV file, quoted as in RFC 4180.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,8 @@ pub fn field(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The shortest digits that read back as the same number; `NaN`, `inf` and `-inf` where it is none.
+/// The shortest digits that read back as the same number; `NaN`, `inf` or `-inf` if it is not
+/// finite.
 pub fn number(value: f64) -> String {
     format!("{value:?}") // unlike `{}`, 1e300 here takes five characters
 }

@@ -1,12 +1,13 @@
-//! What became of each image of an evaluation, as a CSV file beside the record: `eval.json` has `eval.images.csv`.
+//! The outcome for each image of an evaluation, as a CSV file beside the record: `eval.json` has
+//! `eval.images.csv`.
 //!
 //! ```csv
 //! index,label,natural,natural.margin,pgd20,pgd20.margin,broken_by
 //! 0,7,1,4.25,0,-0.5,pgd20
 //! ```
-//! An entry's column is 1 where the image was classified rightly under it, 0 where it was broken; its margin is z_y minus
-//! the largest other logit at the attacked image. `broken_by` is the first entry that broke the image, of a chain the stage
-//! (`autoattack.square`), and empty where none did.
+//! An entry's column is 1 if the image was classified correctly under it, 0 if it was broken; its
+//! margin is z_y minus the largest other logit at the attacked image. `broken_by` is the first
+//! entry that broke the image, or the stage for a chain (`autoattack.square`); empty if none did.
 
 use super::atomic;
 use std::io;
@@ -26,7 +27,8 @@ pub struct ImageRecord {
 struct Outcome {
     name: String,
     right: Vec<bool>,
-    /// For each image z_y minus the largest other logit at the attacked image, in logits; NaN where the model gave none.
+    /// For each image z_y minus the largest other logit at the attacked image, in logits; NaN if
+    /// the model returned no finite logits.
     margins: Vec<f32>,
 }
 
@@ -43,7 +45,8 @@ impl ImageRecord {
         Self { index, labels, entries: Vec::new(), broken_by }
     }
 
-    /// Adds an entry. `stages` holds for each image the stage that broke it, if the entry is a chain; otherwise it is empty.
+    /// Adds an entry. `stages` holds for each image the stage that broke it, if the entry is a
+    /// chain; otherwise it is empty.
     ///
     /// # Panics
     /// When there are not as many outcomes as images.
@@ -56,7 +59,7 @@ impl ImageRecord {
         self.entries.push(Outcome { name: name.to_string(), right, margins });
     }
 
-    /// Where the record of the images lies that belongs to the evaluation record at `record`.
+    /// The path of the image record that belongs to the evaluation record at `record`.
     pub fn beside(record: &Path) -> PathBuf {
         record.with_extension("images.csv")
     }
@@ -80,23 +83,26 @@ impl ImageRecord {
         self.entries.iter().find(|entry| entry.name == name)
     }
 
-    /// For each image whether it was classified rightly under an entry; `None` when there is no such entry.
+    /// For each image, whether it was classified correctly under an entry; `None` if there is no
+    /// such entry.
     pub fn right(&self, entry: &str) -> Option<&[bool]> {
         self.entry(entry).map(|entry| entry.right.as_slice())
     }
 
-    /// The first entry that broke each image, of a chain `entry.stage`; empty where none did.
+    /// The first entry that broke each image, `entry.stage` for a chain; empty if none did.
     pub fn broken_by(&self) -> &[String] {
         &self.broken_by
     }
 
-    /// Images right under every entry, in percent; `None` without entries or images.
+    /// Images classified correctly under every entry, in percent; `None` without entries or
+    /// images.
     pub fn worst_case(&self) -> Option<f64> {
         let standing = self.broken_by.iter().filter(|by| by.is_empty()).count();
         (!self.entries.is_empty() && !self.is_empty()).then(|| 100.0 * standing as f64 / self.len() as f64)
     }
 
-    /// (class, number of its images, percent of them right under the entry) for each class that has images; empty when there is no such entry.
+    /// (class, number of its images, percent of them classified correctly under the entry) for
+    /// each class that has images; empty when there is no such entry.
     pub fn per_class(&self, entry: &str) -> Vec<(i64, usize, f64)> {
         let mut classes = std::collections::BTreeMap::<i64, (usize, usize)>::new();
         for (&label, &right) in self.labels.iter().zip(self.right(entry).unwrap_or_default()) {
@@ -133,7 +139,8 @@ impl ImageRecord {
     /// Reads a table.
     ///
     /// # Errors
-    /// `InvalidData` when the file holds something else, with the line; otherwise the system's error; both with the path in the text.
+    /// `InvalidData`, with the line, when the file is not such a table; otherwise the system's
+    /// error; both with the path in the text.
     pub fn load(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let read = || Self::read(&crate::regular::read(path, crate::regular::TEXT)?);
@@ -154,13 +161,13 @@ impl ImageRecord {
         let mut record = Self::default();
         for pair in entries.chunks_exact(2) {
             if pair[1] != format!("{}.margin", pair[0]) {
-                return Err(wrong(1, format!("`{}` stands where `{}.margin` is expected", pair[1], pair[0])));
+                return Err(wrong(1, format!("expected `{}.margin`, found `{}`", pair[0], pair[1])));
             }
             record.entries.push(Outcome { name: pair[0].to_string(), right: Vec::new(), margins: Vec::new() });
         }
         for (i, row) in table.records().enumerate() {
-            let row = row?; // csv refuses rows of another length, and names the line.
-            let not = |what: &str| wrong(i + 2, format!("`{what}` is no number"));
+            let row = row?; // the csv crate refuses rows of another length, and names the line.
+            let not = |what: &str| wrong(i + 2, format!("`{what}` is not a number"));
             let whole = |at: usize| row[at].parse::<i64>().map_err(|_| not(&row[at]));
             record.index.push(whole(0)?);
             record.labels.push(whole(1)?);
@@ -222,12 +229,12 @@ mod tests {
         let path = folder.path().join("eval.images.csv");
         for (text, why) in [
             ("a,b\n1,2\n", "line 1: not a record of images: its columns are not"),
-            ("index,label,a,b,broken_by\n", "line 1: not a record of images: `b` stands where `a.margin` is expected"),
+            ("index,label,a,b,broken_by\n", "line 1: not a record of images: expected `a.margin`, found `b`"),
             (
                 "index,label,a,a.margin,broken_by\n0,1,2,0.5,\n",
                 "line 2: not a record of images: `2` is neither 1 nor 0",
             ),
-            ("index,label,broken_by\n0,x,\n", "line 2: not a record of images: `x` is no number"),
+            ("index,label,broken_by\n0,x,\n", "line 2: not a record of images: `x` is not a number"),
             ("index,label,broken_by\n0,\n", "line: 2"),
         ] {
             fs::write(&path, text).unwrap();

@@ -8,8 +8,8 @@
 //! | `eval.json`, `eval.HASH.json` | [`result`], [`evaluations()`] | reports, leaderboards |
 //! | `eval.images.csv` | [`images`] | foil's comparisons, pandas, spreadsheets |
 //!
-//! [`select`] decides which epoch of a run is its model. A file is either appended to and synced, or replaced through
-//! [`atomic`], so a run killed at any moment leaves files that can be read.
+//! [`select`] decides which epoch of a run is its model. A file is either appended to and synced,
+//! or replaced through [`atomic`], so a run killed at any moment leaves files that can be read.
 
 pub mod atomic;
 pub mod card;

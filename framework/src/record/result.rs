@@ -1,4 +1,4 @@
-//! The record of one evaluation, as a small JSON file whose words are RobustBench's where it has one.
+//! The record of one evaluation, as a small JSON file with RobustBench's terms where it has them.
 //!
 //! ```json
 //! { "model": "cat_cw_cifar10", "dataset": "cifar10", "threat": { "norm": "Linf", "eps": 0.03137254901960784 }, "n": 10000,
@@ -23,11 +23,11 @@ pub struct EvalRecord {
     pub model: String,
     /// The test set.
     pub dataset: String,
-    /// What the attacks were allowed. An entry whose attack is `null` saw clean images.
+    /// The threat model. An entry whose attack is `null` saw clean images.
     pub threat: Threat,
     /// `fp32` or `tf32`.
     pub precision: String,
-    /// Where it ran, such as `cpu` or `NVIDIA H100 80GB HBM3`.
+    /// The device, such as `cpu` or `NVIDIA H100 80GB HBM3`.
     pub device: String,
     /// The seed of the attacks' random starts.
     pub seed: u64,
@@ -35,14 +35,15 @@ pub struct EvalRecord {
     pub n: u64,
     /// One for each attack, in the order of the suite.
     pub entries: Vec<Entry>,
-    /// Images right under every entry, in percent of `n`: the worst case of each image over the whole evaluation. Absent in
-    /// records of old versions.
+    /// Images classified correctly under every entry, in percent of `n`: the worst case of each
+    /// image over the whole evaluation. Absent in old records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worst_case: Option<f64>,
-    /// Whether these figures can be believed; empty when nothing was checked.
+    /// Whether these figures can be trusted; empty if nothing was checked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trust: Vec<TrustCheck>,
-    /// The mean accuracy over all entries, clean ones too (as in CAT's Table 2), in percent. Absent without entries.
+    /// The mean accuracy over all entries, clean ones too (as in CAT's Table 2), in percent. Absent
+    /// without entries.
     pub avg: Option<f64>,
     /// The version of foil that evaluated.
     pub foil_version: String,
@@ -52,16 +53,16 @@ pub struct EvalRecord {
     pub date: String,
     /// [`config_hash`](super::stamp::config_hash) of the resolved config.
     pub config_hash: String,
-    /// [`digest`](crate::tensors::digest) of the weights that were judged; readers hold it against
-    /// those that are there now.
+    /// [`digest`](crate::tensors::digest) of the weights that were evaluated; readers compare it
+    /// with the current weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
-    /// How many epochs these weights had seen; 0 where their card does not say.
+    /// How many epochs these weights were trained; 0 if their card does not say.
     #[serde(default)]
     pub epoch: u64,
 }
 
-/// How a model did under one attack.
+/// A model's result under one attack.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// The attack's name in the suite, such as `pgd20`; `natural` for clean images.
@@ -69,21 +70,22 @@ pub struct Entry {
     /// The attack's resolved settings; `null` for clean images.
     #[serde(default)]
     pub attack: serde_json::Value,
-    /// Images classified rightly, in percent of `n`.
+    /// Images classified correctly, in percent of `n`.
     pub accuracy: f64,
     /// Wall time, in seconds.
     pub seconds: f64,
-    /// The attacks that a chain such as `autoattack` runs one after the other; empty for a single attack.
+    /// The attacks that a chain such as `autoattack` runs one after the other; empty for a single
+    /// attack.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<Stage>,
 }
 
-/// One attack of a chain: it sees the images that all before it left right.
+/// One attack of a chain: it sees the images that resisted all stages before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stage {
     /// Its name in the chain, such as `apgd_ce`.
     pub name: String,
-    /// Images right after it, in percent of the record's `n`.
+    /// Images classified correctly after it, in percent of the record's `n`.
     pub accuracy: f64,
     /// Images that it broke.
     pub broken: u64,
@@ -92,11 +94,11 @@ pub struct Stage {
 }
 
 impl EvalRecord {
-    /// Writes the record to `path`, indented, whole or not at all. `avg` is computed anew.
+    /// Writes the record to `path`, indented, whole or not at all. `avg` is recomputed.
     ///
     /// # Errors
-    /// `InvalidInput` when an accuracy is not between 0 and 100 percent; otherwise the system's error with the path in
-    /// its text.
+    /// `InvalidInput` when an accuracy is not between 0 and 100 percent; otherwise the system's
+    /// error with the path in its text.
     pub fn write(&mut self, path: impl AsRef<Path>) -> io::Result<()> {
         let path = path.as_ref();
         if let Some(why) = self.problem() {
@@ -111,7 +113,8 @@ impl EvalRecord {
     /// Reads a record.
     ///
     /// # Errors
-    /// `InvalidData` when the file holds something else, otherwise the system's error; both with the path in the text.
+    /// `InvalidData` when the file holds something else, otherwise the system's error; both with
+    /// the path in the text.
     pub fn load(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let invalid =
@@ -125,8 +128,8 @@ impl EvalRecord {
         read().map_err(|error| atomic::at(path, error))
     }
 
-    /// Whether it is of other weights than the checkpoint at `path` holds, in words; none where it
-    /// is of these, or there is no checkpoint any more.
+    /// How the evaluated weights differ from those of the checkpoint at `path`, in words; `None`
+    /// if they are the same, or if the checkpoint no longer exists.
     ///
     /// # Errors
     /// When the checkpoint cannot be read.
@@ -136,8 +139,8 @@ impl EvalRecord {
         let name = path.file_name().unwrap_or_default().display();
         Ok(match self.epoch {
             _ if *judged == found => None,
-            epoch if epoch < now => Some(format!("of older weights (epoch {epoch}; {name} is of epoch {now})")),
-            epoch => Some(format!("of other weights than {name} (epoch {epoch}; that is of epoch {now})")),
+            epoch if epoch < now => Some(format!("from older weights (epoch {epoch}; {name} is from epoch {now})")),
+            epoch => Some(format!("from weights other than {name} (epoch {epoch}; that is from epoch {now})")),
         })
     }
 

@@ -1,4 +1,4 @@
-//! What a record says about its own making.
+//! Stamps in a record: when and from what it was made.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -6,10 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
-/// A point in time as UTC in RFC 3339, to the second: `2026-03-21T09:30:00Z`. A clock before 1970 reads as 1970.
+/// A point in time as UTC in RFC 3339, to the second: `2026-03-21T09:30:00Z`. A clock before 1970
+/// reads as 1970.
 ///
-/// The calendar is H. Hinnant's `civil_from_days` ("chrono-Compatible Low-Level Date Algorithms"): years begin in
-/// March, so that the leap day is their last.
+/// The calendar is H. Hinnant's `civil_from_days` ("chrono-Compatible Low-Level Date Algorithms"):
+/// years begin in March, so that the leap day is their last.
 pub fn date(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let days = seconds / 86_400 + 719_468; // since 0000-03-01
@@ -28,7 +29,8 @@ pub fn now() -> String {
     date(SystemTime::now())
 }
 
-/// SHA-256 of a resolved config's YAML, in 64 hex digits. Two runs with equal hashes were asked for the same.
+/// SHA-256 of a resolved config's YAML, in 64 hex digits. Two runs with equal hashes had the same
+/// settings.
 pub fn config_hash(resolved: &str) -> String {
     hex(&Sha256::digest(resolved.as_bytes()))
 }

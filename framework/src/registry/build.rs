@@ -1,4 +1,4 @@
-//! What a plugin is built with.
+//! The context in which plugins are built.
 
 use super::{Component, FilePath, Kind};
 use crate::distributed::World;
@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind as Number};
 
-/// What is known of the data when a plugin is built.
+/// Facts about the data that are known when a plugin is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DataFacts {
     /// Colour channels, 1 or 3.
@@ -24,11 +24,12 @@ pub struct DataFacts {
     pub width: i64,
     /// Number of classes.
     pub classes: i64,
-    /// Number of training images, held-out ones included: every index of a training batch lies below it.
+    /// Number of training images, including held-out ones: every index of a training batch is
+    /// below it.
     pub train: i64,
 }
 
-/// What a plugin is built with; also collects what is wrong with its settings.
+/// The context in which a plugin is built; it also collects problems with its settings.
 #[derive(Debug)]
 pub struct Build<'a> {
     /// Facts about the data.
@@ -52,7 +53,7 @@ pub struct Build<'a> {
 }
 
 impl<'a> Build<'a> {
-    /// The context of a whole pipeline; `problems` receives what is found.
+    /// The context of a whole pipeline; `problems` receives the problems found.
     pub fn new(data: DataFacts, seed: u64, kind: Number, device: Device, problems: &'a RefCell<Vec<Problem>>) -> Self {
         Self {
             data,
@@ -72,53 +73,55 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// With `dry` networks are laid out but not initialised: enough to check a pipeline.
+    /// With `dry` networks are declared but not initialised: enough to check a pipeline.
     #[must_use]
     pub fn dry(self, dry: bool) -> Self {
         Self { dry, ..self }
     }
 
-    /// Sets the networks' arithmetic in training and when they are judged; fp32 otherwise.
+    /// Sets the networks' precision in training and in evaluation; fp32 by default.
     #[must_use]
     pub fn computing(self, training: Precision, judging: JudgePrecision) -> Self {
         Self { arithmetic: (training, judging), ..self }
     }
 
-    /// Sets whether the CPU takes subnormal numbers for 0, which it does unless told otherwise.
+    /// Sets whether the CPU flushes subnormal numbers to 0; true by default.
     #[must_use]
     pub fn flush_denormal(self, flush_denormal: bool) -> Self {
         Self { flush_denormal, ..self }
     }
 
-    /// The networks' arithmetic in training.
+    /// The networks' precision in training.
     pub fn precision(&self) -> Precision {
         self.arithmetic.0
     }
 
-    /// Files are named from `folder`.
+    /// Sets the folder that file names are relative to.
     #[must_use]
     pub fn within(self, folder: &'a Path) -> Self {
         Self { folder, ..self }
     }
 
-    /// Where a file of the settings is.
+    /// The path of a file in the settings.
     pub fn file(&self, file: &FilePath) -> PathBuf {
         file.within(self.folder)
     }
 
-    /// Networks are replicas that the ranks of `world` train together; with `sync` their batch norms see the images of all ranks.
+    /// Networks are replicas that the ranks of `world` train together; with `sync` their batch
+    /// norms use the images of all ranks.
     #[must_use]
     pub fn across(self, world: World, sync: bool) -> Self {
         Self { world, sync, ..self }
     }
 
-    /// The optimiser of the model, for networks beside it that learn in the same way.
+    /// Sets the model's optimiser, for other networks that learn in the same way.
     #[must_use]
     pub fn learning_by(self, optimizer: &'a Component<dyn Optimizer>) -> Self {
         Self { optimizer: Some(optimizer), ..self }
     }
 
-    /// Builds the optimiser at `key`; without one, another like the model's. `None` as in [`Build::component`].
+    /// Builds the optimiser at `key`, by default one like the model's. `None` as in
+    /// [`Build::component`].
     pub fn optimizer(&self, key: &str, own: Option<&Component<dyn Optimizer>>) -> Option<Box<dyn Optimizer>> {
         match (own, self.optimizer) {
             (Some(own), _) => self.component(key, own),
@@ -143,8 +146,8 @@ impl<'a> Build<'a> {
 
     /// Reports a problem with this value's `key`, or with the value itself if `key` is empty.
     ///
-    /// `message` begins with a verb, since it follows the key: `is 8, but images are scaled to [0, 1]` becomes
-    /// `` `attack.eps` is 8, but images are scaled to [0, 1] ``.
+    /// `message` begins with a verb, since it follows the key: `is 8, but images are scaled to [0,
+    /// 1]` becomes `` `attack.eps` is 8, but images are scaled to [0, 1] ``.
     pub fn problem(&self, key: &str, message: impl std::fmt::Display, help: impl Into<String>) {
         let path = self.at(key).path;
         let message = format!("`{path}` {message}");
@@ -156,7 +159,7 @@ impl<'a> Build<'a> {
         !self.problems.borrow().is_empty()
     }
 
-    /// Where a model declares its parameters.
+    /// The builder in which a model declares its parameters.
     ///
     /// # Panics
     /// When what is built is not a model: only [`Build::network`] provides one.
@@ -164,7 +167,7 @@ impl<'a> Build<'a> {
         self.declaring.expect("models are built through `Build::network`").0
     }
 
-    /// Channels of a model's input: the images', or more for a mask network that sees two images.
+    /// Channels of a model's input: the images', or more for a mask network that takes two images.
     pub fn inputs(&self) -> i64 {
         self.declaring.map_or(self.data.channels, |(_, channels)| channels)
     }
@@ -182,10 +185,10 @@ impl<'a> Build<'a> {
         Some(network.flush_denormal(self.flush_denormal).across(self.world, self.sync))
     }
 
-    /// Builds the objective at `key`, and reports one that needs more classes than the data have.
+    /// Builds the objective at `key`, and reports it if it needs more classes than the data have.
     ///
     /// # Errors
-    /// When it cannot be built; why is reported at `key`.
+    /// When it cannot be built; the cause is reported at `key`.
     pub fn objective(&self, key: &str, component: &Component<dyn Objective>) -> Result<Box<dyn Objective>> {
         let objective =
             self.component(key, component).ok_or_else(|| Error::new(format!("its `{key}` cannot be built")))?;
@@ -196,13 +199,15 @@ impl<'a> Build<'a> {
         Ok(objective)
     }
 
-    /// Builds the component at `key`; an error is reported there and gives `None`, so that the rest is checked too.
+    /// Builds the component at `key`; an error is reported there and gives `None`, so that the rest
+    /// is checked too.
     pub fn component<T: Kind + ?Sized>(&self, key: &str, component: &Component<T>) -> Option<Box<T>> {
         let before = self.problems.borrow().len();
         match component.config.build(&self.at(key)) {
             Ok(built) => Some(T::held(built.named(component.name))),
             Err(error) => {
-                // When a part of it has said what is wrong, that the whole cannot be built is no news.
+                // If a part of it has reported a problem, that the whole cannot be built adds
+                // nothing.
                 if self.problems.borrow().len() == before {
                     let help = error.suggestion().unwrap_or_default();
                     self.problem(key, format_args!("cannot be built: {}", error.message()), help);

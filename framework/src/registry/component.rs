@@ -1,4 +1,5 @@
-//! A plugin's part of a config, type-erased: it can be read, written back and built without knowing the plugin.
+//! A plugin's part of a config, type-erased: it can be read, written and built without knowing the
+//! plugin's type.
 
 use super::{Build, DataFacts, Kind, Slots, article, find, foreign};
 use crate::engine::guard;
@@ -13,14 +14,15 @@ use std::cell::RefCell;
 use std::fmt;
 use tch::{Device, Kind as Number};
 
-/// A plugin's settings, which can build what they describe.
+/// A plugin's settings, which can build the plugin.
 ///
-/// A loss, objective or scheduler usually is its own settings; then there is nothing to write.
+/// A loss, objective or scheduler usually is its own settings; then there is nothing to implement.
 pub trait Config<T: ?Sized>: erased_serde::Serialize + fmt::Debug + Send + Sync {
-    /// Builds it. What is wrong with a key is reported with [`Build::problem`], as often as needed.
+    /// Builds the plugin. Report problems with keys through [`Build::problem`], as many as there
+    /// are.
     ///
     /// # Errors
-    /// What is wrong with the whole.
+    /// A problem with the settings as a whole.
     fn build(&self, cx: &Build) -> Result<Box<T>>;
 }
 
@@ -42,10 +44,11 @@ impl<C: Scheduler + Clone + Serialize + fmt::Debug + 'static> Config<dyn Schedul
     }
 }
 
-/// A plugin's settings as they cross from one copy of the framework to another: nothing but std's types and foil's, and no panics.
+/// A plugin's settings as they cross from one copy of the framework to another: only types of std
+/// and foil, and no panics.
 #[doc(hidden)]
 pub trait Settings<T: Kind + ?Sized>: Send + Sync {
-    /// Builds what they describe.
+    /// Builds the plugin.
     ///
     /// # Errors
     /// As [`Config::build`], or its panic.
@@ -57,11 +60,11 @@ pub trait Settings<T: Kind + ?Sized>: Send + Sync {
     /// When they have no YAML form.
     fn to_yaml(&self) -> Result<String>;
 
-    /// For developers.
+    /// The `Debug` form.
     fn describe(&self) -> String;
 }
 
-/// Settings of the copy of the framework in which they were read.
+/// Settings in the copy of the framework that read them.
 struct Own<C>(C);
 
 impl<T: Kind + ?Sized, C: Config<T>> Settings<T> for Own<C> {
@@ -89,10 +92,10 @@ pub(super) fn schema<C: schemars::JsonSchema>() -> Result<String> {
     guard(|| Ok(schemars::schema_for!(C).to_value().to_string()))
 }
 
-/// Reads settings from YAML, and puts them where their kind is asked for.
+/// Reads settings from YAML into the slot of their kind.
 pub(super) fn parse<T: Kind + ?Sized, C: Config<T> + DeserializeOwned + 'static>(yaml: &str) -> Result<Slots> {
     guard(|| {
-        // By way of a value, whose errors do not count the lines of a text that the user never saw.
+        // Through a value, whose errors do not refer to lines of a text that the user never saw.
         let value: serde_yaml::Value = serde_yaml::from_str(yaml).map_err(Error::of)?;
         let config: C = serde_yaml::from_value(value).map_err(Error::of)?;
         let mut slots = Slots::default();
@@ -113,10 +116,10 @@ impl<T: Kind + ?Sized> Component<T> {
         self.name
     }
 
-    /// Builds it outside a pipeline, for what needs no context, such as a scheduler.
+    /// Builds it outside a pipeline, for plugins that need no context, such as schedulers.
     ///
     /// # Errors
-    /// What is wrong with its settings.
+    /// The problems of its settings.
     pub fn build_alone(&self) -> Result<Box<T>> {
         self.build_at("").map_err(|problems| match problems.into_iter().next() {
             Some(Problem { message, help, .. }) => Error::new(message).help(help.unwrap_or_default()),
@@ -124,7 +127,7 @@ impl<T: Kind + ?Sized> Component<T> {
         })
     }
 
-    /// The same, with everything that is wrong with the settings at `path`.
+    /// The same, returning all problems of the settings at `path`.
     pub(super) fn build_at(&self, path: &str) -> Result<Box<T>, Vec<Problem>> {
         let problems = RefCell::default();
         let nothing = DataFacts { channels: 0, height: 0, width: 0, classes: 0, train: 0 };
@@ -151,7 +154,7 @@ impl<T: Kind + ?Sized> fmt::Debug for Component<T> {
 }
 
 impl<T: Kind + ?Sized> Clone for Component<T> {
-    /// Through its own YAML, since the settings' type is not known here.
+    /// Clones through YAML, since the settings' type is not known here.
     fn clone(&self) -> Self {
         let copy = || serde_yaml::to_value(self).and_then(serde_yaml::from_value);
         foreign::admitting(copy).expect("a config that was read can be read again")

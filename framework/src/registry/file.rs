@@ -5,15 +5,16 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-/// A file that a plugin reads: in configs its path, from the folder of the config that says it.
+/// A file that a plugin reads: in configs its path, relative to the config's folder.
 ///
-/// `foil train` copies it into the run's folder, and fills in the plugin's key `sha256` if it has one, so that a run needs nothing else.
+/// `foil train` copies it into the run's folder, and fills in the plugin's key `sha256` if it has
+/// one, so that a run is self-contained.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FilePath(String);
 
 impl FilePath {
-    /// Where it is, seen from `folder`.
+    /// Its path, resolved from `folder`.
     pub fn within(&self, folder: &Path) -> PathBuf {
         folder.join(&self.0)
     }

@@ -1,7 +1,7 @@
-//! Plugins of libraries that are not loaded: their settings are read and written back, and never
+//! Plugins of libraries that are not loaded: their settings can be read and written, but not
 //! built.
 //!
-//! So a folder of runs can be looked at without running anything that its pipelines name.
+//! So a folder of runs can be inspected without running any library that its pipelines name.
 
 use super::component::Settings;
 use super::{Build, Kind, Registry};
@@ -17,7 +17,7 @@ thread_local! {
     static ADMITTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `work`, in which names that the registry does not know are components too.
+/// Runs `work`, in which names that the registry does not know are accepted as components.
 pub(crate) fn admitting<T>(work: impl FnOnce() -> T) -> T {
     let before = ADMITTED.replace(true);
     let done = work();
@@ -29,7 +29,7 @@ pub(super) fn is_admitted() -> bool {
     ADMITTED.get()
 }
 
-/// `name` for as long as the program runs; the same each time.
+/// `name` with a static lifetime, allocated once.
 pub(super) fn lasting(name: &str) -> &'static str {
     static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,7 +41,7 @@ pub(super) fn lasting(name: &str) -> &'static str {
     kept
 }
 
-/// The settings of a plugin that is not there, as YAML.
+/// The settings of a plugin that is not loaded, as YAML.
 pub(super) struct Foreign(pub String);
 
 impl<T: Kind + ?Sized> Settings<T> for Foreign {
@@ -58,11 +58,11 @@ impl<T: Kind + ?Sized> Settings<T> for Foreign {
     }
 }
 
-/// The registry, and any plugin that a pipeline names besides. It opens no library.
+/// The registry, and any other plugin that a pipeline names. It loads no library.
 pub(crate) struct Looking(Vec<String>);
 
 impl Looking {
-    /// For a pipeline in which these names stand under `type`.
+    /// For a pipeline with these values of `type`.
     pub(crate) fn at(names: Vec<String>) -> Self {
         Self(names)
     }

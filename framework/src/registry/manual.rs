@@ -1,4 +1,5 @@
-//! A config's keys as people read them, made from the JSON Schema that the checker uses, so that the manual is never wrong.
+//! A config's keys for the manual, made from the JSON Schema that the checker uses, so that they
+//! cannot disagree.
 
 use super::article;
 use serde_json::Value;
@@ -6,15 +7,15 @@ use serde_json::Value;
 /// One key of a config.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Key {
-    /// Where it stands: `eps`, or `train.epochs` inside a map.
+    /// Its path: `eps`, or `train.epochs` inside a map.
     pub path: String,
-    /// What it takes: `a number or a scheduler`.
+    /// The values it takes: `a number or a scheduler`.
     pub takes: String,
     /// Its bounds, such as `at least 0`; empty if it has none.
     pub bounds: String,
     /// `image` for the [0, 1] scale of images, or a word such as `epochs`.
     pub unit: Option<String>,
-    /// What holds when it is left out.
+    /// Its default.
     pub fallback: Fallback,
     /// What it means: its doc comment.
     pub about: String,
@@ -24,25 +25,26 @@ pub struct Key {
     pub components: Vec<String>,
 }
 
-/// What holds when a key is left out.
+/// What happens when a key is left out.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fallback {
-    /// It may not be left out.
+    /// It is required.
     Required,
-    /// Nothing; the key's doc comment says what that means.
+    /// It stays unset; the key's doc comment says what that means.
     Unset,
-    /// This value, as one would write it.
+    /// This value, as in a config.
     Value(String),
 }
 
-/// The keys of a config's JSON Schema, in the order of its fields. Those of a map inside follow that map.
+/// The keys of a config's JSON Schema, in the order of its fields. Those of a map inside follow
+/// that map.
 pub fn keys(schema: &Value) -> Vec<Key> {
     let mut found = Vec::new();
     collect(schema, schema, "", &mut found);
     found
 }
 
-/// Maps inside maps are followed so far; settings that hold themselves would never end.
+/// How deep maps inside maps are followed; recursive settings would never end.
 const DEEPEST: usize = 4;
 
 fn collect(root: &Value, schema: &Value, above: &str, found: &mut Vec<Key>) {
@@ -72,7 +74,7 @@ fn collect(root: &Value, schema: &Value, above: &str, found: &mut Vec<Key>) {
     }
 }
 
-/// The schema behind a reference, and behind `X or null`.
+/// Resolves a reference, and `X or null`.
 fn resolved<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     let target = schema.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix('#'));
     if let Some(definition) = target.and_then(|at| root.pointer(at)) {
@@ -89,7 +91,7 @@ fn alternatives(schema: &Value) -> Vec<&Value> {
     items(schema, "anyOf").iter().filter(|one| text(one, "type") != "null").collect()
 }
 
-/// What a value is, in words.
+/// The values it takes, in words.
 fn takes(root: &Value, schema: &Value) -> String {
     if let Some(kind) = schema.get("x-component").and_then(Value::as_str) {
         return format!("{} {kind}", article(kind));

@@ -1,8 +1,8 @@
 //! Names to constructors: how a config's `type: pgd` becomes an attack.
 //!
-//! A plugin's config struct is registered under a kind and a name with [`register!`](crate::register). The entries of
-//! everything linked into the program are collected by `inventory`; a [`Component`] can then be read from a config, built, and
-//! written back.
+//! A plugin's config struct is registered under a kind and a name with
+//! [`register!`](crate::register). The entries of everything linked into the program are collected
+//! by `inventory`; a [`Component`] can then be read from a config, built, and written back.
 
 mod build;
 mod component;
@@ -61,7 +61,8 @@ macro_rules! kinds {
                 &mut slots.$slot
             }
         })*
-        /// Settings of one kind, found again without asking for types: a type has another identity in each copy of the framework.
+        /// Settings of one kind, found again without asking for types: a type has another identity
+        /// in each copy of the framework.
         #[doc(hidden)]
         #[derive(Default)]
         pub struct Slots {
@@ -176,10 +177,12 @@ pub fn article(word: &str) -> &'static str {
     if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }
 
-/// The plugins of a process, by kind and name. There is one table, the program's; libraries are handed it when they are loaded.
+/// The plugins of a process, by kind and name. There is one table, the program's; libraries are
+/// handed it when they are loaded.
 pub(crate) type Table = BTreeMap<(&'static str, &'static str), &'static Entry>;
 
-/// What is linked into this copy of the framework: for a library its own plugins, and the framework's a second time.
+/// What is linked into this copy of the framework: for a library its own plugins, and the
+/// framework's a second time.
 pub(crate) fn linked() -> impl Iterator<Item = &'static Entry> {
     inventory::iter::<Entry>.into_iter()
 }
@@ -192,7 +195,8 @@ pub fn entries() -> Vec<&'static Entry> {
 /// Adds what a library brings: all of it or nothing.
 ///
 /// # Errors
-/// When one of its plugins has the name of another, saying where both come from; or cannot say its keys.
+/// When one of its plugins has the name of another, saying where both come from; or cannot say its
+/// keys.
 pub(crate) fn add(entries: Vec<Entry>) -> Result<()> {
     let mut added: Table = BTreeMap::new();
     let mut table = shared().table.write().unwrap_or_else(PoisonError::into_inner);
@@ -261,7 +265,8 @@ impl foil_config::Catalog for Registry {
         if kind != <dyn Scheduler>::NAME {
             return Vec::new();
         }
-        // One that meets its schema and cannot be read nevertheless is reported when the pipeline is read.
+        // One that meets its schema and cannot be read nevertheless is reported when the pipeline
+        // is read.
         let read = serde_yaml::from_value::<Component<dyn Scheduler>>(component.clone());
         read.ok().and_then(|scheduler| scheduler.build_at(path).err()).unwrap_or_default()
     }
@@ -273,8 +278,9 @@ impl foil_config::Catalog for Registry {
 
 /// Registers a config struct: `register!(dyn Loss, "trades", Trades, "beta: 6")`.
 ///
-/// The arguments are the trait, the name in configs, the config (a `#[settings]` struct that implements
-/// [`Config`](crate::registry::Config)), and an example that `foil explain` shows and a test parses.
+/// The arguments are the trait, the name in configs, the config (a `#[settings]` struct that
+/// implements [`Config`](crate::registry::Config)), and an example that `foil explain` shows and a
+/// test parses.
 #[macro_export]
 macro_rules! register {
     (dyn $trait:path, $name:literal, $config:ty, $example:literal) => {

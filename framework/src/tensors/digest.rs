@@ -1,7 +1,8 @@
-//! Digests in the header of a tensor file: damage is found when it is read, and a record can say
-//! which weights it is of.
+//! Digests in the header of a tensor file: reading detects damage, and a record can name the
+//! weights it belongs to.
 //!
-//! `foil.weights` is of the tensors, `foil.texts` of the string map, the first digest included. A file made elsewhere has neither.
+//! `foil.weights` is of the tensors, `foil.texts` of the string map, the first digest included. A
+//! file made elsewhere has neither.
 
 use crate::record::stamp::hex;
 use safetensors::Dtype;
@@ -11,8 +12,8 @@ use std::collections::{BTreeMap, HashMap};
 const WEIGHTS: &str = "foil.weights";
 const TEXTS: &str = "foil.texts";
 
-/// Of tensors: their names in order, kinds, shapes and bytes. Which texts stand beside them makes
-/// no difference.
+/// The digest of tensors: their names in order, kinds, shapes and bytes. Metadata in the same file
+/// does not change it.
 pub(super) fn of_tensors<'a>(tensors: impl Iterator<Item = (&'a str, Dtype, &'a [usize], &'a [u8])>) -> String {
     let sorted: BTreeMap<&str, (Dtype, &[usize], &[u8])> =
         tensors.map(|(name, dtype, shape, bytes)| (name, (dtype, shape, bytes))).collect();
@@ -39,7 +40,7 @@ pub(super) fn seal(texts: &mut HashMap<String, String>, weights: String) {
 /// elsewhere.
 ///
 /// # Errors
-/// In words, when the texts are not those that were written.
+/// A message if the texts are not those that were written.
 pub(super) fn unseal(texts: &mut HashMap<String, String>) -> Result<Option<String>, &'static str> {
     let (found, weights) = (of_texts(texts), texts.get(WEIGHTS).cloned());
     match (texts.remove(TEXTS), weights) {

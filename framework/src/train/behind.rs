@@ -1,7 +1,8 @@
-//! Files of tensors written while the run goes on.
+//! Writes files of tensors while the run continues.
 //!
-//! A checkpoint of PreAct-ResNet-18 is 180 MB, which a disk takes a third of a second to hold; its numbers are in memory in a tenth of that. So a thread writes what was
-//! copied, one checkpoint at a time and its files in order: a state is on disk only after the weights that it speaks of.
+//! A checkpoint of PreAct-ResNet-18 is 180 MB. Writing it to disk takes a third of a second;
+//! copying it in memory takes a tenth of that. So a thread writes the copy, one checkpoint at a
+//! time and its files in order: a state is on disk only after the weights that it refers to.
 
 use crate::engine::guard;
 use crate::tensors;
@@ -31,7 +32,7 @@ pub(super) fn kept(tensors: &[(String, Tensor)]) -> Vec<(String, Tensor)> {
     tensors.iter().map(|(name, tensor)| (name.clone(), copy(&tensor.detach()))).collect()
 }
 
-/// What is being written, and `At`, which comes back with how that ended.
+/// The write in progress, and `At`, which is returned with its result.
 #[derive(Debug)]
 pub(super) struct Behind<At>(Option<(At, JoinHandle<Result<()>>)>);
 
@@ -40,13 +41,13 @@ impl<At> Behind<At> {
         Self(None)
     }
 
-    /// Begins to write `files`, in order, up to the first that cannot be.
+    /// Starts writing `files`, in order, up to the first failure.
     ///
     /// # Errors
-    /// When the system has no thread.
+    /// When no thread can be started.
     ///
     /// # Panics
-    /// Before the files of an earlier call were waited for.
+    /// When the files of an earlier call were not waited for.
     pub fn write(&mut self, files: Vec<Draft>, folder: &Path, at: At) -> Result<()> {
         assert!(self.0.is_none(), "one checkpoint at a time");
         let work = move || guard(|| files.iter().try_for_each(Draft::write));
@@ -55,12 +56,12 @@ impl<At> Behind<At> {
         Ok(())
     }
 
-    /// Whether there is an end that [`Behind::wait`] would tell without waiting.
+    /// Whether [`Behind::wait`] would return a result at once.
     pub fn has_ended(&self) -> bool {
         self.0.as_ref().is_some_and(|(_, thread)| thread.is_finished())
     }
 
-    /// Waits for what is being written; how it ended, if anything was.
+    /// Waits for the write in progress, if any, and returns its result.
     pub fn wait(&mut self) -> Option<(At, Result<()>)> {
         let (at, thread) = self.0.take()?;
         Some((at, thread.join().unwrap_or_else(|_| Err(Error::new("the thread that writes checkpoints panicked")))))
@@ -68,7 +69,7 @@ impl<At> Behind<At> {
 }
 
 impl<At> Drop for Behind<At> {
-    /// So that a process does not end within a file.
+    /// So that the process does not end in the middle of a file.
     fn drop(&mut self) {
         if let Some((_, thread)) = self.0.take() {
             let _ = thread.join();

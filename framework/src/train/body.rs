@@ -1,4 +1,4 @@
-//! What is captured of a training step: from the places of its images in the data set to what it made.
+//! The captured part of a training step: from the indices of its images to its outcome.
 
 use crate::Result;
 use crate::attack::Batch;
@@ -9,9 +9,11 @@ use crate::nn::Noise;
 use crate::scheduler::Clock;
 use tch::{Kind, Tensor};
 
-/// Gathers, augments and scales the images at `rows` `[N]` of `data`, and runs `step` on them; returns their labels too.
+/// Gathers, augments and scales the images at `rows` `[N]` of `data`, and runs `step` on them;
+/// returns their labels too.
 ///
-/// Between two steps only tensors change: `rows`, `key` (`[]`, the epoch's key of the random numbers) and the clock's scalars.
+/// Between two steps only tensors change: `rows`, `key` (`[]`, the epoch's key of the random
+/// numbers) and the clock's scalars.
 ///
 /// # Errors
 /// As [`Step::run`].

@@ -1,10 +1,10 @@
-//! How a run is told: its curves' names, an epoch's line, the model card.
+//! How a run is reported: its curves' names, an epoch's line, the model card.
 
 use crate::distributed::World;
 use crate::pipeline::Pipeline;
 use crate::record::{ModelCard, Values, stamp};
 
-/// TensorBoard groups curves by what is in front of the slash.
+/// TensorBoard groups curves by the part before the slash.
 pub(super) fn tag(name: &str) -> String {
     match name.strip_prefix("train_") {
         Some(rest) => format!("train/{rest}"),
@@ -26,7 +26,7 @@ pub(super) fn summary(values: &Values) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
-/// What there is to say about the run's model before it is trained.
+/// The model card of the run's model before it is trained.
 pub(super) fn card(pipeline: &Pipeline, data: &foil_data::Dataset, resolved: &str, world: World) -> ModelCard {
     let (mean, std) = pipeline.normalize.affine(data.mean, data.std).unwrap_or_default();
     let name = pipeline.name.clone().unwrap_or_default();

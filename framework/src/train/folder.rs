@@ -1,4 +1,4 @@
-//! A run's folder, and what is stored in it so that the run can go on.
+//! A run's folder, and what is stored in it so that the run can be resumed.
 
 use crate::interop::METHOD;
 use crate::record::{Best, ModelCard, atomic};
@@ -16,27 +16,29 @@ use tch::Tensor;
 
 /// The folder of one run.
 ///
-/// `resolved.yaml` is the pipeline, `metrics.jsonl`, `metrics.csv` and `events.out.tfevents.*` its curves, `best.safetensors` and
-/// `last.safetensors` its weights under PyTorch's names with a model card, `best_mask.safetensors` CAT's mask network, `state.safetensors` what resuming needs,
-/// `log.txt` what happened; `run.lock` is locked while a process trains in it, `work.lock` while one of several that share a list of runs has it, and
-/// `failed.txt` is what such a one says of a run that failed.
+/// `resolved.yaml` is the pipeline, `metrics.jsonl`, `metrics.csv` and `events.out.tfevents.*` its
+/// curves, `best.safetensors` and `last.safetensors` its weights under PyTorch's names with a model
+/// card, `best_mask.safetensors` CAT's mask network, `state.safetensors` what resuming needs,
+/// `log.txt` what happened; `run.lock` is locked while a process trains in it, `work.lock` while
+/// one of several that share a list of runs has it, and `failed.txt` is what such a one says of a
+/// run that failed.
 #[derive(Debug, Clone, Default)]
 pub struct Folder(PathBuf);
 
-/// As long as it lives, other processes do not train in the folder.
+/// While it lives, no other process trains in the folder.
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "closing the file unlocks it")] File);
 
 /// Where a run was when its state was saved.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Position {
-    /// The hash of the pipeline that came this far; empty when nothing was done.
+    /// The hash of the pipeline that was trained so far; empty before the first step.
     pub config: String,
     /// Epochs done.
     pub epoch: u64,
-    /// Steps done in the epoch under way.
+    /// Steps done in the current epoch.
     pub step: u64,
-    /// Images in the tally of the epoch under way.
+    /// Images in the tally of the current epoch.
     pub tallied: i64,
     /// The best checkpoint so far.
     pub best: Best,
@@ -53,7 +55,7 @@ pub fn is_taken(error: &Error) -> bool {
 }
 
 impl Folder {
-    /// The folder as ranks other than the first know it: they only name it.
+    /// The folder for ranks other than the first, which only use its name.
     pub fn named(path: &Path) -> Self {
         Self(path.to_path_buf())
     }
@@ -61,13 +63,13 @@ impl Folder {
     /// A new folder for a run, locked before anything is written.
     ///
     /// # Errors
-    /// When it exists and holds something, another process has just made it, or it cannot be made.
+    /// When it exists and is not empty, another process has just made it, or it cannot be made.
     pub fn create(path: &Path) -> Result<(Self, Lock)> {
         let folder = Self(path.to_path_buf());
         folder.require_empty()?;
         std::fs::create_dir_all(path).at("making", path)?;
         let lock = folder.lock()?;
-        // Another run may have come and gone since.
+        // Another run may have started and ended since.
         folder.require_empty()?;
         Ok((folder, lock))
     }
@@ -76,10 +78,10 @@ impl Folder {
         let path = self.0.display();
         let entries = self.0.read_dir().into_iter().flatten().flatten();
         let mut names = entries.map(|entry| entry.file_name());
-        // One that was killed while it made the folder leaves no run.
+        // A process that was killed while it made the folder leaves no run.
         let begun = |name: &OsString| name == LOCK || name == CLAIM || atomic::is_unfinished(name, &self.resolved());
         if names.any(|name| !begun(&name)) {
-            let help = format!("go on with it: foil train --resume {path}; or choose another: --run-dir DIR");
+            let help = format!("resume it: foil train --resume {path}; or choose another: --run-dir DIR");
             return Err(Error::new(format!("the run folder {path} is not empty")).help(help));
         }
         Ok(())
@@ -94,11 +96,12 @@ impl Folder {
         if folder.resolved().exists() {
             return Ok(folder);
         }
-        let what = if path.exists() { "is not a run folder: it has no resolved.yaml" } else { "is not there" };
-        Err(Error::new(format!("{} {what}", path.display())).help("runs are in runs/ unless --run-dir said otherwise"))
+        let what = if path.exists() { "is not a run folder: it has no resolved.yaml" } else { "does not exist" };
+        Err(Error::new(format!("{} {what}", path.display())).help("runs are in runs/ unless --run-dir was given"))
     }
 
-    /// Where the weights came from, if `foil import` put them here rather than a training: there is nothing to go on with.
+    /// Where the weights came from, if `foil import` put them here rather than training: then
+    /// there is nothing to resume.
     ///
     /// # Errors
     /// When the weights cannot be read.
@@ -153,7 +156,7 @@ impl Folder {
         let path = self.0.join(LOCK);
         let mut file =
             atomic::options().create(true).truncate(false).read(true).write(true).open(&path).at("opening", &path)?;
-        // Somebody who only looks whether it is locked holds it for a moment.
+        // A process that only checks the lock holds it for a moment.
         let mut tries = (0..10).map(|_| file.try_lock()).inspect(|tried| {
             if tried.is_err() {
                 std::thread::sleep(Duration::from_millis(30));
@@ -164,13 +167,15 @@ impl Folder {
             return Err(Error::new(format!("{TAKEN}{}) is training in {}", holder.trim(), self.0.display()))
                 .help("wait until it is done, or end it with Ctrl-C; `foil eval` may run beside it"));
         }
-        // Some network file systems have no locks; there the user is the lock. The text is for the message above.
+        // Some network file systems have no locks; there the user must take care. The text is for
+        // the message above.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "pid {}", std::process::id()));
         Ok(Lock(file))
     }
 
-    /// Keeps the run for one of several processes that share a list of runs, from before it is made until after it is evaluated; nothing
-    /// when another has it. The process that trains takes [`Folder::lock`] besides.
+    /// Claims the run for one of several processes that share a list of runs, from before it is
+    /// made until after it is evaluated; `None` if another process has it. The process that trains
+    /// also takes [`Folder::lock`].
     ///
     /// # Errors
     /// When the file system has no locks, or the folder cannot be made.
@@ -190,7 +195,8 @@ impl Folder {
         }
     }
 
-    /// Who trains in this folder now, as `pid 4711`, or will; `None` when nobody does.
+    /// The process that trains in this folder or has claimed it, as `pid 4711`; `None` if there is
+    /// none.
     pub fn holder(&self) -> Option<String> {
         [LOCK, CLAIM].into_iter().find_map(|name| self.holder_of(name))
     }
@@ -213,7 +219,7 @@ impl Folder {
         tensors::write(path, weights, metadata)
     }
 
-    /// The same, to be written later.
+    /// As [`Folder::write_model`], to be written later.
     pub(super) fn draft_of_model(
         &self,
         path: PathBuf,
@@ -231,7 +237,7 @@ impl Folder {
         Ok(Draft { path, tensors, metadata })
     }
 
-    /// Epochs that are done and saved; `None` when no state was saved yet.
+    /// The number of epochs done and saved; `None` if no state was saved yet.
     ///
     /// # Errors
     /// When the state file cannot be read.
@@ -255,7 +261,7 @@ impl Folder {
         };
         read().map(Some).map_err(|error: Error| {
             error.help(format!(
-                "put a good copy back, or begin anew with --run-dir; the best checkpoint stands: foil eval {}",
+                "restore a good copy, or start over with --run-dir; the best checkpoint is intact: foil eval {}",
                 self.0.display()
             ))
         })
@@ -280,9 +286,9 @@ mod tests {
         let (folder, lock) = Folder::create(&path).unwrap();
         let error = Folder::create(&path).unwrap_err();
         assert!(error.message().starts_with("another process (pid "), "{error}");
-        // Ended before it had written anything, it leaves the folder to the next.
+        // A process that ended before it wrote anything leaves the folder free.
         drop(lock);
-        // So does one that was killed while it wrote.
+        // So does one that was killed while writing.
         std::fs::write(path.join(".resolved.yaml.1.0.tmp"), "data:").unwrap();
         let (_, lock) = Folder::create(&path).unwrap();
         std::fs::write(folder.resolved(), "").unwrap();
@@ -298,7 +304,7 @@ mod tests {
         let claim = folder.claim().unwrap().unwrap();
         assert!(folder.claim().unwrap().is_none());
         assert_eq!(folder.holder(), Some(format!("pid {}", std::process::id())));
-        // Who has it makes the run there.
+        // The process that has the claim makes the run there.
         let (_, lock) = Folder::create(folder.path()).unwrap();
         drop((claim, lock));
         assert!(folder.claim().unwrap().is_some());

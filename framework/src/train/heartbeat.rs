@@ -1,4 +1,4 @@
-//! A sign of life while a run trains, for those who look from another shell.
+//! A heartbeat while a run trains, for other processes to read.
 
 use super::Folder;
 use crate::eval::UnderWay;
@@ -9,17 +9,17 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Where a run is, as `heartbeat.json` in its folder says; the file is there only while the run is under way, or after it was
-/// killed.
+/// A run's progress, as in `heartbeat.json` in its folder. The file exists only while the run
+/// trains, or after it was killed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Beat {
     /// The process that trains.
     pub pid: u32,
-    /// Where it trains, such as `cpu` or `cuda(0)`.
+    /// The device, such as `cpu` or `cuda(0)`.
     pub device: String,
-    /// The epoch under way, from 1.
+    /// The current epoch, from 1.
     pub epoch: u64,
-    /// How many there will be.
+    /// The total number of epochs.
     pub epochs: u64,
     /// Steps done in it.
     pub step: u64,
@@ -27,29 +27,30 @@ pub struct Beat {
     pub steps: u64,
     /// Whether the steps are done and the epoch's accuracies are being measured.
     pub measuring: bool,
-    /// Where the measuring is.
+    /// The progress of the measurement.
     #[serde(default)]
     pub under_way: Option<UnderWay>,
     /// Means over the epoch so far: the loss, its parts, and the training accuracies.
     #[serde(serialize_with = "row::write", deserialize_with = "row::read")]
     pub values: Values,
-    /// Seconds until the last epoch is done, at the pace since this process began; none before its second step.
+    /// Seconds until the last epoch is done, at the pace since this process started; `None` before
+    /// its second step.
     pub seconds_left: Option<f64>,
 }
 
-/// Writes beats, seldom enough to cost nothing, and takes the file away at the end.
+/// Writes beats, rarely enough to cost nothing, and removes the file at the end.
 #[derive(Debug)]
 pub struct Heartbeat {
     path: PathBuf,
     every: Duration,
     written: Option<Instant>,
     started: Instant,
-    /// Steps of the whole run that were done when this process began.
+    /// Steps of the whole run that were done when this process started.
     before: Option<u64>,
 }
 
 impl Beat {
-    /// The last beat of the run in `folder`; none where there is none.
+    /// The last beat of the run in `folder`, if there is one.
     pub fn load(folder: &Path) -> Option<Self> {
         serde_json::from_slice(&crate::regular::read(file(folder), crate::regular::TEXT).ok()?).ok()
     }
@@ -60,7 +61,7 @@ fn file(folder: &Path) -> PathBuf {
 }
 
 impl Heartbeat {
-    /// For the run in `folder`, a beat at most `every` so often.
+    /// For the run in `folder`, with a beat at most every `every`.
     pub fn new(folder: &Folder, every: Duration) -> Self {
         Self { path: file(folder.path()), every, written: None, started: Instant::now(), before: None }
     }
@@ -70,7 +71,7 @@ impl Heartbeat {
         self.written.is_none_or(|written| written.elapsed() >= self.every)
     }
 
-    /// Writes `beat`, its time left filled in. A file that cannot be written is no reason to stop a run.
+    /// Writes `beat`, its time left filled in. Failing to write the file does not stop the run.
     pub fn write(&mut self, mut beat: Beat) {
         let done = (beat.epoch.saturating_sub(1)) * beat.steps + beat.step;
         let before = *self.before.get_or_insert(done);
@@ -78,7 +79,8 @@ impl Heartbeat {
         if done > before {
             beat.seconds_left = Some(self.started.elapsed().as_secs_f64() * left as f64 / (done - before) as f64);
         }
-        // Replaced by a rename, so that nobody reads half of it; not synced, since it is worth nothing after a power cut.
+        // Replaced by a rename, so that readers never see half of it; not synced, since it is
+        // useless after a power cut.
         let unfinished = self.path.with_extension("json.tmp");
         let _ = serde_json::to_vec(&beat)
             .map_err(std::io::Error::other)

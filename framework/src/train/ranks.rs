@@ -1,4 +1,4 @@
-//! What several ranks keep between steps: the same on each, but for what belongs to single images.
+//! The state that ranks keep between steps: the same on each, except for state of single images.
 
 use super::state::state;
 use crate::distributed::{World, share};
@@ -30,10 +30,10 @@ impl Visited<'_> {
     }
 }
 
-/// Sets what belongs to single images to what the rank that saw the image last made of it, bit for bit.
+/// Sets the state of each image to that of the rank that saw the image last, bit for bit.
 ///
 /// # Errors
-/// When a rank is lost, or the attack names what it does not keep.
+/// When a rank is lost, or the attack names state that it does not have.
 pub(super) fn merge(world: World, parts: &Assembled, visited: &Visited) -> Result<()> {
     let names = parts.step.attack.per_image();
     if !world.is_joined() || names.is_empty() {
@@ -47,7 +47,8 @@ pub(super) fn merge(world: World, parts: &Assembled, visited: &Visited) -> Resul
                 Error::new(format!("the attack keeps no `{name}` by image")).help("`per_image` names parts of `state`")
             );
         };
-        // Bits of all the others are 0, so that their sum as integers is the one that saw the image.
+        // All other ranks contribute zero bits, so the sum as integers is that of the rank that
+        // saw the image.
         let bits = bits(tensor);
         let merged = bits.zeros_like().index_copy(0, &mine, &bits.index_select(0, &mine)).contiguous();
         world.sum(&merged)?;
@@ -73,7 +74,7 @@ pub(super) fn follow(world: World, parts: &Assembled) -> Result<()> {
     state(parts).iter().try_for_each(|(_, tensor)| world.broadcast(tensor))
 }
 
-/// Checks that all ranks hold the same bits; where they do not, they get rank 0's, with a warning.
+/// Checks that all ranks hold the same bits; if not, they get rank 0's, with a warning.
 ///
 /// # Errors
 /// When a rank is lost.
@@ -94,7 +95,7 @@ pub(super) fn compare(world: World, parts: &Assembled) -> Result<()> {
         return Ok(());
     }
     tracing::warn!(
-        "the ranks' {} came apart, and follow rank 0's from here; are their processors of different kinds, or does a plugin keep something of its own?",
+        "{} differed between ranks, and rank 0's is used from here on; do their processors differ, or does a plugin keep state of its own?",
         differing.join(", ")
     );
     follow(world, parts)

@@ -1,4 +1,4 @@
-//! Sums over an epoch, kept on the device so that a step needs no host read.
+//! Sums over an epoch, kept on the device so that a step reads nothing back.
 
 use crate::Result;
 use crate::distributed::World;
@@ -28,7 +28,8 @@ impl Tally {
         let _ = sum.g_add_(value);
     }
 
-    /// Adds a step's loss, its parts, and the hits on clean and attacked images; nothing of them when the images do not count here.
+    /// Adds a step's loss, its parts, and the hits on clean and attacked images; adds nothing if
+    /// `counts` is false.
     pub fn step(&mut self, outcome: &Outcome, y: &Tensor, counts: bool) {
         if !counts {
             return self.idle(outcome);
@@ -49,7 +50,7 @@ impl Tally {
         }
     }
 
-    /// A step without images of this rank's own: the sums are there all the same.
+    /// A step without images of this rank: the sums exist all the same.
     fn idle(&mut self, outcome: &Outcome) {
         let device = self.device;
         let zero = || Tensor::zeros([1], (Kind::Double, device));
@@ -59,7 +60,7 @@ impl Tally {
         }
     }
 
-    /// Adds the ranks' tallies up; rank 0 has the sum then, the others nothing.
+    /// Sums the ranks' tallies on rank 0; the others are reset.
     ///
     /// # Errors
     /// When a rank is lost.
@@ -67,7 +68,7 @@ impl Tally {
         if !world.is_joined() {
             return Ok(());
         }
-        // Hits are not counted by a rank that has had no images yet, so the names are agreed on first.
+        // A rank without images so far has no hits, so the ranks agree on the names first.
         let names: Vec<&str> = self.sums.keys().map(String::as_str).collect();
         let mut all: Vec<String> = world
             .gather(&names.join("\n"))?

@@ -1,7 +1,8 @@
 //! The epoch loop.
 //!
-//! Everything random is a function of the seed, the epoch and the image, and everything that changes is in the state file,
-//! so a run that was killed anywhere and resumed ends with the same bits as one that was not (on the CPU).
+//! All randomness is a function of the seed, the epoch and the image, and everything that changes
+//! is in the state file. So a run that was killed anywhere and resumed ends with the same bits as
+//! one that was not (on the CPU).
 
 mod after_epoch;
 mod health;
@@ -47,14 +48,14 @@ pub struct Trainer {
     /// The checkpoint that is being written.
     behind: Behind<Place>,
     tally: Tally,
-    /// What the attack remarked last.
+    /// The attack's last remark.
     remark: Option<String>,
     card: ModelCard,
     device: Device,
     heartbeat: Option<Heartbeat>,
     /// The key of the epoch's random numbers, `[]` int64 on the device.
     key: Tensor,
-    /// What a step makes, and the labels of its images.
+    /// A step's outcome, and the labels of its images.
     steps: Repeated<(Outcome, Tensor)>,
     /// Held as long as this run may write to its folder.
     _lock: Option<Lock>,
@@ -67,7 +68,7 @@ struct Place {
     step: u64,
 }
 
-/// What `init` takes.
+/// The help for `init`.
 const BEGINNING: &str =
     "it takes a checkpoint of the same model, such as runs/at/best.safetensors; `foil import` makes one of PyTorch's";
 
@@ -81,8 +82,9 @@ pub enum Ended {
 }
 
 impl Trainer {
-    /// Prepares a run in `folder`, which `lock` keeps for it: builds everything, reads the data, and takes up the saved state if there is one.
-    /// Of several ranks the first one has the lock, and is the only one that reads and writes the folder.
+    /// Prepares a run in `folder`, which `lock` keeps for it: builds everything, reads the data,
+    /// and resumes from the saved state if there is one. With several ranks the first one has the
+    /// lock, and is the only one that reads and writes the folder.
     ///
     /// # Errors
     /// What is wrong with the pipeline, the data or the saved state.
@@ -121,15 +123,15 @@ impl Trainer {
             false => (position, saved),
             true => {
                 let text = serde_json::to_string(&(position, saved)).at("telling", &folder.state())?;
-                serde_json::from_str(&world.first_says(&text)?).at("hearing of", &folder.state())?
+                serde_json::from_str(&world.first_says(&text)?).at("reading", &folder.state())?
             }
         };
-        // Initial numbers too: processors of different kinds need not agree on the last bit of a logarithm.
+        // Initial weights too: different processors may disagree on the last bit of a logarithm.
         ranks::follow(world, &parts)?;
         let key = Tensor::zeros([] as [i64; 0], (Kind::Int64, device));
         let against = world.against_capture(device)?.or_else(|| parts.step.against_capture());
         let repeated = Repeated::new(pipeline.train.capture, device, against)?.across(world)?;
-        // A beat reads the loss, which on the CPU is free, and elsewhere waits for the device.
+        // A beat reads the loss, which is free on the CPU but elsewhere waits for the device.
         let seconds = if device == Device::Cpu { 1 } else { 10 };
         let heartbeat = world.is_first().then(|| Heartbeat::new(&folder, Duration::from_secs(seconds)));
         let vote = Vote::default();
@@ -157,7 +159,8 @@ impl Trainer {
         })
     }
 
-    /// Builds the parts of `pipeline` on its device, as one rank of `world`; the model has the weights that it begins with.
+    /// Builds the parts of `pipeline` on its device, as one rank of `world`, with the model's
+    /// initial weights.
     ///
     /// # Errors
     /// The problems of the pipeline, by key path.
@@ -176,7 +179,7 @@ impl Trainer {
         self.position.epoch
     }
 
-    /// Steps done before this call in the epoch that comes next.
+    /// Steps of the next epoch that were done before this call.
     pub fn steps_done(&self) -> u64 {
         self.position.step
     }
@@ -186,12 +189,14 @@ impl Trainer {
         self.parts.step.model.network().params().count()
     }
 
-    /// Trains until the epochs are done or `stop` is set; then the state is saved. `observer` follows; of several ranks, the first one's.
+    /// Trains until the epochs are done or `stop` is set, then saves the state. `observer`
+    /// follows; with several ranks, the first one's.
     ///
     /// # Errors
-    /// A loss that is not finite, what a plugin reports, or a file that cannot be written; the last checkpoint stands.
+    /// A loss that is not finite, what a plugin reports, or a file that cannot be written; the
+    /// last checkpoint is intact.
     pub fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Ended> {
-        // What a plugin's callbacks outside of a step panic with is told like a step's errors.
+        // Panics in a plugin's callbacks outside of a step are reported like a step's errors.
         guard(|| self.epochs(observer, stop)).map_err(|error| {
             if let Some((_, Ok(()))) = self.behind.wait() {
                 self.saved = true;
@@ -250,7 +255,8 @@ impl Trainer {
             let done = self.position.step + 1;
             let due =
                 done < steps && self.pipeline.train.checkpoint_steps.is_some_and(|every| done.is_multiple_of(every));
-            // On the CPU a look at the loss is free; elsewhere it waits for the device, so it is taken now and then.
+            // On the CPU reading the loss is free; elsewhere it waits for the device, so it is
+            // read only now and then.
             if due || done == steps || self.device == Device::Cpu || done.is_multiple_of(50) {
                 self.sound()?;
             }
@@ -284,7 +290,7 @@ impl Trainer {
         Ok(true)
     }
 
-    /// Makes what the ranks hold one state, fit to be saved.
+    /// Makes the ranks' state consistent before it is saved.
     fn agree(&self, order: &Tensor) -> Result<()> {
         if !self.world.is_joined() {
             return Ok(());
@@ -295,7 +301,7 @@ impl Trainer {
         ranks::compare(self.world, &self.parts)
     }
 
-    /// What the run's best checkpoint scored, by the selection rule, and its epoch.
+    /// The epoch of the run's best checkpoint, and its score by the selection rule.
     pub fn best(&self) -> Option<(u64, f64)> {
         self.position.best.held.map(|held| (held.epoch, held.score))
     }

@@ -1,4 +1,5 @@
-//! `cargo xtask bundle DIR`: a folder that trains on a machine which has Python's torch 2.11.0 and nothing else of what foil needs.
+//! `cargo xtask bundle DIR`: a folder that trains on a machine with Python's torch 2.11.0 and
+//! nothing else that foil needs.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,10 +10,11 @@ use crate::job::{BUILD, Job};
 use crate::workspace::Workspace;
 use crate::{cuda, setup};
 
-/// Starts the program of its own name with Python's libtorch. `PYTHON` may name another Python, and `LIBTORCH` another libtorch.
+/// Starts the program of its own name with Python's libtorch. `PYTHON` may name another Python, and
+/// `LIBTORCH` another libtorch.
 const RUN: &str = include_str!("../bundle/foil");
 const README: &str = include_str!("../bundle/README.md");
-/// Builds the library's own tests, those of its kernels among them, and says where.
+/// Builds the library's own tests, including those of its kernels, and reports where.
 const TESTS: &str = "test --release -p foil --lib --no-run --message-format=json-render-diagnostics";
 
 /// `cargo xtask bundle DIR`.
@@ -22,15 +24,15 @@ pub fn command(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     };
     let folder = std::path::absolute(folder).or_fail(|| format!("find {}", Path::new(folder).display()))?;
     if folder.exists() {
-        let error = format!("{} is there already", folder.display());
-        return Err(Failure::new(error, "name a folder that is not, or remove it"));
+        let error = format!("{} already exists", folder.display());
+        return Err(Failure::new(error, "name a new folder, or remove it"));
     }
     let libtorch = setup::ensure(workspace)?;
     Job::cargo(BUILD).run(workspace)?;
     let library = cuda::build(workspace, &libtorch)?;
     let told = Job::cargo(TESTS).told(workspace)?;
     let nothing =
-        || Failure::new("cargo does not say where foil's tests are", format!("see what it says: cargo {TESTS}"));
+        || Failure::new("cargo does not say where foil's tests are", format!("see its output: cargo {TESTS}"));
     let tests = executable(&told).ok_or_else(nothing)?;
 
     // Whole or not at all.
@@ -101,7 +103,7 @@ fn make_parent(path: &Path) -> Result<()> {
     fs::create_dir_all(parent).or_fail(|| format!("make the folder {}", parent.display()))
 }
 
-/// Makes it one that can be started.
+/// Makes it executable.
 fn allow(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
@@ -118,7 +120,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let workspace = Workspace::at(scratch.path());
         let failure = command(&workspace, &[scratch.path().into()]).unwrap_err().to_string();
-        assert!(failure.contains("is there already"), "{failure}");
+        assert!(failure.contains("already exists"), "{failure}");
         assert!(command(&workspace, &[]).unwrap_err().to_string().contains("takes one folder"));
     }
 

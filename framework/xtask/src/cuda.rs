@@ -1,7 +1,9 @@
 //! `cargo xtask cuda`: compiles CUDA's half of the shim, `libfoil_cuda.so`, beside the program.
 //!
-//! It needs a C++ compiler but neither nvcc nor a GPU: the headers and NVRTC, which makes machine code of the kernels, come from pinned wheels. For devices later
-//! than Hopper there is PTX, of which their driver makes machine code; not of the convolutions, whose instructions are Hopper's own.
+//! It needs a C++ compiler but neither nvcc nor a GPU: the headers and NVRTC, which makes machine
+//! code of the kernels, come from pinned wheels. For devices later than Hopper there is PTX, of
+//! which their driver makes machine code; not of the convolutions, whose instructions are Hopper's
+//! own.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,7 +18,8 @@ use crate::libtorch::pins::Set;
 use crate::setup::{self, Surroundings};
 use crate::workspace::Workspace;
 
-/// bf16 conversions need it, and all of 8.x can run it; on older devices the program uses libtorch's own kernels.
+/// bf16 conversions need it, and all of 8.x can run it; on older devices the program uses
+/// libtorch's own kernels.
 const AMPERE: &str = "--gpu-architecture=sm_80";
 /// With kernels that overlap.
 const HOPPER: &str = "--gpu-architecture=sm_90";
@@ -26,14 +29,14 @@ const HOPPER_ALONE: &str = "--gpu-architecture=sm_90a";
 /// `cargo xtask cuda`.
 pub fn command(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     if let Some(unknown) = arguments.first() {
-        return Err(Failure::new(format!("`cuda` does not know `{}`", unknown.display()), "it takes nothing"));
+        return Err(Failure::new(format!("`cuda` does not know `{}`", unknown.display()), "it takes no arguments"));
     }
     let libtorch = setup::ensure(workspace)?;
     println!("{}", build(workspace, &libtorch)?.display());
     Ok(())
 }
 
-/// The library, compiled if it is not there or older than what it is made of.
+/// The library, compiled if it is missing or older than its sources.
 pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
     let library = workspace.foil_path().with_file_name("libfoil_cuda.so");
     let sources = workspace.root.join("framework/cuda");
@@ -67,7 +70,7 @@ pub fn build(workspace: &Workspace, libtorch: &Installed) -> Result<PathBuf> {
         "nvrtc.cpp",
     ]
     .map(|name| sources.join(name));
-    // This program too, which knows what it is made of and how.
+    // This program too, which contains the build rules.
     let maker = std::env::current_exe().ok();
     let newest = made_of.iter().chain([&guard]).chain(&maker).filter_map(|path| changed(path)).max();
     if changed(&library).is_some_and(|made| newest.is_some_and(|newest| made > newest)) {
@@ -142,7 +145,7 @@ fn with_path(mut command: Command, folder: &Path) -> Command {
     command
 }
 
-/// Runs it; what it says is part of the error.
+/// Runs it; its output is part of the error.
 fn run(mut command: Command, what: &str) -> Result<()> {
     let output = command.output().or_fail(|| format!("start {}", command.get_program().display()))?;
     if output.status.success() {

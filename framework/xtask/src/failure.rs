@@ -45,7 +45,7 @@ impl<T> OrFail<T> for io::Result<T> {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space and run this again",
                 io::ErrorKind::PermissionDenied => "see who owns it, and run this as a user who may write there",
                 io::ErrorKind::ReadOnlyFilesystem => "use a folder that can be written to",
-                _ => "set that right and run this again",
+                _ => "fix that and run this again",
             };
             Failure::new(format!("could not {}: {error}", what()), help)
         })

@@ -1,4 +1,4 @@
-//! A command line that is written as it would be typed, and run as it must be.
+//! A command line: how it is typed, and how it is run.
 
 use std::fmt;
 use std::process::{Command, ExitStatus, Stdio};
@@ -6,7 +6,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use crate::failure::{Failure, OrFail, Result};
 use crate::workspace::Workspace;
 
-/// Builds the program. All packages are named so that their features are those of `cargo test`, and nothing is built twice.
+/// Builds the program. All packages are named so that their features are those of `cargo test`, and
+/// nothing is built twice.
 pub const BUILD: &str = "build --release --workspace --bin foil";
 
 /// What is started.
@@ -41,7 +42,7 @@ impl Job {
         Job { environment: Some((name, value)), ..self }
     }
 
-    /// What to start, for who needs more than [`Job::run`].
+    /// The command, for callers that need more than [`Job::run`].
     pub fn command(&self, workspace: &Workspace) -> Command {
         let mut command = match self.program {
             Program::Cargo => workspace.cargo(),
@@ -65,7 +66,7 @@ impl Job {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Fails, with the command to repeat, unless it went well.
+    /// Fails, with the command to repeat, unless it succeeded.
     pub fn check(&self, status: ExitStatus) -> Result<()> {
         if status.success() {
             return Ok(());

@@ -1,7 +1,8 @@
-//! What stands between a fresh clone and a running `foil`: set-up, build, demo and verification.
+//! From a fresh clone to a running `foil`: set-up, build, demo and verification.
 //!
-//! It links no libtorch and has no dependency, so it is built in seconds, before anything that takes minutes.
-//! `cargo demo`, `cargo verify`, `cargo foil` and `cargo xtask` are aliases for it (`.cargo/config.toml`).
+//! It links no libtorch and has no dependency, so it is built in seconds, before anything that
+//! takes minutes. `cargo demo`, `cargo verify`, `cargo foil` and `cargo xtask` are aliases for it
+//! (`.cargo/config.toml`).
 
 mod bundle;
 mod cuda;
@@ -43,13 +44,13 @@ const COMMANDS: [Command; 6] = [
     Command {
         name: "verify",
         usage: "cargo verify [--quick]",
-        about: "all that CI checks; --quick leaves out the smoke runs and the documentation",
+        about: "everything CI checks; --quick leaves out the smoke runs and the documentation",
         run: verify::command,
     },
     Command {
         name: "setup",
         usage: "cargo xtask setup [--cuda | --cpu] [--force]",
-        about: "make libtorch usable (the others call this by themselves)",
+        about: "make libtorch available (the other commands do this themselves)",
         run: setup::command,
     },
     Command {
@@ -61,7 +62,7 @@ const COMMANDS: [Command; 6] = [
     Command {
         name: "bundle",
         usage: "cargo xtask bundle DIR",
-        about: "make a folder that trains where there is only Python's torch",
+        about: "make a folder that trains on a machine with only Python's torch",
         run: bundle::command,
     },
 ];

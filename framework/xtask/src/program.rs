@@ -12,15 +12,15 @@ use crate::libtorch::installed::Installed;
 use crate::workspace::Workspace;
 use crate::{cuda, libtorch, setup};
 
-/// A build that is quicker than this is not worth a word.
+/// Builds faster than this are not announced.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// `cargo foil ARGS...`: the program, in the folder the user is in, its exit code handed on.
+/// `cargo foil ARGS...`: the program, in the user's current folder, with its exit code passed on.
 pub fn foil(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     let libtorch = setup::ensure(workspace)?;
     build(workspace)?;
     with_cuda(workspace, &libtorch);
-    let error = workspace.foil().args(arguments).exec(); // comes back only if it could not start
+    let error = workspace.foil().args(arguments).exec(); // returns only if it could not start
     Err(error).or_fail(|| format!("start {}", workspace.foil_path().display()))
 }
 
@@ -38,7 +38,8 @@ pub fn demo(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     Err(error).or_fail(|| format!("start {}", workspace.foil_path().display()))
 }
 
-/// CUDA's half of the shim, where libtorch has CUDA. Without it everything works, but slower, which `foil doctor` says.
+/// CUDA's half of the shim, where libtorch has CUDA. Without it everything works, but slower, which
+/// `foil doctor` says.
 fn with_cuda(workspace: &Workspace, libtorch: &Installed) {
     if libtorch.cuda
         && let Err(failure) = cuda::build(workspace, libtorch)
@@ -57,7 +58,7 @@ fn build(workspace: &Workspace) -> Result<()> {
     let (done, waiting) = mpsc::channel::<()>();
     let watch = thread::spawn(move || {
         if waiting.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("Building foil again, because something it is made of has changed.");
+            eprintln!("Building foil again, because its sources have changed.");
         }
     });
     let status = job.command(workspace).arg("--quiet").status().or_fail(|| format!("start `{job}`"));

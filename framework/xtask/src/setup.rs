@@ -11,21 +11,21 @@ use crate::libtorch::python::Python;
 use crate::libtorch::{gpu, link};
 use crate::workspace::Workspace;
 
-/// What `setup` may be told.
+/// Options of `setup`.
 #[derive(Debug, Default, Clone, Copy)]
 struct Options {
     /// CUDA or not; by default, whether there is a GPU.
     set: Option<Set>,
-    /// Begin anew, even if all is well.
+    /// Start over, even if all is well.
     force: bool,
 }
 
-/// All that set-up looks at outside the repository.
+/// Everything outside the repository that set-up uses.
 pub struct Surroundings {
     users_libtorch: Option<PathBuf>,
     /// `FOIL_CACHE`.
     pub cache: Option<PathBuf>,
-    /// What fetches.
+    /// The Python that fetches.
     pub python: Python,
     gpu: bool,
 }
@@ -50,7 +50,8 @@ pub fn command(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     Ok(())
 }
 
-/// Set-up for the other commands: silent where there is a usable libtorch already, with CUDA or not.
+/// Set-up for the other commands: silent where there is a usable libtorch already, with CUDA or
+/// not.
 pub fn ensure(workspace: &Workspace) -> Result<Installed> {
     let link = workspace.libtorch();
     if workspace.users_libtorch().is_none()
@@ -61,8 +62,8 @@ pub fn ensure(workspace: &Workspace) -> Result<Installed> {
     set_up(&link, &Surroundings::look(workspace), Options::default())
 }
 
-/// Makes `link` lead to a usable libtorch, from the first of these places that has one: `LIBTORCH`, where `link` leads
-/// already, the active Python, PyPI.
+/// Makes `link` lead to a usable libtorch, from the first of these places that has one: `LIBTORCH`,
+/// where `link` leads already, the active Python, PyPI.
 fn set_up(link: &Path, around: &Surroundings, options: Options) -> Result<Installed> {
     if let Some(path) = &around.users_libtorch {
         let installed = Installed::check(path).map_err(|problem| {
@@ -99,7 +100,7 @@ fn set_up(link: &Path, around: &Surroundings, options: Options) -> Result<Instal
         fetch::fetch(set, around.cache.as_deref().unwrap_or(beside), &around.python, options.force)?.join("torch");
     link::point(link, &torch)?;
     Installed::check(link).map_err(|problem| {
-        Failure::new(format!("{}, as it was fetched, {problem}", torch.display()), "try `cargo xtask setup --force`")
+        Failure::new(format!("the fetched {} {problem}", torch.display()), "try `cargo xtask setup --force`")
     })
 }
 
@@ -113,7 +114,7 @@ fn parse(arguments: &[OsString]) -> Result<Options> {
             _ => {
                 return Err(Failure::new(
                     format!("`setup` does not know `{}`", argument.display()),
-                    "it takes --cuda or --cpu (by default, --cuda where there is an NVIDIA GPU), and --force to begin anew",
+                    "it takes --cuda or --cpu (by default, --cuda where there is an NVIDIA GPU), and --force to start over",
                 ));
             }
         }

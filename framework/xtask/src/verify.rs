@@ -1,4 +1,4 @@
-//! `cargo verify`: all that CI checks, step by step, up to the first that fails.
+//! `cargo verify`: everything that CI checks, step by step, up to the first failure.
 
 use std::ffi::OsString;
 use std::fs;
@@ -22,7 +22,8 @@ fn steps(configs: Vec<String>, smoke: Vec<String>, runs: &Path, quick: bool) -> 
         step("format", Job::cargo("fmt --all --check")),
         step("lints", Job::cargo("clippy --release --workspace --all-targets -- -D warnings")),
         step("build", Job::cargo(BUILD)),
-        // Test processes share the cores; threads that spin while they wait would slow them down tenfold.
+        // Test processes share the cores; threads that spin while they wait would slow them down
+        // tenfold.
         step("tests", Job::cargo("test --release --workspace").with("OMP_WAIT_POLICY", "passive")),
     ];
     if !configs.is_empty() {
@@ -75,8 +76,8 @@ pub fn command(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     Ok(())
 }
 
-/// Every pipeline under the folder, as paths from the root, sorted; none if there is no such folder. What only holds parts for others,
-/// `base*.yaml`, is checked through them.
+/// Every pipeline under the folder, as paths from the root, sorted; none if there is no such
+/// folder. What only holds parts for others, `base*.yaml`, is checked through them.
 fn yaml_files(root: &Path, folder: &str) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::from(folder)];

@@ -23,7 +23,8 @@ impl Workspace {
         let root = above_manifest.filter(|folder| is_root(folder)).or_else(above_here).ok_or_else(|| {
             Failure::new("this is not foil's repository", "run it as `cargo xtask` in a clone of the repository")
         })?;
-        // This program is <target>/<profile>/xtask, whatever CARGO_TARGET_DIR or a config file made of <target>.
+        // This program is <target>/<profile>/xtask, whatever CARGO_TARGET_DIR or a config file made
+        // of <target>.
         let here = env::current_exe().ok();
         let target = here.as_deref().and_then(|exe| exe.ancestors().nth(2)).map(Path::to_path_buf);
         Ok(Workspace { target: target.unwrap_or_else(|| root.join("target")), root })
@@ -47,9 +48,9 @@ impl Workspace {
 
     /// `cargo` at the root.
     ///
-    /// Without what cargo added to the environment when it started this program: build scripts that look at these
-    /// variables, torch-sys with its LIBTORCH first of all, would take minutes to run again each time that work
-    /// alternates between `cargo build` and `cargo verify`.
+    /// Without what cargo added to the environment when it started this program: build scripts that
+    /// look at these variables, torch-sys with its LIBTORCH first of all, would take minutes to run
+    /// again each time that work alternates between `cargo build` and `cargo verify`.
     pub fn cargo(&self) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.current_dir(&self.root);
@@ -66,8 +67,9 @@ impl Workspace {
 
     /// The built program, in the folder that the user is in.
     ///
-    /// libtorch's threads wait by spinning, which on cores that others use too makes a step ten times slower. A short spin costs
-    /// 4 % on idle cores and nothing there; what the user has set stands.
+    /// libtorch's threads wait by spinning, which on cores that others use too makes a step ten
+    /// times slower. A short spin costs 4 % on idle cores and nothing there; what the user has set
+    /// stands.
     pub fn foil(&self) -> Command {
         let mut command = self.with_libraries(Command::new(self.foil_path()));
         if env::var_os("OMP_WAIT_POLICY").is_none() && env::var_os("GOMP_SPINCOUNT").is_none() {
@@ -76,7 +78,8 @@ impl Workspace {
         command
     }
 
-    /// Binaries look for libtorch beside `target/`; where the build folder is elsewhere, they must be told.
+    /// Binaries look for libtorch beside `target/`; where the build folder is elsewhere, they must
+    /// be told.
     fn with_libraries(&self, mut command: Command) -> Command {
         if self.target != self.root.join("target") {
             let mut folders = vec![self.libtorch().join("lib")];

@@ -1,34 +1,41 @@
-//! ALP: cross-entropy on attacked images, plus a pull between the logits of each image and its attacked form.
+//! ALP: cross-entropy on attacked images, plus a penalty on the distance between the logits of
+//! each image and its attacked form.
 //!
-//! Kannan et al., "Adversarial Logit Pairing", 2018, arXiv:1803.06373, Section 4; Table 9 of the CAT paper, second row.
+//! Kannan et al., "Adversarial Logit Pairing", 2018, arXiv:1803.06373, Section 4; Table 9 of the
+//! CAT paper, second row.
 
 use foil::prelude::*;
 
-/// How far two images' logits are apart.
+/// The distance between two images' logits.
 #[settings]
 #[derive(Copy, PartialEq)]
 pub enum Distance {
     /// Mean over images and classes of (z(x) - z(x'))², as in the official code.
     MeanSquared,
-    /// Mean over images of the Euclidean length of z(x) - z(x'), as Table 9 prints it. Where the two are equal its gradient is 0.
+    /// Mean over images of the Euclidean length of z(x) - z(x'), as Table 9 prints it. Where the
+    /// two are equal its gradient is 0.
     Length,
 }
 
-/// ALP: adversarial logit pairing (Kannan et al. 2018, Section 4). L = CE(f(x'), y) + lambda · mean (f(x) - f(x'))².
+/// ALP: adversarial logit pairing (Kannan et al. 2018, Section 4). L = CE(f(x'), y) + lambda · mean
+/// (f(x) - f(x'))².
 ///
-/// The default is Table 9's: cross-entropy on attacked images only, an untargeted attack (`pgd` on `ce`), and the mean squared
-/// difference in place of Table 9's bare norm, as the official code has it. The clean pass runs first; gradients flow through both.
-/// The official ImageNet code differs in four ways: `clean_ce: true`, `label_smoothing: 0.1`, an attack with
-/// `objective: least_likely`, and an average of the weights over time, which is no part of a loss.
+/// The default is Table 9's: cross-entropy on attacked images only, an untargeted attack (`pgd` on
+/// `ce`), and, as in the official code, the mean squared difference in place of Table 9's norm. The
+/// clean pass runs first; gradients flow through both. The official ImageNet code differs in four
+/// ways: `clean_ce: true`, `label_smoothing: 0.1`, an attack with `objective: least_likely`, and
+/// averaged weights, which are not part of a loss.
 #[settings]
 pub struct Alp {
-    /// Weight of the pairing term. 0.5 in the official example; its released networks used 0.25 and 0.5.
+    /// Weight of the pairing term. 0.5 in the official example; its released networks used 0.25 and
+    /// 0.5.
     #[set(default = 0.5.into(), range = 0.0..)]
     pub lambda: Scheduled,
-    /// Cross-entropy over clean and attacked images, averaged over all 2N, which pass as one batch so that batch norm sees the mixture.
+    /// Whether the cross-entropy covers clean and attacked images, averaged over all 2N; they run
+    /// as one batch, so batch norm sees the mixture.
     #[set(default = false)]
     pub clean_ce: bool,
-    /// What is paired.
+    /// The distance of the pairing term.
     #[set(default = Distance::MeanSquared)]
     pub distance: Distance,
     /// Share of the label's weight that is spread evenly over all classes.
@@ -77,8 +84,9 @@ mod tests {
     use super::*;
     use foil::testing::{assert_close, loss_from_yaml, loss_on};
 
-    // By hand: z(x) = (3, 4), z(x') = (0, 0), y = 0. CE(x') = ln 2; squares 9 and 16, mean 12.5; length 5.
-    // CE(x) = ln(1 + e); smoothed by s it is (1 - s) · CE + s · mean(-log p), and here -log p = (1.3132617, 0.3132617).
+    // By hand: z(x) = (3, 4), z(x') = (0, 0), y = 0. CE(x') = ln 2; squares 9 and 16, mean 12.5;
+    // length 5. CE(x) = ln(1 + e); smoothed by s it is (1 - s) · CE + s · mean(-log p), and here
+    // -log p = (1.3132617, 0.3132617).
     #[test]
     fn one_image_by_hand() {
         let z = |values: [f64; 2]| Tensor::from_slice2(&[values]);

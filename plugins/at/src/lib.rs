@@ -1,17 +1,20 @@
 //! AT: cross-entropy on attacked images.
 //!
-//! Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, arXiv:1706.06083, Eq. 2.1;
-//! the recipe is that of Rice et al., "Overfitting in adversarially robust deep learning", ICML 2020 (robust_overfitting).
+//! Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018,
+//! arXiv:1706.06083, Eq. 2.1; the recipe is that of Rice et al., "Overfitting in adversarially
+//! robust deep learning", ICML 2020 (robust_overfitting).
 
 use foil::prelude::*;
 
-/// AT: adversarial training (Madry et al. 2018, Eq. 2.1; Table 9, first row). L = CE(f(x'), y), mean over the batch.
+/// AT: adversarial training (Madry et al. 2018, Eq. 2.1; Table 9, first row). L = CE(f(x'), y),
+/// mean over the batch.
 ///
 /// With `attack: none` it is undefended training.
 #[settings]
 pub struct At {
-    /// Whether a clean pass in train mode follows each update, as in robust_overfitting's code. It is for the log there, but it
-    /// moves batch norm's running statistics towards clean images.
+    /// Whether a clean pass in train mode follows each update, as in robust_overfitting's code.
+    /// There it serves the log, but it also moves batch norm's running statistics towards clean
+    /// images.
     #[set(default = true)]
     pub log_clean: bool,
 }
@@ -33,7 +36,8 @@ mod tests {
     use super::*;
     use foil::testing::{assert_close, loss_from_yaml, loss_on};
 
-    // By hand: the attacked images' labels have probabilities 0.5 and 0.2; clean logits play no part.
+    // By hand: the attacked images' labels have probabilities 0.5 and 0.2; clean logits play no
+    // part.
     #[test]
     fn two_images_by_hand() {
         let attacked = Tensor::from_slice2(&[[0.5, 0.5], [0.8, 0.2]]).log();

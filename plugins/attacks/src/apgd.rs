@@ -11,17 +11,20 @@ use crate::chain::Chain;
 use foil::prelude::*;
 use run::Run;
 
-/// APGD (Croce & Hein 2020, Algorithm 1): momentum, and a step size that starts at 2 · eps and is halved where progress stops.
+/// APGD (Croce & Hein 2020, Algorithm 1): momentum, and a step size that starts at 2 · eps and is
+/// halved where progress stops.
 ///
-/// From a random point at distance eps: v = P(x + step · direction), x' = P(x + 0.75 (v − x) + 0.25 (x − last x)). After 22 %
-/// of the steps, and then after windows that shrink by 3 % down to 6 %, an image's step is halved, and it goes back to its best
-/// point, if fewer than rho of the window's steps raised the objective, or if the step was left alone last time and the best
-/// value has not risen since. Returned is the last misclassified point; for an image that never was, the one with the largest objective.
+/// From a random point at distance eps: v = P(x + step · direction), x' = P(x + 0.75 (v − x) + 0.25
+/// (x − last x)). After 22 % of the steps, and then after windows that shrink by 3 % down to 6 %,
+/// an image's step is halved, and it goes back to its best point, if fewer than rho of the window's
+/// steps raised the objective, or if the step was left alone last time and the best value has not
+/// risen since. It returns the last misclassified point or, for an image that was never
+/// misclassified, the one with the largest objective.
 ///
 /// `ce` is AutoAttack's first attack, `dlr` the second loss of the paper.
 #[settings]
 pub struct Apgd {
-    /// What is ascended: `ce` or `dlr`.
+    /// The objective to maximise: `ce` or `dlr`.
     #[set(default = Component::named("ce").expect("`ce` is registered beside `apgd`"))]
     pub objective: Component<dyn Objective>,
     /// The ball's norm.
@@ -33,7 +36,7 @@ pub struct Apgd {
     /// Number of steps.
     #[set(default = 100, range = 1..=100_000)]
     pub steps: u32,
-    /// Independent tries; a try begins only for images that stand.
+    /// Independent tries; a try runs only for images that are not broken yet.
     #[set(default = 1, range = 1..=1000)]
     pub restarts: u32,
     /// Passes that each gradient is the mean of (expectation over transformation), for a network that
@@ -59,10 +62,12 @@ impl Config<dyn Attack> for Apgd {
 
 register!(dyn Attack, "apgd", Apgd, "{ eps: 8/255, objective: dlr }");
 
-/// Targeted APGD (Croce & Hein 2020, section 5): one run towards each of the most likely wrong classes.
+/// Targeted APGD (Croce & Hein 2020, section 5): one run towards each of the most likely wrong
+/// classes.
 ///
-/// With t the second, third, … class of the clean logits it ascends −(z_y − z_t) / (z₍₁₎ − (z₍₃₎ + z₍₄₎) / 2), z₍ᵢ₎ the i-th largest; see
-/// `apgd` for the steps. A run begins only for images that stand. It needs four classes.
+/// With t the second, third, … class of the clean logits it ascends −(z_y − z_t) / (z₍₁₎ − (z₍₃₎ +
+/// z₍₄₎) / 2), z₍ᵢ₎ the i-th largest; see `apgd` for the steps. A run starts only for images that
+/// are not broken yet. It needs four classes.
 #[settings]
 pub struct ApgdT {
     /// The ball's norm.
@@ -74,7 +79,7 @@ pub struct ApgdT {
     /// Number of steps of each run.
     #[set(default = 100, range = 1..=100_000)]
     pub steps: u32,
-    /// Number of wrong classes that are tried; no more than there are.
+    /// Number of wrong classes to try; at most all of them.
     #[set(default = 9, range = 1..=10_000)]
     pub targets: u32,
     /// Independent tries for each class.

@@ -2,12 +2,14 @@
 
 use foil::prelude::*;
 
-/// For evaluations: `inner` takes its gradients in the arithmetic of training (`train.precision`), and `train.eval_precision` judges what it found.
+/// For evaluations: `inner` computes its gradients in the precision of training
+/// (`train.precision`); the resulting images are classified in `train.eval_precision`.
 ///
-/// Beside `inner` itself it tells what bf16 costs an attack: a network trained in bf16 has only seen attacks like this one.
+/// Compared with `inner` itself it shows what bf16 costs an attack: a network trained in bf16 has
+/// only seen attacks like this one.
 #[settings]
 pub struct AsTrained {
-    /// The attack; one that learns or keeps nothing between batches.
+    /// The attack; it must not learn or keep anything between batches.
     pub inner: Component<dyn Attack>,
 }
 
@@ -19,7 +21,7 @@ impl Config<dyn Attack> for AsTrained {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
         let inner = cx.component("inner", &self.inner).ok_or_else(|| Error::new("its attack cannot be built"))?;
         if inner.needs_clean_logits() || !inner.provides().is_empty() || !inner.state().is_empty() {
-            cx.problem("inner", "is for training", "write one that evaluations can run alone, such as `pgd`");
+            cx.problem("inner", "is an attack for training", "write one that can run in an evaluation, such as `pgd`");
         }
         Ok(Box::new(Running { inner }))
     }

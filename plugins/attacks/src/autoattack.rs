@@ -38,7 +38,7 @@ pub struct AutoAttack {
     /// Queries of `square`. AutoAttack has 5000.
     #[set(default = 5000, range = 0..=1_000_000)]
     pub n_queries: u32,
-    /// Wrong classes that the two targeted attacks try; no more than there are. AutoAttack has 9.
+    /// Wrong classes that the two targeted attacks try; at most all of them. AutoAttack has 9.
     #[set(default = 9, range = 1..=10_000)]
     pub targets: u32,
     /// Independent tries of each attack. AutoAttack has 1.

@@ -9,7 +9,8 @@ use foil::prelude::*;
 pub(crate) struct Chain(pub(crate) Vec<(String, Box<dyn Attack>)>);
 
 impl Chain {
-    /// An attack tried `restarts` times; `run` makes the try of a number, from 1. A single try is no chain.
+    /// An attack tried `restarts` times; `run` makes the try of a number, from 1. A single try is
+    /// not a chain.
     pub(crate) fn of_tries<A: Attack + 'static>(
         restarts: u32,
         run: impl Fn(u32) -> Result<A>,
@@ -84,10 +85,11 @@ impl Attack for Chain {
     }
 }
 
-/// The worst of several attacks: each runs on the images that those before it left right, as AutoAttack's do.
+/// The worst of several attacks: each runs on the images that resisted those before it, as in
+/// AutoAttack.
 ///
-/// Of an image that none of them breaks, the point with the smallest margin is returned. Attacks of the same kind draw the same random
-/// start.
+/// Of an image that none of them breaks, the point with the smallest margin is returned. Attacks of
+/// the same kind draw the same random start.
 #[settings]
 pub struct WorstOf {
     /// The attacks, in order; the cheap ones first save time.

@@ -12,12 +12,15 @@ use crate::live::Live;
 use foil::prelude::*;
 use plane::onto_plane;
 
-/// FAB-T (Croce & Hein 2020, arXiv:1907.02044 and 2003.01690): the nearest misclassified point, sought once for each of the most likely wrong classes.
+/// FAB-T (Croce & Hein 2020, arXiv:1907.02044 and 2003.01690): the nearest misclassified point,
+/// searched for once for each of the most likely wrong classes.
 ///
-/// Each step linearises z_t − z_y at x', projects x' and the image x onto the plane where it is zero, within [0, 1] (changes d₁
-/// and d₂), and moves to (1 − a)(x' + eta · d₁) + a (x + eta · d₂), a = min(‖d₁‖ / (‖d₁‖ + ‖d₂‖), alpha_max). A misclassified point that is
-/// nearer than all before it is kept, and x' goes back to x + beta (x' − x). It counts if it lies within eps; otherwise the image is left
-/// as it is. A run begins only for images that stand, and only on such as are right without an attack.
+/// Each step linearises z_t − z_y at x', projects x' and the image x onto the plane where it is
+/// zero, within [0, 1] (changes d₁ and d₂), and moves to (1 − a)(x' + eta · d₁) + a (x + eta · d₂),
+/// a = min(‖d₁‖ / (‖d₁‖ + ‖d₂‖), alpha_max). A misclassified point that is nearer than all before
+/// it is kept, and x' goes back to x + beta (x' − x). It counts if it is within eps; otherwise the
+/// image is returned unchanged. A run starts only for images that are not broken yet, and only for
+/// those classified correctly without an attack.
 #[settings]
 pub struct FabT {
     /// The ball's norm.
@@ -29,7 +32,7 @@ pub struct FabT {
     /// Number of steps of each run.
     #[set(default = 100, range = 1..=100_000)]
     pub steps: u32,
-    /// Number of wrong classes that are tried; no more than there are.
+    /// Number of wrong classes to try; at most all of them.
     #[set(default = 9, range = 1..=10_000)]
     pub targets: u32,
     /// Independent tries for each class; all but the first start at a random point at half the radius.
@@ -61,7 +64,7 @@ impl Config<dyn Attack> for FabT {
     }
 }
 
-/// How often the judge lets broken images leave.
+/// How often an evaluation drops broken images.
 const SHRINK: u32 = 10;
 /// The distance of a point that was not found.
 const NOWHERE: f64 = 1e10;

@@ -41,7 +41,8 @@ impl Objective for Kl {
 
 /// The margin loss of Carlini & Wagner 2017 as the CAT and FAT codes use it inside PGD.
 ///
-/// m = z_y - max over others of z; ascended is -max(m + kappa, 0). The gradient is zero once m <= -kappa.
+/// m = z_y - max over others of z; the attack maximises -max(m + kappa, 0). The gradient is zero
+/// once m <= -kappa.
 #[settings]
 pub struct Cw {
     /// How far, in logits, an image is pushed past the decision boundary. 50 on CIFAR and 150 on MNIST in the CAT paper.
@@ -76,9 +77,11 @@ impl Objective for Slm {
     }
 }
 
-/// Towards the class that the model finds least likely for the clean image: ascended is minus the cross-entropy with it.
+/// Towards the class that the model finds least likely for the clean image: it maximises minus the
+/// cross-entropy with it.
 ///
-/// The targeted attack of ALP's official code (Kannan et al. 2018); labels play no part. Of equal logits the first is the smallest.
+/// The targeted attack of ALP's official code (Kannan et al. 2018); labels are not used. Of equal
+/// logits the first counts as the smallest.
 #[settings]
 pub struct LeastLikely {}
 

@@ -24,9 +24,10 @@ pub enum Start {
 pub enum Keep {
     /// The last one.
     Last,
-    /// The one with the largest cross-entropy among the restarts' last points; costs a forward pass each
-    /// (robust_overfitting and CAT, with one restart too: the pass moves the running statistics. Where the update's pass finds the
-    /// same ones next, as AT's does, that counts twice in its place).
+    /// The one with the largest cross-entropy among the restarts' last points; costs a forward
+    /// pass each. robust_overfitting and CAT make it with one restart too: the pass moves the
+    /// running statistics. Where the update's pass computes the same statistics next, as with AT,
+    /// the pass is skipped and the update's counts twice.
     Worst,
 }
 
@@ -36,7 +37,7 @@ pub enum Keep {
 /// around x and then into [0, 1]. For L2 the step is alpha · gradient/‖gradient‖.
 #[settings]
 pub struct Pgd {
-    /// What is ascended.
+    /// The objective to maximise.
     #[set(default = Component::named("ce").expect("`ce` is registered beside `pgd`"))]
     pub objective: Component<dyn Objective>,
     /// The ball's norm.
@@ -70,7 +71,8 @@ pub struct Pgd {
     /// The model's mode during the attack: `train` in robust_overfitting and CAT, `eval` in TRADES, MART, FAT and every evaluation.
     #[set(default = Mode::Eval)]
     pub mode: Mode,
-    /// Whether points are kept in [0, 1]. CAT's MNIST code does not, which is another threat model.
+    /// Whether points are kept in [0, 1]. CAT's MNIST code does not, which is a different threat
+    /// model.
     #[set(default = true)]
     pub clip: bool,
 }

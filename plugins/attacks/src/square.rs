@@ -38,7 +38,7 @@ pub struct Square {
     /// Whether the schedule, made for 10,000 queries, is scaled to `n_queries`. AutoAttack does not; the authors' own code does.
     #[set(default = false)]
     pub rescale: bool,
-    /// Independent tries; a try begins only for images that stand.
+    /// Independent tries; a try runs only for images that are not broken yet.
     #[set(default = 1, range = 1..=1000)]
     pub restarts: u32,
 }
@@ -64,7 +64,7 @@ impl Config<dyn Attack> for Square {
     }
 }
 
-/// How many queries are drawn at once; afterwards the judge lets broken images leave.
+/// How many queries are drawn at once; after them an evaluation drops broken images.
 const BLOCK: u32 = 50;
 
 impl Square {

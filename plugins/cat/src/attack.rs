@@ -14,23 +14,26 @@ pub enum MaskInput {
     Concat,
 }
 
-/// CAT's attack (Huang et al. 2021, Eq. 10, 11, 14): X_cali = clamp(X + M · delta), M = g(X + delta), delta from any attack.
+/// CAT's attack (Huang et al. 2021, Eq. 10, 11, 14): X_cali = clamp(X + M · delta), M = g(X +
+/// delta), delta from any attack.
 ///
-/// After each update of f the mask network g descends KL(f(X') ‖ f(X_cali)) + beta1 · CE(f(X_cali), y), where X' = clamp(X + delta) and f
-/// is the updated model, held fixed. f and g run in train mode. Where the paper is silent the authors' code is followed.
+/// After each update of f the mask network g descends KL(f(X') ‖ f(X_cali)) + beta1 · CE(f(X_cali),
+/// y), where X' = clamp(X + delta) and f is the updated model, held fixed. f and g run in train
+/// mode. Where the paper says nothing, it follows the authors' code.
 #[settings]
 pub struct Calibrated {
     /// The attack whose perturbation is calibrated: PGD on `ce` (CAT_cent) or on `cw` (CAT_cw).
     pub inner: Component<dyn Attack>,
     /// The mask network g: `mask_cnn` for MNIST (Table 5), `mask_resnet18` for CIFAR (Table 6).
     pub mask: Component<dyn Model>,
-    /// Weight of the cross-entropy in Eq. 14: larger keeps the images easier. 0.05, 0.1 or 0.3 in the paper.
+    /// Weight of the cross-entropy in Eq. 14: larger keeps the images easier. 0.05, 0.1 or 0.3 in
+    /// the paper.
     #[set(range = 0.0..)]
     pub beta1: Scheduled,
-    /// How g learns. Left out, as the model does, which is what the authors do.
+    /// How g learns. By default as the model does, which is what the authors do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub optimizer: Option<Component<dyn Optimizer>>,
-    /// What g sees.
+    /// The input of g.
     #[set(default = MaskInput::Sum)]
     pub input: MaskInput,
     /// Whether images are kept in [0, 1]; the authors' MNIST code does not.
@@ -61,7 +64,7 @@ impl Config<dyn Attack> for Calibrated {
         if !network.is_mask() {
             cx.problem(
                 "mask",
-                format!("is `{}`, which makes logits, not masks", self.mask.name()),
+                format!("is `{}`, which outputs logits, not masks", self.mask.name()),
                 "choose a mask network",
             );
         }
@@ -153,13 +156,13 @@ impl Attack for Running {
         let stuck = if mean < STUCK {
             "0: the model trains on clean images"
         } else if mean > 1.0 - STUCK {
-            "1: the model trains on attacked images that nothing calibrates"
+            "1: the model trains on attacked images that are not calibrated"
         } else {
             return None;
         };
         Some(format!(
-            "the mask is nearly {stuck}, and the mask network hardly learns where its sigmoid is flat; a smaller learning rate of its own \
-             may keep it from there, such as `attack.optimizer={{ type: adam, lr: 0.0001 }}`"
+            "the mask is nearly {stuck}, where its sigmoid is flat and the mask network hardly learns; a smaller learning rate for it \
+             may prevent this, such as `attack.optimizer={{ type: adam, lr: 0.0001 }}`"
         ))
     }
 

@@ -1,7 +1,8 @@
 //! FAT: PGD that stops early, so that the training images stay friendly.
 //!
-//! Zhang et al., "Attacks Which Do Not Kill Training Make Adversarial Learning Stronger", ICML 2020, arXiv:2002.11242,
-//! Algorithm 1 (PGD-K-tau). The losses are those of other methods; see [`EarlyStoppedPgd`].
+//! Zhang et al., "Attacks Which Do Not Kill Training Make Adversarial Learning Stronger", ICML
+//! 2020, arXiv:2002.11242, Algorithm 1 (PGD-K-tau). The losses are those of other methods; see
+//! [`EarlyStoppedPgd`].
 
 use foil::prelude::*;
 
@@ -15,22 +16,28 @@ pub enum Start {
     Gaussian,
 }
 
-/// FAT's early-stopped PGD (Zhang et al. 2020, Algorithm 1): an image stops tau steps after it is first misclassified.
+/// FAT's early-stopped PGD (Zhang et al. 2020, Algorithm 1): an image stops tau steps after it is
+/// first misclassified.
 ///
-/// Before each of the steps K = 1, 2, … `steps` the model, in eval mode, is asked about every image that is still under way. A
-/// misclassified one whose counter (tau at first) is 0 stops where it is; one whose counter is not yet 0 lowers it by 1. Those
-/// not stopped take x' + alpha · sign(gradient) + omega · N(0, 1) into the ball and into [0, 1]. Misclassifications need not follow
-/// each other. With tau at least `steps` this is PGD; with tau 0 an image misclassified at its start stays there.
+/// Before each of the steps K = 1, 2, … `steps` the model, in eval mode, classifies every image
+/// that has not stopped. A misclassified image whose counter (initially tau) is 0 stops where it
+/// is; otherwise its counter is lowered by 1. The images that have not stopped move to x' + alpha ·
+/// sign(gradient) + omega · N(0, 1), projected into the ball and into [0, 1]. Misclassifications
+/// need not be consecutive. With tau at least `steps` this is PGD; with tau 0 an image
+/// misclassified at its start stays there.
 ///
-/// The authors' code shrinks the batch and returns images in the order in which they stopped, labels alike. Here stopping is a mask
-/// and images keep the batch's order: eval mode treats each image by itself, so each one is the same.
+/// The authors' code shrinks the batch and returns images, with their labels, in the order in
+/// which they stopped. Here stopping is a mask and images keep the batch's order. Eval mode treats
+/// each image by itself, so each image is the same.
 ///
-/// FAT: `objective: ce`, `start: uniform`, `omega: 0.001`, loss `at` with `log_clean: false`.
-/// FAT-TRADES, which the CAT paper calls FAT: `objective: kl`, `start: gaussian`, loss `trades` with `single_clean_pass: true`.
-/// FAT-MART: `objective: ce`, `start: gaussian`, loss `mart` with `adversarial_first: true` and beta 6.
+/// - FAT: `objective: ce`, `start: uniform`, `omega: 0.001`, loss `at` with `log_clean: false`.
+/// - FAT-TRADES, which the CAT paper calls FAT: `objective: kl`, `start: gaussian`, loss `trades`
+///   with `single_clean_pass: true`.
+/// - FAT-MART: `objective: ce`, `start: gaussian`, loss `mart` with `adversarial_first: true` and
+///   beta 6.
 #[settings]
 pub struct EarlyStoppedPgd {
-    /// What is ascended: `ce` for FAT and FAT-MART, `kl` for FAT-TRADES.
+    /// The objective to maximise: `ce` for FAT and FAT-MART, `kl` for FAT-TRADES.
     pub objective: Component<dyn Objective>,
     /// The ball's radius in the norm Linf. 0.031 in the authors' code.
     #[set(unit = "image", range = 0.0..=1.0)]
@@ -38,15 +45,17 @@ pub struct EarlyStoppedPgd {
     /// Step size. 0.007 in the authors' code.
     #[set(unit = "image", range = 0.0..=1.0)]
     pub alpha: Scheduled,
-    /// Number of steps at most. With 0 the attack is its start.
+    /// Maximum number of steps. With 0 the attack is its start.
     #[set(default = 10, range = 0..=100_000)]
     pub steps: u32,
-    /// Steps taken after the first misclassification; fractions count as the next whole number. It grows while the authors
-    /// train (`type: steps`), counting epochs from 1: FAT 0, 1 from epoch 51, 2 from 91; FAT-TRADES 0, 1 from 31, 2 from 51, 3 from 71; FAT-MART 0, 1
-    /// from 21, 2 from 41, 3 from 61, 4 from 81.
+    /// Steps taken after the first misclassification; fractions are rounded up. It grows during
+    /// the authors' training (`type: steps`), counting epochs from 1: FAT 0, 1 from epoch 51, 2
+    /// from 91; FAT-TRADES 0, 1 from 31, 2 from 51, 3 from 71; FAT-MART 0, 1 from 21, 2 from 41, 3
+    /// from 61, 4 from 81.
     #[set(range = 0.0..)]
     pub tau: Scheduled,
-    /// Size of the normal noise in each step, drawn for step K as `noise.K`. 0.001 for FAT, 0 for FAT-TRADES and FAT-MART.
+    /// Size of the normal noise in each step, drawn for step K as `noise.K`. 0.001 for FAT, 0 for
+    /// FAT-TRADES and FAT-MART.
     #[set(default = 0.0.into(), unit = "image", range = 0.0..=1.0)]
     pub omega: Scheduled,
     /// Where it starts.

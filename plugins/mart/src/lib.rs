@@ -1,21 +1,27 @@
-//! MART: a boosted cross-entropy on attacked images, plus a KL that counts most where the clean image is misclassified.
+//! MART: a boosted cross-entropy on attacked images, plus a KL that counts most where the clean
+//! image is misclassified.
 //!
-//! Wang et al., "Improving Adversarial Robustness Requires Revisiting Misclassified Examples", ICLR 2020, Eq. 7 to 11.
+//! Wang et al., "Improving Adversarial Robustness Requires Revisiting Misclassified Examples", ICLR
+//! 2020, Eq. 7 to 11.
 
 use foil::prelude::*;
 
-/// MART (Wang et al. 2020, Eq. 11). L = BCE(f(x'), y) + beta · mean KL(p ‖ q) · (1 - p_y), with p = softmax f(x), q = softmax f(x').
+/// MART (Wang et al. 2020, Eq. 11). L = BCE(f(x'), y) + beta · mean KL(p ‖ q) · (1 - p_y), with p =
+/// softmax f(x), q = softmax f(x').
 ///
-/// BCE (Eq. 7) is CE(f(x'), y) - log(1 - q_n) per image, n being the likeliest class of q besides y. The authors' code adds small
-/// numbers, and so do we: log(1.0001 - q_n + 1e-12), log(q + 1e-12) in the KL, and 1.0000001 - p_y. Gradients flow through
-/// everything, the weight included. Table 9's BCE means the same. Attack: `pgd` with `start: gaussian`, `mode: eval`; for FAT-MART
+/// BCE (Eq. 7) is CE(f(x'), y) - log(1 - q_n) per image, n being the likeliest class of q besides
+/// y. The authors' code adds small numbers, and so do we: log(1.0001 - q_n + 1e-12), log(q + 1e-12)
+/// in the KL, and 1.0000001 - p_y. Gradients flow through everything, the weight included. Table
+/// 9's BCE means the same. Attack: `pgd` with `start: gaussian`, `mode: eval`; for FAT-MART
 /// `early_stopped_pgd` with `adversarial_first: true`.
 #[settings]
 pub struct Mart {
-    /// Weight of the KL. 5 for the authors' ResNet-18 and in the CAT paper, 6 for their WideResNet and for FAT-MART.
+    /// Weight of the KL. 5 for the authors' ResNet-18 and in the CAT paper, 6 for their WideResNet
+    /// and for FAT-MART.
     #[set(default = 5.0.into(), range = 0.0..)]
     pub beta: Scheduled,
-    /// Whether attacked images pass before clean ones, as in FAT's code, not after; only batch norm's running statistics notice.
+    /// Whether attacked images pass before clean ones, as in FAT's code, not after; only batch
+    /// norm's running statistics notice.
     #[set(default = false)]
     pub adversarial_first: bool,
 }

@@ -2,25 +2,29 @@
 
 use foil::prelude::*;
 
-/// MMA's adaptive-norm PGD (Ding et al. 2020, Algorithm 2): moves each correctly classified image onto its decision boundary.
+/// MMA's adaptive-norm PGD (Ding et al. 2020, Algorithm 2): moves each correctly classified image
+/// onto its decision boundary.
 ///
-/// An image is correct where its soft logit margin (objective `slm`) is below 0 in the clean train-mode pass; others stay clean. PGD on
-/// `slm` in eval mode, with radius e_i = max(e_min, the distance found last time), step 2.5 · e_i / `steps` and a uniform start, gives the
-/// direction u = (x' - x) / (e_i + 1e-12). Then `search_steps` bisections of [0, 1.05 · d_max], beginning at e_i, look for the e where
-/// f(clamp(x + e · u, 0, 1)) changes its mind. The training image is x + e · u, which the authors' code does not clamp to
-/// [0, 1]; neither do we. e_i is kept for the next epoch, 0 for misclassified images. `mma.weight` is 0 for correct images with
-/// e_i >= d_max, and else 1.
+/// An image is correct where its soft logit margin (objective `slm`) is below 0 in the clean
+/// train-mode pass; others stay clean. PGD on `slm` in eval mode, with radius e_i = max(e_min, the
+/// distance found last time), step 2.5 · e_i / `steps` and a uniform start, gives the direction u =
+/// (x' - x) / (e_i + 1e-12). Then `search_steps` bisections of [0, 1.05 · d_max], beginning at e_i,
+/// look for the e where the prediction f(clamp(x + e · u, 0, 1)) changes. The training image is x +
+/// e · u, which, as in the authors' code, is not clamped to [0, 1]. e_i is kept for the next
+/// epoch, 0 for misclassified images. `mma.weight` is 0 for correct images with e_i >= d_max,
+/// otherwise 1.
 ///
-/// The authors' code puts only the correct images through AN-PGD. Here all go, and masks pick; what
-/// is found is the same. PGD treats each image by itself. The search runs in train mode, in
-/// `search_steps` + 1 passes that move batch norm's running statistics, and takes the statistics of
-/// the correct images alone; `search_statistics: batch` takes the whole batch's, and with
-/// `search_mode: eval` each image is by itself. Where no image is correct, nothing moves. An attack
-/// for training: it keeps distances by training image, so it cannot judge a model; the paper tests
-/// with `pgd` on `slm`.
+/// The authors' code puts only the correct images through AN-PGD. Here all images go through and
+/// masks select; the result is the same. PGD treats each image by itself. The search runs in train
+/// mode, in `search_steps` + 1 passes that move batch norm's running statistics, and takes the
+/// statistics of the correct images alone; `search_statistics: batch` takes the whole batch's, and
+/// with `search_mode: eval` images do not affect each other. If no image is correct, the statistics
+/// do not move. It is an attack for training: it keeps distances by training image, so it cannot
+/// evaluate a model. The paper tests with `pgd` on `slm`.
 #[settings]
 pub struct AnPgd {
-    /// Images farther than this from the boundary count as robust. 12/255, 20/255 or 32/255 on CIFAR, 0.45 on MNIST.
+    /// Images farther than this from the boundary count as robust. 12/255, 20/255 or 32/255 on
+    /// CIFAR, 0.45 on MNIST.
     #[set(unit = "image", above = 0.0, range = ..=1.0)]
     pub d_max: Scheduled,
     /// The smallest radius of PGD, and the first one. 0.005 on CIFAR, 0.1 on MNIST.
@@ -63,7 +67,8 @@ impl Config<dyn Attack> for AnPgd {
 }
 
 impl Running {
-    /// The direction to the boundary, `[N, C, H, W]`, from PGD in a ball of `radii` `[N]`, and the point it ended at.
+    /// The direction to the boundary, `[N, C, H, W]`, from PGD in a ball of `radii` `[N]`, and the
+    /// point it ended at.
     fn direction(&self, target: &Target, batch: &Batch, radii: &Tensor) -> (Tensor, Tensor) {
         let eps = radii.view([-1, 1, 1, 1]);
         let alpha = &eps * 2.5 / f64::from(self.config.steps);
@@ -80,7 +85,8 @@ impl Running {
         ((&x - &batch.x) / (eps + 1e-12), x)
     }
 
-    /// The distance to the boundary along `direction`, `[N]`, by bisection from the point `x` at distance `radii`.
+    /// The distance to the boundary along `direction`, `[N]`, by bisection from the point `x` at
+    /// distance `radii`.
     fn search(&self, target: &Target, batch: &Batch, direction: &Tensor, x: &Tensor, radii: &Tensor) -> Tensor {
         let mode = self.config.search_mode;
         let margin = |x: &Tensor| terms::soft_logit_margin(&target.logits(x, mode), &batch.y);
@@ -92,7 +98,8 @@ impl Running {
             low = distance.where_self(&inside, &low);
             high = high.where_self(&inside, &high.minimum(&distance));
             distance = (&low + &high) / 2.0;
-            // The last look decides nothing, but in train mode it moves the running statistics, as in the authors' code.
+            // The last look decides nothing, but in train mode it moves the running statistics, as
+            // in the authors' code.
             inside = margin(&(&batch.x + distance.view([-1, 1, 1, 1]) * direction).clamp(0.0, 1.0)).lt(0.0);
         }
         distance

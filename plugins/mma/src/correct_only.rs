@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 /// Attacks only the images that the model classifies correctly (by argmax); the others stay clean.
 ///
-/// With the loss `at` it is MMA as Table 9 of the CAT paper writes it: CE(f(x'), y) where f(x) = y, else CE(f(x), y), with x' of a
-/// fixed radius from any attack such as `pgd`. One pass of the clean images in the attack's mode decides.
+/// With the loss `at` it is MMA as Table 9 of the CAT paper writes it: CE(f(x'), y) where f(x) = y,
+/// else CE(f(x), y), with x' of a fixed radius from any attack such as `pgd`. One pass of the
+/// clean images in the attack's mode decides which.
 #[settings]
 pub struct CorrectOnly {
     /// The attack on correctly classified images.

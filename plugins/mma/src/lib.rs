@@ -1,7 +1,8 @@
-//! MMA: each image is attacked just as far as its own margin.
+//! MMA: each image is attacked exactly as far as its own margin.
 //!
-//! Ding et al., "MMA Training: Direct Input Space Margin Maximization through Adversarial Training", ICLR 2020, arXiv:1812.02637;
-//! Table 9 of the CAT paper, third row. Where the paper is silent the authors' code is followed.
+//! Ding et al., "MMA Training: Direct Input Space Margin Maximization through Adversarial
+//! Training", ICLR 2020, arXiv:1812.02637; Table 9 of the CAT paper, third row. Where the paper
+//! says nothing, it follows the authors' code.
 
 mod an_pgd;
 mod correct_only;

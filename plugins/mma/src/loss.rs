@@ -1,13 +1,14 @@
-//! What MMA descends.
+//! MMA's loss.
 
 use foil::prelude::*;
 
 /// MMA's loss (Ding et al. 2020). L = (1 - clean) · L_m + clean · CE(f(x), y), with `clean` = 1/3.
 ///
-/// L_m = (1/N) · sum w_i · CE(f(x_i'), y_i): x' is at the decision boundary for correctly classified images and x itself for
-/// others; w_i is 0 for images whose boundary lies beyond d_max, which are robust enough, and else 1. N counts all images.
-/// x' and w come from the attack `an_pgd`; the clean pass runs before it. Table 9 of the CAT paper has neither w nor the clean
-/// term, and a fixed radius: that is the attack `correct_only` with the loss `at`.
+/// L_m = (1/N) · sum w_i · CE(f(x_i'), y_i): x' is at the decision boundary for correctly
+/// classified images and x itself for others; w_i is 0 for images whose boundary is beyond d_max,
+/// which are robust enough, otherwise 1. N counts all images. x' and w come from the attack
+/// `an_pgd`; the clean pass runs before it. Table 9 of the CAT paper has a fixed radius and
+/// neither w nor the clean term: that is the attack `correct_only` with the loss `at`.
 #[settings]
 pub struct Mma {
     /// Share of the clean images' cross-entropy. 0 is OMMA, the paper's variant without it.
@@ -42,7 +43,8 @@ mod tests {
     use foil::testing::{assert_close, loss_from_yaml, loss_with};
     use std::collections::BTreeMap;
 
-    // By hand: clean probabilities of the labels 0.5 and 0.8, at the boundary 0.25 and 0.5; the second image is beyond d_max.
+    // By hand: clean probabilities of the labels 0.5 and 0.8, at the boundary 0.25 and 0.5; the
+    // second image is beyond d_max.
     #[test]
     fn two_images_by_hand() {
         let z = |p: [f64; 2]| Tensor::from_slice2(&p.map(|p| [p, 1.0 - p])).log();

@@ -3,11 +3,13 @@
 use foil::nn::{Activated, Joined, Shortcut};
 use foil::prelude::*;
 
-/// A constructor of 3 x 3 and 1 x 1 convolutions without bias, which fixes how they start.
+/// A constructor of 3 x 3 and 1 x 1 convolutions without bias, which determines their
+/// initialisation.
 pub(crate) type NewConv = fn(&Builder, &str, [i64; 2], i64, i64, i64) -> Conv2d;
 
-/// The pre-activation block of He et al. 2016, "Identity Mappings in Deep Residual Networks": batch norm and ReLU in front
-/// of each convolution. Where the shape changes, the shortcut is a 1 x 1 convolution of the activated input.
+/// The pre-activation block of He et al. 2016, "Identity Mappings in Deep Residual Networks":
+/// batch norm and ReLU before each convolution. Where the shape changes, the shortcut is a 1 x 1
+/// convolution of the activated input.
 pub(crate) struct PreActBlock {
     pub(crate) bn1: BatchNorm2d,
     pub(crate) conv1: Conv2d,
@@ -18,7 +20,7 @@ pub(crate) struct PreActBlock {
 }
 
 impl PreActBlock {
-    /// `channels` is `[in, out]`, `shortcut` the name of the 1 x 1 convolution; nothing is dropped.
+    /// `channels` is `[in, out]`, `shortcut` the name of the 1 x 1 convolution; no dropout.
     pub(crate) fn new(nn: &Builder, channels: [i64; 2], stride: i64, conv: NewConv, shortcut: &str) -> Self {
         let [inputs, outputs] = channels;
         Self {
@@ -37,11 +39,13 @@ impl PreActBlock {
     }
 }
 
-/// What a [`BasicBlock`] keeps for its gradient: what is between its convolutions, and its end.
+/// What a [`BasicBlock`] keeps for its gradient: the activation between its convolutions, and its
+/// output.
 pub(crate) type Kept = (Activated, Joined);
 
-/// The block of He et al. 2015, "Deep Residual Learning": each convolution is followed by batch norm, the sum by ReLU.
-/// Where the shape changes, the shortcut is a 1 x 1 convolution and a batch norm.
+/// The block of He et al. 2015, "Deep Residual Learning": each convolution is followed by batch
+/// norm, the sum by ReLU. Where the shape changes, the shortcut is a 1 x 1 convolution and a batch
+/// norm.
 pub(crate) struct BasicBlock {
     pub(crate) conv1: Conv2d,
     pub(crate) bn1: BatchNorm2d,
@@ -66,7 +70,8 @@ impl BasicBlock {
         }
     }
 
-    /// What is between its convolutions, and its end. Batch norm and ReLU are one pass over memory, and so are the last batch norms, the sum and its ReLU.
+    /// Returns the activation between the convolutions, and the output. Batch norm and ReLU are
+    /// one pass over memory, and so are the last batch norms, the sum and its ReLU.
     pub(crate) fn pass(&self, pass: &Pass, xs: &Tensor) -> Kept {
         let Some((conv, bn)) = &self.shortcut else {
             let between = self.bn1.activate_conv(pass, &self.conv1, xs);
@@ -79,7 +84,8 @@ impl BasicBlock {
     }
 }
 
-/// `blocks` blocks named `name.0`, `name.1`, …; the first goes from `channels[0]` to `channels[1]` with this stride.
+/// `blocks` blocks named `name.0`, `name.1`, …; the first goes from `channels[0]` to `channels[1]`
+/// with this stride.
 pub(crate) fn stage<B>(
     nn: &Builder,
     name: &str,
@@ -93,7 +99,8 @@ pub(crate) fn stage<B>(
     nn.scope(name, |nn| (0..blocks).map(|i| if i == 0 { nn.scope(i, first) } else { nn.scope(i, later) }).collect())
 }
 
-/// ResNet-18's stages `layer1` to `layer4`, two blocks each, from 64 channels to 512 while the image halves three times.
+/// ResNet-18's stages `layer1` to `layer4`, two blocks each, from 64 channels to 512 while the
+/// image halves three times.
 pub(crate) fn resnet18_stages<B>(nn: &Builder, block: impl Fn(&Builder, [i64; 2], i64) -> B) -> Vec<B> {
     let stages =
         [("layer1", [64, 64], 1), ("layer2", [64, 128], 2), ("layer3", [128, 256], 2), ("layer4", [256, 512], 2)];

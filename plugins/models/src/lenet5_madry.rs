@@ -5,8 +5,9 @@ use foil::prelude::*;
 
 /// The MNIST network of Madry et al. 2018 (arXiv:1706.06083) as MMA uses it. 3,274,634 parameters.
 ///
-/// conv 32, max-pool 2, conv 64, max-pool 2 (5 x 5, padding 2, ReLU after each conv), linear 1024, ReLU, linear. Names are
-/// those of advertorch, and all start as PyTorch's layers do, as there.
+/// conv 32, max-pool 2, conv 64, max-pool 2 (5 x 5, padding 2, ReLU after each conv), linear 1024,
+/// ReLU, linear. Names are those of advertorch, and all layers are initialised as PyTorch's are,
+/// as there.
 #[settings]
 pub struct Lenet5Madry {}
 

@@ -1,12 +1,14 @@
-//! The mask network g of the CAT paper for MNIST (Table 5; strides, kernels and activations from the authors' code).
+//! The mask network g of the CAT paper for MNIST (Table 5; strides, kernels and activations from
+//! the authors' code).
 
 use foil::prelude::*;
 
-/// The mask network g for MNIST (CAT, Table 5): a mask in (0, 1) of the images' own size and channels.
+/// The mask network g for MNIST (CAT, Table 5): a mask in (0, 1) of the images' own size and
+/// channels.
 ///
-/// conv 64 stride 2, conv 128, conv 128 (3 x 3, padding 1, LeakyReLU 0.2 after each), nearest-neighbour resize to the
-/// image, conv to the image's channels, sigmoid. 223,233 parameters on one channel. Names are those of its
-/// `nn.Sequential`.
+/// conv 64 stride 2, conv 128, conv 128 (3 x 3, padding 1, LeakyReLU 0.2 after each),
+/// nearest-neighbour resize to the image, conv to the image's channels, sigmoid. 223,233 parameters
+/// on one channel. Names are those of its `nn.Sequential`.
 #[settings]
 pub struct MaskCnn {}
 

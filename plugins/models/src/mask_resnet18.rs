@@ -1,13 +1,16 @@
-//! The mask network g of the CAT paper for CIFAR (Table 6; activation order, resize and output from the authors' code).
+//! The mask network g of the CAT paper for CIFAR (Table 6; activation order, resize and output from
+//! the authors' code).
 
 use crate::shape;
 use crate::trunk::Trunk;
 use foil::prelude::*;
 
-/// The mask network g for CIFAR (CAT, Table 6): a mask in (0, 1) of the images' own size and channels.
+/// The mask network g for CIFAR (CAT, Table 6): a mask in (0, 1) of the images' own size and
+/// channels.
 ///
-/// ResNet-18 without pooling and linear layer, nearest-neighbour resize to the image, conv to the image's channels (3 x 3,
-/// padding 1), sigmoid. 11,182,659 parameters on CIFAR. Names are those of the authors' code.
+/// ResNet-18 without pooling and linear layer, nearest-neighbour resize to the image, conv to the
+/// image's channels (3 x 3, padding 1), sigmoid. 11,182,659 parameters on CIFAR. Names are those of
+/// the authors' code.
 #[settings]
 pub struct MaskResnet18 {}
 

@@ -2,9 +2,10 @@
 
 use foil::prelude::*;
 
-/// A multilayer perceptron: linear layers with a ReLU between them, on the image's values as one row.
+/// A multilayer perceptron: linear layers with a ReLU between them, on the image's values as one
+/// row.
 ///
-/// Names are those of an `nn.Sequential` of a flatten, then linear layers and ReLUs by turns.
+/// Names are those of an `nn.Sequential` of a flatten, then alternating linear layers and ReLUs.
 #[settings]
 pub struct Mlp {
     /// Units of each hidden layer.
@@ -17,7 +18,7 @@ struct Net(Vec<Linear>);
 impl Config<dyn Model> for Mlp {
     fn build(&self, cx: &Build) -> Result<Box<dyn Model>> {
         if let Some(layer) = self.hidden.iter().position(|units| !(1..=65_536).contains(units)) {
-            cx.problem(&format!("hidden.{layer}"), "is no number of units", "write 1 to 65536");
+            cx.problem(&format!("hidden.{layer}"), "must be a number of units", "write 1 to 65536");
             return Err(Error::new("a layer of it has no units"));
         }
         let nn = cx.builder();
@@ -49,7 +50,7 @@ mod tests {
         assert_eq!(count("{ type: mlp, hidden: [20, 5] }", MNIST), 784 * 20 + 20 + 20 * 5 + 5 + 5 * 10 + 10);
         assert_eq!(
             problems("{ type: mlp, hidden: [3, 0] }", MNIST),
-            ["`model.hidden.1` is no number of units (write 1 to 65536)"]
+            ["`model.hidden.1` must be a number of units (write 1 to 65536)"]
         );
     }
 }

@@ -1,10 +1,12 @@
-//! What PreAct-ResNet-18 and wide ResNets are: a convolution, a chain of pre-activation blocks, the mean over the image, a linear layer.
+//! PreAct-ResNet-18 and wide ResNets: a convolution, a chain of pre-activation blocks, the mean
+//! over the image, a linear layer. Written for speed, with the input gradient by hand: to write
+//! your own model, start from `plugins/template/src/model.rs`.
 
 use crate::blocks::PreActBlock;
 use foil::nn::{Activated, Entering};
 use foil::prelude::*;
 
-/// The whole network, with or without batch norm and ReLU behind the last block.
+/// The whole network, with or without batch norm and ReLU after the last block.
 pub(crate) struct PreActNet {
     pub(crate) conv1: Conv2d,
     pub(crate) blocks: Vec<PreActBlock>,
@@ -12,16 +14,18 @@ pub(crate) struct PreActNet {
     pub(crate) linear: Linear,
 }
 
-/// What a block keeps for its gradient: its activated input, and what is between its convolutions.
+/// What a block keeps for its gradient: its activated input, and the activation between its
+/// convolutions.
 type Kept = [Activated; 2];
 
 impl PreActNet {
-    /// The batch norm in front of block `i`; behind the last block the last one.
+    /// The batch norm before block `i`; for `i` past the last block, the final one.
     fn norm(&self, i: usize) -> Option<&BatchNorm2d> {
         self.blocks.get(i).map(|block| &block.bn1).or(self.bn.as_ref())
     }
 
-    /// What the blocks make of `xs`, or if there is one its activation: a block's sum, the next batch norm and its ReLU are one pass over memory.
+    /// The output of the blocks for `xs`, activated if there is a final batch norm. A block's sum,
+    /// the next batch norm and its ReLU are one pass over memory.
     fn features(&self, pass: &Pass, xs: &Tensor, mut keep: impl FnMut(Kept)) -> (Tensor, Option<Activated>) {
         let mut sum = self.conv1.forward(pass, xs);
         let mut activated = self.norm(0).map(|bn| bn.activate(pass, &sum));

@@ -6,13 +6,16 @@ use crate::shape;
 use foil::interop::{Hint, Shapes};
 use foil::{hint, prelude::*};
 
-/// PreAct-ResNet-18 for small images (He et al. 2016, arXiv:1603.05027). 11,172,170 parameters on CIFAR-10.
+/// PreAct-ResNet-18 for small images (He et al. 2016, arXiv:1603.05027). 11,172,170 parameters on
+/// CIFAR-10.
 ///
-/// conv 64 without pooling, four stages of two pre-activation blocks (64, 128, 256, 512 channels; strides 1, 2, 2, 2), batch
-/// norm, ReLU, mean over the image, linear. Names are those of robust_overfitting and CAT. All start as PyTorch's layers do.
+/// conv 64 without pooling, four stages of two pre-activation blocks (64, 128, 256, 512 channels;
+/// strides 1, 2, 2, 2), batch norm, ReLU, mean over the image, linear. Names are those of
+/// robust_overfitting and CAT. All layers are initialised as PyTorch's are.
 #[settings]
 pub struct PreactResnet18 {
-    /// Whether a batch norm and a ReLU follow the last block: robust_overfitting and CAT have them, FAT's copy does not.
+    /// Whether a batch norm and a ReLU follow the last block: robust_overfitting and CAT have them,
+    /// FAT's copy does not.
     #[set(default = true)]
     pub final_norm: bool,
 }

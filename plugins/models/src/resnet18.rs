@@ -4,10 +4,12 @@ use crate::shape;
 use crate::trunk::Trunk;
 use foil::prelude::*;
 
-/// ResNet-18 for small images (He et al. 2015, arXiv:1512.03385). 11,173,962 parameters on CIFAR-10.
+/// ResNet-18 for small images (He et al. 2015, arXiv:1512.03385). 11,173,962 parameters on
+/// CIFAR-10.
 ///
-/// conv 64 without pooling, batch norm, ReLU, four stages of two blocks (64, 128, 256, 512 channels; strides 1, 2, 2, 2), mean
-/// over the image, linear. Names are those of TRADES, MART and FAT. All start as PyTorch's layers do.
+/// conv 64 without pooling, batch norm, ReLU, four stages of two blocks (64, 128, 256, 512
+/// channels; strides 1, 2, 2, 2), mean over the image, linear. Names are those of TRADES, MART and
+/// FAT. All layers are initialised as PyTorch's are.
 #[settings]
 pub struct Resnet18 {}
 

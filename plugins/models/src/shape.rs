@@ -9,13 +9,14 @@ fn require(cx: &Build, fits: bool, takes: &str, help: &str) {
     }
 }
 
-/// For networks whose linear layers are cut out for MNIST.
+/// For networks whose linear layers fit MNIST's images only.
 pub(crate) fn require_digits(cx: &Build) {
     let fits = [cx.data.channels, cx.data.height, cx.data.width] == [1, 28, 28];
     require(cx, fits, "grey images of 28 x 28", "`preact_resnet18`, `resnet18` and `wide_resnet` take colour images");
 }
 
-/// For residual networks, which halve the image up to three times and would convolve nothing but padding below this.
+/// For residual networks, which halve the image up to three times: on smaller images they would
+/// convolve only padding.
 pub(crate) fn require_eight_pixels(cx: &Build) {
     let fits = cx.data.height.min(cx.data.width) >= 8;
     require(cx, fits, "images of at least 8 x 8", "`small_cnn` takes images of any size");

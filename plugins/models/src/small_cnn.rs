@@ -1,11 +1,13 @@
-//! The MNIST network of the CAT paper, first used in Kolter & Madry's adversarial-robustness tutorial (NeurIPS 2018).
+//! The MNIST network of the CAT paper, first used in Kolter & Madry's adversarial-robustness
+//! tutorial (NeurIPS 2018).
 
 use foil::prelude::*;
 
-/// Four convolutions and two linear layers: the MNIST network of the CAT paper. 379,702 parameters on 28 x 28 digits.
+/// Four convolutions and two linear layers: the MNIST network of the CAT paper. 379,702 parameters
+/// on 28 x 28 digits.
 ///
-/// conv 32, conv 32 stride 2, conv 64, conv 64 stride 2 (3 x 3, padding 1, ReLU after each), linear 100, ReLU, linear.
-/// Names are those of its `nn.Sequential`.
+/// conv 32, conv 32 stride 2, conv 64, conv 64 stride 2 (3 x 3, padding 1, ReLU after each), linear
+/// 100, ReLU, linear. Names are those of its `nn.Sequential`.
 #[settings]
 pub struct SmallCnn {}
 

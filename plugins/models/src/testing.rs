@@ -1,4 +1,4 @@
-//! What the models' tests share: building one on some data.
+//! Shared by the models' tests: building a model on some data.
 
 use foil::engine::Network;
 use foil::nn::Noise;
@@ -10,7 +10,8 @@ pub(crate) const MNIST: DataFacts = DataFacts { channels: 1, height: 28, width: 
 pub(crate) const CIFAR10: DataFacts = DataFacts { channels: 3, height: 32, width: 32, classes: 10, train: 50_000 };
 pub(crate) const CIFAR100: DataFacts = DataFacts { classes: 100, ..CIFAR10 };
 
-/// Lays a model out, initialises it unless `dry`, and says what was reported as `key: message (help)`.
+/// Builds a model, initialises it unless `dry`, and returns the reported problems as
+/// `key: message (help)`.
 fn build(model: &str, data: DataFacts, inputs: i64, kind: Kind, dry: bool) -> (Option<Network>, Vec<String>) {
     let component: Component<dyn Model> = serde_yaml::from_str(model).unwrap();
     let problems = RefCell::default();
@@ -44,7 +45,8 @@ fn random(model: &str, data: DataFacts, n: i64) -> (Network, Noise, Tensor) {
     (network, noise, x)
 }
 
-/// The model's own input gradient is autograd's, in both modes; its logits and running statistics are those of its forward pass.
+/// The model's own input gradient is autograd's, in both modes; its logits and running statistics
+/// are those of its forward pass.
 #[track_caller]
 pub(crate) fn assert_own_gradient(model: &str, data: DataFacts) {
     for mode in [Mode::Eval, Mode::Train] {

@@ -3,11 +3,13 @@
 use crate::shape;
 use foil::prelude::*;
 
-/// The SmallCNN of TRADES for MNIST (Zhang et al. 2019; from the network of Carlini & Wagner 2017). 312,202 parameters.
+/// The SmallCNN of TRADES for MNIST (Zhang et al. 2019; from the network of Carlini & Wagner 2017).
+/// 312,202 parameters.
 ///
-/// conv 32, conv 32, max-pool 2, conv 64, conv 64, max-pool 2 (3 x 3, no padding, ReLU after each conv), linear 200, ReLU,
-/// dropout, linear 200, ReLU, linear. Convolutions start as N(0, 2/(9 · in)) (He et al. 2015) with bias 0, the last layer
-/// starts at zero, as in the authors' code, whose names are used.
+/// conv 32, conv 32, max-pool 2, conv 64, conv 64, max-pool 2 (3 x 3, no padding, ReLU after each
+/// conv), linear 200, ReLU, dropout, linear 200, ReLU, linear. Convolutions start as N(0, 2/(9 ·
+/// in)) (He et al. 2015) with bias 0, the last layer starts at zero, as in the authors' code, whose
+/// names are used.
 #[settings]
 pub struct TradesCnn {
     /// Share of the first hidden layer that is dropped in train mode.

@@ -31,7 +31,7 @@ impl Trunk {
         self.blocks.iter().fold(first, |xs, block| block.pass(pass, &xs).1.out)
     }
 
-    /// The same with what its gradient needs, without autograd.
+    /// The forward pass without autograd, with what its gradient needs.
     pub(crate) fn pass(&self, pass: &Pass, xs: &Tensor) -> Passed {
         let mut passed = Passed { first: self.enter(pass, xs), kept: Vec::new() };
         for block in &self.blocks {
@@ -44,9 +44,9 @@ impl Trunk {
         self.bn1.activate(pass, &self.conv1.forward(pass, xs))
     }
 
-    /// The gradient with respect to `xs`, from that with respect to what came out.
+    /// The gradient with respect to `xs`, from that with respect to the output.
     pub(crate) fn input_gradient(&self, pass: &Pass, xs: &Tensor, passed: &Passed, d_out: Tensor) -> Tensor {
-        // With respect to what leaves a block, by the next one's convolutions and by its shortcut.
+        // With respect to a block's output, by the next block's convolutions and by its shortcut.
         let (mut d_out, mut d_shortcut) = (d_out, None::<Tensor>);
         for (i, block) in self.blocks.iter().enumerate().rev() {
             let (between, joined) = &passed.kept[i];
@@ -68,7 +68,7 @@ impl Trunk {
 }
 
 impl Passed {
-    /// What enters block `i`; after the last, what comes out.
+    /// The input of block `i`; past the last block, the output.
     fn entering(&self, i: usize) -> &Tensor {
         match i.checked_sub(1).and_then(|before| self.kept.get(before)) {
             Some((_, joined)) => &joined.out,
@@ -76,7 +76,7 @@ impl Passed {
         }
     }
 
-    /// What comes out.
+    /// The output.
     pub(crate) fn out(&self) -> &Tensor {
         self.entering(self.kept.len())
     }

@@ -6,12 +6,15 @@ use crate::shape;
 use foil::interop::{Hint, Shapes};
 use foil::{hint, prelude::*};
 
-/// Wide ResNet (Zagoruyko & Komodakis 2016, arXiv:1605.07146). WRN-34-10 has 46,160,474 parameters on CIFAR-10.
+/// Wide ResNet (Zagoruyko & Komodakis 2016, arXiv:1605.07146). WRN-34-10 has 46,160,474 parameters
+/// on CIFAR-10.
 ///
-/// conv 16, three groups of (depth - 4)/6 pre-activation blocks (16, 32, 64 channels times `width`; strides 1, 2, 2), batch
-/// norm, ReLU, mean over the image, linear. Convolutions start as N(0, 2/(9 · out)) (He et al. 2015, fan-out), the last bias
-/// at 0. Names are those of TRADES, whose code also holds a group `sub_block1` that is never run; it is left out here.
-/// TRADES, MART, FAT-TRADES and CAT use 34-10, MMA 28-4 (with `normalize: per_image`). FAT's "WRN-32-10" is 34-10.
+/// conv 16, three groups of (depth - 4)/6 pre-activation blocks (16, 32, 64 channels times `width`;
+/// strides 1, 2, 2), batch norm, ReLU, mean over the image, linear. Convolutions are initialised
+/// from N(0, 2/(9 · out)) (He et al. 2015, fan-out), the last bias to 0. Names are those of TRADES,
+/// whose code also has a group `sub_block1` that is never used; it is left out here. TRADES, MART,
+/// FAT-TRADES and CAT use 34-10, MMA 28-4 (with `normalize: per_image`). FAT's "WRN-32-10" is
+/// 34-10.
 #[settings]
 pub struct WideResnet {
     /// Number of layers, 6n + 4.
@@ -70,7 +73,7 @@ fn settings_of_mma(shapes: &Shapes) -> Option<String> {
 fn settings_of(shapes: &Shapes, group: &str) -> Option<String> {
     let blocks = (0..200).take_while(|n| shapes.contains_key(&format!("{group}.layer.{n}.conv1.weight"))).count();
     let width = shapes.get("bn1.weight")?.first()? / 64;
-    // No one has trained a wider one, and a file may say anything.
+    // No wider network is known, and a file may contain anything.
     let known = blocks > 0 && (1..=64).contains(&width);
     known.then(|| format!("{{ type: wide_resnet, depth: {}, width: {width} }}", 6 * blocks + 4))
 }

@@ -1,7 +1,8 @@
 //! Every network against plain PyTorch: names, forward pass, gradients and running statistics.
 //!
-//! The oracle is `tests/goldens_models/make.py`, which says what the files hold and by what rule weights, images and
-//! directions are made; the rule is repeated here, so that no weights are stored.
+//! The oracle is `tests/goldens_models/make.py`, which says what the files hold and by what rule
+//! weights, images and directions are made; the rule is repeated here, so that no weights are
+//! stored.
 
 use foil::engine::Network;
 use foil::nn::{Mode, Noise};
@@ -125,8 +126,8 @@ fn double(_: &str) -> f64 {
     2e-7
 }
 
-/// In single precision an activation within 1e-7 of zero may lie on the other side of its ReLU. That changes no output,
-/// but lets a whole path of the gradient through or stops it.
+/// In single precision an activation within 1e-7 of zero may lie on the other side of its ReLU.
+/// That changes no output, but lets a whole path of the gradient through or stops it.
 fn single(what: &str) -> f64 {
     if ["d_input", "gradients"].contains(&what) { 1e-2 } else { 2e-5 }
 }

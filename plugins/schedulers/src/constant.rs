@@ -1,8 +1,8 @@
-//! A number that stays as it is.
+//! A constant number.
 
 use foil::prelude::*;
 
-/// The same number throughout; writing the number alone means this too.
+/// The same number throughout; a plain number in the pipeline means the same.
 #[settings]
 pub struct Constant {
     /// The number.

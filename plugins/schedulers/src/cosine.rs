@@ -3,8 +3,8 @@
 use crate::Count;
 use foil::prelude::*;
 
-/// end + (start - end) · (1 + cos(pi · t/epochs))/2, then `end` (Loshchilov & Hutter 2017, eq. 5, one cycle; PyTorch's
-/// `CosineAnnealingLR`).
+/// end + (start - end) · (1 + cos(pi · t/epochs))/2, then `end` (Loshchilov & Hutter 2017, eq. 5,
+/// one cycle; PyTorch's `CosineAnnealingLR`).
 #[settings]
 pub struct Cosine {
     /// The number at time 0.
@@ -12,7 +12,7 @@ pub struct Cosine {
     /// The number from `epochs` on.
     #[set(default)]
     pub end: f64,
-    /// When it ends; by default with the run.
+    /// When it ends; by default at the end of the run.
     #[set(default, above = 0.0, unit = "epochs")]
     pub epochs: Option<f64>,
     /// How epochs are counted.

@@ -1,8 +1,9 @@
-//! What a schedule counts in.
+//! How a schedule counts time.
 
 use foil::prelude::*;
 
-/// How epochs are counted; codes differ, and being off by one moves a drop of the learning rate by an epoch.
+/// How epochs are counted; codes differ, and an offset of one moves a drop of the learning rate by
+/// an epoch.
 #[settings]
 #[derive(Copy, PartialEq)]
 pub enum Count {
@@ -10,7 +11,7 @@ pub enum Count {
     Epochs,
     /// The first epoch is 1 (TRADES, MART, FAT).
     EpochsFromOne,
-    /// Epochs with fraction at the end of each step, epoch + (step + 1)/steps: robust_overfitting.
+    /// Fractional epochs at the end of each step, epoch + (step + 1)/steps: robust_overfitting.
     Steps,
 }
 

@@ -6,7 +6,8 @@ use foil::prelude::*;
 
 /// A number that is multiplied by `gamma` at each milestone.
 ///
-/// With `factors` in place of gamma, the n-th milestone makes it `start · factors[n]`, as FAT's x.1, x.01, x.005.
+/// With `factors` in place of `gamma`, the n-th milestone sets it to `start · factors[n]`, as for
+/// FAT's x.1, x.01, x.005.
 #[settings]
 pub struct Multistep {
     /// The number before the first milestone.
@@ -62,7 +63,8 @@ mod tests {
         assert_eq!(lr(Count::Epochs, 99, 390), 0.1);
         assert_eq!(lr(Count::Epochs, 100, 0), 0.1 * 0.1);
         assert_eq!(lr(Count::EpochsFromOne, 99, 0), 0.1 * 0.1);
-        // robust_overfitting: the last batch of epoch 99 has t = 100.0 and uses the dropped rate already.
+        // robust_overfitting: the last batch of epoch 99 has t = 100.0 and uses the dropped rate
+        // already.
         assert_eq!(lr(Count::Steps, 99, 389), 0.1);
         assert_eq!(lr(Count::Steps, 99, 390), 0.1 * 0.1);
         assert!((lr(Count::Steps, 150, 0) - 0.001).abs() < 1e-15);

@@ -4,15 +4,16 @@ use crate::Count;
 use crate::cosine::half_cosine;
 use foil::prelude::*;
 
-/// Linearly from `start` to `peak` during the first `up` of the run, then down to `end` (Smith & Topin 2018).
+/// Linearly from `start` to `peak` during the first `up` of the run, then down to `end` (Smith &
+/// Topin 2018).
 ///
-/// With linear sides and `up: 0.4` it is the cyclic rate of fast adversarial training (Wong et al. 2020) and of
-/// robust_overfitting.
+/// With linear sides and `up: 0.4` it is the cyclic rate of fast adversarial training (Wong et al. 2020)
+/// and of robust_overfitting.
 #[settings]
 pub struct OneCycle {
-    /// The number at the top.
+    /// The number at the peak.
     pub peak: f64,
-    /// Share of the run before the top.
+    /// Share of the run before the peak.
     #[set(default = 0.3, range = 0.0.., below = 1.0)]
     pub up: f64,
     /// The number at time 0.
@@ -21,10 +22,10 @@ pub struct OneCycle {
     /// The number at the end.
     #[set(default)]
     pub end: f64,
-    /// The way down.
+    /// The shape of the descent.
     #[set(default = Down::Linear)]
     pub down: Down,
-    /// When it ends; by default with the run.
+    /// When it ends; by default at the end of the run.
     #[set(default, above = 0.0, unit = "epochs")]
     pub epochs: Option<f64>,
     /// How epochs are counted.

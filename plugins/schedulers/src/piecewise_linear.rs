@@ -1,10 +1,11 @@
-//! A number on straight lines between points: cyclic learning rates, ramps.
+//! Linear interpolation between points: cyclic learning rates, ramps.
 
 use crate::Count;
 use crate::points::require_points;
 use foil::prelude::*;
 
-/// Straight lines between `[time, value]` points, flat before the first and after the last (numpy's `interp`).
+/// Linear interpolation between `[time, value]` points, constant before the first and after the
+/// last (numpy's `interp`).
 ///
 /// robust_overfitting's cyclic learning rate ("superconverge") is `[[0, 0], [80, 0.2], [200, 0]]`.
 #[settings]

@@ -1,4 +1,4 @@
-//! Checks of what schedules list.
+//! Checks of the lists in schedulers' settings.
 
 use foil::prelude::*;
 
@@ -11,7 +11,7 @@ pub(crate) fn require_ascending(cx: &Build, key: &str, times: impl Iterator<Item
     }
 }
 
-/// Reports `[time, value]` points that are none, or whose times do not ascend.
+/// Reports a list of `[time, value]` points that is empty, or whose times do not ascend.
 pub(crate) fn require_points(cx: &Build, points: &[[f64; 2]]) {
     if points.is_empty() {
         cx.problem("points", "is empty", "list at least one [time, value]");

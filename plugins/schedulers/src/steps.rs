@@ -4,9 +4,11 @@ use crate::Count;
 use crate::points::require_points;
 use foil::prelude::*;
 
-/// The value of the last point whose time has come; before the first point, the first value.
+/// The value of the last point whose time has been reached; before the first point, the first
+/// value.
 ///
-/// FAT (Zhang et al. 2020) raises tau so: `[[1, 0], [51, 1], [91, 2]]`, its epochs counted from one.
+/// FAT (Zhang et al. 2020) raises tau this way: `[[1, 0], [51, 1], [91, 2]]`, with epochs counted
+/// from one.
 #[settings]
 pub struct Steps {
     /// `[time, value]` pairs, times ascending.

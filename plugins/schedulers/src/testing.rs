@@ -1,4 +1,4 @@
-//! What the schedulers' tests share.
+//! Shared by the schedulers' tests.
 
 use foil::prelude::*;
 
@@ -6,7 +6,7 @@ pub(crate) fn scheduler(yaml: &str) -> Box<dyn Scheduler> {
     serde_yaml::from_str::<Component<dyn Scheduler>>(yaml).unwrap().build_alone().unwrap()
 }
 
-/// What is wrong with a scheduler's settings.
+/// The problem reported for a scheduler's settings.
 pub(crate) fn problem(yaml: &str) -> String {
     let built = serde_yaml::from_str::<Component<dyn Scheduler>>(yaml);
     match built.map(|component| component.build_alone()) {

@@ -3,9 +3,10 @@
 use crate::Count;
 use foil::prelude::*;
 
-/// from + (then - from) · min(t/epochs, 1): linearly from `from` to a number, or to wherever another schedule is.
+/// from + (then - from) · min(t/epochs, 1): linearly from `from` to a number, or to another
+/// schedule's current value.
 ///
-/// `then` is read at the run's own time, not from the warm-up's end.
+/// `then` is evaluated at the run's time, not relative to the warm-up's end.
 #[settings]
 pub struct Warmup {
     /// The number at time 0.
@@ -14,7 +15,7 @@ pub struct Warmup {
     /// Length of the warm-up.
     #[set(above = 0.0, unit = "epochs")]
     pub epochs: f64,
-    /// The number, or schedule, it leads to.
+    /// The number or schedule it leads to.
     pub then: Scheduled,
     /// How epochs are counted.
     #[set(default = Count::Steps)]

@@ -1,4 +1,4 @@
-//! A program of one's own: foil with the plugins of this crate linked in, and none of the methods.
+//! Your own program: foil with the plugins of this crate linked in, and none of the methods.
 //!
 //! `cargo run --release -p foil-template --example custom -- list`
 

@@ -4,9 +4,11 @@
 
 use foil::prelude::*;
 
-/// Iterated gradient signs on the cross-entropy. `steps` times: x' = P(x' + eps / steps · sign(gradient)), P into the ball and [0, 1].
+/// Iterated gradient signs on the cross-entropy. `steps` times: x' = P(x' + eps / steps ·
+/// sign(gradient)), P into the ball and [0, 1].
 ///
-/// The model runs in eval mode. `foil explain` prints this page, and the keys below with their meaning.
+/// The model runs in eval mode. `foil explain` prints this page, and the keys below with their
+/// meaning.
 #[settings]
 pub struct TemplateAttack {
     /// The ball's radius in the norm Linf.
@@ -17,7 +19,8 @@ pub struct TemplateAttack {
     pub steps: u32,
 }
 
-/// What runs. A buffer that is kept between steps would stand here, and be named in `state`.
+/// The running attack. A buffer that is kept between steps would go here, and be listed in
+/// `state`.
 struct Running(TemplateAttack);
 
 impl Config<dyn Attack> for TemplateAttack {

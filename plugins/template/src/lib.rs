@@ -1,6 +1,7 @@
 //! One plugin of each kind, each as small as it can be.
 //!
-//! `foil new-plugin KIND NAME` copies one of these files, with the names changed, into a crate of its own.
+//! `foil new-plugin KIND NAME` copies one of these files, with the names changed, into a crate of
+//! its own.
 
 mod attack;
 mod loss;

@@ -4,9 +4,11 @@
 
 use foil::prelude::*;
 
-/// Cross-entropy of attacked and clean images. L = (1 - clean) · CE(f(x'), y) + clean · CE(f(x), y), means over the batch.
+/// Cross-entropy of attacked and clean images. L = (1 - clean) · CE(f(x'), y) + clean · CE(f(x),
+/// y), means over the batch.
 ///
-/// With `clean: 0` this is the loss `at`. `foil explain` prints this page, and the keys below with their meaning.
+/// With `clean: 0` this is the loss `at`. `foil explain` prints this page, and the keys below with
+/// their meaning.
 #[settings]
 pub struct TemplateLoss {
     /// Weight of the clean images: 0 trains on attacked images only, 1 on clean ones only.

@@ -6,7 +6,8 @@ use foil::prelude::*;
 
 /// A network with one hidden layer: linear, ReLU, linear.
 ///
-/// `foil explain` prints this page, and the keys below with their meaning. Parameters have the names that PyTorch would give them.
+/// `foil explain` prints this page, and the keys below with their meaning. Parameters have the
+/// names that PyTorch would give them.
 #[settings]
 pub struct TemplateModel {
     /// Units of the hidden layer.

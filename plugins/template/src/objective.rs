@@ -4,7 +4,7 @@
 
 use foil::prelude::*;
 
-/// What an attack raises: 1 - p_y, the probability of all other classes together.
+/// 1 - p_y, the probability of all other classes together, which the attack maximises.
 ///
 /// `foil explain` prints this page, and the keys below with their meaning.
 #[settings]

@@ -1,17 +1,17 @@
-//! template_optimizer: steps of one length, in the direction that gradients agree on.
+//! template_optimizer: steps of fixed length, in the direction that gradients agree on.
 //!
 //! Where it comes from: a paper with its equation, or your own idea in a sentence.
 
 use foil::prelude::*;
 
-/// The sign of a running mean of gradients: v = momentum · v + (1 - momentum) · gradient; θ = θ - lr · sign(v).
+/// Steps along the sign of v = momentum · v + (1 - momentum) · gradient: θ = θ - lr · sign(v).
 ///
-/// Signum, of Bernstein et al. 2018 (arXiv:1802.04434), algorithm 2. `foil explain` prints this page, and the keys below with their meaning.
+/// Signum (Bernstein et al. 2018, arXiv:1802.04434, algorithm 2). `foil explain` prints this page.
 #[settings]
 pub struct TemplateOptimizer {
     /// Learning rate: a number or a scheduler.
     pub lr: Scheduled,
-    /// How much of the mean stays from step to step.
+    /// Decay of the mean from step to step.
     #[set(default = 0.9, range = 0.0..1.0)]
     pub momentum: f64,
 }

@@ -11,7 +11,7 @@ use foil::prelude::*;
 pub struct TemplateScheduler {
     /// The number in the first epoch.
     pub start: f64,
-    /// What it is multiplied with after each epoch.
+    /// Factor after each epoch.
     #[set(default = 0.9, above = 0.0, range = ..=1.0)]
     pub gamma: f64,
 }

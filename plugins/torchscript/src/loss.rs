@@ -9,25 +9,27 @@ use tch::{CModule, Device, IValue};
 
 /// A loss written in PyTorch.
 ///
-/// `forward(clean_logits, adv_logits, y)` takes logits `[N, K]` of the clean and of the attacked images, both made in train mode, clean ones
-/// first, and labels `[N]`, int64. It returns a scalar, or `(total, parts)` with a `Dict[str, Tensor]` of named scalars for the log.
-/// In Python: `torch.jit.save(torch.jit.script(Loss()), "loss.pt")`. Parameters of its own are not trained.
+/// `forward(clean_logits, adv_logits, y)` takes logits `[N, K]` of the clean and of the attacked
+/// images, both computed in train mode, clean ones first, and labels `[N]`, int64. It returns a
+/// scalar, or `(total, parts)` with a `Dict[str, Tensor]` of named scalars for the log. In Python:
+/// `torch.jit.save(torch.jit.script(Loss()), "loss.pt")`. Its own parameters are not trained.
 #[settings]
 pub struct TorchscriptLoss {
-    /// The file, from the folder of this config; a run's folder gets a copy.
+    /// The file, relative to the folder of this config; it is copied into the run's folder.
     pub file: FilePath,
-    /// Its SHA-256 in 64 hexadecimal digits; another file is refused. A run's `resolved.yaml` has it.
+    /// Its SHA-256 in 64 hexadecimal digits; a different file is refused. `resolved.yaml` of a run
+    /// contains it.
     #[set(default)]
     pub sha256: Option<String>,
 }
 
 struct Scripted {
     module: CModule,
-    /// Names of parts, as the log wants them.
+    /// Names of parts for the log, which need a static lifetime.
     names: RefCell<BTreeMap<String, &'static str>>,
 }
 
-/// A loss with more parts than this makes new names as it goes.
+/// A loss with more parts than this is assumed to invent new names at each step.
 const MOST_PARTS: usize = 100;
 
 impl Config<dyn Loss> for TorchscriptLoss {
@@ -42,7 +44,7 @@ impl Config<dyn Loss> for TorchscriptLoss {
 }
 
 impl Scripted {
-    /// Runs it once, so that what is wrong with it is said before training.
+    /// Runs it once, to report problems before training.
     fn trial(&self, classes: i64, device: Device) -> Result<()> {
         let logits = Tensor::arange(4 * classes, (Kind::Float, device)).sin().view([4, classes]);
         let y = Tensor::arange(4, (Kind::Int64, device)).remainder(classes.max(1));
@@ -57,7 +59,8 @@ impl Scripted {
 
     fn run(&self, clean: &Tensor, adversarial: &Tensor, y: &Tensor) -> Result<LossOutput> {
         interpret()?;
-        // Copies: what it writes into, the figures of the epoch are taken from too.
+        // Copies, because the epoch's metrics read the same tensors, and the program may write
+        // into its inputs.
         let arguments = [clean, adversarial, y].map(|t| IValue::Tensor(t.copy()));
         let (total, parts) = match self.module.forward_is(&arguments)? {
             IValue::Tensor(total) => (total, Vec::new()),
@@ -75,7 +78,7 @@ impl Scripted {
         Ok(output)
     }
 
-    /// A part's name for as long as the program runs; there are few.
+    /// A part's name with a static lifetime; there are few.
     fn name(&self, name: &str) -> Result<&'static str> {
         let mut names = self.names.borrow_mut();
         if let Some(known) = names.get(name) {
@@ -111,7 +114,7 @@ impl Loss for Scripted {
         vec![Forward::Clean, Forward::Adversarial]
     }
 
-    /// What the program does nobody knows.
+    /// foil cannot know what the program does.
     fn capturable(&self) -> bool {
         false
     }

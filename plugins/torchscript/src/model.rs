@@ -7,24 +7,26 @@ use foil::nn::{Given, GivenBuffer, GivenParameter};
 use foil::prelude::*;
 use foil::registry::FilePath;
 
-/// A PyTorch network as it is, trained, attacked and judged like any other; it starts from the numbers in its file.
+/// An unchanged PyTorch network, trained, attacked and evaluated like any other; it starts from
+/// the weights in its file.
 ///
 /// In Python: `torch.jit.save(torch.jit.script(net), "net.pt")`. `forward` takes images
 /// `[N, C, H, W]`, in [0, 1] unless `normalize` says otherwise, and returns logits `[N, K]`.
-/// Parameters that require a gradient are trained, the others and floating-point buffers are kept
-/// as buffers, all under their `state_dict` names; a program without any can be judged
-/// (`foil import`), not trained. Dropout and other random numbers of libtorch are seeded for each
-/// pass.
+/// Parameters that require a gradient are trained; the others and floating-point buffers are kept
+/// as buffers, all under their `state_dict` names. A program without trainable parameters can be
+/// evaluated (`foil import`), not trained. Dropout and other random numbers of libtorch are seeded
+/// for each pass.
 #[settings]
 pub struct TorchscriptModel {
-    /// The file, from the folder of this config; a run's folder gets a copy.
+    /// The file, relative to the folder of this config; it is copied into the run's folder.
     pub file: FilePath,
-    /// Its SHA-256 in 64 hexadecimal digits; another file is refused. A run's `resolved.yaml` has it.
+    /// Its SHA-256 in 64 hexadecimal digits; a different file is refused. `resolved.yaml` of a run
+    /// contains it.
     #[set(default)]
     pub sha256: Option<String>,
 }
 
-/// What a slot of the program holds in a pass.
+/// The contents of a slot of the program in a pass.
 enum Held {
     Parameter(GivenParameter),
     Buffer(GivenBuffer),
@@ -35,14 +37,14 @@ enum Held {
 struct Net {
     program: Program,
     slots: Vec<(usize, Held)>,
-    /// Slots with a tensor of `slots` under another name, and that one's.
+    /// Slots that share a tensor of `slots` under another name, with the index of that slot.
     shared: Vec<(usize, usize)>,
 }
 
 impl Config<dyn Model> for TorchscriptModel {
     fn build(&self, cx: &Build) -> Result<Box<dyn Model>> {
         if cx.precision() == Precision::Bf16 {
-            return Err(Error::new("its program has numbers of its own, which bf16 would not reach")
+            return Err(Error::new("the program has constants of its own, which bf16 would not convert")
                 .help("write `train: { precision: tf32 }`, or fp32"));
         }
         let path = cx.file(&self.file);
@@ -71,7 +73,7 @@ fn declare(nn: &Builder, program: &Program, slot: usize) -> Result<Held> {
     })
 }
 
-/// Two grey images: what comes out must be logits of the data's classes.
+/// Runs two grey images: the output must be logits of the data's classes.
 fn trial(program: &Program, cx: &Build) -> Result<()> {
     let [c, h, w] = [cx.inputs(), cx.data.height, cx.data.width];
     let xs = Tensor::full([2, c, h, w], 0.5, (Kind::Float, cx.device));
@@ -82,12 +84,12 @@ fn trial(program: &Program, cx: &Build) -> Result<()> {
     if out.size() != expected || !out.is_floating_point() {
         let found = out.size();
         return Err(Error::new(format!("it returns {found:?} for two images, but must return logits {expected:?}"))
-            .help("the data set decides the number of classes; probabilities and lists of outputs are no logits"));
+            .help("the data set decides the number of classes; probabilities and lists of outputs are not logits"));
     }
     Ok(())
 }
 
-/// libtorch's own words, which stand below the program's traceback.
+/// libtorch's message, which follows the program's traceback.
 fn last_line(message: &str) -> &str {
     message.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or(message).trim()
 }
@@ -107,7 +109,8 @@ impl Net {
         for (slot, held) in &self.slots {
             match held {
                 Held::Parameter(id) => self.program.set(*slot, pass.parameter(*id))?,
-                // A pass that is to be differentiated must keep the buffers it saw, whatever later passes make of them.
+                // A pass that will be differentiated must keep the buffers it used, whatever later
+                // passes do to them.
                 Held::Buffer(_) | Held::Kept(_) => self.program.set(*slot, &held.tensor(pass).copy())?,
             }
         }
@@ -127,7 +130,8 @@ impl Net {
         }
         interpret()?;
         let train = pass.mode() == Mode::Train;
-        // Its own copy: what it writes into, its attacks and judges see too.
+        // A copy, because attacks and evaluation use the same images, and the program may write
+        // into its input.
         let out = self.program.forward(train, &xs.copy())?;
         for (slot, held) in self.slots.iter().filter(|(_, held)| train && !matches!(held, Held::Parameter(_))) {
             let now = self.program.get(*slot)?.detach();
@@ -143,7 +147,7 @@ impl Model for Net {
         self.run(pass, xs).unwrap_or_else(|e| panic!("the TorchScript model: {}", last_line(e.message())))
     }
 
-    /// What the program does nobody knows, and a seed is read from the device.
+    /// foil cannot know what the program does, and it reads a seed from the device.
     fn capturable(&self) -> bool {
         false
     }

@@ -1,11 +1,11 @@
-//! What a file must be before libtorch is given it.
+//! Checks of a file before libtorch loads it.
 
 use foil::record::stamp;
 use foil::{AtPath, Error, Result};
 use std::io::Read;
 use std::path::Path;
 
-/// Checks that `path` is a file of TorchScript with this SHA-256, and says what it is if it is none.
+/// Checks that `path` is a TorchScript file with this SHA-256; the error says what it is instead.
 pub(crate) fn check(path: &Path, sha256: Option<&str>) -> Result<()> {
     let shown = path.display();
     let mut head = Vec::new();
@@ -14,10 +14,10 @@ pub(crate) fn check(path: &Path, sha256: Option<&str>) -> Result<()> {
         let found = stamp::file_hash(path).at("reading", path)?;
         if found != expected.to_lowercase() {
             return Err(Error::new(format!("{shown} has the SHA-256 {found}, not {expected}"))
-                .help("it is another file than the pipeline was written for; put that back, or change `sha256`"));
+                .help("it is not the file that the pipeline was written for; restore that one, or change `sha256`"));
         }
     }
-    // What foil can read as weights is not a program.
+    // A file that foil can read as weights is not a program.
     let weights = foil::interop::Checkpoint::open(path);
     if weights.is_ok() {
         return Err(Error::new(format!("{shown} holds weights, not a TorchScript program")).help(
@@ -25,7 +25,7 @@ pub(crate) fn check(path: &Path, sha256: Option<&str>) -> Result<()> {
         ));
     }
     if head != b"PK" {
-        return Err(not_one(path, "it is no zip archive"));
+        return Err(not_one(path, "it is not a zip archive"));
     }
     Ok(())
 }
@@ -33,12 +33,13 @@ pub(crate) fn check(path: &Path, sha256: Option<&str>) -> Result<()> {
 /// The error for a file that libtorch does not load.
 pub(crate) fn not_one(path: &Path, why: &str) -> Error {
     let why = why.lines().next().unwrap_or_default();
-    Error::new(format!("{} is no TorchScript program: {why}", path.display()))
+    Error::new(format!("{} is not a TorchScript program: {why}", path.display()))
         .help("in Python: torch.jit.save(torch.jit.script(net), FILE)")
 }
 
-/// Makes libtorch interpret a program as it stands, in this thread. Its optimiser rewrites a program after the first runs, which
-/// changes rounding, and a resumed run would no longer equal an uninterrupted one.
+/// Makes libtorch interpret a program unoptimised in this thread. Its optimiser rewrites a program
+/// after the first runs, which changes rounding, so a resumed run would no longer equal an
+/// uninterrupted one.
 pub(crate) fn interpret() -> Result<()> {
     Ok(tch::jit::f_set_graph_executor_optimize(false)?)
 }

@@ -70,7 +70,7 @@ impl Program {
     /// Loads a file of `torch.jit.save`.
     ///
     /// # Errors
-    /// libtorch's message when it is none.
+    /// libtorch's message if the file is not one.
     pub(crate) fn load(path: &Path, device: Device) -> Result<Self> {
         let path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(Error::of)?;
         let device = match device {
@@ -107,7 +107,8 @@ impl Program {
         unsafe { foil_program_trains(self.0, slot) }
     }
 
-    /// The first slot that was loaded with the same tensor: `slot` itself, unless weights are shared.
+    /// The first slot that was loaded with the same tensor: `slot` itself, unless weights are
+    /// shared.
     pub(crate) fn first(&self, slot: usize) -> usize {
         assert!(slot < self.slots());
         // # Safety
@@ -138,12 +139,12 @@ impl Program {
     pub(crate) fn set(&self, slot: usize, tensor: &Tensor) -> Result<()> {
         assert!(slot < self.slots());
         // # Safety
-        // The handle is live and the slot exists; the shim takes a reference of its own to the tensor. `Program` is not `Sync`,
-        // so no other call is under way.
+        // The handle is live and the slot exists; the shim takes a reference of its own to the
+        // tensor. `Program` is not `Sync`, so no other call is in progress.
         unsafe { checked(foil_program_set(self.0, slot, tensor.as_ptr().cast())) }
     }
 
-    /// `forward(xs)`, with every `training` flag set so. It may write into `xs`.
+    /// `forward(xs)`, with every `training` flag set to `train`. The program may write into `xs`.
     pub(crate) fn forward(&self, train: bool, xs: &Tensor) -> Result<Tensor> {
         let mut out = std::ptr::null_mut();
         // # Safety

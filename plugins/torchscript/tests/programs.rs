@@ -1,4 +1,5 @@
-//! Programs made by PyTorch (`make.py`): the numbers PyTorch gets, and the training that foil's own model gets.
+//! Programs made by PyTorch (`make.py`): the numbers PyTorch gets, and the training that foil's own
+//! model gets.
 
 use foil::attack::{Attack, Batch};
 use foil::engine::{Learner, Network, Step};
@@ -71,7 +72,7 @@ fn the_numbers_of_pytorch() {
     assert_eq!(names, [&own[..], &norm[..]].concat());
     assert_eq!(tiny.params().count(), 40 + 8 + 144 + 170);
 
-    // A pass in train mode moves the statistics, whoever makes it; one in eval mode does not.
+    // Any pass in train mode moves the statistics; one in eval mode does not.
     let noise = Noise::seeded(&[3], 5, Device::Cpu);
     drop(tiny.frozen(&expected["x"], Mode::Train, Some(&noise)));
     drop(tiny.frozen(&expected["x"], Mode::Eval, Some(&noise)));
@@ -99,7 +100,8 @@ fn dropout_is_a_function_of_batch_and_pass() {
     assert_ne!(logits(2, 0), first);
 }
 
-/// A gradient reaches every parameter, and is autograd's: foil's own model with the same numbers is the oracle.
+/// A gradient reaches every parameter, and is autograd's: foil's own model with the same numbers is
+/// the oracle.
 #[test]
 fn trains_as_the_same_network_of_foil() {
     let [script, native] = ["{ type: torchscript, file: small_cnn.pt }", "small_cnn"].map(network);
@@ -228,7 +230,7 @@ fn what_a_program_writes_into_is_its_own() {
     assert_eq!(y, Tensor::from_slice(&[3i64; 10]));
 }
 
-/// Its weights are constants, so that it can be judged, and not trained.
+/// Its weights are constants, so it can be evaluated but not trained.
 #[test]
 fn a_frozen_program_has_nothing_to_train() {
     let frozen = network("{ type: torchscript, file: frozen.pt }");
@@ -248,7 +250,11 @@ fn files_that_are_no_programs() {
     for (yaml, data, part) in [
         ("{ type: torchscript, file: nothing.pt }", DIGITS, "nothing.pt: No such file"),
         ("{ type: torchscript, file: weights.pt }", DIGITS, "weights.pt holds weights, not a TorchScript program"),
-        ("{ type: torchscript, file: make.py }", DIGITS, "make.py is no TorchScript program: it is no zip archive"),
+        (
+            "{ type: torchscript, file: make.py }",
+            DIGITS,
+            "make.py is not a TorchScript program: it is not a zip archive",
+        ),
         ("{ type: torchscript, file: plain.pt }", DIGITS, "does not run on images [2, 1, 28, 28]"),
         (TINY, hundred, "returns [2, 10] for two images, but must return logits [2, 100]"),
         (TINY, colour, "does not run on images [2, 3, 28, 28]"),

@@ -1,23 +1,27 @@
 //! TRADES: clean cross-entropy plus a penalty for changing the prediction under attack.
 //!
-//! Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019, arXiv:1901.08573, Eq. 5.
+//! Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019,
+//! arXiv:1901.08573, Eq. 5.
 
 use foil::prelude::*;
 
-/// TRADES (Zhang et al. 2019, Eq. 5). L = CE(f(x), y) + beta · KL(softmax f(x) ‖ softmax f(x')), means over the batch.
+/// TRADES (Zhang et al. 2019, Eq. 5). L = CE(f(x), y) + beta · KL(softmax f(x) ‖ softmax f(x')),
+/// means over the batch.
 ///
-/// The KL is the authors' `kl_div(log_softmax(f(x')), softmax(f(x)))`; Table 9 of the CAT paper writes its arguments the
-/// other way round. As in their code the clean images pass twice, which moves batch norm's running statistics twice (without
-/// dropout one pass does for both, and counts twice), and gradients flow through both arguments. Attack: `pgd` with `objective: kl`, `start: gaussian`, `mode: eval`.
+/// The KL is the authors' `kl_div(log_softmax(f(x')), softmax(f(x)))`; Table 9 of the CAT paper
+/// writes its arguments in the opposite order. Like their code, this runs the clean images twice,
+/// so batch norm's running statistics move twice. (Without dropout one pass is enough; it is
+/// counted twice.) Gradients flow through both arguments. Attack: `pgd` with `objective: kl`,
+/// `start: gaussian`, `mode: eval`.
 #[settings]
 pub struct Trades {
     /// Weight of the robust term, the paper's 1/lambda. 6 on CIFAR, 1 on MNIST.
     #[set(default = 6.0.into(), range = 0.0..)]
     pub beta: Scheduled,
-    /// One clean pass in place of the code's two: equal but for dropout and running statistics.
+    /// One clean pass in place of the code's two: equal except for dropout and running statistics.
     #[set(default = false)]
     pub single_clean_pass: bool,
-    /// Stops the gradient through the clean prediction in the KL, in which case it is a fixed target.
+    /// Stops the gradient through the clean prediction in the KL, which makes it a fixed target.
     #[set(default = false)]
     pub detach_target: bool,
 }

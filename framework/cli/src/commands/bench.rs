@@ -13,42 +13,43 @@ use std::process::ExitCode;
 use std::time::Instant;
 use tch::Device;
 
-/// Time training steps on random images: the median, images per second, and the share of the device's measured ceilings.
+/// Time training steps on random images: median time, images per second, and the share of the
+/// device's measured peak.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil bench configs/demo/at.yaml
   foil bench configs/demo/at.yaml train.batch_size=100 attack.steps=20 --runs 20 --json
   foil bench --methods at,trades,mart --batch 128,512 train.precision=bf16 --json=steps.json
-  torchrun --no-python --nproc-per-node 2 foil bench configs/demo/at.yaml          a step of both ranks together
+  torchrun --no-python --nproc-per-node 2 foil bench configs/demo/at.yaml          one step of both ranks together
 
-With --methods or --batch it prints a table. Operations are those of convolutions and linear layers, two for each multiplication with its
-addition; bytes are their inputs, weights and outputs, each moved once. The ceilings are measured in the same run, by a large product in the
-run's precision and a large copy.")]
+With --methods or --batch it prints a table. It counts the operations of convolutions and linear layers (a multiply-add is two) and
+the bytes of their inputs, weights and outputs, each moved once. The ceilings are measured in the same run, with a large matrix product
+in the run's precision and a large copy.")]
 pub(super) struct Args {
     /// The pipeline file, and overrides.
     #[arg(required_unless_present = "methods")]
     words: Vec<String>,
-    /// Pipelines by name, from the folder of --configs.
+    /// Names of pipelines in the folder of --configs.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     methods: Vec<String>,
-    /// Where --methods are.
+    /// The folder that --methods are looked up in.
     #[arg(long, value_name = "DIR", default_value = "configs/cifar10")]
     configs: PathBuf,
-    /// Batch sizes; by default the pipeline's.
+    /// Batch sizes (default: the pipeline's).
     #[arg(long, value_delimiter = ',', value_name = "N,...")]
     batch: Vec<u64>,
-    /// Steps that are counted, after three that are not.
+    /// Steps to time, after three warm-up steps.
     #[arg(long, default_value_t = 10)]
     runs: usize,
-    /// Print JSON, or write it to FILE beside the table.
+    /// Print JSON; with FILE, write it there and print the table too.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     json: Option<PathBuf>,
-    /// CPU threads; by default one per core.
+    /// CPU threads (default: one per core).
     #[arg(long)]
     threads: Option<i32>,
 }
 
-/// What was measured of one pipeline.
+/// The measurements of one pipeline.
 #[derive(Debug, Serialize)]
 struct Timing {
     name: String,
@@ -59,32 +60,34 @@ struct Timing {
     batch: i64,
     device: String,
     threads: i32,
-    /// Processes that share the batch, and what carries their sums.
+    /// The number of processes that share the batch, and their transport.
     ranks: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     transport: Option<&'static str>,
     runs: usize,
-    /// Milliseconds a step: the median, the shortest and the longest.
+    /// Milliseconds per step: the median, the shortest and the longest.
     ms: f64,
     ms_min: f64,
     ms_max: f64,
     /// Of all ranks together.
     images_per_second: f64,
-    /// The part of the steps' time that the first rank spent in sums over the ranks, the waiting for others included; on CPUs.
+    /// The share of the steps' time that the first rank spent in all-reduce, including waiting for
+    /// others; on CPUs.
     #[serde(skip_serializing_if = "Option::is_none")]
     in_sums: Option<f64>,
-    /// Operations and bytes of a step; of several ranks, of the first one's share.
+    /// Operations and bytes of a step; with several ranks, of the first one's share.
     operations: f64,
     bytes: f64,
-    /// Shares of the ceilings, where these were measured.
+    /// Fractions of the ceilings, if these were measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     of_arithmetic: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     of_memory: Option<f64>,
-    /// Seconds from the pipeline to its first step, and to its third, which is the first replay of a captured one.
+    /// Seconds from the pipeline to its first step, and to its third, which is the first replay of
+    /// a captured one.
     first_step_seconds: f64,
     third_step_seconds: f64,
-    /// Bytes on a CUDA device: the most that tensors held, and that was taken from it.
+    /// Bytes on a CUDA device: the most held by tensors, and the most allocated from the device.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<[u64; 2]>,
 }
@@ -101,7 +104,7 @@ pub(super) fn run(args: &Args, world: World) -> Exit {
     let mut ceiling = None;
     let mut timings = Vec::new();
     for file in &files {
-        // One without --batch, at the pipeline's own size.
+        // Without --batch, one entry at the pipeline's own size.
         let sizes: Vec<Option<u64>> =
             if args.batch.is_empty() { vec![None] } else { args.batch.iter().copied().map(Some).collect() };
         for size in sizes {
@@ -149,20 +152,21 @@ fn write(to: Option<&Path>, timings: &[Timing]) -> Result<()> {
     }
 }
 
-/// The pipelines, and what overrides them.
+/// The pipeline files, and the overrides.
 fn files(args: &Args) -> Result<(Vec<PathBuf>, Vec<String>)> {
     if args.methods.is_empty() {
-        let (file, overrides) = args.words.split_first().ok_or_else(|| Error::new("no file was named"))?;
+        let (file, overrides) = args.words.split_first().ok_or_else(|| Error::new("no file given"))?;
         return Ok((vec![file.into()], overrides.to_vec()));
     }
     if let Some(word) = args.words.iter().find(|word| !word.contains('=')) {
-        return Err(Error::new(format!("`{word}` is not an override")).help("name a file, or --methods, but not both"));
+        return Err(Error::new(format!("`{word}` is not an override")).help("give a file or --methods, not both"));
     }
     let file = |name: &String| args.configs.join(format!("{name}.yaml"));
     Ok((args.methods.iter().map(file).collect(), args.words.clone()))
 }
 
-/// Times one pipeline, with all ranks; measures the ceilings too if it is the first that wants them.
+/// Times one pipeline, with all ranks; measures the ceilings too if this is the first pipeline
+/// that needs them.
 fn time(
     file: &Path,
     overrides: &[String],
@@ -178,7 +182,7 @@ fn time(
     let mut steps = Steps::new(&loaded, None, world)?;
     let device = steps.device;
     if let Device::Cuda(n) = device {
-        // Without the library there is nothing to ask, and nothing to report.
+        // Without the library there is no peak to reset, and none to report.
         let _ = cuda::reset_peak(n);
     }
     let work = steps.work()?;
@@ -198,7 +202,7 @@ fn time(
     let ms = times[times.len() / 2];
     let pipeline = &steps.pipeline;
     let precision = pipeline.train.precision;
-    // The others wait meanwhile, and nothing disturbs the measurement.
+    // The other ranks wait meanwhile, so nothing disturbs the measurement.
     let shares = match ceiling.filter(|_| world.is_first()) {
         Some(Some(ceiling)) => Some(*ceiling),
         Some(unknown) => Some(*unknown.insert(Ceiling::of(device)?)),
@@ -245,7 +249,7 @@ fn line(t: &Timing) -> String {
         t.ms_min,
         t.ms_max,
         t.images_per_second,
-        t.in_sums.map_or(String::new(), |share| format!(", {:.1} % of the time in sums", share * 100.0)),
+        t.in_sums.map_or(String::new(), |share| format!(", {:.1} % of the time in all-reduce", share * 100.0)),
     )
 }
 

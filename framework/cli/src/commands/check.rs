@@ -9,17 +9,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tch::{Device, Kind};
 
-/// Check pipelines: resolve includes and overrides, report every problem at once.
+/// Check pipelines: resolve includes and overrides, and report every problem at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  foil check configs/mnist/*.yaml                 files that only others extend count as part of those
+  foil check configs/mnist/*.yaml                 a file that others extend is checked as part of them
   foil check my.yaml attack.eps=8/255 --print
   foil check configs/sweeps/table8_beta.yaml      every combination of a sweep")]
 pub(super) struct Args {
     /// Pipeline files, and `key=value` overrides for all of them.
     #[arg(required = true)]
     inputs: Vec<String>,
-    /// Print the resolved pipelines, defaults included.
+    /// Print the resolved pipelines, including defaults.
     #[arg(long)]
     print: bool,
 }
@@ -27,7 +27,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Exit {
     let (files, overrides) = split(&args.inputs);
     if files.is_empty() {
-        return Err(Error::new("no file was named").help("foil check FILE… [key=value…]"));
+        return Err(Error::new("no file given").help("foil check FILE… [key=value…]"));
     }
     let no_override = files.iter().find(|file| !file.exists() && file.extension().is_none());
     if let Some(word) = no_override {
@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args) -> Exit {
                     println!("\n{yaml}");
                 }
             }
-            // Alone it lacks what the files that extend it bring, and with them it is right.
+            // Alone it lacks keys that the files extending it add; together with them it is valid.
             Err(_) if file.canonicalize().is_ok_and(|file| bases.contains(&file)) => {
                 println!("ok  (no run)      {}", file.display());
             }
@@ -64,7 +64,7 @@ pub(super) fn run(args: &Args) -> Exit {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Files and overrides, told apart by the `=` of an override.
+/// Splits files from overrides by the `=` of an override.
 pub(super) fn split(inputs: &[String]) -> (Vec<PathBuf>, Vec<String>) {
     let is_override = |input: &&String| input.contains('=') && !Path::new(input).exists();
     (
@@ -76,20 +76,20 @@ pub(super) fn split(inputs: &[String]) -> (Vec<PathBuf>, Vec<String>) {
 /// A file without problems.
 struct Good {
     pipeline: Pipeline,
-    /// Combinations of its sweep, if it is one.
+    /// The number of combinations, if it is a sweep.
     runs: usize,
-    /// What it extends.
+    /// The files it extends.
     bases: Vec<PathBuf>,
 }
 
-/// Loads a pipeline and builds its parts without their numbers; of a sweep, those of every combination.
+/// Loads a pipeline and builds its parts without weights; for a sweep, those of every combination.
 ///
 /// # Errors
-/// All messages; below those that only some combinations have, which.
+/// All messages; those that only some combinations have are followed by their names.
 fn check(file: &Path, overrides: &[String]) -> Result<Good, String> {
     let text = |error: Error| error.to_string();
     if is_foreign(file) {
-        // Parts of libraries are checked where those are trusted.
+        // Parts from libraries are checked only where these are trusted.
         return look(file, overrides)
             .map(|loaded| Good { pipeline: loaded.pipeline, runs: 0, bases: Vec::new() })
             .map_err(text);
@@ -117,8 +117,8 @@ fn check(file: &Path, overrides: &[String]) -> Result<Good, String> {
     Err(shown.collect::<Vec<_>>().join("\n"))
 }
 
-/// Whether it is a run's pipeline with libraries that are not loaded: the run may be anybody's, and
-/// checking opens none of them.
+/// Whether it is a run's pipeline with libraries that are not loaded: the run may be from anyone,
+/// and checking must not load them.
 fn is_foreign(file: &Path) -> bool {
     let loaded: Vec<PathBuf> = foil::plugin::loaded().into_iter().map(|library| library.path).collect();
     let listed = || foil_config::libraries(file).unwrap_or_default();
@@ -126,7 +126,7 @@ fn is_foreign(file: &Path) -> bool {
         && listed().iter().any(|library| !library.path.canonicalize().is_ok_and(|path| loaded.contains(&path)))
 }
 
-/// Builds the parts of what was loaded, without their numbers.
+/// Builds the parts of a loaded pipeline, without weights.
 fn built(loaded: Result<Loaded>) -> Result<Loaded> {
     let loaded = loaded?;
     loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, true).and_then(Assembled::trainable))?;

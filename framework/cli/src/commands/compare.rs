@@ -14,42 +14,43 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
-/// Train and evaluate several pipelines, over several seeds, and put them in one table with tests of their differences.
+/// Train and evaluate several pipelines over several seeds, and compare them in one table with
+/// significance tests.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil compare configs/demo/at.yaml configs/demo/trades.yaml --seeds 3
-  foil compare configs/demo/*.yaml --dry-run                what is there already, and what would be trained
+  foil compare configs/demo/*.yaml --dry-run                show what exists and what would be trained
   foil compare configs/cifar10/{at,trades,cat_cw_0.05}.yaml --seeds 5 --devices cuda:0,cuda:1
   foil compare configs/cifar10/*.yaml --seeds 5 --slurm jobs   then: bash jobs/submit.sh
-  torchrun --no-python --nproc-per-node 8 foil compare configs/cifar10/*.yaml --seeds 5       a run a process at a time
+  torchrun --no-python --nproc-per-node 8 foil compare configs/cifar10/*.yaml --seeds 5       one run per process at a time
 
-Runs are found by what they train, whatever they are called: the same command again goes on where the last one
-stopped, and finished runs are not trained again. foil watch shows the curves while it works.")]
+Runs are matched by their settings, not by their names: the same command resumes where the last one stopped, and
+finished runs are not trained again. foil watch shows the curves meanwhile.")]
 pub(super) struct Args {
     /// Pipeline files, which may be sweeps, and `key=value` overrides for all of them.
     #[arg(required = true)]
     inputs: Vec<String>,
-    /// Where runs are looked for and made.
+    /// The folder in which runs are looked up and made.
     #[arg(long, default_value = "runs")]
     dir: PathBuf,
-    /// Where the tables go; by default `compare` in the folder of the runs.
+    /// The folder for the tables (default: `compare` in the folder of the runs).
     #[arg(long)]
     out: Option<PathBuf>,
     #[command(flatten)]
     options: Options,
 }
 
-/// How a work list is carried out.
+/// Options for carrying out a work list.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// Train each with so many seeds, from the pipeline's own upwards.
+    /// Number of seeds for each pipeline, counting up from its own.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: Option<u64>,
-    /// Devices to spread the runs over; one that is listed twice gets two at a time. By default one run after another. Of several ranks each takes
-    /// the one with its number on its machine.
+    /// Devices to spread the runs over; one that is listed twice gets two at a time. By default
+    /// one run follows another. Of several ranks each takes the device with its local number.
     #[arg(long, value_name = "DEVICE,…", value_delimiter = ',')]
     devices: Vec<String>,
-    /// The row that the others are tested against; by default the first.
+    /// The row that the others are tested against (default: the first).
     #[arg(long, value_name = "ROW")]
     baseline: Option<String>,
     /// Show the differences under every attack, not only the natural accuracy and the worst case.
@@ -58,53 +59,54 @@ pub(super) struct Options {
     /// Say what there is and what would be done, and do nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Make the table of what is there, and train nothing.
+    /// Make the table of finished runs, and train nothing.
     #[arg(long, conflicts_with = "dry_run")]
     gather: bool,
     /// Write the list as a Slurm array into this folder, and train nothing.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["gather", "dry_run"])]
     slurm: Option<PathBuf>,
-    /// Go on with runs that were stopped. They always are; the word is taken so that nobody has to wonder.
+    /// Resume runs that were stopped. This is always done; the flag is accepted for clarity.
     #[arg(long)]
     resume: bool,
-    /// Only the run with this number, from 0: a task of the Slurm array.
+    /// Do only the run with this number, counted from 0: a task of the Slurm array.
     #[arg(long, value_name = "N", hide = true)]
     task: Option<usize>,
-    /// The hash that the list must have.
+    /// The hash that the list of runs must have.
     #[arg(long, value_name = "HASH", hide = true)]
     list: Option<String>,
 }
 
 impl Options {
-    /// How many seeds each pipeline gets, if that was said.
+    /// The number of seeds for each pipeline, if given.
     pub fn seeds(&self) -> Option<u64> {
         self.seeds
     }
 
-    /// Whether this call trains and gathers nothing, or only one of many runs.
+    /// Whether this call does not train and gather all runs: it only plans, or does one of many
+    /// runs.
     pub fn only_plans(&self) -> bool {
         self.dry_run || self.slurm.is_some() || self.task.is_some()
     }
 }
 
-/// A work list and where it is at home.
+/// A work list with its folders.
 pub(super) struct Job<'a> {
     /// `compare` or `sweep`.
     pub command: &'a str,
     pub files: &'a [PathBuf],
     pub overrides: &'a [String],
-    /// Where runs are looked for and made.
+    /// The folder in which runs are looked up and made.
     pub dir: &'a Path,
-    /// Where the tables go.
+    /// The folder for the tables.
     pub out: &'a Path,
-    /// Which of the processes that share it this one is.
+    /// This process among those that share the list.
     pub crew: Crew,
 }
 
 pub(super) fn run(args: &Args) -> Exit {
     let (files, overrides) = split(&args.inputs);
     if files.is_empty() {
-        return Err(Error::new("no file was named").help("foil compare FILE… [key=value…]"));
+        return Err(Error::new("no file given").help("foil compare FILE… [key=value…]"));
     }
     let out = args.out.clone().unwrap_or_else(|| args.dir.join("compare"));
     let job = Job {
@@ -118,7 +120,8 @@ pub(super) fn run(args: &Args) -> Exit {
     carry_out(&job, &args.options)
 }
 
-/// Finds, trains, evaluates and sums up. Several processes share the runs; the first one waits for all of them, and makes the table.
+/// Finds, trains, evaluates and sums up. Several processes share the runs; the first one waits for
+/// all of them, and makes the table.
 pub(super) fn carry_out(job: &Job, options: &Options) -> Exit {
     let crew = &job.crew;
     if !crew.is_first() {
@@ -129,8 +132,8 @@ pub(super) fn carry_out(job: &Job, options: &Options) -> Exit {
     let hashes: Vec<&str> = list.runs.iter().map(|run| run.hash.as_str()).collect();
     let hash = stamp::config_hash(&hashes.join("\n"))[..12].to_string();
     if options.list.as_ref().is_some_and(|asked| *asked != hash) {
-        return Err(Error::new("the list of runs is not the one that this job was written for")
-            .help("a file or foil itself has changed since; write the job again with --slurm"));
+        return Err(Error::new("the list of runs has changed since this job was written")
+            .help("a file or foil itself is different now; write the job again with --slurm"));
     }
     let rows: Vec<String> = list.runs.iter().map(|run| run.row.clone()).collect();
     let notes = list.notes;
@@ -152,7 +155,9 @@ pub(super) fn carry_out(job: &Job, options: &Options) -> Exit {
         let all = tasks.len();
         tasks = tasks.into_iter().nth(n).into_iter().collect();
         if tasks.is_empty() {
-            return Err(Error::new(format!("there is no run {n}")).help(format!("the list has {all}, from 0")));
+            return Err(
+                Error::new(format!("there is no run {n}")).help(format!("the list has {all} runs, counted from 0"))
+            );
         }
     }
     let fates = if options.gather { left(&tasks) } else { carried_out(&tasks, options, crew)? };
@@ -175,12 +180,12 @@ pub(super) fn carry_out(job: &Job, options: &Options) -> Exit {
         job.out.join("table.md").display()
     );
     if failed > 0 {
-        eprintln!("{failed} of {all} runs failed; the same command tries them again");
+        eprintln!("{failed} of {all} runs failed; run the same command to retry them");
     }
     Ok(if missing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The number of the row that the others are tested against.
+/// The index of the row that the others are tested against.
 fn baseline(rows: &[String], options: &Options) -> Result<usize> {
     let Some(wanted) = &options.baseline else { return Ok(0) };
     let names = distinct(rows.iter().map(String::as_str));
@@ -193,7 +198,8 @@ fn left(tasks: &[Task]) -> Vec<Fate> {
     tasks.iter().map(|task| if task.state == State::Done { Fate::Reused } else { Fate::Stopped }).collect()
 }
 
-/// Does runs of the list, as one of the processes that leave the talking to the first.
+/// Works on runs of the list, as one of the processes other than the first, which does the
+/// reporting.
 fn help_out(job: &Job, options: &Options) -> Exit {
     let here = |error: Error| error.context(format!("rank {}", job.crew.rank));
     let work = || {
@@ -206,7 +212,8 @@ fn help_out(job: &Job, options: &Options) -> Exit {
         work(&tasks, &places(options, &job.crew)?, &job.crew, &stop);
         Ok(stop.load(Ordering::Relaxed))
     };
-    // What failed is told by the first, which finds it on disk; a launcher would end all if this one failed.
+    // The first process finds failures on disk and reports them; if this one failed, a launcher
+    // would end all.
     Ok(if work().map_err(here)? { ExitCode::from(130) } else { ExitCode::SUCCESS })
 }
 
@@ -217,35 +224,35 @@ fn places(options: &Options, crew: &Crew) -> Result<Vec<String>> {
         (devices, None) => Ok(devices.to_vec()),
         (devices, Some(n)) => devices.get(n).map(|device| vec![device.clone()]).ok_or_else(|| {
             Error::new(format!(
-                "--devices names {} devices, and rank {} is number {n} on its machine",
+                "--devices lists {} devices, but rank {} is number {n} on its machine",
                 devices.len(),
                 crew.rank
             ))
-            .help("name one for each process on a machine; or none: each takes a GPU of its own")
+            .help("list one for each process on a machine, or leave it out: each process then takes its own GPU")
         }),
     }
 }
 
-/// What became of the tasks; nothing when it was stopped.
+/// The outcomes of the tasks; `None` if it was stopped.
 fn carried_out(tasks: &[Task], options: &Options, crew: &Crew) -> Result<Vec<Fate>> {
     for task in tasks {
         if task.state == State::Done {
-            eprintln!("done before: {} in {}", task.title(), task.folder.display());
+            eprintln!("already done: {} in {}", task.title(), task.folder.display());
         }
         for copy in &task.copies {
-            eprintln!("note: {} is the same run, and is left alone", copy.display());
+            eprintln!("note: {} is the same run and is left alone", copy.display());
         }
     }
     let stop = on_interrupt()?;
     let fates = work(tasks, &places(options, crew)?, crew, &stop);
     if stop.load(Ordering::Relaxed) {
-        eprintln!("stopped and saved; the same command goes on from here");
+        eprintln!("stopped and saved; run the same command to resume");
         return Ok(Vec::new());
     }
     Ok(fates)
 }
 
-/// The list with what is there.
+/// The list with each run's state.
 fn planned(tasks: &[Task]) -> Table {
     let number = Column { decimals: 0, ..Column::number("seed") };
     let columns = vec![Column::text("model"), number, Column::text("run"), Column::text("folder")];
@@ -258,7 +265,7 @@ fn planned(tasks: &[Task]) -> Table {
     Table { title: format!("{done} of {} runs done", tasks.len()), columns, rows: rows.collect() }
 }
 
-/// Writes the scripts, and says what to do with them.
+/// Writes the scripts, and prints how to use them.
 fn write_slurm(job: &Job, options: &Options, tasks: &[Task], hash: &str, folder: &Path) -> Exit {
     std::fs::create_dir_all(folder).at("making", folder)?;
     let absolute = |path: &Path| std::path::absolute(path).at("finding", path).map(|path| path.display().to_string());
@@ -285,7 +292,7 @@ fn write_slurm(job: &Job, options: &Options, tasks: &[Task], hash: &str, folder:
     atomic::write(&array, written.array()).at("writing", &array)?;
     atomic::write(&submit, written.submit(&absolute(&array)?)).at("writing", &submit)?;
     println!("array of {} tasks: {}", tasks.len(), array.display());
-    println!("submit them, and the table behind them: bash {}", submit.display());
-    println!("the table of what is there: {}", written.gather());
+    println!("submit them, with the table to follow: bash {}", submit.display());
+    println!("make a table of what is finished: {}", written.gather());
     Ok(ExitCode::SUCCESS)
 }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
   foil data get cifar10
   foil data get mnist --dir data/mnist
 
-A data set is looked for in the pipeline's `data.path` if there is one, else in $FOIL_DATA, in data/ of the current
+foil looks for a data set in the pipeline's `data.path` if it is set; otherwise in $FOIL_DATA, in data/ in the current
 folder, and in the cache folder that `foil data get` fills.")]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -23,21 +23,22 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// List the data sets that foil knows: what they are, where they were found or looked for, licence, citation.
+    /// List the data sets that foil knows: what they are, where they were found or looked up,
+    /// licence and citation.
     #[command(after_help = "Examples:\n  foil data list\n  foil data list --json")]
     List {
         /// Print a JSON array.
         #[arg(long)]
         json: bool,
     },
-    /// Fetch a data set from its public mirrors; a download that was stopped goes on where it was.
+    /// Fetch a data set from its public mirrors; an interrupted download resumes.
     #[command(after_help = "Examples:
   foil data get cifar10
   FOIL_DATA_MIRROR=http://our.server/data foil data get cifar10 --dir data/cifar10")]
     Get {
         /// Its name, as in `foil data list`.
         name: String,
-        /// The folder it goes to; by default one in the cache folder, where every run finds it.
+        /// The folder to write to (default: one in the cache folder, where every run finds it).
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
@@ -58,7 +59,7 @@ pub(super) fn run(args: &Args) -> Exit {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A data set as `--json` gives it.
+/// A data set for `--json`.
 #[derive(serde::Serialize)]
 struct Known {
     name: &'static str,
@@ -72,7 +73,7 @@ struct Known {
     download_bytes: u64,
     /// Where it was found; null if it was not.
     found: Option<String>,
-    /// The folders that were looked in, in order.
+    /// The folders that were searched, in order.
     places: Vec<PathBuf>,
     licence: &'static str,
     citation: &'static str,
@@ -99,12 +100,12 @@ impl Known {
     }
 }
 
-/// Where a data set lies, if it does.
+/// Where a data set is, if it was found.
 pub(super) fn found(set: &Entry) -> Option<String> {
     foil_data::find(set.name, None).ok().map(|layout| layout.to_string())
 }
 
-/// What is known of a data set, for reading.
+/// A data set's description for the terminal.
 pub(super) fn page(set: &Entry) -> String {
     let [channels, height, width] = set.image;
     let where_ = match foil_data::find(set.name, None) {
@@ -144,7 +145,7 @@ fn get(name: &str, dir: Option<&Path>) -> Result<()> {
             println!("`{name}` is in {}", folder.display());
             if dir.is_some() && foil_data::find(name, None).is_err() {
                 println!(
-                    "it is found with `data.path: {}` in a pipeline, or with FOIL_DATA set to that folder",
+                    "to use it, write `data.path: {}` in a pipeline or set FOIL_DATA to that folder",
                     folder.display()
                 );
             }
@@ -153,7 +154,8 @@ fn get(name: &str, dir: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// A download on standard error: a bar of bytes in a terminal, and a line for what is worth keeping.
+/// A download on standard error: a progress bar in a terminal, and lines for what is worth
+/// keeping.
 #[derive(Default)]
 struct Shown {
     bar: Option<ProgressBar>,
@@ -162,18 +164,18 @@ struct Shown {
 impl Shown {
     fn tell(&mut self, progress: Progress<'_>) {
         match progress {
-            Progress::Present { file } => self.line(&format!("{file} is there already")),
+            Progress::Present { file } => self.line(&format!("{file} already exists")),
             Progress::Started { file, url, have, of } => {
                 let resumed = if have > 0 { format!(", from byte {have}") } else { String::new() };
                 self.line(&format!("fetching {url} ({} MB{resumed})", (of + 500_000) / 1_000_000));
-                // Hidden by itself where standard error is no terminal.
+                // indicatif hides it where standard error is not a terminal.
                 let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
                 self.bar =
                     Some(ProgressBar::new(of).with_style(style).with_prefix(file.to_string()).with_position(have));
             }
             Progress::Received { have } => self.bar.iter().for_each(|bar| bar.set_position(have)),
             Progress::Failed { url, reason } => self.line(&format!("{url} failed: {reason}")),
-            Progress::Finished { file } => self.line(&format!("{file} is complete, its SHA-256 is right")),
+            Progress::Finished { file } => self.line(&format!("{file} is complete; its SHA-256 matches")),
             _ => {}
         }
     }

@@ -15,13 +15,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Train AT, TRADES, CAT and an undefended net on real digits, and compare them under attack. Takes a few minutes.
+/// Train AT, TRADES, CAT and an undefended network on real digits, and compare them under attack.
+/// Takes a few minutes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil demo
-  foil demo --dir runs/mine         somewhere else; a second call goes on where the first one stopped")]
+  foil demo --dir runs/mine         another folder; a second call resumes where the first one stopped")]
 pub(super) struct Args {
-    /// Where the runs, the table and the picture go.
+    /// The folder for the runs, the table and the picture.
     #[arg(long, default_value = "runs/demo")]
     dir: PathBuf,
     /// Overrides for all four runs, such as `train.epochs=1`.
@@ -47,7 +48,7 @@ pub(super) fn run(args: &Args) -> Exit {
     for (name, text) in CONFIGS {
         atomic::write(configs.join(name), text).at("writing", &configs.join(name))?;
     }
-    eprintln!("foil demo: four small nets on 10,000 real digits, then the same attacks on all of them.\n");
+    eprintln!("foil demo: four small networks on 10,000 real digits, then the same attacks on all of them.\n");
     let stop = on_interrupt()?;
     let mut records = Vec::new();
     for (name, _) in CONFIGS.iter().skip(1) {
@@ -57,7 +58,7 @@ pub(super) fn run(args: &Args) -> Exit {
             Err(_) => (load(&configs.join(name), &args.overrides)?, Place::New(run.clone())),
         };
         if train(&loaded, place, &stop, World::alone())?.1 == Ended::Stopped {
-            eprintln!("stopped and saved; `foil demo` goes on from here");
+            eprintln!("stopped and saved; resume with `foil demo`");
             return Ok(ExitCode::from(130));
         }
         records.push(eval::evaluate(&run, &eval::Options::default(), World::alone())?.0);
@@ -81,10 +82,10 @@ pub(super) fn run(args: &Args) -> Exit {
     Ok(ExitCode::SUCCESS)
 }
 
-const READING: &str = "Rows are nets, columns are attacks with eps 0.3: the share of test digits still read rightly. The undefended net reads
-clean digits and loses nearly all of them under PGD-20; the other three were trained on attacked digits.
-CAT_cw trains at half the learning rate of the others, which keeps its mask open, so two epochs are short for it; where all
-train at one rate it is level with TRADES (docs/results/digits.md).
+const READING: &str = "Rows are networks, columns are attacks with eps 0.3; a cell is the percentage of test digits classified correctly. The
+undefended network reads clean digits and loses nearly all of them under PGD-20; the other three were trained on attacked
+digits. CAT_cw trains at half the learning rate of the others, which keeps its mask open, so two epochs are too few for it;
+with one learning rate for all it is level with TRADES (docs/results/digits.md).
 ";
 
 const NEXT: &str = "

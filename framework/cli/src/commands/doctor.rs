@@ -15,7 +15,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use tch::Device;
 
-/// Say what this machine has (libtorch, CUDA, memory, plugins, data), and what to do about what is missing.
+/// Show what this machine has (libtorch, CUDA, memory, plugins, data), and how to fix what is
+/// missing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil doctor
@@ -28,11 +29,11 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// One thing that was looked at.
+/// One thing that was checked.
 #[derive(Debug, Serialize)]
 struct Finding {
     name: &'static str,
-    /// What was found, a line each.
+    /// What was found, one line each.
     found: Vec<String>,
     /// What to do, if something is missing or broken.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,22 +92,19 @@ fn foil() -> Finding {
 
 fn libtorch() -> Finding {
     let Some(folder) = &devices().libtorch else {
-        return Finding::new(
-            "libtorch",
-            format!("made for {}; where it was loaded from cannot be told", foil::LIBTORCH),
-        );
+        return Finding::new("libtorch", format!("made for {}; unknown where it was loaded from", foil::LIBTORCH));
     };
     let version = version_of(folder);
     let shown = version.as_deref().unwrap_or("of unknown version");
     let finding = Finding::new("libtorch", format!("{shown} {}", folder.display()));
     match version.is_some_and(|version| version.split('+').next() != Some(foil::LIBTORCH)) {
-        true => finding.help(format!("foil is made for {}: `cargo xtask setup --force` fetches it", foil::LIBTORCH)),
+        true => finding.help(format!("foil needs {}: `cargo xtask setup --force` fetches it", foil::LIBTORCH)),
         false => finding,
     }
 }
 
-/// The version as the files beside the libraries tell it: `build-version` in libtorch's own archive, `version.py` in the
-/// wheel, a header in both.
+/// The version from the files beside the libraries: `build-version` in libtorch's own archive,
+/// `version.py` in the wheel, a header in both.
 pub(super) fn version_of(folder: &Path) -> Option<String> {
     let beside = folder.parent()?;
     if let Ok(version) = read_to_string(beside.join("build-version")) {
@@ -123,13 +121,14 @@ pub(super) fn version_of(folder: &Path) -> Option<String> {
     Some(parts?.join("."))
 }
 
-/// What the launchers' variables say, as `foil train` would read them here.
+/// The launchers' variables, as `foil train` would read them here.
 fn ranks() -> Finding {
     let mut finding = match Launch::detect() {
         Ok(None) => Finding::new("ranks", "one process; torchrun, srun and mpirun start several (docs/distributed.md)"),
         Ok(Some(launch)) => Finding::new("ranks", launch.describe()),
-        Err(error) => Finding::new("ranks", format!("cannot be told: {}", error.message()))
-            .help(error.suggestion().unwrap_or_default()),
+        Err(error) => {
+            Finding::new("ranks", format!("unknown: {}", error.message())).help(error.suggestion().unwrap_or_default())
+        }
     };
     finding.found.push(format!("transports in this build: {}", Transport::built().join(", ")));
     finding
@@ -142,7 +141,9 @@ fn plugins() -> Finding {
     let finding = Finding::new("plugins", counts.join(", "));
     match missing.is_empty() {
         true => finding,
-        false => finding.help(format!("no {} is linked in: main.rs names each plugin crate", missing.join(", no "))),
+        false => {
+            finding.help(format!("no {} is linked in: main.rs must name each plugin crate", missing.join(", no ")))
+        }
     }
 }
 
@@ -159,7 +160,7 @@ fn data_sets() -> Finding {
     match missing.first() {
         None => finding,
         Some(name) => {
-            finding.help(format!("`foil data get {name}` fetches it; `foil data list` says where was looked"))
+            finding.help(format!("`foil data get {name}` fetches it; `foil data list` says where foil looked"))
         }
     }
 }

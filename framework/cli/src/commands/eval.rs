@@ -30,21 +30,22 @@ use std::process::ExitCode;
   foil eval runs/cat_cw 'attacks.pgd20.eps=[2/255, 4/255, 8/255]' evaluate=[natural,pgd20]
   foil eval runs/cat_cw --save-adversarial
 
-Beside the record, eval.json, goes a table of the images, eval.images.csv: which attack broke which, and by what margin.
-An evaluation that was stopped goes on with the same command.")]
+It writes the record, eval.json, and a table of the images, eval.images.csv: which attack broke which image, and by what margin.
+Run the same command to resume an evaluation that was stopped.")]
 pub(super) struct Args {
     /// A run folder, or a checkpoint in one.
     run: PathBuf,
     /// Overrides of the run's pipeline, such as `attacks.pgd20.steps=50`.
     overrides: Vec<String>,
-    /// Where the record goes; by default eval.json in the run's folder, or NAME.eval.json for a
-    /// checkpoint NAME other than the best.
+    /// The file for the record (default: eval.json in the run's folder, or NAME.eval.json for a
+    /// checkpoint NAME other than the best).
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Checks of whether the figures can be believed: `quick` looks at a tenth of the images, 64 at most, `full` at 512.
+    /// Check whether the figures can be trusted: `quick` uses a tenth of the images, at most 64;
+    /// `full` uses 512.
     #[arg(long, value_name = "DEPTH", value_parser = depth(), default_value = "quick")]
     trust: Depth,
-    /// Another run, whose adversarial images the checks try on this one.
+    /// Another run, whose adversarial images the checks try on this model.
     #[arg(long, value_name = "RUN")]
     transfer: Option<PathBuf>,
     /// Save the attacked images, labels and verdicts of each attack, as tensors in a folder beside the
@@ -106,7 +107,7 @@ pub(super) fn show(path: &Path, options: &Options, world: World) -> Exit {
         println!("{}: {}", entry.name, stages.join(", "));
     }
     if let Some(worst) = record.worst_case.filter(|_| record.entries.len() > 1) {
-        println!("right under all of them: {worst:.2} %");
+        println!("robust to all of them: {worst:.2} %");
     }
     for check in &record.trust {
         println!("{}", line(check, Style::stdout().color));

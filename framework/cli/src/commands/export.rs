@@ -17,10 +17,11 @@ use tch::{Device, Kind};
 pub(super) struct Args {
     /// A run folder, or a checkpoint in one.
     run: PathBuf,
-    /// `pt`: a state_dict; `safetensors`: the same; `torchscript`: a program with the normalisation inside.
+    /// `pt`: a state_dict; `safetensors`: the same; `torchscript`: a program with the normalisation
+    /// inside.
     #[arg(long, default_value = "pt")]
     format: Format,
-    /// The file; by default beside the checkpoint.
+    /// The file to write (default: beside the checkpoint).
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -35,7 +36,7 @@ pub(super) fn run(args: &Args) -> Exit {
     let out = args.out.clone().unwrap_or_else(|| weights.with_extension(args.format.extension()));
     if same(&out, &weights) {
         return Err(Error::new(format!("{} is the checkpoint itself", out.display()))
-            .help("it is safetensors already; --out names another file"));
+            .help("it is already safetensors; give another file with --out"));
     }
     export(network, args.format, parts.data, card, &out)?;
     println!("{}: {}", out.display(), gist(args.format, &out));

@@ -15,29 +15,30 @@ use std::process::ExitCode;
 /// Test images that Figure 2 shows, drawn by the run's seed.
 const SHOWN: usize = 10;
 
-/// Draw a figure of the CAT paper: train the runs that it takes, as far as they are not there, and put them in a chart.
+/// Draw a figure of the CAT paper: train the runs that it needs and that do not exist yet, and
+/// chart them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil figure 2 configs/figures/2_masks.yaml             masks and calibrated images
   foil figure 3 configs/figures/3_*.yaml                 five methods at radii of 8 to 12
   foil figure 4 configs/figures/4_*.yaml                 without the mask (A2), and without the weight too (A1)
-  foil figure 5 configs/figures/5_objectives.yaml        what the attack ascends
+  foil figure 5 configs/figures/5_objectives.yaml        what the attack maximises
   foil figure 6 configs/figures/6_beta1.yaml             beta1
-  foil figure 6 configs/figures/digits/6_beta1.yaml      the same in small, on digits that come with foil
-  foil figure 6 runs/mine                                of runs that are there
+  foil figure 6 configs/figures/digits/6_beta1.yaml      a small version, on digits that come with foil
+  foil figure 6 runs/mine                                of existing runs
 
-The same command again goes on where the last one stopped; finished runs are not trained again.")]
+Run the same command again to resume; finished runs are not trained again.")]
 pub(super) struct Args {
-    /// Which figure.
+    /// The figure's number in the paper.
     #[arg(value_parser = clap::value_parser!(u8).range(2..=6))]
     number: u8,
     /// Pipeline files, with `key=value` overrides for all of them; or folders of runs.
     #[arg(required = true)]
     inputs: Vec<String>,
-    /// Where runs are looked for and made; by default runs/figureN.
+    /// The folder in which runs are looked up and made (default: runs/figureN).
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Where figureN.svg, figureN.png and the tables go; by default the folder of the runs.
+    /// The folder for figureN.svg, figureN.png and the tables (default: the folder of the runs).
     #[arg(long)]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -64,7 +65,7 @@ pub(super) fn run(args: &Args) -> Exit {
             }
             (planned(&paths, &overrides, args, &dir)?, out)
         }
-        // What else a shell's `runs/*` names is a note.
+        // Other files that a shell's `runs/*` includes are only noted.
         true if !pipelines && overrides.is_empty() => {
             let report = read(&paths)?;
             report.problems.iter().for_each(|problem| eprintln!("note: {problem}"));
@@ -73,7 +74,7 @@ pub(super) fn run(args: &Args) -> Exit {
         }
         _ => {
             return Err(Error::new("pipeline files and folders of runs cannot be mixed")
-                .help("name files, to train them; or folders, to draw what is there"));
+                .help("name files to train them, or folders to draw finished runs"));
         }
     };
     let figure = draw(args.number, &groups)?;
@@ -83,7 +84,7 @@ pub(super) fn run(args: &Args) -> Exit {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The runs of the work list that are there now.
+/// The finished runs of the work list.
 fn planned(files: &[PathBuf], overrides: &[String], args: &Args, dir: &Path) -> Result<Vec<Group>> {
     let list = WorkList::of(files, overrides, args.options.seeds())?;
     let folders: Vec<PathBuf> =

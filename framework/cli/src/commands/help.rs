@@ -1,11 +1,11 @@
-//! The texts below a command's options, laid out for the width there is.
+//! The texts below a command's options, laid out for the terminal's width.
 
 use clap::Command;
 
-/// Columns where there is no terminal, and at most; clap's own.
+/// The maximum width, and the width without a terminal; the same as clap's.
 const WIDEST: u16 = 100;
 
-/// The command and those below it, with what stands under their options fitted to the terminal.
+/// The command and its subcommands, with the texts below their options fitted to the terminal.
 pub(super) fn fitted(command: Command) -> Command {
     let (_, columns) = console::Term::stdout().size_checked().unwrap_or((0, WIDEST));
     within(command, usize::from(columns.min(WIDEST)))
@@ -20,7 +20,8 @@ fn within(mut command: Command, width: usize) -> Command {
     names.into_iter().fold(command, |command, name| command.mut_subcommand(name, |below| within(below, width)))
 }
 
-/// An example that is too long has what it does in a line of its own; prose is in one line, which clap breaks.
+/// The description of an example that is too long goes to its own line; prose becomes one line,
+/// which clap wraps.
 fn lay_out(text: &str, width: usize) -> String {
     let is_prose = |line: &str| !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':');
     let mut lines: Vec<String> = Vec::new();
@@ -38,7 +39,7 @@ fn lay_out(text: &str, width: usize) -> String {
     lines.join("\n")
 }
 
-/// A command in as many lines as it takes, as a shell reads it.
+/// Wraps a command with the continuation lines of a shell.
 fn continued(command: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::from(" ")];
     for word in command.split(' ') {

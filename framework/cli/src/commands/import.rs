@@ -9,8 +9,8 @@ use foil::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Make a run folder from a PyTorch checkpoint, so that `foil eval` can judge it. Nothing in a
-/// checkpoint is executed.
+/// Make a run folder from a PyTorch checkpoint, so that `foil eval` can evaluate it. Nothing in
+/// a checkpoint is executed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil import model_best.pth --list              what the file holds
@@ -18,34 +18,36 @@ use std::process::ExitCode;
   foil import trades_wrn.pt --out runs/trades_wrn && foil eval runs/trades_wrn
   foil import net.pt --model '{ type: wide_resnet, depth: 28 }' --normalize per_image
   foil import net.pt --config configs/cifar10/at.yaml
-  foil import program.pt --data cifar10          a TorchScript program, to be judged as it is")]
+  foil import program.pt --data cifar10          a TorchScript program, evaluated as it is")]
 pub(super) struct Args {
-    /// A file of torch.save, of PyTorch 0.4 or later, safetensors, or a TorchScript program.
+    /// A file that torch.save wrote (PyTorch 0.4 or later), safetensors, or a TorchScript program.
     file: PathBuf,
-    /// Say what the file holds, and do nothing else.
+    /// Print what the file holds, and do nothing else.
     #[arg(long)]
     list: bool,
     /// The model, as in a pipeline: `wide_resnet` or `{ type: wide_resnet, depth: 28 }`.
     #[arg(long, value_name = "MODEL", conflicts_with = "config")]
     model: Option<String>,
-    /// A pipeline with the model, data set and attacks to use; by default the usual ones.
+    /// A pipeline with the model, data set and attacks to use (default: recognised, with standard
+    /// attacks).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The data set it classifies, such as `cifar100`.
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     data: Option<String>,
-    /// What stands in front of the network, as in a pipeline: `none`, `data`, `per_image` or `{ mean: […], std: […] }`.
+    /// The normalisation before the network, as in a pipeline: `none`, `data`, `per_image` or
+    /// `{ mean: […], std: […] }`.
     #[arg(long, value_name = "HOW")]
     normalize: Option<String>,
-    /// Which of the file's sets of weights, as `--list` names them; or the beginning of its names,
-    /// as `student`.
+    /// Which of the file's sets of weights to use, as `--list` names them; or a prefix of tensor
+    /// names, such as `student`.
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
-    /// Leave out tensors whose names begin so, have such a part, or match a pattern such as
-    /// `*.popup_scores`; may be repeated.
+    /// Leave out tensors whose names begin with this, have it as a part, or match it as a pattern,
+    /// such as `*.popup_scores`; may be repeated.
     #[arg(long, value_name = "PATTERN")]
     ignore: Vec<String>,
-    /// The run folder; by default runs/NAME.
+    /// The run folder (default: runs/NAME).
     #[arg(long, value_name = "RUN")]
     out: Option<PathBuf>,
 }
@@ -72,7 +74,7 @@ pub(super) fn run(args: &Args) -> Exit {
     for note in &imported.notes {
         println!("{note}");
     }
-    println!("imported into {0}; judge it: foil eval {0}", imported.folder.display());
+    println!("imported into {0}; evaluate it: foil eval {0}", imported.folder.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -83,7 +85,7 @@ fn yaml<T: serde::de::DeserializeOwned>(option: &str, text: &str) -> Result<T> {
     })
 }
 
-/// Says what a file holds.
+/// Prints what a file holds.
 fn list(file: &Path) -> Exit {
     let checkpoint = Checkpoint::open(file)?;
     let chosen = checkpoint.choose(None).ok().map(|dict| dict.key.clone());

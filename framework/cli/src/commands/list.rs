@@ -1,4 +1,4 @@
-//! `foil list`: what there is to compose.
+//! `foil list`: what you can combine.
 
 use super::Exit;
 use crate::report::{Cell, Column, Style, Table};
@@ -6,7 +6,8 @@ use foil::registry::{KINDS, entries};
 use foil::{Error, Result};
 use std::process::ExitCode;
 
-/// List what there is to compose: attacks, losses, objectives, models, schedulers, optimizers and data sets.
+/// List what you can combine: attacks, losses, objectives, models, schedulers, optimizers and data
+/// sets.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil list
@@ -21,7 +22,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// The kind under which data sets are listed; they are no plugins.
+/// The kind under which data sets are listed; they are not plugins.
 const DATA: &str = "data";
 
 #[derive(serde::Serialize)]
@@ -31,7 +32,7 @@ struct Row {
     summary: String,
     #[serde(rename = "crate")]
     source: &'static str,
-    /// The file it was loaded from; none for what is part of the program.
+    /// The file it was loaded from; `None` if it is part of the program.
     #[serde(skip_serializing_if = "Option::is_none")]
     library: Option<&'static str>,
 }
@@ -46,7 +47,7 @@ pub(super) fn run(args: &Args) -> Exit {
         println!("{}", super::json(&rows)?);
     } else {
         print!("{}", table(rows).terminal(Style::stdout()));
-        println!("`foil explain NAME` tells what it is, and its keys");
+        println!("`foil explain NAME` describes one and its keys");
     }
     Ok(ExitCode::SUCCESS)
 }

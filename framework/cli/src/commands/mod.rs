@@ -52,7 +52,8 @@ use tracing_subscriber::registry::LookupSpan;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Load plugins from this library, or from every one in this folder; may be given more than once. They are native code: load what you trust.
+    /// Load plugins from this library, or from every library in this folder; may be repeated.
+    /// They are native code: load only what you trust.
     #[arg(long, global = true, value_name = "FILE|DIR")]
     plugins: Vec<PathBuf>,
 }
@@ -68,10 +69,10 @@ const EXAMPLES: &str = "Examples:
   foil report runs/trades runs/at                         one page with everything
   foil table 2                                            your runs beside the CAT paper's Table 2
   foil watch                                              runs while they train, from another terminal
-  foil list                                               what there is to compose
+  foil list                                               what you can combine
   foil explain trades                                     a plugin's paper, formula and keys
   foil new-plugin loss my_loss                            start a plugin of your own
-  foil doctor                                             what this machine has, and what to do about the rest";
+  foil doctor                                             what this machine has, and how to fix the rest";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -100,7 +101,8 @@ enum Command {
     Plugins(plugins::Args),
 }
 
-/// Runs the command line and returns the program's exit code: 0, 1 for an error, 2 for wrong usage, 130 when interrupted.
+/// Runs the command line and returns the program's exit code: 0, 1 for an error, 2 for wrong usage,
+/// 130 when interrupted.
 pub fn main() -> ExitCode {
     let asked = help::fitted(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&asked).unwrap_or_else(|error| error.exit());
@@ -110,7 +112,7 @@ pub fn main() -> ExitCode {
         end_when_nobody_reads();
     }
     if !trains {
-        // Training has a log of its own besides.
+        // Training also writes its own log.
         let _ = tracing_subscriber::registry().with(warnings()).try_init();
     }
     signals::report_full_files();
@@ -119,9 +121,9 @@ pub fn main() -> ExitCode {
     foil::engine::cores::limit_threads();
     let only_looked_at = matches!(&cli.command, Command::Plugins(args) if plugins::only_looks(args));
     let plugins = if only_looked_at { Ok(()) } else { load_plugins(&cli.plugins) };
-    // A plugin may panic wherever it is asked something, not only in a step.
+    // A plugin may panic in any callback, not only in a step.
     let run = |command: Command| match command {
-        // A rank's panic is told to the others like its errors.
+        // A rank's panic is reported to the others like its errors.
         Command::Train(args) => ranks::together(|world| guard(|| train::run(&args, world))),
         Command::Compare(args) => compare::run(&args),
         Command::Sweep(args) => sweep::run(&args),
@@ -153,12 +155,14 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// Prints lines at the terminal in one piece: other ranks may write there at the same moment. A terminal that is gone is no reason to stop.
+/// Prints lines to the terminal in one write, since other ranks may write at the same time. A
+/// closed terminal does not stop the program.
 fn tell(text: &str) {
     let _ = std::io::stderr().write_all(format!("{}\n", foil::error::shown(text)).as_bytes());
 }
 
-/// Loads what `FOIL_PLUGINS` and `--plugins` name; a `plugins.lock` in the current folder counts for both.
+/// Loads what `FOIL_PLUGINS` and `--plugins` name; a `plugins.lock` in the current folder applies
+/// to both.
 fn load_plugins(named: &[PathBuf]) -> Result<()> {
     let variable = std::env::var_os("FOIL_PLUGINS").unwrap_or_default();
     let always = std::env::split_paths(&variable).filter(|path| !path.as_os_str().is_empty());
@@ -181,14 +185,15 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'stat
     }
 }
 
-/// What a command ends with.
+/// A command's result.
 type Exit = Result<ExitCode>;
 
-/// `foil list | head` ends as `cat | head` does. Rust ignores SIGPIPE at start, and then printing panics.
+/// `foil list | head` ends as `cat | head` does. Rust ignores SIGPIPE at start, and then printing
+/// panics.
 fn end_when_nobody_reads() {
     #[cfg(unix)]
     {
-        // Without it a panic says the same less nicely; that is no reason to stop here.
+        // If this fails, a panic reports the same less clearly, so the program continues.
         let _ = signal_hook::flag::register_conditional_default(
             signal_hook::consts::SIGPIPE,
             Arc::new(AtomicBool::new(true)),
@@ -196,10 +201,10 @@ fn end_when_nobody_reads() {
     }
 }
 
-/// The run in a folder that was named for one.
+/// Opens the run folder the user named.
 ///
 /// # Errors
-/// When there is none; runs below it are named.
+/// When it is not a run; the error lists runs below it.
 fn open_run(path: &Path) -> Result<Folder> {
     Folder::open(path).map_err(|error| {
         let below = find(&[path.to_path_buf()]);
@@ -211,7 +216,8 @@ fn open_run(path: &Path) -> Result<Folder> {
     })
 }
 
-/// An error in one line. Those of a config say where in lines of their own; of others a message's first line is what happened.
+/// An error in one line. Config problems keep lines of their own for their places; of other
+/// messages the first line says what happened.
 fn words(error: &Error) -> String {
     let (text, help) = (error.to_string(), error.suggestion().map(|help| format!("help: {help}")).unwrap_or_default());
     let lines: Vec<&str> = match error.problems() {

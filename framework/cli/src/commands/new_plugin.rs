@@ -7,27 +7,29 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Start a plugin of your own: a small crate that builds, passes its test and says what to change.
+/// Start a plugin of your own: a small crate that builds, passes its test and says what to
+/// change.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil new-plugin loss my_loss                    in a clone of foil: plugins/my_loss
   foil new-plugin attack my_attack --dir ../mine  anywhere else, with its own Cargo.toml and settings
 
-docs/writing-a-plugin.md goes from here to a row in a table beside TRADES.")]
+docs/writing-a-plugin.md goes from here to a row in a table beside TRADES's.")]
 pub(super) struct Args {
-    /// What it is: loss, attack, objective, model, optimizer or scheduler.
+    /// The kind: loss, attack, objective, model, optimizer or scheduler.
     kind: String,
-    /// What configs call it, and the crate: lower case, with underscores.
+    /// The name, for configs and for the crate: lower case, with underscores.
     name: String,
-    /// The folder to make; by default plugins/NAME in a clone of foil, and NAME elsewhere.
+    /// The folder to make (default: plugins/NAME in a checkout of foil, NAME elsewhere).
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// The clone of foil to build against; by default the one around the current folder or this program.
+    /// The checkout of foil to build against (default: the one around the current folder or this
+    /// program).
     #[arg(long, value_name = "DIR")]
     foil: Option<PathBuf>,
 }
 
-/// What stands in the place of an attack where it is not the point.
+/// The attack of examples that are not about attacks.
 macro_rules! pgd {
     () => {
         "attack: { type: pgd, eps: 0.3, alpha: 0.1, steps: 5, start: uniform }\n"
@@ -64,11 +66,11 @@ const TEMPLATES: [(&str, &str, &str); 6] = [
     ),
 ];
 
-/// Names that the prelude, or cargo, has given already.
+/// Names that the prelude or cargo already uses.
 const TAKEN: &str = "adversarial ascent attack batch batch_norm2d box01 build builder clock component config conv2d core error forward \
     foil kind learner linear loss loss_input loss_output mode model network nn objective optimizer pass progress reference result \
     scheduled scheduler std target tch tensor terms test";
-/// Words that Rust keeps for itself and that could be a name.
+/// Rust keywords that could be a name.
 const KEYWORDS: &str = "abstract as async await become box break const continue crate do dyn else enum extern false final fn for gen \
     if impl in let loop macro match mod move mut override priv pub ref return self static struct super trait true try type typeof \
     unsafe unsized use virtual where while yield";
@@ -77,7 +79,7 @@ pub(super) fn run(args: &Args) -> Exit {
     let kinds = TEMPLATES.map(|(kind, ..)| kind);
     let Some((kind, code, example)) = TEMPLATES.into_iter().find(|(kind, ..)| *kind == args.kind) else {
         let help = foil_config::suggest(&args.kind, &kinds, "kinds");
-        return Err(Error::new(format!("no template is for the kind `{}`", args.kind)).help(help));
+        return Err(Error::new(format!("there is no template for the kind `{}`", args.kind)).help(help));
     };
     check_name(kind, &args.name)?;
     let clone = clone_of_foil(args.foil.as_deref())?;
@@ -108,46 +110,47 @@ fn check_name(kind: &str, name: &str) -> Result<()> {
         let tidy: String = name.to_lowercase().chars().map(|c| if fine(c) { c } else { '_' }).take(64).collect();
         let tidy = tidy.trim_matches(|c: char| c == '_' || c.is_ascii_digit()).to_string();
         let help = if tidy.is_empty() { "such as `my_loss`".to_string() } else { format!("write `{tidy}`") };
-        return wrong(format!("`{name}` cannot be a name: they are lower-case letters, digits and underscores"), &help);
+        return wrong(format!("`{name}` is not a valid name: use lower-case letters, digits and underscores"), &help);
     }
     if KEYWORDS.split_whitespace().chain(TAKEN.split_whitespace()).any(|word| word == name) {
-        return wrong(format!("`{name}` cannot be a name: it means something in Rust or in foil"), "choose another");
+        return wrong(format!("`{name}` is not a valid name: Rust or foil uses it"), "choose another");
     }
     if let Ok(other) = find(kind, name) {
-        return wrong(format!("there is {kind} `{name}` already, from {}", other.origin()), "choose another name");
+        return wrong(format!("{kind} `{name}` already exists, from {}", other.origin()), "choose another name");
     }
     if entries().iter().any(|entry| entry.source() == name) {
-        return wrong(format!("there is a crate `{name}` already"), "choose another name");
+        return wrong(format!("a crate `{name}` already exists"), "choose another name");
     }
     Ok(())
 }
 
-/// The clone that was named, is around us, or made this program.
+/// The checkout that was given, contains the current folder, or built this program.
 fn clone_of_foil(named: Option<&Path>) -> Result<PathBuf> {
     let is_clone =
         |folder: &&Path| folder.join("framework/src/registry").is_dir() && folder.join("Cargo.toml").is_file();
     if let Some(named) = named {
-        let folder = named.canonicalize().at("looking at", named)?;
+        let folder = named.canonicalize().at("opening", named)?;
         return if is_clone(&folder.as_path()) {
             Ok(folder)
         } else {
-            Err(Error::new(format!("{} is no clone of foil", named.display()))
-                .help("name the folder that has framework/ in it"))
+            Err(Error::new(format!("{} is not a checkout of foil", named.display()))
+                .help("give the folder that contains framework/"))
         };
     }
     let around = [std::env::current_dir().ok(), std::env::current_exe().ok()];
     let found = around.iter().flatten().find_map(|place| place.ancestors().find(is_clone));
     found.and_then(|folder| folder.canonicalize().ok()).ok_or_else(|| {
-        Error::new("foil's source was not found; a plugin is built against it").help("name a clone of foil: --foil DIR")
+        Error::new("foil's source was not found, and a plugin is built against it")
+            .help("give a checkout of foil: --foil DIR")
     })
 }
 
-/// A plugin crate that is to be.
+/// A plugin crate to be made.
 struct Crate<'a> {
     kind: &'a str,
     name: &'a str,
     clone: &'a Path,
-    /// Whether it becomes a member of the clone's workspace, by lying in its `plugins/`.
+    /// Whether it becomes a member of the checkout's workspace, because it is in its `plugins/`.
     member: bool,
 }
 
@@ -160,14 +163,14 @@ impl Crate<'_> {
         ];
         if !self.member {
             files.push((".cargo/config.toml".to_string(), self.cargo_config()));
-            // The same versions of everything, so that nothing that the clone has built is built again.
+            // The same versions of everything, so that nothing is built twice.
             let lock = self.clone.join("Cargo.lock");
             files.push(("Cargo.lock".to_string(), fs::read_to_string(&lock).at("reading", &lock)?));
         }
         Ok(files)
     }
 
-    /// The template under its own name, as a library of its own.
+    /// The template's code, renamed, as a separate library.
     fn code(&self, template: &str) -> String {
         let word = |word: &str| word[..1].to_uppercase() + &word[1..];
         let camel: String = self.name.split('_').filter(|part| !part.is_empty()).map(word).collect();
@@ -236,10 +239,10 @@ fn sections(toml: &str, heading: &str) -> String {
     text
 }
 
-/// All files or none.
+/// Writes all files or none.
 fn write(dir: &Path, files: &[(String, String)]) -> Result<()> {
     if dir.exists() {
-        return Err(Error::new(format!("{} exists already", dir.display()))
+        return Err(Error::new(format!("{} already exists", dir.display()))
             .help("choose another name, or another folder with --dir"));
     }
     let parent = dir.parent().unwrap_or(Path::new("."));

@@ -6,11 +6,12 @@ use foil::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Say which plugin libraries are loaded, how a library was built, or pin libraries in a plugins.lock.
+/// Show which plugin libraries are loaded or how a library was built, or pin libraries in a
+/// plugins.lock.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil plugins --plugins target/release/libmy_loss.so     what is loaded, and how this program was built
-  foil plugins show target/release/libmy_loss.so          look at a library without running anything of it
+  foil plugins show target/release/libmy_loss.so          inspect a library without running its code
   foil plugins lock my.yaml                               pin what my.yaml lists, in plugins.lock beside it
   foil plugins lock --plugins target/release/libmy_loss.so    pin what the command line names, in ./plugins.lock")]
 pub(super) struct Args {
@@ -20,20 +21,21 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Action {
-    /// Look at libraries without running anything of them.
+    /// Inspect libraries without running their code.
     Show {
         /// Libraries, or folders of them.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
-    /// Write plugins.lock: from then on only these very files are loaded.
+    /// Write plugins.lock: from then on only exactly these files are loaded.
     Lock {
-        /// The pipeline, or the run folder, whose libraries are pinned; the lock lies beside it. Without it: those of `--plugins`, here.
+        /// The pipeline or run folder whose libraries are pinned; the lock is written beside it.
+        /// Without it, the libraries of `--plugins` are pinned in the current folder.
         pipeline: Option<PathBuf>,
     },
 }
 
-/// Whether the command reads libraries itself instead of having them loaded.
+/// Whether the command inspects libraries instead of loading them.
 pub(super) fn only_looks(args: &Args) -> bool {
     args.action.is_some()
 }
@@ -67,7 +69,7 @@ fn list() {
             println!("  {kind:<10}{name}");
         }
     }
-    println!("\nthis program, and so each of them");
+    println!("\nthis program (and each library)");
     for (name, value) in ROWS.iter().zip(BUILT) {
         println!("  {name:<10}{value}");
     }
@@ -82,10 +84,10 @@ fn show(paths: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// Pins `libraries` in `folder`. Nothing of them runs.
+/// Pins `libraries` in `folder`, without running their code.
 fn lock(libraries: &[PathBuf], folder: &Path) -> Result<()> {
     if libraries.is_empty() {
-        return Err(Error::new("no library is named")
+        return Err(Error::new("no library given")
             .help("list some under `plugins:` in the pipeline, or name them with --plugins"));
     }
     let mut pins: Vec<(String, Pin)> = Vec::new();

@@ -13,39 +13,42 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tch::Kind;
 
-/// Run one training step on given weights and images, and write down every number; or compare two such files.
+/// Run one training step on given weights and images and write every number to a file; or compare
+/// two such files.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil probe my.yaml --weights w.safetensors --batch b.safetensors --out foil.safetensors --dtype f64
   foil probe my.yaml --weights w.safetensors --batch b.safetensors --out foil.safetensors loss.beta=1 --iterates
   foil probe --compare foil.safetensors pytorch.safetensors --tolerance 1e-8
 
-docs/probe.md says what the files hold.")]
+docs/probe.md describes the files.")]
 pub(super) struct Args {
     /// The pipeline file.
     #[arg(required_unless_present = "compare")]
     file: Option<PathBuf>,
     /// Overrides, such as `attack.steps=3`.
     overrides: Vec<String>,
-    /// Parameters and buffers under PyTorch's names; those of CAT's mask network behind `mask.`.
+    /// Parameters and buffers under PyTorch's names; those of CAT's mask network begin with
+    /// `mask.`.
     #[arg(long, value_name = "FILE", required_unless_present = "compare")]
     weights: Option<PathBuf>,
-    /// Images `x` and labels `y`; what else is given is not left to chance.
+    /// Images `x` and labels `y`; random draws that are given too are used.
     #[arg(long, value_name = "FILE", required_unless_present = "compare")]
     batch: Option<PathBuf>,
-    /// Where everything that the step made goes.
+    /// The file for everything that the step computed.
     #[arg(long, value_name = "FILE", required_unless_present = "compare")]
     out: Option<PathBuf>,
     /// The precision of the whole step.
     #[arg(long, value_enum, default_value_t = Dtype::F32)]
     dtype: Dtype,
-    /// Write the attack's iterates too.
+    /// Also write the attack's iterates.
     #[arg(long)]
     iterates: bool,
-    /// Compare two files instead: largest differences by tensor, the worst first.
+    /// Compare two files instead: the largest difference of each tensor, the worst first.
     #[arg(long, num_args = 2, value_names = ["FILE", "OTHER"], conflicts_with_all = ["file", "weights", "batch", "out", "iterates"])]
     compare: Option<Vec<PathBuf>>,
-    /// The largest relative difference that passes; by default 1e-10 where both files are float64, otherwise 1e-5.
+    /// The largest relative difference that passes (default: 1e-10 where both files are float64,
+    /// otherwise 1e-5).
     #[arg(long, value_name = "T", requires = "compare")]
     tolerance: Option<f64>,
 }
@@ -62,7 +65,7 @@ pub(super) fn run(args: &Args) -> Exit {
     }
     let (Some(file), Some(weights), Some(batch), Some(out)) = (&args.file, &args.weights, &args.batch, &args.out)
     else {
-        return Err(Error::new("a step needs a config, weights, a batch and a place for its numbers")
+        return Err(Error::new("a step needs a config, weights, a batch and an output file")
             .help("foil probe CONFIG --weights W --batch B --out O"));
     };
     let (files, overrides) = split(&args.overrides);
@@ -115,14 +118,18 @@ fn summary(pipeline: &Pipeline, probed: &Probed) -> String {
         rows: updates.collect(),
     };
     let random = match probed.random.as_slice() {
-        [] => "Nothing was left to chance.".to_string(),
-        names => format!("Random, from seed {}: {} (give them in the batch file)", pipeline.seed, names.join(", ")),
+        [] => "Nothing was random.".to_string(),
+        names => format!(
+            "Random, from seed {}: {} (give them in the batch file to fix them)",
+            pipeline.seed,
+            names.join(", ")
+        ),
     };
     let (losses, updates) = (losses.terminal(Style::stdout()), updates.terminal(Style::stdout()));
     format!("{losses}{updates}{random}\n")
 }
 
-/// A column of numbers that are written out beforehand, for orders of magnitude apart.
+/// A column of preformatted numbers, which differ by orders of magnitude.
 fn number(name: &str) -> Column {
     Column { align: Align::Right, ..Column::text(name) }
 }
@@ -133,12 +140,12 @@ fn small(value: f64) -> Cell {
 
 fn hold_against(first: &Path, second: &Path, tolerance: Option<f64>) -> Exit {
     if tolerance.is_some_and(|t| t.is_nan() || t < 0.0) {
-        return Err(Error::new("--tolerance must be a number from 0 on").help("write 1e-5"));
+        return Err(Error::new("--tolerance must be a number of at least 0").help("write 1e-5"));
     }
     let comparison = compare(&tensors::read(first)?.0, &tensors::read(second)?.0);
     if comparison.differences.is_empty() {
         return Err(Error::new(format!("{} and {} have no tensor in common", first.display(), second.display()))
-            .help("docs/probe.md has the names"));
+            .help("docs/probe.md lists the names"));
     }
     let rows = comparison.differences.iter().map(|d| {
         let shape = match &d.shapes {

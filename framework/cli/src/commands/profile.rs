@@ -18,21 +18,21 @@ use std::time::Instant;
   foil profile configs/demo/at.yaml
   foil profile configs/cifar10/trades.yaml train.batch_size=128 train.precision=bf16 --top 30
 
-Steps are taken one operation after the other, on random images. On CUDA the device is waited for after each phase and, for the second table,
-around each operator, so that the sums exceed the time of a captured step, which the first line tells. The third table is of steps as they are
-trained: what the GPU did in them, without its pauses.")]
+It runs steps one operation at a time, on random images. On CUDA it waits for the device after each phase and, for the second table,
+around each operator, so the sums exceed the time of a captured step, which the first line gives. The third table is of steps as in
+training: what the GPU did, without its pauses.")]
 pub(super) struct Args {
     /// The pipeline file.
     file: PathBuf,
     /// Overrides.
     overrides: Vec<String>,
-    /// Steps that are counted, after two that are not.
+    /// Steps to measure, after two warm-up steps.
     #[arg(long, default_value_t = 5)]
     runs: u32,
-    /// Operators and kernels that are shown.
+    /// How many operators and kernels to show.
     #[arg(long, default_value_t = 20)]
     top: usize,
-    /// CPU threads; by default one per core.
+    /// CPU threads (default: one per core).
     #[arg(long)]
     threads: Option<i32>,
 }
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args) -> Exit {
     let mut steps = Steps::new(&loaded, Some(Capture::Off), World::alone())?;
     let apart = seconds(&mut steps, runs)?;
     println!(
-        "{}, batch {}, {:?}, {} threads: {:.2} ms a step as it is trained, {:.2} ms operation by operation\n",
+        "{}, batch {}, {:?}, {} threads: {:.2} ms a step as in training, {:.2} ms one operation at a time\n",
         steps.pipeline.name.as_deref().unwrap_or("run"),
         steps.images(),
         steps.device,
@@ -70,14 +70,14 @@ pub(super) fn run(args: &Args) -> Exit {
     let (done, calls) = record(cuda::waiting(), || (0..runs).try_for_each(|_| steps.take()))?;
     done?;
     let operators = longest_first(calls);
-    println!("{}", table("Operators, without what they call", operators, runs, args.top).terminal(Style::stdout()));
+    println!("{}", table("Operators, without those they call", operators, runs, args.top).terminal(Style::stdout()));
 
     if let Some((done, calls)) = on_device {
         done?;
         let kernels = longest_first(calls);
         let [count, seconds] = [|k: &Line| k.calls.unwrap_or(0) as f64, |k: &Line| k.seconds * 1e3]
             .map(|of| kernels.iter().map(of).sum::<f64>() / f64::from(runs));
-        println!("{}", table("Kernels of a step as it is trained", kernels, runs, args.top).terminal(Style::stdout()));
+        println!("{}", table("Kernels of a step as in training", kernels, runs, args.top).terminal(Style::stdout()));
         println!("{count:.0} kernels a step, {seconds:.2} ms in all");
     }
     Ok(ExitCode::SUCCESS)
@@ -90,7 +90,7 @@ fn longest_first(calls: Vec<Calls>) -> Vec<Line> {
     lines
 }
 
-/// A kernel's C++ name without what all have, at a length that fits a terminal.
+/// A kernel's C++ name without common parts, at a length that fits a terminal.
 fn short(name: &str) -> String {
     const LENGTH: usize = 100;
     let name = ["void ", "at::native::", "(anonymous namespace)::", "cutlass::"]
@@ -116,7 +116,7 @@ fn seconds(steps: &mut Steps, runs: u32) -> Result<f64> {
     Ok(times[times.len() / 2])
 }
 
-/// A part of the time of all steps.
+/// A line of the table: a part of the time of all steps.
 struct Line {
     name: String,
     calls: Option<u64>,

@@ -9,7 +9,8 @@ use foil::train::Folder;
 use foil::{AtPath, Error, Result};
 use std::process::ExitCode;
 
-/// Runs `command` as one rank of the world that the environment speaks of. When it fails, all ranks end, and one of them tells why.
+/// Runs `command` as one rank of the world described by the environment. If it fails, all ranks
+/// end, and one of them reports why.
 pub(super) fn together(command: impl FnOnce(World) -> Exit) -> Exit {
     let world = World::from_environment()?;
     share_processor(world);
@@ -36,7 +37,8 @@ pub(super) fn one_process(command: &str) -> Result<()> {
     }
 }
 
-/// This process among those that share a list of runs, as the environment says. They do not meet: each trains runs of its own.
+/// This process among those that share a list of runs, from the environment. They do not connect:
+/// each trains its own runs.
 pub(super) fn crew() -> Result<Crew> {
     let Some(launch) = Launch::detect()?.filter(|launch| launch.size > 1) else { return Ok(Crew::alone()) };
     let (rank, size, local, found) = (launch.rank, launch.size, launch.local_rank, devices().cuda);
@@ -58,13 +60,13 @@ fn share_processor(world: World) {
     }
 }
 
-/// Threads for one of so many processes on this machine, if that is to be said.
+/// Threads for one of `processes` processes on this machine, if they need limiting.
 fn threads(processes: Option<usize>) -> Option<usize> {
     let processes = processes.filter(|&n| n > 1 && std::env::var_os("OMP_NUM_THREADS").is_none())?;
     Some((foil::engine::cores::given() / processes).max(1))
 }
 
-/// The pipeline of a run's folder, which only the first rank need see.
+/// The pipeline of a run's folder, which only the first rank needs to read.
 pub(super) fn load_run(folder: &Folder, overrides: &[String], world: World) -> Result<Loaded> {
     let path = folder.resolved();
     if !world.is_joined() {

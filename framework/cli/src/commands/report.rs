@@ -20,7 +20,7 @@ use tch::{Device, Kind, Tensor};
 
 mod strength;
 
-/// Put runs side by side on one page of HTML: curves, tables, charts, images, checks and configs.
+/// Put runs side by side on one HTML page: curves, tables, charts, images, checks and configs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil report runs/at runs/cat_cw                  writes report.html
@@ -28,21 +28,22 @@ mod strength;
   foil report runs/demo --figures figures          each chart also as SVG and PNG
   foil report runs/demo --curves 200               measure accuracy by radius and by steps on 200 test images first
 
-The page is one file and needs no network: send it. Runs that differ only in their seed stand together.")]
+The page is one file and needs no network, so you can send it. Runs that differ only in their seed are grouped.")]
 pub(super) struct Args {
-    /// Run folders, or folders with runs below.
+    /// Run folders, or folders that contain them.
     #[arg(required = true)]
     runs: Vec<PathBuf>,
-    /// The page.
+    /// The HTML file to write.
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     out: PathBuf,
     /// Also write each chart as SVG and PNG into this folder.
     #[arg(long, value_name = "DIR")]
     figures: Option<PathBuf>,
-    /// Test images to show under each method's attack; 0 shows none and reads no weights.
+    /// How many test images to show under each method's attack; 0 shows none and reads no weights.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(0..=64))]
     images: u16,
-    /// Measure accuracy by radius and by steps on the first N test images, and keep it in each run's curves.json.
+    /// Measure accuracy by radius and by steps on the first N test images, and store it in each
+    /// run's curves.json.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     curves: Option<u32>,
     /// The page's heading.
@@ -93,8 +94,8 @@ pub(super) fn run(args: &Args) -> Exit {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The runs in and below these folders. A folder without a run, or a run that cannot be read, is a problem on the page; no run at all
-/// is an error.
+/// The runs in and below these folders. A folder without a run, or a run that cannot be read, is a
+/// problem on the page; no run at all is an error.
 pub(super) fn read(folders: &[PathBuf]) -> Result<Report> {
     let (paths, mut problems) = named(folders)?;
     let (runs, errors) = Run::load_all(&paths);
@@ -106,7 +107,7 @@ pub(super) fn read(folders: &[PathBuf]) -> Result<Report> {
     Ok(Report::new(runs, problems))
 }
 
-/// The curves of a view's first run: measured now on `n` images, or those of its folder.
+/// The curves of a view's first run: measured now on `n` images, or read from its folder.
 fn curves(view: &View, n: Option<u32>) -> Result<Option<EvalRecord>> {
     let Some(run) = view.group.runs.first() else { return Ok(None) };
     let path = run.path.join("curves.json");
@@ -130,7 +131,7 @@ pub(super) fn pictures(run: &Path, n: i64) -> Result<Grid> {
     pictures_of(run, |images| (0..n.min(images)).collect())
 }
 
-/// The same for the test images that `pick` chooses of so many.
+/// As [`pictures`] for the test images that `pick` chooses from their number.
 pub(super) fn pictures_of(run: &Path, pick: impl FnOnce(i64) -> Vec<i64>) -> Result<Grid> {
     let folder = Folder::open(run)?;
     let loaded = look(&folder.resolved(), &[])?;

@@ -6,7 +6,7 @@ use foil::pipeline::editor_schema;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Print the JSON Schema of pipelines, with which an editor completes and checks while you type.
+/// Print the JSON Schema of pipelines, which lets an editor complete and check as you type.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil schema --out foil.schema.json
@@ -17,10 +17,10 @@ that begins with this comment, the path being relative to the file:
 
   # yaml-language-server: $schema=foil.schema.json
 
-The schema knows the plugins of this program; write it again when you add one. What no schema can say (a missing key
-that `extends` may bring, two parts that do not fit) is found by `foil check`.")]
+The schema knows the plugins of this program; write it again when you add one. `foil check` finds what a schema cannot
+express (a missing key that `extends` may bring, two parts that do not fit).")]
 pub(super) struct Args {
-    /// Write it to this file.
+    /// Write the schema to this file.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! Signals that end a command with what it has done saved.
+//! Signals that end a command after saving its work.
 
 use foil::{Error, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
@@ -23,7 +23,7 @@ fn ending() -> Result<Signals> {
     Signals::new(signals).map_err(|e| Error::new(format!("Ctrl-C cannot be handled: {e}")))
 }
 
-/// Whether this process was started with `signal` ignored, as far as the system says.
+/// Whether this process was started with `signal` ignored, if the system reports that.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
@@ -33,7 +33,7 @@ fn is_ignored(signal: i32) -> bool {
 /// A file that grows beyond `ulimit -f` is an error of the write, as on a full disk, and does not
 /// end the program.
 pub(super) fn report_full_files() {
-    // Where it cannot be set, the system ends the program, as it does without.
+    // If it cannot be set, the system ends the program, as it does by default.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
 }
 
@@ -56,12 +56,12 @@ pub(super) fn on_interrupt() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// As long as it lives, the first signal ends the program at once, and says how to resume: a batch
-/// may take minutes, and what came before it is on disk.
+/// While it lives, the first signal ends the program at once, and says how to resume: a batch may
+/// take minutes, and what came before it is on disk.
 pub(super) struct AtOnce {
     handle: Handle,
-    /// Hands the signals back, so that their socket is open as long as this may write to it: a
-    /// write to a closed one is a SIGPIPE, which ends the program.
+    /// Returns the signals, so that their socket stays open while this may write to it: a write to
+    /// a closed socket is a SIGPIPE, which ends the program.
     _listener: JoinHandle<Signals>,
 }
 
@@ -72,10 +72,10 @@ impl AtOnce {
         let (handle, path) = (signals.handle(), path.display().to_string());
         let listener = std::thread::spawn(move || {
             if signals.forever().next().is_some() {
-                // The terminal may be what is gone.
+                // The terminal itself may be closed.
                 let _ = writeln!(
                     std::io::stderr(),
-                    "\nstopped; the same command goes on from here (this evaluation alone: foil eval {path})"
+                    "\nstopped; run the same command to resume (this evaluation alone: foil eval {path})"
                 );
                 signal_hook::low_level::exit(ENDED);
             }
@@ -101,7 +101,7 @@ mod tests {
         let broken = Arc::new(AtomicBool::new(false));
         signal_hook::flag::register(SIGPIPE, Arc::clone(&broken)).unwrap();
         let at_once = AtOnce::new(Path::new("best.safetensors")).unwrap();
-        // The thread is gone before the end is told to it, as it may be where processors are busy.
+        // The thread ends before it is told to, as may happen when processors are busy.
         at_once.handle.close();
         while !at_once._listener.is_finished() {
             std::thread::yield_now();

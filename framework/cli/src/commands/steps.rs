@@ -24,7 +24,8 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// On as many random images as the pipeline's batch has, shared by the ranks; `capture` in place of the pipeline's, if given.
+    /// On a batch of random images of the pipeline's size, shared by the ranks; `capture`
+    /// overrides the pipeline's.
     pub(super) fn new(loaded: &Loaded, capture: Option<Capture>, world: World) -> Result<Self> {
         let pipeline = loaded.pipeline.clone();
         let device = choose_for(&pipeline.device, world)?;
@@ -71,7 +72,7 @@ impl Steps {
         Ok(())
     }
 
-    /// What a step asks of this rank's device, by taking one.
+    /// The operations and bytes of a step on this rank's device, by taking one.
     pub(super) fn work(&mut self) -> Result<Work> {
         let asked = |parts: &Assembled| {
             let mask = parts.step.attack.learner().map_or(Work::default(), |mask| mask.network().work());

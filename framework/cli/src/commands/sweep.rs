@@ -6,20 +6,21 @@ use foil::Error;
 use foil::pipeline::load;
 use std::path::{Path, PathBuf};
 
-/// Train and evaluate every combination of the values under a file's `sweep`, and compare them in one table.
+/// Train and evaluate every combination of the values under a file's `sweep`, and compare them in
+/// one table.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil sweep configs/sweeps/table8_beta.yaml
   foil sweep configs/sweeps/table8_beta.yaml train.epochs=20 --dir runs/short --seeds 3
   foil sweep configs/demo/trades.yaml 'sweep={ loss.beta: [1, 3, 6] }'      any file becomes a sweep
 
-The same command again goes on where the last one stopped; finished runs are not trained again.")]
+Run the same command again to resume; finished runs are not trained again.")]
 pub(super) struct Args {
     /// A pipeline file with `sweep: { KEY: [VALUE, …] }`.
     file: PathBuf,
     /// Overrides for all runs, such as `train.epochs=1`.
     overrides: Vec<String>,
-    /// Where the runs and the tables go; by default runs/NAME.
+    /// The folder for the runs and the tables (default: runs/NAME).
     #[arg(long)]
     dir: Option<PathBuf>,
     #[command(flatten)]

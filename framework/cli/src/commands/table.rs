@@ -1,4 +1,4 @@
-//! `foil table`: runs in the tables of the paper, or side by side in one of their own.
+//! `foil table`: runs in the tables of the paper, or side by side.
 
 use super::{Exit, json, words};
 use crate::compare::{Comparison, Row, oddities};
@@ -12,28 +12,28 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Set runs beside the published figures of the CAT paper, or side by side.
+/// Show runs beside the published figures of the CAT paper, or side by side.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil table 2                                  the paper's Table 2 with the runs in runs/ that belong there
   foil table 2 runs --format latex --out t2.tex
-  foil table accuracy runs/at runs/trades       these two, seeds taken together
+  foil table accuracy runs/at runs/trades       these two, averaged over seeds
   foil table per-class runs --attack pgd20
   foil table robustbench runs                   a record per model, as RobustBench's model_info
 
-Which run fills which row is decided by what the run was, not by what it is called.")]
+A run's settings decide which row it fills, not its name.")]
 pub(super) struct Args {
-    /// 1, 2, 3, 4, 7, 8 or 9 of the paper; or accuracy, per-class, robustbench.
+    /// The paper's table 1, 2, 3, 4, 7, 8 or 9; or accuracy, per-class or robustbench.
     what: String,
-    /// Run folders, or folders of them; by default runs.
+    /// Run folders, or folders of them (default: runs).
     runs: Vec<PathBuf>,
-    /// The form.
+    /// The output format.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Into a file instead of standard output.
+    /// Write to a file instead of standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// For per-class: the attack; by default the one under which the runs are weakest.
+    /// For per-class: the attack (default: the one under which the runs are weakest).
     #[arg(long)]
     attack: Option<String>,
 }
@@ -41,14 +41,14 @@ pub(super) struct Args {
 /// The form of a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A box.
+    /// A box for the terminal.
     #[default]
     Terminal,
-    /// As GitHub reads it.
+    /// GitHub Markdown.
     Markdown,
-    /// For a document with `\usepackage{booktabs}`.
+    /// LaTeX with `\usepackage{booktabs}`.
     Latex,
-    /// For programs.
+    /// Comma-separated values, for programs.
     Csv,
 }
 
@@ -87,7 +87,7 @@ pub(super) fn run(args: &Args) -> Exit {
             }
             let mut text = args.format.of(&filled.table, to_file);
             let commands = filled.commands.iter().map(|(row, command)| format!("missing: {row}: {command}"));
-            // In a file for LaTeX or a spreadsheet these would be in the way.
+            // In a file for LaTeX or a spreadsheet these would be out of place.
             if matches!(args.format, Format::Terminal | Format::Markdown) {
                 let list: Vec<String> = commands
                     .map(|line| if args.format == Format::Markdown { format!("- {line}") } else { line })
@@ -139,8 +139,8 @@ fn per_class(compared: &Comparison, attack: Option<&str>) -> Result<Table> {
     })
 }
 
-/// The runs in `paths`, those that differ only in their seed as one row, and what is odd about them. Without paths, the folder
-/// `runs` if there is one.
+/// The runs in `paths`, those that differ only in their seed as one row, and what is odd about
+/// them. Without paths, the folder `runs` if there is one.
 fn rows(paths: &[PathBuf]) -> Result<(Vec<Row>, Vec<String>)> {
     let (folders, mut notes) =
         if paths.is_empty() { (find(&[PathBuf::from("runs")]), Vec::new()) } else { named(paths)? };
@@ -155,13 +155,13 @@ fn rows(paths: &[PathBuf]) -> Result<(Vec<Row>, Vec<String>)> {
         let path = run.path.display();
         if let Stage::Partial(epochs) = run.stage() {
             notes.push(format!(
-                "{path} has done {epochs} of {} epochs; go on: foil train --resume {path}",
+                "{path} has done {epochs} of {} epochs; resume it: foil train --resume {path}",
                 run.pipeline.train.epochs
             ));
         }
         match run.eval() {
             None if run.outdated => notes.extend(run.notes),
-            None => notes.push(format!("{path} is not evaluated, and left out; do so: foil eval {path}")),
+            None => notes.push(format!("{path} is not evaluated and is left out; evaluate it: foil eval {path}")),
             Some(_) => judged.push(run),
         }
     }

@@ -17,7 +17,8 @@ pub(super) fn bold(text: &str) -> String {
     if Style::stdout().color { format!("\x1b[1m{text}\x1b[0m") } else { text.to_string() }
 }
 
-/// A doc comment wrapped to `width`, each line behind `indent` spaces. Paragraphs, lists and code blocks stay what they are.
+/// A doc comment wrapped to `width`, each line behind `indent` spaces. Paragraphs, lists and code
+/// blocks stay what they are.
 pub(super) fn wrap(text: &str, width: usize, indent: usize) -> String {
     let space = " ".repeat(indent);
     let width = width.saturating_sub(indent).max(NARROWEST);
@@ -28,11 +29,11 @@ pub(super) fn wrap(text: &str, width: usize, indent: usize) -> String {
     lines.map(|line| format!("{space}{line}").trim_end().to_string() + "\n").collect()
 }
 
-/// What stays together.
+/// A block of text.
 enum Block {
     /// A line of code, or the empty line between two paragraphs.
     Verbatim(String),
-    /// Words that may be broken into other lines.
+    /// Words that may be rewrapped.
     Words(String),
 }
 
@@ -59,7 +60,7 @@ fn blocks(text: &str) -> Vec<Block> {
     blocks
 }
 
-/// Lines of at most `width` characters; a longer word has a line to itself.
+/// Lines of at most `width` characters; a longer word gets its own line.
 fn fill(words: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in words.split_whitespace() {
@@ -74,7 +75,7 @@ fn fill(words: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// ``[`Network`](foil::engine::Network)`` is a link for rustdoc; a reader at the terminal needs the word only.
+/// ``[`Network`](foil::engine::Network)`` is a link for rustdoc; the terminal shows only the word.
 fn without_links(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;

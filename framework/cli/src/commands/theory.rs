@@ -1,4 +1,4 @@
-//! `foil theory`: the CAT paper's theory on problems that can be seen.
+//! `foil theory`: the CAT paper's theory on two-dimensional problems.
 
 use super::Exit;
 use crate::report::{Progress, Style, Table, Unit};
@@ -11,30 +11,29 @@ use foil::{AtPath, Result};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Train on points in a plane with a known oracle by Eq. 1, Eq. 17 and Eq. 7 of the CAT paper,
-/// measure both sides of its two theorems, and draw its Figures 1, 7, 8 and 9. Takes a minute on
-/// one core.
+/// Train on points in the plane with a known oracle by Eq. 1, 17 and 7 of the CAT paper, measure
+/// both sides of its two theorems, and draw its Figures 1, 7, 8 and 9. Takes a minute on one core.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil theory                                         writes theory/: the figures as SVG and PNG, and table.md
   foil theory --problem islands --epochs 10 --out t   one problem, its figure and its rows; faster, and less sharp")]
 pub(super) struct Args {
-    /// Where the figures and the tables go.
+    /// The folder for the figures and the tables.
     #[arg(long, value_name = "DIR", default_value = "theory")]
     out: PathBuf,
-    /// Only this problem: waves, islands, apart or shore; without the paper's figures.
+    /// Do only this problem (waves, islands, apart or shore), without the paper's figures.
     #[arg(long, value_name = "NAME", value_parser = Problem::ALL.map(Problem::name))]
     problem: Option<String>,
     /// Passes over the 3,000 training points.
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     epochs: u64,
-    /// Everything random follows from it.
+    /// The random seed.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
 const POINTS: i64 = 3000;
-/// Figure 9's few points are one batch: its networks take as many epochs more.
+/// Figure 9's few points are one batch, so its networks take this many times more epochs.
 const STEPS: u64 = 12;
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -94,4 +93,4 @@ fn by_hand(problem: Problem, seed: u64) -> Vec<Row> {
 const READING: &str = "Shares of 2,000 test points, and losses in bits. NO: the inequality fails.
 Theorem 1 asks that the boundaries differ. Its proof needs that in each ball concerned: Eq. 16 contradicts nothing where they are the same in one.
 Theorem 2's last step sets f_oracle(X′) = Y in the maximum, and so drops the X′ of the other class, which R_cali counts.
-R_cali counts every ball that the oracle's boundary crosses, whatever a continuous f is there; the wrong part of a ball tells a hair from a hand.";
+R_cali counts every ball that the oracle's boundary crosses, whatever a continuous f does there; the wrong part of a ball shows how much of it is wrong.";

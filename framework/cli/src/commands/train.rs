@@ -1,4 +1,4 @@
-//! `foil train`: a run, or the rest of one.
+//! `foil train`: starts or resumes a run.
 
 use super::ranks::load_run;
 use super::{Exit, doctor, eval, open_run, run_log};
@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[command(after_help = "Examples:
   foil train configs/demo/cat_cw.yaml
   foil train configs/demo/cat_cw.yaml attack.beta1=0.1 seed=1 --run-dir runs/mine
-  foil train --resume runs/mine          goes on after Ctrl-C or a crash, to the same result
-  torchrun --no-python --nproc-per-node 8 foil train configs/cifar10/at.yaml          one process a GPU
+  foil train --resume runs/mine          resumes after Ctrl-C or a crash, with the same result
+  torchrun --no-python --nproc-per-node 8 foil train configs/cifar10/at.yaml          one process per GPU
   srun foil train configs/cifar10/at.yaml          or mpirun -n 4; see docs/distributed.md
   torchrun --no-python --nproc-per-node 8 --max-restarts 3 foil train configs/cifar10/at.yaml --run-dir runs/at")]
 pub(super) struct Args {
@@ -29,17 +29,18 @@ pub(super) struct Args {
     file: Option<PathBuf>,
     /// Overrides, such as `attack.steps=7` or `optimizer.lr=0.05`.
     overrides: Vec<String>,
-    /// The run's folder; by default runs/NAME, with a number behind it if that is taken. Where torchrun or Slurm starts the command again, the run in
-    /// it goes on.
+    /// The run's folder (default: runs/NAME, with a number added if that is taken). If torchrun or
+    /// Slurm restarts the command, the run in it is resumed.
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
-    /// Go on with the run in this folder.
+    /// Resume the run in this folder.
     #[arg(long, value_name = "DIR", conflicts_with = "run_dir")]
     resume: Option<PathBuf>,
     /// Train only; leave the final evaluation to `foil eval`.
     #[arg(long)]
     no_eval: bool,
-    /// End, saving, when standard input does: a comparison that is killed leaves no runs behind that nobody waits for.
+    /// Save and stop when standard input ends, so that a comparison that is killed leaves no
+    /// orphaned runs.
     #[arg(long, hide = true)]
     attended: bool,
 }
@@ -49,14 +50,14 @@ pub(super) fn run(args: &Args, world: World) -> Exit {
         && first.contains('=')
         && args.resume.is_none()
     {
-        return Err(Error::new(format!("`{first}` stands where the pipeline's file belongs"))
-            .help("overrides come behind it: foil train FILE KEY=VALUE…"));
+        return Err(Error::new(format!("expected a pipeline file, found `{first}`"))
+            .help("overrides come after it: foil train FILE KEY=VALUE…"));
     }
     let (loaded, folder) = match (&args.resume, &args.file) {
         (Some(run), Some(given)) => {
             let (run, given) = (run.display(), given.display());
-            return Err(Error::new(format!("a run that goes on keeps its pipeline, and takes no `{given}`"))
-                .help(format!("begin another with its weights: foil train {run}/resolved.yaml init={run}/last.safetensors KEY=VALUE…")));
+            return Err(Error::new(format!("a resumed run keeps its pipeline; `{given}` cannot be given"))
+                .help(format!("start another run from its weights: foil train {run}/resolved.yaml init={run}/last.safetensors KEY=VALUE…")));
         }
         (Some(run), None) => {
             let folder = if world.is_first() { open_run(run)? } else { Folder::named(run) };
@@ -72,7 +73,7 @@ pub(super) fn run(args: &Args, world: World) -> Exit {
                 None => (loaded, None),
             }
         }
-        (None, None) => return Err(Error::new("no file was named").help("foil train FILE, or foil train --resume RUN")),
+        (None, None) => return Err(Error::new("no file given").help("foil train FILE, or foil train --resume RUN")),
     };
     let place = match folder {
         Some(folder) => Place::Old(folder),
@@ -85,33 +86,32 @@ pub(super) fn run(args: &Args, world: World) -> Exit {
     }
     let (folder, ended) = train(&loaded, place, &stop, world)?;
     if ended == Ended::Stopped {
-        say(world, &format!("stopped and saved; go on with: foil train --resume {}", folder.path().display()));
+        say(world, &format!("stopped and saved; resume with: foil train --resume {}", folder.path().display()));
         return Ok(ExitCode::from(130));
     }
     trained.store(true, Ordering::SeqCst);
-    // From here on the evaluation saves itself, and the first Ctrl-C ends the program.
+    // From here on the evaluation saves its own state, and the first Ctrl-C ends the program.
     if stop.load(Ordering::SeqCst) {
-        say(world, &format!("trained, but not evaluated; go on with: foil eval {}", folder.path().display()));
+        say(world, &format!("trained, but not evaluated; evaluate with: foil eval {}", folder.path().display()));
         return Ok(ExitCode::from(130));
     }
     if args.no_eval {
         return Ok(ExitCode::SUCCESS);
     }
-    // So that a comparison waits for this evaluation too. Without the lock it is no worse.
+    // So that a comparison waits for this evaluation too. Failing to get the lock does no harm.
     let _lock = world.is_first().then(|| folder.lock().ok());
     eval::show(folder.path(), &eval::Options::default(), world)
 }
 
-/// The run's folder, where the launcher starts this again and an earlier attempt has begun the run there.
+/// The run's folder, where the launcher starts this again and an earlier attempt has begun the run
+/// there.
 fn begun(pipeline: &Pipeline, path: Option<&Path>, world: World) -> Result<Option<Folder>> {
     let attempt = Launch::restarts()? + 1;
     let Some(path) = path.filter(|_| attempt > 1) else {
         if attempt > 1 {
             say(
                 world,
-                &format!(
-                    "attempt {attempt}: without --run-dir the run of the last attempt is not known, and this begins anew"
-                ),
+                &format!("attempt {attempt}: without --run-dir the last attempt's run is not known; starting over"),
             );
         }
         return Ok(None);
@@ -128,11 +128,12 @@ fn begun(pipeline: &Pipeline, path: Option<&Path>, world: World) -> Result<Optio
     if world.first_says(if there { "there" } else { "" })?.is_empty() {
         return Ok(None);
     }
-    say(world, &format!("attempt {attempt}: the run in {} goes on", path.display()));
+    say(world, &format!("attempt {attempt}: resuming the run in {}", path.display()));
     Ok(Some(Folder::named(path)))
 }
 
-/// When standard input ends, sets `stop`, or ends the program where the run is `trained` and there is nothing to save.
+/// When standard input ends, sets `stop`, or ends the program where the run is `trained` and there
+/// is nothing to save.
 fn end_with_input(stop: &Arc<AtomicBool>, trained: &Arc<AtomicBool>) {
     let (stop, trained) = (Arc::clone(stop), Arc::clone(trained));
     std::thread::spawn(move || {
@@ -144,14 +145,14 @@ fn end_with_input(stop: &Arc<AtomicBool>, trained: &Arc<AtomicBool>) {
     });
 }
 
-/// Refuses the folder of an imported model: training would begin anew, and replace its weights.
+/// Refuses the folder of an imported model: training would start over and replace its weights.
 fn refuse_imported(folder: &Folder) -> Result<()> {
     if folder.imported()?.is_none() {
         return Ok(());
     }
     let run = folder.path().display();
-    Err(Error::new(format!("{run} was imported, so there is no training to go on with")).help(format!(
-        "judge it: foil eval {run}; or train its pipeline from the start: foil train {run}/resolved.yaml"
+    Err(Error::new(format!("{run} was imported, so there is no training to resume")).help(format!(
+        "evaluate it: foil eval {run}; or train its pipeline from the start: foil train {run}/resolved.yaml"
     )))
 }
 
@@ -167,7 +168,7 @@ fn one_run(file: &Path, loaded: Loaded) -> Result<Loaded> {
     )))
 }
 
-/// Where a run's files go.
+/// The folder for a run's files.
 pub(super) enum Place {
     /// `runs/NAME`, or `runs/NAME-2` and so on if it is taken.
     Free,
@@ -249,7 +250,7 @@ fn take(pipeline: &Pipeline, place: Place) -> Result<(Folder, Option<Lock>, Pipe
     Ok((folder, Some(lock), pipeline))
 }
 
-/// Refuses to train with ranks that do not run the same.
+/// Refuses to train if the ranks do not run the same.
 fn agree(pipeline: &Pipeline, data: &foil_data::Dataset, device: tch::Device, world: World) -> Result<()> {
     if !world.is_joined() {
         return Ok(());
@@ -266,7 +267,8 @@ fn agree(pipeline: &Pipeline, data: &foil_data::Dataset, device: tch::Device, wo
         .reach(world)
 }
 
-/// Tells the person at the terminal and the run's log; one rank does for all. A terminal that is gone is no reason to stop.
+/// Prints to the terminal and the run's log, on one rank only. A closed terminal does not stop the
+/// run.
 fn say(world: World, text: &str) {
     if !world.is_first() {
         return;
@@ -292,7 +294,7 @@ fn introduction(pipeline: &Pipeline, trainer: &Trainer, folder: &Folder, device:
         held => format!("{held} held-out training images"),
     };
     let device = shown(device);
-    let weights = pipeline.begins_with().map_or(String::new(), |from| format!(", begun with {}", from.display()));
+    let weights = pipeline.begins_with().map_or(String::new(), |from| format!(", initialised from {}", from.display()));
     format!(
         "{}: attack {}, loss {}, model {} ({} parameters{weights}), data {}, on {device}{ranks}{resumed}\nselection: {}, measured on {selection}\nfolder: {}",
         pipeline.name.as_deref().unwrap_or("run"),
@@ -306,7 +308,8 @@ fn introduction(pipeline: &Pipeline, trainer: &Trainer, folder: &Folder, device:
     )
 }
 
-/// Makes `runs/NAME`, or `runs/NAME-2` and so on: the first that is not there, also when several runs start at once.
+/// Makes `runs/NAME`, or `runs/NAME-2` and so on: the first that does not exist, even if several
+/// runs start at once.
 fn free_folder(pipeline: &Pipeline) -> Result<PathBuf> {
     let (runs, name) = (Path::new("runs"), pipeline.name.as_deref().unwrap_or("run"));
     std::fs::create_dir_all(runs).at("making", runs)?;

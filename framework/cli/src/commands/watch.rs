@@ -1,4 +1,4 @@
-//! `foil watch`: runs while they go on.
+//! `foil watch`: the progress of runs.
 
 use super::{Exit, end_when_nobody_reads};
 use crate::watch::{Machine, Now, View, draw};
@@ -11,26 +11,27 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Watch runs while they train and are evaluated: epoch, losses, accuracy curves, how far an attack is, time left, and how busy the
-/// machine is.
+/// Watch runs while they train and are evaluated: epoch, losses, accuracy curves, the progress of
+/// attacks, time left, and the machine's load.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  foil watch                       all runs in runs/, those that train first
+  foil watch                       all runs in runs/, those in training first
   foil watch runs/at               one run
-  foil watch runs | tee log        plain lines: one for each run, then one for each epoch and attack, until nothing trains")]
+  foil watch runs | tee log        plain lines: one for each run, then one for each epoch and attack, until no run is training")]
 pub(super) struct Args {
-    /// Run folders, or folders of them; by default runs.
+    /// Run folders, or folders of them (default: runs).
     runs: Vec<PathBuf>,
-    /// Print where each run is, and end.
+    /// Print the state of each run, and exit.
     #[arg(long)]
     once: bool,
 }
 
-/// How often folders are looked at.
+/// How often folders are read.
 const LOOK: Duration = Duration::from_millis(500);
-/// How often a plain line says how far an attack is.
+/// How often a plain line reports the progress of an attack.
 const AGAIN: Duration = Duration::from_secs(10);
-/// Plain lines end when nothing has trained for so long: between two runs of a comparison there is an evaluation.
+/// Plain lines end when no run has been active for this long, since a comparison may pause between
+/// two runs.
 const IDLE: Duration = Duration::from_secs(10);
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -40,7 +41,7 @@ pub(super) fn run(args: &Args) -> Exit {
     if view.runs.is_empty() {
         let places: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
         return Err(Error::new(format!("there is no run in {}", places.join(", ")))
-            .help("name a run folder, or a folder of such"));
+            .help("give a run folder, or a folder of run folders"));
     }
     if args.once || !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         end_when_nobody_reads();
@@ -65,7 +66,7 @@ fn page(terminal: &mut ratatui::DefaultTerminal, view: &mut View) -> Result<()> 
         terminal.draw(|frame| draw(frame, view, &load, chosen)).at("drawing on", screen)?;
         let asked = Instant::now();
         if !event::poll(LOOK / 2).at("reading", screen)? {
-            // Of a terminal that has gone, polling returns at once, for ever.
+            // Polling a closed terminal returns at once, for ever.
             if !std::io::stdout().is_terminal() {
                 return Ok(());
             }
@@ -85,7 +86,7 @@ fn page(terminal: &mut ratatui::DefaultTerminal, view: &mut View) -> Result<()> 
     }
 }
 
-/// What a plain line was about: a new one is due when this has changed.
+/// The content of a plain line: a new line is due when this has changed.
 type Told = (Now, u64, Option<String>);
 
 /// A line for each run, then one for each epoch, each attack and each change.
@@ -102,11 +103,11 @@ fn plain(view: &mut View, once: bool) -> Exit {
                 told.insert(run.path.clone(), (state, Instant::now()));
             }
         }
-        let _ = std::io::stdout().flush(); // each line is for now
+        let _ = std::io::stdout().flush(); // each line is current
         if view.busy() > 0 {
             busy = Instant::now();
         }
-        // Where nothing trained to begin with, there is nothing to wait for.
+        // If nothing was training at the start, there is nothing to wait for.
         if !waits || busy.elapsed() >= IDLE {
             return Ok(ExitCode::SUCCESS);
         }

@@ -1,6 +1,8 @@
-//! Several processes that share one list of runs: ranks of a comparison, each of which trains whole runs.
+//! Several processes that share one list of runs: ranks of a comparison, each of which trains whole
+//! runs.
 //!
-//! They do not speak to each other. Who has a run is decided by a lock in its folder, and who tried one in vain says so in a file there.
+//! They do not communicate. A lock in a run's folder decides which process has it, and a process
+//! that failed on a run says so in a file there.
 
 use super::{State, Task};
 use foil::Result;
@@ -14,37 +16,38 @@ use std::time::SystemTime;
 pub struct Crew {
     /// Its number, from 0; the first makes the table.
     pub rank: usize,
-    /// How many there are.
+    /// The number of processes.
     pub size: usize,
     /// Its number on its machine, if there are several.
     pub place: Option<usize>,
     /// The GPU that it takes for runs that do not ask for the CPU.
     pub gpu: Option<usize>,
-    /// Threads for a run, where the processes share a machine's cores.
+    /// Threads for a run, if the processes share a machine's cores.
     pub threads: Option<usize>,
-    /// When it began: what failed before is tried again.
+    /// When it started: runs that failed before are tried again.
     pub since: SystemTime,
 }
 
 impl Crew {
-    /// One process that does all.
+    /// A single process.
     pub fn alone() -> Self {
         Self { rank: 0, size: 1, place: None, gpu: None, threads: None, since: SystemTime::now() }
     }
 
-    /// Whether it speaks for all.
+    /// Whether it reports for all.
     pub fn is_first(&self) -> bool {
         self.rank == 0
     }
 
-    /// The runs of `left` in the order in which this one takes them: those with its number first, so that not all reach for the same.
+    /// The runs of `left` in the order in which this process takes them: those with its number
+    /// first, so that processes do not compete for the same.
     pub(super) fn order(&self, left: impl Iterator<Item = usize>) -> Vec<usize> {
         let mut left: Vec<usize> = left.collect();
         left.sort_by_key(|n| (n % self.size + self.size - self.rank) % self.size);
         left
     }
 
-    /// Keeps a run for this one until it is done with it; nothing when another one has it.
+    /// Claims a run for this process until it is done with it; `None` if another process has it.
     pub(super) fn claim(&self, task: &Task) -> Result<Option<Claim>> {
         if self.size == 1 {
             return Ok(Some(Claim(None)));
@@ -55,17 +58,17 @@ impl Crew {
         Ok(Folder::named(&task.folder).claim()?.map(|lock| Claim(Some(lock))))
     }
 
-    /// What another one has said of a run that it has tried in vain.
+    /// Another process's message about a run that it failed on.
     pub(super) fn given_up(&self, task: &Task) -> Option<String> {
         let path = note(task);
         let written = std::fs::metadata(&path).and_then(|file| file.modified()).ok()?;
         if self.size == 1 || written < self.since { None } else { std::fs::read_to_string(&path).ok() }
     }
 
-    /// Says that a run was tried in vain, or with nothing that it is tried again.
+    /// Notes that a run failed, or with `None` that it is being tried again.
     pub(super) fn tell(&self, task: &Task, why: Option<&str>) {
         if self.size > 1 {
-            // Without the note others try the run too, which is no worse.
+            // Without the note others try the run too, which does no harm.
             let _ = match why {
                 Some(why) => atomic::write(note(task), why),
                 None => std::fs::remove_file(note(task)),
@@ -74,7 +77,7 @@ impl Crew {
     }
 }
 
-/// As long as it lives, the others of the crew leave the run alone.
+/// While it lives, the other processes leave the run alone.
 pub(super) struct Claim(#[expect(dead_code, reason = "dropping the lock unlocks it")] Option<Lock>);
 
 fn note(task: &Task) -> PathBuf {

@@ -1,4 +1,5 @@
-//! What came out of a work list: rows, their means over seeds, and which differences are more than chance.
+//! The results of a work list: rows, their means over seeds, and which differences are
+//! significant.
 
 use super::significance::{Difference, correct, of_methods, of_networks};
 use super::{Fate, State, Task};
@@ -6,15 +7,16 @@ use crate::report::{Run, Spread};
 use foil::record::{EvalRecord, ImageRecord};
 use std::collections::BTreeSet;
 
-/// The name under which the worst case over all attacks of an evaluation is listed beside their own figures.
+/// The name under which the worst case over all attacks of an evaluation is listed beside their own
+/// figures.
 pub const WORST_CASE: &str = "worst_case";
 
 /// One method, its runs by seed.
 #[derive(Debug)]
 pub struct Row {
-    /// What it is called.
+    /// Its name.
     pub label: String,
-    /// Its runs that are done, each with the images of its evaluation where they are stored.
+    /// Its finished runs, each with the image record of its evaluation if there is one.
     pub runs: Vec<(Run, Option<ImageRecord>)>,
 }
 
@@ -23,18 +25,20 @@ pub struct Row {
 pub struct Comparison {
     /// In the order of the work list.
     pub rows: Vec<Row>,
-    /// What a reader must know, each in a sentence.
+    /// Notes for the reader, one sentence each.
     pub notes: Vec<String>,
-    /// Every run of the list: what became of it, and where it is.
+    /// Every run of the list, with its outcome and folder.
     pub tasks: Vec<(Task, Fate)>,
-    /// The number of the row that the others are tested against.
+    /// The index of the row that the others are tested against.
     pub baseline: usize,
-    /// For each row its differences to that one, by [`Comparison::entries`]. They take a while, and are made once.
+    /// For each row its differences to that one, by [`Comparison::entries`]. They are slow to
+    /// compute, so this is done once.
     pub against: Vec<Vec<Option<Difference>>>,
 }
 
 impl Row {
-    /// Percent of images classified rightly under an attack of the evaluation or [`WORST_CASE`], over the seeds.
+    /// Percent of images classified correctly under an attack of the evaluation or [`WORST_CASE`],
+    /// over the seeds.
     pub fn accuracy(&self, entry: &str) -> Option<Spread> {
         Spread::of(&self.values(entry))
     }
@@ -78,7 +82,8 @@ impl Row {
         (index == of_other).then(|| of_networks(&ours, &theirs)).flatten()
     }
 
-    /// (class, images, accuracy in percent over the seeds) under an attack, for classes that have images.
+    /// (class, images, accuracy in percent over the seeds) under an attack, for classes that have
+    /// images.
     pub fn per_class(&self, entry: &str) -> Vec<(i64, usize, Spread)> {
         let seeds: Vec<_> =
             self.runs.iter().filter_map(|(_, images)| Some(images.as_ref()?.per_class(entry))).collect();
@@ -93,7 +98,8 @@ impl Row {
 }
 
 impl Comparison {
-    /// Reads what `tasks` left on disk, and tests the rows against the row number `baseline`. A run that is not done is a note.
+    /// Reads what `tasks` left on disk, and tests the rows against the row number `baseline`. A
+    /// run that is not finished becomes a note.
     pub fn gather(tasks: Vec<(Task, Fate)>, notes: Vec<String>, baseline: usize) -> Self {
         let mut gathered = Self { notes, baseline, ..Self::default() };
         for (task, fate) in &tasks {
@@ -154,7 +160,8 @@ impl Comparison {
         all
     }
 
-    /// The attacks of the evaluations in the order in which they first occur; [`WORST_CASE`] last, where it was taken.
+    /// The attacks of the evaluations in the order in which they first occur; [`WORST_CASE`] last,
+    /// if it was measured.
     pub fn entries(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         let evals = || self.rows.iter().flat_map(|row| &row.runs).filter_map(|(run, _)| run.eval());
@@ -163,20 +170,20 @@ impl Comparison {
                 names.push(entry.name.clone());
             }
         }
-        // With one attack it is that attack's figure again.
+        // With a single attack it would repeat that attack's figure.
         if names.len() > 2 && evals().any(|eval| eval.worst_case.is_some()) {
             names.push(WORST_CASE.into());
         }
         names
     }
 
-    /// How many runs of the list are not done.
+    /// How many runs of the list are not finished.
     pub fn missing(&self) -> usize {
         self.tasks.len() - self.rows.iter().map(|row| row.runs.len()).sum::<usize>()
     }
 }
 
-/// What makes rows less comparable than a table makes them look.
+/// Notes on what makes the rows less comparable than the table suggests.
 pub fn oddities(rows: &[Row]) -> Vec<String> {
     let evals = || rows.iter().flat_map(|row| row.runs.iter().filter_map(|(run, _)| Some((&row.label, run.eval()?))));
     let mut notes = Vec::new();
@@ -195,11 +202,13 @@ pub fn oddities(rows: &[Row]) -> Vec<String> {
             notes.push(format!("{what}: {}", each.collect::<Vec<_>>().join("; ")));
         }
     };
-    differ("judged on different data sets, so these rows are not comparable", &|eval| eval.dataset.clone());
-    differ("judged under different threat models, so these rows are not comparable", &|eval| eval.threat.to_string());
-    differ("judged on different numbers of images", &|eval| eval.n.to_string());
-    differ("judged by different versions of foil", &|eval| eval.foil_version.clone());
-    differ("judged in different arithmetic", &|eval| eval.precision.clone());
+    differ("evaluated on different data sets, so these rows are not comparable", &|eval| eval.dataset.clone());
+    differ("evaluated under different threat models, so these rows are not comparable", &|eval| {
+        eval.threat.to_string()
+    });
+    differ("evaluated on different numbers of images", &|eval| eval.n.to_string());
+    differ("evaluated by different versions of foil", &|eval| eval.foil_version.clone());
+    differ("evaluated in different arithmetic", &|eval| eval.precision.clone());
     for (label, eval) in evals() {
         for check in eval.trust.iter().filter(|check| check.passed == Some(false)) {
             notes.push(format!("{label} (seed {}) fails the trust check `{}`: {}", eval.seed, check.name, check.says));

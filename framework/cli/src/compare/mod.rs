@@ -1,4 +1,4 @@
-//! Many runs side by side: what is there already, what is still to be done, and what came out.
+//! Many runs side by side: what exists, what is still to be done, and the results.
 //!
 //! `foil compare` and `foil sweep` make a [`WorkList`](foil::pipeline::WorkList). [`plan`] finds the runs of it that are on disk,
 //! [`work`] trains and evaluates the rest in processes of their own, [`Comparison`] puts means, deviations and tests in one

@@ -1,4 +1,4 @@
-//! What of a work list is on disk.
+//! Which runs of a work list are on disk.
 
 use crate::report::gather::find;
 use crate::report::{Run, Stage};
@@ -10,14 +10,14 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// A run that is wanted, its folder, and how far it is there.
+/// A run of the list, its folder, and its state.
 #[derive(Debug, Clone)]
 pub struct Task {
     /// The run.
     pub wanted: Wanted,
-    /// Where it is, or will be.
+    /// Its folder, existing or new.
     pub folder: PathBuf,
-    /// How far it is.
+    /// Its state.
     pub state: State,
     /// Whether it is the only run of its row.
     pub alone: bool,
@@ -25,18 +25,18 @@ pub struct Task {
     pub copies: Vec<PathBuf>,
 }
 
-/// What is left to do for a run, from most to least.
+/// What is left to do for a run, from everything to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// All of it.
+    /// Everything.
     New,
-    /// It has done so many epochs, and goes on.
+    /// Training: this many epochs are done.
     Partial(u64),
-    /// The evaluation; it has none.
+    /// The evaluation: there is none.
     Trained,
-    /// The evaluation: the one that is there asked for something else.
+    /// The evaluation: the existing one has other settings.
     JudgedOtherwise,
-    /// The evaluation: the one that is there is of other weights.
+    /// The evaluation: the existing one is of other weights.
     Outdated,
     /// Nothing.
     Done,
@@ -46,22 +46,20 @@ pub enum State {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            State::New => f.write_str("to be trained"),
-            State::Partial(0) => f.write_str("begun, to be trained"),
-            State::Partial(1) => f.write_str("to be trained on from epoch 1"),
-            State::Partial(done) => write!(f, "to be trained on from epoch {done}"),
-            State::Trained => f.write_str("trained, to be evaluated"),
-            State::JudgedOtherwise => {
-                f.write_str("trained, to be evaluated again: its evaluation asked for something else")
-            }
-            State::Outdated => f.write_str("trained, to be evaluated again: its evaluation is of other weights"),
+            State::New => f.write_str("needs training"),
+            State::Partial(0) => f.write_str("started; needs training"),
+            State::Partial(1) => f.write_str("to be resumed from epoch 1"),
+            State::Partial(done) => write!(f, "to be resumed from epoch {done}"),
+            State::Trained => f.write_str("trained; needs evaluation"),
+            State::JudgedOtherwise => f.write_str("trained; needs re-evaluation (its settings changed)"),
+            State::Outdated => f.write_str("trained; needs re-evaluation (its weights changed)"),
             State::Done => f.write_str("done"),
         }
     }
 }
 
-/// Finds the runs of `wanted` among and below `dir` by what they train, whatever they are called; the others get a folder in
-/// `dir`. Also says which folders could not be read.
+/// Finds the runs of `wanted` among and below `dir` by what they train, whatever their names; the
+/// others get a folder in `dir`. Also returns notes on folders that could not be read.
 ///
 /// # Errors
 /// When a pipeline has no YAML form.
@@ -77,7 +75,7 @@ pub fn plan(wanted: Vec<Wanted>, dir: &Path) -> Result<(Vec<Task>, Vec<Error>)> 
             .filter(|run| run.hash == wanted.hash && !taken.contains(&run.path))
             .map(|run| (state(run, &wanted.pipeline), run.path.as_path()))
             .collect();
-        found.sort_by_key(|(state, _)| std::cmp::Reverse(*state)); // the furthest first; of equals, the first by name
+        found.sort_by_key(|(state, _)| std::cmp::Reverse(*state)); // the most advanced first; of equals, the first by name
         let copies = found.iter().skip(1).map(|(_, path)| path.to_path_buf()).collect();
         let (state, folder) = match found.first() {
             Some((state, path)) => (*state, path.to_path_buf()),
@@ -90,7 +88,7 @@ pub fn plan(wanted: Vec<Wanted>, dir: &Path) -> Result<(Vec<Task>, Vec<Error>)> 
     Ok((tasks, unreadable))
 }
 
-/// How far `run` is on its way to what `wanted` asks for.
+/// The state of `run` with respect to `wanted`.
 fn state(run: &Run, wanted: &Pipeline) -> State {
     match run.stage() {
         Stage::Partial(done) => State::Partial(done),
@@ -106,7 +104,7 @@ fn judges(run: &Run, wanted: &Pipeline) -> bool {
     run.records.iter().any(|one| wanted.is_judged_by(&one.record, run.images_to_judge()))
 }
 
-/// A folder for a new run: what it is called, with a part of its hash behind it where that is taken.
+/// A folder for a new run: its name, with part of its hash appended if that is taken.
 fn free(dir: &Path, wanted: &Wanted, taken: &HashSet<PathBuf>) -> PathBuf {
     let name = wanted.pipeline.name.as_deref().unwrap_or("run").replace(['/', '\\'], "_");
     let seed = wanted.pipeline.seed;
@@ -117,7 +115,7 @@ fn free(dir: &Path, wanted: &Wanted, taken: &HashSet<PathBuf>) -> PathBuf {
 }
 
 impl Task {
-    /// What it is called in messages: its row, and its seed where the row has several.
+    /// Its name in messages: its row, and its seed if the row has several.
     pub fn title(&self) -> String {
         match self.alone {
             true => self.wanted.row.clone(),
@@ -125,7 +123,8 @@ impl Task {
         }
     }
 
-    /// Overrides that make the evaluation of the run in the folder the one that is wanted; none where it is that already.
+    /// Overrides that turn the evaluation of the run in the folder into the requested one; empty
+    /// if it is already.
     pub fn suite(&self) -> Vec<String> {
         if Run::load(&self.folder).is_ok_and(|run| judged_alike(&run.pipeline, &self.wanted.pipeline)) {
             return Vec::new();
@@ -140,7 +139,7 @@ impl Task {
         words
     }
 
-    /// How far the run is now.
+    /// The run's current state.
     ///
     /// # Errors
     /// When its folder cannot be read, or holds another run.
@@ -151,15 +150,15 @@ impl Task {
         let run = Run::load(&self.folder)?;
         if run.hash != self.wanted.hash {
             return Err(Error::new(format!("{} holds a run with other settings", self.folder.display()))
-                .help("move that one, or choose another place with --dir"));
+                .help("move that one, or choose another folder with --dir"));
         }
         Ok(state(&run, &self.wanted.pipeline))
     }
 
-    /// Makes the folder of a new run, in which `foil train --resume` begins it.
+    /// Makes the folder of a new run, in which `foil train --resume` starts it.
     ///
     /// # Errors
-    /// When the data are not there, or the folder cannot be made.
+    /// When the data are not found, or the folder cannot be made.
     pub fn prepare(&self) -> Result<()> {
         foil::data::find(&self.wanted.pipeline)?;
         let (folder, _lock) = Folder::create(&self.folder)?;
@@ -169,7 +168,7 @@ impl Task {
         atomic::write(&resolved, pipeline.to_yaml()?).at("writing", &resolved)
     }
 
-    /// The run with its evaluation and, where they are stored, the images of it.
+    /// The run with its evaluation and, if there is one, the image record.
     ///
     /// # Errors
     /// As [`Run::load`].

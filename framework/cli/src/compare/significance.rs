@@ -37,7 +37,7 @@ pub struct Difference {
     pub high: f64,
     /// Two-sided p-value of the test by itself.
     pub p: f64,
-    /// The same after Holm's correction for all tests of the table that this one stands in; `p` where it is the only one.
+    /// The p-value after Holm's correction for all tests of its table; `p` if it is the only one.
     pub p_holm: f64,
 }
 
@@ -106,10 +106,11 @@ fn share_at(quantile: f64, a: u64, b: u64) -> f64 {
     }
 }
 
-/// Corrects the p-values of tests that are read together (Holm, "A simple sequentially rejective multiple test procedure", Scand. J.
-/// Statist. 6, 1979): of `m` p-values in ascending order the i-th, from 0, is multiplied by `m - i`; none becomes less than the one
-/// before it, nor more than 1. Who calls those below 0.05 real is wrong about any of them with a chance of at most 5 %, however the
-/// tests depend on each other.
+/// Corrects the p-values of tests that are read together (Holm, "A simple sequentially rejective
+/// multiple test procedure", Scand. J. Statist. 6, 1979): of `m` p-values in ascending order the
+/// i-th, from 0, is multiplied by `m - i`; none becomes less than the one before it, nor more than 1.
+/// If those below 0.05 are called real, the chance of being wrong about any of them is at most 5
+/// %, however the tests depend on each other.
 pub fn correct<'a>(tests: impl IntoIterator<Item = &'a mut Difference>) {
     let mut tests: Vec<&mut Difference> = tests.into_iter().collect();
     tests.sort_by(|a, b| a.p.total_cmp(&b.p));
@@ -123,7 +124,7 @@ pub fn correct<'a>(tests: impl IntoIterator<Item = &'a mut Difference>) {
 /// The two-sided exact test of `better` against `worse` under a fair coin: twice the smaller tail, at most 1.
 pub fn exact(better: u64, worse: u64) -> f64 {
     let (n, fewer) = (better + worse, better.min(worse));
-    // In logarithms, since 2^-n is no number from n = 1075 on.
+    // In logarithms, since 2^-n is not a number from n = 1075 on.
     let (mut term, mut terms) = (-(n as f64) * std::f64::consts::LN_2, Vec::new());
     for k in 0..=fewer {
         terms.push(term);

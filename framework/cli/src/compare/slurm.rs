@@ -1,15 +1,15 @@
-//! A work list as a Slurm array: one task a run.
+//! A work list as a Slurm array: one task per run.
 
 use std::fmt::Write;
 
-/// What the scripts are made of.
+/// The contents of the scripts.
 #[derive(Debug)]
 pub struct Job<'a> {
     /// How many runs the list has.
     pub runs: usize,
     /// The program, and the words that make the list, `compare A.yaml --seeds 5`.
     pub words: &'a [String],
-    /// The folder that the words are understood in.
+    /// The folder that the words are relative to.
     pub place: &'a str,
     /// Where the logs of the tasks go.
     pub logs: &'a str,
@@ -20,12 +20,13 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// The script for `sbatch`: each task trains and evaluates the run of its number, or goes on with it.
+    /// The script for `sbatch`: each task trains and evaluates the run of its number, or resumes
+    /// it.
     pub fn array(&self) -> String {
         let last = self.runs.saturating_sub(1);
         let mut script = format!(
             "#!/bin/bash\n\
-             # One task a run. Written by foil {}.\n\
+             # One task per run. Written by foil {}.\n\
              #SBATCH --job-name=foil\n\
              #SBATCH --array=0-{last}\n\
              #SBATCH --cpus-per-task=8\n\
@@ -37,18 +38,18 @@ impl Job<'_> {
         if self.gpu {
             script += "#SBATCH --gres=gpu:1\n";
         }
-        // Slurm reads these lines itself, and knows no quotes but these.
+        // Slurm reads these lines itself, and supports only these quotes.
         let _ = writeln!(script, "#SBATCH --output=\"{}/%a.log\"", self.logs); // writing to a String does not fail
         let _ = write!(script, "set -euo pipefail\ncd {}\n", quoted(self.place));
         let _ = writeln!(script, "exec {} --list {} --task \"$SLURM_ARRAY_TASK_ID\"", self.line(), self.list);
         script
     }
 
-    /// The script that submits the array, and behind it the job that makes the table.
+    /// The script that submits the array, and after it the job that makes the table.
     pub fn submit(&self, array: &str) -> String {
         format!(
             "#!/bin/bash\n\
-             # Submits the runs, and behind them the table. The same again takes up what was lost.\n\
+             # Submits the runs, and after them the table. Submit again to resume what was lost.\n\
              set -euo pipefail\n\
              job=$(sbatch --parsable {})\n\
              sbatch --dependency=afterany:\"${{job%%;*}}\" --job-name=foil-table --output={} --wrap {}\n",
@@ -58,7 +59,7 @@ impl Job<'_> {
         )
     }
 
-    /// The command that makes the table of what is there.
+    /// The command that makes the table of finished runs.
     pub fn gather(&self) -> String {
         format!("{} --gather", self.line())
     }
@@ -68,7 +69,7 @@ impl Job<'_> {
     }
 }
 
-/// `word` as one word of a shell.
+/// `word` quoted for a shell.
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@%+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 impl Comparison {
-    /// Methods as rows, attacks as columns: means, with standard deviations where there are several seeds.
+    /// Methods as rows, attacks as columns: means, with standard deviations where there are several
+    /// seeds.
     pub fn table(&self) -> Table {
         let entries = self.entries();
         let seeds = self.rows.iter().map(|row| row.runs.len()).max().unwrap_or(0);
@@ -66,7 +67,8 @@ impl Comparison {
         per_class(&self.rows, entry)
     }
 
-    /// The attack whose accuracy is the lowest over all rows: what robustness is read from where one figure is wanted.
+    /// The attack whose accuracy is the lowest over all rows, used as the single figure for
+    /// robustness.
     pub fn hardest(&self) -> Option<String> {
         let mean = |name: &String| {
             Spread::of(&self.rows.iter().filter_map(|row| Some(row.accuracy(name)?.mean)).collect::<Vec<_>>())
@@ -89,7 +91,8 @@ impl Comparison {
         out
     }
 
-    /// Writes `table.md`, `table.tex`, `table.csv`, `differences.csv` and `compare.json` into `dir`.
+    /// Writes `table.md`, `table.tex`, `table.csv`, `differences.csv` and `compare.json` into
+    /// `dir`.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -182,7 +185,7 @@ fn told(fate: &Fate) -> &'static str {
     match fate {
         Fate::Reused => "reused",
         Fate::Worked(State::New | State::Partial(0)) => "trained",
-        Fate::Worked(State::Partial(_)) => "went on",
+        Fate::Worked(State::Partial(_)) => "resumed",
         Fate::Worked(_) => "evaluated",
         Fate::Failed(_) => "failed",
         Fate::Stopped => "missing",

@@ -1,7 +1,7 @@
-//! Doing what is left of a plan, each run in a process of its own, several at once on several devices.
+//! Carrying out a plan, each run in its own process, several at once on several devices.
 //!
-//! A run that crashes, or is killed for its memory, takes no other with it. The processes end, saving, when this one does:
-//! they read from a pipe whose other end it holds.
+//! A run that crashes, or is killed for using too much memory, does not affect the others. The
+//! processes save and end when this one does: they read from a pipe whose other end it holds.
 
 use super::{Crew, State, Task};
 use crate::report::progress::human;
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What became of a task.
+/// The outcome of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     /// It was done before.
@@ -26,18 +26,19 @@ pub enum Fate {
     Worked(State),
     /// It failed, with this message.
     Failed(String),
-    /// It was stopped, or never begun.
+    /// It was stopped, or never started.
     Stopped,
 }
 
-/// How often a process is looked at. It is waited for meanwhile, not polled for speed.
+/// How often a process is checked.
 const LOOK: Duration = Duration::from_millis(50);
-/// Lines of a process's errors that are kept for its message.
+/// How many lines of a process's standard error are kept for its message.
 const KEPT: usize = 30;
 
-/// Does what is left of `tasks`, one at a time on each of `devices` (a name that occurs twice is used twice; an empty name is
-/// the pipeline's own device), together with the others of `crew`. Returns what became of each, whoever did it. When `stop` is set, runs under way are
-/// saved and the rest is left.
+/// Carries out what is left of `tasks`, one at a time on each of `devices` (a name that occurs
+/// twice is used twice; an empty name is the pipeline's own device), together with the other
+/// processes of `crew`. Returns the outcome of each, whichever process did it. When `stop` is set,
+/// current runs are saved and the rest is left.
 pub fn work(tasks: &[Task], devices: &[String], crew: &Crew, stop: &AtomicBool) -> Vec<Fate> {
     let left = crew.order((0..tasks.len()).filter(|&n| tasks[n].state != State::Done));
     let line = Line {
@@ -67,10 +68,10 @@ pub fn work(tasks: &[Task], devices: &[String], crew: &Crew, stop: &AtomicBool) 
     fates.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Tasks that wait, by their number.
+/// Waiting tasks, by their number.
 struct Line<'a> {
     left: Mutex<VecDeque<usize>>,
-    /// Those of which was said that another process has them.
+    /// Tasks already reported as taken by another process.
     told: Mutex<Vec<usize>>,
     all: usize,
     several: bool,
@@ -82,7 +83,7 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// The next task that nobody else works on; waits where another process has all that are left.
+    /// The next task that no other process is working on; waits if others have all that are left.
     fn next(&self, tasks: &[Task], stop: &AtomicBool) -> Option<usize> {
         loop {
             if stop.load(Ordering::Relaxed) {
@@ -106,7 +107,8 @@ impl Line<'_> {
         }
     }
 
-    /// Says once that another process has a task, when nothing else is left to do. One of a crew says it for all.
+    /// Reports once that another process has a task, when nothing else is left to do. The first
+    /// process of a crew reports it for all.
     fn tell(&self, n: usize, task: &Task, others: bool) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if others || !self.crew.is_first() || told.contains(&n) {
@@ -114,7 +116,7 @@ impl Line<'_> {
         }
         if let Some(holder) = holder(task) {
             told.push(n);
-            say(&format!("waiting: another process ({holder}) is at work in {}", task.folder.display()));
+            say(&format!("waiting: another process ({holder}) is working in {}", task.folder.display()));
         }
     }
 
@@ -141,7 +143,7 @@ impl Line<'_> {
                 return Some(Fate::Failed(error.message().to_string()));
             }
         };
-        // It may have been waited for.
+        // It may have been finished while this process waited.
         if matches!(task.look(), Ok(State::Done)) {
             return Some(Fate::Worked(task.state));
         }
@@ -173,10 +175,10 @@ fn holder(task: &Task) -> Option<String> {
     Folder::named(&task.folder).holder()
 }
 
-/// Trains and evaluates as far as is needed; returns what was found to begin with, or none when it was stopped.
+/// Trains and evaluates as far as needed; returns the initial state, or `None` if it was stopped.
 fn attempt(task: &Task, device: &str, crew: &Crew, name: &str, stop: &AtomicBool) -> Result<Option<State>> {
     let child = |words: &[&str], more: &[String]| child(words, task, more, device, crew, name, stop);
-    // Another process may have had it since the plan was made.
+    // Another process may have worked on it since the plan was made.
     let mut state = task.look()?;
     let begun = state;
     if state == State::New {
@@ -187,7 +189,7 @@ fn attempt(task: &Task, device: &str, crew: &Crew, name: &str, stop: &AtomicBool
     }
     let suite = task.suite();
     if state < State::Trained {
-        // Its own evaluation follows at once, unless another one is wanted.
+        // Its own evaluation follows at once, unless a different one is requested.
         let words = ["train", "--attended", "--no-eval", "--resume"];
         let words: Vec<&str> = words.into_iter().filter(|word| *word != "--no-eval" || !suite.is_empty()).collect();
         if !child(&words, &[])? {
@@ -205,7 +207,7 @@ fn attempt(task: &Task, device: &str, crew: &Crew, name: &str, stop: &AtomicBool
     Ok(Some(begun))
 }
 
-/// Runs `foil WORDS FOLDER MORE` as a process on its own; false when it was stopped.
+/// Runs `foil WORDS FOLDER MORE` as a child process; false if it was stopped.
 fn child(
     words: &[&str],
     task: &Task,
@@ -244,7 +246,8 @@ fn child(
     }
 }
 
-/// Waits until the process ends; when `stop` is set it is asked to save and end, or with `kill` ended.
+/// Waits until the process ends. When `stop` is set, asks it to save and end, or with `kill` ends
+/// it.
 fn watch(process: &mut Child, kill: bool, stop: &AtomicBool) -> Result<Option<i32>> {
     loop {
         if let Some(status) = process.try_wait().at("waiting for", Path::new("foil"))? {
@@ -253,18 +256,18 @@ fn watch(process: &mut Child, kill: bool, stop: &AtomicBool) -> Result<Option<i3
         if stop.load(Ordering::Relaxed) {
             match kill {
                 true => process.kill().at("ending", Path::new("foil"))?,
-                false => drop(process.stdin.take()), // the other end of its input is gone: it saves and ends
+                false => drop(process.stdin.take()), // closing its input makes it save and end
             }
         }
         std::thread::sleep(LOOK);
     }
 }
 
-/// Passes the lines of a process on, with `name` in front, and returns the last ones.
+/// Forwards the lines of a process, prefixed with `name`, and returns the last ones.
 fn pass_on(lines: impl BufRead, name: &str) -> Vec<String> {
     let mut tail = VecDeque::new();
     for line in lines.lines().map_while(Result::ok) {
-        // What it says of how to go on is true of the run, not of the comparison.
+        // Its hint on how to resume is for the run, not for the comparison.
         if !line.starts_with("stopped and saved; ") {
             say(&format!("{name}{line}"));
         }
@@ -276,17 +279,17 @@ fn pass_on(lines: impl BufRead, name: &str) -> Vec<String> {
     tail.into()
 }
 
-/// The message of a process that failed, from what it said.
+/// The error of a process that failed, from its last lines.
 fn failure(code: Option<i32>, tail: &[String]) -> Error {
     let message = tail.iter().rev().find_map(|line| line.strip_prefix("error: "));
     match (message, code) {
         (Some(message), _) => Error::new(message),
         (None, Some(code)) => Error::new(format!("it ended with exit code {code}")),
-        (None, None) => Error::new("it was killed").help("was there enough memory? `dmesg` tells"),
+        (None, None) => Error::new("it was killed").help("was there enough memory? see `dmesg`"),
     }
 }
 
-/// A terminal that is gone is no reason to stop.
+/// A closed terminal does not stop the work.
 fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,5 +1,5 @@
-//! What a run's attack does to images: digits, attacked digits, the perturbation, and for CAT mask and calibrated digits,
-//! as in Figure 2 of the CAT paper.
+//! What a run's attack does to images: digits, attacked digits, the perturbation, and for CAT mask
+//! and calibrated digits, as in Figure 2 of the CAT paper.
 
 use super::picture::{Grid, GridRow, Image, Palette, PictureError, Tone};
 use foil::attack::{Attack, Batch, Target};
@@ -8,7 +8,7 @@ use foil::nn::Mode;
 use foil::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
-/// How an image's numbers are shown.
+/// How an image's values are shown.
 #[derive(Clone, Copy)]
 enum Shown {
     Picture,
@@ -16,7 +16,8 @@ enum Shown {
     Mask,
 }
 
-/// Runs `attack` on `batch` and lays out what it made, with the network's predictions under each picture.
+/// Runs `attack` on `batch` and lays out the result, with the network's predictions under each
+/// picture.
 ///
 /// # Errors
 /// What the attack reports.
@@ -34,7 +35,7 @@ pub fn gallery(network: &Network, attack: &mut dyn Attack, batch: &Batch, class_
         rows.push(("mask", mask, Shown::Mask));
         rows.push(("calibrated", &made.x, Shown::Picture));
     }
-    // Nothing was done to the images: nothing more to see.
+    // The images are unchanged: nothing more to show.
     if delta.abs().max().double_value(&[]) == 0.0 && !made.side.contains_key("mask") {
         rows.truncate(1);
     }

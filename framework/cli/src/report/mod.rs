@@ -1,10 +1,10 @@
-//! What people look at: tables, pictures and the progress of long work.
+//! Output for people: tables, pictures and progress.
 //!
-//! [`gather`] reads run folders and takes means over seeds; [`paper`] puts them beside published figures; [`table`] sets accuracies
-//! side by side for a terminal, a README, a paper and a spreadsheet; [`picture`] shows what attacks and masks do to images;
-//! [`chart`] draws curves, and [`page`] puts all of it on one page of HTML; [`plot`] draws a curve in a terminal; [`progress`]
-//! says how far a run is. Numbers come from the files that
-//! [`record`](foil::record) keeps.
+//! [`gather`] reads run folders and takes means over seeds; [`paper`] puts them beside published
+//! figures; [`table`] sets accuracies side by side for a terminal, a README, a paper and a
+//! spreadsheet; [`picture`] shows what attacks and masks do to images; [`chart`] draws curves, and
+//! [`page`] puts all of it on one page of HTML; [`plot`] draws a curve in a terminal; [`progress`]
+//! says how far a run is. Numbers come from the files that [`record`](foil::record) keeps.
 
 pub mod chart;
 pub mod figures;

@@ -9,11 +9,13 @@
 //!       0                    200
 //! ```
 
-/// Dots of a Braille character, by row and column: Unicode numbers them down the left column first, the last row last.
+/// Dots of a Braille character, by row and column: Unicode numbers them down the left column first,
+/// the last row last.
 const DOTS: [[u8; 2]; 4] = [[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]];
 
-/// Draws `values`, evenly spaced from 0 to their number, `width` characters wide and `height` lines high (axes and labels
-/// not counted). Numbers that are not finite leave a gap; without any, nothing is drawn.
+/// Draws `values`, evenly spaced from 0 to their number, `width` characters wide and `height` lines
+/// high (axes and labels not counted). Numbers that are not finite leave a gap; without any,
+/// nothing is drawn.
 pub fn curve(values: &[f64], width: usize, height: usize) -> String {
     let finite = || values.iter().copied().filter(|value| value.is_finite());
     let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
@@ -23,7 +25,7 @@ pub fn curve(values: &[f64], width: usize, height: usize) -> String {
     let top_row = (height * 4 - 1) as f64;
     let row_of = |value: f64| match high > low {
         true => (top_row - (value - low) / (high - low) * top_row).round() as usize,
-        false => height * 2, // a constant lies in the middle
+        false => height * 2, // a constant is drawn in the middle
     };
 
     let mut cells = vec![vec![0u8; width]; height];

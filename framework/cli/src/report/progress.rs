@@ -1,4 +1,4 @@
-//! How far long work is: a bar in a terminal, now and then a line elsewhere.
+//! Progress of long work: a bar in a terminal, occasional lines elsewhere.
 //!
 //! ```text
 //! epoch 3/140 ━━━━━━╸───────────── 120/391 steps  25.3 steps/s, 11 s left, loss 1.048, natural 0.512
@@ -62,10 +62,11 @@ enum Show {
 }
 
 impl Progress {
-    /// Starts work called `label` of `total` units; 0 when nobody knows how many.
+    /// Starts work called `label` of `total` units; 0 if the number is unknown.
     ///
-    /// It is shown as a bar when standard error is a terminal, and as lines when it is not, when `CI` is set, or when
-    /// `TERM=dumb`. A `NO_COLOR` that is not empty takes the colour out of the bar.
+    /// It is shown as a bar when standard error is a terminal, and as lines when it is not, when
+    /// `CI` is set, or when `TERM=dumb`. A `NO_COLOR` that is not empty takes the colour out of the
+    /// bar.
     pub fn new(label: impl Into<String>, total: u64, unit: Unit) -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -110,9 +111,9 @@ impl Progress {
         self.total
     }
 
-    /// Says that `n` more units are done. `message`, such as the loss and its parts, is only called when something is
-    /// about to be shown: at most four times a second for a bar, every ten seconds for lines. So it may read from the
-    /// device.
+    /// Says that `n` more units are done. `message`, such as the loss and its parts, is only called
+    /// when something is about to be shown: at most four times a second for a bar, every ten
+    /// seconds for lines. So it may read from the device.
     pub fn tick(&mut self, n: u64, message: impl FnOnce() -> String) {
         self.past = self.past.saturating_add(n);
         if let Show::Bar(bar) = &self.show {
@@ -132,10 +133,11 @@ impl Progress {
             }
             Show::Nothing => {}
         }
-        self.shown = Instant::now(); // after the message: a slow one is asked for no more often
+        self.shown = Instant::now(); // measured after the message, so that a slow one is not requested more often
     }
 
-    /// Ends the work: the bar goes, and one line with `message` remains. Work that is dropped instead leaves nothing.
+    /// Ends the work: the bar is replaced by one line with `message`. Work that is dropped instead
+    /// leaves nothing.
     pub fn done(mut self, message: &str) {
         let took =
             format!("{} {} in {}", self.past - self.before, self.unit.of(self.past), human(self.started.elapsed()));
@@ -183,7 +185,7 @@ fn style(total: bool, unit: Unit, colour: bool) -> ProgressStyle {
     ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─")
 }
 
-/// A log that cannot be written to is no reason to stop the work.
+/// A failed write to the log does not stop the work.
 fn print(out: &mut dyn Write, line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }

@@ -8,8 +8,9 @@ use foil::{Error, Result};
 use tch::{Kind, Tensor};
 
 /// Looks for the largest loss in the ball among points that the oracle gives the label's class.
-/// Gradient steps are taken only as far as the oracle says Y, and a coarse grid of the ball joins
-/// in; the best of all these points is returned. X itself is one of them, so there always is one.
+/// Gradient steps are taken only as far as the oracle says Y, and a coarse grid of the ball is
+/// searched too; the best of all these points is returned. X itself is one of them, so there always
+/// is one.
 #[derive(Debug)]
 pub(super) struct Constrained {
     pub oracle: Oracle,
@@ -107,7 +108,7 @@ mod tests {
         }
     }
 
-    /// Test points, and what the search makes of them with these labels.
+    /// Test points, and the result of the search for them with these labels.
     fn found(problem: Problem, y: impl Fn(&Tensor) -> Tensor) -> (Tensor, Result<Tensor>) {
         let network = Network::new(Box::new(Hilly), Builder::default(), Some(0), Kind::Float, Device::Cpu);
         let points = problem.sample(600, 7, "test");
@@ -134,7 +135,8 @@ mod tests {
         }
     }
 
-    // The grid of the ball in 33 x 33 points, those of the other class left out, gains hardly more.
+    // The grid of the ball in 33 x 33 points, those of the other class left out, finds hardly a
+    // larger loss.
     #[test]
     fn it_finds_what_a_fine_grid_finds() {
         let problem = Problem::Waves;

@@ -1,4 +1,4 @@
-//! Both sides of the paper's theorems, by looking at a fine grid of each ball.
+//! Both sides of the paper's theorems, by searching a fine grid of each ball.
 
 use super::ball::{crossed, moved, offsets, shore};
 use super::{Problem, Trained, phi, psi_inverse};
@@ -8,11 +8,11 @@ use tch::{Kind, Tensor};
 /// or +1. X' is in the Linf ball around X, cut to the unit square. Each number is 0 to 1 unless it
 /// says otherwise.
 ///
-/// The 2,000 points are a distribution of their own, for which the theorems say the same, so these
-/// are not estimates but for the ball: that is looked at on a grid of 25 x 25, and on both sides of
-/// the oracle's boundary along the 96 ways from X to the edge. Labels are the oracle's, so R* = 0
-/// (the oracle reaches it) and R_phi* = 0 (c f_oracle comes as near as one likes with c; the
-/// paper's minimum is an infimum).
+/// The 2,000 points are a distribution themselves, to which the theorems apply, so only the search
+/// of the ball is an approximation: it uses a grid of 25 x 25, and both sides of the oracle's
+/// boundary along 96 rays from X to the edge. Labels are the oracle's, so R* = 0 (the oracle
+/// reaches it) and R_phi* = 0 (c f_oracle comes arbitrarily close for large c; the paper's minimum
+/// is an infimum).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sides {
     /// R(f) = E 1{f(X) Y <= 0}. (The paper prints E f(X) Y, where the 0-1 risk is meant.)
@@ -92,7 +92,7 @@ pub fn of_oracle(problem: Problem, seed: u64) -> Sides {
 }
 
 /// f = f_oracle in the left half, and in the right one a boundary that is flat: a classifier whose
-/// boundary is not exactly the oracle's, and yet is the oracle's in whole balls.
+/// boundary is not exactly the oracle's, yet equals the oracle's in whole balls.
 pub fn of_patchwork(problem: Problem, seed: u64) -> Sides {
     measure(problem, &Score { at: &|points| patchwork(problem, points), continuous: false }, seed)
 }
@@ -188,7 +188,7 @@ mod tests {
         Score { at, continuous: true }
     }
 
-    /// A network that says what the oracle would if its wave were flat.
+    /// A network that answers what the oracle would if its wave were flat.
     fn flat(points: &Tensor) -> Tensor {
         (points.select(-1, 1) - 0.5) * 40.0
     }

@@ -8,9 +8,9 @@ use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Paragraph, Row, Table};
 
-/// Curves are told apart by these; a list with more runs begins anew.
+/// The colours of the curves; with more runs they repeat.
 const COLOURS: [Color; 6] = [Color::Cyan, Color::Magenta, Color::Yellow, Color::Green, Color::Blue, Color::Red];
-/// Runs whose curves are drawn; with more, none can be told from another.
+/// How many runs' curves are drawn; more would be indistinguishable.
 const CURVES: usize = 6;
 /// Lines of the list.
 const LISTED: usize = 10;
@@ -21,7 +21,7 @@ pub fn draw(frame: &mut Frame, view: &View, load: &Load, chosen: usize) {
     let shown = view.runs.len().min(LISTED);
     let rows = [Constraint::Length(1), Constraint::Length(shown as u16 + 3), Constraint::Min(8), Constraint::Length(9)];
     let [head, list, curves, below] = Layout::vertical(rows).areas(frame.area());
-    let training = format!("{} of {} runs under way", view.busy(), view.runs.len());
+    let training = format!("{} of {} runs active", view.busy(), view.runs.len());
     let title = Line::from(vec!["foil watch  ".bold(), training.into(), "   ↑ ↓ choose, q ends".dim()]);
     frame.render_widget(title, head);
     self::list(frame, list, view, chosen);
@@ -70,7 +70,7 @@ fn epoch(run: &Watched) -> String {
     format!("{now}/{}", run.epochs)
 }
 
-/// The attack or the epoch under way, in ten characters.
+/// The current attack or epoch, in ten characters.
 fn bar(run: &Watched) -> String {
     let share = |done: u64, all: u64| {
         let full = (done * 10).checked_div(all).unwrap_or(0).min(10) as usize;
@@ -108,7 +108,7 @@ fn chart(frame: &mut Frame, area: Rect, view: &View, name: &str, curve: &dyn Fn(
     frame.render_widget(chart, area);
 }
 
-/// The chosen run: the attack under way, and what training comes to.
+/// The chosen run: the current attack, and the training metrics.
 fn detail(frame: &mut Frame, area: Rect, run: &Watched) {
     let block = Block::bordered().title(run.label.clone());
     let inside = block.inner(area);
@@ -160,7 +160,8 @@ mod tests {
     use ratatui::backend::TestBackend;
     use std::path::Path;
 
-    /// A run folder as training leaves it, two of three epochs done; held by a process if it is to be under way.
+    /// A run folder as training leaves it, two of three epochs done; held by a process if it is to
+    /// be under way.
     fn run(root: &Path, name: &str, natural: [f64; 2], under_way: bool) -> Option<Lock> {
         let (folder, lock) = Folder::create(&root.join(name)).unwrap();
         std::fs::write(folder.resolved(), format!("name: {name}\nseed: 0\ntrain: {{ epochs: 3 }}\n")).unwrap();
@@ -181,7 +182,7 @@ mod tests {
             seconds_left: Some(65.0),
             ..Beat::default()
         };
-        // The stopped one was killed, and left its beat.
+        // The stopped run was killed, and left its heartbeat.
         std::fs::write(folder.path().join("heartbeat.json"), serde_json::to_vec(&beat).unwrap()).unwrap();
         under_way.then_some(lock)
     }
@@ -210,7 +211,8 @@ mod tests {
         assert_eq!(view.runs[1].line(), "TRADES: stopped, 2 of 3 epochs, loss 0.5000, natural 75.00, pgd10 55.00");
     }
 
-    /// While an epoch is measured, and while `foil eval` runs, the attack is on the page and in the line.
+    /// While an epoch is measured, and while `foil eval` runs, the attack is on the page and in the
+    /// line.
     #[test]
     fn the_attack_under_way() {
         let place = tempfile::tempdir().unwrap();
@@ -257,7 +259,7 @@ mod tests {
         let second =
             "TRADES: evaluating, 2 of 3 epochs, attack 1 of 3: aa square, 320 of 640 images, accuracy 51.25 %, ";
         assert!(lines[1].starts_with(second), "{lines:?}");
-        // It ended: what it says of its attacks goes with it.
+        // When it ends, its progress is removed.
         drop(beating);
         view.refresh();
         assert!(view.runs.iter().any(|run| run.now == Now::Stopped && run.attack().is_none()));

@@ -1,18 +1,18 @@
-//! How busy the machine is: its cores and memory, and its GPUs where `nvidia-smi` knows of some.
+//! How busy the machine is: its cores and memory, and its GPUs if `nvidia-smi` reports any.
 
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use sysinfo::System;
 
-/// Looks at the machine.
+/// Measures the machine's load.
 #[derive(Debug)]
 pub struct Machine {
     system: System,
     gpus: Arc<Mutex<Vec<Gpu>>>,
 }
 
-/// What it found.
+/// The machine's load.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Load {
     /// Busy share of all cores together, in percent.
@@ -21,7 +21,7 @@ pub struct Load {
     pub cores: usize,
     /// Memory in use, in bytes.
     pub memory: u64,
-    /// Memory there is, in bytes.
+    /// Total memory, in bytes.
     pub memory_total: u64,
     /// GPUs.
     pub gpus: Vec<Gpu>,
@@ -36,15 +36,15 @@ pub struct Gpu {
     pub busy: f32,
     /// Memory in use, in bytes.
     pub memory: u64,
-    /// Memory there is, in bytes.
+    /// Total memory, in bytes.
     pub memory_total: u64,
 }
 
-/// How often `nvidia-smi`, which takes its time, is asked.
+/// How often `nvidia-smi`, which is slow, is run.
 const ASK: Duration = Duration::from_secs(2);
 
 impl Machine {
-    /// Begins to look. `nvidia-smi` is asked in a thread of its own, so that a slow answer holds nothing up.
+    /// Starts measuring. `nvidia-smi` runs in a separate thread, so that it delays nothing.
     pub fn new() -> Self {
         let gpus = Arc::new(Mutex::new(Vec::new()));
         let found = Arc::downgrade(&gpus);

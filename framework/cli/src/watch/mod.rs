@@ -1,4 +1,5 @@
-//! Looking at runs while they go on, from another shell: what their folders say, the machine's load, and a page of both.
+//! Watching runs from another shell: the state of their folders, the machine's load, and a page
+//! with both.
 
 mod draw;
 mod machine;

@@ -1,4 +1,5 @@
-//! What run folders say, read again and again. Nothing in them is changed, and a plugin's run can be watched without it.
+//! The state of run folders, read repeatedly. Nothing in them is changed, and runs of plugins can
+//! be watched without loading these.
 
 use crate::report::gather::find;
 use crate::report::progress::human;
@@ -14,7 +15,7 @@ use std::time::{Duration, SystemTime};
 #[derive(Debug)]
 pub struct View {
     roots: Vec<PathBuf>,
-    /// Those that train first, then the others, the last changed first.
+    /// Those in training first, then the others, most recently changed first.
     pub runs: Vec<Watched>,
 }
 
@@ -28,27 +29,27 @@ pub struct Watched {
     pub label: String,
     /// Epochs it will have.
     pub epochs: u64,
-    /// Its curves, an epoch a row.
+    /// Its curves, one row per epoch.
     pub rows: Vec<Row>,
     /// The last sign of life of its training.
     pub beat: Option<Beat>,
     /// The last sign of life of its evaluation.
     pub pulse: Option<Pulse>,
-    /// What it does.
+    /// Its activity.
     pub now: Now,
     name: String,
     seed: u64,
     changed: Option<SystemTime>,
 }
 
-/// What a run does.
+/// A run's activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Now {
     /// A process trains in its folder.
     Training,
-    /// Its epochs are done, or nobody goes on with them, and a process evaluates it.
+    /// A process evaluates it: its epochs are done, or training has stopped.
     Evaluating,
-    /// Not all its epochs are done, and nobody is at it.
+    /// Not all its epochs are done, and no process is working on it.
     Stopped,
     /// Its epochs are done, and it is not evaluated yet.
     Trained,
@@ -106,7 +107,7 @@ impl View {
         }
     }
 
-    /// How many of the runs a process is at.
+    /// How many of the runs are active.
     pub fn busy(&self) -> usize {
         self.runs.iter().filter(|run| run.busy()).count()
     }
@@ -137,12 +138,12 @@ impl Watched {
         let curves = self.path.join("metrics.jsonl");
         let changed = std::fs::metadata(&curves).and_then(|file| file.modified()).ok();
         if changed != self.changed || changed.is_none() {
-            // While a line is being written the last one may be cut; it comes with the next look.
+            // While a line is being written it may be incomplete; the next read gets it.
             self.rows = metrics::load(&curves).unwrap_or_default();
             self.changed = changed;
         }
         let held = Folder::open(&self.path).is_ok_and(|folder| folder.holder().is_some());
-        // What a killed process left says nothing of now.
+        // The heartbeat of a killed process is out of date.
         self.beat = if held { Beat::load(&self.path) } else { None };
         self.pulse = Pulse::load(&self.path);
         self.now = match held {
@@ -155,17 +156,17 @@ impl Watched {
         };
     }
 
-    /// Whether there is a record of the best checkpoint as it is now.
+    /// Whether there is a record of the current best checkpoint.
     fn is_judged(&self) -> bool {
         !evaluations::evaluations(&self.path, &self.path.join("best.safetensors")).current.is_empty()
     }
 
-    /// Whether a process is at it.
+    /// Whether a process is working on it.
     pub fn busy(&self) -> bool {
         matches!(self.now, Now::Training | Now::Evaluating)
     }
 
-    /// The attack under way: of the measurement after an epoch, or of an evaluation.
+    /// The current attack: of the measurement after an epoch, or of an evaluation.
     pub fn attack(&self) -> Option<&UnderWay> {
         let measured = self.beat.as_ref().and_then(|beat| beat.under_way.as_ref());
         measured.or_else(|| self.pulse.as_ref()?.under_way.as_ref().filter(|_| self.now == Now::Evaluating))
@@ -209,8 +210,9 @@ impl Watched {
         Duration::try_from_secs_f64(seconds).ok().map(human)
     }
 
-    /// Everything in one line: `AT: training, epoch 3 of 40, step 120 of 391, loss 0.4321, natural 97.20, 12 min 05 s left`; or
-    /// `AT: evaluating, 40 of 40 epochs, attack 2 of 3: pgd20, 320 of 1000 images, accuracy 61.25 %, …`.
+    /// Everything in one line: `AT: training, epoch 3 of 40, step 120 of 391, loss 0.4321, natural
+    /// 97.20, 12 min 05 s left`; or `AT: evaluating, 40 of 40 epochs, attack 2 of 3: pgd20, 320 of
+    /// 1000 images, accuracy 61.25 %, …`.
     pub fn line(&self) -> String {
         let mut parts = vec![format!("{}: {}", self.label, self.now)];
         match &self.beat {

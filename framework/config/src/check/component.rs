@@ -68,7 +68,7 @@ impl Checker<'_> {
         whole
     }
 
-    /// Whether it is text, and no plugin's name nor near one.
+    /// Whether it is text that is neither a plugin's name nor similar to one.
     pub(super) fn names_nothing(&self, node: &Node, kind: &str) -> bool {
         let names = self.catalog.names(kind);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -76,7 +76,8 @@ impl Checker<'_> {
         !names.contains(&text.as_str()) && suggest::did_you_mean(text, &names).is_none()
     }
 
-    /// What a map without `type` was perhaps meant to be: `typ: pgd`, or `pgd: { … }` as in other tools.
+    /// A guess at what a map without `type` was meant to be: `typ: pgd`, or `pgd: { … }` as in
+    /// other tools.
     fn meant_type(&self, kind: &str, map: &Map) -> String {
         let names = self.catalog.names(kind);
         let known = self.known(kind);
@@ -84,7 +85,7 @@ impl Checker<'_> {
             return format!("write `type: {name}` with its keys beside it; {known}");
         }
         match map.keys().find(|key| suggest::did_you_mean(key, &["type"]).is_some()) {
-            Some(key) => format!("did you mean `type` where it says `{}`? {known}", show::short(key)),
+            Some(key) => format!("did you mean `type` in place of `{}`? {known}", show::short(key)),
             None => known,
         }
     }
@@ -93,7 +94,7 @@ impl Checker<'_> {
         format!("known {}: {}", show::plural(kind), show::list(&self.catalog.names(kind)))
     }
 
-    /// Asked for once each: making a schema costs more than using it.
+    /// Cached: making a schema costs more than using it.
     fn schema(&mut self, kind: &str, name: &str) -> Option<Rc<Json>> {
         let catalog = self.catalog;
         let key = (kind.to_string(), name.to_string());

@@ -32,12 +32,14 @@ pub(super) fn manual(name: &str, keywords: &Keywords<'_>, options: &[Keywords<'_
         _ => None,
     };
     let default = default.map(|value| format!(", {value} if left out")).unwrap_or_default();
-    let about = keywords.get("description").and_then(Json::as_str).and_then(|text| text.lines().next());
-    let about = about.map(|line| format!(": {}", line.trim_end_matches('.'))).unwrap_or_default();
+    // The first paragraph of the doc comment, however its lines are wrapped.
+    let paragraph = |text: &str| text.lines().take_while(|line| !line.trim().is_empty()).collect::<Vec<_>>().join(" ");
+    let about = keywords.get("description").and_then(Json::as_str).map(paragraph);
+    let about = about.map(|text| format!(": {}", text.trim_end_matches('.'))).unwrap_or_default();
     format!("{name} takes {}{default}{about}", any_of(options))
 }
 
-/// `null` is left out: nobody writes it, they leave the key out.
+/// `null` is not listed: users leave the key out instead.
 fn one(keywords: &Keywords<'_>) -> Vec<String> {
     if let Some(kind) = component(keywords) {
         return vec![format!("{} (its name, or a map with `type`)", show::article(kind))];
@@ -97,7 +99,7 @@ pub(super) fn literal(value: &Json) -> String {
     }
 }
 
-/// What would turn the value into one that fits, where that can be guessed.
+/// How to turn the value into a valid one, if that can be guessed.
 pub(super) fn repair(node: &Node, options: &[Keywords<'_>], optional: bool) -> String {
     let takes = |shape| {
         let plain = options.iter().filter(|option| literals(option).is_none() && component(option).is_none());

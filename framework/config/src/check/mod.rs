@@ -1,4 +1,5 @@
-//! The tree against the schema: every problem is noted, and what is right is normalised on the way.
+//! The tree against the schema: every problem is noted, and valid values are normalised on the
+//! way.
 
 mod component;
 mod expect;
@@ -29,7 +30,7 @@ pub(crate) struct Checker<'c> {
     pub ignore_missing: bool,
 }
 
-/// The value that is being checked, as messages name it.
+/// The value being checked, as messages name it.
 #[derive(Clone)]
 struct Spot<'p> {
     path: String,
@@ -47,7 +48,7 @@ impl<'p> Spot<'p> {
         Spot { path, place, optional, plugin: None }
     }
 
-    /// `` `attack.eps` ``, or what the whole is called.
+    /// `` `attack.eps` ``, or the name of the whole.
     fn name(&self) -> String {
         if self.path.is_empty() { "the top level".to_string() } else { format!("`{}`", self.path) }
     }
@@ -58,7 +59,8 @@ impl<'c> Checker<'c> {
         Self { catalog, schemas: HashMap::new(), problems: Vec::new(), ignore_missing: false }
     }
 
-    /// Checks the whole tree and gives its normal form, which means something only if there are no problems.
+    /// Checks the whole tree and gives its normal form, which means something only if there are no
+    /// problems.
     pub fn root(&mut self, node: &Node, schema: &Json) -> Yaml {
         let spot = Spot { path: String::new(), place: &node.place, optional: false, plugin: None };
         self.value(node, schema, schema, &spot)
@@ -66,7 +68,7 @@ impl<'c> Checker<'c> {
 
     /// `root` is where the schema's references point into.
     fn value(&mut self, node: &Node, schema: &Json, root: &Json, spot: &Spot<'_>) -> Yaml {
-        // Without its base, nobody knows whether null would have removed a key.
+        // Without its base it is unknown whether null would have removed a key.
         if self.is_full() || (self.ignore_missing && node.kind == Kind::Null) {
             return node.to_yaml();
         }
@@ -182,7 +184,8 @@ impl<'c> Checker<'c> {
         );
     }
 
-    /// Enough has been found: no one reads more, and a hostile file should not cost time.
+    /// Enough problems have been found: no one reads more, and a hostile file should not cost
+    /// time.
     fn is_full(&self) -> bool {
         self.problems.len() >= Problems::KEPT
     }
@@ -197,7 +200,8 @@ fn is_like_fraction(kind: &Kind) -> bool {
     text.contains('/') && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '/' | '.' | '-' | '+' | ' '))
 }
 
-/// How well the keys of a map fit a schema, to choose between several: its `type` first, then how many keys it knows.
+/// How well the keys of a map fit a schema, to choose between several: its `type` first, then how
+/// many keys it knows.
 fn likeness(keywords: &Keywords<'_>, node: &Node) -> (bool, usize) {
     let Kind::Map(map) = &node.kind else { return (false, 0) };
     if component(keywords).is_some() {

@@ -8,11 +8,12 @@ use serde_json::Value as Json;
 use serde_yaml::{Number, Value as Yaml};
 
 impl Checker<'_> {
-    /// A number as YAML has it. `10.0` is refused where a whole number is needed: who writes it expects parts to count.
+    /// A number as YAML has it. `10.0` is refused where a whole number is needed: the author
+    /// probably expects fractions to count.
     pub(super) fn number(&mut self, node: &Node, keywords: &Keywords<'_>, spot: &Spot<'_>) -> Yaml {
         match node.kind {
             Kind::Float(value) if !value.is_finite() => {
-                self.problem(spot, format!("{} is {}, which is no number", spot.name(), node.describe()), "");
+                self.problem(spot, format!("{} is {}, which is not a number", spot.name(), node.describe()), "");
             }
             Kind::Float(value) if needs_whole(keywords) => {
                 let message = format!("{} is {}, but takes a whole number", spot.name(), node.describe());
@@ -84,7 +85,7 @@ pub(super) fn is_image_unit(keywords: &Keywords<'_>) -> bool {
     keywords.get("x-unit").and_then(Json::as_str) == Some("image")
 }
 
-/// The range of the Rust type behind the schema, which schemars tells by `format`.
+/// The range of the Rust type behind the schema, which schemars gives as `format`.
 fn width(keywords: &Keywords<'_>) -> Option<(f64, f64)> {
     Some(match keywords.get("format").and_then(Json::as_str)? {
         "uint8" => (0.0, u8::MAX.into()),

@@ -9,7 +9,8 @@ use serde_json::Value as Json;
 use serde_yaml::{Mapping, Value as Yaml};
 
 impl Checker<'_> {
-    /// Checks the keys of a map. In a component, `type` has been checked before and is no key of the plugin's schema.
+    /// Checks the keys of a map. In a component, `type` has been checked before and is not a key
+    /// of the plugin's schema.
     pub(super) fn object(&mut self, map: &Map, keywords: &Keywords<'_>, root: &Json, spot: &Spot<'_>) -> Mapping {
         let nothing = serde_json::Map::new();
         let properties = keywords.get("properties").and_then(Json::as_object).unwrap_or(&nothing);
@@ -34,7 +35,8 @@ impl Checker<'_> {
             let value = match (properties.get(key), closed) {
                 (Some(schema), _) => self.value(&entry.node, schema, root, &child),
                 (None, Some(Json::Bool(false))) => {
-                    // What the same file gives beside it was not meant; what a base gives may well be.
+                    // A key in the same file cannot be the one that was meant; one in a base may
+                    // be.
                     let beside = |key: &str| map.get(key).is_some_and(|e| e.key.source() == entry.key.source());
                     let free: Vec<&str> = properties.keys().map(String::as_str).filter(|key| !beside(key)).collect();
                     let suggestion = suggest::did_you_mean(key, &free);
@@ -76,7 +78,7 @@ impl Checker<'_> {
         };
         let odd = suggest::look_alike(key).map_or(String::new(), |odd| odd + "; ");
         let help = match (suggestion, suggest::space_after_colon(key)) {
-            _ if key == "extends" => "`extends` stands at the top level of a file".to_string(),
+            _ if key == "extends" => "`extends` belongs at the top level of a file".to_string(),
             (Some(meant), _) => format!("{odd}did you mean `{meant}`? {takes}"),
             (None, Some(space)) => space,
             (None, None) => odd + &takes,
@@ -93,8 +95,8 @@ impl Checker<'_> {
     }
 }
 
-/// Whether an optional key without a value is as good as none: a section whose lines are all comments, or an override
-/// `key=null`. A number without its value is more likely forgotten.
+/// Whether an optional key without a value is as good as none: a section whose lines are all
+/// comments, or an override `key=null`. A number without its value was more likely forgotten.
 fn is_left_out(schema: &Json, root: &Json, key: &Place) -> bool {
     let options = alternatives(resolve(schema, root), root);
     let section = |option: &Keywords<'_>| component(option).is_none() && accepts(option, Shape::Map);

@@ -4,7 +4,8 @@ use crate::pipeline::{FULL, check};
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
 
-/// Far above what a load takes even unoptimised on a busy machine; far below what a runaway one takes.
+/// Far above what a load takes even unoptimised on a busy machine; far below what a runaway one
+/// takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn survives(text: &[u8], overrides: &[&str]) {

@@ -1,7 +1,8 @@
 //! Whole loads against a small pipeline and catalog that are made as foil makes its own.
 //!
 //! - `pipeline`: that pipeline and its plugins.
-//! - `errors`: every `tests/errors/*.yaml` with the `*.stderr` a user would see; `UPDATE_EXPECT=1` rewrites them.
+//! - `errors`: every `tests/errors/*.yaml` with the `*.stderr` a user would see; `UPDATE_EXPECT=1`
+//!   rewrites them.
 //! - `forms`: a name over a map and a map over a name.
 //! - `normal_form`: what comes out of a right pipeline, and that it is a fixed point.
 //! - `places`: problems that the caller adds find their line.

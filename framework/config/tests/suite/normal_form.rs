@@ -1,4 +1,5 @@
-//! Right pipelines: shorthand is written out, fractions are numbers, and loading what came out changes nothing.
+//! Right pipelines: shorthand is written out, fractions are numbers, and loading what came out
+//! changes nothing.
 
 use crate::pipeline::{FULL, Pipeline, Plugins, check, schema};
 use foil_config::load;
@@ -140,7 +141,8 @@ proptest! {
             "notes": { key.clone(): note },
         });
         let written = serde_yaml::to_string(&value).expect("YAML");
-        // Control characters other than tab and line breaks are no YAML unless escaped; the writer escapes them.
+        // Control characters other than tab and line breaks are no YAML unless escaped; the writer
+        // escapes them.
         let checked = check(&written, &[]).map_err(|problems| TestCaseError::fail(format!("{problems}\n{written}")))?;
         prop_assert_eq!(checked.value["name"].as_str(), Some(name.as_str()));
         prop_assert!(checked.value["notes"].get(key.as_str()).is_some());

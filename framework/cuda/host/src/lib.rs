@@ -1,6 +1,7 @@
-//! foil's CUDA kernels (framework/cuda/kernels.cu) on a CPU, for the tests: the same source with blocks, threads, barriers and shared memory
-//! emulated (host.h). What it cannot show is how a GPU rounds fused products and how fast it is. In place of the convolutions for Hopper stands what they promise
-//! (convolutions.cpp), for the code that calls them.
+//! foil's CUDA kernels (framework/cuda/kernels.cu) on a CPU, for the tests: the same source with
+//! blocks, threads, barriers and shared memory emulated (host.h). What it cannot show is how a GPU
+//! rounds fused products and how fast it is. In place of the convolutions for Hopper stands what
+//! they promise (convolutions.cpp), for the code that calls them.
 
 #![allow(unsafe_code)]
 
@@ -42,7 +43,8 @@ pub fn names() -> BTreeSet<String> {
     (0..).map_while(|i| unsafe { text(foil_host_name(i)) }).collect()
 }
 
-/// How often each kernel was launched on this thread so far, and each convolution for Hopper asked for.
+/// How often each kernel was launched on this thread so far, and each convolution for Hopper asked
+/// for.
 pub fn counts() -> BTreeMap<String, u64> {
     COUNTS.with_borrow(Clone::clone)
 }
@@ -56,14 +58,16 @@ pub fn launches() -> u64 {
     LAUNCHES.get()
 }
 
-/// Runs a kernel on memory of this process. `letters` says what the arguments are (host.cpp), `?` a pointer that is null.
-/// Every second launch begins with the last block and the last thread.
+/// Runs a kernel on memory of this process. `letters` says what the arguments are (host.cpp), `?` a
+/// pointer that is null. Every second launch begins with the last block and the last thread.
 ///
 /// # Errors
-/// When there is no such kernel, the arguments are not those of its declaration, or its threads part at a barrier.
+/// When there is no such kernel, the arguments are not those of its declaration, or its threads
+/// part at a barrier.
 ///
 /// # Safety
-/// Each pointer points to a value of its letter's type, and those that are pointers to as many numbers as the kernel touches.
+/// Each pointer points to a value of its letter's type, and those that are pointers to as many
+/// numbers as the kernel touches.
 pub unsafe fn launch(
     name: &str,
     letters: &str,
@@ -87,8 +91,9 @@ pub unsafe fn launch(
     unsafe { text(foil_host_launch(i, x, y, threads, arguments, backwards)) }.map_or(Ok(()), Err)
 }
 
-/// Does on memory of this process what a convolution for Hopper does on its own; pointers are those of `foil_cuda_conv` or `foil_cuda_conv_down` in their order, for `n` images that
-/// it writes or reads `side` pixels wide.
+/// Does on memory of this process what a convolution for Hopper does on its own; pointers are those
+/// of `foil_cuda_conv` or `foil_cuda_conv_down` in their order, for `n` images that it writes or
+/// reads `side` pixels wide.
 ///
 /// # Errors
 /// When there is no such convolution, or it is given what it does not use or not what it does.

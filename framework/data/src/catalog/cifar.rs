@@ -1,7 +1,8 @@
 //! CIFAR-10 and CIFAR-100, in their binary version.
 //!
-//! Sums of the archives: TensorFlow Datasets (`url_checksums/cifar10.txt`, `cifar100.txt`). MD5 of the files in them:
-//! rai-project/dldataset, and for CIFAR-10 public CMake scripts (`fetch_cifar10`), which agree. SHA-256 of the files: this project's.
+//! Sums of the archives: TensorFlow Datasets (`url_checksums/cifar10.txt`, `cifar100.txt`). MD5 of
+//! the files in them: rai-project/dldataset, and for CIFAR-10 public CMake scripts
+//! (`fetch_cifar10`), which agree. SHA-256 of the files: this project's.
 
 use super::{Content, Counts, DataFile, Entry, Forms, Known, Remote, Split, Sum, names};
 

@@ -12,7 +12,7 @@ pub struct Entry {
     pub title: &'static str,
     /// What is in it, in a sentence.
     pub about: &'static str,
-    /// As far as one is stated.
+    /// The licence, if one is stated.
     pub licence: &'static str,
     /// Who to cite.
     pub citation: &'static str,
@@ -24,8 +24,8 @@ pub struct Entry {
     pub image: [usize; 3],
     /// Number of training and of test images.
     pub counts: Counts,
-    /// Mean of the training pixels per channel, in [0, 1] image units. `mnist_subset` has those of the whole of MNIST, so that
-    /// a model normalises its input alike on both.
+    /// Mean of the training pixels per channel, in [0, 1] image units. `mnist_subset` has those of
+    /// the whole of MNIST, so that a model normalises its input the same way on both.
     pub mean: &'static [f64],
     /// Standard deviation of the training pixels per channel, likewise.
     pub std: &'static [f64],
@@ -33,7 +33,7 @@ pub struct Entry {
     pub remotes: &'static [Remote],
     /// The published files, unpacked: what every layout is turned into and checked against.
     pub(crate) files: &'static [DataFile],
-    /// Where the files may lie instead.
+    /// Other forms of the files.
     pub(crate) forms: Forms,
 }
 
@@ -90,7 +90,7 @@ pub(crate) enum Content {
 #[derive(Debug)]
 pub(crate) struct Known {
     pub sum: Sum,
-    /// What to tell about it; `None` for the published content.
+    /// A note about it; `None` for the published content.
     pub note: Option<&'static str>,
 }
 
@@ -101,14 +101,14 @@ pub(crate) enum Sum {
     Md5(&'static str),
 }
 
-/// Other ways in which a data set lies on disk than its published files in the folder itself.
+/// Other forms of a data set on disk than its published files in the folder itself.
 #[derive(Debug)]
 pub(crate) struct Forms {
     /// Folders inside the folder that common tools leave them in.
     pub subfolders: &'static [&'static str],
     /// Archives of the published files.
     pub archives: &'static [&'static str],
-    /// What shows that only the pickled version is here.
+    /// Files that show that only the pickled version is here.
     pub pickles: &'static [&'static str],
     /// train.tar and test.tar of WebP strips, built in.
     pub built_in: Option<BuiltIn>,

@@ -1,7 +1,8 @@
 //! MNIST, whole and as the subset that is built in.
 //!
-//! The sums of the unpacked files are the project's own record of them, the sums of the gzipped files those that TensorFlow
-//! Datasets keeps (`url_checksums/mnist.txt`). Both mirrors hold the files of yann.lecun.com/exdb/mnist unchanged.
+//! The sums of the unpacked files are the project's own record of them, the sums of the gzipped
+//! files those that TensorFlow Datasets keeps (`url_checksums/mnist.txt`). Both mirrors hold the
+//! files of yann.lecun.com/exdb/mnist unchanged.
 
 use super::{BuiltIn, Content, Counts, DataFile, Entry, Forms, Known, Remote, Split, Sum, names};
 

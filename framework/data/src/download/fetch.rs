@@ -1,4 +1,5 @@
-//! One file after the other: mirrors in turn, resumption, checksum, and the file's name only at the end.
+//! One file after the other: mirrors in turn, resumption, checksum, and the file's name only at the
+//! end.
 
 use super::http::{self, Stop};
 use super::{Order, Progress};
@@ -10,7 +11,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use ureq::Agent;
 
-/// Requests to one mirror for one file. It is asked again only after a request that brought something.
+/// Requests to one mirror for one file. It is tried again only after a request that made progress.
 const TRIES: usize = 5;
 
 /// Fetch every file that is not there yet into `folder`, which is made if need be.
@@ -65,7 +66,8 @@ fn one(
                 }
                 Ok(()) => {
                     fs::remove_file(&part).map_err(DataError::io(&part, "remove"))?;
-                    // What an earlier try left may have been at fault: then this mirror gets a try from the start.
+                    // The partial file of an earlier try may have been wrong: then this mirror
+                    // gets a try from the start.
                     (format!("its checksum is wrong, expected SHA-256 {}", order.sha256), have > 0)
                 }
                 Err(Stop::Broken(reason)) => (reason, length(&part, order)? > have),
@@ -82,7 +84,7 @@ fn one(
     Ok(Outcome::Failed(attempts))
 }
 
-/// Bytes of the part that are of use. A part longer than the file is none of it and goes.
+/// The usable length of the partial file. One that is longer than the file is removed.
 fn length(part: &Path, order: &Order) -> Result<u64, DataError> {
     match fs::metadata(part) {
         Ok(found) if found.len() <= order.bytes => Ok(found.len()),
@@ -111,12 +113,14 @@ fn is_right(path: &Path, order: &Order) -> Result<bool, DataError> {
     Ok(found.as_deref() == Some(order.sha256.as_str()))
 }
 
-/// On disk first, then under its name, so that not even a power cut leaves half a file with the real name.
+/// Synced to disk before it gets its name, so that not even a power cut leaves half a file with
+/// the real name.
 fn put_in_place(part: &Path, target: &Path) -> io::Result<()> {
     File::options().write(true).open(part)?.sync_all()?;
     fs::rename(part, target)?;
     if let Some(folder) = target.parent() {
-        // Not every file system can do this for a folder; the rename is then as safe as it makes it.
+        // Not every file system supports this for a folder; then the rename is only as safe as the
+        // file system makes it.
         let _ = File::open(folder).and_then(|folder| folder.sync_all());
     }
     Ok(())

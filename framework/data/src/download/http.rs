@@ -10,13 +10,13 @@ use ureq::config::ConfigBuilder;
 use ureq::http::{HeaderMap, StatusCode, header};
 use ureq::typestate::AgentScope;
 
-/// A mirror that says nothing for this long is given up.
+/// A mirror that is silent for this long is given up.
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// Why a request did not bring the rest of the file.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// The mirror will not give this file: asking again is of no use.
+    /// The mirror refuses this file: asking again is useless.
     Refused(String),
     /// The connection failed or ended; what came is on disk.
     Broken(String),
@@ -34,7 +34,7 @@ pub(super) fn agent() -> ConfigBuilder<AgentScope> {
         .user_agent(concat!("foil/", env!("CARGO_PKG_VERSION")))
 }
 
-/// Ask `url` for the file from byte `have` on and put what comes behind the `have` bytes of `part`.
+/// Ask `url` for the file from byte `have` on and append it to the `have` bytes of `part`.
 ///
 /// A mirror that sends the whole file instead is fine: `part` then starts over.
 pub(super) fn append(
@@ -53,7 +53,9 @@ pub(super) fn append(
     match response.status() {
         StatusCode::PARTIAL_CONTENT if starts_at(response.headers(), have) => {}
         StatusCode::OK => have = 0,
-        StatusCode::PARTIAL_CONTENT => return Err(Stop::Refused("it sent another part than asked for".to_string())),
+        StatusCode::PARTIAL_CONTENT => {
+            return Err(Stop::Refused("it sent a different part than requested".to_string()));
+        }
         other => return Err(Stop::Refused(format!("it answered {other}"))),
     }
     let length =

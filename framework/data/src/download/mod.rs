@@ -1,7 +1,9 @@
-//! Getting the published files of a data set from their mirrors, in a way that survives being stopped at any point.
+//! Getting the published files of a data set from their mirrors, in a way that survives being
+//! stopped at any point.
 //!
-//! A file grows as `FILE.part`, is resumed from there, and gets its name only once its length and SHA-256 are right. So a file
-//! with its real name is whole, and calling again after any failure goes on where it stopped.
+//! A file grows as `FILE.part`, is resumed from there, and gets its name only once its length and
+//! SHA-256 are right. So a file with its real name is whole, and calling again after any failure
+//! resumes the download.
 
 mod fetch;
 mod http;
@@ -16,7 +18,7 @@ use crate::find::cache_folder;
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// What a download tells while it runs.
+/// Progress reports of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress<'a> {
@@ -41,7 +43,7 @@ pub enum Progress<'a> {
         /// Bytes on disk now.
         have: u64,
     },
-    /// This try did not give the file; another mirror or a resumption may.
+    /// This try failed; another mirror or a resumption may succeed.
     Failed {
         /// The address asked.
         url: &'a str,
@@ -55,14 +57,16 @@ pub enum Progress<'a> {
     },
 }
 
-/// Fetch what is not there yet of a data set into `folder`, or into [`cache_folder`] with `None`; gives the folder.
+/// Fetch what is not there yet of a data set into `folder`, or into [`cache_folder`] with `None`;
+/// gives the folder.
 ///
-/// Mirrors are tried in turn; one named in `FOIL_DATA_MIRROR` (an address that the file names are put behind) comes first. What it
-/// sends is held against the same SHA-256. `None` is returned for what is built in, which needs no file.
+/// Mirrors are tried in turn; one named in `FOIL_DATA_MIRROR` (an address that the file names are
+/// put behind) comes first. What it sends is checked against the same SHA-256. `None` is returned
+/// for what is built in, which needs no file.
 ///
 /// # Errors
-/// `UnknownName`; `Io` when the disk refuses; `Download` when every mirror failed, with each reason, the addresses, and where to
-/// put the files by hand.
+/// `UnknownName`; `Io` when the disk refuses; `Download` when every mirror failed, with each
+/// reason, the addresses, and where to put the files by hand.
 pub fn download(
     name: &str,
     folder: Option<&Path>,

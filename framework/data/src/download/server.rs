@@ -1,4 +1,5 @@
-//! A tiny HTTP server on 127.0.0.1 for the tests: it answers as many requests as it was told, each in the way it was told.
+//! A tiny HTTP server on 127.0.0.1 for the tests: it answers a given number of requests, each in a
+//! given way.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

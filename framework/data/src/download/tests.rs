@@ -1,4 +1,4 @@
-//! Downloads against servers that die, lie, or are not there.
+//! Downloads from servers that die, send wrong data, or do not exist.
 
 use super::server::{Answer, Server};
 use super::*;

@@ -1,4 +1,5 @@
-//! Every layout of the tiny sets reads to the same data, and each way of being broken has its message.
+//! Every layout of the tiny sets reads to the same data, and each way of being broken has its
+//! message.
 
 use super::*;
 use crate::test_set::{DIGITS, RECORDS, digits, gzip, record_files, strips, tar, write};
@@ -88,7 +89,7 @@ fn a_bad_file_is_named_with_what_was_found_and_expected() {
     assert_eq!(
         digits_with("train-images", images[..20].to_vec()),
         "a file of `digits` cannot be used: it is truncated; found 20 bytes, expected 28 bytes\n  \
-         --> train-images\n  help: replace it, or move it away if it is another data set's; `foil data get digits` fetches a fresh copy"
+         --> train-images\n  help: replace it, or move it away if it belongs to another data set; `foil data get digits` fetches a fresh copy"
     );
     let swapped = digits_with("train-images", labels.clone());
     assert!(swapped.contains("wrong magic number; found 00 00 08 01, expected 00 00 08 03 (IDX, 3"), "{swapped}");

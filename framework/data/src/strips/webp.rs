@@ -8,7 +8,8 @@ use std::io::Cursor;
 /// Write the pixels of each image into its record, plane by plane; the label bytes are left alone.
 ///
 /// # Shapes
-/// The strip is `[count * height, width, 3 or 4]` interleaved; `records` is `[count, label + channels * height * width]`.
+/// The strip is `[count * height, width, 3 or 4]` interleaved; `records` is `[count, label +
+/// channels * height * width]`.
 pub(super) fn decode(
     webp: &[u8],
     [channels, height, width]: [usize; 3],

@@ -1,4 +1,4 @@
-//! The environment variables of each launcher, and what follows from them.
+//! The environment variables of each launcher.
 
 use super::{Launch, Meeting};
 use crate::distributed::hosts::first_node;
@@ -13,7 +13,7 @@ struct Family {
     sizes: &'static [&'static str],
     local_rank: &'static str,
     local_size: &'static str,
-    /// A variable without which the others mean nothing.
+    /// A variable without which the others are ignored.
     within: Option<&'static str>,
 }
 
@@ -34,7 +34,7 @@ static FAMILIES: [Family; 4] = [
         local_size: "OMPI_COMM_WORLD_LOCAL_SIZE",
         within: None,
     },
-    // A batch script has SLURM_PROCID too, but only what srun starts is one task of many.
+    // A batch script has SLURM_PROCID too, but only processes that srun starts are tasks.
     Family {
         launcher: "Slurm",
         rank: "SLURM_PROCID",
@@ -53,7 +53,7 @@ static FAMILIES: [Family; 4] = [
     },
 ];
 
-/// Every variable that says which process this is.
+/// Every variable that identifies this process.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let of = |Family { rank, sizes, local_rank, local_size, within, .. }: &'static Family| {
         [*rank, *local_rank, *local_size].into_iter().chain(sizes.iter().copied()).chain(*within)
@@ -61,7 +61,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().flat_map(of)
 }
 
-/// Ranks wait for each other at most so long, unless FOIL_TIMEOUT says otherwise.
+/// The default timeout in seconds, which FOIL_TIMEOUT overrides.
 const TIMEOUT: u64 = 300;
 
 pub(super) fn variable(name: &str) -> Option<String> {
@@ -79,14 +79,14 @@ impl Environment<'_> {
     fn number(&self, name: &str) -> Result<Option<usize>> {
         let parse = |text: String| {
             text.trim().parse().map_err(|_| {
-                Error::new(format!("{name}={text} is no number"))
+                Error::new(format!("{name}={text} is not a number"))
                     .help("launchers set it; see docs/distributed.md, or `unset` it for one process")
             })
         };
         self.get(name).map(parse).transpose()
     }
 
-    /// Rank and size as one launcher says them.
+    /// Rank and size from one launcher's variables.
     fn place(&self, family: &Family) -> Result<Option<(usize, usize)>> {
         if family.within.is_some_and(|name| self.get(name).is_none()) {
             return Ok(None);
@@ -113,7 +113,8 @@ impl Environment<'_> {
             }
         }
         let Some(&(family, (rank, size))) = found.first() else { return Ok(None) };
-        // torchrun's workers see the variables of who started it; a RANK set by hand must fit the launcher's.
+        // torchrun's workers also see the variables of the launcher that started torchrun; a RANK
+        // set by hand must match the launcher's.
         let by_hand = family.launcher == "torchrun" && self.get("TORCHELASTIC_RUN_ID").is_none();
         let other = found.iter().skip(1).find(|(_, place)| by_hand && place.1 > 1 && *place != (rank, size));
         if let Some((other, (other_rank, other_size))) = other {
@@ -126,7 +127,7 @@ impl Environment<'_> {
         let local_size = self.number(family.local_size)?;
         let local_rank = self.number(family.local_rank)?.unwrap_or(0);
         let transport = self.get("FOIL_TRANSPORT").map(|name| Transport::named(&name)).transpose()?;
-        // A process that is the only one needs no transport, unless it was told of one.
+        // A single process needs no transport, unless one was given.
         let meets = size > 1 || transport.is_some() || self.get("MASTER_ADDR").is_some();
         let meeting = if meets { Some(self.meeting(family, size, local_size)?) } else { None };
         let transport = transport.unwrap_or_default();
@@ -146,7 +147,9 @@ impl Environment<'_> {
         let attempt = self.get("TORCHELASTIC_RESTART_COUNT").unwrap_or_else(|| "0".into());
         let prefix = format!("foil/attempt_{attempt}");
         let port = match self.number("MASTER_PORT")? {
-            Some(port) => Some(u16::try_from(port).map_err(|_| Error::new(format!("MASTER_PORT={port} is no port")))?),
+            Some(port) => {
+                Some(u16::try_from(port).map_err(|_| Error::new(format!("MASTER_PORT={port} is not a port")))?)
+            }
             None => None,
         };
         let job = |names: &[&str]| -> String { names.iter().filter_map(|name| self.get(name)).collect() };
@@ -176,7 +179,8 @@ impl Environment<'_> {
     }
 }
 
-/// A port for a job, the same on all its ranks, so that jobs on one machine do not meet: 20000 to 29999.
+/// A port for a job, the same on all its ranks, so that jobs on one machine do not collide: 20000
+/// to 29999.
 fn port_of(job: &str) -> u16 {
     20_000 + (crate::nn::name_key(job) % 10_000) as u16
 }
@@ -227,7 +231,7 @@ mod tests {
             #[cfg(feature = "mpi")]
             (
                 "PMI_RANK=0 PMI_SIZE=1 FOIL_TRANSPORT=mpi MASTER_PORT=3",
-                "rank 0 of 1 (MPI), 0 on this machine, meeting at 127.0.0.1:3, sums over MPI, timeout 300 s",
+                "rank 0 of 1 (MPI), 0 on this machine, meeting at 127.0.0.1:3, all-reduce over MPI, timeout 300 s",
             ),
             (
                 "PMI_RANK=0 PMI_SIZE=1 FOIL_TRANSPORT=gloo MASTER_PORT=3",
@@ -243,12 +247,12 @@ mod tests {
         for (variables, expected) in [
             ("RANK=0", "error: RANK is set, but WORLD_SIZE is not"),
             ("RANK=2 WORLD_SIZE=2", "error: RANK=2, but WORLD_SIZE=2\n  help: ranks count from 0"),
-            ("RANK=one WORLD_SIZE=2", "error: RANK=one is no number"),
+            ("RANK=one WORLD_SIZE=2", "error: RANK=one is not a number"),
             ("RANK=0 WORLD_SIZE=2", "error: 2 ranks, but MASTER_ADDR does not say where they meet"),
-            ("RANK=0 WORLD_SIZE=2 MASTER_ADDR=a MASTER_PORT=70000", "error: MASTER_PORT=70000 is no port"),
+            ("RANK=0 WORLD_SIZE=2 MASTER_ADDR=a MASTER_PORT=70000", "error: MASTER_PORT=70000 is not a port"),
             (
                 "RANK=0 WORLD_SIZE=2 MASTER_ADDR=a FOIL_TRANSPORT=udp",
-                "error: FOIL_TRANSPORT=udp is no transport\n  help: `gloo` (the default) or `mpi`",
+                "error: FOIL_TRANSPORT=udp is not a transport\n  help: `gloo` (the default) or `mpi`",
             ),
             #[cfg(not(feature = "mpi"))]
             (

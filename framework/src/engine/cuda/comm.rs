@@ -6,8 +6,8 @@ use std::ffi::c_void;
 use std::time::Duration;
 use tch::{Device, Tensor};
 
-/// This rank's end of what connects the ranks' GPUs. It is never closed: NCCL waits with that for graphs which hold its sums, and the
-/// process's end does it too.
+/// This rank's communicator between the ranks' GPUs. It is never closed: NCCL would wait for
+/// graphs that hold its sums, and the end of the process closes it too.
 #[derive(Debug)]
 pub struct Comm {
     raw: *mut c_void,
@@ -15,14 +15,15 @@ pub struct Comm {
 }
 
 // # Safety
-// Sums come from the training thread and those of its backward passes, one at a time; the rest is made for a thread that watches: it locks
-// itself, and NCCL lets any thread ask for errors and abort.
+// Sums come from the training thread and those of its backward passes, one at a time; the rest is
+// made for a thread that watches: it locks itself, and NCCL lets any thread ask for errors and
+// abort.
 unsafe impl Send for Comm {}
 // # Safety
 // As above.
 unsafe impl Sync for Comm {}
 
-/// What names a [`Comm`] before it is there.
+/// Identifies a [`Comm`] before it exists.
 pub type CommId = [u8; 128];
 
 impl Comm {
@@ -42,7 +43,7 @@ impl Comm {
         }
     }
 
-    /// A name that no other one has; one rank makes it for all.
+    /// A new unique id; one rank makes it for all.
     ///
     /// # Errors
     /// As [`super::usable`], or what NCCL reports.
@@ -55,7 +56,8 @@ impl Comm {
         Ok(id)
     }
 
-    /// Meets the other ranks, which call it with the same `id` and a device of their own each. It waits for them without end.
+    /// Connects to the other ranks, which call it with the same `id`, each with its own device. It
+    /// waits for them without a timeout.
     ///
     /// # Errors
     /// As [`super::usable`], or what NCCL reports.
@@ -68,7 +70,7 @@ impl Comm {
         Ok(Self { raw, device })
     }
 
-    /// NCCL looks at memory, not at what kind of tensor it belongs to.
+    /// NCCL reads raw memory, so the tensor's device and layout must be right.
     fn require(&self, tensor: &Tensor) -> Result<()> {
         if tensor.device() == Device::Cuda(self.device) && tensor.is_contiguous() {
             return Ok(());
@@ -79,7 +81,8 @@ impl Comm {
         )))
     }
 
-    /// Asks this thread's stream to replace `tensor`, contiguous and on the device, by its sum over the ranks.
+    /// Enqueues on this thread's stream: replace `tensor`, contiguous and on the device, by its
+    /// sum over the ranks.
     ///
     /// # Errors
     /// What NCCL reports.
@@ -87,11 +90,12 @@ impl Comm {
         self.require(tensor)?;
         let f = functions()?;
         // # Safety
-        // The communicator is open; the tensor outlives the call, and libtorch keeps its memory until the stream has passed.
+        // The communicator is open; the tensor outlives the call, and libtorch keeps its memory
+        // until the stream has passed.
         f.check(unsafe { (f.comm_sum)(self.raw, tensor.as_ptr().cast()) })
     }
 
-    /// The same, by rank 0's.
+    /// Enqueues on this thread's stream: replace `tensor` by rank 0's.
     ///
     /// # Errors
     /// What NCCL reports.
@@ -103,7 +107,7 @@ impl Comm {
         f.check(unsafe { (f.comm_broadcast)(self.raw, tensor.as_ptr().cast()) })
     }
 
-    /// Notes the moment after all that was asked of this thread's stream, for [`Comm::waits`].
+    /// Marks the end of the work enqueued so far on this thread's stream, for [`Comm::waits`].
     ///
     /// # Errors
     /// What CUDA reports.
@@ -114,7 +118,8 @@ impl Comm {
         f.check(unsafe { (f.comm_mark)(self.raw) })
     }
 
-    /// How long the oldest noted moment has been awaited; nothing where there is none. From any thread.
+    /// How long the oldest mark has been pending; zero if there is none. May be called from any
+    /// thread.
     ///
     /// # Errors
     /// What NCCL or CUDA report of work done before.
@@ -127,7 +132,8 @@ impl Comm {
         Ok(Duration::from_millis(milliseconds.unsigned_abs()))
     }
 
-    /// Ends the sums that the device waits for, whose tensors hold nothing of worth then. It may never return; from any thread.
+    /// Aborts the sums that the device is waiting for; their tensors are then invalid. It may
+    /// never return. May be called from any thread.
     pub fn abort(&self) {
         if let Ok(f) = functions() {
             // # Safety

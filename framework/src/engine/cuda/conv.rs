@@ -5,10 +5,12 @@ use crate::{Error, Result};
 use std::ffi::{CString, c_void};
 use tch::{Device, Tensor};
 
-/// A 3 x 3 convolution, stride 1, padding 1, or the input gradient of one, and what becomes of its numbers before they are written.
+/// A 3 x 3 convolution, stride 1, padding 1, or the input gradient of one, and what becomes of its
+/// numbers before they are written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Convolution<'a> {
-    /// The name of the kernel behind `conv_32`, such as `_turned_mask`; the rest is what it takes (framework/cuda/conv_shape.h).
+    /// The name of the kernel behind `conv_32`, such as `_turned_mask`; the rest is what it takes
+    /// (framework/cuda/conv_shape.h).
     pub kernel: &'static str,
     /// `[N, C, S, S]`: the input, or the output's gradient.
     pub images: &'a Tensor,
@@ -16,7 +18,8 @@ pub(crate) struct Convolution<'a> {
     pub weight: &'a Tensor,
     /// `[N, C, S, S]`: what is written.
     pub out: &'a Tensor,
-    /// `[N, C, S, S]`: what the numbers meet, and what they are then added to, or where a sum is kept.
+    /// `[N, C, S, S]`: what the numbers meet, and what they are then added to, or where a sum is
+    /// kept.
     pub beside: [Option<&'a Tensor>; 2],
     /// Scale, shift and mean, fp32 `[C]` each.
     pub by_channel: [Option<&'a Tensor>; 3],
@@ -28,8 +31,10 @@ impl Convolution<'_> {
     /// Runs it on this thread's stream. It finds the same bits each time.
     ///
     /// # Safety
-    /// Shapes are the above, with S one of 32, 16, 8, 4 and C = 2048 / S, and what the kernel takes is there. Images and weight are bf16, channels-last and begin at multiples of 16
-    /// bytes, the rest is fp32 and contiguous. All are on the current device, whose compute capability is 9.0, or in a test where a stand-in reads them.
+    /// Shapes are the above, with S one of 32, 16, 8, 4 and C = 2048 / S, and what the kernel takes
+    /// is there. Images and weight are bf16, channels-last and begin at multiples of 16 bytes, the
+    /// rest is fp32 and contiguous. All are on the current device, whose compute capability is 9.0,
+    /// or in a test where a stand-in reads them.
     ///
     /// # Errors
     /// When a tensor is not on CUDA, or what CUDA reports.

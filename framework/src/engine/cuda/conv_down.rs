@@ -5,13 +5,14 @@ use crate::{Error, Result};
 use std::ffi::{CString, c_void};
 use tch::{Device, Tensor};
 
-/// The 3 x 3 and the 1 x 1 convolution of a down-sampling block, both with stride 2 and of the same images, or their common input gradient, and what becomes of the numbers before they
-/// are written.
+/// The 3 x 3 and the 1 x 1 convolution of a down-sampling block, both with stride 2 and of the same
+/// images, or their common input gradient, and what becomes of the numbers before they are written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DownSampling<'a> {
     /// Whether it is the gradient.
     pub turned: bool,
-    /// The name of the kernel behind `down_16` or `down_16_turned`, such as `_mask`; the rest is what it takes (framework/cuda/conv_shape.h).
+    /// The name of the kernel behind `down_16` or `down_16_turned`, such as `_mask`; the rest is
+    /// what it takes (framework/cuda/conv_shape.h).
     pub kernel: &'static str,
     /// `[N, C, 2 S, 2 S]`: the input, or its gradient, which is written.
     pub large: &'a Tensor,
@@ -31,8 +32,10 @@ impl DownSampling<'_> {
     /// Runs it on this thread's stream. It finds the same bits each time.
     ///
     /// # Safety
-    /// Shapes are the above, with S one of 16, 8, 4 and C = 1024 / S, and what the kernel takes is there. Images and weights are bf16, channels-last and begin at multiples of 16
-    /// bytes, the rest is fp32 and contiguous. All are on the current device, whose compute capability is 9.0, or in a test where a stand-in reads them.
+    /// Shapes are the above, with S one of 16, 8, 4 and C = 1024 / S, and what the kernel takes is
+    /// there. Images and weights are bf16, channels-last and begin at multiples of 16 bytes, the
+    /// rest is fp32 and contiguous. All are on the current device, whose compute capability is 9.0,
+    /// or in a test where a stand-in reads them.
     ///
     /// # Errors
     /// When a tensor is not on CUDA, or what CUDA reports.

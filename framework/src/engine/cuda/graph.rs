@@ -9,12 +9,13 @@ use std::ffi::c_void;
 pub struct Graph(*mut c_void);
 
 impl Graph {
-    /// Captures what `work` asks of the device on this thread's stream, which must be its own ([`super::own_stream`]). Nothing runs yet: what
-    /// `work` returns holds numbers only after the first replay. Graphs that share memory with `pool` must be replayed one after the
-    /// other, and what one gave is gone when another runs.
+    /// Captures the operations that `work` enqueues on this thread's stream, which must not be the
+    /// default one ([`super::own_stream`]). Nothing runs yet: the tensors that `work` returns are
+    /// valid only after the first replay. Graphs that share memory with `pool` must be replayed one
+    /// at a time, and running one overwrites another's results.
     ///
     /// # Errors
-    /// What cannot be captured (a look at a number, say), or what `work` reports.
+    /// What cannot be captured (such as reading a number), or what `work` reports.
     pub fn capture<T>(pool: Option<&Graph>, work: impl FnOnce() -> Result<T>) -> Result<(Self, T)> {
         let f = functions()?;
         wait()?;
@@ -27,7 +28,7 @@ impl Graph {
         // # Safety
         // The graph is live, and its capture was begun on this thread.
         let ended = f.check(unsafe { (f.graph_end)(graph.0) });
-        // What went wrong inside explains why the capture could not be ended.
+        // An error inside explains why the capture could not be ended.
         let made = made?;
         ended?;
         Ok((graph, made))

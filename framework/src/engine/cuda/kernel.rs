@@ -11,10 +11,10 @@ use tch::{Device, Kind, Tensor};
 /// Threads of a block; kernels rely on it.
 pub(crate) const THREADS: u32 = 256;
 
-/// What a kernel is called with.
+/// A kernel's argument.
 #[derive(Debug, Clone, Copy)]
 pub enum Argument<'a> {
-    /// A tensor's numbers, or none.
+    /// A tensor's data, or null.
     Numbers(Option<&'a Tensor>),
     /// A C `long`.
     Long(i64),
@@ -22,7 +22,7 @@ pub enum Argument<'a> {
     Int(i32),
     /// A C `float`.
     Float(f32),
-    /// A C struct of so many words.
+    /// A C struct of this many words.
     Words(&'a [u64]),
 }
 
@@ -56,14 +56,15 @@ impl From<f32> for Argument<'_> {
     }
 }
 
-/// A kernel's arguments in order: tensors, perhaps none, and numbers as C has them, an `i64` for a `long`, an `i32` for an `int`.
+/// A kernel's arguments in order: tensors, perhaps none, and numbers as C has them, an `i64` for a
+/// `long`, an `i32` for an `int`.
 macro_rules! arguments {
     ($($argument:expr),* $(,)?) => { [$($crate::engine::cuda::Argument::from($argument)),*] };
 }
 pub(crate) use arguments;
 
 impl Argument<'_> {
-    /// What it is, in a letter, as [`StandIn`] is told.
+    /// Its type as a letter, for [`StandIn`].
     fn letter(&self) -> char {
         match self {
             Argument::Numbers(None) => '?',
@@ -81,12 +82,12 @@ impl Argument<'_> {
     }
 }
 
-/// How many threads a kernel is run with, in blocks of 256.
+/// The number of threads of a launch, in blocks of 256.
 #[derive(Debug, Clone, Copy)]
 pub enum Grid {
-    /// At least one for each of so many.
+    /// At least one thread for each of this many items.
     Each(i64),
-    /// So many blocks along x and y.
+    /// This many blocks along x and y.
     Blocks([i64; 2]),
 }
 
@@ -118,7 +119,8 @@ enum Of {
 unsafe impl Send for Kernel {}
 
 impl Kernel {
-    /// The kernel called `name`; it is compiled for the device on first use.
+    /// The kernel called `name`; it is loaded on first use. Devices newer than those it was
+    /// compiled for compile its PTX then.
     ///
     /// # Errors
     /// As [`super::usable`], or when the device is too old for it.
@@ -144,14 +146,16 @@ impl Kernel {
     /// Runs it on this thread's stream.
     ///
     /// # Safety
-    /// `arguments` are those of the kernel's declaration, in order and type; every tensor is on this thread's current device, contiguous in the order the
-    /// kernel expects, of the kind it expects, and holds as many numbers as the kernel touches.
+    /// `arguments` are those of the kernel's declaration, in order and type; every tensor is on
+    /// this thread's current device, contiguous in the order the kernel expects, of the kind it
+    /// expects, and holds as many numbers as the kernel touches.
     ///
     /// # Errors
     /// When a tensor is not on CUDA, or what CUDA reports.
     pub unsafe fn launch(self, grid: Grid, arguments: &[Argument]) -> Result<()> {
         let [x, y] = grid.blocks()?;
-        // Each value in eight bytes of its own; CUDA reads as many of them as the declaration says (little-endian).
+        // Each value takes eight bytes; CUDA reads as many of them as the declaration says
+        // (little-endian).
         let mut values = Vec::with_capacity(arguments.len());
         for argument in arguments {
             values.push(match *argument {

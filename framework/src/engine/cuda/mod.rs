@@ -1,7 +1,8 @@
-//! CUDA's half of the shim, `libfoil_cuda.so` (framework/cuda), opened at run time where there is a GPU.
+//! CUDA's half of the shim, `libfoil_cuda.so` (framework/cuda), opened at run time where there is a
+//! GPU.
 //!
-//! `cargo xtask cuda` compiles it beside the program. Without it training works on a GPU too, but step by step: no capture, and libtorch's
-//! own kernels.
+//! `cargo xtask cuda` compiles it beside the program. Without it training works on a GPU too, but
+//! one operation at a time: no capture, and libtorch's own kernels.
 
 #![allow(unsafe_code)]
 
@@ -27,10 +28,10 @@ use std::ffi::{CStr, c_char, c_void};
 use std::path::PathBuf;
 use std::sync::{Once, OnceLock};
 
-/// Null, or a message to give back to the library.
+/// Null, or a message that the library must free.
 type Message = *mut c_char;
 
-/// What this program expects of `foil_cuda_version`.
+/// The value that this program expects from `foil_cuda_version`.
 const VERSION: i32 = 7;
 
 /// The facts that `foil_cuda_device` writes.
@@ -44,7 +45,7 @@ struct RawDevice {
     cache: i64,
 }
 
-/// What a CUDA device is.
+/// Properties of a CUDA device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpu {
     /// Its name, such as `NVIDIA H100 80GB HBM3`.
@@ -60,13 +61,15 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    /// Whether devices of this compute capability, times ten, are a data centre's (A100, H100, B200), with 2 TB/s of memory or more.
+    /// Whether devices of this compute capability, times ten, are data-centre GPUs (A100, H100,
+    /// B200), with memory of 2 TB/s or more.
     pub fn has_fast_memory(capability: i32) -> bool {
         [80, 90, 100].contains(&capability)
     }
 }
 
-/// Declares the library's functions once: a field for each, read by name when the library is opened.
+/// Declares the library's functions once: a field for each, read by name when the library is
+/// opened.
 macro_rules! functions {
     ($($name:ident: unsafe extern "C" fn($($argument:ty),*) $(-> $result:ty)?;)*) => {
         /// The library's functions. Copies of pointers into a library that is never closed.
@@ -125,12 +128,12 @@ fn functions() -> Result<&'static Functions> {
             return Err("there is no CUDA device".to_string());
         }
         let path = places().into_iter().find(|path| path.exists());
-        open(&path.ok_or("libfoil_cuda.so is not beside the program; `cargo xtask cuda` makes it")?)
+        open(&path.ok_or("libfoil_cuda.so is not beside the program; build it with `cargo xtask cuda`")?)
     });
     opened.as_ref().map_err(|why| Error::new(why.clone()))
 }
 
-/// Where the library may lie: beside the program, or beside the folder of a test's program.
+/// Where the library may be: beside the program, or beside the folder of a test's program.
 fn places() -> Vec<PathBuf> {
     let program = std::env::current_exe().unwrap_or_default();
     program.ancestors().skip(1).take(2).map(|folder| folder.join("libfoil_cuda.so")).collect()
@@ -140,14 +143,15 @@ fn open(path: &std::path::Path) -> Result<Functions, String> {
     let told = |error: libloading::Error| format!("{}: {error}", path.display());
     let now = libloading::os::unix::RTLD_NOW;
     // # Safety
-    // The file is foil's own, compiled for this libtorch; RTLD_NOW finds out here if a symbol is missing. Its version is asked for, by a
-    // function whose signature never changes, before any other is trusted. It is never closed.
+    // The file is foil's own, compiled for this libtorch; RTLD_NOW finds out here if a symbol is
+    // missing. Its version is asked for, by a function whose signature never changes, before any
+    // other is trusted. It is never closed.
     unsafe {
         let library = Library::open(Some(path), now).map_err(told)?;
         let version = library.get::<unsafe extern "C" fn() -> i32>(b"foil_cuda_version").map_err(told)?();
         if version != VERSION {
             return Err(format!(
-                "{} has version {version}, not {VERSION}; `cargo xtask cuda` makes it anew",
+                "{} has version {version}, not {VERSION}; rebuild it with `cargo xtask cuda`",
                 path.display()
             ));
         }
@@ -159,7 +163,7 @@ fn open(path: &std::path::Path) -> Result<Functions, String> {
 }
 
 impl Functions {
-    /// Takes a message over.
+    /// Turns a message into an error and frees it.
     fn check(&self, message: Message) -> Result<()> {
         if message.is_null() {
             return Ok(());
@@ -175,12 +179,13 @@ impl Functions {
     }
 }
 
-/// What a kernel's launch came to; libtorch's kernels take over from one that failed, and a warning says so once.
+/// Passes the result of a launch on. If it failed, libtorch's kernels are used instead, and a
+/// warning says so once.
 fn told<T>(launched: Result<T>) -> Result<T> {
     static ONCE: Once = Once::new();
     launched.inspect_err(|error| {
         ONCE.call_once(|| {
-            tracing::warn!("libtorch's kernels serve in place of foil's own, which is slower: {}", error.message());
+            tracing::warn!("using libtorch's kernels in place of foil's own, which is slower: {}", error.message());
         });
     })
 }
@@ -193,7 +198,7 @@ pub fn usable() -> Result<()> {
     functions().map(drop)
 }
 
-/// What a device is.
+/// Properties of a device.
 ///
 /// # Errors
 /// As [`usable`], or when there is no such device.
@@ -215,7 +220,7 @@ pub fn gpu(device: usize) -> Result<Gpu> {
     })
 }
 
-/// Puts this thread on a stream of its own, since the default stream cannot be captured.
+/// Gives this thread its own stream, since the default stream cannot be captured.
 ///
 /// # Errors
 /// As [`usable`], or what CUDA reports.
@@ -242,7 +247,8 @@ pub fn waiting() -> Option<unsafe extern "C" fn()> {
     functions().ok().map(|f| f.wait_silently)
 }
 
-/// The most bytes that tensors held at once since [`reset_peak`], and the most that were taken from the device.
+/// The most bytes that tensors held at once since [`reset_peak`], and the most that were taken from
+/// the device.
 ///
 /// # Errors
 /// As [`usable`].
@@ -255,7 +261,7 @@ pub fn peak(device: usize) -> Result<[u64; 2]> {
     Ok([tensors.unsigned_abs(), reserved.unsigned_abs()])
 }
 
-/// Begins to measure [`peak`] anew.
+/// Resets [`peak`].
 ///
 /// # Errors
 /// As [`usable`].
@@ -294,7 +300,8 @@ mod tests {
         assert!(waiting().is_none());
     }
 
-    /// Whether a C parameter such as `int64_t* out` is what Rust calls `rust`; what a pointer points to counts where it is a number.
+    /// Whether a C parameter such as `int64_t* out` is what Rust calls `rust`; what a pointer
+    /// points to counts where it is a number.
     fn alike(rust: &str, c: &str) -> bool {
         let numbers = [("i32", "int"), ("i64", "int64_t"), ("u32", "unsigned"), ("u8", "uint8_t"), ("f32", "float")];
         let type_of = c.trim().rsplit_once([' ', '*']).map_or("", |(before, _)| before);
@@ -302,7 +309,7 @@ mod tests {
         let inner = rust.rsplit(' ').next().unwrap_or_default();
         let number = numbers.iter().find(|(name, _)| *name == inner).map(|(_, name)| *name);
         let known = numbers.iter().any(|(_, name)| *name == c);
-        // `cudaKernel_t` and its like are pointers by another name.
+        // `cudaKernel_t` and similar types are pointers.
         let points = pointer || c.ends_with("_t") && !known || c == "void";
         rust.starts_with('*') == points && (if known { number == Some(c) } else { number.is_none() })
     }

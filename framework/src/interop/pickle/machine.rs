@@ -1,4 +1,4 @@
-//! The stack machine, for the instructions of protocols 2 to 5 that weights are written with.
+//! The stack machine, for those instructions of protocols 2 to 5 that occur in files of weights.
 
 mod calls;
 
@@ -6,9 +6,10 @@ use super::value::{Id, Span, Table, Value};
 use super::{Fault, Refused};
 use std::collections::HashMap;
 
-/// Values of one pickle. A network has a few thousand; with optimiser and scheduler states, ten times that.
+/// Values of one pickle. A network has a few thousand; with optimiser and scheduler states, ten
+/// times that.
 const MOST: usize = 4_000_000;
-/// The largest pickle that is read; tensors lie outside it.
+/// The largest pickle that is read; tensors are stored outside it.
 pub const LONGEST: usize = 64 << 20;
 
 /// Reads the pickle at the start of `bytes`; returns its values, and where it ends.
@@ -46,7 +47,7 @@ struct Machine<'a> {
     stack: Vec<Id>,
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
-    /// Entries of containers that were copied; a file could ask for the same ones again and again.
+    /// Number of container entries copied; a file could copy the same ones repeatedly.
     copied: usize,
 }
 
@@ -62,7 +63,7 @@ impl<'a> Machine<'a> {
         let code = self.byte()?;
         match code {
             b'.' => return self.pop().map(Some),
-            // Protocol and frames tell nothing that is needed here.
+            // Protocol and frames are not needed here.
             0x80 => drop(self.byte()?),
             0x95 => drop(self.take(8)?),
             b'(' => self.marks.push(self.stack.len()),
@@ -93,7 +94,7 @@ impl<'a> Machine<'a> {
             b'X' => self.sized(4, true)?,
             0x8c => self.sized(1, true)?,
             0x8d => self.sized(8, true)?,
-            // Texts of Python 2 are bytes; keys of old files are such.
+            // Python 2 strings are bytes; keys of old files are of this kind.
             b'U' => self.sized(1, true)?,
             b'T' => self.sized(4, true)?,
             b'C' => self.sized(1, false)?,
@@ -163,7 +164,7 @@ impl<'a> Machine<'a> {
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let [Some(module), Some(name)] = [module, name].map(|id| self.text(id)) else {
-                    return Err(Fault::Broken("a name is not a text"));
+                    return Err(Fault::Broken("a name is not a string"));
                 };
                 self.global(module, name)?;
             }
@@ -202,10 +203,10 @@ impl<'a> Machine<'a> {
 
     fn line(&mut self) -> Done<&'a str> {
         let rest = &self.bytes[self.at..];
-        // A name longer than this is none.
+        // A longer name is not valid.
         let length = rest.iter().take(1024).position(|&byte| byte == b'\n').ok_or(SHORT)?;
         let line = self.take(length + 1)?;
-        std::str::from_utf8(&line[..length]).map_err(|_| Fault::Broken("a name is not a text"))
+        std::str::from_utf8(&line[..length]).map_err(|_| Fault::Broken("a name is not a string"))
     }
 
     fn integer(&mut self, width: usize) -> Done {
@@ -235,7 +236,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Where the mark under the top is, below which nothing may be taken.
+    /// The position of the topmost mark, below which nothing may be popped.
     fn floor(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
@@ -265,7 +266,10 @@ impl<'a> Machine<'a> {
     }
 
     fn recall(&mut self, number: u32) -> Done {
-        let id = *self.memo.get(&number).ok_or(Fault::Broken("the pickle recalls what it did not keep"))?;
+        let id = *self
+            .memo
+            .get(&number)
+            .ok_or(Fault::Broken("the pickle reads from its memo what it never stored there"))?;
         self.stack.push(id);
         Ok(())
     }
@@ -273,7 +277,7 @@ impl<'a> Machine<'a> {
     fn extend_list(&mut self, items: &[Id]) -> Done {
         match self.top().map(|id| &mut self.values[id as usize])? {
             Value::List(list) => list.extend(items),
-            _ => return Err(Fault::Broken("something that is no list gets entries")),
+            _ => return Err(Fault::Broken("it adds entries to something that is not a list")),
         }
         Ok(())
     }
@@ -282,12 +286,12 @@ impl<'a> Machine<'a> {
         let entries = pairs(items)?;
         match self.top().map(|id| &mut self.values[id as usize])? {
             Value::Dict(dict, _) => dict.extend(entries),
-            _ => return Err(Fault::Broken("something that is no dictionary gets keys")),
+            _ => return Err(Fault::Broken("it adds keys to something that is not a dictionary")),
         }
         Ok(())
     }
 
-    /// The last text that waits on the stack: most likely the key of what is being made.
+    /// The last string on the stack: most likely the key of the current value.
     fn near(&self) -> String {
         let last = self.stack.iter().rev().find_map(|&id| self.text(id));
         last.unwrap_or_default().escape_default().take(60).collect()

@@ -1,8 +1,9 @@
 //! A reader of the pickles in which PyTorch keeps weights, which runs nothing.
 //!
-//! A pickle is a small program that may call any Python function by name. Here a name is looked up in a short list
-//! ([`value::Callable`]), and each entry stands for a way to arrange data: a dictionary, a tensor's shape and place, a numpy
-//! scalar. Any other name ends the reading with an error that says which and where. Time and memory are linear in the bytes.
+//! A pickle is a small program that may call any Python function by name. Here a name is looked up
+//! in a short list ([`value::Callable`]), and each entry is a way to build data: a dictionary, a
+//! tensor's shape and position, a numpy scalar. Any other name is an error that says which name and
+//! where. Time and memory are linear in the bytes.
 
 mod machine;
 mod value;
@@ -12,14 +13,14 @@ pub use value::{Id, Strided, Table, Value};
 
 use crate::Error;
 
-/// Why a pickle is not read.
+/// Why a pickle cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It calls or names what is not on the list.
+    /// It names something that is not on the list.
     Global(String),
-    /// It is no pickle, or was cut short.
+    /// It is not a pickle, or is truncated.
     Broken(&'static str),
-    /// It says something that this reader does not do.
+    /// It uses something that this reader does not support.
     Unknown(String),
 }
 
@@ -45,7 +46,7 @@ impl Refused {
                 let error =
                     Error::new(format!("{place}: it calls `{global}`, which is Python code that foil does not run"));
                 error.help(
-                    "foil reads tensors, numbers and texts only; where you trust the file, save its weights alone in Python: \
+                    "foil reads only tensors, numbers and strings; where you trust the file, save its weights alone in Python: \
                      torch.save(model.state_dict(), \"weights.pt\")",
                 )
             }

@@ -1,4 +1,4 @@
-//! Hostile pickles: whatever the bytes, reading ends soon, with values or a reason.
+//! Hostile pickles: whatever the bytes, reading ends quickly, with values or an error.
 
 use super::*;
 use proptest::prelude::*;
@@ -33,7 +33,7 @@ fn every_way_to_name_a_function_meets_the_same_list() {
     assert_eq!(fault(b"cos\nsystem\n."), Fault::Global("os.system".into()));
     assert_eq!(fault(b"\x8c\x02os\x8c\x06system\x93."), Fault::Global("os.system".into()));
     assert_eq!(fault(b"cbuiltins\neval\n."), Fault::Global("builtins.eval".into()));
-    // A dotted name could reach through an allowed module.
+    // A dotted name could reach beyond an allowed module.
     assert_eq!(fault(b"ctorch\nSize.__init__\n."), Fault::Global("torch.Size.__init__".into()));
     // INST, OBJ, extension registry, and calls with keywords are instructions of their own.
     for code in [&b"(ios\nsystem\n."[..], b"(cos\nsystem\no.", b"\x82\x01.", b"\x92."] {

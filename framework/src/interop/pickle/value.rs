@@ -1,5 +1,5 @@
-//! What a pickle of weights can hold. Values lie in one table and point to each other by number, so that no nesting, sharing
-//! or circle in a hostile file costs a stack frame or a copy.
+//! What a pickle of weights can hold. Values are in one table and refer to each other by index, so
+//! no nesting, sharing or cycle in a hostile file costs a stack frame or a copy.
 
 use tch::Kind;
 
@@ -24,16 +24,16 @@ pub enum Value {
     Text(Span),
     Tuple(Vec<Id>),
     List(Vec<Id>),
-    /// Entries in order, and the attributes that an `OrderedDict` carries besides.
+    /// Entries in order, and the additional attributes of an `OrderedDict`.
     Dict(Vec<(Id, Id)>, Option<Id>),
     Callable(Callable),
     Storage(Storage),
     Tensor(Box<Strided>),
-    /// Data whose content is of no use here, such as a numpy scalar; what it is.
+    /// Data whose content is not needed, such as a numpy scalar; a description of it.
     Other(&'static str),
 }
 
-/// The names that may be called. None of them runs anything: each stands for one way to make data.
+/// The names that may be called. None of them runs anything: each is one way to build data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Callable {
     Dict,
@@ -48,7 +48,7 @@ pub enum Callable {
 }
 
 impl Callable {
-    /// What `module.name` stands for, if it is on the list.
+    /// The callable for `module.name`, if it is on the list.
     pub fn of(module: &str, name: &str) -> Option<Self> {
         Some(match (module, name) {
             ("collections", "OrderedDict" | "defaultdict" | "Counter") => Self::Dict,
@@ -93,7 +93,7 @@ pub struct Storage {
     pub numel: u64,
 }
 
-/// A tensor: a window on a storage, which lies within it.
+/// A tensor: a view that lies within a storage.
 #[derive(Debug, Clone)]
 pub struct Strided {
     pub storage: Id,
@@ -104,9 +104,10 @@ pub struct Strided {
 }
 
 impl Strided {
-    /// The number of elements of `shape`, if it and the window lie within a storage of `stored` elements.
+    /// The number of elements of `shape`, if the view lies within a storage of `stored` elements.
     ///
-    /// A tensor may not be larger than its storage either, as an expanded one is: memory is then bounded by the file's size.
+    /// An expanded tensor, larger than its storage, is refused, so memory is bounded by the file's
+    /// size.
     pub fn checked(offset: i64, shape: &[i64], strides: &[i64], stored: u64) -> Option<i64> {
         let stored = i64::try_from(stored).ok()?;
         if shape.len() != strides.len() || shape.len() > 32 || offset < 0 {
@@ -132,7 +133,7 @@ impl Strided {
 pub struct Table {
     pub bytes: Vec<u8>,
     pub values: Vec<Value>,
-    /// The value that the pickle stands for.
+    /// The pickle's value.
     pub root: Id,
 }
 
@@ -141,12 +142,12 @@ impl Table {
         &self.values[id as usize]
     }
 
-    /// The text of a span; its bytes were checked when it was read.
+    /// The string of a span; its bytes were checked when it was read.
     pub fn text(&self, span: Span) -> &str {
         std::str::from_utf8(bytes_of(&self.bytes, span)).unwrap_or_default()
     }
 
-    /// The value's text, if it is one.
+    /// The value's string, if it is one.
     pub fn as_text(&self, id: Id) -> Option<&str> {
         match self.get(id) {
             Value::Text(span) => Some(self.text(*span)),

@@ -1,4 +1,4 @@
-//! The two files of a run's metrics, kept in step.
+//! The two files of a run's metrics, kept in sync.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -15,8 +15,8 @@ pub struct MetricsLog {
 }
 
 impl MetricsLog {
-    /// Opens the log in the run folder `folder`, with the rows that an earlier process left there. What was
-    /// half-written is removed.
+    /// Opens the log in the run folder `folder`, with the rows of an earlier process. An
+    /// incomplete row is removed.
     ///
     /// # Errors
     /// As [`load`], or when a file cannot be written.
@@ -39,8 +39,9 @@ impl MetricsLog {
     /// Adds an epoch. When this returns, the row is on disk.
     ///
     /// # Errors
-    /// `InvalidInput` when the epoch is not later than the last one, or when a value is called `epoch` or `step`;
-    /// otherwise the system's error, and the row is not in the log unless `metrics.csv` alone could not be replaced.
+    /// `InvalidInput` when the epoch is not later than the last one, or when a value is called
+    /// `epoch` or `step`; otherwise the system's error, and the row is not in the log unless
+    /// `metrics.csv` alone could not be replaced.
     pub fn append(&mut self, row: Row) -> io::Result<()> {
         self.check(&row)?;
         let mut line = serde_json::to_string(&row)?;
@@ -54,7 +55,7 @@ impl MetricsLog {
         atomic::write(&self.csv, table(&self.rows))
     }
 
-    /// Forgets every epoch after `epoch`: a run that goes on from a checkpoint writes them anew.
+    /// Removes every epoch after `epoch`: a run that resumes from a checkpoint writes them again.
     ///
     /// # Errors
     /// When a file cannot be replaced.
@@ -93,13 +94,13 @@ impl MetricsLog {
 /// Reads a `metrics.jsonl`. A last line that was being written when the run was killed is left out.
 ///
 /// # Errors
-/// The system's error with the path in its text; `InvalidData` with the line's number when a line other than the last
-/// is no row.
+/// The system's error with the path in its text; `InvalidData` with the line's number when a line
+/// other than the last is not a row.
 pub fn load(path: impl AsRef<Path>) -> io::Result<Vec<Row>> {
     read(path).map(|(rows, _)| rows)
 }
 
-/// As [`load`], and whether there was such a line.
+/// As [`load`]; also returns whether the last line was incomplete.
 ///
 /// # Errors
 /// As [`load`].
@@ -121,8 +122,8 @@ pub fn read(path: impl AsRef<Path>) -> io::Result<(Vec<Row>, bool)> {
     Ok((rows, torn))
 }
 
-/// What of the rows of a run with so many `epochs` done is not there, in words that follow the
-/// file's name; each epoch has one.
+/// The missing row of a run with `epochs` finished epochs, if any, in words that follow the file's
+/// name. Each epoch has one row.
 pub fn gap(rows: &[Row], epochs: u64) -> Option<String> {
     let missing = (1..=epochs).zip(rows.iter().map(|row| Some(row.epoch)).chain(std::iter::repeat(None)));
     let (epoch, _) = missing.into_iter().find(|(epoch, row)| *row != Some(*epoch))?;
@@ -133,8 +134,8 @@ pub fn gap(rows: &[Row], epochs: u64) -> Option<String> {
     })
 }
 
-/// Appends and syncs. A line that did not get through whole (the disk is full) is taken back, or the next one would be
-/// glued to it.
+/// Appends and syncs. A line that was not written completely (the disk is full) is removed, or the
+/// next one would be appended to it.
 fn append_line(path: &Path, line: &str) -> io::Result<()> {
     let mut file = atomic::options().append(true).open(path)?;
     let before = file.metadata()?.len();
@@ -143,8 +144,8 @@ fn append_line(path: &Path, line: &str) -> io::Result<()> {
     })
 }
 
-/// The rows as CSV. Columns are the union of the names, in the order in which they first appear; a row without one has
-/// an empty field.
+/// The rows as CSV. Columns are the union of the names, in the order in which they first appear; a
+/// row without one has an empty field.
 fn table(rows: &[Row]) -> String {
     let names: indexmap::IndexSet<&str> = rows.iter().flat_map(|row| row.values.keys().map(String::as_str)).collect();
     let mut text = String::from("epoch,step");

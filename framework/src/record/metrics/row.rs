@@ -1,4 +1,4 @@
-//! One epoch's numbers, and how they look in JSON.
+//! One epoch's metrics, and their JSON form.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -6,14 +6,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Metric names and their values, in the order in which they were put in.
 pub type Values = IndexMap<String, f64>;
 
-/// The numbers at the end of one epoch.
+/// The metrics at the end of one epoch.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Row {
     /// The epoch that ended.
     pub epoch: u64,
     /// Model updates since the start of the run.
     pub step: u64,
-    /// Losses (nats), rates and accuracies (percent) by name. The names `epoch` and `step` are taken.
+    /// Losses (nats), rates and accuracies (percent) by name. The names `epoch` and `step` are
+    /// reserved.
     #[serde(flatten, serialize_with = "write", deserialize_with = "read")]
     pub values: Values,
 }

@@ -1,4 +1,4 @@
-//! The log against kills, resumes and odd numbers.
+//! The log under kills, resumes and unusual numbers.
 
 use std::fs;
 use std::path::Path;
@@ -51,7 +51,8 @@ fn a_half_written_line_is_dropped_and_removed() {
     let mut log = MetricsLog::open(folder.path()).unwrap();
     log.append(row(1, &[("loss", 2.0)])).unwrap();
     let whole = files(folder.path());
-    // Cut off inside a number, inside a letter of two bytes, and where the disk gave zeros for what was never written.
+    // Cut off inside a number, inside a letter of two bytes, and where the disk gave zeros for what
+    // was never written.
     for rest in [&b"{\"epoch\":2,\"step\":78"[..], b"{\"epoch\":2,\"step\":782,\"\xc3", &[0; 64]] {
         let mut bytes = whole.0.clone().into_bytes();
         bytes.extend_from_slice(rest);

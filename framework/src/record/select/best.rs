@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Keeps the epoch with the highest score; of equal ones, the first. Saved with a checkpoint, so that a resumed run
-/// chooses alike.
+/// Keeps the epoch with the highest score; of equal ones, the first. Saved with a checkpoint, so
+/// that a resumed run makes the same choice.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Best {
-    /// The best so far, if there was any.
+    /// The best so far, if any.
     pub held: Option<Held>,
 }
 
@@ -15,13 +15,14 @@ pub struct Best {
 pub struct Held {
     /// The epoch.
     pub epoch: u64,
-    /// What the selection rule gave for it.
+    /// Its score by the selection rule.
     pub score: f64,
 }
 
 impl Best {
-    /// Takes `epoch` if its `score` is strictly better than the best so far, and says whether it did. A score that is
-    /// no finite number (a run that diverged, a division by zero) is never taken, not even as the first.
+    /// Takes `epoch` if its `score` is strictly better than the best so far, and returns whether
+    /// it did. A score that is not finite (a run that diverged, a division by zero) is never taken,
+    /// not even as the first.
     pub fn offer(&mut self, epoch: u64, score: f64) -> bool {
         let better = score.is_finite() && self.held.is_none_or(|held| score > held.score);
         if better {

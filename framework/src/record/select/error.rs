@@ -1,20 +1,20 @@
-//! What can be wrong with a rule.
+//! Errors of a rule.
 
 use thiserror::Error;
 
-/// A place in a rule that does not read, or a name in it that nobody measures.
+/// A place in a rule that cannot be parsed, or a name in it that is not measured.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("column {column}: {what}")]
 pub struct RuleError {
     /// Where, in characters from 1.
     pub column: usize,
-    /// What stands there.
+    /// What is there.
     pub what: String,
     /// What to write instead.
     pub help: String,
 }
 
-/// A metric that [`Rule::eval`](super::Rule::eval) asked for and was not given.
+/// A metric that [`Rule::eval`](super::Rule::eval) needs but was not given.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the selection rule needs the metric `{0}`, which this epoch does not have")]
 pub struct UnknownMetric(pub String);

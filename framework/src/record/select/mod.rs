@@ -1,8 +1,8 @@
 //! Which epoch's model a run keeps: `select: natural + pgd10`.
 //!
-//! A [`Rule`] is an expression over the names of metrics. It knows numbers, `+ - * /` with the usual precedence, unary
-//! minus, parentheses, `min(a, b)` and `max(a, b)`. The epoch for which it is largest is kept, and a later one replaces
-//! it only when strictly better ([`Best`]).
+//! A [`Rule`] is an expression over the names of metrics. It knows numbers, `+ - * /` with the
+//! usual precedence, unary minus, parentheses, `min(a, b)` and `max(a, b)`. The epoch for which it
+//! is largest is kept, and a later one replaces it only when strictly better ([`Best`]).
 //!
 //! ```text
 //! natural + pgd10                         the paper's rule: the highest sum of both accuracies

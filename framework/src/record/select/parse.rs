@@ -5,7 +5,8 @@
 //! product = signed (("*" | "/") signed)*
 //! signed  = "-"* (number | name | ("min" | "max") "(" sum "," sum ")" | "(" sum ")")
 //! ```
-//! A name begins with a letter or `_` and goes on with letters, digits, `_` and `.`. Letters are ASCII.
+//! A name begins with a letter or `_` and continues with letters, digits, `_` and `.`. Letters are
+//! ASCII.
 
 use super::error::RuleError;
 
@@ -48,13 +49,13 @@ impl Operator {
 pub fn parse(text: &str) -> Result<Vec<Step>, RuleError> {
     let mut parser = Parser { text: text.chars().collect(), at: 0, depth: 0, steps: Vec::new() };
     if parser.text.len() > LONGEST {
-        let what = format!("the rule has {} characters; it breaks off", parser.text.len());
+        let what = format!("the rule has {} characters, which is too long", parser.text.len());
         return Err(RuleError { column: LONGEST + 1, what, help: format!("at most {LONGEST} are read") });
     }
     parser.sum()?;
     match parser.peek() {
         None => Ok(parser.steps),
-        Some(')') => Err(parser.error("a `)` that closes nothing", "remove it, or open a `(` before")),
+        Some(')') => Err(parser.error("this `)` closes nothing", "remove it, or open a `(` before")),
         Some(_) => Err(parser.unexpected("an operator (`+ - * /`)")),
     }
 }
@@ -162,7 +163,7 @@ impl Parser {
         }
     }
 
-    /// The next character that is no space, which stays.
+    /// The next character that is not a space, without consuming it.
     fn peek(&mut self) -> Option<char> {
         while self.text.get(self.at).is_some_and(|c| c.is_whitespace()) {
             self.at += 1;
@@ -192,7 +193,7 @@ impl Parser {
             None if self.text.is_empty() => "the rule is empty".to_string(),
             None => "the rule ends".to_string(),
         };
-        self.error(&what, &format!("{wanted} belongs here"))
+        self.error(&what, &format!("expected {wanted} here"))
     }
 
     fn error(&self, what: &str, help: &str) -> RuleError {
@@ -207,18 +208,18 @@ mod tests {
     #[test]
     fn errors_say_where_and_what_instead() {
         for (text, expected) in [
-            ("", "column 1: the rule is empty; a metric, a number or `(` belongs here"),
-            ("natural +", "column 10: the rule ends; a metric, a number or `(` belongs here"),
-            ("natural pgd10", "column 9: unexpected `p`; an operator (`+ - * /`) belongs here"),
-            ("natural + pgd10)", "column 16: a `)` that closes nothing; remove it, or open a `(` before"),
-            ("(natural", "column 9: the rule ends; `)` belongs here"),
-            ("min(natural)", "column 12: unexpected `)`; `,` belongs here"),
+            ("", "column 1: the rule is empty; expected a metric, a number or `(` here"),
+            ("natural +", "column 10: the rule ends; expected a metric, a number or `(` here"),
+            ("natural pgd10", "column 9: unexpected `p`; expected an operator (`+ - * /`) here"),
+            ("natural + pgd10)", "column 16: this `)` closes nothing; remove it, or open a `(` before"),
+            ("(natural", "column 9: the rule ends; expected `)` here"),
+            ("min(natural)", "column 12: unexpected `)`; expected `,` here"),
             ("mean(a, b)", "column 1: no function is called `mean`; there are two: min(a, b) and max(a, b)"),
             ("1.2.3", "column 1: `1.2.3` is not a number; write it like 0.5, 20 or 1e-3"),
             ("2 + 1e", "column 5: `1e` is not a number; write it like 0.5, 20 or 1e-3"),
             ("1e999", "column 1: `1e999` is not a number; write it like 0.5, 20 or 1e-3"),
-            ("natürlich", "column 4: unexpected `ü`; an operator (`+ - * /`) belongs here"),
-            ("20pgd", "column 3: unexpected `p`; an operator (`+ - * /`) belongs here"),
+            ("natürlich", "column 4: unexpected `ü`; expected an operator (`+ - * /`) here"),
+            ("20pgd", "column 3: unexpected `p`; expected an operator (`+ - * /`) here"),
         ] {
             let error = parse(text).unwrap_err();
             assert_eq!(format!("{error}; {}", error.help), expected);

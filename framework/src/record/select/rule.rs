@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::error::{RuleError, UnknownMetric};
 use super::parse::{self, Step};
 
-/// A selection rule that has been read and understood. See the [module page](super).
+/// A parsed selection rule. See the [module page](super).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     text: String,
@@ -16,10 +16,11 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Reads a rule. Which names are known is not asked here; see [`Rule::check`].
+    /// Parses a rule. Names are not checked here; see [`Rule::check`].
     ///
     /// # Errors
-    /// The first place that does not read. Rules of more than 1000 characters or 50 nested parentheses are refused.
+    /// The first place that cannot be parsed. Rules of more than 1000 characters or 50 nested
+    /// parentheses are refused.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
         Ok(Rule { text: text.to_string(), steps: parse::parse(text)? })
     }
@@ -29,8 +30,8 @@ impl Rule {
         distinct(self.metrics().map(|(name, _)| name))
     }
 
-    /// Compares the names with those of the metrics that the run will have. One error for each place with an unknown
-    /// name.
+    /// Compares the names with those of the metrics that the run will have. One error for each
+    /// place with an unknown name.
     pub fn check(&self, known: &[&str]) -> Vec<RuleError> {
         let unknown = self.metrics().filter(|(name, _)| !known.contains(name));
         unknown
@@ -49,7 +50,8 @@ impl Rule {
     pub fn eval(&self, metric: impl Fn(&str) -> Option<f64>) -> Result<f64, UnknownMetric> {
         let mut stack: Vec<f64> = Vec::new();
         for step in &self.steps {
-            // The parser puts two values before each operator; were it wrong, NaN would select nothing.
+            // The parser puts two values before each operator; if it were wrong, NaN would select
+            // nothing.
             let mut pop = || stack.pop().unwrap_or(f64::NAN);
             let value = match step {
                 Step::Number(value) => *value,

@@ -7,11 +7,11 @@
 //! message SessionLog { enum SessionStatus { START = 1; } SessionStatus status = 1; }
 //! ```
 
-/// What an event says besides its time and step.
+/// The content of an event besides its time and step.
 pub enum What<'a> {
     /// The first event of a file: which revision of the format follows.
     Version,
-    /// A process starts here; whatever earlier files say about this step and later ones is to be forgotten.
+    /// A process starts here; earlier files' values for this and later steps are to be discarded.
     Start,
     /// Tags and their values. The format holds single precision.
     Scalars(&'a [(&'a str, f64)]),
@@ -60,7 +60,7 @@ fn bytes(out: &mut Vec<u8>, field: u8, value: &[u8]) {
     out.extend_from_slice(value);
 }
 
-/// Seven bits a byte, lowest first; the top bit says that more follow.
+/// Seven bits a byte, lowest first; the top bit means that more follow.
 fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);

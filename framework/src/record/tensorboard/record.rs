@@ -1,8 +1,10 @@
 //! The framing of a TFRecord file: length, its checksum, the data, its checksum.
 //!
-//! Source: TensorFlow, `tensorflow/core/lib/io/record_writer.h` and `tensorflow/core/lib/hash/crc32c.h`.
+//! Source: TensorFlow, `tensorflow/core/lib/io/record_writer.h` and
+//! `tensorflow/core/lib/hash/crc32c.h`.
 
-/// Appends one record: `u64 length, u32 masked crc of it, data, u32 masked crc of the data`, little-endian.
+/// Appends one record: `u64 length, u32 masked crc of it, data, u32 masked crc of the data`,
+/// little-endian.
 pub fn frame(out: &mut Vec<u8>, data: &[u8]) {
     let length = (data.len() as u64).to_le_bytes();
     out.extend_from_slice(&length);
@@ -11,12 +13,14 @@ pub fn frame(out: &mut Vec<u8>, data: &[u8]) {
     out.extend_from_slice(&masked(crc32c(data)).to_le_bytes());
 }
 
-/// A checksum of data that itself holds checksums is weak, so the format rotates it and adds a constant.
+/// A checksum of data that itself holds checksums is weak, so the format rotates it and adds a
+/// constant.
 fn masked(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// CRC-32C (Castagnoli), as in iSCSI: reflected polynomial 0x82f63b78, start and end inverted (RFC 3720, appendix B.4).
+/// CRC-32C (Castagnoli), as in iSCSI: reflected polynomial 0x82f63b78, start and end inverted (RFC
+/// 3720, appendix B.4).
 fn crc32c(data: &[u8]) -> u32 {
     !data.iter().fold(!0, |crc: u32, &byte| (crc >> 8) ^ TABLE[usize::from(crc as u8 ^ byte)])
 }

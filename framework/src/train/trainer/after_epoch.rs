@@ -1,4 +1,5 @@
-//! What follows an epoch's steps: its measurements, the choice of the best checkpoint, and what is written down.
+//! What follows an epoch's steps: measuring, choosing the best checkpoint, and writing the
+//! results.
 
 use super::take_up::Curves;
 use super::{Place, Tally, Trainer};
@@ -59,7 +60,7 @@ impl Trainer {
         Ok(Some(accuracies))
     }
 
-    /// Writes the epoch down, and begins the next.
+    /// Records the epoch, and starts the next.
     pub(super) fn finish_epoch(
         &mut self,
         values: Values,
@@ -110,13 +111,13 @@ impl Trainer {
         self.save(files, Place { epoch: epoch - 1, step: steps })
     }
 
-    /// Saves all that a resumed run needs.
+    /// Saves everything that resuming needs.
     pub(super) fn save_state(&mut self) -> Result<()> {
         let Position { epoch, step, .. } = self.position;
         self.save(Vec::new(), Place { epoch, step })
     }
 
-    /// Begins to write `files`, and behind them all that a resumed run needs, when the run was at `place`.
+    /// Starts writing `files` and then everything that resuming from `place` needs.
     fn save(&mut self, mut files: Vec<Draft>, place: Place) -> Result<()> {
         self.settle()?;
         self.tally.merge(self.world)?;
@@ -132,7 +133,8 @@ impl Trainer {
         self.behind.write(files, self.folder.path(), place)
     }
 
-    /// Waits until what was saved last is on disk. Where it cannot be, the run is where it was then.
+    /// Waits until the last save is on disk. If it failed, the error reports the run's position at
+    /// that save.
     pub(super) fn settle(&mut self) -> Result<()> {
         let Some((place, written)) = self.behind.wait() else { return Ok(()) };
         match &written {

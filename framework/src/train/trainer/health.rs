@@ -1,4 +1,4 @@
-//! Whether training goes well, and how it is told where it does not.
+//! Checks on training, and the context of its errors.
 
 use super::Trainer;
 use crate::engine::shown;
@@ -7,7 +7,8 @@ use crate::train::heartbeat::Beat;
 use crate::{Error, Result};
 
 impl Trainer {
-    /// An error when what was learned is not finite: it is worth neither saving nor measuring.
+    /// An error if the loss or the weights are not finite: then they must be neither saved nor
+    /// measured.
     pub(super) fn sound(&self) -> Result<()> {
         let loss = self.tally.loss();
         let finite = |params: &Parameters| params.flat().isfinite().all().int64_value(&[]) == 1;
@@ -22,12 +23,13 @@ impl Trainer {
         Err(Error::new(what).help(help))
     }
 
-    /// Where a step is, for messages, with what stands of the run. Of several ranks it is told which failed.
+    /// Adds to an error the epoch and step, the rank that failed if there are several, and the
+    /// last good checkpoint.
     pub(super) fn here(&self, error: Error) -> Error {
         let stands = if self.saved {
-            format!("the last good checkpoint stands: {}", self.folder.state().display())
+            format!("the last good checkpoint is {}", self.folder.state().display())
         } else {
-            "nothing was saved before".to_string()
+            "nothing was saved before that".to_string()
         };
         let error = self.world.explain(error);
         let at = match (self.position.epoch + 1, self.position.step) {
@@ -41,18 +43,18 @@ impl Trainer {
         })
     }
 
-    /// How many steps an epoch has.
+    /// The number of steps of an epoch.
     pub(super) fn steps_an_epoch(&self) -> u64 {
         self.pipeline.train.steps(self.train.len() as u64)
     }
 
-    /// Leaves a sign of life for those who watch.
+    /// Writes a heartbeat for `foil watch`.
     pub(super) fn beat(&mut self, steps: u64) {
         let now = self.now(steps);
         self.heartbeat.iter_mut().for_each(|heartbeat| heartbeat.write(now.clone()));
     }
 
-    /// Where it is.
+    /// The current beat.
     pub(super) fn now(&self, steps: u64) -> Beat {
         Beat {
             pid: std::process::id(),

@@ -1,4 +1,4 @@
-//! Where a run begins, or goes on.
+//! Starting or resuming a run.
 
 use crate::pipeline::Assembled;
 use crate::record::{EventWriter, MetricsLog, metrics};
@@ -15,21 +15,21 @@ pub(super) struct Curves {
     pub events: EventWriter,
 }
 
-/// Refuses curves that lack rows of epochs that are done. A row behind them may be torn: the run
-/// was killed while it wrote that.
+/// Refuses curves that lack rows of finished epochs. A later row may be incomplete, if the run was
+/// killed while writing it.
 fn whole(folder: &Folder, epochs: u64) -> Result<()> {
     let path = folder.path().join("metrics.jsonl");
     let (rows, _) = if path.exists() { metrics::read(&path).map_err(Error::of)? } else { Default::default() };
     metrics::gap(&rows, epochs).map_or(Ok(()), |gap| {
         let folder = folder.path().display();
         Err(Error::new(format!("{} {gap}", path.display())).help(format!(
-            "put a good copy back (metrics.csv has the same rows), or begin again with --run-dir DIR; the best checkpoint \
-             stands: foil eval {folder}"
+            "restore a good copy (metrics.csv has the same rows), or start over with --run-dir DIR; the best checkpoint \
+             is intact: foil eval {folder}"
         )))
     })
 }
 
-/// Opens a folder to write in, and takes up the saved state if there is one.
+/// Opens a folder to write in, and restores the saved state if there is one.
 pub(super) fn take_up(
     folder: &Folder,
     parts: &Assembled,
@@ -46,18 +46,18 @@ pub(super) fn take_up(
             let tally = restore(parts, &state, &position, device).map_err(|e| e.context(folder.state().display()))?;
             (position, tally)
         }
-        // Killed between the first epoch's metrics and its state, a run leaves one row.
+        // A run that was killed between the first epoch's metrics and its state leaves one row.
         None if metrics.rows().len() > 1 => {
             let rows = metrics.rows().len();
             return Err(Error::new(format!("{} is missing, but this run has done {rows} epochs", folder.state().display()))
-                .help(format!("put it back; without it a run can only begin anew: --run-dir DIR\n        its best checkpoint stands: foil eval {}", folder.path().display())));
+                .help(format!("restore it; without it a run can only start over: --run-dir DIR\n        its best checkpoint is intact: foil eval {}", folder.path().display())));
         }
         None => (Position::default(), Tally::new(device)),
     };
     if !position.config.is_empty() && position.config != config {
         tracing::warn!(
-            "{} says something else than when the run stopped, and the rest of the run follows what it says now; \
-             to end with one pipeline's result undo the change, or begin anew: foil train {} --run-dir DIR",
+            "{} has changed since the run stopped, and the rest of the run follows the new version; \
+             for the result of a single pipeline undo the change, or start over: foil train {} --run-dir DIR",
             folder.resolved().display(),
             folder.resolved().display(),
         );

@@ -3,7 +3,7 @@
 //! In the store, which is `.libtorch` or `FOIL_CACHE`:
 //! ```text
 //! lock                  held by who is fetching; others wait
-//! downloads/            finished wheels; kept until the set is whole, so that an interrupted run goes on there
+//! downloads/            finished wheels; kept until the set is complete, to resume an interrupted run
 //! partial/              being unpacked; never reused
 //! libtorch-2.11.0-cpu/  the set, with torch/, nvidia/ and foil-stamp; comes by renaming partial/
 //! ```
@@ -71,7 +71,7 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     paths().or_fail(|| format!("read the folder {}", folder.display()))
 }
 
-/// Waits for whoever holds the lock. It ends with the process that holds it, however that ends.
+/// Waits for the process that holds the lock. The lock ends with that process, however it ends.
 fn lock(path: &Path) -> Result<File> {
     let file = File::create(path).or_fail(|| format!("write {}", path.display()))?;
     if let Err(TryLockError::WouldBlock) = file.try_lock() {

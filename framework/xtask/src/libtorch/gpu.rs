@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-/// Any of these means that an NVIDIA driver is here: the device, the driver's library, the driver inside WSL.
+/// Any of these means that an NVIDIA driver is here: the device, the driver's library, the driver
+/// inside WSL.
 const SIGNS: [&str; 5] = [
     "/dev/nvidia0",
     "/usr/lib/x86_64-linux-gnu/libcuda.so.1",

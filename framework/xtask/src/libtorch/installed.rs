@@ -19,14 +19,14 @@ pub struct Installed {
 }
 
 impl Installed {
-    /// Looks at the folder; the error goes on after "it": "has no lib/libtorch_cpu.so".
+    /// Checks the folder; the error continues a sentence after "it": "has no lib/libtorch_cpu.so".
     pub fn check(path: &Path) -> Result<Self, String> {
         for needed in ["lib/libtorch_cpu.so", "lib/libtorch.so", "lib/libc10.so", "include/torch"] {
             if !path.join(needed).exists() {
                 return Err(format!("has no {needed}"));
             }
         }
-        // One that does not say its version is trusted.
+        // A libtorch without a version is trusted.
         if let Some(version) = version(path)
             && version != VERSION
         {
@@ -47,7 +47,7 @@ impl fmt::Display for Installed {
     }
 }
 
-/// Which version a libtorch says it is: in one of these files, by where it came from.
+/// The version of a libtorch, from one of these files, depending on its source.
 fn version(path: &Path) -> Option<String> {
     let read = |file: &str| fs::read_to_string(path.join(file)).ok();
     let found =

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use crate::failure::{Failure, OrFail, Result};
 
-/// Makes `link` a symbolic link to `folder`: relative if `folder` is beside it, so that the clone can be moved.
+/// Makes `link` a symbolic link to `folder`: relative if `folder` is beside it, so that the clone
+/// can be moved.
 ///
 /// The link is never missing in between.
 pub fn point(link: &Path, folder: &Path) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Which wheels are fetched, by version and hash, and what is taken out of them.
+//! The pinned wheels, by version and hash, and the files taken from them.
 
 use std::fs;
 use std::path::Path;
@@ -8,11 +8,13 @@ use super::installed::VERSION;
 /// What is fetched from PyPI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Set {
-    /// The three libraries that run on a CPU, two more that they are linked against, and the headers.
+    /// The three libraries that run on a CPU, two more that they are linked against, and the
+    /// headers.
     Cpu,
     /// All of torch's libraries, and NVIDIA's.
     Cuda,
-    /// What compiles CUDA's half of the shim on any machine: the CUDA runtime's headers and the kernel compiler. No libtorch.
+    /// What compiles CUDA's half of the shim on any machine: the CUDA runtime's headers and the
+    /// kernel compiler. No libtorch.
     Compiler,
 }
 
@@ -29,7 +31,7 @@ impl Set {
         }
     }
 
-    /// The beginnings of the paths that are taken out of the wheels. They keep their places relative to each other,
+    /// The prefixes of the paths extracted from the wheels. They keep their relative positions,
     /// because the libraries look for each other there.
     pub fn members(self) -> &'static [&'static str] {
         match self {
@@ -67,7 +69,7 @@ impl Set {
         }
     }
 
-    /// What fetching it takes.
+    /// The cost of fetching it.
     pub fn cost(self) -> &'static str {
         match self {
             Set::Cpu => "544 MB to download, 500 MB on disk, for the CPU only",
@@ -76,7 +78,7 @@ impl Set {
         }
     }
 
-    /// What the stamp says when the set was made from these very pins.
+    /// The stamp of a set made from exactly these pins.
     fn stamp(self) -> String {
         let pins: Vec<&str> = pins(self.requirements()).map(|pin| pin.line).collect();
         format!("{}\n{}\n{}\n", self.folder(), pins.join("\n"), self.members().join(" "))
@@ -113,7 +115,8 @@ pub struct Pin {
 }
 
 impl Pin {
-    /// Whether the file is this pin's wheel: `nvidia-cuda-cupti==13.0.85` is in `nvidia_cuda_cupti-13.0.85-py3-….whl`.
+    /// Whether the file is this pin's wheel: `nvidia-cuda-cupti==13.0.85` is in
+    /// `nvidia_cuda_cupti-13.0.85-py3-….whl`.
     pub fn is_in_wheel(&self, path: &Path) -> bool {
         let start = self.what.replace('-', "_").replace("==", "-") + "-";
         let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -1,15 +1,16 @@
-//! How pip is asked, and what its failures mean.
+//! Calling pip, and explaining its failures.
 
 use std::path::Path;
 
 use super::installed::VERSION;
 use crate::failure::Failure;
 
-/// What to install where Python or pip is missing.
+/// What to install if Python or pip is missing.
 pub const INSTALL: &str = "on Debian or Ubuntu: sudo apt install python3 python3-pip";
 
-/// `pip download` for one and the same wheel, whatever Python asks: hash-checked, and for CPython 3.12 on x86_64, by
-/// every tag that a pinned wheel has (pip 20.3 does not infer older tags from newer ones).
+/// `pip download` for one and the same wheel, whatever Python asks: hash-checked, and for CPython
+/// 3.12 on x86_64, by every tag that a pinned wheel has (pip 20.3 does not infer older tags from
+/// newer ones).
 pub const DOWNLOAD: [&str; 36] = [
     "download",
     "--no-deps",
@@ -83,7 +84,7 @@ pub fn explain(what: &str, messages: &str) -> Failure {
             format!(
                 "{what} was downloaded, but it is not the file that foil pins (the sha256 differs); it is not used"
             ),
-            "run this again; if it stays so, a mirror or proxy alters files: see `python3 -m pip config list`",
+            "run this again; if that does not help, a mirror or proxy alters files: see `python3 -m pip config list`",
         );
     }
     if says(&["No space left on device", "Disk quota exceeded"]) {

@@ -10,7 +10,8 @@ use super::pins::Pin;
 use super::pip;
 use crate::failure::{Failure, OrFail, Result};
 
-/// Prints the folder of an installed torch, without importing it; a `torch` in the current folder is none.
+/// Prints the folder of an installed torch, without importing it; a `torch` in the current folder
+/// does not count.
 const FIND_TORCH: &str = "\
 import importlib.util, sys
 sys.path[:] = filter(None, sys.path)
@@ -32,20 +33,21 @@ impl Python {
         Python { chosen: chosen.is_some(), program: chosen.unwrap_or_else(|| "python3".into()) }
     }
 
-    /// A certain one, as if by `PYTHON`.
+    /// A given one, as if by `PYTHON`.
     #[cfg(test)]
     pub fn at(program: &Path) -> Self {
         Python { program: program.into(), chosen: true }
     }
 
-    /// The folder of its torch, if it has one; of no Python, none.
+    /// The folder of its torch, if it has one; `None` if there is no Python.
     pub fn torch(&self) -> Option<PathBuf> {
         let output = self.command().args(["-c", FIND_TORCH]).output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
         (output.status.success() && !text.trim().is_empty()).then(|| text.trim().into())
     }
 
-    /// Fails, saying what to install, unless there is a pip that can do what [`Python::download`] asks of it.
+    /// Fails, saying what to install, unless there is a pip that can do what [`Python::download`]
+    /// asks of it.
     pub fn require_pip(&self) -> Result<()> {
         let output = self.run(self.command().args(["-m", "pip", "--version"]))?;
         if !output.status.success() {
@@ -55,7 +57,8 @@ impl Python {
         pip::require_version(&self.name(), &String::from_utf8_lossy(&output.stdout))
     }
 
-    /// Lets pip put the pinned wheel into `folder`; one that is there already stays. pip checks the hash.
+    /// Lets pip download the pinned wheel into `folder`; an existing one is kept. pip checks the
+    /// hash.
     pub fn download(&self, pin: &Pin, folder: &Path) -> Result<()> {
         let requirement = folder.join("requirement.txt");
         std::fs::write(&requirement, pin.line).or_fail(|| format!("write {}", requirement.display()))?;
@@ -63,7 +66,8 @@ impl Python {
         command.args(["-m", "pip"]).args(pip::DOWNLOAD).arg("--requirement").arg(&requirement);
         command.arg("--dest").arg(folder).env("PIP_REQUIRE_VIRTUALENV", "0");
         command.env("TMPDIR", folder); // the system's may be too small
-        // Its progress goes to the terminal, by way of standard error: standard output is the program's.
+        // Its progress goes to the terminal, by way of standard error: standard output is the
+        // program's.
         let mut child =
             command.stdout(io::stderr()).stderr(Stdio::piped()).spawn().map_err(|error| self.lost(error))?;
         let words = child.stderr.take().map(hand_on).unwrap_or_default();
@@ -71,7 +75,7 @@ impl Python {
         if status.success() { Ok(()) } else { Err(pip::explain(pin.what, &words)) }
     }
 
-    /// Takes the members with these beginnings out of the wheels.
+    /// Extracts the members with these prefixes from the wheels.
     pub fn unpack(&self, wheels: &[PathBuf], into: &Path, members: &[&str]) -> Result<()> {
         let mut command = self.command();
         command.args(["-c", UNPACK]).arg(into).arg(members.join(":")).args(wheels);
@@ -97,7 +101,7 @@ impl Python {
     fn lost(&self, error: io::Error) -> Failure {
         let name = self.name();
         let error = match (error.kind(), self.chosen) {
-            (ErrorKind::NotFound, false) => format!("there is no `{name}` here, and it is needed to fetch libtorch"),
+            (ErrorKind::NotFound, false) => format!("`{name}` was not found, and it is needed to fetch libtorch"),
             (_, false) => format!("`{name}` could not be started: {error}"),
             (_, true) => format!("PYTHON is `{name}`, which could not be started: {error}"),
         };
@@ -108,7 +112,8 @@ impl Python {
     }
 }
 
-/// Reads pip's messages to the end; its warnings ("Retrying …") are shown at once, errors are for [`pip::explain`].
+/// Reads pip's messages to the end; its warnings ("Retrying …") are shown at once, errors are for
+/// [`pip::explain`].
 fn hand_on(messages: impl Read) -> String {
     let mut all = String::new();
     let mut messages = BufReader::new(messages);

@@ -31,7 +31,7 @@ fn checkpoints(steps: u32) -> Vec<u32> {
     found
 }
 
-/// How often the judge lets broken images leave.
+/// How often an evaluation drops broken images.
 const SHRINK: u32 = 10;
 
 /// Where the images are.

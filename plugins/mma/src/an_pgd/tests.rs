@@ -18,7 +18,8 @@ fn attack() -> Box<dyn Attack> {
     attack_from_yaml(&yaml, Kind::Double)
 }
 
-/// The distance of one correct image, and its direction: the paper's Algorithm 2 with plain numbers and branches.
+/// The distance of one correct image, and its direction: the paper's Algorithm 2 with plain numbers
+/// and branches.
 fn one(network: &Network, image: &Batch, stored: f64) -> (f64, Tensor) {
     let target = Target::new(network, &image.noise);
     let margin = |x: &Tensor| terms::soft_logit_margin(&target.logits(x, Mode::Eval), &image.y).double_value(&[0]);

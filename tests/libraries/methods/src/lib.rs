@@ -1,6 +1,7 @@
 //! The seven methods, and what they share, as a library for a program that has none of them.
 //!
-//! One library for all, because each copy of the framework takes a second to link; the crates themselves are unchanged.
+//! One library for all, because each copy of the framework takes a second to link; the crates
+//! themselves are unchanged.
 
 use foil_alp as _;
 use foil_at as _;

@@ -22,7 +22,7 @@ pub(super) fn cuda(gpus: &[String]) -> Finding {
     let found = devices();
     if found.cuda > 0 {
         let mut finding = Finding::new("CUDA", format!("{} devices", found.cuda));
-        // libtorch throws when its CUDA half cannot say.
+        // libtorch throws if the version is not available.
         if let Ok(runtime) = guard(|| Ok(tch::utils::version_cudart())) {
             finding.found[0] += &format!(", CUDA {}", cuda_version(runtime));
         }
@@ -33,8 +33,8 @@ pub(super) fn cuda(gpus: &[String]) -> Finding {
             Ok(()) => {
                 finding.found[0] += ", steps are captured";
                 match foil::engine::cuda::Comm::version() {
-                    Ok(version) => finding.found[0] += &format!(", ranks add up by NCCL {version}"),
-                    Err(error) => finding.found[0] += &format!(", ranks add up through the CPU: {}", error.message()),
+                    Ok(version) => finding.found[0] += &format!(", ranks all-reduce over NCCL {version}"),
+                    Err(error) => finding.found[0] += &format!(", ranks all-reduce on the CPU: {}", error.message()),
                 }
                 let known = (0..found.cuda).filter_map(|n| Some((n, foil::engine::cuda::gpu(n).ok()?.capability)));
                 finding.found.extend(known.map(|(n, capability)| serving(n, capability)));
@@ -45,23 +45,23 @@ pub(super) fn cuda(gpus: &[String]) -> Finding {
     }
     let opened = found.libtorch.as_ref().is_some_and(|folder| folder.join("libtorch_cuda.so").exists());
     match (&found.cuda_problem, opened, gpus.is_empty()) {
-        (Some(problem), ..) => Finding::new("CUDA", format!("libtorch_cuda.so is there but does not open: {problem}"))
-            .help("libtorch's CUDA libraries are not complete: `cargo xtask setup --cuda --force` fetches them"),
-        (None, true, _) => Finding::new("CUDA", "libtorch has it, but sees no device").help(
+        (Some(problem), ..) => Finding::new("CUDA", format!("libtorch_cuda.so exists but cannot be opened: {problem}"))
+            .help("libtorch's CUDA libraries are incomplete; `cargo xtask setup --cuda --force` fetches them"),
+        (None, true, _) => Finding::new("CUDA", "libtorch supports it, but sees no device").help(
             "see `nvidia-smi`, and whether CUDA_VISIBLE_DEVICES hides the device; CUDA 13 needs driver 580 or later",
         ),
-        (None, false, false) => Finding::new("CUDA", "not used: this libtorch is the one for CPUs")
-            .help("`cargo xtask setup --cuda` fetches the one for GPUs"),
+        (None, false, false) => Finding::new("CUDA", "not used: this libtorch is the CPU build")
+            .help("`cargo xtask setup --cuda` fetches the CUDA build"),
         (None, false, true) => Finding::new("CUDA", "none, runs use the CPU"),
     }
 }
 
-/// What computes on device `n` of this compute capability, times ten.
+/// Whose kernels are used on device `n` of this compute capability, times ten.
 fn serving(n: usize, capability: i32) -> String {
     let what = match capability {
         90 => "foil's kernels and convolutions",
         _ if Gpu::has_fast_memory(capability) => {
-            "foil's kernels, and convolutions in fp32; in tf32 and bf16 libtorch's"
+            "foil's kernels and its convolutions in fp32, libtorch's in tf32 and bf16"
         }
         80.. => "foil's kernels, libtorch's convolutions",
         _ => "libtorch's kernels; bf16 is slow before 8.0",
@@ -82,14 +82,12 @@ pub(super) fn driver(gpus: &[String]) -> Finding {
         (version, false) => {
             Finding { found: version.into_iter().chain(gpus.iter().cloned()).collect(), ..Finding::new("driver", "") }
         }
-        (Some(version), true) => {
-            Finding::new("driver", version).help("nvidia-smi shows no device; it may say why when you run it")
-        }
+        (Some(version), true) => Finding::new("driver", version).help("nvidia-smi shows no device; run it to see why"),
         (None, true) => Finding::new("driver", "no NVIDIA driver"),
     }
 }
 
-/// A convolution on every device, which shows more than a list of libraries does.
+/// Runs a convolution on every device, which proves more than a list of libraries.
 pub(super) fn computing() -> Finding {
     let all = std::iter::once(Device::Cpu).chain((0..devices().cuda).map(Device::Cuda));
     let mut finding = Finding { found: Vec::new(), ..Finding::new("computing", "") };
@@ -134,7 +132,9 @@ mod tests {
     #[test]
     fn what_serves_on_which_device() {
         assert!(serving(0, 75).ends_with("7.5: libtorch's kernels; bf16 is slow before 8.0"));
-        assert!(serving(1, 80).ends_with("8.0: foil's kernels, and convolutions in fp32; in tf32 and bf16 libtorch's"));
+        assert!(
+            serving(1, 80).ends_with("8.0: foil's kernels and its convolutions in fp32, libtorch's in tf32 and bf16")
+        );
         assert!(serving(1, 90).ends_with("kernels and convolutions"));
         assert_eq!(serving(1, 120), "cuda:1 has compute capability 12.0: foil's kernels, libtorch's convolutions");
     }

@@ -27,7 +27,7 @@ pub(super) fn processor() -> Finding {
 
 fn shown(cores: usize, all: usize) -> String {
     match cores < all {
-        true => format!("{cores} of the machine's {all} cores, by its affinity or control group"),
+        true => format!("{cores} of the machine's {all} cores, as its CPU affinity or control group allows"),
         false => format!("{cores} cores"),
     }
 }
@@ -67,7 +67,7 @@ pub(super) fn memory() -> Finding {
                 false => finding,
             }
         }
-        _ => Finding::new("memory", "cannot be told on this system"),
+        _ => Finding::new("memory", "unknown on this system"),
     }
 }
 

@@ -27,7 +27,7 @@ use tch::{Device, Kind, Tensor};
 pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World) -> Result<(EvalRecord, PathBuf)> {
     if let Some(out) = options.out.as_deref().filter(|out| atomic::is_stream(out)) {
         return Err(Error::new(format!(
-            "--out {} is no file, and beside the record goes a table of the images",
+            "--out {} is not a file, and a table of the images goes beside the record",
             out.display()
         ))
         .help("name a file"));
@@ -141,12 +141,12 @@ fn free_of_newer(out: PathBuf, record: &EvalRecord, weights: &Path) -> Result<Pa
         let current = other.weights.is_some() && other.outdated(weights).is_ok_and(|outdated| outdated.is_none());
         other.weights != record.weights && (current || other.epoch > record.epoch)
     });
-    eprintln!("note: what was judged is {why}");
+    eprintln!("note: this evaluation is {why}");
     if !stands {
         return Ok(out);
     }
     let beside = out.with_extension(format!("epoch{}.json", record.epoch));
-    eprintln!("note: {} is of newer weights, and stays; this record goes beside it", out.display());
+    eprintln!("note: {} is from newer weights and is kept; this record goes beside it", out.display());
     Ok(beside)
 }
 
@@ -224,7 +224,7 @@ fn other(run: &Path, data: DataFacts, device: Device) -> Result<Assembled> {
     let loaded = load(&folder.resolved(), &[])?;
     let parts = loaded.built(assemble(&loaded.pipeline, Kind::Float, device, false))?;
     if (DataFacts { train: 0, ..parts.data }) != (DataFacts { train: 0, ..data }) {
-        let why = format!("--transfer {}: its images or classes are not those of this run", run.display());
+        let why = format!("--transfer {}: its images or classes differ from this run's", run.display());
         return Err(Error::new(why).help("give a run on the same data set"));
     }
     parts.step.model.network().read(&weights)?;

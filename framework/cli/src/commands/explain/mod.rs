@@ -12,18 +12,19 @@ use foil_config::did_you_mean;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Say what a plugin is, and what each of its keys means.
+/// Explain what a plugin is, and what each of its keys means.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil explain pgd
   foil explain pgd --example             a part of a pipeline that uses it, to start from
-  foil explain loss cat                  the kind in front, where two kinds share a name
+  foil explain loss cat                  the kind first, where two kinds share a name
   foil explain attack                    what an attack is, and which there are
   foil explain pipeline                  the keys of a pipeline file
   foil explain train.epochs              one of them
   foil explain --markdown manual         all of it as Markdown, a page for each kind")]
 pub(super) struct Args {
-    /// A plugin, a kind of plugin, a data set, `pipeline`, or a key of a pipeline; or a kind and a plugin.
+    /// A plugin, a kind of plugin, a data set, `pipeline` or a key of a pipeline; or a kind and a
+    /// plugin.
     #[arg(required_unless_present = "markdown", num_args = 1..=2, value_names = ["KIND", "NAME"], value_parser = split)]
     words: Vec<Words>,
     /// Print the example only.
@@ -114,7 +115,7 @@ impl Subject {
         match having.is_empty() {
             true => Err(unknown(name, &known, "plugin, kind or key of a pipeline", "")),
             false => Err(Error::new(format!("`{name}` is a key of {}", having.join(", ")))
-                .help(format!("`foil explain {}` tells about it", having[0]))),
+                .help(format!("`foil explain {}` describes it", having[0]))),
         }
     }
 }
@@ -129,13 +130,10 @@ fn kinds() -> Vec<&'static str> {
     KINDS.iter().map(|(kind, _)| *kind).collect()
 }
 
-/// `list` is what the known words are called; when it is empty they are too many to list.
+/// `list` names the known words; if it is empty, there are too many to list.
 fn unknown(word: &str, known: &[&str], what: &str, list: &str) -> Error {
     let meant = did_you_mean(word, known).map(|meant| format!("did you mean `{meant}`? ")).unwrap_or_default();
-    let all = if list.is_empty() {
-        "`foil list` shows what there is".into()
-    } else {
-        format!("{list}: {}", known.join(", "))
-    };
+    let all =
+        if list.is_empty() { "`foil list` shows all names".into() } else { format!("{list}: {}", known.join(", ")) };
     Error::new(format!("no {what} is called `{word}`")).help(meant + &all)
 }

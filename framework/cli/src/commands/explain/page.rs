@@ -50,10 +50,10 @@ fn kind(kind: &str, about: &str) -> String {
     }
     page += &format!("\nIt is chosen by name, `{kind}: NAME`, or with keys, `{kind}: {{ type: NAME, … }}`");
     page += &places(kind);
-    page + "`foil explain NAME` tells what it is, and its keys.\n"
+    page + "`foil explain NAME` describes one and its keys.\n"
 }
 
-/// Where else than under its own name a kind is written.
+/// The keys other than its own name that take a kind.
 fn places(kind: &str) -> String {
     let takes = |key: &Key| key.components.iter().any(|component| component == kind);
     let mut places: Vec<String> =
@@ -65,7 +65,7 @@ fn places(kind: &str) -> String {
     if places.is_empty() {
         return ".\n".into();
     }
-    let list = text::wrap(&format!("It is also taken by: {}.", places.join(", ")), text::width(), 0);
+    let list = text::wrap(&format!("Also accepted by: {}.", places.join(", ")), text::width(), 0);
     format!(".\n{list}")
 }
 
@@ -84,7 +84,7 @@ fn key(key: &Key) -> String {
         [&key.takes, &key.bounds, &scale].map(String::as_str).into_iter().filter(|s| !s.is_empty()).collect();
     let fallback = match &key.fallback {
         Fallback::Required => "Required.".to_string(),
-        Fallback::Unset => "May be left out.".to_string(),
+        Fallback::Unset => "Optional.".to_string(),
         Fallback::Value(value) => format!("Default: {value}."),
     };
     let head = text::wrap(&format!("{}: {}. {fallback}", key.path, facts.join(", ")), text::width(), 6);
@@ -97,7 +97,7 @@ fn key(key: &Key) -> String {
     out
 }
 
-/// A word, and beside it what it means, from column `column` on.
+/// A word, and its meaning from column `column` on.
 fn labelled(word: &str, about: &str, indent: usize, column: usize) -> String {
     let label = format!("{}{word}", " ".repeat(indent));
     format!("{label:<column$}{}", text::wrap(about, text::width(), column).trim_start())

@@ -73,7 +73,7 @@ fn row(key: &Key) -> String {
     )
 }
 
-/// One line, with nothing that ends a cell.
+/// One line, without characters that end a cell.
 fn cell(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }

@@ -14,14 +14,15 @@ use serde_yaml::{Mapping, Value};
 use std::cell::RefCell;
 use tch::{Device, Kind};
 
-/// Where a reader expects plugins that have no key of their own in a pipeline: a scheduler in the learning rate.
+/// Where readers expect plugins without their own key in a pipeline: a scheduler in the learning
+/// rate.
 const HOSTS: [&str; 3] = ["optimizer", "attack", "loss"];
 
-/// The example under the key where it stands in a pipeline, inside another plugin if need be, and with the attack or loss
-/// that it cannot do without.
+/// The example under its key in a pipeline, inside another plugin if needed, and with the attack
+/// or loss that it requires.
 ///
 /// # Errors
-/// When the registered example is not YAML, or nothing takes plugins of this kind.
+/// When the registered example is not YAML, or no key takes plugins of this kind.
 pub(super) fn yaml(entry: &Entry) -> Result<String> {
     let mut parts = placed(entry)?;
     if let Some(partner) = partner(entry) {
@@ -39,7 +40,7 @@ fn placed(entry: &Entry) -> Result<Mapping> {
         return Ok(map(&key, component));
     }
     let (host, key) =
-        host(entry).ok_or_else(|| Error::new(format!("nothing takes the {} `{}`", entry.kind(), entry.name())))?;
+        host(entry).ok_or_else(|| Error::new(format!("no plugin takes the {} `{}`", entry.kind(), entry.name())))?;
     let mut outer = example(host)?;
     outer.insert(key.path.as_str().into(), component);
     let root = root_key(host).ok_or_else(|| Error::new(format!("`{}` has no place in a pipeline", host.name())))?;
@@ -71,14 +72,14 @@ fn host(entry: &Entry) -> Option<(&'static Entry, Key)> {
     })
 }
 
-/// Whether it is a model that makes masks, which stands inside an attack.
+/// Whether it is a mask network, which belongs inside an attack.
 fn is_mask(entry: &Entry) -> bool {
     let network = |cx: &Build, model: &Component<dyn Model>| cx.network("model", model, 1);
     entry.kind() == "model" && built(entry, network).is_some_and(|network| network.is_mask())
 }
 
-/// The attack whose side tensors a loss needs; or the loss that makes clean logits for an attack which needs them first, and
-/// takes what that attack provides.
+/// The attack whose side tensors a loss needs; or the loss that computes clean logits for an
+/// attack that needs them, and uses what that attack provides.
 fn partner(entry: &Entry) -> Option<&'static Entry> {
     let loss = |entry: &Entry| built(entry, |cx, loss: &Component<dyn Loss>| cx.component("loss", loss));
     let attack = |entry: &Entry| built(entry, |cx, attack: &Component<dyn Attack>| cx.component("attack", attack));
@@ -100,7 +101,7 @@ fn partner(entry: &Entry) -> Option<&'static Entry> {
     }
 }
 
-/// The plugin's example, built for digits; `None` when it cannot be.
+/// The plugin's example, built for digits; `None` if it cannot be built.
 fn built<T: foil::registry::Kind + ?Sized, B>(
     entry: &Entry,
     build: impl Fn(&Build, &Component<T>) -> Option<B>,
@@ -111,7 +112,7 @@ fn built<T: foil::registry::Kind + ?Sized, B>(
     guard(|| Ok(build(&cx, &read(entry)?))).ok().flatten()
 }
 
-/// How the example of a scheduler runs over the epochs; `None` for other plugins.
+/// A plot of a scheduler's example over the epochs; `None` for other plugins.
 pub(super) fn curve(entry: &Entry) -> Option<String> {
     if entry.kind() != "scheduler" {
         return None;
@@ -126,7 +127,8 @@ pub(super) fn curve(entry: &Entry) -> Option<String> {
     Some(format!("The example over a run of {epochs} epochs:\n\n{}", plot::curve(&values, 60, 8)))
 }
 
-/// Long enough a run to show everything: a third more than the largest time in the example, 100 where it names none.
+/// A run long enough to show everything: a third longer than the largest time in the example, or
+/// 100 epochs.
 fn epochs(entry: &Entry) -> u64 {
     let in_epochs = keys(&entry.schema()).into_iter().filter(|key| key.unit.as_deref() == Some("epochs"));
     let example = example(entry).unwrap_or_default();

@@ -12,17 +12,19 @@ use serde_json::{Value, json};
 use std::path::Path;
 use tch::Kind;
 
-/// Shares of the attack's radius at which accuracy is measured.
+/// Multiples of the attack's radius at which accuracy is measured.
 const RADII: [f64; 8] = [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0];
-/// Numbers of steps at which it is.
+/// Numbers of steps at which accuracy is measured.
 const STEPS: [u64; 6] = [1, 2, 5, 10, 20, 50];
 /// Steps of the attack while its radius changes.
 const STEPS_OF_RADII: u64 = 10;
 
-/// Measures the best checkpoint of a run on the first `n` test images and writes the record to `out`.
+/// Measures the best checkpoint of a run on the first `n` test images and writes the record to
+/// `out`.
 ///
-/// The attack is the first of the run's evaluation that has a radius and steps. Its step size goes with radius and steps,
-/// `2.5 * eps / steps` as in Madry et al. 2018, so that a weak attack is not weak because it cannot reach the edge.
+/// The attack is the first of the run's evaluation that has a radius and steps. Its step size goes
+/// with radius and steps, `2.5 * eps / steps` as in Madry et al. 2018, so that every attack can
+/// reach the ball's edge.
 ///
 /// # Errors
 /// When the evaluation has no such attack, or what the run's parts report.

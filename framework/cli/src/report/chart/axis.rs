@@ -1,17 +1,17 @@
-//! Numbers along an edge: which ones are written, and where they are.
+//! An axis: which numbers are written along an edge, and where.
 
-/// What an axis shows.
+/// An axis.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Axis {
-    /// What the numbers are, with their unit.
+    /// The quantity, with its unit.
     pub label: String,
     /// Whether equal ratios are equal distances. Numbers must be above 0 then.
     pub log: bool,
     /// Whether only whole numbers are written, as for epochs.
     pub whole: bool,
-    /// Whether it ends where the data end, and not at round numbers.
+    /// Whether it ends where the data end rather than at round numbers.
     pub tight: bool,
-    /// The ends; where they are not given they follow from the data.
+    /// The ends; by default they follow from the data.
     pub range: Option<[f64; 2]>,
     /// The least and the largest number that the quantity can have, such as 0 and 100 percent.
     pub limits: Option<[f64; 2]>,
@@ -28,7 +28,8 @@ impl Axis {
         Axis { limits: Some([0.0, 100.0]), ..Axis::new(label) }
     }
 
-    /// The axis from pixel `start`, where its smallest number is, to pixel `end`, for these numbers.
+    /// The axis from pixel `start`, where its smallest number is, to pixel `end`, for these
+    /// numbers.
     pub(super) fn scale(&self, values: impl Iterator<Item = f64>, start: f64, end: f64) -> Scale {
         let usable = values.filter(|value| value.is_finite() && (!self.log || *value > 0.0));
         let (low, high) = usable.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));

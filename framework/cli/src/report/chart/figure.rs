@@ -12,7 +12,7 @@ use std::path::Path;
 pub struct Figure {
     /// The file's name, without an ending.
     pub name: String,
-    /// What it shows, in a sentence, for who cannot see it.
+    /// What it shows, in a sentence, for readers who cannot see it.
     pub alt: String,
     /// Units from left to right; a unit is a pixel where there is room.
     pub width: f64,
@@ -46,7 +46,8 @@ impl Figure {
     /// The drawing for a page, in the reader's colours.
     pub fn inline(&self) -> Markup {
         let (width, height) = (self.width, self.height);
-        // What is wider than a phone is pushed sideways there, rather than made too small to read.
+        // A figure wider than a phone scrolls sideways there rather than becoming too small to
+        // read.
         let least = if width > 480.0 { (width * 0.85).round() } else { 0.0 };
         html! {
             svg class="chart" viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(self.alt)
@@ -61,7 +62,7 @@ impl Figure {
         self.markup(true)
     }
 
-    /// As a file; without bitmaps for the rasteriser, which paints them itself.
+    /// As a file; without bitmaps for the rasteriser, which draws them itself.
     fn markup(&self, bitmaps: bool) -> String {
         let (width, height) = (self.width, self.height);
         let page = html! {
@@ -106,7 +107,8 @@ impl Figure {
         Figure::laid(name, figures, |figure| [0.0, figure.height + GAP])
     }
 
-    /// Drawings as one; `step` is the way from a drawing's upper left corner to that of the next.
+    /// Drawings as one; `step` is the offset from a drawing's upper left corner to that of the
+    /// next.
     fn laid(name: &str, figures: &[Figure], step: impl Fn(&Figure) -> [f64; 2]) -> Figure {
         let ([mut x, mut y], mut size) = ([0.0, 0.0], [1f64, 1.0]);
         let (mut body, mut bitmaps) = (Vec::new(), Vec::new());
@@ -155,7 +157,8 @@ pub(super) fn px(value: f64) -> String {
     text.strip_suffix(".0").unwrap_or(&text).to_string()
 }
 
-/// About how wide words are at most: which font there is nobody knows, and letters take a bit more than half their height.
+/// An upper estimate of the width of words: the reader's font is unknown, and letters take a bit
+/// more than half their height.
 pub(in crate::report) fn width_of(words: &str, size: f64) -> f64 {
     words.chars().map(|letter| if letter.is_uppercase() || "mw%".contains(letter) { 0.76 } else { 0.61 }).sum::<f64>()
         * size

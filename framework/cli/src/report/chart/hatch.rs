@@ -1,6 +1,6 @@
 //! Regions filled with parallel lines, so that two of them can be seen where they overlap.
 
-/// Looks along a line, per distance between two lines.
+/// Samples along a line, per distance between two lines.
 const LOOKS: usize = 12;
 
 /// Lines at 45 degrees, `spacing` apart, where `inside` holds, in the window `[[left, right],

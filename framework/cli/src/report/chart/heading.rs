@@ -1,5 +1,4 @@
-//! What stands above drawings that belong together: a title, a line that explains, and a legend for
-//! all of them.
+//! The heading of a group of drawings: a title, lines of explanation, and a common legend.
 
 use super::figure::{Figure, px, width_of};
 use super::plane::dash;
@@ -22,15 +21,15 @@ pub struct Heading {
 /// A legend's entry.
 #[derive(Debug, Clone)]
 pub struct Key {
-    /// What it is; `_` marks an index.
+    /// Its text; `_` marks an index.
     pub label: String,
     /// Its colour, as [`series`](super::series) or `var(--ink)` gives it.
     pub colour: String,
-    /// What it looks like.
+    /// Its sign.
     pub sign: Sign,
 }
 
-/// What a legend's entry looks like.
+/// The sign of a legend's entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sign {
     /// A line.
@@ -62,8 +61,8 @@ impl Heading {
             .keys
             .iter()
             .map(|key| {
-                // `width_of` says how wide words are at most; here too narrow would only bring
-                // entries closer.
+                // `width_of` is an upper estimate; here a smaller width would only bring entries
+                // closer.
                 let width = SIGN + 7.0 + 0.78 * width_of(&plain(&key.label), FONT) + 16.0;
                 if x > 0.0 && x + width > self.width {
                     (x, y) = (0.0, y + ROW);
@@ -84,7 +83,7 @@ impl Heading {
             }
         };
         let alt = format!("{}. {}", plain(&self.title), self.notes.iter().map(|note| plain(note)).collect::<String>());
-        // The drawings below keep a distance of their own.
+        // The drawings below have their own margin.
         let height = if self.keys.is_empty() { first - 22.0 } else { y - 2.0 };
         Figure { name: "heading".into(), alt, width: self.width, height, body, bitmaps: Vec::new() }
     }

@@ -8,7 +8,7 @@ use maud::html;
 pub struct Heat {
     /// The file's name.
     pub name: String,
-    /// What stands above.
+    /// The title.
     pub title: String,
     /// Names at the left.
     pub rows: Vec<String>,
@@ -18,7 +18,7 @@ pub struct Heat {
     pub values: Vec<Vec<Option<f64>>>,
 }
 
-/// Points of the colour map cividis, which looks the same to people who see red and green alike.
+/// Points of the colour map cividis, which also works for people with red-green colour blindness.
 const CIVIDIS: [[f64; 3]; 5] =
     [[0.0, 34.0, 78.0], [63.0, 77.0, 107.0], [124.0, 123.0, 120.0], [188.0, 174.0, 108.0], [254.0, 232.0, 56.0]];
 const CELL: [f64; 2] = [46.0, 28.0];

@@ -10,7 +10,7 @@ use maud::{Markup, html};
 pub struct Lines {
     /// The file's name.
     pub name: String,
-    /// What stands above: the quantity with its unit.
+    /// The title: the quantity with its unit.
     pub title: String,
     /// From left to right.
     pub x: Axis,
@@ -23,13 +23,14 @@ pub struct Lines {
 /// One curve.
 #[derive(Debug, Clone, Default)]
 pub struct Series {
-    /// What stands at its end.
+    /// The label at its end.
     pub label: String,
     /// The number of its colour; see [`series`].
     pub colour: usize,
     /// Its points, from left to right. Numbers that are not finite leave a gap.
     pub points: Vec<[f64; 2]>,
-    /// For each point the least and the largest number around it, such as those of several seeds; or nothing.
+    /// For each point the least and the largest number around it, such as those of several seeds;
+    /// or nothing.
     pub spread: Vec<[f64; 2]>,
     /// Whether each point is marked, for curves of few points.
     pub dots: bool,
@@ -61,7 +62,7 @@ impl Lines {
         let x = self.x.scale(points().map(|point| point[0]), left, right);
         let y = self.y.scale(points().map(|point| point[1]).chain(spread), bottom, top);
 
-        // A little more than the axes, or points on the edge would be cut in half.
+        // A little larger than the axes, so that points on the edge are not cut in half.
         let window = [left - EDGE, top - EDGE, right - left + 2.0 * EDGE, bottom - top + 2.0 * EDGE];
         let ends = self.series.iter().map(|one| one.points.iter().rfind(finite).map(|point| y.at(point[1])));
         let places = apart(&ends.collect::<Vec<_>>(), top, bottom);
@@ -89,7 +90,7 @@ impl Lines {
         Some(Figure { name: self.name.clone(), alt, width: SIZE[0], height: SIZE[1], body, bitmaps: Vec::new() })
     }
 
-    /// Where the curves end, in words.
+    /// The final values of the curves, in words.
     fn summary(&self) -> String {
         let end = |one: &Series| Some(format!("{} ends at {:.4}", one.label, one.points.last()?[1]));
         self.series.iter().filter_map(end).collect::<Vec<_>>().join(", ")
@@ -131,10 +132,10 @@ fn curve(one: &Series, x: &Scale, y: &Scale) -> Markup {
         let outline: Vec<String> = low.iter().chain(high.iter().rev()).filter(|point| finite(point)).map(at).collect();
         format!("M{}Z", outline.join("L"))
     };
-    // More series than colours: the line tells them apart.
+    // If there are more series than colours, dashes distinguish them.
     let dash = (one.dashed || one.colour >= SERIES).then_some("5 3");
     let colour = series(one.colour);
-    // A line without length keeps its round ends round when the reader zooms; a circle would be stretched.
+    // A line of length 0 keeps its round ends when the reader zooms; a circle would be stretched.
     let dot = |point: &[f64; 2], size: f64, colour: &str| {
         html! {
             path d=(format!("M{}h.01", at(point))) stroke=(colour) stroke-width=(size) stroke-linecap="round" vector-effect="non-scaling-stroke" {
@@ -160,7 +161,7 @@ fn curve(one: &Series, x: &Scale, y: &Scale) -> Markup {
     }
 }
 
-/// Moves labels that would cover each other apart, in their order, within `top` and `bottom`.
+/// Moves overlapping labels apart, in their order, within `top` and `bottom`.
 fn apart(wanted: &[Option<f64>], top: f64, bottom: f64) -> Vec<Option<f64>> {
     let mut order: Vec<(usize, f64)> = wanted.iter().enumerate().filter_map(|(i, y)| Some((i, (*y)?))).collect();
     order.sort_by(|a, b| a.1.total_cmp(&b.1));
@@ -231,7 +232,8 @@ mod tests {
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         let info = reader.next_frame(&mut pixels).unwrap();
         assert_eq!((info.width, info.height), (460, 290));
-        // The title's letters, at the upper left: there is a font on every machine.
+        // Checks that the title is drawn, at the upper left: a font must be available on every
+        // machine.
         let width = 460 * info.color_type.samples();
         let title =
             pixels.chunks(width).take(18).map(|row| row[..200].iter().filter(|v| **v < 128).count()).sum::<usize>();

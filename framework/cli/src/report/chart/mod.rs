@@ -1,9 +1,10 @@
 //! Charts as SVG, in a page and as files of their own, and as PNG.
 //!
-//! [`Lines`] are curves over epochs, radii or steps; [`Scatter`] sets two accuracies against each other and draws the
-//! Pareto front; [`Heat`] is a table of colours; [`Plane`] shows which class a network answers where, with a
-//! [`Heading`] above several of them. Each becomes a [`Figure`]. Colours are told apart by people who see red and green alike, curves are labelled where they end, and a
-//! chart in a page follows the reader's light or dark setting.
+//! [`Lines`] are curves over epochs, radii or steps; [`Scatter`] sets two accuracies against each
+//! other and draws the Pareto front; [`Heat`] is a table of colours; [`Plane`] shows which class a
+//! network answers where, with a [`Heading`] above several of them. Each becomes a [`Figure`].
+//! Colours are told apart by people who see red and green alike, curves are labelled where they
+//! end, and a chart in a page follows the reader's light or dark setting.
 
 mod axis;
 mod figure;

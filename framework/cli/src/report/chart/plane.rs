@@ -1,5 +1,5 @@
-//! Two-dimensional problems: points, and curves between regions, on a picture of what a network
-//! answers where.
+//! Two-dimensional problems: points, and curves between regions, on a picture of a network's
+//! predictions.
 
 use super::axis::Axis;
 use super::figure::{Bitmap, Figure, px, text};
@@ -13,15 +13,15 @@ use maud::{Markup, html};
 pub struct Plane {
     /// The file's name.
     pub name: String,
-    /// What stands above; `_` marks an index, here and in all words.
+    /// The title; `_` marks an index, here and in all words.
     pub title: String,
-    /// A second line above, in grey.
+    /// A second line below the title, in grey.
     pub note: String,
     /// The ends of both axes, `[[left, right], [bottom, top]]`.
     pub window: [[f64; 2]; 2],
     /// Whether the axes have numbers.
     pub numbers: bool,
-    /// What lies under everything, from the upper left.
+    /// The background, from the upper left.
     pub ground: Image,
     /// Points, in the order in which they are painted.
     pub dots: Vec<Dot>,
@@ -171,7 +171,7 @@ impl Word {
     fn drawn(&self, at: &impl Fn([f64; 2]) -> [f64; 2]) -> Markup {
         let [x, y] = at(self.at);
         let (x, y) = (px(x + self.offset[0]), px(y + self.offset[1]));
-        // A white edge keeps the words apart from lines beneath.
+        // A white outline separates the words from lines beneath.
         html! {
             text x=(x) y=(y) text-anchor=(self.anchor) font-size="13" font-weight="600" fill="none" stroke="#ffffff"
                 stroke-width="3.5" stroke-linejoin="round" stroke-opacity="0.85" { (symbols(&self.words)) }
@@ -182,7 +182,7 @@ impl Word {
     }
 }
 
-/// A line's dashes, if it has some.
+/// A line's dashes, if it has any.
 pub(super) fn dash(dashed: bool) -> Option<&'static str> {
     dashed.then_some("5 3.5")
 }

@@ -1,4 +1,5 @@
-//! From SVG to PNG, with a font that comes with the program: a machine that trains may have none.
+//! From SVG to PNG, with a font that comes with the program, because a training machine may have
+//! none.
 
 use super::Figure;
 use foil::{Error, Result};

@@ -1,4 +1,4 @@
-//! Two accuracies against each other, and who is beaten by nobody.
+//! Two accuracies against each other, and their Pareto front.
 
 use super::axis::Axis;
 use super::figure::{Figure, px, short, text, width_of};
@@ -11,7 +11,7 @@ use maud::{Markup, html};
 pub struct Scatter {
     /// The file's name.
     pub name: String,
-    /// What stands above.
+    /// The title.
     pub title: String,
     /// From left to right; more is better.
     pub x: Axis,
@@ -37,7 +37,8 @@ pub struct Point {
 const SIZE: [f64; 2] = [460.0, 340.0];
 const FONT: f64 = 12.0;
 
-/// The points that no other point beats in one number while being at least as good in the other, from left to right.
+/// The Pareto front: points that no other point beats in one number while being at least as good
+/// in the other, from left to right.
 pub fn front(points: &[[f64; 2]]) -> Vec<usize> {
     let beaten = |i: usize| {
         points
@@ -60,7 +61,7 @@ impl Scatter {
         let reach = |axis: usize| shown.iter().flat_map(move |p| [p.at[axis] - p.std[axis], p.at[axis] + p.std[axis]]);
         let (x, y) = (self.x.scale(reach(0), left, right), self.y.scale(reach(1), bottom, top));
         let best = front(&places);
-        // A staircase: what one of the front reaches, all to its lower left is beaten by it.
+        // A staircase: each point of the front dominates everything to its lower left.
         let stairs = || {
             let corner = |&i: &usize| [x.at(places[i][0]), y.at(places[i][1])];
             let mut path = format!("M{} {}", px(left), px(best.first().map_or(top, |i| corner(i)[1])));

@@ -22,12 +22,12 @@ pub(super) fn symbols(words: &str) -> Markup {
     }
 }
 
-/// The words as they are read, without the signs that mark an index.
+/// The words without the characters that mark an index.
 pub(super) fn plain(words: &str) -> String {
     pieces(words).into_iter().map(|piece| piece.0).collect()
 }
 
-/// `_` takes the next character as an index, or all that stands between braces.
+/// `_` makes the next character an index, or everything between braces.
 fn pieces(words: &str) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut rest = words;

@@ -1,7 +1,7 @@
 //! Colours: names in a page, where CSS gives them their light or dark value, and numbers in a file.
 
-/// Name, value on white, value on black. The first eight are the series, after Okabe and Ito's palette, darkened (on
-/// white) or lightened (on black) until text in them can be read.
+/// Name, value on white, value on black. The first eight are the series, after Okabe and Ito's
+/// palette, darkened (on white) or lightened (on black) until text in them can be read.
 const COLOURS: [(&str, &str, &str); 14] = [
     ("s0", "#0a66a8", "#62b6f0"),
     ("s1", "#c14a09", "#f4935a"),
@@ -27,7 +27,8 @@ pub fn series(n: usize) -> String {
     format!("var(--s{})", n % SERIES)
 }
 
-/// The colours' declarations, light ones first, then the dark ones for who asked for them and is not printing.
+/// The colours' declarations, light ones first, then the dark ones for readers who prefer them and
+/// are not printing.
 pub fn css() -> String {
     let declare = |pick: fn(&(&str, &'static str, &'static str)) -> &'static str| -> String {
         COLOURS.iter().map(|colour| format!("--{}:{};", colour.0, pick(colour))).collect()
@@ -36,7 +37,8 @@ pub fn css() -> String {
     format!(":root{{{light}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n")
 }
 
-/// The light values in place of the names. Only whole attributes are replaced: in text a quote is escaped.
+/// The light values in place of the names. Only whole attributes are replaced: in text a quote is
+/// escaped.
 pub(super) fn resolved(svg: &str) -> String {
     COLOURS.iter().fold(svg.to_string(), |svg, (name, light, _)| {
         svg.replace(&format!("\"var(--{name})\""), &format!("\"{light}\""))

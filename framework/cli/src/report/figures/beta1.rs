@@ -1,4 +1,4 @@
-//! Figure 6: what beta1 trades.
+//! Figure 6: the trade-off that beta1 controls.
 
 use super::traits::{is_cat, judged_at, method, number, under_pgd};
 use super::{add, letter, sort};
@@ -11,8 +11,8 @@ use foil::record::EvalRecord;
 
 const STEPS: u64 = 20;
 
-/// A panel for each objective of CAT: natural accuracy and PGD-20 from the image, each less a
-/// number that brings them together, and the sum of both.
+/// A panel for each objective of CAT: natural accuracy and PGD-20 from the image, each minus an
+/// offset that brings them together, and the sum of both.
 ///
 /// On CIFAR-10 these numbers are the paper's 80 and 50. On other data each is the largest multiple
 /// of ten that is not above any accuracy shown. Each curve's label has its number.

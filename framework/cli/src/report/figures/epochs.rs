@@ -23,7 +23,7 @@ pub(super) fn ablations(groups: &[Group]) -> Vec<Figure> {
     panels.into_iter().flatten().collect()
 }
 
-/// Figure 5: PGD-10 by what X' ascends, a panel for each beta1 of CAT.
+/// Figure 5: PGD-10 by the attack's objective, a panel for each beta1 of CAT.
 pub(super) fn objectives(groups: &[Group]) -> Vec<Figure> {
     let cat: Vec<&Group> = groups.iter().filter(|group| is_cat(&group.runs[0].pipeline)).collect();
     let beta1 = |group: &Group| number(&group.runs[0].pipeline, "attack.beta1");

@@ -1,4 +1,4 @@
-//! Figure 2: what a mask does.
+//! Figure 2: the effect of the mask.
 
 use super::traits::{method, number, radius};
 use crate::report::Run;
@@ -6,7 +6,7 @@ use crate::report::chart::Figure;
 use crate::report::page::gallery;
 use crate::report::picture::Grid;
 
-/// The rows of a run's gallery and what the paper calls them; the perturbation is not among them.
+/// The rows of a run's gallery with the paper's names for them; the perturbation is left out.
 const ROWS: [(&str, &str); 4] =
     [("natural", "natural"), ("attacked", "adversarial"), ("mask", "mask"), ("calibrated", "calibrated adversarial")];
 

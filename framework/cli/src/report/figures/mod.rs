@@ -1,6 +1,6 @@
 //! Figures 2 to 6 of the CAT paper, from runs.
 //!
-//! | figure | across | upwards | curves |
+//! | figure | x-axis | y-axis | curves |
 //! |---|---|---|---|
 //! | 2 | test images | natural, adversarial, mask, calibrated adversarial | - |
 //! | 3 | eps of training | (a) PGD-100 without random start, (b) natural + that | methods |
@@ -8,8 +8,8 @@
 //! | 5 | epochs | PGD-10, a panel for each beta1 | what X' ascends |
 //! | 6 | beta1 | these three, a panel for each objective | natural - 80, PGD-20 - 50, their sum |
 //!
-//! PGD-10 has a random start, PGD-20 has none. 80 and 50 are the paper's for CIFAR-10; see `beta1.rs`
-//! for other data.
+//! PGD-10 has a random start, PGD-20 has none. 80 and 50 are the paper's for CIFAR-10; see
+//! `beta1.rs` for other data.
 
 mod beta1;
 mod epochs;
@@ -28,7 +28,7 @@ use foil::{Error, Result};
 /// The figure with this number, its panels side by side.
 ///
 /// # Errors
-/// When the runs have nothing that the figure shows, or were not trained and judged alike.
+/// When the runs have nothing that the figure shows, or were not trained and evaluated alike.
 pub fn draw(number: u8, groups: &[Group]) -> Result<Figure> {
     let data = distinct(groups.iter().flat_map(|group| &group.runs).map(|run| run.pipeline.data.name.as_str()));
     if let [first, second, ..] = data[..] {
@@ -45,13 +45,11 @@ pub fn draw(number: u8, groups: &[Group]) -> Result<Figure> {
         let what = match number {
             3 => "evaluated runs, natural and under PGD with 100 steps and `start: none`",
             6 => "evaluated runs of CAT, natural and under PGD with 20 steps and `start: none`",
-            4 => "runs with epochs behind them that measure `natural` and PGD with 10 steps and `start: uniform`",
-            _ => {
-                "runs of CAT with epochs behind them that measure `natural` and PGD with 10 steps and `start: uniform`"
-            }
+            4 => "runs with finished epochs that measure `natural` and PGD with 10 steps and `start: uniform`",
+            _ => "runs of CAT with finished epochs that measure `natural` and PGD with 10 steps and `start: uniform`",
         };
-        let message = format!("these runs have nothing that Figure {number} shows: it takes {what}");
-        return Err(Error::new(message).help("foil figure --help names the pipelines of each figure"));
+        let message = format!("these runs have nothing that Figure {number} shows: it needs {what}");
+        return Err(Error::new(message).help("foil figure --help lists the pipelines of each figure"));
     }
     Ok(Figure::beside(&format!("figure{number}"), &panels))
 }
@@ -72,7 +70,7 @@ fn add(series: &mut Vec<Series>, label: &str, x: f64, y: Spread) {
     series[place].spread.push([y.mean - std, y.mean + std]);
 }
 
-/// From left to right; without deviations where there is one seed only.
+/// Sorts points from left to right; drops deviations if there is only one seed.
 fn sort(one: &mut Series) {
     let mut order: Vec<usize> = (0..one.points.len()).collect();
     order.sort_by(|&a, &b| one.points[a][0].total_cmp(&one.points[b][0]));

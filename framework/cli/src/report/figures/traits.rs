@@ -1,4 +1,4 @@
-//! What a run is, as the paper's figures call it.
+//! A run's properties, in the terms of the paper's figures.
 
 use crate::report::Group;
 use crate::report::paper::fits;
@@ -13,7 +13,7 @@ pub fn find(pipeline: &Pipeline, key: &str) -> Option<Value> {
     key.split('.').try_fold(&whole, |value, part| value.get(part)).cloned()
 }
 
-/// The number under a dotted key; of a number that changes in training the last one.
+/// The number under a dotted key; for a scheduled number, its last value.
 pub fn number(pipeline: &Pipeline, key: &str) -> Option<f64> {
     let value = find(pipeline, key)?;
     let plain = |value: &Value| value.as_f64().or_else(|| value.as_str().and_then(foil_config::fraction));
@@ -31,7 +31,7 @@ fn objective(pipeline: &Pipeline) -> Option<String> {
     name("attack.inner.objective.type").or_else(|| name("attack.objective.type"))
 }
 
-/// The same as Figure 5 has it.
+/// The objective as in Figure 5.
 pub fn ascended(pipeline: &Pipeline) -> String {
     match objective(pipeline).as_deref() {
         Some("cw") => "CW∞".into(),
@@ -56,7 +56,7 @@ pub fn method(pipeline: &Pipeline) -> String {
     }
 }
 
-/// A curve of Figure 4: what was left out of CAT, or CAT with its beta1.
+/// A curve of Figure 4: the ablation, or CAT with its beta1.
 pub fn ablation(pipeline: &Pipeline) -> String {
     let weighted = find(pipeline, "loss.weighted").and_then(|value| value.as_bool()).unwrap_or(true);
     let part = match (is_cat(pipeline), pipeline.loss.name()) {
@@ -79,7 +79,7 @@ pub fn ablation(pipeline: &Pipeline) -> String {
 fn is_pgd(settings: &Value, steps: u64, start: &str) -> bool {
     let same = |key: &str, wanted: Value| (key.to_string(), wanted);
     let wanted = [same("type", "pgd".into()), same("steps", steps.into()), same("start", start.into())];
-    // Records of old versions leave the defaults out.
+    // Records of old versions omit defaults.
     let cross_entropy = settings.get("objective").is_none() || fits(settings, &[same("objective", "ce".into())].into());
     fits(settings, &wanted.into()) && cross_entropy
 }
@@ -90,7 +90,7 @@ pub fn watched(pipeline: &Pipeline, steps: u64, start: &str) -> Option<String> {
     pipeline.attacks.keys().find(|name| is_pgd(&settings(name), steps, start)).cloned()
 }
 
-/// Percent right under PGD with these steps from the image itself, and the radius.
+/// Accuracy in percent under PGD with these steps from the image itself, and the radius.
 pub fn under_pgd(eval: &EvalRecord, steps: u64) -> Option<(f64, f64)> {
     eval.entries.iter().find_map(|entry| {
         let settings = serde_yaml::to_value(&entry.attack).ok()?;
@@ -99,7 +99,7 @@ pub fn under_pgd(eval: &EvalRecord, steps: u64) -> Option<(f64, f64)> {
     })
 }
 
-/// The radius at which all are judged by PGD with these steps.
+/// The radius at which all are evaluated under PGD with these steps.
 ///
 /// # Errors
 /// When there are several.
@@ -110,19 +110,19 @@ pub fn judged_at<'a>(groups: impl IntoIterator<Item = &'a Group>, steps: u64) ->
     all.dedup_by(|a, b| (*a - *b).abs() < 1e-9);
     if let [first, .., last] = all[..] {
         let (first, last) = (radius(first), radius(last));
-        return Err(Error::new(format!("these runs are judged under PGD-{steps} at {first} and at {last}"))
+        return Err(Error::new(format!("these runs are evaluated under PGD-{steps} at {first} and at {last}"))
             .help("evaluate them at one radius: foil eval RUN attacks.NAME.eps=…"));
     }
     Ok(all.first().copied())
 }
 
-/// A radius as the papers write it: `8/255`, or `0.1` where it is no multiple of 1/255.
+/// A radius as in the papers: `8/255`, or `0.1` if it is not a multiple of 1/255.
 pub fn radius(eps: f64) -> String {
     let levels = eps * 255.0;
     if is_whole(levels) { format!("{}/255", levels.round()) } else { format!("{eps}") }
 }
 
-/// Whether a number is a whole one but for rounding.
+/// Whether a number is whole up to rounding.
 pub fn is_whole(value: f64) -> bool {
     (value - value.round()).abs() < 1e-6
 }

@@ -8,20 +8,20 @@ use std::collections::BTreeMap;
 /// The runs of one method with one set of settings, by seed.
 #[derive(Debug)]
 pub struct Group {
-    /// What the first of them is called.
+    /// The name of the first run.
     pub label: String,
     /// At least one, by seed.
     pub runs: Vec<Run>,
 }
 
-/// Puts runs together that differ only in their seed, in the order in which their methods first
-/// occur. A run that is there twice counts once, and a sentence says so: it is no second seed.
+/// Groups runs that differ only in their seed, in the order in which their methods first occur. A
+/// run that exists twice counts once, with a note: it is not a second seed.
 pub fn group(runs: Vec<Run>) -> (Vec<Group>, Vec<String>) {
     let (mut groups, mut notes): (Vec<Group>, Vec<String>) = (Vec::new(), Vec::new());
     for run in runs {
         if let Some(same) = groups.iter().flat_map(|group| &group.runs).find(|other| other.repeats(&run)) {
             let (run, same, seed) = (run.path.display(), same.path.display(), run.pipeline.seed);
-            notes.push(format!("{run} is the run {same} once more (seed {seed}, the same figures), and counts once"));
+            notes.push(format!("{run} repeats the run {same} (seed {seed}, the same figures) and counts once"));
             continue;
         }
         match groups.iter_mut().find(|group| group.method() == run.method) {
@@ -39,13 +39,13 @@ impl Group {
         self.runs.first().map_or("", |run| &run.method)
     }
 
-    /// The records of those that are evaluated.
+    /// The records of the evaluated runs.
     pub fn evals(&self) -> impl Iterator<Item = &EvalRecord> {
         self.runs.iter().filter_map(|run| run.eval())
     }
 
-    /// What `value` takes of each epoch: its means over the seeds, `[epoch, mean]`, and for each
-    /// point the least and the largest of several seeds; of one seed no such range.
+    /// The means over the seeds of `value` at each epoch, `[epoch, mean]`, and for each point the
+    /// minimum and maximum; no range for a single seed.
     pub fn over_epochs(&self, value: impl Fn(&Row) -> Option<f64>) -> (Vec<[f64; 2]>, Vec<[f64; 2]>) {
         let mut epochs = BTreeMap::<u64, Vec<f64>>::new();
         for row in self.runs.iter().flat_map(|run| &run.metrics) {
@@ -61,8 +61,8 @@ impl Group {
         (points, if self.runs.len() > 1 { range.collect() } else { Vec::new() })
     }
 
-    /// Percent of images classified rightly under the attack called `entry`; none if no run was
-    /// evaluated under it.
+    /// Percent of images classified correctly under the attack called `entry`; `None` if no run
+    /// was evaluated under it.
     pub fn accuracy(&self, entry: &str) -> Option<Spread> {
         let values: Vec<f64> = self.evals().filter_map(|eval| Some(eval.entry(entry)?.accuracy)).collect();
         Spread::of(&values)

@@ -1,4 +1,4 @@
-//! Runs read from their folders, and the runs that differ only in their seed taken together.
+//! Reads runs from their folders, and groups those that differ only in their seed.
 //!
 //! ```text
 //! runs/AT, runs/AT-seed2, runs/TRADES  →  AT (seeds 0, 2), TRADES (seed 0)

@@ -8,20 +8,20 @@ use foil::train::Folder;
 use foil::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// A run as its folder has it.
+/// A run, as read from its folder.
 #[derive(Debug)]
 pub struct Run {
     /// The folder.
     pub path: PathBuf,
-    /// The pipeline that was resolved when it began.
+    /// The pipeline that was resolved at its start.
     pub pipeline: Pipeline,
     /// [`Pipeline::training_hash`].
     pub hash: String,
     /// [`Pipeline::method_hash`]: the same for all seeds.
     pub method: String,
-    /// Its curves, an epoch a row.
+    /// Its curves, one row per epoch.
     pub metrics: Vec<Row>,
-    /// Epochs done, of which a run that goes on keeps the result.
+    /// Epochs done and saved.
     pub epochs: u64,
     /// The epoch that was selected so far, and its score by `select`.
     pub best: Option<Held>,
@@ -29,16 +29,16 @@ pub struct Run {
     pub records: Vec<Evaluation>,
     /// Whether there is a record, but of other weights than those of its best checkpoint.
     pub outdated: bool,
-    /// Whether its weights came from elsewhere (`foil import`): there is no training to go on with.
+    /// Whether its weights came from elsewhere (`foil import`): there is no training to resume.
     pub imported: bool,
-    /// What is odd about the folder, each in a sentence for people.
+    /// Notes about the folder, one sentence each.
     pub notes: Vec<String>,
 }
 
-/// How far a run is.
+/// A run's stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// So many epochs are done, but not all.
+    /// This many epochs are done, but not all.
     Partial(u64),
     /// Trained, and not evaluated.
     Trained,
@@ -47,7 +47,8 @@ pub enum Stage {
 }
 
 impl Run {
-    /// Reads the run in a folder. Records that cannot be read are notes: the rest of the run stands.
+    /// Reads the run in a folder. Records that cannot be read become notes: the rest of the run is
+    /// used.
     ///
     /// # Errors
     /// When the folder holds no run, or its pipeline cannot be read.
@@ -68,12 +69,12 @@ impl Run {
         let shown = path.display();
         for (record, why) in &found.outdated {
             let record = record.display();
-            notes.push(format!("{record} is {why}, and is left out; evaluate again: foil eval {shown}"));
+            notes.push(format!("{record} is {why} and is left out; evaluate again: foil eval {shown}"));
         }
         notes.extend(found.errors.iter().map(|error| format!("not evaluated: {}", error.message())));
         if let Some(Evaluation { path, record }) = found.current.first() {
             if record.weights.is_none() && folder.best().exists() {
-                notes.push(format!("{} does not say which weights it judged", path.display()));
+                notes.push(format!("{} does not say which weights it evaluated", path.display()));
             }
             if found.current.len() > 1 {
                 let (all, name) = (found.current.len(), path.file_name().unwrap_or_default().display());
@@ -89,7 +90,8 @@ impl Run {
         let records = found.current;
         let epochs = match folder.epochs_done() {
             Ok(Some(epochs)) => epochs,
-            // Where the state was removed to save room, the last weights tell that the last row is whole.
+            // If the state was removed to save space, the last weights show that the last row is
+            // complete.
             Ok(None) if folder.last().exists() => metrics.last().map_or(0, |row| row.epoch),
             Ok(None) => 0,
             Err(error) => {
@@ -98,30 +100,31 @@ impl Run {
             }
         };
         if torn {
-            notes.push(format!("{}: its last line is torn, and is left out", curves.display()));
+            notes.push(format!("{}: its last line is incomplete and is left out", curves.display()));
         }
-        // Where no epoch is recorded at all, readers say so themselves.
+        // If no epoch is recorded at all, callers report it themselves.
         if let Some(gap) = metrics::gap(&metrics, epochs).filter(|_| curves.exists()) {
             notes.push(format!("{} {gap}", curves.display()));
         }
         let best = best(&pipeline, &metrics);
         let (mut hash, mut method) = (pipeline.training_hash()?, pipeline.method_hash()?);
-        let imported = folder.imported().unwrap_or_default(); // Weights that cannot be read are told where they are needed.
+        let imported = folder.imported().unwrap_or_default(); // Unreadable weights are reported where they are needed.
         if let Some(from) = &imported {
-            // Pipelines of imported weights are alike whatever the weights are: no two files are seeds of one method.
+            // Pipelines of imported weights do not depend on the weights: no two files are seeds
+            // of one method.
             [&mut hash, &mut method].into_iter().for_each(|hash| *hash += from);
         }
         let (path, imported) = (path.to_path_buf(), imported.is_some());
         Ok(Self { path, pipeline, hash, method, metrics, epochs, best, records, outdated, imported, notes })
     }
 
-    /// Reads the runs in several folders; one that cannot be read is an error beside the others.
+    /// Reads the runs in several folders; returns an error for each that cannot be read.
     pub fn load_all(paths: &[PathBuf]) -> (Vec<Self>, Vec<Error>) {
         let (mut runs, mut errors) = (Vec::new(), Vec::new());
         for path in paths {
             match Self::load(path) {
                 Ok(run) => runs.push(run),
-                // The problems of a pipeline say where they are themselves.
+                // Problems of a pipeline already have their places.
                 Err(error) if error.problems().is_some() => errors.push(error),
                 Err(error) => errors.push(error.context(path.display())),
             }
@@ -168,8 +171,9 @@ impl Run {
         Ok(Some(images))
     }
 
-    /// Whether the two are one training under two names: the same pipeline with the same seed, and the same figures wherever both
-    /// were judged alike. (On a GPU the same seed may well come to other figures.)
+    /// Whether the two are the same training under two names: the same pipeline with the same
+    /// seed, and the same figures wherever both were evaluated alike. (On a GPU the same seed may
+    /// give different figures.)
     pub fn repeats(&self, other: &Self) -> bool {
         let (Some(ours), Some(theirs)) = (self.eval(), other.eval()) else { return false };
         let mut both = ours.entries.iter().filter_map(|entry| Some((entry, theirs.entry(&entry.name)?))).peekable();
@@ -179,19 +183,19 @@ impl Run {
             && both.all(|(a, b)| a.attack != b.attack || a.accuracy == b.accuracy)
     }
 
-    /// What it is called.
+    /// Its name.
     pub fn label(&self) -> &str {
         self.pipeline.name.as_deref().unwrap_or("run")
     }
 
-    /// `judged on 500 of 10000 test images`; none when it is judged on all, or on none.
+    /// `evaluated on 500 of 10000 test images`; `None` if it was evaluated on all, or not at all.
     pub fn judged_on_part(&self) -> Option<String> {
         let images = foil_data::entry(&self.pipeline.data.name).ok()?.counts.test as u64;
         let eval = self.eval().filter(|eval| eval.n < images)?;
-        Some(format!("judged on {} of {images} test images", eval.n))
+        Some(format!("evaluated on {} of {images} test images", eval.n))
     }
 
-    /// How far it is.
+    /// Its stage.
     pub fn stage(&self) -> Stage {
         match self.eval() {
             _ if !self.imported && self.epochs < self.pipeline.train.epochs => Stage::Partial(self.epochs),
@@ -201,7 +205,7 @@ impl Run {
     }
 }
 
-/// What the trainer selected: the same rule over the same rows gives the same epoch.
+/// The trainer's selection: the same rule over the same rows gives the same epoch.
 fn best(pipeline: &Pipeline, metrics: &[Row]) -> Option<Held> {
     let rule = Rule::parse(&pipeline.select).ok()?;
     let mut best = Best::default();
@@ -213,7 +217,8 @@ fn best(pipeline: &Pipeline, metrics: &[Row]) -> Option<Held> {
     best.held
 }
 
-/// The run folders among and below `roots`, sorted. Folders in a run folder, and deeper than three levels, are not looked at.
+/// The run folders among and below `roots`, sorted. Folders in a run folder, and deeper than three
+/// levels, are not searched.
 pub fn find(roots: &[PathBuf]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     roots.iter().for_each(|root| below(root, 3, &mut found));
@@ -222,17 +227,17 @@ pub fn find(roots: &[PathBuf]) -> Vec<PathBuf> {
     found
 }
 
-/// The run folders among and below `paths`, in their order, and a sentence about each path that has none: `runs/*` of a shell names
-/// other things too.
+/// The run folders among and below `paths`, in their order, and a note about each path that has
+/// none, since a shell's `runs/*` includes other files too.
 ///
 /// # Errors
-/// When a path is not there, or none has a run.
+/// When a path does not exist, or none has a run.
 pub fn named(paths: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<String>)> {
     let (mut found, mut without): (Vec<PathBuf>, Vec<&Path>) = (Vec::new(), Vec::new());
     for path in paths {
         if !path.exists() {
-            return Err(Error::new(format!("{} is not there", path.display()))
-                .help("runs are in runs/ unless --run-dir said otherwise"));
+            return Err(Error::new(format!("{} does not exist", path.display()))
+                .help("runs are in runs/ unless --run-dir was given"));
         }
         let runs = find(std::slice::from_ref(path));
         if runs.is_empty() {
@@ -246,7 +251,7 @@ pub fn named(paths: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<String>)> {
         return Err(Error::new(format!("there is no run in {}: no resolved.yaml in it or below", places.join(", ")))
             .help("name a folder that `foil train` made, or one above it"));
     }
-    let note = |path: &&Path| format!("{} holds no run, and is left out", path.display());
+    let note = |path: &&Path| format!("{} holds no run and is left out", path.display());
     Ok((found, without.iter().map(note).collect()))
 }
 

@@ -7,14 +7,14 @@ use crate::report::Cell;
 pub struct Spread {
     /// The mean.
     pub mean: f64,
-    /// The sample standard deviation (the sum of squares over `n - 1`); none of a single run.
+    /// The sample standard deviation (the sum of squares over `n - 1`); `None` for a single run.
     pub std: Option<f64>,
     /// How many runs.
     pub n: usize,
 }
 
 impl Spread {
-    /// Of `values`; none without any.
+    /// Of `values`; `None` if there are none.
     pub fn of(values: &[f64]) -> Option<Self> {
         let n = values.len();
         if n == 0 {

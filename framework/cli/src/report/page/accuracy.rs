@@ -8,7 +8,7 @@ use foil::distinct;
 use foil::eval::NATURAL;
 use maud::{Markup, html};
 
-/// A method's robust accuracy, and what is meant by that.
+/// The label of the worst case.
 pub(super) const WORST: &str = "worst case";
 
 pub(super) fn section(report: &Report) -> Markup {
@@ -19,9 +19,9 @@ pub(super) fn section(report: &Report) -> Markup {
     html! {
         @for setting in &settings { (table(report, setting).html()) }
         p class="soft" {
-            "Percent of test images classified rightly; the highest of a column is bold. "
+            "Percent of test images classified correctly; the highest in each column is bold. "
             @if settings.iter().any(|setting| report.within(setting).iter().any(|(_, view)| view.worst_case(setting).is_some())) {
-                "“" (WORST) "” counts an image only if it holds under every attack of the evaluation. "
+                "“" (WORST) "” counts an image only if it is classified correctly under every attack of the evaluation. "
             }
             @if report.views.iter().any(|view| view.group.runs.len() > 1) { "± is the standard deviation over seeds." }
         }
@@ -67,8 +67,8 @@ pub(super) fn attacks(report: &Report, setting: &Setting) -> Vec<String> {
     distinct(evals.flat_map(|eval| &eval.entries).map(|entry| entry.name.clone()))
 }
 
-/// By what methods in a setting are compared: the worst case if all have it, otherwise the attack under which all were
-/// evaluated that leaves least. None when they share no attack.
+/// The measure by which methods in a setting are compared: the worst case if all have it,
+/// otherwise the strongest shared attack. `None` if they share no attack.
 pub(super) fn robust(report: &Report, setting: &Setting) -> Option<String> {
     let views = report.within(setting);
     if views.iter().all(|(_, view)| view.worst_case(setting).is_some()) {

@@ -9,7 +9,7 @@ pub(super) fn figures(report: &Report) -> Vec<Figure> {
     let figure = |setting, attack: Option<String>| {
         let views: Vec<_> = report.within(setting).into_iter().filter(|(_, view)| view.images.is_some()).collect();
         let names = foil_data::entry(&setting.dataset).map_or(&[][..], |entry| entry.class_names);
-        // A hundred classes are no table.
+        // A hundred classes would not fit in a table.
         if views.is_empty() || names.len() > 20 {
             return None;
         }
@@ -45,7 +45,7 @@ pub(super) fn figures(report: &Report) -> Vec<Figure> {
         .collect()
 }
 
-/// The attack that leaves least, of those that every image record has.
+/// The strongest attack of those that every image record has.
 fn hardest(report: &Report, setting: &super::view::Setting) -> Option<String> {
     let mut best: Option<(String, f64)> = None;
     for name in super::accuracy::attacks(report, setting).into_iter().filter(|name| name != NATURAL) {

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use serde_yaml::Value;
 use std::collections::BTreeMap;
 
-/// Letters of a value before it is cut.
+/// Maximum length of a value, in characters.
 const LONGEST: usize = 90;
 
 pub(super) fn section(report: &Report) -> Markup {
@@ -24,7 +24,7 @@ pub(super) fn section(report: &Report) -> Markup {
     html! {
         @if configs.len() > 1 {
             @if different.is_empty() { p { "Nothing: their configs are the same." } } @else {
-                p class="soft" { "Keys on which the runs do not agree; what differs from most of them is marked. All other keys are the same." }
+                p class="soft" { "Keys whose values differ between runs; values that differ from most runs are marked. All other keys are the same." }
                 div class="wide" tabindex="0" role="region" aria-label="Differences" {
                     table class="configs" {
                         thead { tr { th scope="col" { "key" } @for (n, _) in &configs { th scope="col" { (report.views[*n].label) } } } }
@@ -95,7 +95,7 @@ fn flat(value: &Value) -> BTreeMap<String, String> {
     flat
 }
 
-/// What makes a method first, how it is judged last.
+/// Orders keys: those of the method first, those of the evaluation last.
 fn rank(key: &str) -> usize {
     let order = ["attack", "loss", "model", "normalize", "optimizer", "train", "data", "select", "evaluate", "attacks"];
     let first = key.split('.').next().unwrap_or(key);

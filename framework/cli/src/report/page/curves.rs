@@ -1,4 +1,4 @@
-//! What was measured in training, epoch by epoch.
+//! Training metrics by epoch.
 
 use super::{Report, View, figures as side_by_side};
 use crate::report::chart::{Axis, Figure, Lines, Series};
@@ -6,7 +6,7 @@ use crate::report::paper::{PaperLog, logs};
 use foil::distinct;
 use maud::{Markup, html};
 
-/// Figures that stand open; the others are behind a line that opens them.
+/// How many figures are shown; the others are collapsed.
 const OPEN: usize = 4;
 
 pub(super) fn section(report: &Report) -> Markup {
@@ -55,7 +55,7 @@ pub(super) fn figures(report: &Report) -> Vec<Figure> {
     names.iter().filter_map(figure).collect()
 }
 
-/// What others logged of a run like one of these, each once.
+/// Published logs of runs like these, each once.
 fn published(report: &Report) -> Vec<PaperLog> {
     distinct(report.views.iter().flat_map(|view| &view.group.runs).flat_map(|run| logs(&run.pipeline)))
 }
@@ -72,14 +72,14 @@ fn series(view: &View, colour: usize, name: &str) -> Option<Series> {
     if points.is_empty() {
         return None;
     }
-    // Of several seeds each has its own epoch, and the mean has none.
+    // With several seeds each has its own epoch, so the mean has none.
     let best = view.group.runs.first().and_then(|run| run.best.as_ref()).filter(|_| view.group.runs.len() == 1);
     let marks =
         best.and_then(|best| points.iter().find(|point| point[0] == best.epoch as f64).copied()).into_iter().collect();
     Some(Series { label: view.label.clone(), colour, points, spread, marks, ..Series::default() })
 }
 
-/// Accuracies on judged images first, then the loss, then the rest.
+/// Accuracies on the evaluated images first, then the loss, then the rest.
 fn rank(name: &str) -> u8 {
     match name {
         "natural" => 0,

@@ -47,7 +47,7 @@ fn cell(what: &str, image: &Image) -> Markup {
     }
 }
 
-/// The galleries as files of their own.
+/// The galleries as separate files.
 pub(super) fn figures(report: &Report) -> impl Iterator<Item = Figure> {
     report.views.iter().enumerate().filter_map(|(n, view)| {
         let label = format!("{}: what its attack does to test images", view.label);

@@ -1,7 +1,8 @@
-//! One page of HTML that says how runs compare, in a single file that asks nothing of a network.
+//! One HTML page that compares runs, in a single file that needs no network.
 //!
-//! It is read on a phone, in the dark and on paper, and needs no JavaScript but to zoom. Every word that comes from a
-//! file is escaped. What is missing or does not go together is said in a note at the top, and the rest stands.
+//! It works on a phone, in dark mode and on paper, and needs JavaScript only to zoom. All text
+//! from files is escaped. Notes at the top say what is missing or not comparable; the rest is
+//! shown.
 
 mod accuracy;
 mod classes;
@@ -25,17 +26,17 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 struct Section {
     /// The anchor, such as `trust`.
     id: &'static str,
-    /// What the list of sections calls it.
+    /// Its name in the list of sections.
     short: &'static str,
     /// The heading.
     title: &'static str,
-    /// What stands under it; empty leaves the section out.
+    /// Its content; an empty one leaves the section out.
     body: Markup,
 }
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("zoom.js");
-/// The page may not fetch anything, whatever a name in it says.
+/// The page may not fetch anything, whatever text it contains.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
 
 impl Report {
@@ -49,7 +50,7 @@ impl Report {
             section("training", "Training", "Training", curves::section(self)),
             section("strength", "Strength", "Against stronger attacks", strength::section(self)),
             section("classes", "Classes", "Class by class", figures(&classes::figures(self))),
-            section("trust", "Trust", "Can these figures be believed?", trust::section(self)),
+            section("trust", "Trust", "Can these figures be trusted?", trust::section(self)),
             section("images", "Images", "What the attacks do", gallery::section(self)),
             section("configs", "Configs", "What differs between the runs", configs::section(self)),
             section("origin", "Origin", "Where the figures come from", origin::section(self)),
@@ -85,7 +86,7 @@ impl Report {
         page.into_string()
     }
 
-    /// Every figure of the page, for files of their own.
+    /// Every figure of the page, for separate files.
     pub fn figures(&self) -> Vec<Figure> {
         let groups = [tradeoff::figures(self), curves::figures(self), strength::figures(self), classes::figures(self)];
         groups.into_iter().flatten().chain(gallery::figures(self)).collect()

@@ -1,4 +1,4 @@
-//! What a reader must know before believing the rest.
+//! Notes that a reader needs before trusting the rest.
 
 use super::view::done;
 use super::{Report, View, trust};
@@ -31,7 +31,7 @@ fn notes(report: &Report) -> Vec<String> {
     if settings.len() > 1 {
         let all: Vec<String> = settings.iter().map(ToString::to_string).collect();
         notes.push(format!(
-            "These runs were not judged alike, so there is a table for each: {}. Figures of different tables do not compare.",
+            "These runs were not evaluated in the same way, so each way has its own table: {}. Figures from different tables are not comparable.",
             all.join("; ")
         ));
     }
@@ -45,7 +45,7 @@ fn notes(report: &Report) -> Vec<String> {
         }
     };
     let partial = |run: &Run| done(run) < run.pipeline.train.epochs;
-    say(names(&partial), "not trained to the end; what is shown is how far it came.");
+    say(names(&partial), "not trained to the end; the page shows its progress so far.");
     say(names(&|run| run.eval().is_none() && !run.outdated && !partial(run)), "not evaluated yet: foil eval RUN.");
     say(names(&|run| run.metrics.is_empty()), "no epoch is recorded.");
     let models: Vec<&str> =

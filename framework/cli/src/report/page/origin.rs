@@ -1,4 +1,4 @@
-//! Versions, devices, dates, seeds: what someone needs who wants the same figures.
+//! Versions, devices, dates, seeds: what is needed to reproduce the figures.
 
 use super::Report;
 use super::view::done;
@@ -31,7 +31,7 @@ pub(super) fn section(report: &Report) -> Markup {
     let table = Table { title: String::new(), columns: columns.into(), rows: rows.collect() };
     html! {
         (table.html())
-        p class="soft" { "“config” is the start of the SHA-256 of the run's pipeline: equal ones were asked for the same. To make a run again: " code { "foil train FOLDER/resolved.yaml" } "." }
+        p class="soft" { "“config” is the start of the SHA-256 of the run's pipeline: runs that share it had the same settings. To repeat a run: " code { "foil train FOLDER/resolved.yaml" } "." }
     }
 }
 

@@ -1,4 +1,5 @@
-//! The tables of the CAT paper, those in which a run stands: our figures, the published ones, and the difference.
+//! The tables of the CAT paper that have a run in them: our figures, the published ones, and the
+//! difference.
 
 use super::{Report, View};
 use crate::report::paper::{Filled, Ours, fill, numbers, table};
@@ -17,7 +18,7 @@ pub(super) fn section(report: &Report) -> Markup {
     html! {
         p class="soft" {
             "Tables of Huang et al. 2021 (“CAT”) with our figures, the published ones, and the difference, ours minus theirs in points. "
-            "Which run stands in which row is decided by what it was, not by its name."
+            "A run's settings decide its row, not its name."
         }
         @for (number, filled) in &tables {
             details class="paper" open {
@@ -65,8 +66,8 @@ fn ours(view: &View) -> Ours<'_> {
     Ours { label: &view.label, runs: view.group.runs.iter().filter(|run| run.eval().is_some()).collect() }
 }
 
-/// What a reader must know of runs that stand in a table, those alike in a sentence: how long they trained, and on how many images they were
-/// judged where the paper's were judged on all.
+/// Notes on the runs in a table, with equal runs in one sentence: how long they trained, and on
+/// how many images they were evaluated where the paper used all.
 fn parts(report: &Report, tables: &[(u8, Filled)]) -> Vec<String> {
     let used = |label: &String| tables.iter().any(|(_, filled)| !filled.unused.contains(label));
     let mut parts: Vec<(String, Vec<&str>)> = Vec::new();

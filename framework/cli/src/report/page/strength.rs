@@ -16,7 +16,7 @@ pub(super) fn section(report: &Report) -> Markup {
     let all_the_same = images.windows(2).all(|pair| pair[0] == pair[1]);
     html! {
         p class="soft" {
-            "The same attack, with one number changed. A sound evaluation falls to nothing as the radius grows, and hardly moves once there are steps enough. "
+            "The same attack with one number changed. In a sound evaluation accuracy falls to zero as the radius grows, and hardly changes once there are enough steps. "
             @if let (Some(n), true) = (images.first(), all_the_same) { "On " (n) " test images." }
         }
         (side_by_side(&figures))
@@ -43,18 +43,18 @@ pub(super) fn figures(report: &Report) -> Vec<Figure> {
     radius.into_iter().chain(steps).collect()
 }
 
-/// What was measured for these curves first, then the evaluations.
+/// The measurements made for these curves first, then the evaluations.
 fn records(view: &View) -> impl Iterator<Item = &EvalRecord> {
     view.curves.iter().chain(view.group.evals())
 }
 
-/// (number, accuracy) of the largest set of entries whose settings differ in the number `key` alone. With radii, the
-/// accuracy without an attack is that at 0.
+/// (number, accuracy) of the largest set of entries whose settings differ in the number `key`
+/// alone. With radii, the accuracy without an attack is that at 0.
 fn points(record: &EvalRecord, key: &str) -> Vec<[f64; 2]> {
     let split = |entry: &Entry| {
         let mut settings = entry.attack.as_object()?.clone();
         let number = settings.remove(key)?.as_f64()?;
-        // A longer or wider attack may well take other steps.
+        // A longer or larger attack may use another step size.
         settings.remove("alpha");
         Some((Value::Object(settings), [number, entry.accuracy]))
     };

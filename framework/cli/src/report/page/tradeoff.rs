@@ -42,7 +42,8 @@ fn chart(report: &Report, setting: &Setting) -> Option<Scatter> {
     })
 }
 
-/// Without the methods that do not hold at all, beside which the others cannot be told apart; none where all do.
+/// The chart without the methods that are not robust at all, next to which the others are
+/// indistinguishable; `None` if all are robust.
 fn close_up(all: &Scatter) -> Option<Scatter> {
     let best = all.points.iter().map(|point| point.at[1]).fold(0.0, f64::max);
     let (near, far): (Vec<Point>, Vec<Point>) = all.points.iter().cloned().partition(|point| point.at[1] > 0.5 * best);

@@ -1,4 +1,4 @@
-//! What the page is about: methods, with what is known of each.
+//! The page's content: methods, with what is known about each.
 
 use crate::report::gather::{Group, Spread, group};
 use crate::report::picture::Grid;
@@ -14,7 +14,7 @@ pub struct Report {
     pub title: String,
     /// The methods, in the order in which they were named.
     pub views: Vec<View>,
-    /// What went wrong while the runs were read, each in a sentence.
+    /// Problems while reading the runs, one sentence each.
     pub problems: Vec<String>,
     /// When the page was made: UTC, RFC 3339.
     pub created: String,
@@ -23,11 +23,11 @@ pub struct Report {
 /// One method: the runs that differ only in their seed.
 #[derive(Debug)]
 pub struct View {
-    /// What it is called on the page; no two are called the same.
+    /// Its unique name on the page.
     pub label: String,
     /// The runs.
     pub group: Group,
-    /// What became of each image of the first evaluated run, if it is known.
+    /// The image record of the first evaluated run, if there is one.
     pub images: Option<ImageRecord>,
     /// Accuracy under attacks that differ in one number only, if that was measured.
     pub curves: Option<EvalRecord>,
@@ -35,7 +35,7 @@ pub struct View {
     pub gallery: Option<Grid>,
 }
 
-/// What figures must have in common to stand in one table.
+/// What figures must have in common to be in one table.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Setting {
     pub dataset: String,
@@ -44,7 +44,7 @@ pub(super) struct Setting {
 }
 
 impl Report {
-    /// A page about these runs; those that differ only in their seed stand together.
+    /// A page about these runs; those that differ only in their seed are grouped.
     pub fn new(runs: Vec<Run>, problems: Vec<String>) -> Self {
         let (groups, repeated) = group(runs);
         let taken: Vec<String> = groups.iter().map(|group| group.label.clone()).collect();
@@ -71,12 +71,12 @@ impl Report {
         Report { title: "Robustness report".into(), views, problems, created: foil::record::stamp::now() }
     }
 
-    /// What the evaluations were made on, each once, in order.
+    /// The distinct settings of the evaluations, in order.
     pub(super) fn settings(&self) -> Vec<Setting> {
         distinct(self.views.iter().flat_map(|view| view.group.evals()).map(Setting::of))
     }
 
-    /// The methods with an evaluation in this setting, with their place on the page.
+    /// The methods with an evaluation in this setting, with their index on the page.
     pub(super) fn within(&self, setting: &Setting) -> Vec<(usize, &View)> {
         let inside = |view: &View| view.group.evals().any(|eval| Setting::of(eval) == *setting);
         self.views.iter().enumerate().filter(|(_, view)| inside(view)).collect()
@@ -102,7 +102,7 @@ impl Report {
     }
 }
 
-/// Epochs done, as far as its state or its rows tell.
+/// Epochs done, from its state or its rows.
 pub(super) fn done(run: &Run) -> u64 {
     run.metrics.last().map_or(0, |row| row.epoch).max(run.epochs)
 }
@@ -115,7 +115,7 @@ impl View {
         Spread::of(&values)
     }
 
-    /// The share of images right under every attack of the evaluation, in percent.
+    /// The share of images classified correctly under every attack of the evaluation, in percent.
     pub(super) fn worst_case(&self, setting: &Setting) -> Option<Spread> {
         let evals = self.group.evals().filter(|eval| Setting::of(eval) == *setting);
         Spread::of(&evals.map(|eval| eval.worst_case).collect::<Option<Vec<f64>>>()?)
@@ -127,7 +127,7 @@ impl Setting {
         Setting { dataset: eval.dataset.clone(), threat: eval.threat, n: eval.n }
     }
 
-    /// For names of files: nothing where there is one setting only.
+    /// A suffix for file names; empty if there is only one setting.
     pub fn suffix(&self, all: &[Setting]) -> String {
         let place = all.iter().position(|setting| setting == self).unwrap_or(0);
         if all.len() > 1 { format!("_{}", place + 1) } else { String::new() }

@@ -1,11 +1,12 @@
-//! The tables of the CAT paper as data: what stands in them, and what a run must be to stand beside it.
+//! The tables of the CAT paper as data: their figures, and the conditions for a run to belong to a
+//! row.
 
 use serde::Deserialize;
 use serde_yaml::Value;
 use std::collections::BTreeMap;
 
-/// Dotted keys and what a run must have there. A list means any of its values; a word where a run has a component means that
-/// component's name.
+/// Dotted keys and the values that a run must have. A list means any of its values; a word matches
+/// a component by its name.
 pub type Conditions = BTreeMap<String, Value>;
 
 /// One table.
@@ -16,9 +17,9 @@ pub struct PaperTable {
     pub title: String,
     /// Digits after the point, as the paper prints them.
     pub decimals: usize,
-    /// What all its runs are.
+    /// Conditions for all its runs.
     pub is: Conditions,
-    /// For each attack of the evaluation the settings that it must have had.
+    /// For each attack of the evaluation, the required settings.
     #[serde(default)]
     pub judge: BTreeMap<String, Conditions>,
     /// Overrides that the commands of missing rows need.
@@ -38,10 +39,10 @@ pub struct PaperColumn {
     pub name: String,
     /// The attack of the evaluation, `natural`, or `avg` for the mean of the others.
     pub entry: String,
-    /// Its name in the rows' figures; the entry's where that is not told apart.
+    /// Its name in the rows' figures; by default the entry's.
     #[serde(default)]
     key: Option<String>,
-    /// What its runs are besides.
+    /// Additional conditions for its runs.
     #[serde(default)]
     pub is: Conditions,
     /// Which of the rows' configs fills it.
@@ -55,14 +56,14 @@ pub struct PaperColumn {
 pub struct PaperRow {
     /// The method, as it is printed.
     pub label: String,
-    /// The loss as it is printed, where the table is about that.
+    /// The loss as it is printed, if the table is about losses.
     #[serde(default)]
     pub formula: Option<String>,
     /// The pipelines that make it.
     pub config: Vec<String>,
-    /// What its runs are besides.
+    /// Additional conditions for its runs.
     pub is: Conditions,
-    /// Settings of attacks that this row may have besides the table's.
+    /// Settings of attacks that this row may have in addition to the table's.
     #[serde(default)]
     pub judge: BTreeMap<String, Conditions>,
     /// Its figures in percent, by the columns' keys.
@@ -86,7 +87,7 @@ const TABLES: [(u8, &str); 7] = [
     (9, include_str!("tables/table9.yaml")),
 ];
 
-/// The numbers of the tables that there are.
+/// The numbers of the available tables.
 pub fn numbers() -> Vec<u8> {
     TABLES.iter().map(|(number, _)| *number).collect()
 }
@@ -97,7 +98,7 @@ pub fn table(number: u8) -> Option<PaperTable> {
     serde_yaml::from_str(text).ok() // a test reads them all
 }
 
-/// Whether `settings` has what `conditions` ask for.
+/// Whether `settings` meets `conditions`.
 pub fn fits(settings: &Value, conditions: &Conditions) -> bool {
     conditions.iter().all(|(path, wanted)| {
         let found = path.split('.').try_fold(settings, |value, key| value.get(key)).unwrap_or(&Value::Null);

@@ -1,4 +1,4 @@
-//! Which runs stand in which row of a paper's table, and what is left to be trained.
+//! Which run belongs to which row of a paper's table, and what is left to be trained.
 
 use super::data::{PaperColumn, PaperRow, PaperTable, fits};
 use crate::compare::slurm::quoted;
@@ -9,7 +9,7 @@ use serde_yaml::Value;
 /// A method of ours: the runs that differ only in their seed.
 #[derive(Debug, Clone)]
 pub struct Ours<'a> {
-    /// What it is called.
+    /// Its name.
     pub label: &'a str,
     /// The runs; those that are not evaluated have no figures.
     pub runs: Vec<&'a Run>,
@@ -18,19 +18,19 @@ pub struct Ours<'a> {
 /// A paper's table with ours beside it.
 #[derive(Debug)]
 pub struct Filled {
-    /// For each method a line of ours, one of the paper's and one of the difference, ours minus theirs.
+    /// For each method our line, the paper's, and the difference, ours minus theirs.
     pub table: Table,
     /// Whether there is a figure of ours in it.
     pub has_ours: bool,
-    /// What a reader must know.
+    /// Notes for the reader.
     pub notes: Vec<String>,
     /// The methods that are in no row of it.
     pub unused: Vec<String>,
-    /// The commands that make what is missing, each with the row that it fills.
+    /// The commands that make the missing runs, each with the row that it fills.
     pub commands: Vec<(String, String)>,
 }
 
-/// Puts `rows` into the paper's table by what their runs were, whatever they are called.
+/// Puts `rows` into the paper's table by their runs' settings, whatever their names.
 pub fn fill(paper: &PaperTable, rows: &[Ours]) -> Filled {
     let settings: Vec<(&Ours, Value)> = rows
         .iter()
@@ -50,7 +50,8 @@ pub fn fill(paper: &PaperTable, rows: &[Ours]) -> Filled {
 
     let mut used: Vec<&str> = Vec::new();
     for row in &paper.rows {
-        // For each column the rows of ours that may stand in it: the table's and the row's demands, then the column's.
+        // For each column, our rows that fit it: by the table's and the row's conditions, then the
+        // column's.
         let fitting: Vec<Vec<&Ours>> = paper
             .columns
             .iter()
@@ -106,7 +107,7 @@ impl Filled {
         }
     }
 
-    /// Our figure for a column: over the seeds, of those evaluations that asked what the paper asked.
+    /// Our figure for a column: over the seeds, from evaluations with the paper's settings.
     fn figure(&mut self, paper: &PaperTable, row: &PaperRow, column: &PaperColumn, ours: &Ours) -> Option<Spread> {
         let others = || paper.columns.iter().filter(|other| other.entry != "avg");
         let mut values = Vec::new();
@@ -152,7 +153,7 @@ impl Filled {
         None
     }
 
-    /// The commands for columns that nothing stands in.
+    /// The commands for empty columns.
     fn missing(&mut self, paper: &PaperTable, row: &PaperRow, fitting: &[Vec<&Ours>]) {
         let empty = paper.columns.iter().zip(fitting).filter(|(_, fitting)| fitting.is_empty());
         for config in empty.filter_map(|(column, _)| row.config.get(column.config)) {
@@ -166,7 +167,7 @@ impl Filled {
     }
 }
 
-/// With its sign, but where nothing is left of it: `+0.4`, `-0.7`, `0.0`.
+/// With its sign, unless it rounds to 0: `+0.4`, `-0.7`, `0.0`.
 fn signed(value: f64, decimals: usize) -> String {
     let text = format!("{value:+.decimals$}");
     let nothing = text[1..].chars().all(|c| matches!(c, '0' | '.'));

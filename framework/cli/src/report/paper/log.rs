@@ -1,20 +1,20 @@
-//! Published training logs, for the charts of runs that train alike.
+//! Published training logs, for the charts of runs with the same recipe.
 
 use super::data::{Conditions, fits};
 use foil::pipeline::Pipeline;
 use serde::Deserialize;
 
-/// What others measured in training, epoch by epoch.
+/// A published training log, epoch by epoch.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PaperLog {
-    /// What stands at its curve's end.
+    /// The label at its curve's end.
     pub label: String,
-    /// Whose it is, of what.
+    /// Its source and recipe.
     pub recipe: String,
-    /// What a run must be to be drawn beside it.
+    /// Conditions for a run to be drawn beside it.
     is: Conditions,
-    /// `epoch`, counted from 1, and metrics as runs name them.
+    /// `epoch`, counted from 1, and metrics under the runs' names.
     columns: Vec<String>,
     /// A number for each column.
     rows: Vec<Vec<f64>>,

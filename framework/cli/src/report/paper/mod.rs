@@ -1,7 +1,7 @@
 //! The tables of the CAT paper with our figures beside the published ones.
 //!
-//! The figures and what a run must be to stand in a row are data, `tables/*.yaml`; [`fill`] puts runs into them. [`logs`] are what others
-//! measured epoch by epoch.
+//! The figures and the conditions for a row are data, `tables/*.yaml`; [`fill`] puts runs into
+//! them. [`logs`] are published training logs.
 
 mod data;
 mod fill;

@@ -1,4 +1,5 @@
-//! A model's record under the names of RobustBench's `model_info`, so that leaderboards can read it.
+//! A model's record under the names of RobustBench's `model_info`, so that leaderboards can read
+//! it.
 
 use crate::compare::Row;
 use foil::eval::NATURAL;

@@ -18,7 +18,7 @@ impl Canvas {
         Canvas { width, height, rgb: vec![255; width * height * 3] }
     }
 
-    /// Fills a rectangle. What lies outside the page is left out.
+    /// Fills a rectangle. Parts outside the page are clipped.
     pub fn fill(&mut self, x: usize, y: usize, width: usize, height: usize, colour: [u8; 3]) {
         let (left, right) = (x.min(self.width), (x + width).min(self.width));
         for row in y.min(self.height)..(y + height).min(self.height) {
@@ -27,7 +27,8 @@ impl Canvas {
         }
     }
 
-    /// Writes one line with its upper left corner at (x, y), each dot of a letter `size` pixels wide.
+    /// Writes one line with its upper left corner at (x, y), each dot of a letter `size` pixels
+    /// wide.
     pub fn text(&mut self, x: usize, y: usize, text: &str, size: usize, colour: [u8; 3]) {
         for (index, letter) in text.chars().enumerate() {
             for (row, bits) in glyph(letter).iter().enumerate() {
@@ -44,7 +45,8 @@ pub fn text_width(text: &str, size: usize) -> usize {
     text.chars().count() * LETTER * size
 }
 
-/// A letter of the public-domain font 8x8, a byte a row, the lowest bit at the left; `?` for what it does not have.
+/// A letter of the public-domain font 8x8, a byte a row, the lowest bit at the left; `?` for what
+/// it does not have.
 fn glyph(letter: char) -> [u8; 8] {
     let code = letter as usize;
     let found = match code {

@@ -10,18 +10,19 @@ use foil::record::atomic;
 /// Images under column headings and beside row labels, on white.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Grid {
-    /// What stands above each column. May be shorter than the rows, or empty.
+    /// The heading above each column. May be shorter than the rows, or empty.
     pub columns: Vec<String>,
     /// The rows, from the top.
     pub rows: Vec<GridRow>,
-    /// How many pixels wide a pixel becomes. 0 chooses one that makes the largest image about 112 pixels wide.
+    /// The width of an image's pixel in the picture, in pixels. 0 chooses one that makes the
+    /// largest image about 112 pixels wide.
     pub scale: usize,
 }
 
 /// A row of images.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct GridRow {
-    /// What stands at the left. May be empty.
+    /// The label at the left. May be empty.
     pub label: String,
     /// The images, from the left; `None` leaves a gap.
     pub images: Vec<Option<Image>>,
@@ -30,7 +31,7 @@ pub struct GridRow {
 /// A line beneath an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caption {
-    /// What it says, such as the predicted label.
+    /// Its text, such as the predicted label.
     pub text: String,
     /// Whether that is good.
     pub tone: Tone,

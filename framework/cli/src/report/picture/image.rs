@@ -7,7 +7,7 @@ use super::{Caption, Picture, Tone};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-/// An image, what its numbers mean, and what stands beneath it.
+/// An image, its palette, and its caption.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Image {
     pub(super) channels: usize,
@@ -18,7 +18,7 @@ pub struct Image {
     pub(super) caption: Option<Caption>,
 }
 
-/// Why there is no picture.
+/// Errors of a picture.
 #[derive(Debug, Error)]
 pub enum PictureError {
     /// Neither grey nor colour.
@@ -48,8 +48,8 @@ pub enum PictureError {
 }
 
 impl Image {
-    /// An image of `channels` (1 grey, 3 red, green, blue) times `height` times `width` values in that order, as in a
-    /// torch tensor `[C, H, W]`.
+    /// An image of `channels` (1 grey, 3 red, green, blue) times `height` times `width` values in
+    /// that order, as in a torch tensor `[C, H, W]`.
     ///
     /// # Errors
     /// [`PictureError::Channels`] or [`PictureError::Length`].
@@ -83,7 +83,7 @@ impl Image {
         self.height
     }
 
-    /// What stands beneath it, if anything does.
+    /// Its caption, if it has one.
     pub fn words(&self) -> Option<&Caption> {
         self.caption.as_ref()
     }

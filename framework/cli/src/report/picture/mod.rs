@@ -1,8 +1,10 @@
-//! Pictures of what happens to images: digits, attacked digits, perturbations, masks, with the model's answers beneath.
+//! Pictures of images under attack: digits, attacked digits, perturbations and masks, with the
+//! model's predictions beneath.
 //!
-//! A [`Grid`] of [`Image`]s under column headings and beside row labels becomes a PNG. Each image is enlarged without
-//! smoothing, so that every pixel of a 28x28 digit stays a square. [`Palette`] says what its numbers mean; [`Caption`]
-//! writes beneath it, in green where the model is right and in red where it is wrong.
+//! A [`Grid`] of [`Image`]s under column headings and beside row labels becomes a PNG. Each image
+//! is enlarged without smoothing, so that every pixel of a 28x28 digit stays a square. [`Palette`]
+//! maps its values to colours; [`Caption`] writes beneath it, in green where the model is right
+//! and in red where it is wrong.
 
 mod canvas;
 mod grid;

@@ -1,19 +1,19 @@
-//! Numbers as colours.
+//! Values as colours.
 
-/// What an image's numbers mean, and so which colours they get. A NaN is magenta.
+/// The meaning of an image's values, and so their colours. A NaN is magenta.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Palette {
     /// An image with values in [0, 1].
     #[default]
     Plain,
-    /// A change, from `-limit` over 0 to `limit`, which is `eps` for a perturbation. One channel: blue, white, red.
-    /// Three channels: each colour around grey.
+    /// A change, from `-limit` over 0 to `limit`, which is `eps` for a perturbation. One channel:
+    /// blue, white, red. Three channels: each colour around grey.
     Diverging {
         /// The change that gets the full colour, in image units.
         limit: f32,
     },
-    /// An amount, such as a mask: from 0, dark violet, over green to `limit`, yellow. Of three channels the mean is
-    /// shown.
+    /// An amount, such as a mask: from 0, dark violet, over green to `limit`, yellow. Of three
+    /// channels the mean is shown.
     Sequential {
         /// The amount that gets the full colour.
         limit: f32,

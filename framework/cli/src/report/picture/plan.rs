@@ -1,4 +1,4 @@
-//! Where the parts of a grid go, and an image painted in its place.
+//! The layout of a grid, and painting an image in its place.
 
 use super::canvas::{Canvas, LETTER, text_width};
 use super::{Grid, GridRow, Image};
@@ -8,10 +8,10 @@ pub const GAP: usize = 10;
 /// The colour of the line around an image.
 pub const FRAME: [u8; 3] = [200; 3];
 
-/// Where everything goes, in pixels.
+/// The positions of all parts, in pixels.
 pub struct Plan {
     scale: usize,
-    /// Pixels of a letter's dot: 2, or 1 where that would make columns wider than their images.
+    /// Pixels of a letter's dot: 2, or 1 if that would make columns wider than their images.
     pub letter: usize,
     /// The width of the row labels with the gap before them.
     pub label: usize,
@@ -69,7 +69,7 @@ impl Plan {
         self.rows.iter().fold(self.heading + GAP, |sum, space| sum.saturating_add(*space).saturating_add(GAP))
     }
 
-    /// Where `text` starts so that it stands in the middle of `room`.
+    /// The position of `text` centred in `room`.
     pub fn centred(&self, left: usize, room: usize, text: &str) -> usize {
         left + room.saturating_sub(text_width(text, self.letter)) / 2
     }

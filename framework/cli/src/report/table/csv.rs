@@ -4,8 +4,9 @@ use super::data::{Cell, Table};
 use foil::record::csv::{field, number};
 
 impl Table {
-    /// The table as CSV with a line of headings, without the title. Numbers have every digit and no unit; a column with
-    /// several runs has a second one beside it, `NAME_std`; what was not measured is empty.
+    /// The table as CSV with a line of headings, without the title. Numbers have every digit and no
+    /// unit; a column with several runs has a second one beside it, `NAME_std`; what was not
+    /// measured is empty.
     pub fn csv(&self) -> String {
         let grid = self.grid();
         let spread = |column: usize| grid.rows.iter().any(|row| matches!(row[column].cell, Cell::MeanStd { .. }));

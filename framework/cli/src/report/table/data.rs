@@ -1,4 +1,4 @@
-//! A table before it takes a form.
+//! A table, independent of its output format.
 
 /// Rows under named columns.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -7,26 +7,26 @@ pub struct Table {
     pub title: String,
     /// The columns, from left to right.
     pub columns: Vec<Column>,
-    /// The rows, from the top. A row that is too short ends in [`Cell::Missing`]; one that is too long gets columns
-    /// without a name.
+    /// The rows, from the top. A row that is too short ends in [`Cell::Missing`]; one that is too
+    /// long gets columns without a name.
     pub rows: Vec<Vec<Cell>>,
 }
 
-/// What holds for a whole column.
+/// The properties of a column.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
     /// The heading. Accuracies get their unit here: `natural (%)`.
     pub name: String,
-    /// Where its cells stand.
+    /// The alignment of its cells.
     pub align: Align,
-    /// Whether the highest or the lowest number is the best one, which is put in bold. `None`: no number is better than
-    /// another.
+    /// Whether the highest or the lowest number is the best one, which is put in bold. `None` if
+    /// no number is better than another.
     pub higher_is_better: Option<bool>,
     /// Digits after the point.
     pub decimals: usize,
 }
 
-/// Where text stands in its column.
+/// The alignment of text in its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Align {
     /// At the left, for words.
@@ -93,7 +93,8 @@ impl Cell {
     }
 }
 
-/// A table in which every row has every column, with each cell's rank settled. The forms are made from this.
+/// A table in which every row has every column, with each cell's rank settled. The forms are made
+/// from this.
 pub(super) struct Grid<'a> {
     pub columns: Vec<Column>,
     pub rows: Vec<Vec<Place<'a>>>,
@@ -117,7 +118,7 @@ impl Table {
             rows.push(cells.map(|cell| Place { cell, best: false }).collect());
         }
         for (index, column) in columns.iter().enumerate() {
-            // Compared as shown: what looks equal is equal.
+            // Compared as shown: values that look equal are equal.
             let shown = |place: &Place| format!("{:.*}", column.decimals, place.cell.value()?).parse::<f64>().ok();
             let Some(higher) = column.higher_is_better else { continue };
             let values = rows.iter().filter_map(|row| shown(&row[index]));

@@ -4,16 +4,18 @@ use super::data::{Align, Cell, Column, Grid, Place, Table};
 use maud::{Markup, html};
 
 impl Table {
-    /// The table, with the title as its caption. Where it is wider than the screen it can be pushed sideways.
+    /// The table, with the title as its caption. Where it is wider than the screen it can be pushed
+    /// sideways.
     pub fn html(&self) -> Markup {
         let grid = self.grid();
         let rows = html! { tbody { @for places in &grid.rows { (row(places, &grid.columns)) } } };
         self.framed("wide", &grid.columns, &rows)
     }
 
-    /// The table where a row without a word in the first column belongs to the one above it: each such group has its name on a
-    /// line of its own, and its rows begin with the second column, so that more of them fits a narrow screen. A table in which
-    /// no row belongs to another is as [`Table::html`] has it.
+    /// The table where a row without a word in the first column belongs to the one above it: each
+    /// such group has its name on a line of its own, and its rows begin with the second column, so
+    /// that more of them fits a narrow screen. A table in which no row belongs to another is as
+    /// [`Table::html`] has it.
     pub fn html_in_groups(&self) -> Markup {
         let Grid { columns, rows } = self.grid();
         let goes_on = |row: &Vec<Place>| row.first().is_some_and(|place| *place.cell == Cell::Text(String::new()));

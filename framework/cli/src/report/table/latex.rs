@@ -3,7 +3,8 @@
 use super::data::{Align, Cell, Column, Place, Table};
 
 impl Table {
-    /// A `table` environment with the title as its caption. The document needs `\usepackage{booktabs}`.
+    /// A `table` environment with the title as its caption. The document needs
+    /// `\usepackage{booktabs}`.
     pub fn latex(&self) -> String {
         let grid = self.grid();
         let spec: String =
@@ -38,13 +39,14 @@ fn cell(place: Place, column: &Column) -> String {
     }
 }
 
-/// `text` as itself in running text, under any engine: what `inputenc` does not know is written as a command.
+/// `text` as itself in running text, under any engine: characters that `inputenc` does not know
+/// are written as commands.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let (mut before, mut left) = (' ', text.chars().peekable());
     while let Some(c) = left.next() {
         match c {
-            // A sign, not a hyphen.
+            // A minus sign, not a hyphen.
             '-' if !before.is_alphanumeric() && left.peek().is_some_and(char::is_ascii_digit) => out += "$-$",
             '&' | '%' | '$' | '#' | '_' | '{' | '}' => out.extend(['\\', c]),
             '\\' => out += "\\textbackslash{}",

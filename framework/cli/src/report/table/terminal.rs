@@ -16,8 +16,9 @@ pub struct Style {
 }
 
 impl Style {
-    /// What suits standard output: its width and colour in a terminal, neither in a pipe or file. A variable `NO_COLOR`
-    /// that is not empty (no-color.org), or `TERM=dumb`, turns the colour off.
+    /// The style for standard output: its width and colour in a terminal, neither in a pipe or
+    /// file. A variable `NO_COLOR` that is not empty (no-color.org), or `TERM=dumb`, turns the
+    /// colour off.
     pub fn stdout() -> Self {
         let terminal = std::io::stdout().is_terminal();
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -37,8 +38,8 @@ impl Style {
 const NARROWEST: usize = 12;
 
 impl Table {
-    /// The table in a box. Where it is wider than the terminal, its longest words are cut ("…"), and if that is not
-    /// enough it comes in several boxes, each with the first column again.
+    /// The table in a box. Where it is wider than the terminal, its longest words are cut ("…"),
+    /// and if that is not enough it comes in several boxes, each with the first column again.
     pub fn terminal(&self, style: Style) -> String {
         let grid = self.grid();
         let texts: Vec<Vec<String>> = cells(&grid);
@@ -95,7 +96,8 @@ fn total(widths: impl Iterator<Item = usize>) -> usize {
     widths.map(|width| width + 3).sum::<usize>() + 1
 }
 
-/// Takes characters from the longest column of words until the box fits or words are short. Numbers are never cut.
+/// Takes characters from the longest column of words until the box fits or words are short. Numbers
+/// are never cut.
 fn shrink(widths: &mut [usize], grid: &Grid, limit: usize) {
     let words: Vec<usize> = (0..widths.len())
         .filter(|&column| grid.rows.iter().any(|row| matches!(row[column].cell, Cell::Text(_))))

@@ -35,7 +35,7 @@ CIFAR-10, Linf 8/255
     assert_eq!(table().terminal(Style::default()), expected);
 }
 
-/// Bold adds no width, and what is shown equal is equally bold.
+/// Bold adds no width, and values shown as equal are equally bold.
 #[test]
 fn terminal_in_colour() {
     let shown = table().terminal(Style { color: true, width: Some(80), whole: false });

@@ -6,12 +6,12 @@ use super::map::{Map, Window};
 use crate::report::chart::{Curve, Dot, Figure, Heading, Plane, Sign, Square, series};
 use crate::theory::{Objective, Problem};
 
-/// What an adaptation finds around x on a boundary.
+/// The result of an adaptation around x on a boundary.
 #[derive(Debug, PartialEq)]
 struct Found {
     /// The radius of the smallest ball that reaches the boundary.
     radius: f64,
-    /// Where it does: all that the instance level finds.
+    /// The point where it does: all that the instance level finds.
     instance: [f64; 2],
     /// The boundary within the ball of radius eps: all that the pixel level may find.
     pixel: Vec<Vec<[f64; 2]>>,
@@ -84,8 +84,7 @@ fn panel(networks: &Networks, window: Window, x: [f64; 2], beside: [f64; 2]) -> 
     Plane { name, title, note, window, numbers: false, ground: score.ground(), dots, curves, squares, words }.figure()
 }
 
-/// What is found from `x` on a boundary; `None` if the ball of radius `eps` does not hold any of
-/// it.
+/// The result from `x` on a boundary; `None` if the ball of radius `eps` does not hold any of it.
 fn adapted(boundary: &[Vec<[f64; 2]>], x: [f64; 2], eps: f64) -> Option<Found> {
     let far = |at: &[f64; 2]| (at[0] - x[0]).abs().max((at[1] - x[1]).abs());
     let instance = *boundary.iter().flatten().min_by(|a, b| far(a).total_cmp(&far(b)))?;

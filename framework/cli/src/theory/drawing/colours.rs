@@ -1,4 +1,4 @@
-//! What has which colour in all figures.
+//! The colours of all figures.
 
 use crate::report::chart::{Curve, Dot, Key, Sign, Word, series};
 

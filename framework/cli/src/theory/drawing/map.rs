@@ -57,7 +57,7 @@ impl Map {
         (1.0 - y) * ((1.0 - x) * value(0, 0) + x * value(1, 0)) + y * ((1.0 - x) * value(0, 1) + x * value(1, 1))
     }
 
-    /// Light colours of the two classes, stronger where the score is surer. The image's first row
+    /// Light colours of the two classes, stronger where the score is larger. The image's first row
     /// is the top.
     pub fn ground(&self) -> Image {
         let tint = |second: bool| if second { [0.99, 0.87, 0.79] } else { [0.80, 0.89, 0.97] };
@@ -72,7 +72,7 @@ impl Map {
         Image::new(3, GRID, GRID, pixels).unwrap_or_else(|_| unreachable!("three channels of a full grid"))
     }
 
-    /// Where the score changes sign, by marching squares, as lines as long as they come.
+    /// Where the score changes sign, by marching squares, joined into lines.
     pub fn boundary(&self) -> Vec<Vec<[f64; 2]>> {
         let mut pieces = Vec::new();
         for (row, column) in (0..GRID - 1).flat_map(|row| (0..GRID - 1).map(move |column| (row, column))) {
@@ -96,7 +96,7 @@ impl Map {
 
 /// Short pieces as long lines, so that dashes do not start again with each of them.
 fn joined(pieces: &[[[f64; 2]; 2]]) -> Vec<Vec<[f64; 2]>> {
-    // Neighbouring cells find the same crossing, but for rounding.
+    // Neighbouring cells find the same crossing up to rounding.
     let key = |at: [f64; 2]| at.map(|value| (value * 1e6).round() as i64);
     let mut touching: HashMap<[i64; 2], Vec<usize>> = HashMap::new();
     for (n, piece) in pieces.iter().enumerate() {

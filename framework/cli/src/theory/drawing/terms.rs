@@ -16,7 +16,7 @@ const SHOWN: i64 = 260;
 const WINDOW: Window = [[0.0, 0.6], [0.2, 0.8]];
 const CHOSEN: [[f64; 2]; 5] = [[0.10, 0.545], [0.25, 0.415], [0.417, 0.585], [0.51, 0.385], [0.25, 0.69]];
 
-/// A problem's networks side by side: what each answers where, both boundaries, and the points X'
+/// A problem's networks side by side: each one's predictions, both boundaries, and the points X'
 /// that it is trained on now, as rings where the oracle gives X' another class than Y.
 ///
 /// # Errors What the attacks report.
@@ -38,8 +38,8 @@ pub fn of_problem(networks: &mut Networks) -> Result<Figure> {
     Ok(Figure::below(&format!("theory_{}", problem.name()), &[heading, panels]))
 }
 
-/// Eq. 4's two terms in single balls, as Eq. 1 and Eq. 7 use them. The text of the paper's Figure 1
-/// was not at hand; this draws what Eq. 4 says.
+/// Eq. 4's two terms in single balls, as Eq. 1 and Eq. 7 use them. The text of the paper's Figure
+/// 1 was not available; this draws what Eq. 4 says.
 ///
 /// # Errors What the attacks report.
 pub fn figure_1(networks: &mut Networks) -> Result<Figure> {
@@ -79,12 +79,12 @@ pub fn figure_1(networks: &mut Networks) -> Result<Figure> {
     let keys = boundaries().into_iter().chain([ball, hatched]).chain(found_keys()).collect();
     let title =
         "Figure 1, from Eq. 4: a ball's parts (a), where the oracle says Y, and (b), where it does not".to_string();
-    let notes = vec!["The text of the paper's Figure 1 was not at hand; this shows what Eq. 4 says. Dashes lead from X to the maximum X'.".to_string()];
+    let notes = vec!["The text of the paper's Figure 1 was not available; this shows what Eq. 4 says. Dashes lead from X to the maximum X'.".to_string()];
     let heading = Heading { title, notes, keys, width: panels.width }.figure();
     Ok(Figure::below("theory_figure1", &[heading, panels]))
 }
 
-/// A network's answers and both boundaries.
+/// A network's predictions and both boundaries.
 fn panel(problem: Problem, trained: &Trained, window: Window, title: String, note: String) -> Plane {
     let score = Map::new(window, &|points| trained.score(points));
     let truth = Map::of_oracle(window, problem.oracle());
@@ -102,8 +102,7 @@ fn panel(problem: Problem, trained: &Trained, window: Window, title: String, not
     }
 }
 
-/// What the inner maximum makes of points X `[n, 2]`, as rings where it is in (b), and how many
-/// are.
+/// The inner maximum for points X `[n, 2]`, as rings where it is in (b), and how many are.
 fn found(trained: &mut Trained, x: &tch::Tensor) -> Result<(Vec<Dot>, usize)> {
     let attacked = trained.attacked(x)?;
     let y: Vec<i64> = Vec::try_from(trained.task.oracle.label(x).to_kind(Kind::Int64))?;

@@ -1,4 +1,4 @@
-//! What a pickle names and calls: the way from arguments to data.
+//! Names and calls in a pickle: from arguments to data.
 
 use super::super::Fault;
 use super::super::value::{Callable, Id, Storage, Strided, Value, bytes_of};
@@ -25,7 +25,8 @@ impl<'a> Machine<'a> {
         self.push(Value::Callable(known))
     }
 
-    /// A storage: `("storage", type, key, device, number of elements)`, and in old files a sixth entry.
+    /// A storage: `("storage", type, key, device, number of elements)`, and in old files a sixth
+    /// entry.
     pub(super) fn persistent(&mut self, id: Id) -> Done {
         const NO_STORAGE: Fault = Fault::Broken("a storage is not described as PyTorch does");
         let Value::Tuple(items) = self.value(id) else { return Err(NO_STORAGE) };
@@ -46,10 +47,10 @@ impl<'a> Machine<'a> {
 
     pub(super) fn call(&mut self, callable: Id, arguments: Id) -> Done {
         let Value::Callable(callable) = *self.value(callable) else {
-            return Err(Fault::Broken("the pickle calls what is no function"));
+            return Err(Fault::Broken("the pickle calls something that is not a function"));
         };
         let Value::Tuple(arguments) = self.value(arguments) else {
-            return Err(Fault::Broken("a call's arguments are no tuple"));
+            return Err(Fault::Broken("a call's arguments are not a tuple"));
         };
         let arguments = arguments.get(..arguments.len().min(16)).unwrap_or_default().to_vec();
         arguments.iter().try_for_each(|&id| self.copying(id))?;
@@ -95,7 +96,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// What a dictionary is made from: nothing, or a list of pairs, or another dictionary.
+    /// The items of a dictionary constructor: from nothing, a list of pairs, or another
+    /// dictionary.
     fn items(&self, arguments: &[Id]) -> Done<Vec<(Id, Id)>> {
         let Some(&last) = arguments.last() else { return Ok(Vec::new()) };
         match self.value(last) {
@@ -104,7 +106,7 @@ impl<'a> Machine<'a> {
                 .iter()
                 .map(|&entry| match self.sequence(entry) {
                     Some(&[key, value]) => Ok((key, value)),
-                    _ => Err(Fault::Broken("a dictionary's entry is no pair")),
+                    _ => Err(Fault::Broken("a dictionary's entry is not a pair")),
                 })
                 .collect(),
             _ => Ok(Vec::new()),
@@ -132,7 +134,8 @@ impl<'a> Machine<'a> {
         Ok(Value::Tensor(Box::new(Strided { storage, kind, offset, shape, strides })))
     }
 
-    /// A namespace's attributes are its content; an `OrderedDict` has some besides; the rest have none that matter.
+    /// A namespace's attributes are its content; an `OrderedDict` has some in addition; attributes
+    /// of other objects do not matter.
     pub(super) fn attributes(&mut self) -> Done {
         let state = self.pop()?;
         self.copying(state)?;
@@ -149,7 +152,7 @@ impl<'a> Machine<'a> {
                 *attributes = Some(state);
             }
             Value::Other(_) => {}
-            _ => return Err(Fault::Broken("something that is no object gets attributes")),
+            _ => return Err(Fault::Broken("it sets attributes on something that is not an object")),
         }
         Ok(())
     }
