@@ -70,7 +70,7 @@ pub(super) fn run(args: &Args) -> Exit {
     };
     let imported = import(&request)?;
     for note in &imported.notes {
-        println!("{note}");
+        println!("{}", foil::error::shown(note));
     }
     println!("imported into {0}; judge it: foil eval {0}", imported.folder.display());
     Ok(ExitCode::SUCCESS)

@@ -13,6 +13,7 @@ mod figure;
 mod help;
 mod import;
 mod list;
+pub mod looked;
 mod new_plugin;
 mod plugins;
 mod probe;
@@ -151,6 +152,11 @@ pub fn main() -> ExitCode {
         tell(&error.to_string());
         ExitCode::FAILURE
     })
+}
+
+/// Says on standard error what the user should know; names in it may come from files of anybody.
+fn note(text: impl AsRef<str>) {
+    eprintln!("note: {}", foil::error::shown(text.as_ref()));
 }
 
 /// Prints lines at the terminal in one piece: other ranks may write there at the same moment. A terminal that is gone is no reason to stop.
