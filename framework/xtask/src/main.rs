@@ -27,7 +27,7 @@ struct Command {
     run: fn(&Workspace, &[OsString]) -> Result<()>,
 }
 
-const COMMANDS: [Command; 6] = [
+const COMMANDS: [Command; 7] = [
     Command {
         name: "demo",
         usage: "cargo demo [ARGS]",
@@ -43,7 +43,7 @@ const COMMANDS: [Command; 6] = [
     Command {
         name: "verify",
         usage: "cargo verify [--quick]",
-        about: "all that CI checks; --quick leaves out the smoke runs and the documentation",
+        about: "all that CI checks; --quick leaves out fuzzing, the smoke runs and the documentation",
         run: verify::command,
     },
     Command {
@@ -57,6 +57,12 @@ const COMMANDS: [Command; 6] = [
         usage: "cargo xtask cuda",
         about: "compile CUDA's half of the shim; needs no GPU",
         run: cuda::command,
+    },
+    Command {
+        name: "fuzz",
+        usage: "cargo xtask fuzz [ARGS]",
+        about: "feed foil damaged and hostile files (docs/reliability.md)",
+        run: program::fuzz,
     },
     Command {
         name: "bundle",
@@ -117,7 +123,7 @@ mod tests {
         assert_eq!(
             failure,
             "error: xtask has no command `train`\n  \
-             help: it has: demo, foil, verify, setup, cuda, bundle; `cargo foil` takes the program's own commands"
+             help: it has: demo, foil, verify, setup, cuda, fuzz, bundle; `cargo foil` takes the program's own commands"
         );
     }
 
