@@ -249,6 +249,41 @@ fn the_doctor_looks_at_everything() {
     assert_eq!(found, names);
 }
 
+/// What `foil doctor` says of the processor when so many threads are asked for; `before` are words
+/// that foil is started with.
+#[cfg(target_os = "linux")]
+fn processor(before: &[&str], threads: &str) -> (String, String) {
+    let words = [before, &[env!("CARGO_BIN_EXE_foil"), "doctor", "--json"]].concat();
+    let output = Command::new(words[0]).args(&words[1..]).env("OMP_NUM_THREADS", threads).output().expect("foil runs");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let findings = report["findings"].as_array().expect("findings");
+    let found = findings.iter().find(|finding| finding["name"] == "processor").expect("the processor");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    (text(&found["found"][0]), text(&found["help"]))
+}
+
+/// Threads that wait for each other's turn slow training to a tenth, so there are never more of
+/// them than processors.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_doctor_says_when_more_threads_are_asked_for_than_there_are_processors() {
+    let given = std::thread::available_parallelism().expect("a number").get();
+    let (found, help) = processor(&[], "300");
+    assert!(found.ends_with(&format!("libtorch computes with {given} of them")), "{found}");
+    assert_eq!(help, format!("OMP_NUM_THREADS asks for 300 threads; more than {given} would wait for each other"));
+    let (found, help) = processor(&[], &given.to_string());
+    assert!(found.ends_with(&format!("libtorch computes with {given} of them")) && help.is_empty(), "{found}: {help}");
+
+    // A process that may use one of several.
+    let status = fs::read_to_string("/proc/self/status").expect("the process's status");
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("processors");
+    let first = list.trim().split(['-', ',']).next().expect("a processor");
+    let (found, help) = processor(&["taskset", "-c", first], "2");
+    assert!(found.ends_with("libtorch computes with 1 of them"), "{found}");
+    assert!(given == 1 || found.contains(", 1 of the machine's "), "{found}");
+    assert_eq!(help, "OMP_NUM_THREADS asks for 2 threads; more than 1 would wait for each other");
+}
+
 #[test]
 fn data_sets_are_described_and_found() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -231,7 +231,7 @@ fn a_chain_tells_its_stages_and_every_image_its_fate() {
 fn figures(place: &Place, name: &str) -> (String, Value) {
     let text = fs::read_to_string(place.path(&format!("{name}.json"))).unwrap();
     let mut record: Value = serde_json::from_str(&text).unwrap();
-    for field in ["date", "seconds"] {
+    for field in ["date", "seconds", "digest"] {
         record[field] = Value::Null;
     }
     for entry in record["entries"].as_array_mut().unwrap() {

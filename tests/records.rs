@@ -123,6 +123,52 @@ fn a_comparison_judges_again_what_was_judged_with_other_weights() {
     assert!(plan.contains("1 of 1 runs done"), "{plan}");
 }
 
+/// A digit that became another one makes records that can be read, and are not those of the run.
+#[test]
+fn a_figure_that_was_changed_is_not_shown() {
+    let (place, run) = place();
+    place.foil(&["eval", "run", "--trust", "off"]).ok();
+    let table = |what: &str| place.foil(&["table", what, "run"]);
+    let truth = table("accuracy").ok().out;
+    assert!(truth.contains("tiny"), "{truth}");
+    let change = |name: &str, from: &str, to: &str| {
+        let (whole, changed) = (run.text(name), run.text(name).replacen(from, to, 1));
+        assert_ne!(whole, changed);
+        fs::write(run.file(name), changed).unwrap();
+        whole
+    };
+    let restored = |name: &str, whole: String| fs::write(run.file(name), whole).unwrap();
+
+    let accuracy = "\"accuracy\": ";
+    let whole = change("eval.json", accuracy, &format!("{accuracy}1"));
+    let ended = table("accuracy").ok();
+    assert!(!ended.out.contains("tiny"), "{}", ended.out);
+    restored("eval.json", whole);
+    let whole = change("eval.json", "\"seed\": 7", "\"seed\": 6");
+    let damaged = "run/eval.json: the evaluation record is damaged";
+    assert!(table("accuracy").ok().err.contains(damaged));
+    restored("eval.json", whole);
+
+    let whole = change("eval.images.csv", "\n1,", "\n2,");
+    assert!(table("per-class").error().contains("no run has stored its images"));
+    let ended = table("accuracy").ok();
+    assert_eq!(ended.out, truth);
+    assert!(
+        ended.err.contains("run/eval.images.csv is not the table that eval.json was written with"),
+        "{}",
+        ended.err
+    );
+    restored("eval.images.csv", whole);
+
+    change("metrics.jsonl", "\"train_loss\":2", "\"train_loss\":1");
+    let damaged = "run/metrics.jsonl is damaged: its figures are not those that were written";
+    place.foil(&["report", "run", "--images", "0"]).ok();
+    let page = fs::read_to_string(place.path("report.html")).unwrap();
+    assert!(page.contains(&format!("{damaged}, and is left out")), "{page}");
+    let error = place.foil(&["train", "--resume", "run", "--no-eval"]).error();
+    assert!(error.contains(damaged) && error.contains("put a good copy back"), "{error}");
+}
+
 /// Changes one bit of a tensor.
 fn flip(run: &Run, name: &str) {
     let mut bytes = fs::read(run.file(name)).unwrap();

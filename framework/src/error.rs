@@ -1,8 +1,9 @@
 //! One error type: what went wrong, and what to do instead.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
+
+pub use foil_config::{misleads, shown};
 
 /// The result of every fallible function of foil.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -100,17 +101,6 @@ impl From<tch::TchError> for Error {
     }
 }
 
-/// `text` for a terminal: control characters other than line ends, which could move the cursor or
-/// hide what was printed, are escaped.
-pub fn shown(text: &str) -> Cow<'_, str> {
-    let moves = |c: char| c.is_control() && c != '\n';
-    if !text.contains(moves) {
-        return text.into();
-    }
-    let escaped = |c: char| if moves(c) { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(escaped).collect::<String>().into()
-}
-
 /// Says which file an I/O error is about.
 pub trait AtPath<T> {
     /// # Errors
@@ -154,12 +144,6 @@ mod tests {
         assert!(error().to_string().starts_with("error: `epochs` is 0"), "{}", error());
         let text = error().context("rank 2").to_string();
         assert!(text.starts_with("error: rank 2: the configuration has problems\nerror: `epochs` is 0"), "{text}");
-    }
-
-    #[test]
-    fn control_characters_do_not_reach_the_terminal() {
-        assert_eq!(shown("a\nb \u{1b}[2Jc\r\u{9b}"), "a\nb \\u{1b}[2Jc\\r\\u{9b}");
-        assert!(matches!(shown("plain ä\n"), Cow::Borrowed(_)));
     }
 
     #[test]

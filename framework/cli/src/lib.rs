@@ -10,4 +10,6 @@ pub mod report;
 pub mod theory;
 pub mod watch;
 
+#[doc(hidden)]
+pub use commands::looked::{Looked, looked};
 pub use commands::main;

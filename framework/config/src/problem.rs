@@ -35,16 +35,17 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.message)?;
+        // A message may quote what was written.
+        write!(f, "error: {}", show::shown(&self.message))?;
         if let Some(place) = &self.place {
-            write!(f, "\n  --> {place}")?;
+            write!(f, "\n  --> {}", show::shown(&place.to_string()))?;
             let text = place.line_text().map(|text| show::line(text, place.column().unwrap_or(1)));
             if let Some(text) = text.filter(|text| !text.trim().is_empty()) {
                 write!(f, "\n   | {text}")?;
             }
         }
         match &self.help {
-            Some(help) => write!(f, "\n  help: {help}"),
+            Some(help) => write!(f, "\n  help: {}", show::shown(help)),
             None => Ok(()),
         }
     }
@@ -105,6 +106,15 @@ mod tests {
         let expected = "error: unknown key `step` in `attack` (attack `pgd`)\n  --> configs/x.yaml:2:3\n   |   step: 10\n  \
                         help: did you mean `steps`?";
         assert_eq!(problem.at(&Place::new(&source, 2, 3)).to_string(), expected);
+    }
+
+    #[test]
+    fn nothing_in_it_moves_the_cursor() {
+        let source = Source::file("a\u{1b}[2J.yaml", "name: x\u{7}".into(), 0);
+        let problem = Problem::new("name", "`name` is `\u{1b}[31m`", "write\ranother").at(&Place::new(&source, 1, 1));
+        let text = problem.to_string();
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+        assert!(text.contains("`name` is `\\u{1b}[31m`") && text.contains("help: write\\ranother"), "{text}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! User text, made safe to print: no control characters, never too long.
 
+use std::borrow::Cow;
+
 /// Longest quotation inside a sentence, in characters.
 const WORD: usize = 60;
 /// Longest quoted source line, in characters.
@@ -36,10 +38,25 @@ pub fn line(text: &str, column: usize) -> String {
     format!("{head}{window}{tail}")
 }
 
-/// Escapes what would move the cursor, colour the terminal or reorder the text.
-fn safe(c: char) -> impl Iterator<Item = char> {
+/// Whether a character would move the cursor, colour the terminal, reorder the text or be hidden.
+pub fn misleads(c: char) -> bool {
     let hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    let escaped = (c.is_control() || hidden).then(|| c.escape_default());
+    c.is_control() || hidden
+}
+
+/// A text for a terminal: characters that mislead are escaped, line ends are not.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    let misleads = |c: char| misleads(c) && c != '\n';
+    if !text.contains(misleads) {
+        return text.into();
+    }
+    let lines = text.split('\n').map(|line| line.chars().flat_map(safe).collect::<String>());
+    lines.collect::<Vec<_>>().join("\n").into()
+}
+
+/// Escapes what misleads.
+fn safe(c: char) -> impl Iterator<Item = char> {
+    let escaped = misleads(c).then(|| c.escape_default());
     let plain = escaped.is_none().then_some(c);
     escaped.into_iter().flatten().chain(plain)
 }
@@ -70,6 +87,8 @@ mod tests {
         assert_eq!(short("a\u{1b}[31m"), "a\\u{1b}[31m");
         assert_eq!(short("a\u{202e}b"), "a\\u{202e}b");
         assert_eq!(line("  a:\t1", 3), "  a:\\t1");
+        assert_eq!(shown("a\nb \u{1b}[2Jc\r\u{9b}\u{202e}"), "a\nb \\u{1b}[2Jc\\r\\u{9b}\\u{202e}");
+        assert!(matches!(shown("plain ä\n"), Cow::Borrowed(_)));
     }
 
     #[test]

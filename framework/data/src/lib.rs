@@ -35,8 +35,8 @@ mod records;
 mod strips;
 mod sums;
 
-#[cfg(test)]
-mod test_set;
+#[doc(hidden)]
+pub mod test_set;
 
 pub use catalog::{Counts, Entry, Remote, catalog, entry};
 pub use dataset::{Dataset, FileSum, Images, PUBLISHED};

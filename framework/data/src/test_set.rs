@@ -1,13 +1,16 @@
-//! Two tiny data sets for the tests, in every layout: `records` (CIFAR's format, 2 x 2 colour) and
+//! Two tiny data sets for tests and fuzzing, in every layout: `records` (CIFAR's format, 2 x 2 colour) and
 //! `digits` (MNIST's, 2 x 2 grey).
 
 use crate::catalog::{Content, Counts, DataFile, Entry, Forms, Split};
+use crate::dataset::Dataset;
+use crate::error::DataError;
+use crate::layout;
 use flate2::{Compression, write::GzEncoder};
 use std::io::Write;
 use std::path::Path;
 
 /// Three classes, two training files of 500 and 3 records and a test file of 2.
-pub(crate) static RECORDS: Entry = Entry {
+pub static RECORDS: Entry = Entry {
     name: "records",
     title: "Records",
     image: [3, 2, 2],
@@ -30,7 +33,7 @@ pub(crate) static RECORDS: Entry = Entry {
 };
 
 /// Three classes, three training images and two test images.
-pub(crate) static DIGITS: Entry = BASE;
+pub static DIGITS: Entry = BASE;
 
 const BASE: Entry = Entry {
     name: "digits",
@@ -58,8 +61,17 @@ const fn file(name: &'static str, split: Split, count: usize, content: Content) 
     DataFile { name, split, count, content, known: &[] }
 }
 
+/// Reads one of them from a folder or an archive, as [`load`](crate::load) reads the real ones.
+///
+/// # Errors
+/// As that.
+pub fn load(entry: &'static Entry, place: &Path) -> Result<Dataset, DataError> {
+    let looked = || DataError::NotFound { name: entry.name, download_bytes: 0, looked: vec![place.into()] };
+    layout::read(entry, &layout::detect(entry, place).ok_or_else(looked)?)
+}
+
 /// An IDX file with these sizes.
-pub(crate) fn idx(sizes: &[u32], content: &[u8]) -> Vec<u8> {
+pub fn idx(sizes: &[u32], content: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0, 0, 8, sizes.len() as u8];
     bytes.extend(sizes.iter().flat_map(|size| size.to_be_bytes()));
     bytes.extend(content);
@@ -67,14 +79,14 @@ pub(crate) fn idx(sizes: &[u32], content: &[u8]) -> Vec<u8> {
 }
 
 /// `bytes`, gzipped.
-pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     gzip.write_all(bytes).unwrap();
     gzip.finish().unwrap()
 }
 
 /// A tar of these files.
-pub(crate) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, content) in files {
         let mut header = tar::Header::new_ustar();
@@ -85,13 +97,13 @@ pub(crate) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// Write a file, and the folders it lies in.
-pub(crate) fn write(path: &Path, bytes: &[u8]) {
+pub fn write(path: &Path, bytes: &[u8]) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, bytes).unwrap();
 }
 
 /// The four files of [`DIGITS`], by name.
-pub(crate) fn digits() -> [(&'static str, Vec<u8>); 4] {
+pub fn digits() -> [(&'static str, Vec<u8>); 4] {
     [
         ("train-images", idx(&[3, 2, 2], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])),
         ("train-labels", idx(&[3], &[0, 1, 2])),
@@ -101,7 +113,7 @@ pub(crate) fn digits() -> [(&'static str, Vec<u8>); 4] {
 }
 
 /// `n` records of [`RECORDS`], every one different.
-pub(crate) fn some_records(n: usize, seed: usize) -> Vec<u8> {
+pub fn some_records(n: usize, seed: usize) -> Vec<u8> {
     (0..n)
         .flat_map(|i| {
             std::iter::once(((i + seed) % 3) as u8).chain((0..12).map(move |p| (7 * i + 31 * p + seed) as u8))
@@ -110,12 +122,12 @@ pub(crate) fn some_records(n: usize, seed: usize) -> Vec<u8> {
 }
 
 /// The three files of [`RECORDS`], by name.
-pub(crate) fn record_files() -> [(&'static str, Vec<u8>); 3] {
+pub fn record_files() -> [(&'static str, Vec<u8>); 3] {
     [("train.bin", some_records(500, 1)), ("more.bin", some_records(3, 2)), ("test.bin", some_records(2, 3))]
 }
 
 /// A tar of strips with the content of these record files.
-pub(crate) fn strips(records: &[u8]) -> Vec<u8> {
+pub fn strips(records: &[u8]) -> Vec<u8> {
     let records: Vec<_> = records.chunks_exact(13).collect();
     let labels: Vec<u8> = records.iter().map(|record| record[0]).collect();
     let strips: Vec<_> =
@@ -126,7 +138,7 @@ pub(crate) fn strips(records: &[u8]) -> Vec<u8> {
 }
 
 /// The WebP strip of these records.
-pub(crate) fn strip(records: &[&[u8]]) -> Vec<u8> {
+pub fn strip(records: &[&[u8]]) -> Vec<u8> {
     let interleaved =
         |record: &[u8]| (0..4).flat_map(|p| [record[1 + p], record[5 + p], record[9 + p]]).collect::<Vec<_>>();
     let pixels: Vec<u8> = records.iter().flat_map(|record| interleaved(record)).collect();

@@ -29,7 +29,9 @@ pub fn limit_threads() {
 }
 
 /// The threads that `OMP_NUM_THREADS` or libtorch asked for, if that was more than the available
-/// processors.
+/// processors. Where libtorch has MKL, that does not pass on what the variable says.
 pub fn too_many() -> Option<usize> {
-    WISHED.get().copied().filter(|wished| *wished > given())
+    let variable = std::env::var("OMP_NUM_THREADS").ok();
+    let said = variable.and_then(|text| text.split(',').next()?.trim().parse().ok());
+    [said, WISHED.get().copied()].into_iter().flatten().max().filter(|wished| *wished > given())
 }

@@ -9,7 +9,7 @@
 //! margin is z_y minus the largest other logit at the attacked image. `broken_by` is the first
 //! entry that broke the image, or the stage for a chain (`autoattack.square`); empty if none did.
 
-use super::atomic;
+use super::{atomic, stamp};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -113,11 +113,11 @@ impl ImageRecord {
         classes.into_iter().map(|(class, (n, hits))| (class, n, 100.0 * hits as f64 / n as f64)).collect()
     }
 
-    /// Writes the table to `path`, whole or not at all.
+    /// Writes the table to `path`, whole or not at all; returns the file's SHA-256 in hex.
     ///
     /// # Errors
     /// The system's error with the path in its text.
-    pub fn write(&self, path: impl AsRef<Path>) -> io::Result<()> {
+    pub fn write(&self, path: impl AsRef<Path>) -> io::Result<String> {
         let mut table = ::csv::Writer::from_writer(Vec::new());
         let mut head = vec!["index".to_string(), "label".to_string()];
         for entry in &self.entries {
@@ -133,7 +133,9 @@ impl ImageRecord {
             row.push(by.clone());
             table.write_record(&row)?;
         }
-        atomic::write(path, table.into_inner().map_err(|error| io::Error::other(error.to_string()))?)
+        let bytes = table.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
+        let sum = stamp::hash(&bytes);
+        atomic::write(path, bytes).map(|()| sum)
     }
 
     /// Reads a table.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::atomic;
 use super::card;
+use super::stamp;
 use super::threat::Threat;
 use super::trust::TrustCheck;
 use crate::tensors;
@@ -60,6 +61,13 @@ pub struct EvalRecord {
     /// How many epochs these weights were trained; 0 if their card does not say.
     #[serde(default)]
     pub epoch: u64,
+    /// SHA-256 of the table of images that was written beside it, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<String>,
+    /// SHA-256 of all the rest as compact JSON, in hex; [`EvalRecord::load`] holds the record
+    /// against it. One that was written by other programs may have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// A model's result under one attack.
@@ -94,7 +102,8 @@ pub struct Stage {
 }
 
 impl EvalRecord {
-    /// Writes the record to `path`, indented, whole or not at all. `avg` is recomputed.
+    /// Writes the record to `path`, indented, whole or not at all. `avg` and `digest` are computed
+    /// here.
     ///
     /// # Errors
     /// `InvalidInput` when an accuracy is not between 0 and 100 percent; otherwise the system's
@@ -105,6 +114,7 @@ impl EvalRecord {
             return Err(atomic::at(path, io::Error::new(io::ErrorKind::InvalidInput, why)));
         }
         self.avg = self.mean();
+        self.digest = Some(self.sum()?);
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
         atomic::write(path, text)
@@ -113,8 +123,8 @@ impl EvalRecord {
     /// Reads a record.
     ///
     /// # Errors
-    /// `InvalidData` when the file holds something else, otherwise the system's error; both with
-    /// the path in the text.
+    /// `InvalidData` when the file holds something else or is damaged, otherwise the system's error;
+    /// both with the path in the text.
     pub fn load(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let invalid =
@@ -123,7 +133,13 @@ impl EvalRecord {
             let record: EvalRecord = serde_json::from_slice(&crate::regular::read(path, crate::regular::TEXT)?)
                 .map_err(|error| invalid(error.to_string()))?;
             record.problem().map_or(Ok(()), |why| Err(invalid(why)))?;
-            Ok(record)
+            match &record.digest {
+                Some(written) if *written != record.sum()? => {
+                    let why = "the evaluation record is damaged: it is not what was written";
+                    Err(io::Error::new(io::ErrorKind::InvalidData, why))
+                }
+                _ => Ok(record),
+            }
         };
         read().map_err(|error| atomic::at(path, error))
     }
@@ -147,6 +163,11 @@ impl EvalRecord {
     /// The entry called `name`.
     pub fn entry(&self, name: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.name == name)
+    }
+
+    /// What `digest` is to be.
+    fn sum(&self) -> io::Result<String> {
+        Ok(stamp::hash(&serde_json::to_vec(&Self { digest: None, ..self.clone() })?))
     }
 
     fn mean(&self) -> Option<f64> {
@@ -196,6 +217,8 @@ mod tests {
             config_hash: "ab".repeat(32),
             weights: Some("cd".repeat(32)),
             epoch: 140,
+            images: None,
+            digest: None,
         }
     }
 
@@ -247,6 +270,30 @@ mod tests {
             assert!(error.contains("the accuracy of `fgsm` is"), "{error}");
         }
         assert!(!path.exists());
+    }
+
+    /// Every bit of a record, one after the other: what is read is what was written.
+    #[test]
+    fn a_flipped_bit_is_found_wherever_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result.json");
+        let mut record = record(&[("natural", 84.0), ("pgd20", 50.5)]);
+        record.write(&path).unwrap();
+        let whole = fs::read(&path).unwrap();
+        let mut found = 0;
+        for bit in 0..8 * whole.len() {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, bytes).unwrap();
+            match EvalRecord::load(&path) {
+                // White space becomes other white space; or the name `digest` another name.
+                Ok(read) => {
+                    assert_eq!(EvalRecord { digest: record.digest.clone(), ..read }, record, "bit {bit}");
+                }
+                Err(_) => found += 1,
+            }
+        }
+        assert!(found > 6 * whole.len(), "{found} of {}", 8 * whole.len());
     }
 
     #[test]

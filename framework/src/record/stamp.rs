@@ -32,7 +32,12 @@ pub fn now() -> String {
 /// SHA-256 of a resolved config's YAML, in 64 hex digits. Two runs with equal hashes had the same
 /// settings.
 pub fn config_hash(resolved: &str) -> String {
-    hex(&Sha256::digest(resolved.as_bytes()))
+    hash(resolved.as_bytes())
+}
+
+/// SHA-256 of these bytes, in 64 hex digits.
+pub fn hash(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 /// SHA-256 of a file, in 64 hex digits.

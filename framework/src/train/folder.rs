@@ -42,6 +42,18 @@ pub(super) struct Position {
     pub tallied: i64,
     /// The best checkpoint so far.
     pub best: Best,
+    /// [`digest`](crate::record::metrics::digest) of the rows of the epochs that are done.
+    #[serde(default)]
+    pub metrics: String,
+}
+
+/// What a saved state says of the run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Epochs that are done and saved.
+    pub epochs: u64,
+    /// [`digest`](crate::record::metrics::digest) of their rows; empty where it is not said.
+    pub metrics: String,
 }
 
 const POSITION: &str = "foil.position";
@@ -237,16 +249,17 @@ impl Folder {
         Ok(Draft { path, tensors, metadata })
     }
 
-    /// The number of epochs done and saved; `None` if no state was saved yet.
+    /// What is done and saved; `None` if no state was saved yet.
     ///
     /// # Errors
     /// When the state file cannot be read.
-    pub fn epochs_done(&self) -> Result<Option<u64>> {
+    pub fn done(&self) -> Result<Option<Done>> {
         let path = self.state();
         if !path.exists() {
             return Ok(None);
         }
-        Ok(Some(position(&path, &tensors::metadata(&path)?)?.epoch))
+        let Position { epoch, metrics, .. } = position(&path, &tensors::metadata(&path)?)?;
+        Ok(Some(Done { epochs: epoch, metrics }))
     }
 
     /// The saved state; `None` when the run was stopped before it had saved one.

@@ -9,12 +9,26 @@ use crate::workspace::Workspace;
 /// Builds the program. All packages are named so that their features are those of `cargo test`, and
 /// nothing is built twice.
 pub const BUILD: &str = "build --release --workspace --bin foil";
+/// Builds the fuzzer, likewise.
+pub const BUILD_FUZZ: &str = "build --release --workspace --bin foil-fuzz";
 
 /// What is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Program {
     Cargo,
     Foil,
+    Fuzz,
+}
+
+impl Program {
+    /// As one types it at the root of the repository: the bare binary may be elsewhere or out of date.
+    fn typed(self) -> &'static str {
+        match self {
+            Program::Cargo => "cargo",
+            Program::Foil => "cargo foil",
+            Program::Fuzz => "cargo xtask fuzz",
+        }
+    }
 }
 
 /// A program with its arguments, run at the root of the repository.
@@ -37,6 +51,11 @@ impl Job {
         Job { program: Program::Foil, arguments, environment: None }
     }
 
+    /// `foil-fuzz WORDS`, the words divided at spaces.
+    pub fn fuzz(words: &str) -> Self {
+        Job { program: Program::Fuzz, arguments: split(words), environment: None }
+    }
+
     /// The same with a variable set.
     pub fn with(self, name: &'static str, value: &'static str) -> Self {
         Job { environment: Some((name, value)), ..self }
@@ -47,6 +66,7 @@ impl Job {
         let mut command = match self.program {
             Program::Cargo => workspace.cargo(),
             Program::Foil => workspace.foil(),
+            Program::Fuzz => workspace.fuzz(),
         };
         command.current_dir(&workspace.root).args(&self.arguments).envs(self.environment);
         command
@@ -84,8 +104,8 @@ impl Job {
     }
 
     fn short(&self) -> String {
-        let name = if self.program == Program::Cargo { "cargo" } else { "foil" };
-        format!("{name} {}", self.arguments.first().map_or("", String::as_str))
+        let name = self.program.typed().trim_start_matches("cargo ");
+        format!("{name} {}", self.arguments.first().map_or("", String::as_str)).trim_end().to_string()
     }
 }
 
@@ -95,8 +115,7 @@ impl fmt::Display for Job {
         if let Some((name, value)) = self.environment {
             write!(f, "{name}={} ", quoted(value))?;
         }
-        // `cargo foil`, because the bare binary may be elsewhere or out of date.
-        f.write_str(if self.program == Program::Cargo { "cargo" } else { "cargo foil" })?;
+        f.write_str(self.program.typed())?;
         for argument in &self.arguments {
             write!(f, " {}", quoted(argument))?;
         }

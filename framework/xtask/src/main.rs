@@ -28,7 +28,7 @@ struct Command {
     run: fn(&Workspace, &[OsString]) -> Result<()>,
 }
 
-const COMMANDS: [Command; 6] = [
+const COMMANDS: [Command; 7] = [
     Command {
         name: "demo",
         usage: "cargo demo [ARGS]",
@@ -44,7 +44,7 @@ const COMMANDS: [Command; 6] = [
     Command {
         name: "verify",
         usage: "cargo verify [--quick]",
-        about: "everything CI checks; --quick leaves out the smoke runs and the documentation",
+        about: "everything CI checks; --quick leaves out fuzzing, the smoke runs and the documentation",
         run: verify::command,
     },
     Command {
@@ -58,6 +58,12 @@ const COMMANDS: [Command; 6] = [
         usage: "cargo xtask cuda",
         about: "compile CUDA's half of the shim; needs no GPU",
         run: cuda::command,
+    },
+    Command {
+        name: "fuzz",
+        usage: "cargo xtask fuzz [ARGS]",
+        about: "feed foil damaged and hostile files (docs/reliability.md)",
+        run: program::fuzz,
     },
     Command {
         name: "bundle",
@@ -118,7 +124,7 @@ mod tests {
         assert_eq!(
             failure,
             "error: xtask has no command `train`\n  \
-             help: it has: demo, foil, verify, setup, cuda, bundle; `cargo foil` takes the program's own commands"
+             help: it has: demo, foil, verify, setup, cuda, fuzz, bundle; `cargo foil` takes the program's own commands"
         );
     }
 

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::failure::{OrFail, Result};
-use crate::job::{BUILD, Job};
+use crate::job::{BUILD, BUILD_FUZZ, Job};
 use crate::libtorch::installed::Installed;
 use crate::workspace::Workspace;
 use crate::{cuda, libtorch, setup};
@@ -36,6 +36,13 @@ pub fn demo(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     with_cuda(workspace, &libtorch);
     let error = workspace.foil().current_dir(&workspace.root).arg("demo").args(arguments).exec();
     Err(error).or_fail(|| format!("start {}", workspace.foil_path().display()))
+}
+
+/// `cargo xtask fuzz [ARGS]`: the fuzzer, whose exit code it returns.
+pub fn fuzz(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
+    setup::ensure(workspace)?;
+    Job::cargo(BUILD_FUZZ).run(workspace)?;
+    Err(workspace.fuzz().args(arguments).exec()).or_fail(|| "start foil-fuzz".into())
 }
 
 /// CUDA's half of the shim, where libtorch has CUDA. Without it everything works, but slower, which

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, OrFail, Result};
-use crate::job::{BUILD, Job};
+use crate::job::{BUILD, BUILD_FUZZ, Job};
 use crate::setup;
 use crate::workspace::Workspace;
 
@@ -32,6 +32,9 @@ fn steps(configs: Vec<String>, smoke: Vec<String>, runs: &Path, quick: bool) -> 
     if quick {
         return steps;
     }
+    // So many cases that they take about 20 seconds, the same ones each time.
+    steps.push(step("fuzz build", Job::cargo(BUILD_FUZZ)));
+    steps.push(step("fuzz", Job::fuzz("")));
     for config in smoke {
         let name = Path::new(&config).file_stem().unwrap_or_default().display().to_string();
         let run = runs.join(&name).display().to_string();
@@ -52,7 +55,10 @@ pub fn command(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     let quick = arguments.iter().any(|argument| argument == "--quick");
     if let Some(unknown) = arguments.iter().find(|argument| *argument != "--quick") {
         let error = format!("`verify` does not know `{}`", unknown.display());
-        return Err(Failure::new(error, "it takes --quick, which leaves out the smoke runs and the documentation"));
+        return Err(Failure::new(
+            error,
+            "it takes --quick, which leaves out fuzzing, the smoke runs and the documentation",
+        ));
     }
     setup::ensure(workspace)?;
     let runs = std::env::temp_dir().join(format!("foil-verify-{}", std::process::id()));
@@ -137,13 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn quick_leaves_out_smoke_runs_and_docs() {
+    fn quick_leaves_out_fuzzing_smoke_runs_and_docs() {
         let names = |quick| -> Vec<String> {
             let configs = vec!["configs/smoke/at.yaml".to_owned()];
             steps(configs.clone(), configs, Path::new("runs"), quick).into_iter().map(|step| step.name).collect()
         };
         assert_eq!(names(true), ["format", "lints", "build", "tests", "configs"]);
-        assert_eq!(names(false), ["format", "lints", "build", "tests", "configs", "smoke at", "docs"]);
+        let whole = ["format", "lints", "build", "tests", "configs", "fuzz build", "fuzz", "smoke at", "docs"];
+        assert_eq!(names(false), whole);
     }
 
     #[test]

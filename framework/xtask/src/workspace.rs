@@ -78,6 +78,13 @@ impl Workspace {
         command
     }
 
+    /// The built fuzzer, at the root.
+    pub fn fuzz(&self) -> Command {
+        let mut command = self.with_libraries(Command::new(self.target.join("release/foil-fuzz")));
+        command.current_dir(&self.root);
+        command
+    }
+
     /// Binaries look for libtorch beside `target/`; where the build folder is elsewhere, they must
     /// be told.
     fn with_libraries(&self, mut command: Command) -> Command {

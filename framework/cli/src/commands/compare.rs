@@ -2,7 +2,7 @@
 
 use super::check::split;
 use super::signals::on_interrupt;
-use super::{Exit, end_when_nobody_reads, ranks};
+use super::{Exit, end_when_nobody_reads, note, ranks};
 use crate::compare::{Attacks, Comparison, Crew, Fate, State, Task, plan, slurm, work};
 use crate::report::{Cell, Column, Style, Table};
 use foil::distinct;
@@ -144,13 +144,13 @@ pub(super) fn carry_out(job: &Job, options: &Options) -> Exit {
     }
     if options.dry_run {
         println!("{}", planned(&tasks).terminal(Style::stdout()));
-        notes.iter().for_each(|note| println!("note: {note}"));
+        notes.iter().for_each(|text| println!("note: {}", foil::error::shown(text)));
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(folder) = &options.slurm {
         return write_slurm(job, options, &tasks, &hash, folder);
     }
-    unreadable.iter().for_each(|error| eprintln!("note: left out: {}", error.message()));
+    unreadable.iter().for_each(|error| note(format!("left out: {}", error.message())));
     if let Some(n) = options.task {
         let all = tasks.len();
         tasks = tasks.into_iter().nth(n).into_iter().collect();

@@ -3,7 +3,7 @@
 use super::check::split;
 use super::compare::{Job, Options, carry_out};
 use super::report::{pictures_of, read};
-use super::{Exit, ranks};
+use super::{Exit, note, ranks};
 use crate::compare::plan;
 use crate::report::chart::Figure;
 use crate::report::{Group, Run, figures, gather};
@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args) -> Exit {
         // Other files that a shell's `runs/*` includes are only noted.
         true if !pipelines && overrides.is_empty() => {
             let report = read(&paths)?;
-            report.problems.iter().for_each(|problem| eprintln!("note: {problem}"));
+            report.problems.iter().for_each(note);
             let out = args.out.clone().unwrap_or_else(|| PathBuf::from("."));
             (report.views.into_iter().map(|view| view.group).collect(), out)
         }
@@ -90,9 +90,9 @@ fn planned(files: &[PathBuf], overrides: &[String], args: &Args, dir: &Path) -> 
     let folders: Vec<PathBuf> =
         plan(list.runs, dir)?.0.into_iter().map(|task| task.folder).filter(|path| path.exists()).collect();
     let (runs, errors) = Run::load_all(&folders);
-    errors.iter().for_each(|error| eprintln!("note: {}", error.message()));
+    errors.iter().for_each(|error| note(error.message()));
     let (groups, notes) = gather::group(runs);
-    notes.iter().for_each(|note| eprintln!("note: {note}"));
+    notes.iter().for_each(note);
     Ok(groups)
 }
 

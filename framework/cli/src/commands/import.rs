@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args) -> Exit {
     };
     let imported = import(&request)?;
     for note in &imported.notes {
-        println!("{note}");
+        println!("{}", foil::error::shown(note));
     }
     println!("imported into {0}; evaluate it: foil eval {0}", imported.folder.display());
     Ok(ExitCode::SUCCESS)

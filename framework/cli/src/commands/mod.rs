@@ -13,6 +13,7 @@ mod figure;
 mod help;
 mod import;
 mod list;
+pub mod looked;
 mod new_plugin;
 mod plugins;
 mod probe;
@@ -153,6 +154,11 @@ pub fn main() -> ExitCode {
         tell(&error.to_string());
         ExitCode::FAILURE
     })
+}
+
+/// Prints a note to standard error. Names in it may come from a stranger's files.
+fn note(text: impl AsRef<str>) {
+    eprintln!("note: {}", foil::error::shown(text.as_ref()));
 }
 
 /// Prints lines to the terminal in one write, since other ranks may write at the same time. A

@@ -1,6 +1,6 @@
 //! `foil report`: what runs came to, on one page.
 
-use super::{Exit, words};
+use super::{Exit, note, words};
 use crate::report::gallery::gallery;
 use crate::report::gather::named;
 use crate::report::page::{Report, View};
@@ -88,7 +88,7 @@ pub(super) fn run(args: &Args) -> Exit {
         figures.iter().try_for_each(|figure| figure.write(folder))?;
         println!("{} figures, each as SVG and PNG: {}", figures.len(), folder.display());
     }
-    report.problems.iter().for_each(|problem| eprintln!("note: {problem}"));
+    report.problems.iter().for_each(note);
     let methods = if report.views.len() == 1 { "1 method".into() } else { format!("{} methods", report.views.len()) };
     println!("{methods}, {} KB: {}", page.len() / 1024, args.out.display());
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,6 @@
 //! `foil table`: runs in the tables of the paper, or side by side.
 
-use super::{Exit, json, words};
+use super::{Exit, json, note, words};
 use crate::compare::{Comparison, Row, oddities};
 use crate::report::gather::{find, group, named};
 use crate::report::paper::{Ours, fill, model_info, numbers, table};
@@ -118,16 +118,16 @@ pub(super) fn run(args: &Args) -> Exit {
         }
         None => print!("{text}"),
     }
-    notes.iter().for_each(|note| eprintln!("note: {note}"));
+    notes.iter().for_each(note);
     Ok(ExitCode::SUCCESS)
 }
 
 /// A row as a paper's table takes it.
-fn ours(row: &Row) -> Ours<'_> {
+pub(super) fn ours(row: &Row) -> Ours<'_> {
     Ours { label: &row.label, runs: row.runs.iter().map(|(run, _)| run).collect() }
 }
 
-fn per_class(compared: &Comparison, attack: Option<&str>) -> Result<Table> {
+pub(super) fn per_class(compared: &Comparison, attack: Option<&str>) -> Result<Table> {
     let attack = attack.map(str::to_string).or_else(|| compared.hardest());
     let table = attack.as_deref().and_then(|attack| compared.per_class(attack));
     table.ok_or_else(|| {
@@ -141,7 +141,7 @@ fn per_class(compared: &Comparison, attack: Option<&str>) -> Result<Table> {
 
 /// The runs in `paths`, those that differ only in their seed as one row, and what is odd about
 /// them. Without paths, the folder `runs` if there is one.
-fn rows(paths: &[PathBuf]) -> Result<(Vec<Row>, Vec<String>)> {
+pub(super) fn rows(paths: &[PathBuf]) -> Result<(Vec<Row>, Vec<String>)> {
     let (folders, mut notes) =
         if paths.is_empty() { (find(&[PathBuf::from("runs")]), Vec::new()) } else { named(paths)? };
     let (runs, errors) = Run::load_all(&folders);
@@ -161,7 +161,11 @@ fn rows(paths: &[PathBuf]) -> Result<(Vec<Row>, Vec<String>)> {
         }
         match run.eval() {
             None if run.outdated => notes.extend(run.notes),
-            None => notes.push(format!("{path} is not evaluated and is left out; evaluate it: foil eval {path}")),
+            None => {
+                let path = path.to_string();
+                notes.extend(run.notes);
+                notes.push(format!("{path} is not evaluated and is left out; evaluate it: foil eval {path}"));
+            }
             Some(_) => judged.push(run),
         }
     }

@@ -99,7 +99,7 @@ fn plain(view: &mut View, once: bool) -> Exit {
             let said = told.get(&run.path);
             let again = |at: &Instant| run.attack().is_some() && at.elapsed() >= AGAIN;
             if said.is_none_or(|(before, at)| *before != state || again(at)) {
-                println!("{}", run.line());
+                println!("{}", foil::error::shown(&run.line()));
                 told.insert(run.path.clone(), (state, Instant::now()));
             }
         }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::Row;
-use crate::record::{atomic, csv};
+use crate::record::{atomic, csv, stamp};
 
 /// The metrics of one run, open for the next epoch.
 #[derive(Debug)]
@@ -131,6 +131,29 @@ pub fn gap(rows: &[Row], epochs: u64) -> Option<String> {
         Some(last) if last.epoch < epoch => format!("ends with epoch {}, but {epochs} are done", last.epoch),
         Some(_) => format!("has no row of epoch {epoch}, but {epochs} are done"),
         None => format!("is empty, but {epochs} epochs are done"),
+    })
+}
+
+/// SHA-256 of the rows of the first `epochs` epochs, in hex: what a run's state says of them.
+///
+/// # Errors
+/// When a row has no JSON form.
+pub fn digest(rows: &[Row], epochs: u64) -> io::Result<String> {
+    let mut lines = Vec::new();
+    for row in rows.iter().filter(|row| row.epoch <= epochs) {
+        serde_json::to_writer(&mut lines, row)?;
+        lines.push(b'\n');
+    }
+    Ok(stamp::hash(&lines))
+}
+
+/// What is wrong with the rows of a run with so many `epochs` done, in words that follow the file's
+/// name: a [`gap`], or other numbers than the run's state has seen. `seen` is their [`digest`];
+/// empty where no state says it.
+pub fn fault(rows: &[Row], epochs: u64, seen: &str) -> Option<String> {
+    gap(rows, epochs).or_else(|| {
+        let same = seen.is_empty() || digest(rows, epochs).is_ok_and(|found| found == seen);
+        (!same).then(|| "is damaged: its figures are not those that were written".to_string())
     })
 }
 

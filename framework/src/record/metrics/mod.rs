@@ -14,7 +14,7 @@
 mod log;
 pub(crate) mod row;
 
-pub use log::{MetricsLog, gap, load, read};
+pub use log::{MetricsLog, digest, fault, gap, load, read};
 pub use row::{Row, Values};
 
 #[cfg(test)]

@@ -92,6 +92,21 @@ fn a_gap_is_told() {
     assert_eq!(gap(&[], 2).unwrap(), "is empty, but 2 epochs are done");
 }
 
+/// The digest is of the epochs that are done: a row that follows them is another one's.
+#[test]
+fn other_figures_than_were_written_are_told() {
+    let whole = [row(1, &[("loss", 2.25)]), row(2, &[("loss", f64::NAN)]), row(3, &[("loss", 1.0)])];
+    let seen = digest(&whole, 2).unwrap();
+    assert_eq!(fault(&whole, 2, &seen), None);
+    assert_eq!(fault(&whole[..2], 2, &seen), None);
+    assert_eq!(fault(&whole[..1], 2, &seen).unwrap(), "ends with epoch 1, but 2 are done");
+    for changed in [row(2, &[("loss", 1.5)]), row(2, &[("lass", f64::NAN)]), row(2, &[])] {
+        let rows = [whole[0].clone(), changed, whole[2].clone()];
+        assert_eq!(fault(&rows, 2, &seen).unwrap(), "is damaged: its figures are not those that were written");
+        assert_eq!(fault(&rows, 2, ""), None, "no state says what they were");
+    }
+}
+
 #[test]
 fn rows_that_would_confuse_a_reader_are_refused() {
     let folder = tempfile::tempdir().unwrap();

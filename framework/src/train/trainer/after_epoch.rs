@@ -6,7 +6,7 @@ use super::{Place, Tally, Trainer};
 use crate::distinct::distinct;
 use crate::engine::Network;
 use crate::eval::{NATURAL, Standing, Trial, UnderWay};
-use crate::record::{Row, Values, stamp};
+use crate::record::{Row, Values, metrics, stamp};
 use crate::train::behind::{Draft, kept};
 use crate::train::describe::tag;
 use crate::train::folder::Position;
@@ -123,6 +123,9 @@ impl Trainer {
         self.tally.merge(self.world)?;
         let (sums, images) = self.tally.state();
         self.position.tallied = images;
+        if let Some(Curves { metrics: log, .. }) = &self.curves {
+            self.position.metrics = metrics::digest(log.rows(), self.position.epoch).map_err(Error::of)?;
+        }
         if !self.world.is_first() {
             self.saved = true;
             return Ok(());

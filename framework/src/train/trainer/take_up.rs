@@ -15,14 +15,14 @@ pub(super) struct Curves {
     pub events: EventWriter,
 }
 
-/// Refuses curves that lack rows of finished epochs. A later row may be incomplete, if the run was
-/// killed while writing it.
-fn whole(folder: &Folder, epochs: u64) -> Result<()> {
+/// Refuses curves that lack rows of finished epochs, or have other numbers. A later row may be
+/// incomplete, if the run was killed while writing it.
+fn whole(folder: &Folder, position: &Position) -> Result<()> {
     let path = folder.path().join("metrics.jsonl");
     let (rows, _) = if path.exists() { metrics::read(&path).map_err(Error::of)? } else { Default::default() };
-    metrics::gap(&rows, epochs).map_or(Ok(()), |gap| {
+    metrics::fault(&rows, position.epoch, &position.metrics).map_or(Ok(()), |fault| {
         let folder = folder.path().display();
-        Err(Error::new(format!("{} {gap}", path.display())).help(format!(
+        Err(Error::new(format!("{} {fault}", path.display())).help(format!(
             "restore a good copy (metrics.csv has the same rows), or start over with --run-dir DIR; the best checkpoint \
              is intact: foil eval {folder}"
         )))
@@ -39,7 +39,7 @@ pub(super) fn take_up(
 ) -> Result<(Position, Tally, Curves)> {
     folder.sweep();
     let saved = folder.read_state()?;
-    whole(folder, saved.as_ref().map_or(0, |(_, position)| position.epoch))?;
+    whole(folder, saved.as_ref().map_or(&Position::default(), |(_, position)| position))?;
     let mut metrics = MetricsLog::open(folder.path()).at("opening", folder.path())?;
     let (position, tally) = match saved {
         Some((state, position)) => {

@@ -2,6 +2,7 @@
 
 use super::bars::Bars;
 use super::{Options, checkpoint};
+use crate::commands::note;
 use crate::commands::ranks::load_run;
 use crate::commands::signals::AtOnce;
 use foil::attack::Batch;
@@ -89,6 +90,8 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
         config_hash: stamp::config_hash(&config),
         weights: Some(judged),
         epoch,
+        images: None,
+        digest: None,
     };
     // Another evaluation of this run may end at this moment.
     let turn = || std::fs::File::open(folder.path()).and_then(|file| file.lock().map(|()| file));
@@ -101,7 +104,7 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
         }
         // The table first: who finds a record finds its images. The record before the checks: no
         // fault of theirs takes it away.
-        images.write(ImageRecord::beside(&out)).map_err(Error::of)?;
+        record.images = Some(images.write(ImageRecord::beside(&out)).map_err(Error::of)?);
         record.write(&out).map_err(Error::of)?;
         saved.finish();
         folder_of_images.iter().for_each(|folder| eprintln!("adversarial images: {folder}"));
@@ -141,7 +144,7 @@ fn free_of_newer(out: PathBuf, record: &EvalRecord, weights: &Path) -> Result<Pa
         let current = other.weights.is_some() && other.outdated(weights).is_ok_and(|outdated| outdated.is_none());
         other.weights != record.weights && (current || other.epoch > record.epoch)
     });
-    eprintln!("note: this evaluation is {why}");
+    note(format!("this evaluation is {why}"));
     if !stands {
         return Ok(out);
     }

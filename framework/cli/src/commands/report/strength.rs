@@ -92,6 +92,8 @@ pub(super) fn measure(run: &Path, n: i64, out: &Path) -> Result<EvalRecord> {
         config_hash: stamp::config_hash(&pipeline.to_yaml()?),
         weights: Some(stored.digest),
         epoch: card::epochs(&stored.texts),
+        images: None,
+        digest: None,
     };
     record.write(out).at("writing", out)?;
     Ok(record)

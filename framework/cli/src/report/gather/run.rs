@@ -3,9 +3,9 @@
 use foil::pipeline::{Pipeline, look};
 use foil::record::metrics;
 use foil::record::select::Held;
-use foil::record::{Best, EvalRecord, Evaluation, ImageRecord, Row, Rule, evaluations};
-use foil::train::Folder;
-use foil::{Error, Result};
+use foil::record::{Best, EvalRecord, Evaluation, ImageRecord, Row, Rule, evaluations, stamp};
+use foil::train::{Done, Folder};
+use foil::{AtPath, Error, Result};
 use std::path::{Path, PathBuf};
 
 /// A run, as read from its folder.
@@ -57,7 +57,7 @@ impl Run {
         let pipeline = look(&folder.resolved(), &[])?.pipeline;
         let mut notes = Vec::new();
         let curves = path.join("metrics.jsonl");
-        let (metrics, torn) = match curves.exists().then(|| metrics::read(&curves)) {
+        let (mut metrics, torn) = match curves.exists().then(|| metrics::read(&curves)) {
             Some(Ok(read)) => read,
             Some(Err(error)) => {
                 notes.push(format!("no curves: {error}"));
@@ -88,23 +88,31 @@ impl Run {
         }
         let outdated = found.current.is_empty() && !found.outdated.is_empty();
         let records = found.current;
-        let epochs = match folder.epochs_done() {
-            Ok(Some(epochs)) => epochs,
+        let done = match folder.done() {
+            Ok(Some(done)) => done,
             // If the state was removed to save space, the last weights show that the last row is
             // complete.
-            Ok(None) if folder.last().exists() => metrics.last().map_or(0, |row| row.epoch),
-            Ok(None) => 0,
+            Ok(None) if folder.last().exists() => {
+                Done { epochs: metrics.last().map_or(0, |row| row.epoch), ..Done::default() }
+            }
+            Ok(None) => Done::default(),
             Err(error) => {
                 notes.push(error.message().to_string());
-                0
+                Done::default()
             }
         };
+        let epochs = done.epochs;
         if torn {
             notes.push(format!("{}: its last line is incomplete and is left out", curves.display()));
         }
-        // If no epoch is recorded at all, callers report it themselves.
-        if let Some(gap) = metrics::gap(&metrics, epochs).filter(|_| curves.exists()) {
-            notes.push(format!("{} {gap}", curves.display()));
+        // If no epoch is recorded at all, callers report it themselves. Rows that the state does not
+        // confirm are not shown.
+        if let Some(fault) = metrics::fault(&metrics, epochs, &done.metrics).filter(|_| curves.exists()) {
+            let left_out = if done.metrics.is_empty() { "" } else { ", and is left out" };
+            notes.push(format!("{} {fault}{left_out}", curves.display()));
+            if !done.metrics.is_empty() {
+                metrics.clear();
+            }
         }
         let best = best(&pipeline, &metrics);
         let (mut hash, mut method) = (pipeline.training_hash()?, pipeline.method_hash()?);
@@ -162,11 +170,18 @@ impl Run {
         if !path.exists() {
             return Ok(None);
         }
+        let again = |error: Error| error.help(format!("evaluate again: foil eval {}", self.path.display()));
+        if let Some(written) = &eval.images
+            && *written != stamp::file_hash(&path).at("reading", &path)?
+        {
+            let message = format!("{} is not the table that {name} was written with", path.display());
+            return Err(again(Error::new(message)));
+        }
         let images = ImageRecord::load(&path).map_err(Error::of)?;
         if images.len() as u64 != eval.n {
             let (images, n) = (images.len(), eval.n);
             let message = format!("{} has {images} images, but {name} has {n}", path.display());
-            return Err(Error::new(message).help(format!("evaluate again: foil eval {}", self.path.display())));
+            return Err(again(Error::new(message)));
         }
         Ok(Some(images))
     }

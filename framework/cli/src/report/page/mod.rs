@@ -83,7 +83,9 @@ impl Report {
                 }
             }
         };
-        page.into_string()
+        // Names from files may hold what terminals and editors obey.
+        let page = page.into_string();
+        page.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
     }
 
     /// Every figure of the page, for separate files.

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use super::data::{Align, Cell, Grid, Table};
+use foil::error::misleads;
 
 /// What the terminal can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -124,9 +125,9 @@ fn groups(widths: &[usize], limit: usize) -> Vec<Vec<usize>> {
     groups
 }
 
-/// Without control characters, which could move the cursor or end the line.
+/// Without characters that could move the cursor, end the line or reorder it.
 fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if misleads(c) { ' ' } else { c }).collect()
 }
 
 /// In characters: names and numbers here take one place each.
