@@ -1,7 +1,9 @@
-//! The loss trait: what a training step descends. Each row of Table 9 is one, and it is what a newcomer writes first.
+//! The loss trait: what a training step descends. Each row of Table 9 is one, and it is what a
+//! newcomer writes first.
 //!
-//! A loss is a pure function. It lists the forward passes it wants, in the order they are to run (batch norm's running
-//! statistics depend on it), and is handed their logits with the labels. The engine makes the passes, in train mode.
+//! A loss is a pure function. It lists the forward passes it wants, in the order they are to run
+//! (batch norm's running statistics depend on it), and is handed their logits with the labels. The
+//! engine makes the passes, in train mode.
 
 use crate::scheduler::{Clock, Scheduled};
 use crate::{Error, Result};
@@ -17,12 +19,15 @@ pub enum Forward {
     Clean,
     /// The attacked images.
     Adversarial,
-    /// The clean images in a pass of their own once more (TRADES's code makes its KL target so). Without dropout it is the pass `Clean`, which then counts twice
-    /// for batch norm's running statistics.
+    /// The clean images in a pass of their own once more (TRADES's code makes its KL target so).
+    /// Without dropout it is the pass `Clean`, which then counts twice for batch norm's running
+    /// statistics.
     CleanAgain,
-    /// Clean and attacked images as one batch of 2N, so that batch norm sees the mixture (ALP); read as `clean` and `adversarial`.
+    /// Clean and attacked images as one batch of 2N, so that batch norm sees the mixture (ALP);
+    /// read as `clean` and `adversarial`.
     Together,
-    /// The clean images after the update, without gradient: some codes log this, and it moves the running statistics.
+    /// The clean images after the update, without gradient: some codes log this, and it moves the
+    /// running statistics.
     CleanAfterUpdate,
 }
 
@@ -92,11 +97,11 @@ impl<'a> LossInput<'a> {
         number.at(self.clock)
     }
 
-    /// Checks that `loss` can be computed from this input: that everything it asks for is there, logits are finite `[N, K]`
-    /// with enough classes, and labels lie in `0..K`.
+    /// Checks that `loss` can be computed from this input: that everything it asks for is there,
+    /// logits are finite `[N, K]` with enough classes, and labels lie in `0..K`.
     ///
-    /// It reads tensors back to the host, so it is for tests and `foil probe`; a training step checks its labels once, when
-    /// the data are loaded.
+    /// It reads tensors back to the host, so it is for tests and `foil probe`; a training step
+    /// checks its labels once, when the data are loaded.
     ///
     /// # Errors
     /// Names the first thing that is wrong.
@@ -163,12 +168,14 @@ impl LossOutput {
 
 /// A training loss.
 ///
-/// The contract: a fixed sequence of tensor operations without host reads; the total is a mean over the batch's N images.
+/// The contract: a fixed sequence of tensor operations without host reads; the total is a mean over
+/// the batch's N images.
 pub trait Loss: Send {
     /// The passes wanted, in the order they are to run.
     fn passes(&self) -> Vec<Forward>;
 
-    /// Names of the attack's side tensors it reads; `foil check` refuses an attack that does not provide them.
+    /// Names of the attack's side tensors it reads; `foil check` refuses an attack that does not
+    /// provide them.
     fn needs(&self) -> Vec<&'static str> {
         Vec::new()
     }
@@ -178,7 +185,8 @@ pub trait Loss: Send {
         2
     }
 
-    /// Whether it keeps to the contract and so can be captured in a CUDA graph; see [`crate::attack::Attack::capturable`].
+    /// Whether it keeps to the contract and so can be captured in a CUDA graph; see
+    /// [`crate::attack::Attack::capturable`].
     fn capturable(&self) -> bool {
         true
     }
@@ -193,7 +201,7 @@ pub trait Loss: Send {
 /// The formulas that several methods share, with the field's conventions.
 pub mod terms {
     use super::{Kind, Tensor};
-    use crate::nn::fused::{self, CROSS_ENTROPY, LABEL_PROBABILITY, Slope, slope};
+    use crate::nn::kernels::{self, CROSS_ENTROPY, LABEL_PROBABILITY, ObjectiveKernel, logit_grad};
 
     /// Of `values` `[N, K]` those of the classes `class` `[N]`, `[N]`.
     pub fn of_class(values: &Tensor, class: &Tensor) -> Tensor {
@@ -202,24 +210,25 @@ pub mod terms {
 
     /// Cross-entropy per image, `[N]`, of `logits` `[N, K]` with labels `y` `[N]`.
     pub fn cross_entropy(logits: &Tensor, y: &Tensor) -> Tensor {
-        CROSS_ENTROPY.of(logits, y).unwrap_or_else(|| -of_class(&logits.log_softmax(-1, None::<Kind>), y))
+        CROSS_ENTROPY.compute(logits, y).unwrap_or_else(|| -of_class(&logits.log_softmax(-1, None::<Kind>), y))
     }
 
     /// d([`cross_entropy`])/d(logits), `[N, K]`: the probabilities, less 1 at the label.
     pub fn cross_entropy_slope(logits: &Tensor, y: &Tensor) -> Tensor {
-        slope(logits, Slope::Ce(y))
+        logit_grad(logits, ObjectiveKernel::CrossEntropy(y))
             .unwrap_or_else(|| logits.softmax(-1, None::<Kind>).scatter_value_reduce_(1, &y.unsqueeze(1), -1.0, "add"))
     }
 
-    /// KL(softmax `p_logits` ‖ softmax `q_logits`) per image, `[N]`: the sum over classes of p (log p - log q), which is
-    /// `F.kl_div(log_softmax(q), softmax(p))`. Terms with p = 0 count 0. Gradients flow into both arguments.
+    /// KL(softmax `p_logits` ‖ softmax `q_logits`) per image, `[N]`: the sum over classes of p (log
+    /// p - log q), which is `F.kl_div(log_softmax(q), softmax(p))`. Terms with p = 0 count 0.
+    /// Gradients flow into both arguments.
     pub fn kl(p_logits: &Tensor, q_logits: &Tensor) -> Tensor {
         kl_above(p_logits, q_logits, 0.0)
     }
 
     /// The same with log(q + `floor`) in place of log q.
     pub fn kl_above(p_logits: &Tensor, q_logits: &Tensor, floor: f64) -> Tensor {
-        fused::kl(p_logits, q_logits, floor).unwrap_or_else(|| {
+        kernels::kl(p_logits, q_logits, floor).unwrap_or_else(|| {
             let log_p = p_logits.log_softmax(-1, None::<Kind>);
             let log_q = match floor {
                 0.0 => q_logits.log_softmax(-1, None::<Kind>),
@@ -231,13 +240,13 @@ pub mod terms {
 
     /// d([`kl`])/d(`q_logits`), `[N, K]`: the probabilities, less the other ones.
     pub fn kl_slope(p_logits: &Tensor, q_logits: &Tensor) -> Tensor {
-        slope(q_logits, Slope::Kl(p_logits))
+        logit_grad(q_logits, ObjectiveKernel::Kl(p_logits))
             .unwrap_or_else(|| q_logits.softmax(-1, None::<Kind>) - p_logits.softmax(-1, None::<Kind>))
     }
 
     /// The probability of the label, `[N]`.
     pub fn label_probability(logits: &Tensor, y: &Tensor) -> Tensor {
-        LABEL_PROBABILITY.of(logits, y).unwrap_or_else(|| of_class(&logits.softmax(-1, None::<Kind>), y))
+        LABEL_PROBABILITY.compute(logits, y).unwrap_or_else(|| of_class(&logits.softmax(-1, None::<Kind>), y))
     }
 
     /// The largest of `values` `[N, K]` over the classes other than `y`, `[N]`.
@@ -245,14 +254,16 @@ pub mod terms {
         values.scatter_value(1, &y.unsqueeze(1), f64::NEG_INFINITY).amax(-1, false)
     }
 
-    /// z_y minus the largest other logit per image, `[N]`: above 0 where the label is the prediction.
+    /// z_y minus the largest other logit per image, `[N]`: above 0 where the label is the
+    /// prediction.
     pub fn margin(logits: &Tensor, y: &Tensor) -> Tensor {
         of_class(logits, y) - largest_other(logits, y)
     }
 
-    /// d(-max([`margin`] + `kappa`, 0))/d(logits), `[N, K]`. Classes that tie share it, as in autograd.
+    /// d(-max([`margin`] + `kappa`, 0))/d(logits), `[N, K]`. Classes that tie share it, as in
+    /// autograd.
     pub fn hinged_margin_slope(logits: &Tensor, y: &Tensor, kappa: f64) -> Tensor {
-        slope(logits, Slope::Cw(y, kappa)).unwrap_or_else(|| {
+        logit_grad(logits, ObjectiveKernel::HingedMargin(y, kappa)).unwrap_or_else(|| {
             let label = y.unsqueeze(1);
             let others = logits.scatter_value(1, &label, f64::NEG_INFINITY);
             let top = others.amax(-1, true);
@@ -263,8 +274,8 @@ pub mod terms {
         })
     }
 
-    /// MMA's soft logit margin per image, `[N]`: logsumexp over the other classes of z, minus z_y (Ding et al. 2020). Below 0
-    /// exactly where the label's probability exceeds one half.
+    /// MMA's soft logit margin per image, `[N]`: logsumexp over the other classes of z, minus z_y
+    /// (Ding et al. 2020). Below 0 exactly where the label's probability exceeds one half.
     pub fn soft_logit_margin(logits: &Tensor, y: &Tensor) -> Tensor {
         let others = logits.scatter_value(1, &y.unsqueeze(1), f64::NEG_INFINITY);
         others.logsumexp([-1i64].as_slice(), false) - of_class(logits, y)
@@ -272,7 +283,7 @@ pub mod terms {
 
     /// d([`soft_logit_margin`])/d(logits), `[N, K]`.
     pub fn soft_logit_margin_slope(logits: &Tensor, y: &Tensor) -> Tensor {
-        slope(logits, Slope::Slm(y)).unwrap_or_else(|| {
+        logit_grad(logits, ObjectiveKernel::SoftLogitMargin(y)).unwrap_or_else(|| {
             let label = y.unsqueeze(1);
             let others = logits.scatter_value(1, &label, f64::NEG_INFINITY).softmax(-1, None::<Kind>);
             others.scatter_value(1, &label, -1.0)

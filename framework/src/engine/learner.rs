@@ -28,7 +28,7 @@ impl std::fmt::Debug for Learner {
 impl Learner {
     /// Allocates the optimiser's state beside the network's parameters, unless the build is dry.
     pub fn new(network: Network, mut optimizer: Box<dyn Optimizer>) -> Self {
-        if network.params().is_set() {
+        if network.params().is_initialised() {
             optimizer.prepare(network.params().flat());
         }
         let optimizer = Held::new(optimizer);
@@ -40,8 +40,8 @@ impl Learner {
         &self.network
     }
 
-    /// One step down `loss`, a mean over the batch's images; returns the gradient, flat. Of several ranks each gives the mean
-    /// over its share, and all step down the mean over the whole batch.
+    /// One step down `loss`, a mean over the batch's images; returns the gradient, flat. Of several
+    /// ranks each gives the mean over its share, and all step down the mean over the whole batch.
     ///
     /// # Errors
     /// When `loss` is not a differentiable scalar or does not depend on the network, or when a rank
@@ -50,7 +50,7 @@ impl Learner {
         let gradients = self.gradients(loss)?;
         lap("backward");
         tch::no_grad(|| self.optimizer.update(self.network.params().flat(), &gradients.0, clock));
-        self.network.params().refresh_half();
+        self.network.params().refresh_bf16_copy();
         lap("update");
         if self.keeps.get() {
             self.last = Some(Gradients(gradients.0.shallow_clone()));
@@ -63,7 +63,8 @@ impl Learner {
         if !world.is_joined() {
             return params.gradients(loss);
         }
-        // Weighted before the backward pass: synchronised batch norm adds other ranks' gradients to this one's on the way.
+        // Weighted before the backward pass: synchronised batch norm adds other ranks' gradients to
+        // this one's on the way.
         let mut gradients = params.gradients(&(loss * world.weight()))?;
         if !world.counts() {
             let _ = gradients.0.zero_();
@@ -72,7 +73,8 @@ impl Learner {
         Ok(gradients)
     }
 
-    /// Keeps the gradient of every later [`Learner::descend`] for [`Learner::last_gradients`]; for `foil probe`.
+    /// Keeps the gradient of every later [`Learner::descend`] for [`Learner::last_gradients`]; for
+    /// `foil probe`.
     pub fn keep_gradients(&self) {
         self.keeps.set(true);
     }

@@ -6,7 +6,7 @@ use super::guard::raise;
 use super::precision::{Computing, JudgePrecision, Precision};
 use crate::distributed::World;
 use crate::model::Model;
-use crate::nn::fused::{normalize, normalize_backward};
+use crate::nn::kernels::{normalize, normalize_backward};
 use crate::nn::{Builder, MOMENTUM, Mode, Noise, Parameters, Work};
 use crate::plugin::Held;
 use crate::shim::version;
@@ -17,7 +17,8 @@ use tch::{Device, Kind, Tensor};
 
 /// A model, its parameters and buffers, and its normalisation.
 pub struct Network {
-    /// Held as what it is, and not behind a trait object of the copy that made it: other copies of the framework call it too.
+    /// Held as what it is, and not behind a trait object of the copy that made it: other copies of
+    /// the framework call it too.
     model: Held<dyn Model>,
     /// What configs call the model.
     called: &'static str,
@@ -91,12 +92,13 @@ impl Network {
     #[must_use]
     pub fn computing(mut self, precision: Precision, judge: JudgePrecision) -> Self {
         if precision == Precision::Bf16 {
-            self.params.add_half();
+            self.params.add_bf16_copy();
         }
         Self { precision, judge, ..self }
     }
 
-    /// Sets whether the CPU takes subnormal numbers for 0 while this network trains or is judged; it does unless told otherwise.
+    /// Sets whether the CPU takes subnormal numbers for 0 while this network trains or is judged;
+    /// it does unless told otherwise.
     #[must_use]
     pub fn flush_denormal(self, flush_denormal: bool) -> Self {
         Self { flush_denormal, ..self }
@@ -108,7 +110,8 @@ impl Network {
         Self { capture, ..self }
     }
 
-    /// How a judge's work is to be run with an attack that may be captured or not. That it cannot be is no obstacle to judging.
+    /// How a judge's work is to be run with an attack that may be captured or not. That it cannot
+    /// be is no obstacle to judging.
     pub fn capture(&self, attack_may: bool) -> Capture {
         if attack_may && self.capture != Capture::Off { Capture::Auto } else { Capture::Off }
     }
@@ -142,11 +145,12 @@ impl Network {
     }
 
     /// Whether this pass is in bf16.
-    fn is_half(&self) -> bool {
+    fn is_bf16(&self) -> bool {
         self.precision == Precision::Bf16 && !self.judged.get()
     }
 
-    /// Puts a normalisation in front; `mean` and `std` are the data set's, per channel, in [0, 1] units.
+    /// Puts a normalisation in front; `mean` and `std` are the data set's, per channel, in [0, 1]
+    /// units.
     #[must_use]
     pub fn normalized(mut self, how: &Normalize, mean: &[f64], std: &[f64]) -> Self {
         let per_channel = |values: &[f64]| {
@@ -157,7 +161,8 @@ impl Network {
         self
     }
 
-    /// Makes it one replica of the network that all ranks of `world` train; with `sync` batch norm sees the images of all ranks.
+    /// Makes it one replica of the network that all ranks of `world` train; with `sync` batch norm
+    /// sees the images of all ranks.
     #[must_use]
     pub fn across(mut self, world: World, sync: bool) -> Self {
         self.params = self.params.across(world, sync);
@@ -199,21 +204,22 @@ impl Network {
     ) -> Tensor {
         let number = self.passes.replace(self.passes.get() + 1);
         self.params.track(mode, times, selected);
-        let pass = self.params.pass(mode, differentiable, self.is_half(), number, noise);
+        let pass = self.params.pass(mode, differentiable, self.is_bf16(), number, noise);
         let pass = pass.moving_by(momentum).selecting(selected);
         let before = self.params.work();
         let out = self.unwritten(xs, || self.model.forward(&pass, &self.entering(xs)));
         if !out.defined() {
             raise(Err(Error::new(format!("{}: it returns a tensor that was never computed", self.name()))))
         }
-        // The gradient with respect to the input costs as much as the forward pass, and that with respect to the parameters again.
+        // The gradient with respect to the input costs as much as the forward pass, and that with
+        // respect to the parameters again.
         let times = match (differentiable, xs.requires_grad()) {
             (true, _) => 3.0,
             (false, true) => 2.0,
             (false, false) => 1.0,
         };
         self.count(before, times);
-        if self.is_half() { out.to_kind(self.params.kind()) } else { out }
+        if self.is_bf16() { out.to_kind(self.params.kind()) } else { out }
     }
 
     /// Runs a pass; it is an error if the model writes into `xs`: who attacks or judges next would
@@ -232,20 +238,21 @@ impl Network {
         self.work.set(self.work.get().plus(self.params.work().since(before), times));
     }
 
-    /// What the passes through this network asked of the device so far, gradients included as if each pass had them all taken.
+    /// What the passes through this network asked of the device so far, gradients included as if
+    /// each pass had them all taken.
     pub fn work(&self) -> Work {
         self.work.get()
     }
 
     /// What the first layer sees.
     fn entering(&self, xs: &Tensor) -> Tensor {
-        let kind = if self.is_half() { Kind::BFloat16 } else { self.params.kind() };
+        let kind = if self.is_bf16() { Kind::BFloat16 } else { self.params.kind() };
         let fused = self.affine.as_ref().and_then(|(mean, std)| normalize(xs, mean, std, kind));
         if let Some(xs) = fused {
             return xs;
         }
         let xs = self.normalize(xs);
-        if self.is_half() { xs.to_kind(Kind::BFloat16) } else { xs }
+        if self.is_bf16() { xs.to_kind(Kind::BFloat16) } else { xs }
     }
 
     /// Takes over the weights in the safetensors file at `path`.
@@ -256,12 +263,12 @@ impl Network {
         self.params.load(&tensors::read(path)?.0).map_err(|e| e.context(path.display()))
     }
 
-    /// Starts a step: passes are numbered from 0 again, so that dropout draws the same numbers whenever the step is run, and the
-    /// arithmetic is that of this network.
+    /// Starts a step: passes are numbered from 0 again, so that dropout draws the same numbers
+    /// whenever the step is run, and the arithmetic is that of this network.
     pub fn start_step(&self) {
         self.passes.set(0);
         self.params.forget_passes();
-        self.params.refresh_half();
+        self.params.refresh_bf16_copy();
         self.set_arithmetic();
     }
 
@@ -270,13 +277,16 @@ impl Network {
         self.run(xs, mode, true, noise)
     }
 
-    /// [`Network::differentiable`] in train mode, in place of `times` passes; the running statistics move by `momentum`.
+    /// [`Network::differentiable`] in train mode, in place of `times` passes; the running
+    /// statistics move by `momentum`.
     pub(super) fn differentiable_for(&self, (times, momentum): (u32, f64), xs: &Tensor, noise: &Noise) -> Tensor {
         self.run_as(xs, Mode::Train, true, Some(noise), Statistics { times, momentum, selected: None })
     }
 
-    /// Whether two passes over the same images find the same, as without dropout, and move batch norm's statistics alone. The first time it runs one in eval mode to see, before any
-    /// other pass of the step: of one image on the CPU, and elsewhere of all, for which the step's own passes then find convolutions chosen.
+    /// Whether two passes over the same images find the same, as without dropout, and move batch
+    /// norm's statistics alone. The first time it runs one in eval mode to see, before any other
+    /// pass of the step: of one image on the CPU, and elsewhere of all, for which the step's own
+    /// passes then find convolutions chosen.
     pub(super) fn repeats(&self, xs: &Tensor, noise: &Noise) -> bool {
         *self.repeats.get_or_init(|| {
             // A model that says nothing can be captured may have random numbers of its own.
@@ -290,7 +300,7 @@ impl Network {
                 }
                 self.passes.set(0);
                 self.work.set(work);
-                self.params.repeats()
+                self.params.is_deterministic()
             }
         })
     }
@@ -319,8 +329,8 @@ impl Network {
         if self.per_image || (mode == Mode::Train && self.params.is_sync()) {
             return None;
         }
-        let half = self.is_half();
-        let pass = self.params.pass(mode, false, half, self.passes.get(), Some(noise));
+        let bf16 = self.is_bf16();
+        let pass = self.params.pass(mode, false, bf16, self.passes.get(), Some(noise));
         let whole = self.params.kind();
         let narrow = |logits: &Tensor| d_logits(&logits.to_kind(whole)).to_kind(logits.kind());
         let xs = self.entering(&xs.detach());
@@ -359,7 +369,8 @@ mod tests {
     use crate::nn::{BatchNorm2d, Given, GivenBuffer, Linear, Pass, dropout};
     use crate::testing::assert_close;
 
-    /// A network with what a published code's second pass over the same images would find or leave otherwise, or nothing of that.
+    /// A network with what a published code's second pass over the same images would find or leave
+    /// otherwise, or nothing of that.
     struct Odd {
         norm: BatchNorm2d,
         out: Linear,
@@ -386,9 +397,9 @@ mod tests {
         }
     }
 
-    // import torch; x = torch.tensor([[0., 0, 1, 1], [0, .5, .5, 1], [.25, .25, .25, .25]], dtype=torch.float64)
-    // (x - x.mean(1, keepdim=True)) / x.std(1).clamp(min=4 ** -.5)[:, None]
-    // By hand: the first image's variance is 4 · .25 / 3, .5 / sqrt(1/3) = .866025; the second's
+    // import torch; x = torch.tensor([[0., 0, 1, 1], [0, .5, .5, 1], [.25, .25, .25, .25]],
+    // dtype=torch.float64) (x - x.mean(1, keepdim=True)) / x.std(1).clamp(min=4 ** -.5)[:, None] By
+    // hand: the first image's variance is 4 · .25 / 3, .5 / sqrt(1/3) = .866025; the second's
     // deviation, sqrt(.5 / 3) = .408, is less than 1/sqrt(4); the third has none.
     #[test]
     fn each_image_is_standardised_as_torch_std_does() {

@@ -1,4 +1,13 @@
-//! Batch norm.
+//! Batch norm, by itself and as one pass over memory with what is around it.
+
+mod autograd;
+mod conv_norm_relu;
+mod norm_add_relu;
+mod norm_relu;
+
+pub use conv_norm_relu::ConvInput;
+pub use norm_add_relu::{NormAddRelu, Shortcut};
+pub use norm_relu::NormRelu;
 
 use super::params::{BufferId, Builder, EPS, Group, Init, Mode, NormId, ParamId, Pass};
 use tch::Tensor;

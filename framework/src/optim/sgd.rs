@@ -2,7 +2,7 @@
 
 use super::Optimizer;
 use crate::Result;
-use crate::nn::fused;
+use crate::nn::kernels;
 use crate::registry::{Build, Config};
 use crate::scheduler::{Clock, Progress, Scheduled};
 use foil_macros::settings;
@@ -10,8 +10,9 @@ use tch::Tensor;
 
 /// Stochastic gradient descent with momentum, as `torch.optim.SGD`.
 ///
-/// g = gradient + weight_decay · θ;  v = momentum · v + g;  θ = θ - lr · v (Nesterov: θ - lr · (g + momentum · v)).
-/// Weight decay acts on every parameter, norms and biases included, as in the papers' codes.
+/// g = gradient + weight_decay · θ;  v = momentum · v + g;  θ = θ - lr · v (Nesterov: θ - lr · (g +
+/// momentum · v)). Weight decay acts on every parameter, norms and biases included, as in the
+/// papers' codes.
 #[settings]
 pub struct Sgd {
     /// Learning rate: a number or a scheduler.
@@ -47,7 +48,7 @@ impl Optimizer for Running {
     fn update(&mut self, values: &Tensor, gradient: &Tensor, clock: &Clock) {
         let Sgd { lr, momentum, weight_decay, nesterov } = &self.config;
         let rate = lr.at(clock);
-        if fused::sgd([values, gradient, &self.velocity], &rate, [*momentum, *weight_decay], *nesterov) {
+        if kernels::sgd([values, gradient, &self.velocity], &rate, [*momentum, *weight_decay], *nesterov).is_some() {
             return;
         }
         let gradient = if *weight_decay > 0.0 { gradient + values * *weight_decay } else { gradient.shallow_clone() };
@@ -72,10 +73,9 @@ crate::register!(dyn crate::optim::Optimizer, "sgd", Sgd, "{ lr: 0.1, weight_dec
 mod tests {
     use super::super::testing::trajectory;
 
-    // p = torch.tensor([1., -2.], dtype=torch.float64, requires_grad=True)
-    // o = torch.optim.SGD([p], lr=.1, momentum=.9, weight_decay=.01)   # nesterov=True for the second
-    // for g in ([1., 2.], [.5, -1.], [0., 3.]): p.grad = torch.tensor(g, dtype=torch.float64); o.step()
-    // p.tolist()
+    // p = torch.tensor([1., -2.], dtype=torch.float64, requires_grad=True) o = torch.optim.SGD([p],
+    // lr=.1, momentum=.9, weight_decay=.01)   # nesterov=True for the second for g in ([1., 2.],
+    // [.5, -1.], [0., 3.]): p.grad = torch.tensor(g, dtype=torch.float64); o.step() p.tolist()
     #[test]
     fn equals_pytorch() {
         trajectory("{ type: sgd, lr: 0.1, weight_decay: 0.01 }", &[0.628824699, -2.640129798]);

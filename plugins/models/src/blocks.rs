@@ -1,13 +1,14 @@
 //! Residual blocks, and the stages they form.
 
-use foil::nn::{Activated, Joined, Shortcut};
+use foil::nn::{NormAddRelu, NormRelu, Shortcut};
 use foil::prelude::*;
 
 /// A constructor of 3 x 3 and 1 x 1 convolutions without bias, which fixes how they start.
 pub(crate) type NewConv = fn(&Builder, &str, [i64; 2], i64, i64, i64) -> Conv2d;
 
-/// The pre-activation block of He et al. 2016, "Identity Mappings in Deep Residual Networks": batch norm and ReLU in front
-/// of each convolution. Where the shape changes, the shortcut is a 1 x 1 convolution of the activated input.
+/// The pre-activation block of He et al. 2016, "Identity Mappings in Deep Residual Networks": batch
+/// norm and ReLU in front of each convolution. Where the shape changes, the shortcut is a 1 x 1
+/// convolution of the activated input.
 pub(crate) struct PreActBlock {
     pub(crate) bn1: BatchNorm2d,
     pub(crate) conv1: Conv2d,
@@ -38,10 +39,11 @@ impl PreActBlock {
 }
 
 /// What a [`BasicBlock`] keeps for its gradient: what is between its convolutions, and its end.
-pub(crate) type Kept = (Activated, Joined);
+pub(crate) type Kept = (NormRelu, NormAddRelu);
 
-/// The block of He et al. 2015, "Deep Residual Learning": each convolution is followed by batch norm, the sum by ReLU.
-/// Where the shape changes, the shortcut is a 1 x 1 convolution and a batch norm.
+/// The block of He et al. 2015, "Deep Residual Learning": each convolution is followed by batch
+/// norm, the sum by ReLU. Where the shape changes, the shortcut is a 1 x 1 convolution and a batch
+/// norm.
 pub(crate) struct BasicBlock {
     pub(crate) conv1: Conv2d,
     pub(crate) bn1: BatchNorm2d,
@@ -66,20 +68,22 @@ impl BasicBlock {
         }
     }
 
-    /// What is between its convolutions, and its end. Batch norm and ReLU are one pass over memory, and so are the last batch norms, the sum and its ReLU.
+    /// What is between its convolutions, and its end. Batch norm and ReLU are one pass over memory,
+    /// and so are the last batch norms, the sum and its ReLU.
     pub(crate) fn pass(&self, pass: &Pass, xs: &Tensor) -> Kept {
         let Some((conv, bn)) = &self.shortcut else {
-            let between = self.bn1.activate_conv(pass, &self.conv1, xs);
+            let between = self.bn1.conv_norm_relu(pass, &self.conv1, xs);
             let ys = self.conv2.forward(pass, &between.out);
-            return (between, self.bn2.join(pass, &ys, Shortcut::Same(xs)));
+            return (between, self.bn2.norm_add_relu(pass, &ys, Shortcut::Identity(xs)));
         };
-        let (between, side) = self.bn1.activate_conv_both(pass, [&self.conv1, conv], xs);
+        let (between, side) = self.bn1.conv_pair_norm_relu(pass, [&self.conv1, conv], xs);
         let ys = self.conv2.forward(pass, &between.out);
-        (between, self.bn2.join(pass, &ys, Shortcut::Normed(bn, &side)))
+        (between, self.bn2.norm_add_relu(pass, &ys, Shortcut::Projection(bn, &side)))
     }
 }
 
-/// `blocks` blocks named `name.0`, `name.1`, …; the first goes from `channels[0]` to `channels[1]` with this stride.
+/// `blocks` blocks named `name.0`, `name.1`, …; the first goes from `channels[0]` to `channels[1]`
+/// with this stride.
 pub(crate) fn stage<B>(
     nn: &Builder,
     name: &str,
@@ -93,7 +97,8 @@ pub(crate) fn stage<B>(
     nn.scope(name, |nn| (0..blocks).map(|i| if i == 0 { nn.scope(i, first) } else { nn.scope(i, later) }).collect())
 }
 
-/// ResNet-18's stages `layer1` to `layer4`, two blocks each, from 64 channels to 512 while the image halves three times.
+/// ResNet-18's stages `layer1` to `layer4`, two blocks each, from 64 channels to 512 while the
+/// image halves three times.
 pub(crate) fn resnet18_stages<B>(nn: &Builder, block: impl Fn(&Builder, [i64; 2], i64) -> B) -> Vec<B> {
     let stages =
         [("layer1", [64, 64], 1), ("layer2", [64, 128], 2), ("layer3", [128, 256], 2), ("layer4", [256, 512], 2)];

@@ -4,10 +4,12 @@ use crate::shape;
 use crate::trunk::Trunk;
 use foil::prelude::*;
 
-/// ResNet-18 for small images (He et al. 2015, arXiv:1512.03385). 11,173,962 parameters on CIFAR-10.
+/// ResNet-18 for small images (He et al. 2015, arXiv:1512.03385). 11,173,962 parameters on
+/// CIFAR-10.
 ///
-/// conv 64 without pooling, batch norm, ReLU, four stages of two blocks (64, 128, 256, 512 channels; strides 1, 2, 2, 2), mean
-/// over the image, linear. Names are those of TRADES, MART and FAT. All start as PyTorch's layers do.
+/// conv 64 without pooling, batch norm, ReLU, four stages of two blocks (64, 128, 256, 512
+/// channels; strides 1, 2, 2, 2), mean over the image, linear. Names are those of TRADES, MART and
+/// FAT. All start as PyTorch's layers do.
 #[settings]
 pub struct Resnet18 {}
 
@@ -38,8 +40,8 @@ impl Model for Net {
     ) -> Option<(Tensor, Tensor)> {
         let passed = self.trunk.pass(pass, xs);
         let out = passed.out();
-        let logits = self.linear.of_mean(pass, out);
-        let d_out = self.linear.of_mean_backward(pass, &d_logits(&logits), out);
+        let logits = self.linear.forward_pooled(pass, out);
+        let d_out = self.linear.backward_pooled(pass, &d_logits(&logits), out);
         Some((self.trunk.input_gradient(pass, xs, &passed, d_out), logits))
     }
 }

@@ -1,24 +1,22 @@
-//! CUDA's half of the shim, `libfoil_cuda.so` (framework/cuda), opened at run time where there is a GPU.
+//! CUDA's half of the shim, `libfoil_cuda.so` (framework/cuda), opened at run time where there is a
+//! GPU.
 //!
-//! `cargo xtask cuda` compiles it beside the program. Without it training works on a GPU too, but step by step: no capture, and libtorch's
-//! own kernels.
+//! `cargo xtask cuda` compiles it beside the program. Without it training works on a GPU too, but
+//! step by step: no capture, and libtorch's own kernels.
 
 #![allow(unsafe_code)]
 
 mod comm;
-mod conv;
-mod conv_down;
+pub(crate) mod conv;
 mod graph;
 mod kernel;
+pub(crate) mod kernels;
 #[doc(hidden)]
 pub mod stand_in;
 
 pub use comm::{Comm, CommId};
-pub(crate) use conv::Convolution;
-pub(crate) use conv_down::DownSampling;
 pub use graph::Graph;
-pub use kernel::{Argument, Grid, Kernel};
-pub(crate) use kernel::{THREADS, arguments};
+pub(crate) use kernel::{Grid, THREADS, VECTOR};
 
 use crate::error::torch_message;
 use crate::{Error, Result};
@@ -60,13 +58,15 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    /// Whether devices of this compute capability, times ten, are a data centre's (A100, H100, B200), with 2 TB/s of memory or more.
+    /// Whether devices of this compute capability, times ten, are a data centre's (A100, H100,
+    /// B200), with 2 TB/s of memory or more.
     pub fn has_fast_memory(capability: i32) -> bool {
         [80, 90, 100].contains(&capability)
     }
 }
 
-/// Declares the library's functions once: a field for each, read by name when the library is opened.
+/// Declares the library's functions once: a field for each, read by name when the library is
+/// opened.
 macro_rules! functions {
     ($($name:ident: unsafe extern "C" fn($($argument:ty),*) $(-> $result:ty)?;)*) => {
         /// The library's functions. Copies of pointers into a library that is never closed.
@@ -140,8 +140,9 @@ fn open(path: &std::path::Path) -> Result<Functions, String> {
     let told = |error: libloading::Error| format!("{}: {error}", path.display());
     let now = libloading::os::unix::RTLD_NOW;
     // # Safety
-    // The file is foil's own, compiled for this libtorch; RTLD_NOW finds out here if a symbol is missing. Its version is asked for, by a
-    // function whose signature never changes, before any other is trusted. It is never closed.
+    // The file is foil's own, compiled for this libtorch; RTLD_NOW finds out here if a symbol is
+    // missing. Its version is asked for, by a function whose signature never changes, before any
+    // other is trusted. It is never closed.
     unsafe {
         let library = Library::open(Some(path), now).map_err(told)?;
         let version = library.get::<unsafe extern "C" fn() -> i32>(b"foil_cuda_version").map_err(told)?();
@@ -175,7 +176,8 @@ impl Functions {
     }
 }
 
-/// What a kernel's launch came to; libtorch's kernels take over from one that failed, and a warning says so once.
+/// What a kernel's launch came to; libtorch's kernels take over from one that failed, and a warning
+/// says so once.
 fn told<T>(launched: Result<T>) -> Result<T> {
     static ONCE: Once = Once::new();
     launched.inspect_err(|error| {
@@ -242,7 +244,8 @@ pub fn waiting() -> Option<unsafe extern "C" fn()> {
     functions().ok().map(|f| f.wait_silently)
 }
 
-/// The most bytes that tensors held at once since [`reset_peak`], and the most that were taken from the device.
+/// The most bytes that tensors held at once since [`reset_peak`], and the most that were taken from
+/// the device.
 ///
 /// # Errors
 /// As [`usable`].
@@ -294,7 +297,8 @@ mod tests {
         assert!(waiting().is_none());
     }
 
-    /// Whether a C parameter such as `int64_t* out` is what Rust calls `rust`; what a pointer points to counts where it is a number.
+    /// Whether a C parameter such as `int64_t* out` is what Rust calls `rust`; what a pointer
+    /// points to counts where it is a number.
     fn alike(rust: &str, c: &str) -> bool {
         let numbers = [("i32", "int"), ("i64", "int64_t"), ("u32", "unsigned"), ("u8", "uint8_t"), ("f32", "float")];
         let type_of = c.trim().rsplit_once([' ', '*']).map_or("", |(before, _)| before);
