@@ -214,7 +214,7 @@ pub mod terms {
     }
 
     /// d([`cross_entropy`])/d(logits), `[N, K]`: the probabilities, less 1 at the label.
-    pub fn cross_entropy_slope(logits: &Tensor, y: &Tensor) -> Tensor {
+    pub fn cross_entropy_grad(logits: &Tensor, y: &Tensor) -> Tensor {
         logit_grad(logits, ObjectiveKernel::CrossEntropy(y))
             .unwrap_or_else(|| logits.softmax(-1, None::<Kind>).scatter_value_reduce_(1, &y.unsqueeze(1), -1.0, "add"))
     }
@@ -239,7 +239,7 @@ pub mod terms {
     }
 
     /// d([`kl`])/d(`q_logits`), `[N, K]`: the probabilities, less the other ones.
-    pub fn kl_slope(p_logits: &Tensor, q_logits: &Tensor) -> Tensor {
+    pub fn kl_grad(p_logits: &Tensor, q_logits: &Tensor) -> Tensor {
         logit_grad(q_logits, ObjectiveKernel::Kl(p_logits))
             .unwrap_or_else(|| q_logits.softmax(-1, None::<Kind>) - p_logits.softmax(-1, None::<Kind>))
     }
@@ -262,7 +262,7 @@ pub mod terms {
 
     /// d(-max([`margin`] + `kappa`, 0))/d(logits), `[N, K]`. Classes that tie share it, as in
     /// autograd.
-    pub fn hinged_margin_slope(logits: &Tensor, y: &Tensor, kappa: f64) -> Tensor {
+    pub fn hinged_margin_grad(logits: &Tensor, y: &Tensor, kappa: f64) -> Tensor {
         logit_grad(logits, ObjectiveKernel::HingedMargin(y, kappa)).unwrap_or_else(|| {
             let label = y.unsqueeze(1);
             let others = logits.scatter_value(1, &label, f64::NEG_INFINITY);
@@ -282,7 +282,7 @@ pub mod terms {
     }
 
     /// d([`soft_logit_margin`])/d(logits), `[N, K]`.
-    pub fn soft_logit_margin_slope(logits: &Tensor, y: &Tensor) -> Tensor {
+    pub fn soft_logit_margin_grad(logits: &Tensor, y: &Tensor) -> Tensor {
         logit_grad(logits, ObjectiveKernel::SoftLogitMargin(y)).unwrap_or_else(|| {
             let label = y.unsqueeze(1);
             let others = logits.scatter_value(1, &label, f64::NEG_INFINITY).softmax(-1, None::<Kind>);

@@ -37,8 +37,8 @@ impl<'a> Target<'a> {
     /// The same model, whose batch norm takes its statistics in train mode over the images that
     /// `selected` marks, `[N]` booleans, and normalises all with them. What it says of the marked
     /// ones, and what becomes of the running statistics, is as if they alone had been passed; but
-    /// shapes stay, as a captured step asks. Where none is marked the running statistics serve, and
-    /// stay.
+    /// shapes stay, as a captured step asks. Where none is marked the running statistics are used,
+    /// and stay.
     #[must_use]
     pub fn selecting<'b>(&'b self, selected: &'b Tensor) -> Target<'b> {
         Target { selected: Some(selected), ..*self }
@@ -60,8 +60,8 @@ impl<'a> Target<'a> {
         self
     }
 
-    /// Whether an attack may read the device and go on with the images that it has not broken yet. Whether an image falls must
-    /// not depend on it.
+    /// Whether an attack may read the device and continue with the images that it has not broken
+    /// yet. Whether an image falls must not depend on it.
     pub fn shrinks(&self) -> bool {
         self.shrinks
     }
@@ -85,7 +85,8 @@ impl<'a> Target<'a> {
         tch::no_grad(|| self.forward(x, mode))
     }
 
-    /// Logits `[N, K]`; differentiable in `x` if `x` requires a gradient (for networks in front of the model, such as CAT's g).
+    /// Logits `[N, K]`; differentiable in `x` if `x` requires a gradient (for networks in front of
+    /// the model, such as CAT's g).
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
         match self.selected {
             Some(selected) => self.network.frozen_selecting(x, mode, Some(self.noise), selected),
@@ -107,7 +108,7 @@ impl<'a> Target<'a> {
     pub fn ascend(&self, x: &Tensor, mode: Mode, objective: &dyn Objective, reference: Reference) -> Ascent {
         let value = |logits: &Tensor| objective.value(logits, reference);
         self.averaged(x, mode, &value, &|logits| {
-            objective.slope(&logits.detach(), reference).unwrap_or_else(|| raise(by_autograd(logits, &value)))
+            objective.logit_grad(&logits.detach(), reference).unwrap_or_else(|| raise(by_autograd(logits, &value)))
         })
     }
 

@@ -1,10 +1,12 @@
 //! How plugins' objects cross from one copy of the framework to another.
 //!
-//! A library loaded at run time has a copy of this crate, and of Rust's runtime, of its own. Tensors, text and trait objects cross as
-//! they are, since both copies were made by one compiler from one source. A panic does not: only the copy in which it began can
-//! catch it, in any other it ends the process. So an object is kept as a [`Held`]: called by the copy that made it, it is called
-//! directly; called by another, the panic is caught where it happens, crosses as an error, and goes on on the other side as a panic
-//! of that copy's own, which that copy's `engine::guard` turns into the message that the user reads.
+//! A library loaded at run time has a copy of this crate, and of Rust's runtime, of its own.
+//! Tensors, text and trait objects cross as they are, since both copies were made by one compiler
+//! from one source. A panic does not: only the copy in which it began can catch it, in any other it
+//! ends the process. So an object is kept as a [`Held`]: called by the copy that made it, it is
+//! called directly; called by another, the panic is caught where it happens, crosses as an error,
+//! and goes on on the other side as a panic of that copy's own, which that copy's `engine::guard`
+//! turns into the message that the user reads.
 
 use crate::Result;
 use crate::attack::{Adversarial, Attack, Batch, Target};
@@ -58,10 +60,12 @@ impl<T: Kind + ?Sized> Held<T> {
     }
 }
 
-/// For each trait: its methods as they cross, always with a result; the side that catches; and the side that goes on.
+/// For each trait: its methods as they cross, always with a result; the side that catches; and the
+/// side that goes on.
 ///
-/// `get` and `set` take `&self` and `&mut self`; with `try_` in front the trait's own method returns a result. A method that is
-/// missing here would silently be the trait's default for plugins from libraries; the test below compares the lists.
+/// `get` and `set` take `&self` and `&mut self`; with `try_` in front the trait's own method
+/// returns a result. A method that is missing here would silently be the trait's default for
+/// plugins from libraries; the test below compares the lists.
 macro_rules! crossing {
     ($trait:ident as $across:ident: $($bound:ident)+ {
         $(get $g:ident($($ga:ident: $gt:ty),*) -> $gr:ty;)*
@@ -145,7 +149,8 @@ crossing!(Attack as AttackAcross: Send {
     try_set perturb_sparing(target: &Target, batch: &Batch) -> (Adversarial, bool);
     try_set complete(target: &Target, batch: &Batch, x_adv: Tensor) -> Adversarial;
     try_set after_update(target: &Target, batch: &Batch, adversarial: &Adversarial) -> Vec<(&'static str, Tensor)>;
-    // A stage is lent as an object of the copy that made it, in which nobody would catch its panics: a chain in a library runs whole.
+    // A stage is lent as an object of the copy that made it, in which nobody would catch its
+    // panics: a chain in a library runs whole.
     own fn stages(&self) -> Vec<String> {
         if self.at_home() { self.object.object().stages() } else { Vec::new() }
     }
@@ -156,7 +161,7 @@ crossing!(Attack as AttackAcross: Send {
 
 crossing!(Objective as ObjectiveAcross: Send {
     get value(logits: &Tensor, reference: Reference) -> Tensor;
-    get slope(logits: &Tensor, reference: Reference) -> Option<Tensor>;
+    get logit_grad(logits: &Tensor, reference: Reference) -> Option<Tensor>;
     get needs_clean() -> bool;
     get least_classes() -> i64;
 });
@@ -173,7 +178,8 @@ crossing!(Optimizer as OptimizerAcross: Send {
     set update(values: &Tensor, gradient: &Tensor, clock: &Clock) -> ();
 });
 
-/// A model calls back while it states its gradient, so that its crossing goes both ways and is written out.
+/// A model calls back while it states its gradient, so that its crossing goes both ways and is
+/// written out.
 #[doc(hidden)]
 #[allow(missing_docs, clippy::missing_errors_doc)]
 pub trait ModelAcross: Send {

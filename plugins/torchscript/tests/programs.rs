@@ -1,4 +1,5 @@
-//! Programs made by PyTorch (`make.py`): the numbers PyTorch gets, and the training that foil's own model gets.
+//! Programs made by PyTorch (`make.py`): the numbers PyTorch gets, and the training that foil's own
+//! model gets.
 
 use foil::attack::{Attack, Batch};
 use foil::engine::{Learner, Network, Step};
@@ -71,7 +72,7 @@ fn the_numbers_of_pytorch() {
     assert_eq!(names, [&own[..], &norm[..]].concat());
     assert_eq!(tiny.params().count(), 40 + 8 + 144 + 170);
 
-    // A pass in train mode moves the statistics, whoever makes it; one in eval mode does not.
+    // A pass in train mode moves the statistics, in training or not; one in eval mode does not.
     let noise = Noise::seeded(&[3], 5, Device::Cpu);
     drop(tiny.frozen(&expected["x"], Mode::Train, Some(&noise)));
     drop(tiny.frozen(&expected["x"], Mode::Eval, Some(&noise)));
@@ -99,7 +100,8 @@ fn dropout_is_a_function_of_batch_and_pass() {
     assert_ne!(logits(2, 0), first);
 }
 
-/// A gradient reaches every parameter, and is autograd's: foil's own model with the same numbers is the oracle.
+/// A gradient reaches every parameter, and is autograd's: foil's own model with the same numbers is
+/// the oracle.
 #[test]
 fn trains_as_the_same_network_of_foil() {
     let [script, native] = ["{ type: torchscript, file: small_cnn.pt }", "small_cnn"].map(network);
@@ -134,9 +136,9 @@ fn trains_as_the_same_network_of_foil() {
 #[test]
 fn a_loss_and_its_parts() {
     let loss = component::<dyn Loss>("{ type: torchscript, file: trades.pt }");
-    // import torch, torch.nn.functional as F
-    // c = torch.tensor([[2., 0.], [0., 1.]]); a = torch.tensor([[1., 0.], [1., 0.]]); y = torch.tensor([0, 1])
-    // F.cross_entropy(c, y) + 6 * F.kl_div(F.log_softmax(a, 1), F.softmax(c, 1), reduction="batchmean")   # 1.8078
+    // import torch, torch.nn.functional as F c = torch.tensor([[2., 0.], [0., 1.]]); a =
+    // torch.tensor([[1., 0.], [1., 0.]]); y = torch.tensor([0, 1]) F.cross_entropy(c, y) + 6 *
+    // F.kl_div(F.log_softmax(a, 1), F.softmax(c, 1), reduction="batchmean")   # 1.8078
     let clean = Tensor::from_slice2(&[[2.0f32, 0.0], [0.0, 1.0]]).set_requires_grad(true);
     let attacked = Tensor::from_slice2(&[[1.0f32, 0.0], [1.0, 0.0]]);
     let output = loss_on(loss.as_ref(), &clean, &attacked, &Tensor::from_slice(&[0i64, 1]));
@@ -213,13 +215,13 @@ fn what_a_program_writes_into_is_its_own() {
         assert_close(&writes.frozen(&batch, Mode::Eval, None), &expected, 1e-5);
     }
     let x = batch.copy().set_requires_grad(true);
-    let slope = |network: &Network, x: &Tensor| {
+    let input_gradient = |network: &Network, x: &Tensor| {
         let value = network.frozen(x, Mode::Eval, None).square().sum(Kind::Float);
         foil::nn::backward(&value, &[x]).unwrap().remove(0).unwrap()
     };
-    let found = slope(&writes, &x);
+    let found = input_gradient(&writes, &x);
     let inner = ((&batch - 0.1307) / 0.3081).set_requires_grad(true);
-    assert_close(&found, &(slope(&plain, &inner) / 0.3081), 1e-4);
+    assert_close(&found, &(input_gradient(&plain, &inner) / 0.3081), 1e-4);
 
     let loss = component::<dyn Loss>("{ type: torchscript, file: writes.pt }");
     let (logits, y) = (expected.copy(), Tensor::from_slice(&[3i64; 10]));

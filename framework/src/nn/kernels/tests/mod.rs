@@ -38,7 +38,7 @@ impl On {
 }
 
 /// Runs `work` where Hopper's convolutions are: on such a GPU if there is one, and on the CPU,
-/// where what they promise stands in for them. It is told with how many images to try.
+/// where plain loops compute what they promise. Its second argument is the batch sizes to try.
 pub(in crate::nn) fn where_hopper_is(work: impl Fn(Device, &[i64])) {
     HOPPER_ON_CPU.during(|| work(Device::Cpu, &[8, 5]));
     if crate::engine::devices().cuda > 0 && crate::engine::cuda::conv::is_hopper(Device::Cuda(0)) {
@@ -49,12 +49,10 @@ pub(in crate::nn) fn where_hopper_is(work: impl Fn(Device, &[i64])) {
 /// What a tensor is in and where, as libtorch's own functions take it.
 type Held = (Kind, Device);
 
-// # Safety
-// The kernels are those, and take memory of the CPU.
+// SAFETY: The kernels are those, and take memory of the CPU.
 #[allow(unsafe_code)]
 const ON_CPU: StandIn = unsafe { StandIn::new(foil_host_kernels::launch) };
-// # Safety
-// The convolutions do what those of framework/cuda/conv.cpp do, on memory of the CPU.
+// SAFETY: The convolutions do what those of framework/cuda/conv.cpp do, on memory of the CPU.
 #[allow(unsafe_code)]
 const HOPPER_ON_CPU: StandIn = unsafe { ON_CPU.with_convolutions(foil_host_kernels::convolve) };
 

@@ -13,7 +13,7 @@ fn groups(of_each: [Tensor; 2], rows: i64) -> PartialSums {
 
 /// What a convolution's kernel finds of the gradient that it writes; `xs` went into batch norm,
 /// whose scale, shift and mean are `line`.
-fn groups_of_slopes(gradient: &Tensor, xs: &Tensor, [scale, shift, mean]: [&Tensor; 3], rows: i64) -> PartialSums {
+fn grad_sums(gradient: &Tensor, xs: &Tensor, [scale, shift, mean]: [&Tensor; 3], rows: i64) -> PartialSums {
     let xs = by_group(xs, rows);
     let open = by_group(gradient, rows) * (&xs * scale + shift).gt(0.0);
     groups([&open, &(&open * (&xs - mean))].map(|t| t.sum_dim_intlist(1, false, Kind::Float)), rows)
@@ -37,7 +37,7 @@ pub(super) fn gradients_begun_behind(on: On) {
             let gradient = g.shallow_clone();
             let behind = move |_: Vec<Option<Tensor>>| {
                 let begun = upstream.conv_backward(|xs, line| {
-                    let groups = groups_of_slopes(&gradient, xs, line, rows);
+                    let groups = grad_sums(&gradient, xs, line, rows);
                     let sums = groups.sums * factor?;
                     Some((gradient.copy(), PartialSums { sums, group: rows }))
                 });
@@ -95,12 +95,12 @@ pub(super) fn sums_of_groups(on: On) {
             assert_near("statistics of groups", of, expected);
         }
 
-        let slopes = groups_of_slopes(&g, &x, [expected.scale(), expected.shift(), expected.mean()].each_ref(), rows);
+        let sums = grad_sums(&g, &x, [expected.scale(), expected.shift(), expected.mean()].each_ref(), rows);
         for learns in [true, false] {
             let (all, learned) =
                 on.during(|| batch_norm_backward(&g, &x, &expected, true, Some(&other), learns)).unwrap();
             let (dx, by_groups) =
-                on.during(|| backward_from_sums(&slopes, &g, &x, &expected, Some(&other), learns)).unwrap();
+                on.during(|| backward_from_sums(&sums, &g, &x, &expected, Some(&other), learns)).unwrap();
             assert_near("gradient by groups", &dx, &all);
             assert_eq!((learned.is_some(), by_groups.is_some()), (learns, learns));
             for (found, expected) in by_groups.iter().flatten().zip(learned.iter().flatten()) {

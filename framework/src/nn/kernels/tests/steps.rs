@@ -48,12 +48,12 @@ pub(super) fn logit_grads(on: On) {
         let y = (Tensor::arange(rows, (Kind::Int64, Device::Cpu)) * 7).remainder(classes);
         let of = |[z, clean, y]: [&Tensor; 3]| {
             [
-                terms::cross_entropy_slope(z, y),
-                terms::kl_slope(clean, z),
-                terms::soft_logit_margin_slope(z, y),
-                terms::hinged_margin_slope(z, y, 50.0),
-                terms::hinged_margin_slope(z, y, 0.0),
-                terms::hinged_margin_slope(z, &(y + 2).remainder(classes), 0.5),
+                terms::cross_entropy_grad(z, y),
+                terms::kl_grad(clean, z),
+                terms::soft_logit_margin_grad(z, y),
+                terms::hinged_margin_grad(z, y, 50.0),
+                terms::hinged_margin_grad(z, y, 0.0),
+                terms::hinged_margin_grad(z, &(y + 2).remainder(classes), 0.5),
             ]
         };
         let [there, clean_there, y_there] = [&z, &clean, &y].map(|t| t.to_device(on.device()));
