@@ -29,18 +29,18 @@ pub struct Sgd {
     pub nesterov: bool,
 }
 
-struct Running {
+struct SgdOptimizer {
     config: Sgd,
     velocity: Tensor,
 }
 
 impl Config<dyn Optimizer> for Sgd {
     fn build(&self, _: &Build) -> Result<Box<dyn Optimizer>> {
-        Ok(Box::new(Running { config: self.clone(), velocity: Tensor::new() }))
+        Ok(Box::new(SgdOptimizer { config: self.clone(), velocity: Tensor::new() }))
     }
 }
 
-impl Optimizer for Running {
+impl Optimizer for SgdOptimizer {
     fn prepare(&mut self, values: &Tensor) {
         self.velocity = values.zeros_like();
     }

@@ -14,17 +14,20 @@ pub enum MaskInput {
     Concat,
 }
 
-/// CAT's attack (Huang et al. 2021, Eq. 10, 11, 14): X_cali = clamp(X + M · delta), M = g(X + delta), delta from any attack.
+/// CAT's attack (Huang et al. 2021, Eq. 10, 11, 14): X_cali = clamp(X + M · delta), M = g(X +
+/// delta), delta from any attack.
 ///
-/// After each update of f the mask network g descends KL(f(X') ‖ f(X_cali)) + beta1 · CE(f(X_cali), y), where X' = clamp(X + delta) and f
-/// is the updated model, held fixed. f and g run in train mode. Where the paper is silent the authors' code is followed.
+/// After each update of f the mask network g descends KL(f(X') ‖ f(X_cali)) + beta1 · CE(f(X_cali),
+/// y), where X' = clamp(X + delta) and f is the updated model, held fixed. f and g run in train
+/// mode. Where the paper is silent the authors' code is followed.
 #[settings]
 pub struct Calibrated {
     /// The attack whose perturbation is calibrated: PGD on `ce` (CAT_cent) or on `cw` (CAT_cw).
     pub inner: Component<dyn Attack>,
     /// The mask network g: `mask_cnn` for MNIST (Table 5), `mask_resnet18` for CIFAR (Table 6).
     pub mask: Component<dyn Model>,
-    /// Weight of the cross-entropy in Eq. 14: larger keeps the images easier. 0.05, 0.1 or 0.3 in the paper.
+    /// Weight of the cross-entropy in Eq. 14: larger keeps the images easier. 0.05, 0.1 or 0.3 in
+    /// the paper.
     #[set(range = 0.0..)]
     pub beta1: Scheduled,
     /// How g learns. Left out, as the model does, which is what the authors do.
@@ -41,7 +44,7 @@ pub struct Calibrated {
 /// A mask whose mean is within this of 0 or 1 calibrates nothing.
 const STUCK: f64 = 1e-3;
 
-struct Running {
+struct CalibratedAttack {
     config: Calibrated,
     inner: Box<dyn Attack>,
     /// What it made of this step's images, for what it learns.
@@ -65,11 +68,16 @@ impl Config<dyn Attack> for Calibrated {
                 "choose a mask network",
             );
         }
-        Ok(Box::new(Running { config: self.clone(), inner, found: None, mask: Learner::new(network, optimizer) }))
+        Ok(Box::new(CalibratedAttack {
+            config: self.clone(),
+            inner,
+            found: None,
+            mask: Learner::new(network, optimizer),
+        }))
     }
 }
 
-impl Running {
+impl CalibratedAttack {
     fn clip(&self, x: Tensor) -> Tensor {
         if self.config.clip { x.clamp(0.0, 1.0) } else { x }
     }
@@ -83,7 +91,7 @@ impl Running {
     }
 }
 
-impl Attack for Running {
+impl Attack for CalibratedAttack {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
         let found = self.inner.perturb(target, batch)?;
         let x_adv = found.x.shallow_clone();

@@ -1,7 +1,8 @@
 //! FAT: PGD that stops early, so that the training images stay friendly.
 //!
-//! Zhang et al., "Attacks Which Do Not Kill Training Make Adversarial Learning Stronger", ICML 2020, arXiv:2002.11242,
-//! Algorithm 1 (PGD-K-tau). The losses are those of other methods; see [`EarlyStoppedPgd`].
+//! Zhang et al., "Attacks Which Do Not Kill Training Make Adversarial Learning Stronger", ICML
+//! 2020, arXiv:2002.11242, Algorithm 1 (PGD-K-tau). The losses are those of other methods; see
+//! [`EarlyStoppedPgd`].
 
 use foil::prelude::*;
 
@@ -15,19 +16,24 @@ pub enum Start {
     Gaussian,
 }
 
-/// FAT's early-stopped PGD (Zhang et al. 2020, Algorithm 1): an image stops tau steps after it is first misclassified.
+/// FAT's early-stopped PGD (Zhang et al. 2020, Algorithm 1): an image stops tau steps after it is
+/// first misclassified.
 ///
-/// Before each of the steps K = 1, 2, … `steps` the model, in eval mode, is asked about every image that is still under way. A
-/// misclassified one whose counter (tau at first) is 0 stops where it is; one whose counter is not yet 0 lowers it by 1. Those
-/// not stopped take x' + alpha · sign(gradient) + omega · N(0, 1) into the ball and into [0, 1]. Misclassifications need not follow
-/// each other. With tau at least `steps` this is PGD; with tau 0 an image misclassified at its start stays there.
+/// Before each of the steps K = 1, 2, … `steps` the model, in eval mode, is asked about every image
+/// that is still under way. A misclassified one whose counter (tau at first) is 0 stops where it
+/// is; one whose counter is not yet 0 lowers it by 1. Those not stopped take x' + alpha ·
+/// sign(gradient) + omega · N(0, 1) into the ball and into [0, 1]. Misclassifications need not
+/// follow each other. With tau at least `steps` this is PGD; with tau 0 an image misclassified at
+/// its start stays there.
 ///
-/// The authors' code shrinks the batch and returns images in the order in which they stopped, labels alike. Here stopping is a mask
-/// and images keep the batch's order: eval mode treats each image by itself, so each one is the same.
+/// The authors' code shrinks the batch and returns images in the order in which they stopped,
+/// labels alike. Here stopping is a mask and images keep the batch's order: eval mode treats each
+/// image by itself, so each one is the same.
 ///
 /// FAT: `objective: ce`, `start: uniform`, `omega: 0.001`, loss `at` with `log_clean: false`.
-/// FAT-TRADES, which the CAT paper calls FAT: `objective: kl`, `start: gaussian`, loss `trades` with `single_clean_pass: true`.
-/// FAT-MART: `objective: ce`, `start: gaussian`, loss `mart` with `adversarial_first: true` and beta 6.
+/// FAT-TRADES, which the CAT paper calls FAT: `objective: kl`, `start: gaussian`, loss `trades`
+/// with `single_clean_pass: true`. FAT-MART: `objective: ce`, `start: gaussian`, loss `mart` with
+/// `adversarial_first: true` and beta 6.
 #[settings]
 pub struct EarlyStoppedPgd {
     /// What is ascended: `ce` for FAT and FAT-MART, `kl` for FAT-TRADES.
@@ -41,12 +47,14 @@ pub struct EarlyStoppedPgd {
     /// Number of steps at most. With 0 the attack is its start.
     #[set(default = 10, range = 0..=100_000)]
     pub steps: u32,
-    /// Steps taken after the first misclassification; fractions count as the next whole number. It grows while the authors
-    /// train (`type: steps`), counting epochs from 1: FAT 0, 1 from epoch 51, 2 from 91; FAT-TRADES 0, 1 from 31, 2 from 51, 3 from 71; FAT-MART 0, 1
-    /// from 21, 2 from 41, 3 from 61, 4 from 81.
+    /// Steps taken after the first misclassification; fractions count as the next whole number. It
+    /// grows while the authors train (`type: steps`), counting epochs from 1: FAT 0, 1 from epoch
+    /// 51, 2 from 91; FAT-TRADES 0, 1 from 31, 2 from 51, 3 from 71; FAT-MART 0, 1 from 21, 2 from
+    /// 41, 3 from 61, 4 from 81.
     #[set(range = 0.0..)]
     pub tau: Scheduled,
-    /// Size of the normal noise in each step, drawn for step K as `noise.K`. 0.001 for FAT, 0 for FAT-TRADES and FAT-MART.
+    /// Size of the normal noise in each step, drawn for step K as `noise.K`. 0.001 for FAT, 0 for
+    /// FAT-TRADES and FAT-MART.
     #[set(default = 0.0.into(), unit = "image", range = 0.0..=1.0)]
     pub omega: Scheduled,
     /// Where it starts.
@@ -54,7 +62,7 @@ pub struct EarlyStoppedPgd {
     pub start: Start,
 }
 
-struct Running {
+struct EarlyStoppedPgdAttack {
     config: EarlyStoppedPgd,
     objective: Box<dyn Objective>,
 }
@@ -62,11 +70,11 @@ struct Running {
 impl Config<dyn Attack> for EarlyStoppedPgd {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
         let objective = cx.objective("objective", &self.objective)?;
-        Ok(Box::new(Running { config: self.clone(), objective }))
+        Ok(Box::new(EarlyStoppedPgdAttack { config: self.clone(), objective }))
     }
 }
 
-impl Running {
+impl EarlyStoppedPgdAttack {
     fn start(&self, batch: &Batch, eps: &Tensor) -> Tensor {
         batch.noise.given("start").unwrap_or_else(|| {
             let moved = match self.config.start {
@@ -78,7 +86,7 @@ impl Running {
     }
 }
 
-impl Attack for Running {
+impl Attack for EarlyStoppedPgdAttack {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
         let (eps, alpha) = (batch.now(&self.config.eps), batch.now(&self.config.alpha));
         let ball = Box01::new(&batch.x, &eps, true);

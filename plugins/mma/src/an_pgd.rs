@@ -2,14 +2,17 @@
 
 use foil::prelude::*;
 
-/// MMA's adaptive-norm PGD (Ding et al. 2020, Algorithm 2): moves each correctly classified image onto its decision boundary.
+/// MMA's adaptive-norm PGD (Ding et al. 2020, Algorithm 2): moves each correctly classified image
+/// onto its decision boundary.
 ///
-/// An image is correct where its soft logit margin (objective `slm`) is below 0 in the clean train-mode pass; others stay clean. PGD on
-/// `slm` in eval mode, with radius e_i = max(e_min, the distance found last time), step 2.5 · e_i / `steps` and a uniform start, gives the
-/// direction u = (x' - x) / (e_i + 1e-12). Then `search_steps` bisections of [0, 1.05 · d_max], beginning at e_i, look for the e where
-/// f(clamp(x + e · u, 0, 1)) changes its mind. The training image is x + e · u, which the authors' code does not clamp to
-/// [0, 1]; neither do we. e_i is kept for the next epoch, 0 for misclassified images. `mma.weight` is 0 for correct images with
-/// e_i >= d_max, and else 1.
+/// An image is correct where its soft logit margin (objective `slm`) is below 0 in the clean
+/// train-mode pass; others stay clean. PGD on `slm` in eval mode, with radius e_i = max(e_min, the
+/// distance found last time), step 2.5 · e_i / `steps` and a uniform start, gives the direction u =
+/// (x' - x) / (e_i + 1e-12). Then `search_steps` bisections of [0, 1.05 · d_max], beginning at e_i,
+/// look for the e where f(clamp(x + e · u, 0, 1)) changes its mind. The training image is x + e ·
+/// u, which the authors' code does not clamp to [0, 1]; neither do we. e_i is kept for the next
+/// epoch, 0 for misclassified images. `mma.weight` is 0 for correct images with e_i >= d_max, and
+/// else 1.
 ///
 /// The authors' code puts only the correct images through AN-PGD. Here all go, and masks pick; what
 /// is found is the same. PGD treats each image by itself. The search runs in train mode, in
@@ -20,7 +23,8 @@ use foil::prelude::*;
 /// with `pgd` on `slm`.
 #[settings]
 pub struct AnPgd {
-    /// Images farther than this from the boundary count as robust. 12/255, 20/255 or 32/255 on CIFAR, 0.45 on MNIST.
+    /// Images farther than this from the boundary count as robust. 12/255, 20/255 or 32/255 on
+    /// CIFAR, 0.45 on MNIST.
     #[set(unit = "image", above = 0.0, range = ..=1.0)]
     pub d_max: Scheduled,
     /// The smallest radius of PGD, and the first one. 0.005 on CIFAR, 0.1 on MNIST.
@@ -50,7 +54,7 @@ pub enum Statistics {
     Batch,
 }
 
-struct Running {
+struct AnPgdAttack {
     config: AnPgd,
     /// The distance found last for each training image, `[train]`.
     radii: Tensor,
@@ -58,12 +62,13 @@ struct Running {
 
 impl Config<dyn Attack> for AnPgd {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
-        Ok(Box::new(Running { config: self.clone(), radii: Tensor::zeros([cx.data.train], (cx.kind, cx.device)) }))
+        Ok(Box::new(AnPgdAttack { config: self.clone(), radii: Tensor::zeros([cx.data.train], (cx.kind, cx.device)) }))
     }
 }
 
-impl Running {
-    /// The direction to the boundary, `[N, C, H, W]`, from PGD in a ball of `radii` `[N]`, and the point it ended at.
+impl AnPgdAttack {
+    /// The direction to the boundary, `[N, C, H, W]`, from PGD in a ball of `radii` `[N]`, and the
+    /// point it ended at.
     fn direction(&self, target: &Target, batch: &Batch, radii: &Tensor) -> (Tensor, Tensor) {
         let eps = radii.view([-1, 1, 1, 1]);
         let alpha = &eps * 2.5 / f64::from(self.config.steps);
@@ -80,7 +85,8 @@ impl Running {
         ((&x - &batch.x) / (eps + 1e-12), x)
     }
 
-    /// The distance to the boundary along `direction`, `[N]`, by bisection from the point `x` at distance `radii`.
+    /// The distance to the boundary along `direction`, `[N]`, by bisection from the point `x` at
+    /// distance `radii`.
     fn search(&self, target: &Target, batch: &Batch, direction: &Tensor, x: &Tensor, radii: &Tensor) -> Tensor {
         let mode = self.config.search_mode;
         let margin = |x: &Tensor| terms::soft_logit_margin(&target.logits(x, mode), &batch.y);
@@ -92,14 +98,15 @@ impl Running {
             low = distance.where_self(&inside, &low);
             high = high.where_self(&inside, &high.minimum(&distance));
             distance = (&low + &high) / 2.0;
-            // The last look decides nothing, but in train mode it moves the running statistics, as in the authors' code.
+            // The last look decides nothing, but in train mode it moves the running statistics, as
+            // in the authors' code.
             inside = margin(&(&batch.x + distance.view([-1, 1, 1, 1]) * direction).clamp(0.0, 1.0)).lt(0.0);
         }
         distance
     }
 }
 
-impl Attack for Running {
+impl Attack for AnPgdAttack {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
         let clean = batch.clean_logits.as_ref().ok_or_else(|| {
             Error::new("it was given no logits of the clean images")

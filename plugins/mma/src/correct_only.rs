@@ -5,26 +5,27 @@ use std::collections::BTreeMap;
 
 /// Attacks only the images that the model classifies correctly (by argmax); the others stay clean.
 ///
-/// With the loss `at` it is MMA as Table 9 of the CAT paper writes it: CE(f(x'), y) where f(x) = y, else CE(f(x), y), with x' of a
-/// fixed radius from any attack such as `pgd`. One pass of the clean images in the attack's mode decides.
+/// With the loss `at` it is MMA as Table 9 of the CAT paper writes it: CE(f(x'), y) where f(x) = y,
+/// else CE(f(x), y), with x' of a fixed radius from any attack such as `pgd`. One pass of the clean
+/// images in the attack's mode decides.
 #[settings]
 pub struct CorrectOnly {
     /// The attack on correctly classified images.
     pub inner: Component<dyn Attack>,
 }
 
-struct Running {
+struct CorrectOnlyAttack {
     inner: Box<dyn Attack>,
 }
 
 impl Config<dyn Attack> for CorrectOnly {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
         let inner = cx.component("inner", &self.inner).ok_or_else(|| Error::new("its attack cannot be built"))?;
-        Ok(Box::new(Running { inner }))
+        Ok(Box::new(CorrectOnlyAttack { inner }))
     }
 }
 
-impl Attack for Running {
+impl Attack for CorrectOnlyAttack {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
         let right = target.logits(&batch.x, self.mode()).argmax(-1, false).eq_tensor(&batch.y);
         let mut adversarial = self.inner.perturb(target, batch)?;

@@ -4,9 +4,11 @@
 
 use foil::prelude::*;
 
-/// Iterated gradient signs on the cross-entropy. `steps` times: x' = P(x' + eps / steps · sign(gradient)), P into the ball and [0, 1].
+/// Iterated gradient signs on the cross-entropy. `steps` times: x' = P(x' + eps / steps ·
+/// sign(gradient)), P into the ball and [0, 1].
 ///
-/// The model runs in eval mode. `foil explain` prints this page, and the keys below with their meaning.
+/// The model runs in eval mode. `foil explain` prints this page, and the keys below with their
+/// meaning.
 #[settings]
 pub struct TemplateAttack {
     /// The ball's radius in the norm Linf.
@@ -17,16 +19,17 @@ pub struct TemplateAttack {
     pub steps: u32,
 }
 
-/// What runs. A buffer that is kept between steps would stand here, and be named in `state`.
-struct Running(TemplateAttack);
+/// The attack itself. A buffer that it keeps between steps would be a field here, and named in
+/// `state`.
+struct SignSteps(TemplateAttack);
 
 impl Config<dyn Attack> for TemplateAttack {
     fn build(&self, _: &Build) -> Result<Box<dyn Attack>> {
-        Ok(Box::new(Running(self.clone())))
+        Ok(Box::new(SignSteps(self.clone())))
     }
 }
 
-impl Attack for Running {
+impl Attack for SignSteps {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
         let eps = batch.now(&self.0.eps);
         let (ball, step) = (Box01::new(&batch.x, &eps, true), &eps / f64::from(self.0.steps));

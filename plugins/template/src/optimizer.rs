@@ -4,9 +4,11 @@
 
 use foil::prelude::*;
 
-/// The sign of a running mean of gradients: v = momentum · v + (1 - momentum) · gradient; θ = θ - lr · sign(v).
+/// The sign of a running mean of gradients: v = momentum · v + (1 - momentum) · gradient; θ = θ -
+/// lr · sign(v).
 ///
-/// Signum, of Bernstein et al. 2018 (arXiv:1802.04434), algorithm 2. `foil explain` prints this page, and the keys below with their meaning.
+/// Signum, of Bernstein et al. 2018 (arXiv:1802.04434), algorithm 2. `foil explain` prints this
+/// page, and the keys below with their meaning.
 #[settings]
 pub struct TemplateOptimizer {
     /// Learning rate: a number or a scheduler.
@@ -16,18 +18,18 @@ pub struct TemplateOptimizer {
     pub momentum: f64,
 }
 
-struct Running {
+struct Signum {
     config: TemplateOptimizer,
     mean: Tensor,
 }
 
 impl Config<dyn Optimizer> for TemplateOptimizer {
     fn build(&self, _: &Build) -> Result<Box<dyn Optimizer>> {
-        Ok(Box::new(Running { config: self.clone(), mean: Tensor::new() }))
+        Ok(Box::new(Signum { config: self.clone(), mean: Tensor::new() }))
     }
 }
 
-impl Optimizer for Running {
+impl Optimizer for Signum {
     fn prepare(&mut self, values: &Tensor) {
         self.mean = values.zeros_like();
     }
@@ -54,10 +56,10 @@ mod tests {
     use super::*;
     use foil::testing::from_yaml;
 
-    // import torch; p, v = torch.tensor([1., -2.], dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
-    // for g in ([1., 2.], [-4., 1.], [2., 3.]):
-    //     v = .9 * v + .1 * torch.tensor(g, dtype=torch.float64); p -= .1 * v.sign()
-    // p, v   # [1.1, -2.3], [-0.079, 0.552]
+    // import torch; p, v = torch.tensor([1., -2.], dtype=torch.float64), torch.zeros(2,
+    // dtype=torch.float64) for g in ([1., 2.], [-4., 1.], [2., 3.]): v = .9 * v + .1 *
+    // torch.tensor(g, dtype=torch.float64); p -= .1 * v.sign() p, v   # [1.1, -2.3], [-0.079,
+    // 0.552]
     #[test]
     fn equals_pytorch_after_three_steps() {
         let mut optimizer = from_yaml::<dyn Optimizer>("{ type: template_optimizer, lr: 0.1 }", Kind::Double);
