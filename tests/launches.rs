@@ -1,6 +1,8 @@
-//! What a step asks a GPU to launch, as far as a CPU can tell: foil's kernels run here from their source, libtorch's operators are counted.
+//! What a step asks a GPU to launch, as far as a CPU can tell: foil's kernels run here from their
+//! source, libtorch's operators are counted.
 //!
-//! Each launch costs a GPU one or two microseconds whatever it does, and an attack makes its own ten times a step.
+//! Each launch costs a GPU one or two microseconds whatever it does, and an attack makes its own
+//! ten times a step.
 
 use foil::attack::Batch;
 use foil::distributed::World;
@@ -29,13 +31,11 @@ use foil_trades as _;
 /// The recorder sees every thread, so that the tests of this file run one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
-// # Safety
-// The kernels are those of framework/cuda/kernels.cu, and take memory of the CPU.
+// SAFETY: The kernels are those of framework/cuda/kernels.cu, and take memory of the CPU.
 #[allow(unsafe_code)]
 const KERNELS_ON_CPU: StandIn = unsafe { StandIn::new(foil_host_kernels::launch) };
 
-// # Safety
-// The convolutions do what Hopper's do, on memory of the CPU.
+// SAFETY: The convolutions do what Hopper's do, on memory of the CPU.
 #[allow(unsafe_code)]
 const HOPPER_ON_CPU: StandIn = unsafe { KERNELS_ON_CPU.with_convolutions(foil_host_kernels::convolve) };
 
@@ -62,7 +62,8 @@ fn steps(file: &str, overrides: &[&str], on: StandIn, n: i64) -> impl FnMut() {
     }
 }
 
-/// What one step of a pipeline launches: libtorch's operators by name, and foil's kernels as `kernels`.
+/// What one step of a pipeline launches: libtorch's operators by name, and foil's kernels as
+/// `kernels`.
 fn launched(file: &str, overrides: &[&str]) -> BTreeMap<String, i64> {
     let mut step = steps(file, overrides, KERNELS_ON_CPU, 2);
     step();
@@ -76,7 +77,8 @@ fn launched(file: &str, overrides: &[&str]) -> BTreeMap<String, i64> {
     all
 }
 
-/// What one more step of the attack launches besides convolutions and kernels; then how many kernels.
+/// What one more step of the attack launches besides convolutions and kernels; then how many
+/// kernels.
 fn of_an_iteration(file: &str, overrides: &[&str]) -> (BTreeMap<String, i64>, i64) {
     let small = ["model={ type: wide_resnet, depth: 10, width: 1 }", "train.precision=bf16", "train.batch_size=2"];
     let [mut more, fewer] =
@@ -92,8 +94,8 @@ fn of_an_iteration(file: &str, overrides: &[&str]) -> (BTreeMap<String, i64>, i6
 #[test]
 fn a_step_of_an_attack_is_convolutions_and_kernels() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    // `mode: train` has two kernels a batch norm and way, and counts the batch; `mode: eval` one. The rest are the two ends of the network, the objective's
-    // slope and the step itself.
+    // `mode: train` has two kernels a batch norm and way, and counts the batch; `mode: eval` one.
+    // The rest are the two ends of the network, the objective's gradient and the step itself.
     for objective in ["ce", "cw", "slm"] {
         let (operators, kernels) = of_an_iteration("at.yaml", &[&format!("attack.objective={objective}")]);
         assert!(operators.keys().eq(["add_"]) && operators["add_"] <= 4, "{objective}: {operators:?}");
@@ -104,12 +106,14 @@ fn a_step_of_an_attack_is_convolutions_and_kernels() {
     assert_eq!(kernels, 20);
 }
 
-// On Hopper the batch norms of PreAct-ResNet-18 read nothing that a convolution has at hand, in the attack and in the update: what is left by itself are the first one, whose
-// convolution is of three channels, and the gradient of the last one, behind which is no convolution.
+// On Hopper the batch norms of PreAct-ResNet-18 read nothing that a convolution has at hand, in the
+// attack and in the update: what is left by itself are the first one, whose convolution is of three
+// channels, and the gradient of the last one, behind which is no convolution.
 #[test]
 fn on_hopper_a_pass_has_one_batch_norm_of_its_own_each_way() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    // AT passes images in train mode for its attack, its update and its log; TRADES two batches for its update, and attacks in eval mode.
+    // AT passes images in train mode for its attack, its update and its log; TRADES two batches for
+    // its update, and attacks in eval mode.
     for (file, forward, backward) in [("at.yaml", 3, 2), ("trades.yaml", 2, 2)] {
         let mut step = steps(file, &["train.precision=bf16", "train.batch_size=8", "attack.steps=1"], HOPPER_ON_CPU, 8);
         let before = foil_host_kernels::counts();
@@ -121,8 +125,8 @@ fn on_hopper_a_pass_has_one_batch_norm_of_its_own_each_way() {
     }
 }
 
-// TRADES's code passes its clean images twice, robust_overfitting's the attacked ones in its attack once more. A chance of dropout of 1e-30 drops nothing, but who
-// draws does not repeat.
+// TRADES's code passes its clean images twice, robust_overfitting's the attacked ones in its attack
+// once more. A chance of dropout of 1e-30 drops nothing, but who draws does not repeat.
 #[test]
 fn images_pass_once_and_statistics_count_as_often_as_the_codes_pass_them() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -146,7 +150,8 @@ fn images_pass_once_and_statistics_count_as_often_as_the_codes_pass_them() {
         assert!(fewer < more, "{file}: {fewer} convolutions, {more} as published");
         for ((name, a), (_, b)) in once.iter().zip(&as_published) {
             let off = (a - b).abs().max().to_kind(Kind::Double).double_value(&[]);
-            // Rounding turns the sign of some pixels' gradients, 4e-5 of the statistics; a pass that did not count would be 1e-2.
+            // Rounding turns the sign of some pixels' gradients, 4e-5 of the statistics; a pass
+            // that did not count would be 1e-2.
             assert!(off < 5e-4 * (1.0 + b.abs().max().double_value(&[])), "{file}: {name} by {off:e}");
         }
     }

@@ -1,6 +1,8 @@
-//! What tch does not bind, from the C++ shim in `framework/shim`: memory formats, gradients of single operators, TF32's switches, recorders of what runs.
+//! What tch does not bind, from the C++ shim in `framework/shim`: memory formats, gradients of
+//! single operators, TF32's switches, recorders of what runs.
 //!
-//! Each function here is a safe form of one there; a C++ exception comes back as an error with its message.
+//! Each function here is a safe form of one there; a C++ exception comes back as an error with its
+//! message.
 
 #![allow(unsafe_code)]
 
@@ -64,8 +66,8 @@ pub(crate) fn check(message: Message) -> Result<()> {
     if message.is_null() {
         return Ok(());
     }
-    // # Safety
-    // The shim's messages are C strings from `strdup`; this one is read once, then freed, and not used again.
+    // SAFETY: The shim's messages are C strings from `strdup`; this one is read once, then freed,
+    // and not used again.
     let text = unsafe {
         let text = CStr::from_ptr(message).to_string_lossy().into_owned();
         foil_free(message);
@@ -78,12 +80,12 @@ pub(crate) fn at(tensor: &Tensor) -> *const At {
     tensor.as_ptr().cast()
 }
 
-/// Runs `make`, which writes a new tensor to where it is told, and takes the tensor over.
+/// Runs `make`, which writes a new tensor to its argument, and takes the tensor over.
 fn made(make: impl FnOnce(*mut *mut At) -> Message) -> Result<Tensor> {
     let mut out = std::ptr::null_mut();
     check(make(&raw mut out))?;
-    // # Safety
-    // Without a message the shim has written a pointer to a new at::Tensor that belongs to us; tch frees it.
+    // SAFETY: Without a message the shim has written a pointer to a new at::Tensor that belongs to
+    // us; tch frees it.
     Ok(unsafe { Tensor::from_ptr(out.cast()) })
 }
 
@@ -92,16 +94,14 @@ fn made(make: impl FnOnce(*mut *mut At) -> Message) -> Result<Tensor> {
 /// # Errors
 /// When `xs` has not four dimensions.
 pub fn channels_last(xs: &Tensor) -> Result<Tensor> {
-    // # Safety
-    // `xs` lives through the call and is only read.
+    // SAFETY: `xs` lives through the call and is only read.
     made(|out| unsafe { foil_channels_last(out, at(xs)) })
 }
 
 /// Whether `xs` `[N, C, H, W]` lies channels-last.
 pub fn is_channels_last(xs: &Tensor) -> bool {
     let mut yes = false;
-    // # Safety
-    // As above; `yes` outlives the call.
+    // SAFETY: As above; `yes` outlives the call.
     check(unsafe { foil_is_channels_last(&raw mut yes, at(xs)) }).is_ok() && yes
 }
 
@@ -109,12 +109,12 @@ pub fn is_channels_last(xs: &Tensor) -> bool {
 /// libtorch does not count.
 pub(crate) fn version(xs: &Tensor) -> u64 {
     let mut found = 0;
-    // # Safety
-    // `xs` lives through the call and is only read; `found` outlives it.
+    // SAFETY: `xs` lives through the call and is only read; `found` outlives it.
     check(unsafe { foil_version(&raw mut found, at(xs)) }).map_or(0, |()| found)
 }
 
-/// The gradient of a convolution with respect to its input, of which only shape, kind and strides count.
+/// The gradient of a convolution with respect to its input, of which only shape, kind and strides
+/// count.
 ///
 /// # Errors
 /// When the shapes do not belong together.
@@ -125,12 +125,12 @@ pub fn conv_input_gradient(
     stride: i64,
     padding: i64,
 ) -> Result<Tensor> {
-    // # Safety
-    // All three tensors live through the call and are only read.
+    // SAFETY: All three tensors live through the call and are only read.
     made(|out| unsafe { foil_conv_input_gradient(out, at(gradient), at(input), at(weight), stride, padding) })
 }
 
-/// The gradient of a convolution with respect to its weight, of which only shape, kind and strides count.
+/// The gradient of a convolution with respect to its weight, of which only shape, kind and strides
+/// count.
 ///
 /// # Errors
 /// When the shapes do not belong together.
@@ -141,13 +141,12 @@ pub fn conv_weight_gradient(
     stride: i64,
     padding: i64,
 ) -> Result<Tensor> {
-    // # Safety
-    // All three tensors live through the call and are only read.
+    // SAFETY: All three tensors live through the call and are only read.
     made(|out| unsafe { foil_conv_weight_gradient(out, at(gradient), at(input), at(weight), stride, padding) })
 }
 
-/// The gradient of a batch norm in train mode with respect to its input, and with `learns` those with respect to weight and bias; `mean` and
-/// `inverse_std` `[C]` are the batch's.
+/// The gradient of a batch norm in train mode with respect to its input, and with `learns` those
+/// with respect to weight and bias; `mean` and `inverse_std` `[C]` are the batch's.
 ///
 /// # Errors
 /// When the shapes do not belong together.
@@ -161,25 +160,25 @@ pub fn batch_norm_gradients(
 ) -> Result<(Tensor, Option<[Tensor; 2]>)> {
     let (gradient, input, weight) = (at(gradient), at(input), at(weight));
     let mut out = [std::ptr::null_mut(); 3];
-    // # Safety
-    // The borrows of all five tensors outlast the call, which only reads them; there is room for three.
+    // SAFETY: The borrows of all five tensors outlast the call, which only reads them; there is
+    // room for three.
     check(unsafe {
         foil_batch_norm_gradients(out.as_mut_ptr(), gradient, input, weight, at(mean), at(inverse_std), eps, learns)
     })?;
-    // # Safety
-    // Without a message the shim has written pointers to new at::Tensors that belong to us, three with `learns` and otherwise one; tch frees them.
+    // SAFETY: Without a message the shim has written pointers to new at::Tensors that belong to us,
+    // three with `learns` and otherwise one; tch frees them.
     let owned = |found: *mut At| unsafe { Tensor::from_ptr(found.cast()) };
     Ok((owned(out[0]), learns.then(|| [owned(out[1]), owned(out[2])])))
 }
 
-/// Says whether CUDA may compute fp32 products in TF32, for the whole process. Does nothing on a CPU.
+/// Says whether CUDA may compute fp32 products in TF32, for the whole process. Does nothing on a
+/// CPU.
 ///
 /// # Errors
 /// When libtorch refuses.
 pub fn allow_tf32(allow: bool) -> Result<()> {
     ALLOWS_TF32.store(allow, Ordering::Relaxed);
-    // # Safety
-    // Sets two flags of libtorch.
+    // SAFETY: Sets two flags of libtorch.
     check(unsafe { foil_allow_tf32(allow) })
 }
 
@@ -191,8 +190,8 @@ pub(crate) fn allows_tf32() -> bool {
     ALLOWS_TF32.load(Ordering::Relaxed)
 }
 
-/// Sets whether the processor takes subnormal numbers for 0 (`torch.set_flush_denormal`), in this thread and in those that compute for it.
-/// Does nothing on a processor without the switch.
+/// Sets whether the processor takes subnormal numbers for 0 (`torch.set_flush_denormal`), in this
+/// thread and in those that compute for it. Does nothing on a processor without the switch.
 ///
 /// # Errors
 /// When libtorch refuses.
@@ -204,19 +203,17 @@ pub fn flush_denormal(flush: bool) -> Result<()> {
     if FLUSHES.replace(flush) == flush {
         return Ok(());
     }
-    // # Safety
-    // Sets a flag of the processor in threads of libtorch's.
+    // SAFETY: Sets a flag of the processor in threads of libtorch's.
     check(unsafe { foil_flush_denormal(flush) })
 }
 
-/// Says whether CUDA must compute the same bits each time, for the whole process; otherwise it tries out convolutions and keeps the
-/// fastest. A CPU always does the same.
+/// Says whether CUDA must compute the same bits each time, for the whole process; otherwise it
+/// tries out convolutions and keeps the fastest. A CPU always does the same.
 ///
 /// # Errors
 /// When libtorch refuses.
 pub fn deterministic(deterministic: bool) -> Result<()> {
-    // # Safety
-    // Sets flags of libtorch.
+    // SAFETY: Sets flags of libtorch.
     check(unsafe { foil_deterministic(deterministic) })
 }
 

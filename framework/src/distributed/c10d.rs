@@ -1,4 +1,5 @@
-//! libtorch's own c10d as the transport, from the C++ shim in `framework/shim/c10d.cpp`: a TCP store, and Gloo.
+//! libtorch's own c10d as the transport, from the C++ shim in `framework/shim/c10d.cpp`: a TCP
+//! store, and Gloo.
 
 #![allow(unsafe_code)]
 
@@ -61,8 +62,8 @@ fn check(message: Message) -> Result<()> {
     if message.is_null() {
         return Ok(());
     }
-    // # Safety
-    // The shim's messages are C strings from `strdup`; this one is read once, then freed, and not used again.
+    // SAFETY: The shim's messages are C strings from `strdup`; this one is read once, then freed,
+    // and not used again.
     let text = unsafe {
         let text = CStr::from_ptr(message).to_string_lossy().into_owned();
         libc::free(message.cast());
@@ -82,17 +83,14 @@ fn milliseconds(time: Duration) -> i64 {
 /// Where ranks leave notes for each other; rank 0, or torchrun, keeps it.
 pub(super) struct Store(*mut FoilStore);
 
-// # Safety
-// c10d's TCPStore locks itself; the pointer is freed once, by the last owner.
+// SAFETY: c10d's TCPStore locks itself; the pointer is freed once, by the last owner.
 unsafe impl Send for Store {}
-// # Safety
-// As above.
+// SAFETY: As above.
 unsafe impl Sync for Store {}
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // # Safety
-        // The pointer is from `foil_store_open`, and nothing uses it after this.
+        // SAFETY: The pointer is from `foil_store_open`, and nothing uses it after this.
         unsafe { foil_store_free(self.0) }
     }
 }
@@ -102,8 +100,7 @@ impl Store {
         let (host, prefix) = (text(&meeting.host)?, text(&meeting.prefix)?);
         let (serve, timeout) = (launch.rank == 0 && !meeting.served, milliseconds(launch.timeout));
         let mut store = null_mut();
-        // # Safety
-        // Both strings and `store` outlive the call.
+        // SAFETY: Both strings and `store` outlive the call.
         let opened =
             unsafe { foil_store_open(&raw mut store, host.as_ptr(), meeting.port, serve, prefix.as_ptr(), timeout) };
         check(opened)?;
@@ -112,27 +109,24 @@ impl Store {
 
     pub(super) fn set(&self, key: &str, value: &str) -> Result<()> {
         let key = text(key)?;
-        // # Safety
-        // Key and value outlive the call, which copies them.
+        // SAFETY: Key and value outlive the call, which copies them.
         check(unsafe { foil_store_set(self.0, key.as_ptr(), value.as_ptr(), value.len()) })
     }
 
     pub(super) fn get(&self, key: &str) -> Result<Option<String>> {
         extern "C" fn take(to: *mut c_void, value: *const u8, length: usize) {
-            // # Safety
-            // `to` is the vector below, borrowed by nothing else; `value` holds `length` bytes through this call.
+            // SAFETY: `to` is the vector below, borrowed by nothing else; `value` holds `length`
+            // bytes through this call.
             unsafe { (*to.cast::<Vec<u8>>()).extend_from_slice(std::slice::from_raw_parts(value, length)) }
         }
         let key = text(key)?;
         let (mut there, mut value) = (false, Vec::<u8>::new());
-        // # Safety
-        // Key and flag outlive the call.
+        // SAFETY: Key and flag outlive the call.
         check(unsafe { foil_store_has(&raw mut there, self.0, key.as_ptr()) })?;
         if !there {
             return Ok(None);
         }
-        // # Safety
-        // `take` is called before this returns, with the pointer that is given here.
+        // SAFETY: `take` is called before this returns, with the pointer that is given here.
         check(unsafe { foil_store_get(self.0, key.as_ptr(), 1000, take, (&raw mut value).cast()) })?;
         Ok(Some(String::from_utf8_lossy(&value).into_owned()))
     }
@@ -141,11 +135,10 @@ impl Store {
 /// The ranks' connections; none once this rank has left.
 struct Group(Mutex<*mut FoilGroup>);
 
-// # Safety
-// The pointer is only used under the lock; c10d's process groups may be called from any thread.
+// SAFETY: The pointer is only used under the lock; c10d's process groups may be called from any
+// thread.
 unsafe impl Send for Group {}
-// # Safety
-// As above.
+// SAFETY: As above.
 unsafe impl Sync for Group {}
 
 impl Drop for Group {
@@ -161,8 +154,8 @@ impl Group {
         let mut group = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let closed = std::mem::replace(&mut *group, null_mut());
         if !closed.is_null() {
-            // # Safety
-            // The pointer is from `foil_gloo_open`, and was taken out of the only place that uses it.
+            // SAFETY: The pointer is from `foil_gloo_open`, and was taken out of the only place
+            // that uses it.
             unsafe { foil_group_free(closed) }
         }
     }
@@ -173,8 +166,8 @@ impl Group {
             return Err(Error::new("this rank has left the others"));
         }
         let mut work = null_mut();
-        // # Safety
-        // The group is open, and the tensor outlives the call; the work keeps a reference to its memory.
+        // SAFETY: The group is open, and the tensor outlives the call; the work keeps a reference
+        // to its memory.
         check(unsafe { start(&raw mut work, *group, tensor.as_ptr().cast()) })?;
         Ok(Box::new(Work(work)))
     }
@@ -183,8 +176,7 @@ impl Group {
 /// A collective under way.
 struct Work(*mut FoilWork);
 
-// # Safety
-// c10d's works may be waited for on any thread.
+// SAFETY: c10d's works may be waited for on any thread.
 unsafe impl Send for Work {}
 
 impl Work {
@@ -193,8 +185,8 @@ impl Work {
         if work.is_null() {
             return Ok(());
         }
-        // # Safety
-        // The pointer is from the shim; the call frees it, and it was taken out of the only place that has it.
+        // SAFETY: The pointer is from the shim; the call frees it, and it was taken out of the only
+        // place that has it.
         check(unsafe { foil_work_wait(work) })
     }
 }
@@ -225,8 +217,7 @@ impl C10d {
         let store = Store::open(launch, meeting)?;
         let (rank, size) = (launch.rank as c_int, launch.size as c_int);
         let mut group = null_mut();
-        // # Safety
-        // The store is open, and libtorch keeps a reference to it.
+        // SAFETY: The store is open, and libtorch keeps a reference to it.
         check(unsafe { foil_gloo_open(&raw mut group, store.0, rank, size, milliseconds(launch.timeout)) })?;
         Ok(Self { group: Group(Mutex::new(group)), store })
     }

@@ -1,4 +1,5 @@
-//! Batch norm over the images of all ranks, from the C++ shim in `framework/shim/sync_batch_norm.cpp`.
+//! Batch norm over the images of all ranks, from the C++ shim in
+//! `framework/shim/sync_batch_norm.cpp`.
 
 #![allow(unsafe_code)]
 
@@ -36,8 +37,8 @@ unsafe extern "C" {
 /// The sum over the ranks, for the shim: `ranks` is a [`Joined`].
 extern "C" fn sum(ranks: *const c_void, tensor: *const At) -> Message {
     let work = || {
-        // # Safety
-        // The shim hands back what it was given, which is never freed, and a tensor that lives through this call.
+        // SAFETY: The shim hands back what it was given, which is never freed, and a tensor that
+        // lives through this call.
         let (joined, tensor) = unsafe { (&*ranks.cast::<Joined>(), Tensor::clone_from_ptr(tensor.cast_mut().cast())) };
         World::of(joined).sum(&tensor)
     };
@@ -48,15 +49,14 @@ extern "C" fn sum(ranks: *const c_void, tensor: *const At) -> Message {
         Err(_) => "a sum over the ranks panicked".to_string(),
     };
     let text = CString::new(said.replace('\0', " ")).unwrap_or_default();
-    // # Safety
-    // `strdup` copies the string, which lives through the call; the shim frees the copy.
+    // SAFETY: `strdup` copies the string, which lives through the call; the shim frees the copy.
     unsafe { libc::strdup(text.as_ptr()) }
 }
 
 /// `xs` `[N, C, H, W]` normalised with the statistics of all ranks' images, or of those that each
 /// rank has `selected` (`[N]` booleans), differentiable across them; the running statistics `mean`
 /// and `var` `[C]` are moved, to the same bits on every rank. Where nothing is selected on any, the
-/// running statistics serve and stay.
+/// running statistics are used and do not change.
 ///
 /// # Errors
 /// When a rank is lost, or the shapes do not belong together.
@@ -72,8 +72,8 @@ pub(crate) fn sync_batch_norm(
     let mut out = null_mut();
     let joined = world.joined().ok_or_else(|| Error::new("a process on its own has no one to send to"))?;
     let (ranks, counts) = (std::ptr::from_ref(joined).cast(), world.counts());
-    // # Safety
-    // The borrows of all tensors outlast the call; `joined` is never freed, and so outlives every backward pass.
+    // SAFETY: The borrows of all tensors outlast the call; `joined` is never freed, and so outlives
+    // every backward pass.
     let message = unsafe {
         foil_sync_batch_norm(
             &raw mut out,
@@ -91,8 +91,8 @@ pub(crate) fn sync_batch_norm(
         )
     };
     if !message.is_null() {
-        // # Safety
-        // The shim's messages are C strings from `strdup`; this one is read once, then freed, and not used again.
+        // SAFETY: The shim's messages are C strings from `strdup`; this one is read once, then
+        // freed, and not used again.
         let text = unsafe {
             let text = CStr::from_ptr(message).to_string_lossy().into_owned();
             libc::free(message.cast());
@@ -100,8 +100,8 @@ pub(crate) fn sync_batch_norm(
         };
         return Err(Error::new(torch_message(&text)));
     }
-    // # Safety
-    // Without a message the shim has written a pointer to a new at::Tensor that belongs to us; tch frees it.
+    // SAFETY: Without a message the shim has written a pointer to a new at::Tensor that belongs to
+    // us; tch frees it.
     Ok(unsafe { Tensor::from_ptr(out.cast()) })
 }
 
@@ -123,7 +123,8 @@ mod tests {
     /// A batch norm of images with weight and bias, and running mean and variance.
     type Norm<'a> = &'a dyn Fn(&Tensor, [&Tensor; 2], [&Tensor; 2]) -> Tensor;
 
-    /// Output, d/dx, d/d(weight), d/d(bias), running mean and variance of a batch norm whose output is summed with weights `to`.
+    /// Output, d/dx, d/d(weight), d/d(bias), running mean and variance of a batch norm whose output
+    /// is summed with weights `to`.
     fn run(norm: Norm, x: &Tensor, to: &Tensor) -> Vec<Tensor> {
         let x = x.copy().set_requires_grad(true);
         let weight = rand(&[3, 1], 2).view(-1).set_requires_grad(true);

@@ -1,7 +1,9 @@
-//! Sums between devices have no end of their own: a rank that is lost leaves the others' devices waiting, and their hosts with them.
+//! Sums between devices have no end of their own: a rank that is lost leaves the others' devices
+//! waiting, and their hosts with them.
 //!
-//! So a thread of each rank looks, every second, whether its device gets on and whether the next rank lives. Who finds a fault tells all, and each
-//! ends what its device waits for. Its training thread then goes on, finds the world broken and ends as after any fault; where it does not
+//! So a thread of each rank looks, every second, whether its device gets on and whether the next
+//! rank lives. Who finds a fault tells all, and each ends what its device waits for. Its training
+//! thread then continues, finds the world broken and ends as after any fault; where it does not
 //! come back, the watching thread ends the process in its place.
 
 #![allow(unsafe_code)]
@@ -57,7 +59,7 @@ impl Joined {
         }
     }
 
-    /// Breaks the world, and lets the device and the training thread go on.
+    /// Breaks the world, and lets the device and the training thread continue.
     fn give_up(&'static self, device: &'static dyn OnDevice, why: &str) {
         let _ = self.reason.set(why.to_string());
         self.broken.store(true, Ordering::Relaxed);
@@ -80,8 +82,8 @@ fn end(world: World, why: &str) -> ! {
     if !world.is_silent() {
         eprintln!("{error}");
     }
-    // # Safety
-    // Ends the process at once; nothing is left to write, and what runs at an orderly end would wait for the device.
+    // SAFETY: Ends the process at once; nothing is left to write, and what runs at an orderly end
+    // would wait for the device.
     unsafe { libc::_exit(1) }
 }
 

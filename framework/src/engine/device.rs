@@ -1,7 +1,7 @@
 //! Which devices there are, and opening CUDA's half of libtorch where it exists.
 //!
-//! The program is linked against libtorch's CPU library only; on a machine whose libtorch has CUDA, opening
-//! `libtorch_cuda.so` beside it registers the GPU. So one binary serves both.
+//! The program is linked against libtorch's CPU library only; on a machine whose libtorch has CUDA,
+//! opening `libtorch_cuda.so` beside it registers the GPU. So one binary runs on both.
 
 use crate::distributed::World;
 use crate::{Error, Result};
@@ -12,7 +12,7 @@ use tch::{Cuda, Device};
 /// What was found at start.
 #[derive(Debug, Clone)]
 pub struct Devices {
-    /// The folder libtorch was loaded from, if it can be told.
+    /// The folder that libtorch was loaded from, if it is known.
     pub libtorch: Option<PathBuf>,
     /// CUDA devices that can be used.
     pub cuda: usize,
@@ -42,10 +42,12 @@ pub fn is_device(name: &str) -> bool {
     number.is_some() || ["auto", "cpu", "cuda"].contains(&name)
 }
 
-/// The environment variable that says where a run goes, whatever its pipeline says; so one pipeline runs on any of several devices.
+/// The environment variable that says where a run goes, whatever its pipeline says; so one pipeline
+/// runs on any of several devices.
 pub const DEVICE: &str = "FOIL_DEVICE";
 
-/// `auto`, `cpu`, `cuda` or `cuda:N` to a device that exists, which this thread then works on; [`DEVICE`] goes before `name`.
+/// `auto`, `cpu`, `cuda` or `cuda:N` to a device that exists, which this thread then works on;
+/// [`DEVICE`] goes before `name`.
 ///
 /// # Errors
 /// When the name is none of these, or the device is not there.
@@ -57,11 +59,12 @@ pub fn choose(name: &str) -> Result<Device> {
     .map(entered)
 }
 
-/// `device`, where this thread is from here on: libtorch's operators follow tensors to their device, but foil's kernels, events and waits go where the thread is, which is the first GPU
-/// unless it is told otherwise.
+/// `device`, where this thread is from here on: libtorch's operators follow tensors to their
+/// device, but foil's kernels, events and waits go where the thread is, which is the first GPU
+/// unless the caller names another.
 fn entered(device: Device) -> Device {
     if let Device::Cuda(n) = device {
-        // Without the library there are no kernels either, and who captures says why.
+        // Without the library there are no kernels either, and capturing reports why.
         let _ = super::cuda::own_stream(n);
     }
     device
@@ -95,7 +98,8 @@ pub fn named(name: &str) -> Result<Device> {
 /// The device of one rank of `world`: each takes the GPU with its number on its machine.
 ///
 /// # Errors
-/// As [`choose`]; when there are more ranks on this machine than GPUs; when `name` is one certain GPU.
+/// As [`choose`]; when there are more ranks on this machine than GPUs; when `name` is one certain
+/// GPU.
 pub fn choose_for(name: &str, world: World) -> Result<Device> {
     if world.size() == 1 || !is_device(name) || name == "cpu" {
         return choose(name);
@@ -125,12 +129,13 @@ fn libtorch_folder() -> Option<PathBuf> {
 
 #[allow(unsafe_code)]
 fn open_forever(library: &std::path::Path) -> Result<(), String> {
-    // # Safety
-    // Opening runs the library's initialisers. The file lies beside the libtorch this process already runs and comes
-    // from the same package; it is never closed, since libtorch keeps pointers into it. Its symbols are made known to what is
-    // opened later, which is CUDA's half of the shim.
     use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-    match unsafe { Library::open(Some(library), RTLD_NOW | RTLD_GLOBAL) } {
+    // SAFETY: Opening runs the library's initialisers. The file lies beside the libtorch this
+    // process already runs and comes from the same package; it is never closed, since libtorch
+    // keeps pointers into it. Its symbols are made known to what is opened later, which is CUDA's
+    // half of the shim.
+    let opened = unsafe { Library::open(Some(library), RTLD_NOW | RTLD_GLOBAL) };
+    match opened {
         Ok(opened) => {
             std::mem::forget(opened);
             Ok(())

@@ -98,7 +98,7 @@ impl Network {
     }
 
     /// Sets whether the CPU takes subnormal numbers for 0 while this network trains or is judged;
-    /// it does unless told otherwise.
+    /// that is the default.
     #[must_use]
     pub fn flush_denormal(self, flush_denormal: bool) -> Self {
         Self { flush_denormal, ..self }
@@ -110,8 +110,8 @@ impl Network {
         Self { capture, ..self }
     }
 
-    /// How a judge's work is to be run with an attack that may be captured or not. That it cannot
-    /// be is no obstacle to judging.
+    /// Whether an evaluation should be captured, given whether its attack can be. It also runs
+    /// without.
     pub fn capture(&self, attack_may: bool) -> Capture {
         if attack_may && self.capture != Capture::Off { Capture::Auto } else { Capture::Off }
     }
@@ -122,7 +122,8 @@ impl Network {
         Computing::judged(self, true)
     }
 
-    /// From here until the guard is dropped the network computes as in training, whoever asks.
+    /// From here until the guard is dropped the network computes as in training, also in an
+    /// evaluation.
     #[must_use]
     pub fn as_trained(&self) -> Computing<'_> {
         Computing::judged(self, false)

@@ -44,7 +44,7 @@ pub enum Mode {
 /// What batch norm adds to a variance.
 pub(super) const EPS: f64 = 1e-5;
 
-/// A network's numbers.
+/// A network's parameters and buffers.
 #[derive(Debug)]
 pub struct Parameters {
     params: Vec<Spec>,
@@ -119,7 +119,7 @@ impl Parameters {
         built
     }
 
-    /// Whether the numbers were initialised. Those of a dry build never are, and then nothing of
+    /// Whether the parameters were initialised. A dry build never does that, and then nothing of
     /// their size need be allocated.
     pub(crate) fn is_initialised(&self) -> bool {
         self.is_initialised

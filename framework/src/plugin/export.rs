@@ -9,18 +9,20 @@ use std::ffi::c_void;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tracing::Dispatch;
 
-/// Makes a crate of plugins loadable at run time. One line in its `lib.rs`; with `crate-type = ["cdylib", "rlib"]` cargo builds the
-/// library, and the same crate can still be linked into a program.
+/// Makes a crate of plugins loadable at run time. One line in its `lib.rs`; with `crate-type =
+/// ["cdylib", "rlib"]` cargo builds the library, and the same crate can still be linked into a
+/// program.
 ///
-/// The plugins of other crates that the library is linked with stay out unless they are named: `export_plugin!("foil-at", "foil-trades")`.
+/// The plugins of other crates that the library is linked with stay out unless they are named:
+/// `export_plugin!("foil-at", "foil-trades")`.
 #[macro_export]
 macro_rules! export_plugin {
     ($($package:literal),*) => {
         #[allow(unsafe_code)]
         const _: () = {
             #[used]
-            // # Safety
-            // The name holds the crate's own, so that no two crates of a program export the same.
+            // SAFETY: The name holds the crate's own, so that no two crates of a program export the
+            // same.
             #[unsafe(export_name = concat!("foil_plugin_", env!("CARGO_CRATE_NAME")))]
             static RECORD: $crate::plugin::Record = $crate::plugin::Record::new(
                 concat!(env!("CARGO_PKG_NAME") $(, ",", $package)*),
@@ -55,17 +57,18 @@ pub(super) fn tracing_id() -> u64 {
 /// Runs in the library's copy of the framework, once.
 ///
 /// # Safety
-/// `hello` points to a [`Hello`] of a framework whose record equals this one's. The answer is a `Box<Result<Brought>>`.
+/// `hello` points to a [`Hello`] of a framework whose record equals this one's. The answer is a
+/// `Box<Result<Brought>>`.
 #[allow(unsafe_code)]
 pub(super) unsafe extern "C" fn start(hello: *const c_void) -> *mut c_void {
-    // # Safety
-    // As the caller promises.
+    // SAFETY: As the caller promises.
     let hello = unsafe { &*hello.cast::<Hello>() };
     let answer: Result<Brought> = guard(|| {
         if !adopt(hello.shared) {
             return Err(Error::new("it is loaded already"));
         }
-        // The framework's own plugins are linked in too, and those of the crates that this one uses.
+        // The framework's own plugins are linked in too, and those of the crates that this one
+        // uses.
         let entries = linked().filter(|entry| hello.crates.iter().any(|name| name == entry.source())).collect();
         Ok(Brought { entries, listen, tracing: tracing_id() })
     });

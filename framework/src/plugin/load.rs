@@ -41,12 +41,14 @@ pub fn loaded() -> Vec<Loaded> {
     LOADED.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Loads a library, or every plugin library in a folder, and registers what it brings. One that is loaded already is left as it is.
+/// Loads a library, or every plugin library in a folder, and registers what it brings. One that is
+/// loaded already is left as it is.
 ///
 /// `from` is the folder of whoever names the library; a `plugins.lock` there must hold it.
 ///
 /// # Errors
-/// What is wrong with it. Nothing of a library runs before its record was found equal to this program's.
+/// What is wrong with it. Nothing of a library runs before its record was found equal to this
+/// program's.
 pub fn load(path: &Path, from: &Path) -> Result<()> {
     let lock = Lock::beside(if from.as_os_str().is_empty() { Path::new(".") } else { from })?;
     look(path)?.iter().try_for_each(|library| one(library, lock.as_ref()))
@@ -73,7 +75,8 @@ pub fn load_listed(path: &Path, from: &Path) -> Result<()> {
 /// Looks at a library, or at every plugin library in a folder, without running anything of it.
 ///
 /// # Errors
-/// What is wrong with the file; a library that was built otherwise than this program is no error here.
+/// What is wrong with the file; a library that was built otherwise than this program is no error
+/// here.
 pub fn look(path: &Path) -> Result<Vec<Library>> {
     if !path.is_dir() {
         return match Library::inspect(path)? {
@@ -157,34 +160,32 @@ fn named(path: &Path, library: &Library) -> PathBuf {
 #[allow(unsafe_code)]
 fn open(path: &Path, library: &Library) -> Result<Brought> {
     use libloading::os::unix::{Library as Opened, RTLD_LOCAL, RTLD_NOW};
-    // # Safety
-    // Opening runs the library's initialisers: native code that the user named, checked as far as a file can be. It is never closed,
-    // so what it registers is there for good.
+    // SAFETY: Opening runs the library's initialisers: native code that the user named, checked as
+    // far as a file can be. It is never closed, so what it registers is there for good.
     let opened = unsafe { Opened::open(Some(named(path, library)), RTLD_NOW | RTLD_LOCAL) };
     let opened = opened.map_err(|error| {
         Error::new(format!("it cannot be opened: {error}")).help("build it again; `ldd` says which library it misses")
     })?;
-    // # Safety
-    // The symbol was found in the file as the address of a record.
+    // SAFETY: The symbol was found in the file as the address of a record.
     let record = unsafe { opened.get::<*const Record>(library.symbol.as_bytes()) };
     let record = *record.map_err(Error::of)?;
     std::mem::forget(opened);
-    // # Safety
-    // A record begins with this many plain bytes. Only if they are those of the file, in which everything was found right, is it one.
+    // SAFETY: A record begins with this many plain bytes. Only if they are those of the file, in
+    // which everything was found right, is it one.
     let plain = unsafe { std::slice::from_raw_parts(record.cast::<u8>(), PLAIN) };
     if plain != library.plain {
         return Err(Error::new("it was changed while it was being loaded").help("try again"));
     }
     let hello = Hello { shared: shared(), crates: library.seen.crates.clone() };
-    // # Safety
-    // Compiler, source and layout are the same on both sides, so `Hello` is what `start` expects, and the answer is what it promises.
+    // SAFETY: Compiler, source and layout are the same on both sides, so `Hello` is what `start`
+    // expects, and the answer is what it promises.
     let answer = unsafe { ((*record).start)((&raw const hello).cast()) };
-    // # Safety
-    // As above; both sides allocate with the C library's allocator.
+    // SAFETY: As above; both sides allocate with the C library's allocator.
     *unsafe { Box::from_raw(answer.cast::<Result<Brought>>()) }
 }
 
-/// Lets every loaded library log where this program logs; to be called when the program has set up its log.
+/// Lets every loaded library log where this program logs; to be called when the program has set up
+/// its log.
 pub fn log_started() {
     for library in loaded() {
         hand_over_log(&library);

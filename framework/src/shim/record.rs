@@ -4,7 +4,7 @@ use super::{Message, check};
 use crate::Result;
 use std::ffi::{CStr, c_char, c_void};
 
-/// Is told what was recorded: a name, how often, and the seconds in all.
+/// Receives what was recorded: a name, how often it ran, and the seconds in all.
 type Tell = extern "C" fn(*mut c_void, *const c_char, i64, f64);
 
 unsafe extern "C" {
@@ -25,27 +25,28 @@ pub struct Calls {
     pub seconds: f64,
 }
 
-/// Runs `work` and tells which operators it called, by name, on all threads. One recording at a time.
+/// Runs `work` and tells which operators it called, by name, on all threads. One recording at a
+/// time.
 ///
-/// `wait`, if any, is called before and after each operator; on CUDA it waits for the device, so that seconds are the device's.
+/// `wait`, if any, is called before and after each operator; on CUDA it waits for the device, so
+/// that seconds are the device's.
 ///
 /// # Errors
 /// When another recording runs.
 pub fn record<T>(wait: Option<unsafe extern "C" fn()>, work: impl FnOnce() -> T) -> Result<(T, Vec<Calls>)> {
-    // # Safety
-    // `wait` is a function of the process's whole life, by its type.
+    // SAFETY: `wait` is a function of the process's whole life, by its type.
     check(unsafe { foil_record_start(wait) })?;
     Recording(foil_record_stop).of(work)
 }
 
-/// Runs `work`, which waits for the device at its end, and tells which kernels GPUs ran, by name: copies and fills among them, and those of captured
-/// graphs. Without a GPU there are none. One recording at a time.
+/// Runs `work`, which waits for the device at its end, and tells which kernels GPUs ran, by name:
+/// copies and fills among them, and those of captured graphs. Without a GPU there are none. One
+/// recording at a time.
 ///
 /// # Errors
 /// When libtorch's profiler cannot run.
 pub fn kernels<T>(work: impl FnOnce() -> T) -> Result<(T, Vec<Calls>)> {
-    // # Safety
-    // Takes nothing.
+    // SAFETY: Takes nothing.
     check(unsafe { foil_kernels_start() })?;
     Recording(foil_kernels_stop).of(work)
 }
@@ -63,14 +64,13 @@ impl Recording {
 
     fn stop(&self) -> Result<Vec<Calls>> {
         extern "C" fn tell(listener: *mut c_void, name: *const c_char, count: i64, seconds: f64) {
-            // # Safety
-            // `listener` is the vector below, borrowed by nothing else; `name` is a C string that lives through this call.
+            // SAFETY: `listener` is the vector below, borrowed by nothing else; `name` is a C
+            // string that lives through this call.
             let (calls, name) = unsafe { (&mut *listener.cast::<Vec<Calls>>(), CStr::from_ptr(name)) };
             calls.push(Calls { name: name.to_string_lossy().into_owned(), count: count.unsigned_abs(), seconds });
         }
         let mut calls: Vec<Calls> = Vec::new();
-        // # Safety
-        // `tell` is only called before this returns, with the pointer that is given here.
+        // SAFETY: `tell` is only called before this returns, with the pointer that is given here.
         check(unsafe { (self.0)(tell, (&raw mut calls).cast()) })?;
         Ok(calls)
     }

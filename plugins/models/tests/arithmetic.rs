@@ -41,9 +41,10 @@ fn off(a: &Tensor, b: &Tensor) -> f64 {
     ((a - b).abs().max() / b.abs().max()).double_value(&[])
 }
 
-// Products of bf16 have 8 bits: a relative error of 2^-9 each, which grows with the square root of the depth. Measured on these networks:
-// logits 0.004 to 0.02 (x86-64, 2026-11-22, random weights, 8 images); signs of the input gradient agree for 0.96 to 0.97 of the pixels in eval
-// mode, and for 0.84 of PreAct-ResNet-18's in train mode. PyTorch's autocast finds the same (docs/gpu.md).
+// Products of bf16 have 8 bits: a relative error of 2^-9 each, which grows with the square root of
+// the depth. Measured on these networks: logits 0.004 to 0.02 (x86-64, 2026-11-22, random weights,
+// 8 images); signs of the input gradient agree for 0.96 to 0.97 of the pixels in eval mode, and for
+// 0.84 of PreAct-ResNet-18's in train mode. PyTorch's autocast finds the same (docs/gpu.md).
 #[test]
 fn bf16_is_near_fp32_and_its_gradients_point_the_same_way() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,13 +110,11 @@ fn nothing_is_copied_into_another_layout() {
     assert!(calls.iter().any(|c| c.name == "aten::clone"), "{calls:?}");
 }
 
-// # Safety
-// These are the kernels of framework/cuda/kernels.cu, and take memory of the CPU.
+// SAFETY: These are the kernels of framework/cuda/kernels.cu, and take memory of the CPU.
 #[allow(unsafe_code)]
 const KERNELS_ON_CPU: StandIn = unsafe { StandIn::new(foil_host_kernels::launch) };
 
-// # Safety
-// The convolutions do what Hopper's do, on memory of the CPU.
+// SAFETY: The convolutions do what Hopper's do, on memory of the CPU.
 #[allow(unsafe_code)]
 const HOPPER_ON_CPU: StandIn = unsafe { KERNELS_ON_CPU.with_convolutions(foil_host_kernels::convolve) };
 
@@ -130,9 +129,11 @@ fn in_double(network: &Network, model: &str, data: DataFacts) -> Network {
     double
 }
 
-// The whole of what an attack on a GPU asks of the kernels, from their source, on the CPU. Here they are 5e-7 (eval) and 6e-6 (train) of the gradient
-// from float64; a ReLU that rounding shuts can move it by a hundredth, as it does libtorch's fp32 for PreAct-ResNet-18 in train mode. In bf16 they
-// are about as near to fp32 as libtorch is; biases are added to what is rounded already, as libtorch does on CUDA.
+// The whole of what an attack on a GPU asks of the kernels, from their source, on the CPU. Here
+// they are 5e-7 (eval) and 6e-6 (train) of the gradient from float64; a ReLU that rounding shuts
+// can move it by a hundredth, as it does libtorch's fp32 for PreAct-ResNet-18 in train mode. In
+// bf16 they are about as near to fp32 as libtorch is; biases are added to what is rounded already,
+// as libtorch does on CUDA.
 #[test]
 fn gradients_by_the_kernels_are_those_of_float64() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -215,7 +216,8 @@ fn parameters_gradients_by_the_kernels_are_those_of_float64() {
     }
 }
 
-// The whole network where Hopper's convolutions take part in its batch norms, as bf16 has it: about as near to fp32 as libtorch is.
+// The whole network where Hopper's convolutions take part in its batch norms, as bf16 has it: about
+// as near to fp32 as libtorch is.
 #[test]
 fn gradients_by_hoppers_convolutions_are_as_near_as_libtorchs() {
     type Work = fn(&Network, &Tensor, &Noise) -> Tensor;
@@ -243,8 +245,9 @@ fn on_processor() -> f64 {
     text.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e6
 }
 
-/// `cargo test --release -p foil-models --test arithmetic -- --ignored --nocapture`: how long a gradient takes without autograd and
-/// with it, in turn, on 16 images and one thread, in time on the processor, which others on the machine change less.
+/// `cargo test --release -p foil-models --test arithmetic -- --ignored --nocapture`: how long a
+/// gradient takes without autograd and with it, in turn, on 16 images and one thread, in time on
+/// the processor, which others on the machine change less.
 #[test]
 #[ignore = "a measurement"]
 fn time_of_the_input_gradient() {

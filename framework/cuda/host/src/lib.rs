@@ -1,6 +1,7 @@
-//! foil's CUDA kernels (framework/cuda/kernels.cu) on a CPU, for the tests: the same source with blocks, threads, barriers and shared memory
-//! emulated (host.h). What it cannot show is how a GPU rounds fused products and how fast it is. In place of the convolutions for Hopper stands what they promise
-//! (convolutions.cpp), for the code that calls them.
+//! foil's CUDA kernels (framework/cuda/kernels.cu) on a CPU, for the tests: the same source with
+//! blocks, threads, barriers and shared memory emulated (host.h). What it cannot show is how a GPU
+//! rounds fused products and how fast it is. The convolutions for Hopper are replaced by plain
+//! loops that compute what they promise (convolutions.cpp), for the code that calls them.
 
 #![allow(unsafe_code)]
 
@@ -30,19 +31,18 @@ thread_local! {
 /// # Safety
 /// `text` is null or a C string that is never freed.
 unsafe fn text(text: *const c_char) -> Option<String> {
-    // # Safety
-    // As above.
+    // SAFETY: As above.
     (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
 }
 
 /// The names of all kernels in the source.
 pub fn names() -> BTreeSet<String> {
-    // # Safety
-    // Names are part of the program.
+    // SAFETY: Names are part of the program.
     (0..).map_while(|i| unsafe { text(foil_host_name(i)) }).collect()
 }
 
-/// How often each kernel was launched on this thread so far, and each convolution for Hopper asked for.
+/// How often each kernel was launched on this thread so far, and each convolution for Hopper asked
+/// for.
 pub fn counts() -> BTreeMap<String, u64> {
     COUNTS.with_borrow(Clone::clone)
 }
@@ -56,14 +56,16 @@ pub fn launches() -> u64 {
     LAUNCHES.get()
 }
 
-/// Runs a kernel on memory of this process. `letters` says what the arguments are (host.cpp), `?` a pointer that is null.
-/// Every second launch begins with the last block and the last thread.
+/// Runs a kernel on memory of this process. `letters` says what the arguments are (host.cpp), `?` a
+/// pointer that is null. Every second launch begins with the last block and the last thread.
 ///
 /// # Errors
-/// When there is no such kernel, the arguments are not those of its declaration, or its threads part at a barrier.
+/// When there is no such kernel, the arguments are not those of its declaration, or its threads
+/// part at a barrier.
 ///
 /// # Safety
-/// Each pointer points to a value of its letter's type, and those that are pointers to as many numbers as the kernel touches.
+/// Each pointer points to a value of its letter's type, and those that are pointers to as many
+/// numbers as the kernel touches.
 pub unsafe fn launch(
     name: &str,
     letters: &str,
@@ -71,10 +73,10 @@ pub unsafe fn launch(
     threads: u32,
     arguments: *mut *mut c_void,
 ) -> Result<(), String> {
-    // # Safety
-    // As in `names`; and a kernel's letters live as long as the program.
+    // SAFETY: Names are part of the program.
     let found = (0..).map_while(|i| unsafe { text(foil_host_name(i)) }).position(|known| known == name);
     let i = found.ok_or_else(|| format!("there is no kernel called {name}"))?;
+    // SAFETY: A kernel's letters live as long as the program.
     let declared = unsafe { text(foil_host_letters(i)) }.unwrap_or_default();
     let fits = |(given, declared): (char, char)| given == declared || given == '?' && declared.is_uppercase();
     if letters.len() != declared.len() || !letters.chars().zip(declared.chars()).all(fits) {
@@ -82,13 +84,13 @@ pub unsafe fn launch(
     }
     count(name);
     let backwards = LAUNCHES.replace(LAUNCHES.get() + 1) % 2 == 1;
-    // # Safety
-    // By this function's contract, and the letters are checked.
+    // SAFETY: By this function's contract, and the letters are checked.
     unsafe { text(foil_host_launch(i, x, y, threads, arguments, backwards)) }.map_or(Ok(()), Err)
 }
 
-/// Does on memory of this process what a convolution for Hopper does on its own; pointers are those of `foil_cuda_conv` or `foil_cuda_conv_down` in their order, for `n` images that
-/// it writes or reads `side` pixels wide.
+/// Does on memory of this process what a convolution for Hopper does on its own; pointers are those
+/// of `foil_cuda_conv` or `foil_cuda_conv_down` in their order, for `n` images that it writes or
+/// reads `side` pixels wide.
 ///
 /// # Errors
 /// When there is no such convolution, or it is given what it does not use or not what it does.
@@ -98,7 +100,6 @@ pub unsafe fn launch(
 pub unsafe fn convolve(name: &str, pointers: &[*mut c_void], n: i32, side: i32) -> Result<(), String> {
     count(name);
     let name = CString::new(name).map_err(|error| error.to_string())?;
-    // # Safety
-    // By this function's contract; the name outlives the call.
+    // SAFETY: By this function's contract; the name outlives the call.
     unsafe { text(foil_host_convolve(name.as_ptr(), pointers.as_ptr(), n, side)) }.map_or(Ok(()), Err)
 }

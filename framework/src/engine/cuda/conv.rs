@@ -80,8 +80,8 @@ impl<'a> Epilogue<'a> {
     }
 }
 
-/// Pixels of a group, and images that must be there at a time, for images of this side and so many
-/// convolutions: as in framework/cuda/conv_shape.h and conv_down_shape.h.
+/// Pixels of a group, and images that must be there at a time, for images of this side and this
+/// number of convolutions: as in framework/cuda/conv_shape.h and conv_down_shape.h.
 pub(crate) fn group_size(side: i64, convolutions: usize) -> [i64; 2] {
     match (convolutions, side) {
         (1, 32) | (2, 32) => [128, 1],

@@ -3,11 +3,14 @@
 use std::cell::Cell;
 use std::ffi::c_void;
 
-/// Runs the kernel of this name, with a letter for each argument (B, F, D, U for pointers to bf16, float, double, unsigned, `?` for a null pointer,
-/// l, i, f for a long, an int, a float, w for a table of words), so many blocks along x and y, so many threads each, and pointers to the arguments.
+/// Runs the kernel of this name, with a letter for each argument (B, F, D, U for pointers to bf16,
+/// float, double, unsigned, `?` for a null pointer, l, i, f for a long, an int, a float, w for a
+/// table of words), the blocks along x and y, the threads of a block, and pointers to the
+/// arguments.
 type Launch = unsafe fn(&str, &str, [u32; 2], u32, *mut *mut c_void) -> Result<(), String>;
 
-/// Does what the convolution for Hopper of this name does, given what `foil_cuda_conv` or `foil_cuda_conv_down` is: pointers, so many images, of this side.
+/// Does what the convolution for Hopper of this name does, given what `foil_cuda_conv` or
+/// `foil_cuda_conv_down` is: pointers, the number of images, and their side.
 type Convolve = unsafe fn(&str, &[*mut c_void], i32, i32) -> Result<(), String>;
 
 /// Where kernels run in a test.
@@ -37,7 +40,8 @@ impl StandIn {
         Self { convolve: Some(convolve), ..self }
     }
 
-    /// Runs `work` with this thread's kernels here, on tensors of the CPU. A launch that fails panics.
+    /// Runs `work` with this thread's kernels here, on tensors of the CPU. A launch that fails
+    /// panics.
     pub fn during<T>(self, work: impl FnOnce() -> T) -> T {
         let before = CURRENT.replace(Some(self));
         let done = work();
@@ -63,11 +67,11 @@ pub(crate) fn convolves() -> bool {
 /// Runs a convolution for Hopper, if they run here; whether it did. One that fails panics.
 ///
 /// # Safety
-/// As [`StandIn::with_convolutions`] was promised: pointers are null or to memory of the CPU that the convolution may touch.
+/// As [`StandIn::with_convolutions`] was promised: pointers are null or to memory of the CPU that
+/// the convolution may touch.
 pub(super) unsafe fn convolve(name: &str, pointers: &[*mut c_void], n: i32, side: i32) -> bool {
     let Some(convolve) = CURRENT.get().and_then(|stand_in| stand_in.convolve) else { return false };
-    // # Safety
-    // By this function's contract.
+    // SAFETY: By this function's contract.
     unsafe { convolve(name, pointers, n, side) }.unwrap_or_else(|error| panic!("{error}"));
     true
 }
