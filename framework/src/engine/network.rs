@@ -398,9 +398,11 @@ mod tests {
         }
     }
 
-    // import torch; x = torch.tensor([[0., 0, 1, 1], [0, .5, .5, 1], [.25, .25, .25, .25]],
-    // dtype=torch.float64) (x - x.mean(1, keepdim=True)) / x.std(1).clamp(min=4 ** -.5)[:, None] By
-    // hand: the first image's variance is 4 · .25 / 3, .5 / sqrt(1/3) = .866025; the second's
+    // import torch; f64 = torch.float64
+    // x = torch.tensor([[0., 0, 1, 1], [0, .5, .5, 1], [.25, .25, .25, .25]], dtype=f64)
+    // (x - x.mean(1, keepdim=True)) / x.std(1).clamp(min=4 ** -.5)[:, None]
+    //
+    // By hand: the first image's variance is 4 · .25 / 3, .5 / sqrt(1/3) = .866025; the second's
     // deviation, sqrt(.5 / 3) = .408, is less than 1/sqrt(4); the third has none.
     #[test]
     fn each_image_is_standardised_as_torch_std_does() {

@@ -73,9 +73,11 @@ crate::register!(dyn crate::optim::Optimizer, "sgd", Sgd, "{ lr: 0.1, weight_dec
 mod tests {
     use super::super::testing::trajectory;
 
-    // p = torch.tensor([1., -2.], dtype=torch.float64, requires_grad=True) o = torch.optim.SGD([p],
-    // lr=.1, momentum=.9, weight_decay=.01)   # nesterov=True for the second for g in ([1., 2.],
-    // [.5, -1.], [0., 3.]): p.grad = torch.tensor(g, dtype=torch.float64); o.step() p.tolist()
+    // p = torch.tensor([1., -2.], dtype=torch.float64, requires_grad=True)
+    // o = torch.optim.SGD([p], lr=.1, momentum=.9, weight_decay=.01)   # nesterov=True: the second
+    // for g in ([1., 2.], [.5, -1.], [0., 3.]):
+    //     p.grad = torch.tensor(g, dtype=torch.float64); o.step()
+    // p.tolist()
     #[test]
     fn equals_pytorch() {
         trajectory("{ type: sgd, lr: 0.1, weight_decay: 0.01 }", &[0.628824699, -2.640129798]);

@@ -14,12 +14,12 @@ pub enum MaskInput {
     Concat,
 }
 
-/// CAT's attack (Huang et al. 2021, Eq. 10, 11, 14): X_cali = clamp(X + M · delta), M = g(X +
-/// delta), delta from any attack.
+/// CAT's attack (Huang et al. 2021, Eq. 10, 11, 14): X_cali = clamp(X + M · delta),
+/// M = g(X + delta), delta from any attack.
 ///
-/// After each update of f the mask network g descends KL(f(X') ‖ f(X_cali)) + beta1 · CE(f(X_cali),
-/// y), where X' = clamp(X + delta) and f is the updated model, held fixed. f and g run in train
-/// mode. Where the paper is silent the authors' code is followed.
+/// After each update of f the mask network g descends KL(f(X') ‖ f(X_cali)) +
+/// beta1 · CE(f(X_cali), y), where X' = clamp(X + delta) and f is the updated model, held fixed. f
+/// and g run in train mode. Where the paper is silent the authors' code is followed.
 #[settings]
 pub struct Calibrated {
     /// The attack whose perturbation is calibrated: PGD on `ce` (CAT_cent) or on `cw` (CAT_cw).

@@ -21,8 +21,8 @@ pub enum Start {
 ///
 /// Before each of the steps K = 1, 2, … `steps` the model, in eval mode, is asked about every image
 /// that is still under way. A misclassified one whose counter (tau at first) is 0 stops where it
-/// is; one whose counter is not yet 0 lowers it by 1. Those not stopped take x' + alpha ·
-/// sign(gradient) + omega · N(0, 1) into the ball and into [0, 1]. Misclassifications need not
+/// is; one whose counter is not yet 0 lowers it by 1. Those not stopped take x' +
+/// alpha · sign(gradient) + omega · N(0, 1) into the ball and into [0, 1]. Misclassifications need not
 /// follow each other. With tau at least `steps` this is PGD; with tau 0 an image misclassified at
 /// its start stays there.
 ///

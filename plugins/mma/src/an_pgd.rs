@@ -7,10 +7,10 @@ use foil::prelude::*;
 ///
 /// An image is correct where its soft logit margin (objective `slm`) is below 0 in the clean
 /// train-mode pass; others stay clean. PGD on `slm` in eval mode, with radius e_i = max(e_min, the
-/// distance found last time), step 2.5 · e_i / `steps` and a uniform start, gives the direction u =
-/// (x' - x) / (e_i + 1e-12). Then `search_steps` bisections of [0, 1.05 · d_max], beginning at e_i,
-/// look for the e where f(clamp(x + e · u, 0, 1)) changes its mind. The training image is x + e ·
-/// u, which the authors' code does not clamp to [0, 1]; neither do we. e_i is kept for the next
+/// distance found last time), step 2.5 · e_i / `steps` and a uniform start, gives the direction
+/// u = (x' - x) / (e_i + 1e-12). Then `search_steps` bisections of [0, 1.05 · d_max], beginning at e_i,
+/// look for the e where f(clamp(x + e · u, 0, 1)) changes its mind. The training image is
+/// x + e · u, which the authors' code does not clamp to [0, 1]; neither do we. e_i is kept for the next
 /// epoch, 0 for misclassified images. `mma.weight` is 0 for correct images with e_i >= d_max, and
 /// else 1.
 ///

@@ -4,11 +4,10 @@
 
 use foil::prelude::*;
 
-/// The sign of a running mean of gradients: v = momentum · v + (1 - momentum) · gradient; θ = θ -
-/// lr · sign(v).
+/// Signum (Bernstein et al. 2018, arXiv:1802.04434, algorithm 2): the sign of a running mean of
+/// gradients. v = momentum · v + (1 - momentum) · gradient; θ = θ - lr · sign(v).
 ///
-/// Signum, of Bernstein et al. 2018 (arXiv:1802.04434), algorithm 2. `foil explain` prints this
-/// page, and the keys below with their meaning.
+/// `foil explain` prints this page, and the keys below with their meaning.
 #[settings]
 pub struct TemplateOptimizer {
     /// Learning rate: a number or a scheduler.
@@ -56,10 +55,10 @@ mod tests {
     use super::*;
     use foil::testing::from_yaml;
 
-    // import torch; p, v = torch.tensor([1., -2.], dtype=torch.float64), torch.zeros(2,
-    // dtype=torch.float64) for g in ([1., 2.], [-4., 1.], [2., 3.]): v = .9 * v + .1 *
-    // torch.tensor(g, dtype=torch.float64); p -= .1 * v.sign() p, v   # [1.1, -2.3], [-0.079,
-    // 0.552]
+    // import torch; t = lambda x: torch.tensor(x, dtype=torch.float64)
+    // p, v = t([1., -2.]), t([0., 0.])
+    // for g in ([1., 2.], [-4., 1.], [2., 3.]): v = .9 * v + .1 * t(g); p -= .1 * v.sign()
+    // p, v   # [1.1, -2.3], [-0.079, 0.552]
     #[test]
     fn equals_pytorch_after_three_steps() {
         let mut optimizer = from_yaml::<dyn Optimizer>("{ type: template_optimizer, lr: 0.1 }", Kind::Double);

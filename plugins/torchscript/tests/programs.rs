@@ -136,9 +136,10 @@ fn trains_as_the_same_network_of_foil() {
 #[test]
 fn a_loss_and_its_parts() {
     let loss = component::<dyn Loss>("{ type: torchscript, file: trades.pt }");
-    // import torch, torch.nn.functional as F c = torch.tensor([[2., 0.], [0., 1.]]); a =
-    // torch.tensor([[1., 0.], [1., 0.]]); y = torch.tensor([0, 1]) F.cross_entropy(c, y) + 6 *
-    // F.kl_div(F.log_softmax(a, 1), F.softmax(c, 1), reduction="batchmean")   # 1.8078
+    // import torch, torch.nn.functional as F
+    // c = torch.tensor([[2., 0.], [0., 1.]]); a = torch.tensor([[1., 0.], [1., 0.]])
+    // y = torch.tensor([0, 1]); log_a, of_c = F.log_softmax(a, 1), F.softmax(c, 1)
+    // F.cross_entropy(c, y) + 6 * F.kl_div(log_a, of_c, reduction="batchmean")   # 1.8078
     let clean = Tensor::from_slice2(&[[2.0f32, 0.0], [0.0, 1.0]]).set_requires_grad(true);
     let attacked = Tensor::from_slice2(&[[1.0f32, 0.0], [1.0, 0.0]]);
     let output = loss_on(loss.as_ref(), &clean, &attacked, &Tensor::from_slice(&[0i64, 1]));

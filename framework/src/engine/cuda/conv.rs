@@ -1,7 +1,7 @@
 //! The convolutions for Hopper, of conv_sm90.cu and conv_down_sm90.cu, with what they do to their
 //! numbers before they write them.
 
-use super::{functions, gpu, stand_in, told};
+use super::{functions, gpu, stand_in, warn_once};
 use crate::shim::is_channels_last;
 use crate::{Error, Result};
 use std::ffi::{CString, c_void};
@@ -196,7 +196,7 @@ impl Convolution<'_> {
         let (input, weight, first) = (self.input.data_ptr(), self.weights[0].data_ptr(), self.outputs[0].data_ptr());
         // SAFETY: `fits` has checked sizes, kinds, layouts and devices of all tensors as
         // framework/cuda/conv.cpp asks for them; the name outlives the call.
-        told(f.check(unsafe {
+        warn_once(f.check(unsafe {
             match (self.weights, self.outputs) {
                 ([_, shortcut_weight], [_, shortcut]) => (f.conv_down)(
                     name.as_ptr(),

@@ -3,7 +3,7 @@
 //! [`super::kernels`] declares them; nothing else launches one.
 
 use super::stand_in::{self, StandIn};
-use super::{functions, told};
+use super::{functions, warn_once};
 use crate::shim::is_channels_last;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -191,7 +191,7 @@ pub(super) unsafe fn launch(names: Names, blocks: Blocks, arguments: &[Argument]
             // SAFETY: By this function's contract, and what is checked above: the tensors have the
             // kinds and at least the lengths that the kernel needs, on a device that it can read.
             // The values are copied before the call returns.
-            told(f.check(unsafe { (f.launch)(raw, blocks[0], blocks[1], THREADS, pointers) }))
+            warn_once(f.check(unsafe { (f.launch)(raw, blocks[0], blocks[1], THREADS, pointers) }))
         }
         Place::StandIn(stand_in) => {
             let letters: String = arguments.iter().map(Argument::letter).collect();
@@ -233,7 +233,7 @@ impl Kernel {
         let text = CString::new(name).map_err(Error::of)?;
         let mut raw = std::ptr::null_mut();
         // SAFETY: The name is a C string, and both outlive the call.
-        told(f.check(unsafe { (f.kernel)(&raw mut raw, text.as_ptr()) }))?;
+        warn_once(f.check(unsafe { (f.kernel)(&raw mut raw, text.as_ptr()) }))?;
         let kernel = Kernel { place: Place::Cuda(raw) };
         known.insert(name, kernel);
         Ok(kernel)
@@ -249,7 +249,7 @@ impl Kernel {
     /// A launch that failed: libtorch's operators take over, and a warning says so. A test fails.
     fn failed(self, error: Error) -> Result<()> {
         match self.place {
-            Place::Cuda(_) => told(Err(error)),
+            Place::Cuda(_) => warn_once(Err(error)),
             Place::StandIn(_) => panic!("{error}"),
         }
     }

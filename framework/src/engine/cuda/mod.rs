@@ -136,21 +136,21 @@ fn places() -> Vec<PathBuf> {
 }
 
 fn open(path: &std::path::Path) -> Result<Functions, String> {
-    let told = |error: libloading::Error| format!("{}: {error}", path.display());
+    let described = |error: libloading::Error| format!("{}: {error}", path.display());
     let now = libloading::os::unix::RTLD_NOW;
     // SAFETY: The file is foil's own, compiled for this libtorch; RTLD_NOW finds out here if a
     // symbol is missing. Its version is asked for, by a function whose signature never changes,
     // before any other is trusted. It is never closed.
     unsafe {
-        let library = Library::open(Some(path), now).map_err(told)?;
-        let version = library.get::<unsafe extern "C" fn() -> i32>(b"foil_cuda_version").map_err(told)?();
+        let library = Library::open(Some(path), now).map_err(described)?;
+        let version = library.get::<unsafe extern "C" fn() -> i32>(b"foil_cuda_version").map_err(described)?();
         if version != VERSION {
             return Err(format!(
                 "{} has version {version}, not {VERSION}; `cargo xtask cuda` makes it anew",
                 path.display()
             ));
         }
-        let functions = Functions::of(&library).map_err(told)?;
+        let functions = Functions::of(&library).map_err(described)?;
         std::mem::forget(library);
         functions.check((functions.fits)()).map_err(|error| format!("{}: {}", path.display(), error.message()))?;
         Ok(functions)
@@ -173,9 +173,9 @@ impl Functions {
     }
 }
 
-/// What a kernel's launch came to; libtorch's kernels take over from one that failed, and a warning
-/// says so once.
-fn told<T>(launched: Result<T>) -> Result<T> {
+/// Passes a launch's result on. If it failed, libtorch's operators take over, and the first time a
+/// warning says so.
+fn warn_once<T>(launched: Result<T>) -> Result<T> {
     static ONCE: Once = Once::new();
     launched.inspect_err(|error| {
         ONCE.call_once(|| {
