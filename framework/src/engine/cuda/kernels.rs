@@ -14,166 +14,15 @@
 //! - `where`: what must hold besides.
 //! - `[unsafe]`: the kernel also reads where tensors' numbers point, which nothing here can check.
 
+#[macro_use]
+mod declare;
+#[cfg(test)]
+mod tests;
+
 use super::kernel::{Argument, Element, Grid, Pointer, launch};
 use crate::{Error, Result};
+use declare::InLength;
 use tch::Tensor;
-
-/// What a name in a length or a condition stands for: an integer is an `i64`, all else is itself.
-trait InLength {
-    type As;
-    fn in_length(self) -> Self::As;
-}
-
-macro_rules! in_length {
-    ($($type:ty => $as:ty),*) => {
-        $(impl InLength for $type {
-            type As = $as;
-            fn in_length(self) -> $as { self.into() }
-        })*
-    };
-}
-in_length!(i32 => i64, i64 => i64, f32 => f32);
-
-impl<'a> InLength for &'a Tensor {
-    type As = &'a Tensor;
-    fn in_length(self) -> Self::As {
-        self
-    }
-}
-
-impl<'a> InLength for Option<&'a Tensor> {
-    type As = Option<&'a Tensor>;
-    fn in_length(self) -> Self::As {
-        self
-    }
-}
-
-impl<'a> InLength for &'a [u64] {
-    type As = &'a [u64];
-    fn in_length(self) -> Self::As {
-        self
-    }
-}
-
-/// The Rust type of a parameter.
-macro_rules! parameter {
-    (input) => { &Tensor };
-    (output) => { &Tensor };
-    (maybe_input) => { Option<&Tensor> };
-    (maybe_output) => { Option<&Tensor> };
-    (long) => { i64 };
-    (int) => { i32 };
-    (float) => { f32 };
-    (words) => { &[u64] };
-}
-
-/// What an element is, and whether it is read in vectors.
-macro_rules! element {
-    (T) => {
-        (Element::T, false)
-    };
-    (Tx8) => {
-        (Element::T, true)
-    };
-    (bf16) => {
-        (Element::Bf16, false)
-    };
-    (f32) => {
-        (Element::F32, false)
-    };
-    (f32x8) => {
-        (Element::F32, true)
-    };
-    (f64) => {
-        (Element::F64, false)
-    };
-    (u32) => {
-        (Element::U32, false)
-    };
-    (i64) => {
-        (Element::I64, false)
-    };
-    (u8) => {
-        (Element::U8, false)
-    };
-}
-
-/// The length of a pointer's numbers; other arguments have none.
-macro_rules! length {
-    () => {
-        0
-    };
-    ($length:expr) => {
-        $length
-    };
-}
-
-/// An argument as [`launch`] takes it.
-macro_rules! argument {
-    ($name:ident: long, $length:expr) => {{
-        let _ = $length;
-        Argument::Long($name)
-    }};
-    ($name:ident: int, $length:expr) => {{
-        let _ = $length;
-        Argument::Int($name)
-    }};
-    ($name:ident: float, $length:expr) => {{
-        let _ = $length;
-        Argument::Float($name)
-    }};
-    ($name:ident: words, $length:expr) => {{
-        let _ = $length;
-        Argument::Words($name)
-    }};
-    ($name:ident: $kind:ident $element:ident, $length:expr) => {{
-        let (element, vectors) = element!($element);
-        let tensor = Option::<&Tensor>::from($name);
-        Argument::Pointer(stringify!($name), Pointer { tensor, element, vectors, length: $length })
-    }};
-}
-
-macro_rules! kernels {
-    (
-        with $grid:ident;
-        $(
-            $(#[$doc:meta])*
-            $([$unsafe:ident])? fn $name:ident($($argument:ident: $kind:ident $($element:ident[$length:expr])?),* $(,)?)
-            $(where $condition:expr)?;
-        )*
-    ) => {
-        $(
-            $(#[$doc])*
-            ///
-            /// # Errors
-            /// When an argument is not as declared, or what CUDA reports.
-            #[allow(clippy::too_many_arguments, unused_variables)]
-            pub(crate) $($unsafe)? fn $name($grid: Grid, $($argument: parameter!($kind)),*) -> Result<()> {
-                let blocks = $grid.blocks()?;
-                let mut lengths = {
-                    let $grid = blocks;
-                    $(let $argument = $argument.in_length();)*
-                    $(if !($condition) {
-                        return Err(Error::new(concat!(stringify!($name), " needs ", stringify!($condition))));
-                    })?
-                    [$(length!($($length)?)),*].into_iter()
-                };
-                let mut next = || -> i64 { lengths.next().unwrap_or(-1) };
-                let arguments = [$(argument!($argument: $kind $($element)?, next())),*];
-                let names = [stringify!($name), concat!(stringify!($name), "_bf16"), concat!(stringify!($name), "_f32")];
-                // SAFETY: The declaration is that of kernels.cu (a test compares them), and says
-                // how far the kernel reaches. Where that depends on tensors' numbers, the function
-                // is unsafe and its caller answers for them.
-                unsafe { launch(names, blocks, &arguments) }
-            }
-        )*
-
-        /// The same as text, to compare with kernels.cu.
-        #[cfg(test)]
-        const DECLARED: &[(&str, &[(&str, &str)])] =
-            &[$((stringify!($name), &[$((stringify!($kind), concat!($(stringify!($element))?))),*])),*];
-    };
-}
 
 kernels! {
     with grid;
@@ -182,20 +31,23 @@ kernels! {
     // channel i % c.
 
     /// o = max(x · s + t, 0) by channel. A thread has numbers `apart` from each other.
-    fn affine_relu(x: input Tx8[n], s: maybe_input f32x8[c], t: input f32x8[c], o: output Tx8[n], n: long, c: int, apart: long)
-    where c > 0 && apart % c == 0 && 4 * apart >= n;
+    fn affine_relu(
+        x: input Tx8[n], s: maybe_input f32x8[c], t: input f32x8[c], o: output Tx8[n], n: long, c: int, apart: long,
+    ) where c > 0 && apart % c == 0 && 4 * apart >= n;
     /// h = x + y, and o = max(h · s + t, 0) by channel.
     fn add_affine_relu(
-        x: input Tx8[n], y: input Tx8[n], s: input f32x8[c], t: input f32x8[c], h: output Tx8[n], o: output Tx8[n], n: long, c: int,
+        x: input Tx8[n], y: input Tx8[n], s: input f32x8[c], t: input f32x8[c], h: output Tx8[n], o: output Tx8[n],
+        n: long, c: int,
     ) where c > 0;
     /// o = g · s where a > 0, else 0, by channel; plus r.
     fn affine_relu_backward(
-        g: input Tx8[n], a: input Tx8[n], s: maybe_input f32x8[c], r: maybe_input Tx8[n], o: output Tx8[n], n: long, c: int,
+        g: input Tx8[n], a: input Tx8[n], s: maybe_input f32x8[c], r: maybe_input Tx8[n], o: output Tx8[n], n: long,
+        c: int,
     ) where c > 0;
     /// o = max(x · s + t + y, 0) by channel, where y is y · ys + yt if they are there.
     fn join_relu(
-        x: input Tx8[n], s: input f32x8[c], t: input f32x8[c], y: input Tx8[n], ys: maybe_input f32x8[c], yt: maybe_input f32x8[c],
-        o: output Tx8[n], n: long, c: int,
+        x: input Tx8[n], s: input f32x8[c], t: input f32x8[c], y: input Tx8[n], ys: maybe_input f32x8[c],
+        yt: maybe_input f32x8[c], o: output Tx8[n], n: long, c: int,
     ) where c > 0 && ys.is_some() == yt.is_some();
     /// m = g + r where a > 0, else 0; x = m · s and y = m · ys by channel.
     fn join_relu_backward(
@@ -209,37 +61,40 @@ kernels! {
     /// The factors of x (+ y), `[4, c]`: scale, shift, mean and inverse deviation; moves the
     /// running mean and variance.
     fn batch_statistics(
-        x: input Tx8[rows * c], y: maybe_input Tx8[rows * c], sum: maybe_output Tx8[rows * c], w: input f32[c], b: input f32[c],
-        mean: output f32[c], var: output f32[c], momentum: float, eps: float, factors: output f32[4 * c],
-        partial: output f32x8[grid.x * c * 2], tickets: output u32[grid.y], rows: int, c: int, bits: int, height: int,
+        x: input Tx8[rows * c], y: maybe_input Tx8[rows * c], sum: maybe_output Tx8[rows * c], w: input f32[c],
+        b: input f32[c], mean: output f32[c], var: output f32[c], momentum: float, eps: float,
+        factors: output f32[4 * c], partial: output f32x8[grid.x * c * 2], tickets: output u32[grid.y], rows: int,
+        c: int, bits: int, height: int,
     ) where (grid.y << bits) * 8 == c && height > 0 && sum.is_some() == y.is_some();
     /// The two sums that the input gradient takes of g, `[2, c]`; with `learned`, `[2, c]`, the
     /// gradients of weight and bias.
     fn batch_slopes(
-        g: input Tx8[rows * c], x: input Tx8[rows * c], factors: input f32x8[4 * c], has_relu: int, slopes: output f32[2 * c],
-        learned: maybe_output f32[2 * c], partial: output f32x8[grid.x * c * 2], tickets: output u32[grid.y], rows: int, c: int,
-        bits: int, height: int,
+        g: input Tx8[rows * c], x: input Tx8[rows * c], factors: input f32x8[4 * c], has_relu: int,
+        slopes: output f32[2 * c], learned: maybe_output f32[2 * c], partial: output f32x8[grid.x * c * 2],
+        tickets: output u32[grid.y], rows: int, c: int, bits: int, height: int,
     ) where (grid.y << bits) * 8 == c && height > 0;
     /// The same as `batch_statistics`, by the moments of groups of `height` rows, `[groups, c, 2]`.
     fn batch_statistics_of_groups(
-        groups: input f32x8[(rows + height - 1) / height * c * 2], w: input f32[c], b: input f32[c], mean: output f32[c],
-        var: output f32[c], momentum: float, eps: float, factors: output f32[4 * c], rows: int, c: int, bits: int, height: int,
+        groups: input f32x8[(rows + height - 1) / height * c * 2], w: input f32[c], b: input f32[c],
+        mean: output f32[c], var: output f32[c], momentum: float, eps: float, factors: output f32[4 * c], rows: int,
+        c: int, bits: int, height: int,
     ) where (grid.y << bits) * 8 == c && height > 0;
     /// The same as `batch_slopes`, by the sums of groups of `height` rows, `[groups, c, 2]`.
     fn batch_slopes_of_groups(
-        groups: input f32x8[(rows + height - 1) / height * c * 2], factors: input f32[4 * c], slopes: output f32[2 * c],
-        learned: maybe_output f32[2 * c], rows: int, c: int, bits: int, height: int,
+        groups: input f32x8[(rows + height - 1) / height * c * 2], factors: input f32[4 * c],
+        slopes: output f32[2 * c], learned: maybe_output f32[2 * c], rows: int, c: int, bits: int, height: int,
     ) where (grid.y << bits) * 8 == c && height > 0;
     /// The input gradient, plus r.
     fn batch_backward(
         g: input Tx8[rows * c], x: input Tx8[rows * c], r: maybe_input Tx8[rows * c], factors: input f32x8[4 * c],
-        slopes: input f32x8[2 * c], has_relu: int, o: output Tx8[rows * c], rows: int, c: int, bits: int, height: int,
+        slopes: input f32x8[2 * c], has_relu: int, o: output Tx8[rows * c], rows: int, c: int, bits: int,
+        height: int,
     ) where (grid.y << bits) * 8 == c && height > 0;
     /// The affine maps of n batch norms in eval mode. `weight` and `bias` index `values`, `mean`
     /// and `var` index `stats`.
     [unsafe] fn fold_norms(
-        values: input f32[0], stats: input f32[0], weight: input i64[n], bias: input i64[n], mean: input i64[n], var: input i64[n],
-        eps: float, scale: output f32[n], shift: output f32[n], n: long,
+        values: input f32[0], stats: input f32[0], weight: input i64[n], bias: input i64[n], mean: input i64[n],
+        var: input i64[n], eps: float, scale: output f32[n], shift: output f32[n], n: long,
     );
 
     // A first convolution (first_conv.h), 3 x 3, of images with three channels or one (gray);
@@ -247,43 +102,48 @@ kernels! {
     // apart, and its outputs 9 for each channel.
 
     fn first_conv(
-        x: input T[rows * width * 3], w: input T[outputs * 27], out: output Tx8[rows * width * outputs], height: int, width: int,
-        outputs: int, by_channel: int, by_row: int, by_column: int, rows: int, at_once: int,
+        x: input T[rows * width * 3], w: input T[outputs * 27], out: output Tx8[rows * width * outputs],
+        height: int, width: int, outputs: int, by_channel: int, by_row: int, by_column: int, rows: int,
+        at_once: int,
     ) where is_filter([by_channel, by_row, by_column], 3) && outputs % 8 == 0 && outputs <= 64 && height > 0;
     fn first_conv_gray(
-        x: input T[rows * width], w: input T[outputs * 9], out: output Tx8[rows * width * outputs], height: int, width: int,
-        outputs: int, by_channel: int, by_row: int, by_column: int, rows: int, at_once: int,
+        x: input T[rows * width], w: input T[outputs * 9], out: output Tx8[rows * width * outputs], height: int,
+        width: int, outputs: int, by_channel: int, by_row: int, by_column: int, rows: int, at_once: int,
     ) where is_filter([by_channel, by_row, by_column], 1) && outputs % 8 == 0 && outputs <= 64 && height > 0;
     fn first_conv_backward(
-        dy: input Tx8[rows * width * outputs], w: input T[outputs * 27], dx: output T[rows * width * 3], height: int, width: int,
-        outputs: int, by_channel: int, by_row: int, by_column: int, rows: int, at_once: int,
+        dy: input Tx8[rows * width * outputs], w: input T[outputs * 27], dx: output T[rows * width * 3],
+        height: int, width: int, outputs: int, by_channel: int, by_row: int, by_column: int, rows: int,
+        at_once: int,
     ) where is_filter([by_channel, by_row, by_column], 3) && outputs % 8 == 0 && outputs <= 64 && height > 0;
     fn first_conv_gray_backward(
-        dy: input Tx8[rows * width * outputs], w: input T[outputs * 9], dx: output T[rows * width], height: int, width: int,
-        outputs: int, by_channel: int, by_row: int, by_column: int, rows: int, at_once: int,
+        dy: input Tx8[rows * width * outputs], w: input T[outputs * 9], dx: output T[rows * width], height: int,
+        width: int, outputs: int, by_channel: int, by_row: int, by_column: int, rows: int, at_once: int,
     ) where is_filter([by_channel, by_row, by_column], 1) && outputs % 8 == 0 && outputs <= 64 && height > 0;
 
     // Winograd's convolution (winograd.h), of tiles of 4 x 4 pixels with 36 products.
 
     /// Images to 36 matrices `[tiles, c]`.
-    fn winograd_images(x: input f32x8[tiles * 16 * c], o: output f32x8[36 * tiles * c], height: int, width: int, c: int, tiles: int)
-    where are_tiles(height, width, tiles) && c % 2 == 0;
+    fn winograd_images(
+        x: input f32x8[tiles * 16 * c], o: output f32x8[36 * tiles * c], height: int, width: int, c: int,
+        tiles: int,
+    ) where are_tiles(height, width, tiles) && c % 2 == 0;
     /// A weight to 36 matrices `[outputs, c]`; `turned` by half a circle for the input gradient.
     fn winograd_weights(
-        w: input f32[outputs * c * 9], o: output f32[36 * outputs * c], outputs: int, c: int, by_output: int, by_channel: int,
-        by_row: int, by_column: int, turned: int,
+        w: input f32[outputs * c * 9], o: output f32[36 * outputs * c], outputs: int, c: int, by_output: int,
+        by_channel: int, by_row: int, by_column: int, turned: int,
     ) where [by_output, by_channel, by_row, by_column].iter().all(|by| *by >= 0)
         && (outputs - 1) * by_output + (c - 1) * by_channel + 2 * (by_row + by_column) < outputs * c * 9;
     /// sum = the convolution + y; o = max(sum · s + t, 0) by channel, or the sum itself without
     /// them.
     fn winograd_affine(
-        p: input f32x8[36 * tiles * c], y: maybe_input f32x8[tiles * 16 * c], sum: maybe_output f32x8[tiles * 16 * c],
-        s: maybe_input f32x8[c], t: maybe_input f32x8[c], o: output f32x8[tiles * 16 * c], height: int, width: int, c: int, tiles: int,
+        p: input f32x8[36 * tiles * c], y: maybe_input f32x8[tiles * 16 * c],
+        sum: maybe_output f32x8[tiles * 16 * c], s: maybe_input f32x8[c], t: maybe_input f32x8[c],
+        o: output f32x8[tiles * 16 * c], height: int, width: int, c: int, tiles: int,
     ) where are_tiles(height, width, tiles) && c % 2 == 0 && s.is_some() == t.is_some();
     /// o = the input gradient · s where a > 0, else 0, by channel; plus y.
     fn winograd_masked(
-        p: input f32x8[36 * tiles * c], a: input f32x8[tiles * 16 * c], y: maybe_input f32x8[tiles * 16 * c], s: input f32x8[c],
-        o: output f32x8[tiles * 16 * c], height: int, width: int, c: int, tiles: int,
+        p: input f32x8[36 * tiles * c], a: input f32x8[tiles * 16 * c], y: maybe_input f32x8[tiles * 16 * c],
+        s: input f32x8[c], o: output f32x8[tiles * 16 * c], height: int, width: int, c: int, tiles: int,
     ) where are_tiles(height, width, tiles) && c % 2 == 0;
 
     // The first and the last layer (ends.h), and layouts (transpose.h).
@@ -291,10 +151,12 @@ kernels! {
     /// o = (x - mean) / std by channel.
     fn normalize(x: input f32[n], mean: input f32[c], std: input f32[c], o: output T[n], n: long, c: int) where c > 0;
     /// out = gradient / std by channel.
-    fn normalize_backward(gradient: input bf16[n], std: input f32[c], out: output f32[n], n: long, c: int) where c > 0;
+    fn normalize_backward(gradient: input bf16[n], std: input f32[c], out: output f32[n], n: long, c: int)
+    where c > 0;
     /// z = w · (mean of x over the pixels) + b; a block for each image.
     fn mean_linear(
-        x: input Tx8[grid.x * pixels * c], w: input Tx8[k * c], b: input T[k], z: output f32[grid.x * k], pixels: int, c: int, k: int,
+        x: input Tx8[grid.x * pixels * c], w: input Tx8[k * c], b: input T[k], z: output f32[grid.x * k],
+        pixels: int, c: int, k: int,
     ) where c % 8 == 0 && c <= 2048;
     /// The gradient of that with respect to x; with s, times that where x > 0, else 0.
     fn mean_linear_backward(
@@ -302,7 +164,9 @@ kernels! {
         o: output Tx8[grid.x * pixels * c], pixels: int, c: int, k: int,
     ) where c % 8 == 0 && c <= 2048;
     /// Matrices `[rows, columns]` transposed, one for each block along y.
-    fn transpose(input: input T[grid.y * rows * columns], out: output T[grid.y * rows * columns], rows: int, columns: int);
+    fn transpose(
+        input: input T[grid.y * rows * columns], out: output T[grid.y * rows * columns], rows: int, columns: int,
+    );
 
     // Gradients of objectives with respect to the logits z `[rows, k]` (slopes.h). A label y that
     // is not a class must not come here: the last one reads z at the label.
@@ -317,46 +181,50 @@ kernels! {
 
     fn cross_entropy(z: input f32[rows * k], y: input i64[rows], o: output f32[rows], rows: long, k: int);
     fn cross_entropy_backward(
-        z: input f32[rows * k], y: input i64[rows], g: input f32[(rows - 1) * apart + 1], apart: int, o: output f32[rows * k],
-        rows: long, k: int,
+        z: input f32[rows * k], y: input i64[rows], g: input f32[(rows - 1) * apart + 1], apart: int,
+        o: output f32[rows * k], rows: long, k: int,
     ) where rows > 0 && apart >= 0;
     fn label_probability(z: input f32[rows * k], y: input i64[rows], o: output f32[rows], rows: long, k: int);
     fn label_probability_backward(
-        z: input f32[rows * k], y: input i64[rows], g: input f32[(rows - 1) * apart + 1], apart: int, o: output f32[rows * k],
-        rows: long, k: int,
+        z: input f32[rows * k], y: input i64[rows], g: input f32[(rows - 1) * apart + 1], apart: int,
+        o: output f32[rows * k], rows: long, k: int,
     ) where rows > 0 && apart >= 0;
     fn kl(p: input f32[rows * k], q: input f32[rows * k], floor: float, o: output f32[rows], rows: long, k: int);
     fn kl_backward(
-        p: input f32[rows * k], q: input f32[rows * k], floor: float, g: input f32[(rows - 1) * apart + 1], apart: int,
-        dp: maybe_output f32[rows * k], dq: maybe_output f32[rows * k], rows: long, k: int,
+        p: input f32[rows * k], q: input f32[rows * k], floor: float, g: input f32[(rows - 1) * apart + 1],
+        apart: int, dp: maybe_output f32[rows * k], dq: maybe_output f32[rows * k], rows: long, k: int,
     ) where rows > 0 && apart >= 0;
 
     // Random numbers (noise.h), batches (images.h), attacks and optimisers.
 
     /// Hashes of the key, the name, each row's index and the place in the row.
-    fn noise_bits(key: input i64[1], index: input i64[(n + width - 1) / width], name: long, width: int, out: output i64[n], n: long)
-    where width > 0;
+    fn noise_bits(
+        key: input i64[1], index: input i64[(n + width - 1) / width], name: long, width: int, out: output i64[n],
+        n: long,
+    ) where width > 0;
     /// The upper 24 bits of those, in [0, 1).
-    fn noise_uniform(key: input i64[1], index: input i64[(n + width - 1) / width], name: long, width: int, out: output f32[n], n: long)
-    where width > 0;
+    fn noise_uniform(
+        key: input i64[1], index: input i64[(n + width - 1) / width], name: long, width: int, out: output f32[n],
+        n: long,
+    ) where width > 0;
     /// Images `[n / (c h w), h, w, c]` of a data set's bytes `[.., c, h, w]`, which `rows` index;
     /// cropped and mirrored with a key.
     [unsafe] fn images_of_bytes(
-        bytes: input u8[0], rows: input i64[n / (c * h * w)], key: maybe_input i64[1], index: maybe_input i64[n / (c * h * w)],
-        out: output f32[n], by_y: long, by_x: long, by_flip: long, pad: int, has_flip: int, reflects: int, c: int, h: int, w: int,
-        n: long,
+        bytes: input u8[0], rows: input i64[n / (c * h * w)], key: maybe_input i64[1],
+        index: maybe_input i64[n / (c * h * w)], out: output f32[n], by_y: long, by_x: long, by_flip: long,
+        pad: int, has_flip: int, reflects: int, c: int, h: int, w: int, n: long,
     ) where c * h * w > 0 && key.is_some() == index.is_some();
     /// out = x + alpha · sign(gradient) between low and high.
     fn sign_step(
-        x: input f32[n], gradient: input f32[n], alpha: input f64[1], low: input f32[n], high: input f32[n], out: output f32[n],
-        n: long,
+        x: input f32[n], gradient: input f32[n], alpha: input f64[1], low: input f32[n], high: input f32[n],
+        out: output f32[n], n: long,
     );
     /// Sums of tensors, each into its place (pieces.h).
     [unsafe] fn sum_pieces(pieces: words);
     /// One step of SGD with momentum.
     fn sgd(
-        value: output f32[n], gradient: input f32[n], velocity: output f32[n], rate: input f64[1], momentum: float, decay: float,
-        nesterov: int, n: long,
+        value: output f32[n], gradient: input f32[n], velocity: output f32[n], rate: input f64[1], momentum: float,
+        decay: float, nesterov: int, n: long,
     );
 }
 
@@ -369,97 +237,4 @@ fn is_filter([by_channel, by_row, by_column]: [i64; 3], channels: i64) -> bool {
 /// Whether these are all tiles of whole images.
 fn are_tiles(height: i64, width: i64, tiles: i64) -> bool {
     height > 0 && width > 0 && height % 4 == 0 && width % 4 == 0 && tiles % (height / 4 * (width / 4)) == 0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::cuda::stand_in::StandIn;
-    use std::collections::BTreeSet;
-    use tch::{Device, Kind};
-
-    /// A C parameter such as `const float* x` without its name.
-    fn type_of(parameter: &str) -> String {
-        let name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        parameter.trim().trim_end_matches(name).trim().replace('\n', " ")
-    }
-
-    /// What C calls a declared parameter, in a kernel whose `T` is this.
-    fn expected(kind: &str, element: &str, generic: &str) -> String {
-        let c = match element.trim_end_matches("x8") {
-            "T" => generic,
-            "f32" => "float",
-            "f64" => "double",
-            "u32" => "unsigned",
-            "i64" => "long",
-            "u8" => "unsigned char",
-            other => other,
-        };
-        match kind {
-            "input" | "maybe_input" => format!("const {c}*"),
-            "output" | "maybe_output" => format!("{c}*"),
-            "words" => "const Pieces".to_string(),
-            number => number.to_string(),
-        }
-    }
-
-    #[test]
-    fn declarations_are_those_of_the_source() {
-        let mut defined = BTreeSet::new();
-        for kernel in include_str!("../../../cuda/kernels.cu").split("__global__ void ").skip(1) {
-            let (name, rest) = kernel.split_once('(').unwrap();
-            let parameters: Vec<String> = rest.split_once(')').unwrap().0.split(',').map(type_of).collect();
-            let known = |name: &str| DECLARED.iter().find(|(declared, _)| *declared == name);
-            let forms =
-                [(name, ""), (name.trim_end_matches("_bf16"), "bf16"), (name.trim_end_matches("_f32"), "float")];
-            let is_form = |(base, generic): &(&str, &str)| {
-                known(base).is_some_and(|(_, all)| all.iter().any(|(_, of)| of.starts_with('T')) != generic.is_empty())
-                    && (generic.is_empty() || *base != name)
-            };
-            let (base, generic) = forms.into_iter().find(is_form).unwrap_or_else(|| panic!("{name} is not declared"));
-            let declared: Vec<String> =
-                known(base).unwrap().1.iter().map(|(kind, element)| expected(kind, element, generic)).collect();
-            assert_eq!(declared, parameters, "{name}");
-            defined.insert((base, generic));
-        }
-        for (name, parameters) in DECLARED {
-            let is_generic = parameters.iter().any(|(_, element)| element.starts_with('T'));
-            for generic in if is_generic { &["bf16", "float"][..] } else { &[""] } {
-                assert!(defined.contains(&(*name, *generic)), "{name} of {generic} is not defined");
-            }
-        }
-        assert_ne!(expected("input", "f32", ""), type_of("float* x"));
-        assert_ne!(expected("int", "", ""), type_of("long n"));
-    }
-
-    // SAFETY: The kernels are those, and take memory of the CPU.
-    #[allow(unsafe_code)]
-    const ON_CPU: StandIn = unsafe { StandIn::new(foil_host_kernels::launch) };
-
-    #[test]
-    fn what_is_not_as_declared_is_not_launched() {
-        let float = |n: i64| Tensor::ones([n], (Kind::Float, Device::Cpu));
-        let (x, c) = (float(16), float(8));
-        let run = |x: &Tensor, scale: &Tensor, n: i64| {
-            let launch = || affine_relu(Grid::Threads(n / 8), x, Some(scale), &c, &float(16), n, 8, n);
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ON_CPU.during(launch)))
-                .map_err(|panic| panic.downcast_ref::<String>().cloned().unwrap_or_default())
-        };
-        assert!(run(&x, &c, 16).unwrap().is_ok());
-        let gaps = float(64).view([32, 2]).select(1, 0).narrow(0, 0, 16);
-        let half = x.to_kind(Kind::BFloat16);
-        let cases = [
-            (&float(15), &c, "`x` that has 15 numbers, not 16"),
-            (&x, &float(7), "`s` that has 7 numbers, not 8"),
-            (&x, &c.to_kind(Kind::Double), "`s` that is of Double, not of Float"),
-            (&half, &c, "`o` that is of Float, not of BFloat16"),
-            (&gaps, &c, "`x` that has gaps"),
-            (&float(24).narrow(0, 1, 16), &c, "`x` that is not made of whole vectors"),
-        ];
-        for (x, scale, why) in cases {
-            let error = run(x, scale, 16).unwrap_err();
-            assert!(error.contains(why), "{error}");
-        }
-        assert!(affine_relu(Grid::Threads(2), &x, Some(&c), &c, &x, 16, 8, 12).is_err(), "apart by 12 of 8 channels");
-    }
 }
