@@ -55,8 +55,7 @@ mod tests {
     use super::*;
     use foil::testing::from_yaml;
 
-    // import torch; t = lambda x: torch.tensor(x, dtype=torch.float64)
-    // p, v = t([1., -2.]), t([0., 0.])
+    // from torch import DoubleTensor as t; p, v = t([1., -2.]), t([0., 0.])
     // for g in ([1., 2.], [-4., 1.], [2., 3.]): v = .9 * v + .1 * t(g); p -= .1 * v.sign()
     // p, v   # [1.1, -2.3], [-0.079, 0.552]
     #[test]
