@@ -31,13 +31,11 @@ use foil_trades as _;
 /// The recorder sees every thread, so that the tests of this file run one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
-// # Safety
-// The kernels are those of framework/cuda/kernels.cu, and take memory of the CPU.
+// SAFETY: The kernels are those of framework/cuda/kernels.cu, and take memory of the CPU.
 #[allow(unsafe_code)]
 const KERNELS_ON_CPU: StandIn = unsafe { StandIn::new(foil_host_kernels::launch) };
 
-// # Safety
-// The convolutions do what Hopper's do, on memory of the CPU.
+// SAFETY: The convolutions do what Hopper's do, on memory of the CPU.
 #[allow(unsafe_code)]
 const HOPPER_ON_CPU: StandIn = unsafe { KERNELS_ON_CPU.with_convolutions(foil_host_kernels::convolve) };
 

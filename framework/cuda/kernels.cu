@@ -1,4 +1,6 @@
-// foil's kernels: what the host calls by name (framework/src/nn/fused/). The driver compiles them for its device; arithmetic is fp32.
+// foil's kernels: what the host calls by name (framework/src/engine/cuda/kernels.rs declares them).
+// They are machine code for compute capabilities 8.x and 9.0 when foil is built; for later devices
+// the driver compiles them. Arithmetic is fp32.
 //
 // Each begins with `in_turn`, and has a test that runs this very source on a CPU (framework/cuda/host).
 #include "batch_norm.h"

@@ -1,6 +1,6 @@
 // One pass over memory each, for tensors that lie channels-last, so that element i belongs to channel i % c.
 //
-// The plain forms, which these must equal, are in framework/src/nn/fused.rs and beside it. Every thread handles eight elements, of `affine_relu` EACH times
+// The plain forms, which these must equal, are in framework/src/nn/kernels/pointwise.rs. Every thread handles eight elements, of `affine_relu` EACH times
 // eight; the number of elements and of channels is a multiple of eight, and the caller checks it. Products and sums are fused by name where two kernels
 // must agree about a sign, instead of where the compiler likes.
 #pragma once

@@ -201,7 +201,7 @@ pub trait Loss: Send {
 /// Formulas that several methods share, in the field's conventions.
 pub mod terms {
     use super::{Kind, Tensor};
-    use crate::nn::fused::{self, CROSS_ENTROPY, LABEL_PROBABILITY, Slope, slope};
+    use crate::nn::kernels::{self, CROSS_ENTROPY, LABEL_PROBABILITY, ObjectiveKernel, logit_grad};
 
     /// Picks from `values` `[N, K]` those of the classes `class` `[N]`; returns `[N]`.
     pub fn of_class(values: &Tensor, class: &Tensor) -> Tensor {
@@ -210,12 +210,12 @@ pub mod terms {
 
     /// Cross-entropy per image, `[N]`, of `logits` `[N, K]` with labels `y` `[N]`.
     pub fn cross_entropy(logits: &Tensor, y: &Tensor) -> Tensor {
-        CROSS_ENTROPY.of(logits, y).unwrap_or_else(|| -of_class(&logits.log_softmax(-1, None::<Kind>), y))
+        CROSS_ENTROPY.compute(logits, y).unwrap_or_else(|| -of_class(&logits.log_softmax(-1, None::<Kind>), y))
     }
 
-    /// d([`cross_entropy`])/d(logits), `[N, K]`: the probabilities minus 1 at the label.
-    pub fn cross_entropy_slope(logits: &Tensor, y: &Tensor) -> Tensor {
-        slope(logits, Slope::Ce(y))
+    /// d([`cross_entropy`])/d(logits), `[N, K]`: the probabilities, less 1 at the label.
+    pub fn cross_entropy_grad(logits: &Tensor, y: &Tensor) -> Tensor {
+        logit_grad(logits, ObjectiveKernel::CrossEntropy(y))
             .unwrap_or_else(|| logits.softmax(-1, None::<Kind>).scatter_value_reduce_(1, &y.unsqueeze(1), -1.0, "add"))
     }
 
@@ -228,7 +228,7 @@ pub mod terms {
 
     /// The same with log(q + `floor`) in place of log q.
     pub fn kl_above(p_logits: &Tensor, q_logits: &Tensor, floor: f64) -> Tensor {
-        fused::kl(p_logits, q_logits, floor).unwrap_or_else(|| {
+        kernels::kl(p_logits, q_logits, floor).unwrap_or_else(|| {
             let log_p = p_logits.log_softmax(-1, None::<Kind>);
             let log_q = match floor {
                 0.0 => q_logits.log_softmax(-1, None::<Kind>),
@@ -238,15 +238,15 @@ pub mod terms {
         })
     }
 
-    /// d([`kl`])/d(`q_logits`), `[N, K]`: softmax `q_logits` minus softmax `p_logits`.
-    pub fn kl_slope(p_logits: &Tensor, q_logits: &Tensor) -> Tensor {
-        slope(q_logits, Slope::Kl(p_logits))
+    /// d([`kl`])/d(`q_logits`), `[N, K]`: the probabilities, less the other ones.
+    pub fn kl_grad(p_logits: &Tensor, q_logits: &Tensor) -> Tensor {
+        logit_grad(q_logits, ObjectiveKernel::Kl(p_logits))
             .unwrap_or_else(|| q_logits.softmax(-1, None::<Kind>) - p_logits.softmax(-1, None::<Kind>))
     }
 
     /// The probability of the label, `[N]`.
     pub fn label_probability(logits: &Tensor, y: &Tensor) -> Tensor {
-        LABEL_PROBABILITY.of(logits, y).unwrap_or_else(|| of_class(&logits.softmax(-1, None::<Kind>), y))
+        LABEL_PROBABILITY.compute(logits, y).unwrap_or_else(|| of_class(&logits.softmax(-1, None::<Kind>), y))
     }
 
     /// The largest of `values` `[N, K]` over the classes other than `y`, `[N]`.
@@ -260,10 +260,10 @@ pub mod terms {
         of_class(logits, y) - largest_other(logits, y)
     }
 
-    /// d(-max([`margin`] + `kappa`, 0))/d(logits), `[N, K]`. Tied classes share the gradient, as
-    /// in autograd.
-    pub fn hinged_margin_slope(logits: &Tensor, y: &Tensor, kappa: f64) -> Tensor {
-        slope(logits, Slope::Cw(y, kappa)).unwrap_or_else(|| {
+    /// d(-max([`margin`] + `kappa`, 0))/d(logits), `[N, K]`. Classes that tie share it, as in
+    /// autograd.
+    pub fn hinged_margin_grad(logits: &Tensor, y: &Tensor, kappa: f64) -> Tensor {
+        logit_grad(logits, ObjectiveKernel::HingedMargin(y, kappa)).unwrap_or_else(|| {
             let label = y.unsqueeze(1);
             let others = logits.scatter_value(1, &label, f64::NEG_INFINITY);
             let top = others.amax(-1, true);
@@ -282,8 +282,8 @@ pub mod terms {
     }
 
     /// d([`soft_logit_margin`])/d(logits), `[N, K]`.
-    pub fn soft_logit_margin_slope(logits: &Tensor, y: &Tensor) -> Tensor {
-        slope(logits, Slope::Slm(y)).unwrap_or_else(|| {
+    pub fn soft_logit_margin_grad(logits: &Tensor, y: &Tensor) -> Tensor {
+        logit_grad(logits, ObjectiveKernel::SoftLogitMargin(y)).unwrap_or_else(|| {
             let label = y.unsqueeze(1);
             let others = logits.scatter_value(1, &label, f64::NEG_INFINITY).softmax(-1, None::<Kind>);
             others.scatter_value(1, &label, -1.0)

@@ -19,9 +19,10 @@ pub trait Objective: Send {
     /// `logits` `[N, K]` of the attacked images to `[N]`; differentiable in `logits`.
     fn value(&self, logits: &Tensor, reference: Reference) -> Tensor;
 
-    /// d(value)/d(logits), `[N, K]`, for an objective that can compute it in fewer operations than
-    /// autograd; attacks need it at each step.
-    fn slope(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
+    /// The gradient of [`Objective::value`] with respect to the logits, `[N, K]`, for an objective
+    /// that can compute it in fewer operations than autograd takes; attacks ask for it at each
+    /// step. `None`, the default, leaves it to autograd.
+    fn logit_grad(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
         let _ = (logits, reference);
         None
     }

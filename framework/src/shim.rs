@@ -96,16 +96,14 @@ fn made(make: impl FnOnce(*mut *mut At) -> Message) -> Result<Tensor> {
 /// # Errors
 /// When `xs` does not have four dimensions.
 pub fn channels_last(xs: &Tensor) -> Result<Tensor> {
-    // # Safety
-    // `xs` lives through the call and is only read.
+    // SAFETY: `xs` lives through the call and is only read.
     made(|out| unsafe { foil_channels_last(out, at(xs)) })
 }
 
 /// Whether `xs` `[N, C, H, W]` is channels-last.
 pub fn is_channels_last(xs: &Tensor) -> bool {
     let mut yes = false;
-    // # Safety
-    // As above; `yes` outlives the call.
+    // SAFETY: As above; `yes` outlives the call.
     check(unsafe { foil_is_channels_last(&raw mut yes, at(xs)) }).is_ok() && yes
 }
 
@@ -113,8 +111,7 @@ pub fn is_channels_last(xs: &Tensor) -> bool {
 /// libtorch does not count.
 pub(crate) fn version(xs: &Tensor) -> u64 {
     let mut found = 0;
-    // # Safety
-    // `xs` lives through the call and is only read; `found` outlives it.
+    // SAFETY: `xs` lives through the call and is only read; `found` outlives it.
     check(unsafe { foil_version(&raw mut found, at(xs)) }).map_or(0, |()| found)
 }
 
@@ -130,8 +127,7 @@ pub fn conv_input_gradient(
     stride: i64,
     padding: i64,
 ) -> Result<Tensor> {
-    // # Safety
-    // All three tensors live through the call and are only read.
+    // SAFETY: All three tensors live through the call and are only read.
     made(|out| unsafe { foil_conv_input_gradient(out, at(gradient), at(input), at(weight), stride, padding) })
 }
 
@@ -147,8 +143,7 @@ pub fn conv_weight_gradient(
     stride: i64,
     padding: i64,
 ) -> Result<Tensor> {
-    // # Safety
-    // All three tensors live through the call and are only read.
+    // SAFETY: All three tensors live through the call and are only read.
     made(|out| unsafe { foil_conv_weight_gradient(out, at(gradient), at(input), at(weight), stride, padding) })
 }
 
@@ -187,8 +182,7 @@ pub fn batch_norm_gradients(
 /// When libtorch refuses.
 pub fn allow_tf32(allow: bool) -> Result<()> {
     ALLOWS_TF32.store(allow, Ordering::Relaxed);
-    // # Safety
-    // Sets two flags of libtorch.
+    // SAFETY: Sets two flags of libtorch.
     check(unsafe { foil_allow_tf32(allow) })
 }
 
@@ -213,8 +207,7 @@ pub fn flush_denormal(flush: bool) -> Result<()> {
     if FLUSHES.replace(flush) == flush {
         return Ok(());
     }
-    // # Safety
-    // Sets a flag of the processor in threads of libtorch's.
+    // SAFETY: Sets a flag of the processor in threads of libtorch's.
     check(unsafe { foil_flush_denormal(flush) })
 }
 
@@ -224,8 +217,7 @@ pub fn flush_denormal(flush: bool) -> Result<()> {
 /// # Errors
 /// When libtorch refuses.
 pub fn deterministic(deterministic: bool) -> Result<()> {
-    // # Safety
-    // Sets flags of libtorch.
+    // SAFETY: Sets flags of libtorch.
     check(unsafe { foil_deterministic(deterministic) })
 }
 

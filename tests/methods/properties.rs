@@ -228,8 +228,8 @@ fn cat_without_its_weight_is_trades() {
         ["{ type: cat, beta: 5, weighted: false }", "{ type: trades, beta: 5, single_clean_pass: true }"].map(|yaml| {
             let [clean, attacked] = [1.3, 2.1].map(|by| z(by).set_requires_grad(true));
             let total = loss_on(loss_from_yaml(yaml).as_ref(), &clean, &attacked, &y).total;
-            let slopes = Tensor::run_backward(&[&total], &[&clean, &attacked], false, false);
-            Tensor::cat(&[total.view(1), slopes[0].flatten(0, -1), slopes[1].flatten(0, -1)], 0)
+            let gradients = Tensor::run_backward(&[&total], &[&clean, &attacked], false, false);
+            Tensor::cat(&[total.view(1), gradients[0].flatten(0, -1), gradients[1].flatten(0, -1)], 0)
         });
     assert_close(&ours, &theirs, 1e-14);
 }

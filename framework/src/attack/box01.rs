@@ -1,6 +1,6 @@
 //! The set of points that an attack within Linf may reach.
 
-use crate::nn::fused::sign_step;
+use crate::nn::kernels::sign_step;
 use tch::Tensor;
 
 /// The intersection of the ball of radius `eps` around `x` with [0, 1], for the norm Linf.

@@ -108,7 +108,7 @@ impl<'a> Target<'a> {
     pub fn ascend(&self, x: &Tensor, mode: Mode, objective: &dyn Objective, reference: Reference) -> Ascent {
         let value = |logits: &Tensor| objective.value(logits, reference);
         self.averaged(x, mode, &value, &|logits| {
-            objective.slope(&logits.detach(), reference).unwrap_or_else(|| raise(by_autograd(logits, &value)))
+            objective.logit_grad(&logits.detach(), reference).unwrap_or_else(|| raise(by_autograd(logits, &value)))
         })
     }
 

@@ -4,8 +4,8 @@
 #![allow(unsafe_code)]
 
 use super::{Augment, Padding};
-use crate::engine::cuda::{Grid, Kernel, arguments};
-use crate::nn::fused::{has_kernels, is_dense};
+use crate::engine::cuda::{Grid, kernels};
+use crate::nn::kernels::{has_kernels, is_contiguous};
 use crate::nn::name_key;
 use tch::{Kind, Tensor};
 
@@ -14,41 +14,30 @@ use tch::{Kind, Tensor};
 pub(super) fn gather(bytes: &Tensor, rows: &Tensor, augment: Option<(&Augment, &Tensor, &Tensor)>) -> Option<Tensor> {
     let (_, c, h, w) = bytes.size4().ok()?;
     let (device, count) = (bytes.device(), rows.numel() as i64);
-    let keyed = augment.is_none_or(|(augment, key, index)| {
-        // A reflection cannot reach beyond the image's size.
+    let is_keyed = augment.is_none_or(|(augment, key, index)| {
+        // A reflection reaches no further than the image.
         let reaches = augment.padding == Padding::Zero || augment.pad < h.min(w);
-        reaches && is_dense(key, Kind::Int64, &[], device) && is_dense(index, Kind::Int64, &[count], device)
+        reaches && is_contiguous(key, Kind::Int64, &[], device) && is_contiguous(index, Kind::Int64, &[count], device)
     });
-    let fits = is_dense(bytes, Kind::Uint8, &bytes.size(), device) && is_dense(rows, Kind::Int64, &[count], device);
-    if !has_kernels(device) || !fits || !keyed || count == 0 {
+    let is_read =
+        is_contiguous(bytes, Kind::Uint8, &bytes.size(), device) && is_contiguous(rows, Kind::Int64, &[count], device);
+    if !has_kernels(device) || !is_read || !is_keyed || count == 0 {
         return None;
     }
-    let kernel = Kernel::named("images_of_bytes").ok()?;
     let out = Tensor::empty([count, h, w, c], (Kind::Float, device)).permute([0, 3, 1, 2]);
     let [by_y, by_x, by_flip] = ["crop.y", "crop.x", "flip"].map(|name| name_key(name) as i64);
     let (pad, flip, reflects) = augment.map_or((0, false, false), |(augment, ..)| {
         (augment.pad as i32, augment.flip, augment.padding == Padding::Reflect)
     });
-    let arguments = arguments![
-        bytes,
-        rows,
-        augment.map(|(_, key, _)| key),
-        augment.map(|(.., index)| index),
-        &out,
-        by_y,
-        by_x,
-        by_flip,
-        pad,
-        i32::from(flip),
-        i32::from(reflects),
-        c as i32,
-        h as i32,
-        w as i32,
-        out.numel() as i64
-    ];
-    // # Safety
-    // The declaration is (unsigned char*, long*, long* or null, long* or null, float*, three of
-    // long, six of int, long), checked above; `rows` are places in the split.
-    unsafe { kernel.launch(Grid::Each(out.numel() as i64), &arguments) }.ok()?;
+    let (key, index) = (augment.map(|(_, key, _)| key), augment.map(|(.., index)| index));
+    let (n, [c, h, w]) = (out.numel() as i64, [c, h, w].map(|size| size as i32));
+    let (grid, flip, reflects) = (Grid::Threads(n), flip.into(), reflects.into());
+    // SAFETY: `rows` are indices of images in `bytes`.
+    unsafe {
+        kernels::images_of_bytes(
+            grid, bytes, rows, key, index, &out, by_y, by_x, by_flip, pad, flip, reflects, c, h, w, n,
+        )
+    }
+    .ok()?;
     Some(out)
 }

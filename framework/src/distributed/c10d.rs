@@ -84,17 +84,14 @@ fn milliseconds(time: Duration) -> i64 {
 /// The store in which ranks leave notes for each other; rank 0 or torchrun serves it.
 pub(super) struct Store(*mut FoilStore);
 
-// # Safety
-// c10d's TCPStore locks itself; the pointer is freed once, by the last owner.
+// SAFETY: c10d's TCPStore locks itself; the pointer is freed once, by the last owner.
 unsafe impl Send for Store {}
-// # Safety
-// As above.
+// SAFETY: As above.
 unsafe impl Sync for Store {}
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // # Safety
-        // The pointer is from `foil_store_open`, and nothing uses it after this.
+        // SAFETY: The pointer is from `foil_store_open`, and nothing uses it after this.
         unsafe { foil_store_free(self.0) }
     }
 }
@@ -104,8 +101,7 @@ impl Store {
         let (host, prefix) = (text(&meeting.host)?, text(&meeting.prefix)?);
         let (serve, timeout) = (launch.rank == 0 && !meeting.served, milliseconds(launch.timeout));
         let mut store = null_mut();
-        // # Safety
-        // Both strings and `store` outlive the call.
+        // SAFETY: Both strings and `store` outlive the call.
         let opened =
             unsafe { foil_store_open(&raw mut store, host.as_ptr(), meeting.port, serve, prefix.as_ptr(), timeout) };
         check(opened)?;
@@ -114,8 +110,7 @@ impl Store {
 
     pub(super) fn set(&self, key: &str, value: &str) -> Result<()> {
         let key = text(key)?;
-        // # Safety
-        // Key and value outlive the call, which copies them.
+        // SAFETY: Key and value outlive the call, which copies them.
         check(unsafe { foil_store_set(self.0, key.as_ptr(), value.as_ptr(), value.len()) })
     }
 
@@ -128,14 +123,12 @@ impl Store {
         }
         let key = text(key)?;
         let (mut there, mut value) = (false, Vec::<u8>::new());
-        // # Safety
-        // Key and flag outlive the call.
+        // SAFETY: Key and flag outlive the call.
         check(unsafe { foil_store_has(&raw mut there, self.0, key.as_ptr()) })?;
         if !there {
             return Ok(None);
         }
-        // # Safety
-        // `take` is called before this returns, with the pointer that is given here.
+        // SAFETY: `take` is called before this returns, with the pointer that is given here.
         check(unsafe { foil_store_get(self.0, key.as_ptr(), 1000, take, (&raw mut value).cast()) })?;
         Ok(Some(String::from_utf8_lossy(&value).into_owned()))
     }
@@ -144,11 +137,10 @@ impl Store {
 /// The ranks' connections; null once this rank has left.
 struct Group(Mutex<*mut FoilGroup>);
 
-// # Safety
-// The pointer is only used under the lock; c10d's process groups may be called from any thread.
+// SAFETY: The pointer is only used under the lock; c10d's process groups may be called from any
+// thread.
 unsafe impl Send for Group {}
-// # Safety
-// As above.
+// SAFETY: As above.
 unsafe impl Sync for Group {}
 
 impl Drop for Group {
@@ -188,8 +180,7 @@ impl Group {
 /// A collective in progress.
 struct Work(*mut FoilWork);
 
-// # Safety
-// c10d's works may be waited for on any thread.
+// SAFETY: c10d's works may be waited for on any thread.
 unsafe impl Send for Work {}
 
 impl Work {
@@ -231,8 +222,7 @@ impl C10d {
         let store = Store::open(launch, meeting)?;
         let (rank, size) = (launch.rank as c_int, launch.size as c_int);
         let mut group = null_mut();
-        // # Safety
-        // The store is open, and libtorch keeps a reference to it.
+        // SAFETY: The store is open, and libtorch keeps a reference to it.
         check(unsafe { foil_gloo_open(&raw mut group, store.0, rank, size, milliseconds(launch.timeout)) })?;
         Ok(Self { group: Group(Mutex::new(group)), store })
     }

@@ -50,8 +50,7 @@ extern "C" fn sum(ranks: *const c_void, tensor: *const At) -> Message {
         Err(_) => "a sum over the ranks panicked".to_string(),
     };
     let text = CString::new(said.replace('\0', " ")).unwrap_or_default();
-    // # Safety
-    // `strdup` copies the string, which lives through the call; the shim frees the copy.
+    // SAFETY: `strdup` copies the string, which lives through the call; the shim frees the copy.
     unsafe { libc::strdup(text.as_ptr()) }
 }
 

@@ -135,7 +135,12 @@ fn open_forever(library: &std::path::Path) -> Result<(), String> {
     // pointers into it. Its symbols are made known to what is opened later, which is CUDA's half of
     // the shim.
     use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-    match unsafe { Library::open(Some(library), RTLD_NOW | RTLD_GLOBAL) } {
+    // SAFETY: Opening runs the library's initialisers. The file lies beside the libtorch this
+    // process already runs and comes from the same package; it is never closed, since libtorch
+    // keeps pointers into it. Its symbols are made known to what is opened later, which is CUDA's
+    // half of the shim.
+    let opened = unsafe { Library::open(Some(library), RTLD_NOW | RTLD_GLOBAL) };
+    match opened {
         Ok(opened) => {
             std::mem::forget(opened);
             Ok(())

@@ -28,7 +28,7 @@ impl std::fmt::Debug for Learner {
 impl Learner {
     /// Allocates the optimiser's state on the network's device, unless the build is dry.
     pub fn new(network: Network, mut optimizer: Box<dyn Optimizer>) -> Self {
-        if network.params().is_set() {
+        if network.params().is_initialised() {
             optimizer.prepare(network.params().flat());
         }
         let optimizer = Held::new(optimizer);
@@ -51,7 +51,7 @@ impl Learner {
         let gradients = self.gradients(loss)?;
         lap("backward");
         tch::no_grad(|| self.optimizer.update(self.network.params().flat(), &gradients.0, clock));
-        self.network.params().refresh_half();
+        self.network.params().refresh_bf16_copy();
         lap("update");
         if self.keeps.get() {
             self.last = Some(Gradients(gradients.0.shallow_clone()));

@@ -6,7 +6,7 @@ use super::guard::raise;
 use super::precision::{Computing, JudgePrecision, Precision};
 use crate::distributed::World;
 use crate::model::Model;
-use crate::nn::fused::{normalize, normalize_backward};
+use crate::nn::kernels::{normalize, normalize_backward};
 use crate::nn::{Builder, MOMENTUM, Mode, Noise, Parameters, Work};
 use crate::plugin::Held;
 use crate::shim::version;
@@ -93,7 +93,7 @@ impl Network {
     #[must_use]
     pub fn computing(mut self, precision: Precision, judge: JudgePrecision) -> Self {
         if precision == Precision::Bf16 {
-            self.params.add_half();
+            self.params.add_bf16_copy();
         }
         Self { precision, judge, ..self }
     }
@@ -146,7 +146,7 @@ impl Network {
     }
 
     /// Whether this pass is in bf16.
-    fn is_half(&self) -> bool {
+    fn is_bf16(&self) -> bool {
         self.precision == Precision::Bf16 && !self.judged.get()
     }
 
@@ -205,7 +205,7 @@ impl Network {
     ) -> Tensor {
         let number = self.passes.replace(self.passes.get() + 1);
         self.params.track(mode, times, selected);
-        let pass = self.params.pass(mode, differentiable, self.is_half(), number, noise);
+        let pass = self.params.pass(mode, differentiable, self.is_bf16(), number, noise);
         let pass = pass.moving_by(momentum).selecting(selected);
         let before = self.params.work();
         let out = self.unwritten(xs, || self.model.forward(&pass, &self.entering(xs)));
@@ -220,7 +220,7 @@ impl Network {
             (false, false) => 1.0,
         };
         self.count(before, times);
-        if self.is_half() { out.to_kind(self.params.kind()) } else { out }
+        if self.is_bf16() { out.to_kind(self.params.kind()) } else { out }
     }
 
     /// Runs a pass. It is an error if the model writes into `xs`: the next attack or evaluation
@@ -247,13 +247,13 @@ impl Network {
 
     /// The input of the first layer: `xs`, normalised.
     fn entering(&self, xs: &Tensor) -> Tensor {
-        let kind = if self.is_half() { Kind::BFloat16 } else { self.params.kind() };
+        let kind = if self.is_bf16() { Kind::BFloat16 } else { self.params.kind() };
         let fused = self.affine.as_ref().and_then(|(mean, std)| normalize(xs, mean, std, kind));
         if let Some(xs) = fused {
             return xs;
         }
         let xs = self.normalize(xs);
-        if self.is_half() { xs.to_kind(Kind::BFloat16) } else { xs }
+        if self.is_bf16() { xs.to_kind(Kind::BFloat16) } else { xs }
     }
 
     /// Loads the weights in the safetensors file at `path`.
@@ -269,7 +269,7 @@ impl Network {
     pub fn start_step(&self) {
         self.passes.set(0);
         self.params.forget_passes();
-        self.params.refresh_half();
+        self.params.refresh_bf16_copy();
         self.set_arithmetic();
     }
 
@@ -301,7 +301,7 @@ impl Network {
                 }
                 self.passes.set(0);
                 self.work.set(work);
-                self.params.repeats()
+                self.params.is_deterministic()
             }
         })
     }
@@ -330,8 +330,8 @@ impl Network {
         if self.per_image || (mode == Mode::Train && self.params.is_sync()) {
             return None;
         }
-        let half = self.is_half();
-        let pass = self.params.pass(mode, false, half, self.passes.get(), Some(noise));
+        let bf16 = self.is_bf16();
+        let pass = self.params.pass(mode, false, bf16, self.passes.get(), Some(noise));
         let whole = self.params.kind();
         let narrow = |logits: &Tensor| d_logits(&logits.to_kind(whole)).to_kind(logits.kind());
         let xs = self.entering(&xs.detach());
@@ -398,8 +398,10 @@ mod tests {
         }
     }
 
-    // import torch; x = torch.tensor([[0., 0, 1, 1], [0, .5, .5, 1], [.25, .25, .25, .25]], dtype=torch.float64)
+    // import torch; f64 = torch.float64
+    // x = torch.tensor([[0., 0, 1, 1], [0, .5, .5, 1], [.25, .25, .25, .25]], dtype=f64)
     // (x - x.mean(1, keepdim=True)) / x.std(1).clamp(min=4 ** -.5)[:, None]
+    //
     // By hand: the first image's variance is 4 · .25 / 3, .5 / sqrt(1/3) = .866025; the second's
     // deviation, sqrt(.5 / 3) = .408, is less than 1/sqrt(4); the third has none.
     #[test]

@@ -27,12 +27,15 @@ unsafe extern "C" {
     ) -> Message;
 }
 
-/// Tells autograd how `outputs`, of floating point and computed without it, depend on `inputs`: `backward` makes the gradients of the inputs from those of the
-/// outputs, in order; `None` is zero. Returned are the same numbers, differentiable if autograd is on and an input is.
+/// Tells autograd how `outputs`, of floating point and computed without it, depend on `inputs`:
+/// `backward` makes the gradients of the inputs from those of the outputs, in order; `None` is
+/// zero. Returned are the same numbers, differentiable if autograd is on and an input is.
 ///
-/// `backward` runs without autograd: there is no second derivative. It runs for each backward pass, one at a time, and is dropped with the graph. On CUDA libtorch runs it
-/// on a thread of its own, on the stream that was current here. An error or a panic of it is an error of the backward pass. It may hold inputs and
-/// outputs; a backward pass after one of them was changed in place fails. `title` is how a profile names it.
+/// `backward` runs without autograd: there is no second derivative. It runs for each backward pass,
+/// one at a time, and is dropped with the graph. On CUDA libtorch runs it on a thread of its own,
+/// on the stream that was current here. An error or a panic of it is an error of the backward pass.
+/// It may hold inputs and outputs; a backward pass after one of them was changed in place fails.
+/// `title` is how a profile names it.
 ///
 /// # Errors
 /// When an output is not of floating point.
@@ -49,9 +52,10 @@ pub fn node(
     let pointers = |tensors: &[&Tensor]| tensors.iter().map(|tensor| at(tensor)).collect::<Vec<_>>();
     let (from, to) = (pointers(inputs), pointers(outputs));
     let mut out = vec![null_mut(); to.len()];
-    // # Safety
-    // The borrows of all tensors outlast the call, and there is room for as many outputs as there are. The closure belongs to the node, which gives its
-    // pointer to the two functions below, to the second once and last; it lets one thread at a time do so, and the closure is `Send`.
+    // SAFETY: The borrows of all tensors outlast the call, and there is room for as many outputs as
+    // there are. The closure belongs to the node, which gives its pointer to the two functions
+    // below, to the second once and last; it lets one thread at a time do so, and the closure is
+    // `Send`.
     check(unsafe {
         foil_node(
             out.as_mut_ptr(),
@@ -65,13 +69,14 @@ pub fn node(
             discard,
         )
     })?;
-    // # Safety
-    // Without a message the shim has written pointers to new at::Tensors that belong to us; tch frees them.
+    // SAFETY: Without a message the shim has written pointers to new at::Tensors that belong to us;
+    // tch frees them.
     Ok(out.into_iter().map(|tensor| unsafe { Tensor::from_ptr(tensor.cast()) }).collect())
 }
 
 /// # Safety
-/// `closure` is that of [`node`]; `given` points to so many tensors or nulls, which are this function's, `found` to room for so many, all null.
+/// `closure` is that of [`node`]; `given` points to `outputs` tensors or nulls, which this function
+/// takes over, and `found` to room for `inputs`, all null.
 unsafe extern "C" fn run(
     closure: *mut c_void,
     given: *const *mut At,
@@ -79,8 +84,7 @@ unsafe extern "C" fn run(
     found: *mut *mut At,
     inputs: i64,
 ) -> Message {
-    // # Safety
-    // By this function's contract.
+    // SAFETY: By this function's contract.
     let (backward, given, found) = unsafe {
         (
             &*closure.cast::<Box<Backward>>(),
@@ -88,8 +92,7 @@ unsafe extern "C" fn run(
             std::slice::from_raw_parts_mut(found, inputs.unsigned_abs() as usize),
         )
     };
-    // # Safety
-    // As above: each tensor is taken over once.
+    // SAFETY: As above: each tensor is taken over once.
     let owned = |tensor: &*mut At| (!tensor.is_null()).then(|| unsafe { Tensor::from_ptr(tensor.cast()) });
     let given: Vec<Option<Tensor>> = given.iter().map(owned).collect();
     let result = guard(|| {
@@ -109,8 +112,8 @@ unsafe extern "C" fn run(
         }
         Err(error) => {
             let text = CString::new(error.message().replace('\0', " ")).unwrap_or_default();
-            // # Safety
-            // `strdup` copies the string, which lives through the call; the shim frees the copy.
+            // SAFETY: `strdup` copies the string, which lives through the call; the shim frees the
+            // copy.
             unsafe { libc::strdup(text.as_ptr()) }
         }
     }
@@ -119,10 +122,9 @@ unsafe extern "C" fn run(
 /// # Safety
 /// `closure` is that of [`node`], and nothing uses it afterwards.
 unsafe extern "C" fn discard(closure: *mut c_void) {
-    // # Safety
-    // By this function's contract it is the box that `node` gave away.
+    // SAFETY: By this function's contract it is the box that `node` gave away.
     let closure = unsafe { Box::from_raw(closure.cast::<Box<Backward>>()) };
-    // A panic in what it holds is told by the hook, and has nowhere else to go.
+    // The hook has reported a panic in what it holds; there is nobody else to tell.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(closure)));
 }
 

@@ -1,5 +1,6 @@
 //! Layers: a constructor that declares, and `forward`.
 
+use super::kernels::{self, Convolutions};
 use super::params::{Builder, Group, Init, Mode, ParamId, Pass};
 use tch::{Kind, Tensor};
 
@@ -51,13 +52,15 @@ impl Conv2d {
         Self::declare(nn, name, channels, [kernel, stride, padding], false, ConvInit::PyTorch)
     }
 
-    /// Without a bias, weight N(0, 2/(k·k·out)): He et al. 2015 by fan-out, as in the WideResNet codes.
+    /// Without a bias, weight N(0, 2/(k·k·out)): He et al. 2015 by fan-out, as in the WideResNet
+    /// codes.
     pub fn he_fan_out(nn: &Builder, name: &str, channels: [i64; 2], kernel: i64, stride: i64, padding: i64) -> Self {
         let fan = (kernel * kernel * channels[1]) as f64;
         Self::declare(nn, name, channels, [kernel, stride, padding], false, ConvInit::He(fan))
     }
 
-    /// With a bias of zero, weight N(0, 2/(k·k·in)): He et al. 2015 by fan-in, as in TRADES's SmallCNN.
+    /// With a bias of zero, weight N(0, 2/(k·k·in)): He et al. 2015 by fan-in, as in TRADES's
+    /// SmallCNN.
     pub fn he_fan_in(nn: &Builder, name: &str, channels: [i64; 2], kernel: i64, stride: i64, padding: i64) -> Self {
         let fan = (kernel * kernel * channels[0]) as f64;
         Self::declare(nn, name, channels, [kernel, stride, padding], true, ConvInit::He(fan))
@@ -68,11 +71,12 @@ impl Conv2d {
         self.convolved(pass, xs, self.bias.map(|id| pass.param(id)))
     }
 
-    /// max([`Conv2d::forward`], 0) without autograd, where bias and maximum can be one pass over memory.
+    /// max([`Conv2d::forward`], 0) without autograd, where bias and maximum can be one pass over
+    /// memory.
     pub fn forward_relu(&self, pass: &Pass, xs: &Tensor) -> Tensor {
         match self.bias {
-            Some(bias) if super::fused::has_kernels(xs.device()) => {
-                super::fused::bias_relu(&self.convolved(pass, xs, None), pass.param(bias))
+            Some(bias) if kernels::has_kernels(xs.device()) => {
+                kernels::affine_relu(&self.convolved(pass, xs, None), None, pass.param(bias))
             }
             _ => relu(self.forward(pass, xs)),
         }
@@ -80,9 +84,11 @@ impl Conv2d {
 
     fn convolved(&self, pass: &Pass, xs: &Tensor, bias: Option<&Tensor>) -> Tensor {
         let weight = pass.param(self.weight);
-        let by = [self.stride, self.padding];
         let ours = match bias {
-            None => super::fused::conv(xs, weight, by).or_else(|| super::fused::first_conv(xs, weight, by)),
+            None => Convolutions { weights: [weight], stride_padding: [self.stride_padding()] }
+                .forward(xs)
+                .map(|[out]| out)
+                .or_else(|| kernels::first_conv(xs, weight, self.stride_padding())),
             Some(_) => None,
         };
         let out = ours.unwrap_or_else(|| xs.conv2d(weight, bias, [self.stride; 2], [self.padding; 2], [1, 1], 1));
@@ -96,20 +102,30 @@ impl Conv2d {
         pass.count(xs, weight, out, weight.size()[1..].iter().product());
     }
 
-    /// The weight, and stride and padding, if there is no bias.
-    pub(super) fn unbiased<'a>(&self, pass: &'a Pass) -> Option<(&'a Tensor, [i64; 2])> {
-        self.bias.is_none().then(|| (pass.param(self.weight), [self.stride, self.padding]))
+    fn stride_padding(&self) -> [i64; 2] {
+        [self.stride, self.padding]
     }
 
-    /// The gradient with respect to its input `xs`, of which only shape and layout count, from that with respect to its output.
+    /// These convolutions for the kernels, if none has a bias.
+    pub(super) fn unbiased<'a, const K: usize>(pass: &'a Pass, convs: [&Self; K]) -> Option<Convolutions<'a, K>> {
+        let is_unbiased = convs.iter().all(|conv| conv.bias.is_none());
+        is_unbiased.then(|| Convolutions {
+            weights: convs.map(|conv| pass.param(conv.weight)),
+            stride_padding: convs.map(Self::stride_padding),
+        })
+    }
+
+    /// The gradient with respect to its input `xs`, of which only shape and layout count, from that
+    /// with respect to its output.
     ///
     /// # Panics
     /// When the shapes do not belong together, as tch's operators do.
     pub fn backward(&self, pass: &Pass, d_out: &Tensor, xs: &Tensor) -> Tensor {
         let weight = pass.param(self.weight);
-        let by = [self.stride, self.padding];
-        super::fused::conv_backward(d_out, weight, by)
-            .or_else(|| super::fused::first_conv_backward(d_out, xs, weight, by))
+        let stride_padding = self.stride_padding();
+        Convolutions { weights: [weight], stride_padding: [stride_padding] }
+            .backward([d_out])
+            .or_else(|| kernels::first_conv_backward(d_out, xs, weight, stride_padding))
             .unwrap_or_else(|| {
                 crate::shim::conv_input_gradient(d_out, xs, weight, self.stride, self.padding)
                     .unwrap_or_else(|error| panic!("{error}"))
@@ -117,35 +133,27 @@ impl Conv2d {
     }
 
     /// [`Conv2d::forward`] of two convolutions of the same `xs`, such as a down-sampling block's.
-    pub fn forward_both(pass: &Pass, [first, second]: [&Self; 2], xs: &Tensor) -> [Tensor; 2] {
-        let ours = Self::unbiased_both(pass, [first, second])
-            .and_then(|(weights, by)| super::fused::conv_down(xs, weights, by));
+    pub fn forward_pair(pass: &Pass, [first, second]: [&Self; 2], xs: &Tensor) -> [Tensor; 2] {
+        let ours = Self::unbiased(pass, [first, second]).and_then(|convs| convs.forward(xs));
         let Some([a, b]) = ours else { return [first.forward(pass, xs), second.forward(pass, xs)] };
         first.count(pass, xs, &a);
         second.count(pass, xs, &b);
         [a, b]
     }
 
-    /// The gradient with respect to the input `xs` of both, of which only shape and layout count, from those with respect to their outputs.
+    /// The gradient with respect to the input `xs` of both, of which only shape and layout count,
+    /// from those with respect to their outputs.
     ///
     /// # Panics
     /// As [`Conv2d::backward`].
-    pub fn backward_both(pass: &Pass, [first, second]: [&Self; 2], d_outs: [&Tensor; 2], xs: &Tensor) -> Tensor {
-        Self::unbiased_both(pass, [first, second])
-            .and_then(|(weights, by)| super::fused::conv_down_backward(d_outs, weights, by))
+    pub fn backward_pair(pass: &Pass, [first, second]: [&Self; 2], d_outs: [&Tensor; 2], xs: &Tensor) -> Tensor {
+        Self::unbiased(pass, [first, second])
+            .and_then(|convs| convs.backward(d_outs))
             .unwrap_or_else(|| second.backward_onto(pass, d_outs[1], xs, first.backward(pass, d_outs[0], xs)))
     }
 
-    /// Weights, and strides and paddings, if there are no biases.
-    pub(super) fn unbiased_both<'a>(
-        pass: &'a Pass,
-        [first, second]: [&Self; 2],
-    ) -> Option<([&'a Tensor; 2], [[i64; 2]; 2])> {
-        let ((a, by_a), (b, by_b)) = (first.unbiased(pass)?, second.unbiased(pass)?);
-        Some(([a, b], [by_a, by_b]))
-    }
-
-    /// `sum` + [`Conv2d::backward`]; `sum` is used up. Of a 1 x 1 convolution with a stride only the pixels that it sees are touched.
+    /// `sum` + [`Conv2d::backward`]; `sum` is used up. Of a 1 x 1 convolution with a stride only
+    /// the pixels that it sees are touched.
     fn backward_onto(&self, pass: &Pass, d_out: &Tensor, xs: &Tensor, mut sum: Tensor) -> Tensor {
         let weight = pass.param(self.weight);
         let size = (weight.size4(), d_out.size4());
@@ -163,9 +171,10 @@ impl Conv2d {
         sum
     }
 
-    /// The gradient with respect to its input, `size` = `[H, W]`, from that with respect to its output: one product with
-    /// the weight, then a sum of overlapping patches. On the CPU, with one input channel, this takes a quarter of the time
-    /// of libtorch's own; see [`Model::input_gradient`](crate::model::Model::input_gradient).
+    /// The gradient with respect to its input, `size` = `[H, W]`, from that with respect to its
+    /// output: one product with the weight, then a sum of overlapping patches. On the CPU, with one
+    /// input channel, this takes a quarter of the time of libtorch's own; see
+    /// [`Model::input_gradient`](crate::model::Model::input_gradient).
     pub fn input_gradient(&self, pass: &Pass, d_out: &Tensor, size: [i64; 2]) -> Tensor {
         let weight = pass.param(self.weight);
         let patches = weight.flatten(1, -1).tr().matmul(&d_out.flatten(2, -1));
@@ -213,15 +222,17 @@ impl Linear {
         out
     }
 
-    /// The gradient with respect to its input, `[N, in]`, from that with respect to its output, `[N, out]`.
+    /// The gradient with respect to its input, `[N, in]`, from that with respect to its output,
+    /// `[N, out]`.
     pub fn backward(&self, pass: &Pass, d_out: &Tensor) -> Tensor {
         d_out.matmul(pass.param(self.weight))
     }
 
-    /// [`Linear::forward`] of [`global_average`] of `xs` `[N, in, H, W]`, without autograd: `[N, out]`, in fp32 or in the kind of `xs`.
-    pub fn of_mean(&self, pass: &Pass, xs: &Tensor) -> Tensor {
+    /// [`Linear::forward`] of [`global_average`] of `xs` `[N, in, H, W]`, without autograd: `[N,
+    /// out]`, in fp32 or in the kind of `xs`.
+    pub fn forward_pooled(&self, pass: &Pass, xs: &Tensor) -> Tensor {
         let (weight, bias) = (pass.param(self.weight), pass.param(self.bias));
-        match super::fused::mean_linear(xs, weight, bias) {
+        match kernels::pooled_linear(xs, weight, bias) {
             Some(out) => {
                 pass.count(xs, weight, &out, weight.size()[1]);
                 out
@@ -234,10 +245,11 @@ impl Linear {
         pass.param(self.weight)
     }
 
-    /// The gradient of [`Linear::of_mean`] with respect to `xs`, of which only shape, kind and layout count, from that with respect to its output.
-    pub fn of_mean_backward(&self, pass: &Pass, d_out: &Tensor, xs: &Tensor) -> Tensor {
+    /// The gradient of [`Linear::forward_pooled`] with respect to `xs`, of which only shape, kind
+    /// and layout count, from that with respect to its output.
+    pub fn backward_pooled(&self, pass: &Pass, d_out: &Tensor, xs: &Tensor) -> Tensor {
         let weight = pass.param(self.weight);
-        super::fused::mean_linear_backward(d_out, weight, xs, None).unwrap_or_else(|| {
+        kernels::pooled_linear_backward(d_out, weight, xs, None).unwrap_or_else(|| {
             let pixels = xs.size()[2..].iter().product::<i64>() as f64;
             let d_mean = self.backward(pass, &d_out.to_kind(weight.kind())) / pixels;
             d_mean.unsqueeze(-1).unsqueeze(-1).expand_as(xs)
@@ -245,11 +257,11 @@ impl Linear {
     }
 }
 
-/// In train mode each number is zero with probability `p` and otherwise divided by `1 - p`; keyed by image, so that it
-/// does not depend on the batch.
+/// In train mode each number is zero with probability `p` and otherwise divided by `1 - p`; keyed
+/// by image, so that it does not depend on the batch.
 pub fn dropout(pass: &Pass, xs: &Tensor, p: f64) -> Tensor {
     if p > 0.0 {
-        pass.is_random();
+        pass.mark_random();
     }
     if pass.mode() == Mode::Eval {
         return xs.shallow_clone();
@@ -265,34 +277,37 @@ pub fn nearest_resize(xs: &Tensor, size: [i64; 2]) -> Tensor {
     xs.upsample_nearest2d(size, None, None)
 }
 
-/// The largest of each 2 x 2 square, as `nn.MaxPool2d(2)` does; an odd last row or column is left out.
+/// The largest of each 2 x 2 square, as `nn.MaxPool2d(2)` does; an odd last row or column is left
+/// out.
 pub fn max_pool2(xs: &Tensor) -> Tensor {
     xs.max_pool2d([2; 2], [2; 2], [0; 2], [1; 2], false)
 }
 
-/// The mean over all pixels: `[N, C, H, W]` to `[N, C]`. Codes that pool windows as large as their last map mean this.
+/// The mean over all pixels: `[N, C, H, W]` to `[N, C]`. Codes that pool windows as large as their
+/// last map mean this.
 pub fn global_average(xs: &Tensor) -> Tensor {
     xs.mean_dim([2i64, 3].as_slice(), false, None::<Kind>)
 }
 
-/// max(x, 0), in place: convolutions, linear layers and norms do not need their output in the backward pass.
+/// max(x, 0), in place: convolutions, linear layers and norms do not need their output in the
+/// backward pass.
 pub fn relu(mut xs: Tensor) -> Tensor {
     xs.relu_()
 }
 
 /// The gradient of [`relu`], from that with respect to what came `out` of it.
 pub fn relu_backward(d_out: &Tensor, out: &Tensor) -> Tensor {
-    super::fused::relu_backward(d_out, out)
+    kernels::affine_relu_backward(d_out, out, None, None)
 }
 
 /// `xs` `[N, C, H, W]` as `[N, C·H·W]` without autograd, as PyTorch's `nn.Flatten` does.
 pub fn flatten(xs: &Tensor) -> Tensor {
-    super::fused::flatten(xs).unwrap_or_else(|| xs.flatten(1, -1))
+    kernels::flatten(xs).unwrap_or_else(|| xs.flatten(1, -1))
 }
 
 /// The gradient of [`flatten`] with respect to `xs`, of which only shape, kind and layout count.
 pub fn flatten_backward(d_out: &Tensor, xs: &Tensor) -> Tensor {
-    super::fused::unflatten(d_out, xs).unwrap_or_else(|| d_out.view_as(xs))
+    kernels::unflatten(d_out, xs).unwrap_or_else(|| d_out.view_as(xs))
 }
 
 /// x for x > 0 and `slope` · x below.

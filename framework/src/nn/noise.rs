@@ -1,13 +1,14 @@
 //! Random numbers that are a function of (seed, epoch, image, name), on every device the same.
 //!
-//! A draw has a name (`"start"`) and one row per image; each number is a hash of the run's key, the name, the image's
-//! index in the data set and the position in the row. There is no generator and so no state: a resumed run, another
-//! batch order, another device or another number of processes draws the same number for the same image. The hash is a
-//! fixed sequence of tensor operations, so that it can be captured in a CUDA graph; the key is a device scalar.
+//! A draw has a name (`"start"`) and one row per image; each number is a hash of the run's key, the
+//! name, the image's index in the data set and the position in the row. There is no generator and
+//! so no state: a resumed run, another batch order, another device or another number of processes
+//! draws the same number for the same image. The hash is a fixed sequence of tensor operations, so
+//! that it can be captured in a CUDA graph; the key is a device scalar.
 //!
 //! The mixer is the 32-bit finaliser `lowbias32` found by C. Wellons' hash prospector.
 
-use super::fused::noise;
+use super::kernels::noise;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
@@ -26,7 +27,8 @@ fn mix(h: Tensor) -> Tensor {
     shift_xor(h, 16)
 }
 
-/// The host's form of the same idea, 64 bits wide (splitmix64's finaliser): turns seeds, epochs and names into keys.
+/// The host's form of the same idea, 64 bits wide (splitmix64's finaliser): turns seeds, epochs and
+/// names into keys.
 pub fn key_of(parts: &[u64]) -> i64 {
     let mut h = 0x9e37_79b9_7f4a_7c15u64;
     for &part in parts {
@@ -53,13 +55,15 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// `key`: `[]` int64, [`key_of`] seed, epoch and purpose. `index`: `[N]` int64, the images' indices in the data set.
+    /// `key`: `[]` int64, [`key_of`] seed, epoch and purpose. `index`: `[N]` int64, the images'
+    /// indices in the data set.
     pub fn new(key: &Tensor, index: &Tensor) -> Self {
         let (given, drawn) = (BTreeMap::new(), RefCell::default());
         Self { key: key.shallow_clone(), index: index.shallow_clone(), given, drawn }
     }
 
-    /// A source for work outside a batch, such as initialising parameters: row `i` is keyed by `i` itself.
+    /// A source for work outside a batch, such as initialising parameters: row `i` is keyed by `i`
+    /// itself.
     pub fn seeded(parts: &[u64], rows: i64, device: Device) -> Self {
         let key = Tensor::from(key_of(parts)).to_device(device);
         Self::new(&key, &Tensor::arange(rows, (Kind::Int64, device)))
@@ -72,7 +76,8 @@ impl Noise {
         Self { given, ..Self::new(&self.key, &self.index.index_select(0, rows)) }
     }
 
-    /// Replaces what the draw called `name` returns; `foil probe` leaves nothing to chance this way.
+    /// Replaces what the draw called `name` returns; `foil probe` leaves nothing to chance this
+    /// way.
     pub fn give(&mut self, name: &str, values: Tensor) {
         self.given.insert(name.to_string(), values);
     }
@@ -113,7 +118,8 @@ impl Noise {
         mix(rows.unsqueeze(1).bitwise_xor_tensor(&columns)).view(shape.as_slice())
     }
 
-    /// The numbers behind [`Noise::uniform`] and [`Noise::normal`], which note their draws themselves.
+    /// The numbers behind [`Noise::uniform`] and [`Noise::normal`], which note their draws
+    /// themselves.
     fn unit(&self, name: &str, row: &[i64], kind: Kind) -> Tensor {
         let shape: Vec<i64> = std::iter::once(-1).chain(row.iter().copied()).collect();
         if let Some(unit) = noise(&self.key, &self.index, name_key(name) as i64, row.iter().product(), kind) {
@@ -136,7 +142,8 @@ impl Noise {
         })
     }
 
-    /// A number for a generator with a state, from the run's key, the name and the batch's images. It reads the device.
+    /// A number for a generator with a state, from the run's key, the name and the batch's images.
+    /// It reads the device.
     pub fn seed(&self, name: &str) -> i64 {
         let places = Tensor::arange(self.index.numel() as i64, (Kind::Int64, self.index.device())) + 1;
         let images = (places * &self.index).sum(Kind::Int64);
@@ -145,7 +152,8 @@ impl Noise {
 
     /// `[N, …row]` integers uniform in `0..below`.
     pub fn below(&self, name: &str, below: i64, row: &[i64]) -> Tensor {
-        // 2^32 is so far above any `below` used here that the bias of the multiplication is under one in a million.
+        // 2^32 is so far above any `below` used here that the bias of the multiplication is under
+        // one in a million.
         self.draw(name, row).unwrap_or_else(|| (self.bits(name, row) * below).bitwise_right_shift_tensor_scalar(32))
     }
 }

@@ -1,4 +1,13 @@
-//! Batch norm.
+//! Batch norm, by itself and as one pass over memory with what is around it.
+
+mod autograd;
+mod conv_norm_relu;
+mod norm_add_relu;
+mod norm_relu;
+
+pub use conv_norm_relu::ConvInput;
+pub use norm_add_relu::{NormAddRelu, Shortcut};
+pub use norm_relu::NormRelu;
 
 use super::params::{BufferId, Builder, EPS, Group, Init, Mode, NormId, ParamId, Pass};
 use tch::Tensor;
@@ -52,7 +61,7 @@ impl BatchNorm2d {
 
     /// Train mode with the statistics of the `selected` images, `[N]` booleans, for all: numbers
     /// and gradients of the selected are those of a pass over them alone. Shapes are the batch's,
-    /// and nothing is read by the host. Where no image is selected the running statistics serve,
+    /// and nothing is read by the host. Where no image is selected the running statistics are used,
     /// and stay as they are.
     pub(super) fn of_selected(&self, pass: &Pass, xs: &Tensor, selected: &Tensor) -> Tensor {
         let [weight, bias] = [self.weight, self.bias].map(|id| pass.param(id));
@@ -76,8 +85,8 @@ impl BatchNorm2d {
             let rate = any.to_kind(kind) * pass.momentum();
             for (running, found) in running.into_iter().zip([&mean, &unbiased]) {
                 let moved: Tensor = running * (1.0 - &rate) + found * &rate;
-                // As libtorch's own kernels do it: an earlier pass that waits for its gradient is
-                // not told of a change.
+                // As libtorch's own kernels do it: an earlier pass that waits for its gradient does
+                // not notice the change.
                 running.data().copy_(&moved.where_self(&any, running));
             }
         });

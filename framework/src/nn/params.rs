@@ -1,13 +1,14 @@
 //! Parameters and buffers of a network, each kind in one flat tensor.
 //!
-//! A model first declares what it needs with a [`Builder`]; then [`Parameters`] lays everything out: convolution and
-//! linear weights first, then biases and norms, so that the optimiser, a checkpoint or an all-reduce touches one tensor.
-//! Four-dimensional weights lie channels-last. The tensors handed to layers are views of the flat ones.
+//! A model first declares what it needs with a [`Builder`]; then [`Parameters`] lays everything
+//! out: convolution and linear weights first, then biases and norms, so that the optimiser, a
+//! checkpoint or an all-reduce touches one tensor. Four-dimensional weights lie channels-last. The
+//! tensors handed to layers are views of the flat ones.
 
+mod bf16;
 mod declare;
-mod half;
+mod grad_views;
 mod layout;
-mod leaves;
 mod pass;
 mod state;
 mod work;
@@ -18,15 +19,15 @@ pub(crate) use pass::MOMENTUM;
 pub use pass::Pass;
 pub use work::Work;
 
-use super::fused::sum_pieces;
+use super::kernels::gather_grads;
 use super::noise::Noise;
 use crate::distributed::World;
 use crate::{Error, Result};
+use bf16::Bf16Copy;
 use declare::{Declared, NormSpec, Spec};
 use foil_macros::settings;
-use half::Half;
+use grad_views::GradViews;
 use layout::{positions, views};
-use leaves::Leaves;
 use std::cell::Cell;
 use tch::{Device, Kind, Tensor};
 
@@ -43,7 +44,7 @@ pub enum Mode {
 /// What batch norm adds to a variance.
 pub(super) const EPS: f64 = 1e-5;
 
-/// A network's numbers.
+/// A network's parameters and buffers.
 #[derive(Debug)]
 pub struct Parameters {
     params: Vec<Spec>,
@@ -55,16 +56,20 @@ pub struct Parameters {
     stats: Tensor,
     tracked: Tensor,
     frozen: Vec<Tensor>,
-    leaves: Leaves,
+    /// What differentiable passes run with.
+    grad_views: GradViews,
     buffer_views: Vec<Tensor>,
-    half: Option<Half>,
-    /// Multiplications and the bytes of their operands and results, in all forward passes of convolutions and linear layers so far.
+    /// What passes in bf16 run with.
+    bf16: Option<Bf16Copy>,
+    /// Multiplications and the bytes of their operands and results, in all forward passes of
+    /// convolutions and linear layers so far.
     work: Cell<Work>,
     /// Whether a pass was random, as one with dropout is.
-    draws: Cell<bool>,
-    /// Where the batch norms' weights and biases lie in `flat`, and their means and variances in `stats`, norm by norm.
+    was_random: Cell<bool>,
+    /// Where the batch norms' weights and biases lie in `flat`, and their means and variances in
+    /// `stats`, norm by norm.
     norm_positions: [Tensor; 4],
-    set: bool,
+    is_initialised: bool,
     world: World,
     sync: bool,
 }
@@ -74,7 +79,8 @@ pub struct Parameters {
 pub struct Gradients(pub Tensor);
 
 impl Parameters {
-    /// Lays the declared tensors out on `device` as `kind`, and initialises them from `seed` if there is one.
+    /// Lays the declared tensors out on `device` as `kind`, and initialises them from `seed` if
+    /// there is one.
     fn new(declared: Declared, seed: Option<u64>, kind: Kind, device: Device) -> Self {
         let Declared { params, buffers, norms, given, kept } = declared;
         let mut layout: Vec<usize> = (0..params.len()).collect();
@@ -87,7 +93,7 @@ impl Parameters {
         let of_buffers = |k: usize| positions(&buffers, &in_order, norms.iter().map(|norm| norm.buffers[k].0));
         let at = [of_params(0), of_params(1), of_buffers(0), of_buffers(1)];
         let built = Self {
-            leaves: Leaves::default(),
+            grad_views: GradViews::default(),
             buffer_views: views(&stats, &buffers, &in_order),
             norm_positions: at.map(|at| Tensor::from_slice(&at).to_device(device)),
             tracked: Tensor::zeros([1], (Kind::Int64, device)),
@@ -99,10 +105,10 @@ impl Parameters {
             flat,
             stats,
             frozen,
-            half: None,
+            bf16: None,
             work: Cell::default(),
-            draws: Cell::default(),
-            set: seed.is_some(),
+            was_random: Cell::default(),
+            is_initialised: seed.is_some(),
             world: World::alone(),
             sync: false,
         };
@@ -113,12 +119,14 @@ impl Parameters {
         built
     }
 
-    /// Whether the numbers were initialised. Those of a dry build never are, and then nothing of their size need be allocated.
-    pub(crate) fn is_set(&self) -> bool {
-        self.set
+    /// Whether the parameters were initialised. A dry build never does that, and then nothing of
+    /// their size need be allocated.
+    pub(crate) fn is_initialised(&self) -> bool {
+        self.is_initialised
     }
 
-    /// Makes them one replica of those that all ranks of `world` train; with `sync` batch norm sees the images of all ranks.
+    /// Makes them one replica of those that all ranks of `world` train; with `sync` batch norm sees
+    /// the images of all ranks.
     #[must_use]
     pub(crate) fn across(self, world: World, sync: bool) -> Self {
         Self { world, sync: sync && world.is_joined(), ..self }
@@ -134,8 +142,9 @@ impl Parameters {
         self.sync
     }
 
-    /// Where each rank's batch norm saw its own images: sets the running statistics to the ranks' mean, weighted by their shares of
-    /// the batch. The running mean is then that of the whole batch.
+    /// Where each rank's batch norm saw its own images: sets the running statistics to the ranks'
+    /// mean, weighted by their shares of the batch. The running mean is then that of the whole
+    /// batch.
     ///
     /// # Errors
     /// When a rank is lost.
@@ -192,13 +201,14 @@ impl Parameters {
     }
 
     /// The differentiable views that the passes since the last call ran with, pass by pass.
-    pub(super) fn leaves(&self) -> Vec<&Tensor> {
-        self.leaves.taken()
+    pub(super) fn drain_grad_views(&self) -> Vec<&Tensor> {
+        self.grad_views.drain()
     }
 
-    /// Leaves the differentiable passes so far out of the next gradient: those of a step that failed, or of a capture.
+    /// Leaves the differentiable passes so far out of the next gradient: those of a step that
+    /// failed, or of a capture.
     pub(crate) fn forget_passes(&self) {
-        drop(self.leaves.taken());
+        drop(self.grad_views.drain());
     }
 
     /// d`loss`/d(every parameter), flat, through the differentiable passes since the last time. A
@@ -207,8 +217,8 @@ impl Parameters {
     /// # Errors
     /// When `loss` is not a differentiable scalar, or reaches no parameter at all.
     pub fn gradients(&self, loss: &Tensor) -> Result<Gradients> {
-        let leaves = self.leaves();
-        let found = super::backward(loss, &leaves)?;
+        let inputs = self.drain_grad_views();
+        let found = super::backward(loss, &inputs)?;
         if found.iter().all(Option::is_none) {
             return Err(Error::new("the loss does not depend on the network's parameters").help(super::KEEP_THE_GRAPH));
         }
@@ -218,7 +228,7 @@ impl Parameters {
             (piece, of_passes.flatten().map(Tensor::shallow_clone).collect())
         });
         let pieces: Vec<(Tensor, Vec<Tensor>)> = pieces.collect();
-        if sum_pieces(&pieces).is_none() {
+        if gather_grads(&pieces).is_none() {
             for (mut piece, gradients) in pieces {
                 match gradients.split_first() {
                     Some((first, _)) => piece.copy_(first),
@@ -248,11 +258,12 @@ impl Parameters {
         self.work.get()
     }
 
-    /// Whether passes over the same images find the same and leave nothing else behind than batch norm's statistics, as far as those that ran have shown: none was
-    /// random, and no buffer is the model's own.
-    pub(crate) fn repeats(&self) -> bool {
+    /// Whether passes over the same images find the same and leave nothing else behind than batch
+    /// norm's statistics, as far as those that ran have shown: none was random, and no buffer is
+    /// the model's own.
+    pub(crate) fn is_deterministic(&self) -> bool {
         let own = self.buffers.len() > 2 * self.norms.len() || !self.kept.is_empty();
-        !self.draws.get() && !own
+        !self.was_random.get() && !own
     }
 
     /// Counts a batch for the norms, `times`, if the pass moves their statistics; one of which no
@@ -273,6 +284,6 @@ impl Parameters {
 
     /// Every batch norm as an affine map: factors and summands, norm by norm.
     fn affine(&self) -> [Tensor; 2] {
-        super::fused::fold_norms(&self.flat, &self.stats, self.norm_positions.each_ref(), EPS)
+        super::kernels::fold_norms(&self.flat, &self.stats, self.norm_positions.each_ref(), EPS)
     }
 }

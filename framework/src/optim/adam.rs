@@ -30,7 +30,7 @@ pub struct Adam {
     pub weight_decay: f64,
 }
 
-struct Running {
+struct AdamOptimizer {
     config: Adam,
     mean: Tensor,
     square: Tensor,
@@ -44,11 +44,11 @@ impl Config<dyn Optimizer> for Adam {
     fn build(&self, cx: &Build) -> Result<Box<dyn Optimizer>> {
         let betas = Tensor::from_slice(&[self.beta1, self.beta2]).to_device(cx.device);
         let powers = Tensor::ones([2], (Kind::Double, cx.device));
-        Ok(Box::new(Running { config: self.clone(), mean: Tensor::new(), square: Tensor::new(), powers, betas }))
+        Ok(Box::new(AdamOptimizer { config: self.clone(), mean: Tensor::new(), square: Tensor::new(), powers, betas }))
     }
 }
 
-impl Optimizer for Running {
+impl Optimizer for AdamOptimizer {
     fn prepare(&mut self, values: &Tensor) {
         self.mean = values.zeros_like();
         self.square = values.zeros_like();

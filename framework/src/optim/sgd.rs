@@ -2,7 +2,7 @@
 
 use super::Optimizer;
 use crate::Result;
-use crate::nn::fused;
+use crate::nn::kernels;
 use crate::registry::{Build, Config};
 use crate::scheduler::{Clock, Progress, Scheduled};
 use foil_macros::settings;
@@ -29,18 +29,18 @@ pub struct Sgd {
     pub nesterov: bool,
 }
 
-struct Running {
+struct SgdOptimizer {
     config: Sgd,
     velocity: Tensor,
 }
 
 impl Config<dyn Optimizer> for Sgd {
     fn build(&self, _: &Build) -> Result<Box<dyn Optimizer>> {
-        Ok(Box::new(Running { config: self.clone(), velocity: Tensor::new() }))
+        Ok(Box::new(SgdOptimizer { config: self.clone(), velocity: Tensor::new() }))
     }
 }
 
-impl Optimizer for Running {
+impl Optimizer for SgdOptimizer {
     fn prepare(&mut self, values: &Tensor) {
         self.velocity = values.zeros_like();
     }
@@ -48,7 +48,7 @@ impl Optimizer for Running {
     fn update(&mut self, values: &Tensor, gradient: &Tensor, clock: &Clock) {
         let Sgd { lr, momentum, weight_decay, nesterov } = &self.config;
         let rate = lr.at(clock);
-        if fused::sgd([values, gradient, &self.velocity], &rate, [*momentum, *weight_decay], *nesterov) {
+        if kernels::sgd([values, gradient, &self.velocity], &rate, [*momentum, *weight_decay], *nesterov).is_some() {
             return;
         }
         let gradient = if *weight_decay > 0.0 { gradient + values * *weight_decay } else { gradient.shallow_clone() };
@@ -74,8 +74,9 @@ mod tests {
     use super::super::testing::trajectory;
 
     // p = torch.tensor([1., -2.], dtype=torch.float64, requires_grad=True)
-    // o = torch.optim.SGD([p], lr=.1, momentum=.9, weight_decay=.01)   # nesterov=True for the second
-    // for g in ([1., 2.], [.5, -1.], [0., 3.]): p.grad = torch.tensor(g, dtype=torch.float64); o.step()
+    // o = torch.optim.SGD([p], lr=.1, momentum=.9, weight_decay=.01)   # nesterov=True: the second
+    // for g in ([1., 2.], [.5, -1.], [0., 3.]):
+    //     p.grad = torch.tensor(g, dtype=torch.float64); o.step()
     // p.tolist()
     #[test]
     fn equals_pytorch() {

@@ -161,7 +161,7 @@ crossing!(Attack as AttackAcross: Send {
 
 crossing!(Objective as ObjectiveAcross: Send {
     get value(logits: &Tensor, reference: Reference) -> Tensor;
-    get slope(logits: &Tensor, reference: Reference) -> Option<Tensor>;
+    get logit_grad(logits: &Tensor, reference: Reference) -> Option<Tensor>;
     get needs_clean() -> bool;
     get least_classes() -> i64;
 });

@@ -21,8 +21,8 @@ macro_rules! export_plugin {
         #[allow(unsafe_code)]
         const _: () = {
             #[used]
-            // # Safety
-            // The name holds the crate's own, so that no two crates of a program export the same.
+            // SAFETY: The name holds the crate's own, so that no two crates of a program export the
+            // same.
             #[unsafe(export_name = concat!("foil_plugin_", env!("CARGO_CRATE_NAME")))]
             static RECORD: $crate::plugin::Record = $crate::plugin::Record::new(
                 concat!(env!("CARGO_PKG_NAME") $(, ",", $package)*),
@@ -61,8 +61,7 @@ pub(super) fn tracing_id() -> u64 {
 /// `Box<Result<Brought>>`.
 #[allow(unsafe_code)]
 pub(super) unsafe extern "C" fn start(hello: *const c_void) -> *mut c_void {
-    // # Safety
-    // As the caller promises.
+    // SAFETY: As the caller promises.
     let hello = unsafe { &*hello.cast::<Hello>() };
     let answer: Result<Brought> = guard(|| {
         if !adopt(hello.shared) {

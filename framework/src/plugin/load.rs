@@ -168,8 +168,7 @@ fn open(path: &Path, library: &Library) -> Result<Brought> {
     let opened = opened.map_err(|error| {
         Error::new(format!("it cannot be opened: {error}")).help("rebuild it; `ldd` shows which library is missing")
     })?;
-    // # Safety
-    // The symbol was found in the file as the address of a record.
+    // SAFETY: The symbol was found in the file as the address of a record.
     let record = unsafe { opened.get::<*const Record>(library.symbol.as_bytes()) };
     let record = *record.map_err(Error::of)?;
     std::mem::forget(opened);
@@ -185,8 +184,7 @@ fn open(path: &Path, library: &Library) -> Result<Brought> {
     // Compiler, source and layout are the same on both sides, so `Hello` is what `start` expects,
     // and the answer is what it promises.
     let answer = unsafe { ((*record).start)((&raw const hello).cast()) };
-    // # Safety
-    // As above; both sides allocate with the C library's allocator.
+    // SAFETY: As above; both sides allocate with the C library's allocator.
     *unsafe { Box::from_raw(answer.cast::<Result<Brought>>()) }
 }
 

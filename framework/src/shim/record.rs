@@ -34,8 +34,7 @@ pub struct Calls {
 /// # Errors
 /// When another recording runs.
 pub fn record<T>(wait: Option<unsafe extern "C" fn()>, work: impl FnOnce() -> T) -> Result<(T, Vec<Calls>)> {
-    // # Safety
-    // `wait` is a function of the process's whole life, by its type.
+    // SAFETY: `wait` is a function of the process's whole life, by its type.
     check(unsafe { foil_record_start(wait) })?;
     Recording(foil_record_stop).of(work)
 }
@@ -47,8 +46,7 @@ pub fn record<T>(wait: Option<unsafe extern "C" fn()>, work: impl FnOnce() -> T)
 /// # Errors
 /// When libtorch's profiler cannot run.
 pub fn kernels<T>(work: impl FnOnce() -> T) -> Result<(T, Vec<Calls>)> {
-    // # Safety
-    // Takes nothing.
+    // SAFETY: Takes nothing.
     check(unsafe { foil_kernels_start() })?;
     Recording(foil_kernels_stop).of(work)
 }
@@ -73,8 +71,7 @@ impl Recording {
             calls.push(Calls { name: name.to_string_lossy().into_owned(), count: count.unsigned_abs(), seconds });
         }
         let mut calls: Vec<Calls> = Vec::new();
-        // # Safety
-        // `tell` is only called before this returns, with the pointer that is given here.
+        // SAFETY: `tell` is only called before this returns, with the pointer that is given here.
         check(unsafe { (self.0)(tell, (&raw mut calls).cast()) })?;
         Ok(calls)
     }

@@ -13,7 +13,7 @@ pub struct AsTrained {
     pub inner: Component<dyn Attack>,
 }
 
-struct Running {
+struct AsTrainedAttack {
     inner: Box<dyn Attack>,
 }
 
@@ -23,11 +23,11 @@ impl Config<dyn Attack> for AsTrained {
         if inner.needs_clean_logits() || !inner.provides().is_empty() || !inner.state().is_empty() {
             cx.problem("inner", "is an attack for training", "write one that can run in an evaluation, such as `pgd`");
         }
-        Ok(Box::new(Running { inner }))
+        Ok(Box::new(AsTrainedAttack { inner }))
     }
 }
 
-impl Attack for Running {
+impl Attack for AsTrainedAttack {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
         target.as_trained(|| self.inner.perturb(target, batch))
     }

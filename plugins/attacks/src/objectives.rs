@@ -11,8 +11,8 @@ impl Objective for Ce {
         terms::cross_entropy(logits, reference.y)
     }
 
-    fn slope(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
-        Some(terms::cross_entropy_slope(logits, reference.y))
+    fn logit_grad(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
+        Some(terms::cross_entropy_grad(logits, reference.y))
     }
 }
 
@@ -30,8 +30,8 @@ impl Objective for Kl {
         }
     }
 
-    fn slope(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
-        reference.clean.map(|clean| terms::kl_slope(&clean.detach(), logits))
+    fn logit_grad(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
+        reference.clean.map(|clean| terms::kl_grad(&clean.detach(), logits))
     }
 
     fn needs_clean(&self) -> bool {
@@ -56,8 +56,8 @@ impl Objective for Cw {
         -(margin + self.kappa).clamp_min(0.0)
     }
 
-    fn slope(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
-        Some(terms::hinged_margin_slope(logits, reference.y, self.kappa))
+    fn logit_grad(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
+        Some(terms::hinged_margin_grad(logits, reference.y, self.kappa))
     }
 }
 
@@ -72,8 +72,8 @@ impl Objective for Slm {
         terms::soft_logit_margin(logits, reference.y)
     }
 
-    fn slope(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
-        Some(terms::soft_logit_margin_slope(logits, reference.y))
+    fn logit_grad(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
+        Some(terms::soft_logit_margin_grad(logits, reference.y))
     }
 }
 
@@ -93,8 +93,8 @@ impl Objective for LeastLikely {
         }
     }
 
-    fn slope(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
-        reference.clean.map(|clean| -terms::cross_entropy_slope(logits, &clean.argmin(-1, false)))
+    fn logit_grad(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
+        reference.clean.map(|clean| -terms::cross_entropy_grad(logits, &clean.argmin(-1, false)))
     }
 
     fn needs_clean(&self) -> bool {
@@ -159,7 +159,7 @@ mod tests {
 
     // Oracle: autograd.
     #[test]
-    fn slopes_are_autograds() {
+    fn logit_grads_are_autograds() {
         let random = || Tensor::randn([6, 5], (Kind::Double, tch::Device::Cpu)) * 3.0;
         let (clean, y) = (random(), Tensor::from_slice(&[0i64, 4, 2, 2, 1, 3]));
         let reference = Reference { y: &y, clean: Some(&clean) };
@@ -171,7 +171,7 @@ mod tests {
             let logits = logits.set_requires_grad(true);
             let value = objective.value(&logits, reference).sum(Kind::Double);
             let expected = Tensor::run_backward(&[value], &[&logits], false, false).remove(0);
-            assert_close(&objective.slope(&logits.detach(), reference).unwrap(), &expected, 1e-12);
+            assert_close(&objective.logit_grad(&logits.detach(), reference).unwrap(), &expected, 1e-12);
         }
     }
 

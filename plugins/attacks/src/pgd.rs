@@ -77,7 +77,7 @@ pub struct Pgd {
     pub clip: bool,
 }
 
-struct Running {
+struct PgdAttack {
     config: Pgd,
     objective: Box<dyn Objective>,
 }
@@ -87,11 +87,11 @@ impl Config<dyn Attack> for Pgd {
         check_radius(cx, "eps", &self.eps, self.norm);
         check_radius(cx, "alpha", &self.alpha, self.norm);
         let objective = cx.objective("objective", &self.objective)?;
-        Ok(Box::new(Running { config: self.clone(), objective }))
+        Ok(Box::new(PgdAttack { config: self.clone(), objective }))
     }
 }
 
-impl Running {
+impl PgdAttack {
     fn start(&self, batch: &Batch, eps: &Tensor, name: &str) -> Tensor {
         if let Some(given) = batch.noise.given(name) {
             return given;
@@ -149,7 +149,7 @@ impl Running {
     }
 }
 
-impl Attack for Running {
+impl Attack for PgdAttack {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
         Ok(self.run(target, batch, false)?.0)
     }

@@ -44,7 +44,7 @@ pub struct Calibrated {
 /// A mask whose mean is within this of 0 or 1 calibrates nothing.
 const STUCK: f64 = 1e-3;
 
-struct Running {
+struct CalibratedAttack {
     config: Calibrated,
     inner: Box<dyn Attack>,
     /// What it made of this step's images, for what it learns.
@@ -68,11 +68,16 @@ impl Config<dyn Attack> for Calibrated {
                 "choose a mask network",
             );
         }
-        Ok(Box::new(Running { config: self.clone(), inner, found: None, mask: Learner::new(network, optimizer) }))
+        Ok(Box::new(CalibratedAttack {
+            config: self.clone(),
+            inner,
+            found: None,
+            mask: Learner::new(network, optimizer),
+        }))
     }
 }
 
-impl Running {
+impl CalibratedAttack {
     fn clip(&self, x: Tensor) -> Tensor {
         if self.config.clip { x.clamp(0.0, 1.0) } else { x }
     }
@@ -86,7 +91,7 @@ impl Running {
     }
 }
 
-impl Attack for Running {
+impl Attack for CalibratedAttack {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
         let found = self.inner.perturb(target, batch)?;
         let x_adv = found.x.shallow_clone();

@@ -63,7 +63,7 @@ pub struct EarlyStoppedPgd {
     pub start: Start,
 }
 
-struct Running {
+struct EarlyStoppedPgdAttack {
     config: EarlyStoppedPgd,
     objective: Box<dyn Objective>,
 }
@@ -71,11 +71,11 @@ struct Running {
 impl Config<dyn Attack> for EarlyStoppedPgd {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
         let objective = cx.objective("objective", &self.objective)?;
-        Ok(Box::new(Running { config: self.clone(), objective }))
+        Ok(Box::new(EarlyStoppedPgdAttack { config: self.clone(), objective }))
     }
 }
 
-impl Running {
+impl EarlyStoppedPgdAttack {
     fn start(&self, batch: &Batch, eps: &Tensor) -> Tensor {
         batch.noise.given("start").unwrap_or_else(|| {
             let moved = match self.config.start {
@@ -87,7 +87,7 @@ impl Running {
     }
 }
 
-impl Attack for Running {
+impl Attack for EarlyStoppedPgdAttack {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
         let (eps, alpha) = (batch.now(&self.config.eps), batch.now(&self.config.alpha));
         let ball = Box01::new(&batch.x, &eps, true);

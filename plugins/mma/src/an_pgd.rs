@@ -54,7 +54,7 @@ pub enum Statistics {
     Batch,
 }
 
-struct Running {
+struct AnPgdAttack {
     config: AnPgd,
     /// The distance found last for each training image, `[train]`.
     radii: Tensor,
@@ -62,11 +62,11 @@ struct Running {
 
 impl Config<dyn Attack> for AnPgd {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
-        Ok(Box::new(Running { config: self.clone(), radii: Tensor::zeros([cx.data.train], (cx.kind, cx.device)) }))
+        Ok(Box::new(AnPgdAttack { config: self.clone(), radii: Tensor::zeros([cx.data.train], (cx.kind, cx.device)) }))
     }
 }
 
-impl Running {
+impl AnPgdAttack {
     /// The direction to the boundary, `[N, C, H, W]`, from PGD in a ball of `radii` `[N]`, and the
     /// point it ended at.
     fn direction(&self, target: &Target, batch: &Batch, radii: &Tensor) -> (Tensor, Tensor) {
@@ -106,7 +106,7 @@ impl Running {
     }
 }
 
-impl Attack for Running {
+impl Attack for AnPgdAttack {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
         let clean = batch.clean_logits.as_ref().ok_or_else(|| {
             Error::new("it was given no logits of the clean images")

@@ -14,18 +14,18 @@ pub struct CorrectOnly {
     pub inner: Component<dyn Attack>,
 }
 
-struct Running {
+struct CorrectOnlyAttack {
     inner: Box<dyn Attack>,
 }
 
 impl Config<dyn Attack> for CorrectOnly {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
         let inner = cx.component("inner", &self.inner).ok_or_else(|| Error::new("its attack cannot be built"))?;
-        Ok(Box::new(Running { inner }))
+        Ok(Box::new(CorrectOnlyAttack { inner }))
     }
 }
 
-impl Attack for Running {
+impl Attack for CorrectOnlyAttack {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
         let right = target.logits(&batch.x, self.mode()).argmax(-1, false).eq_tensor(&batch.y);
         let mut adversarial = self.inner.perturb(target, batch)?;

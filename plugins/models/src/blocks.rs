@@ -1,6 +1,6 @@
 //! Residual blocks, and the stages they form.
 
-use foil::nn::{Activated, Joined, Shortcut};
+use foil::nn::{NormAddRelu, NormRelu, Shortcut};
 use foil::prelude::*;
 
 /// A constructor of 3 x 3 and 1 x 1 convolutions without bias, which determines their
@@ -39,9 +39,8 @@ impl PreActBlock {
     }
 }
 
-/// What a [`BasicBlock`] keeps for its gradient: the activation between its convolutions, and its
-/// output.
-pub(crate) type Kept = (Activated, Joined);
+/// What a [`BasicBlock`] keeps for its gradient: what is between its convolutions, and its end.
+pub(crate) type Kept = (NormRelu, NormAddRelu);
 
 /// The block of He et al. 2015, "Deep Residual Learning": each convolution is followed by batch
 /// norm, the sum by ReLU. Where the shape changes, the shortcut is a 1 x 1 convolution and a batch
@@ -74,13 +73,13 @@ impl BasicBlock {
     /// one pass over memory, and so are the last batch norms, the sum and its ReLU.
     pub(crate) fn pass(&self, pass: &Pass, xs: &Tensor) -> Kept {
         let Some((conv, bn)) = &self.shortcut else {
-            let between = self.bn1.activate_conv(pass, &self.conv1, xs);
+            let between = self.bn1.conv_norm_relu(pass, &self.conv1, xs);
             let ys = self.conv2.forward(pass, &between.out);
-            return (between, self.bn2.join(pass, &ys, Shortcut::Same(xs)));
+            return (between, self.bn2.norm_add_relu(pass, &ys, Shortcut::Identity(xs)));
         };
-        let (between, side) = self.bn1.activate_conv_both(pass, [&self.conv1, conv], xs);
+        let (between, side) = self.bn1.conv_pair_norm_relu(pass, [&self.conv1, conv], xs);
         let ys = self.conv2.forward(pass, &between.out);
-        (between, self.bn2.join(pass, &ys, Shortcut::Normed(bn, &side)))
+        (between, self.bn2.norm_add_relu(pass, &ys, Shortcut::Projection(bn, &side)))
     }
 }
 

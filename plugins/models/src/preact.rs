@@ -3,7 +3,7 @@
 //! your own model, start from `plugins/template/src/model.rs`.
 
 use crate::blocks::PreActBlock;
-use foil::nn::{Activated, Entering};
+use foil::nn::{ConvInput, NormRelu};
 use foil::prelude::*;
 
 /// The whole network, with or without batch norm and ReLU after the last block.
@@ -14,9 +14,8 @@ pub(crate) struct PreActNet {
     pub(crate) linear: Linear,
 }
 
-/// What a block keeps for its gradient: its activated input, and the activation between its
-/// convolutions.
-type Kept = [Activated; 2];
+/// What a block keeps for its gradient: its activated input, and what is between its convolutions.
+type Kept = [NormRelu; 2];
 
 impl PreActNet {
     /// The batch norm before block `i`; for `i` past the last block, the final one.
@@ -24,31 +23,31 @@ impl PreActNet {
         self.blocks.get(i).map(|block| &block.bn1).or(self.bn.as_ref())
     }
 
-    /// The output of the blocks for `xs`, activated if there is a final batch norm. A block's sum,
-    /// the next batch norm and its ReLU are one pass over memory.
-    fn features(&self, pass: &Pass, xs: &Tensor, mut keep: impl FnMut(Kept)) -> (Tensor, Option<Activated>) {
+    /// What the blocks make of `xs`, or if there is one its activation: a block's sum, the next
+    /// batch norm and its ReLU are one pass over memory.
+    fn features(&self, pass: &Pass, xs: &Tensor, mut keep: impl FnMut(Kept)) -> (Tensor, Option<NormRelu>) {
         let mut sum = self.conv1.forward(pass, xs);
-        let mut activated = self.norm(0).map(|bn| bn.activate(pass, &sum));
+        let mut activated = self.norm(0).map(|bn| bn.norm_relu(pass, &sum));
         for (i, block) in self.blocks.iter().enumerate() {
             let Some(entering) = activated.take() else { break };
             let (between, shortcut) = match &block.shortcut {
                 Some(conv) => {
-                    let (between, other) = block.bn2.activate_conv_both(pass, [&block.conv1, conv], &entering);
+                    let (between, other) = block.bn2.conv_pair_norm_relu(pass, [&block.conv1, conv], &entering);
                     (between, Some(other))
                 }
-                None => (block.bn2.activate_conv(pass, &block.conv1, &entering), None),
+                None => (block.bn2.conv_norm_relu(pass, &block.conv1, &entering), None),
             };
             let dropped = (block.drop_rate > 0.0).then(|| nn::dropout(pass, &between.out, block.drop_rate));
-            let inner = dropped.as_ref().map_or(Entering::from(&between), Entering::from);
+            let inner = dropped.as_ref().map_or(ConvInput::from(&between), ConvInput::from);
             let shortcut = shortcut.as_ref().unwrap_or(&sum);
             (sum, activated) = match self.norm(i + 1) {
                 // The next block's shortcut is the sum itself.
                 Some(bn) if self.blocks.get(i + 1).is_some_and(|next| next.shortcut.is_none()) => {
-                    let (sum, next) = bn.activate_conv_sum(pass, &block.conv2, inner, shortcut);
+                    let (sum, next) = bn.conv_add_norm_relu(pass, &block.conv2, inner, shortcut);
                     (sum, Some(next))
                 }
                 Some(bn) => {
-                    let next = bn.activate_conv_of_sum(pass, &block.conv2, inner, shortcut);
+                    let next = bn.conv_add_norm_relu_without_sum(pass, &block.conv2, inner, shortcut);
                     (next.out.shallow_clone(), Some(next))
                 }
                 None => (block.conv2.forward(pass, inner.images()) + shortcut, None),
@@ -79,18 +78,18 @@ impl Model for PreActNet {
         let mut kept = Vec::new();
         let (sum, activated) = self.features(pass, xs, |block| kept.push(block));
         let last = activated.as_ref().map_or(&sum, |activated| &activated.out);
-        let logits = self.linear.of_mean(pass, last);
+        let logits = self.linear.forward_pooled(pass, last);
 
         let d_logits = d_logits(&logits);
         let mut d_sum = match &activated {
-            Some(activated) => activated.mean_gradient(pass, &self.linear, &d_logits),
-            None => self.linear.of_mean_backward(pass, &d_logits, last),
+            Some(activated) => activated.pooled_linear_input_gradient(pass, &self.linear, &d_logits),
+            None => self.linear.backward_pooled(pass, &d_logits, last),
         };
         for (block, [entering, between]) in self.blocks.iter().zip(&kept).rev() {
-            let d_between = between.conv_gradient(pass, &block.conv2, &d_sum, None);
+            let d_between = between.conv_input_gradient(pass, &block.conv2, &d_sum, None);
             d_sum = match &block.shortcut {
-                Some(conv) => entering.conv_gradient_both(pass, [&block.conv1, conv], [&d_between, &d_sum]),
-                None => entering.conv_gradient(pass, &block.conv1, &d_between, Some(&d_sum)),
+                Some(conv) => entering.conv_pair_input_gradient(pass, [&block.conv1, conv], [&d_between, &d_sum]),
+                None => entering.conv_input_gradient(pass, &block.conv1, &d_between, Some(&d_sum)),
             };
         }
         Some((self.conv1.backward(pass, &d_sum, xs), logits))

@@ -40,8 +40,8 @@ impl Model for Net {
     ) -> Option<(Tensor, Tensor)> {
         let passed = self.trunk.pass(pass, xs);
         let out = passed.out();
-        let logits = self.linear.of_mean(pass, out);
-        let d_out = self.linear.of_mean_backward(pass, &d_logits(&logits), out);
+        let logits = self.linear.forward_pooled(pass, out);
+        let d_out = self.linear.backward_pooled(pass, &d_logits(&logits), out);
         Some((self.trunk.input_gradient(pass, xs, &passed, d_out), logits))
     }
 }

@@ -1,7 +1,7 @@
 //! ResNet-18 up to its last block, with the gradient with respect to its input.
 
 use crate::blocks::{BasicBlock, Kept, resnet18_stages};
-use foil::nn::Activated;
+use foil::nn::NormRelu;
 use foil::prelude::*;
 
 /// `[N, C, H, W]` to `[N, 512, H/8, W/8]`.
@@ -13,7 +13,7 @@ pub(crate) struct Trunk {
 
 /// A pass whose gradient can be taken.
 pub(crate) struct Passed {
-    first: Activated,
+    first: NormRelu,
     kept: Vec<Kept>,
 }
 
@@ -40,8 +40,8 @@ impl Trunk {
         passed
     }
 
-    fn enter(&self, pass: &Pass, xs: &Tensor) -> Activated {
-        self.bn1.activate(pass, &self.conv1.forward(pass, xs))
+    fn enter(&self, pass: &Pass, xs: &Tensor) -> NormRelu {
+        self.bn1.norm_relu(pass, &self.conv1.forward(pass, xs))
     }
 
     /// The gradient with respect to `xs`, from that with respect to the output.
@@ -52,10 +52,10 @@ impl Trunk {
             let (between, joined) = &passed.kept[i];
             let entering = passed.entering(i);
             let [d_ys, d_side] = joined.input_gradients(&d_out, d_shortcut.as_ref());
-            let d_between = between.conv_gradient(pass, &block.conv2, &d_ys, None);
+            let d_between = between.conv_input_gradient(pass, &block.conv2, &d_ys, None);
             (d_out, d_shortcut) = match &block.shortcut {
                 Some((conv, _)) => {
-                    (Conv2d::backward_both(pass, [&block.conv1, conv], [&d_between, &d_side], entering), None)
+                    (Conv2d::backward_pair(pass, [&block.conv1, conv], [&d_between, &d_side], entering), None)
                 }
                 None => (block.conv1.backward(pass, &d_between, entering), Some(d_side)),
             };

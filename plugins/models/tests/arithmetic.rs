@@ -110,13 +110,11 @@ fn nothing_is_copied_into_another_layout() {
     assert!(calls.iter().any(|c| c.name == "aten::clone"), "{calls:?}");
 }
 
-// # Safety
-// These are the kernels of framework/cuda/kernels.cu, and take memory of the CPU.
+// SAFETY: These are the kernels of framework/cuda/kernels.cu, and take memory of the CPU.
 #[allow(unsafe_code)]
 const KERNELS_ON_CPU: StandIn = unsafe { StandIn::new(foil_host_kernels::launch) };
 
-// # Safety
-// The convolutions do what Hopper's do, on memory of the CPU.
+// SAFETY: The convolutions do what Hopper's do, on memory of the CPU.
 #[allow(unsafe_code)]
 const HOPPER_ON_CPU: StandIn = unsafe { KERNELS_ON_CPU.with_convolutions(foil_host_kernels::convolve) };
 

@@ -19,17 +19,17 @@ pub struct TemplateAttack {
     pub steps: u32,
 }
 
-/// The running attack. A buffer that is kept between steps would go here, and be listed in
+/// The attack itself. A buffer that it keeps between steps would be a field here, and named in
 /// `state`.
-struct Running(TemplateAttack);
+struct SignSteps(TemplateAttack);
 
 impl Config<dyn Attack> for TemplateAttack {
     fn build(&self, _: &Build) -> Result<Box<dyn Attack>> {
-        Ok(Box::new(Running(self.clone())))
+        Ok(Box::new(SignSteps(self.clone())))
     }
 }
 
-impl Attack for Running {
+impl Attack for SignSteps {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
         let eps = batch.now(&self.0.eps);
         let (ball, step) = (Box01::new(&batch.x, &eps, true), &eps / f64::from(self.0.steps));

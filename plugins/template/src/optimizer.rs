@@ -16,18 +16,18 @@ pub struct TemplateOptimizer {
     pub momentum: f64,
 }
 
-struct Running {
+struct Signum {
     config: TemplateOptimizer,
     mean: Tensor,
 }
 
 impl Config<dyn Optimizer> for TemplateOptimizer {
     fn build(&self, _: &Build) -> Result<Box<dyn Optimizer>> {
-        Ok(Box::new(Running { config: self.clone(), mean: Tensor::new() }))
+        Ok(Box::new(Signum { config: self.clone(), mean: Tensor::new() }))
     }
 }
 
-impl Optimizer for Running {
+impl Optimizer for Signum {
     fn prepare(&mut self, values: &Tensor) {
         self.mean = values.zeros_like();
     }
@@ -54,9 +54,8 @@ mod tests {
     use super::*;
     use foil::testing::from_yaml;
 
-    // import torch; p, v = torch.tensor([1., -2.], dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
-    // for g in ([1., 2.], [-4., 1.], [2., 3.]):
-    //     v = .9 * v + .1 * torch.tensor(g, dtype=torch.float64); p -= .1 * v.sign()
+    // from torch import DoubleTensor as t; p, v = t([1., -2.]), t([0., 0.])
+    // for g in ([1., 2.], [-4., 1.], [2., 3.]): v = .9 * v + .1 * t(g); p -= .1 * v.sign()
     // p, v   # [1.1, -2.3], [-0.079, 0.552]
     #[test]
     fn equals_pytorch_after_three_steps() {

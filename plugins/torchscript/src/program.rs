@@ -36,14 +36,12 @@ unsafe extern "C" {
 #[derive(Debug)]
 pub(crate) struct Program(*mut Handle);
 
-// # Safety
-// Nothing in a module is tied to a thread; libtorch itself runs modules on many.
+// SAFETY: Nothing in a module is tied to a thread; libtorch itself runs modules on many.
 unsafe impl Send for Program {}
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // # Safety
-        // The handle came from `foil_program_load` and is freed once.
+        // SAFETY: The handle came from `foil_program_load` and is freed once.
         unsafe { foil_program_free(self.0) }
     }
 }
@@ -56,8 +54,7 @@ unsafe fn checked(text: *mut c_char) -> Result<()> {
     if text.is_null() {
         return Ok(());
     }
-    // # Safety
-    // By contract it is a C string of the shim, freed once.
+    // SAFETY: By contract it is a C string of the shim, freed once.
     let message = unsafe {
         let message = CStr::from_ptr(text).to_string_lossy().into_owned();
         foil_program_free_text(text);
@@ -78,32 +75,28 @@ impl Program {
             _ => -1,
         };
         let mut handle = std::ptr::null_mut();
-        // # Safety
-        // The path is a C string, and `out` a place for the handle.
+        // SAFETY: The path is a C string, and `out` a place for the handle.
         unsafe { checked(foil_program_load(path.as_ptr(), device, &raw mut handle))? };
         Ok(Self(handle))
     }
 
     /// The number of slots.
     pub(crate) fn slots(&self) -> usize {
-        // # Safety
-        // The handle is live.
+        // SAFETY: The handle is live.
         unsafe { foil_program_slots(self.0) }
     }
 
     /// A slot's `state_dict` name; `slot` < `slots()`, as below.
     pub(crate) fn name(&self, slot: usize) -> String {
         assert!(slot < self.slots());
-        // # Safety
-        // The handle is live and the slot exists; the text lives as long as the handle.
+        // SAFETY: The handle is live and the slot exists; the text lives as long as the handle.
         unsafe { CStr::from_ptr(foil_program_name(self.0, slot)) }.to_string_lossy().into_owned()
     }
 
     /// Whether it is a parameter that requires a gradient.
     pub(crate) fn trains(&self, slot: usize) -> bool {
         assert!(slot < self.slots());
-        // # Safety
-        // The handle is live and the slot exists.
+        // SAFETY: The handle is live and the slot exists.
         unsafe { foil_program_trains(self.0, slot) }
     }
 
@@ -111,15 +104,13 @@ impl Program {
     /// shared.
     pub(crate) fn first(&self, slot: usize) -> usize {
         assert!(slot < self.slots());
-        // # Safety
-        // The handle is live and the slot exists.
+        // SAFETY: The handle is live and the slot exists.
         unsafe { foil_program_first(self.0, slot) }
     }
 
     /// Whether `forward` draws random numbers.
     pub(crate) fn is_random(&self) -> bool {
-        // # Safety
-        // The handle is live.
+        // SAFETY: The handle is live.
         unsafe { foil_program_is_random(self.0) }
     }
 
@@ -127,8 +118,7 @@ impl Program {
     pub(crate) fn get(&self, slot: usize) -> Result<Tensor> {
         assert!(slot < self.slots());
         let mut tensor = std::ptr::null_mut();
-        // # Safety
-        // The handle is live and the slot exists; the tensor is new and ours.
+        // SAFETY: The handle is live and the slot exists; the tensor is new and ours.
         unsafe {
             checked(foil_program_get(self.0, slot, &raw mut tensor))?;
             Ok(Tensor::from_ptr(tensor.cast()))
@@ -147,8 +137,7 @@ impl Program {
     /// `forward(xs)`, with every `training` flag set to `train`. The program may write into `xs`.
     pub(crate) fn forward(&self, train: bool, xs: &Tensor) -> Result<Tensor> {
         let mut out = std::ptr::null_mut();
-        // # Safety
-        // The handle and the tensor are live; the result is new and ours.
+        // SAFETY: The handle and the tensor are live; the result is new and ours.
         unsafe {
             checked(foil_program_forward(self.0, train, xs.as_ptr().cast(), &raw mut out))?;
             Ok(Tensor::from_ptr(out.cast()))

@@ -137,8 +137,9 @@ fn trains_as_the_same_network_of_foil() {
 fn a_loss_and_its_parts() {
     let loss = component::<dyn Loss>("{ type: torchscript, file: trades.pt }");
     // import torch, torch.nn.functional as F
-    // c = torch.tensor([[2., 0.], [0., 1.]]); a = torch.tensor([[1., 0.], [1., 0.]]); y = torch.tensor([0, 1])
-    // F.cross_entropy(c, y) + 6 * F.kl_div(F.log_softmax(a, 1), F.softmax(c, 1), reduction="batchmean")   # 1.8078
+    // c = torch.tensor([[2., 0.], [0., 1.]]); a = torch.tensor([[1., 0.], [1., 0.]])
+    // y = torch.tensor([0, 1]); log_a, of_c = F.log_softmax(a, 1), F.softmax(c, 1)
+    // F.cross_entropy(c, y) + 6 * F.kl_div(log_a, of_c, reduction="batchmean")   # 1.8078
     let clean = Tensor::from_slice2(&[[2.0f32, 0.0], [0.0, 1.0]]).set_requires_grad(true);
     let attacked = Tensor::from_slice2(&[[1.0f32, 0.0], [1.0, 0.0]]);
     let output = loss_on(loss.as_ref(), &clean, &attacked, &Tensor::from_slice(&[0i64, 1]));
@@ -215,13 +216,13 @@ fn what_a_program_writes_into_is_its_own() {
         assert_close(&writes.frozen(&batch, Mode::Eval, None), &expected, 1e-5);
     }
     let x = batch.copy().set_requires_grad(true);
-    let slope = |network: &Network, x: &Tensor| {
+    let input_gradient = |network: &Network, x: &Tensor| {
         let value = network.frozen(x, Mode::Eval, None).square().sum(Kind::Float);
         foil::nn::backward(&value, &[x]).unwrap().remove(0).unwrap()
     };
-    let found = slope(&writes, &x);
+    let found = input_gradient(&writes, &x);
     let inner = ((&batch - 0.1307) / 0.3081).set_requires_grad(true);
-    assert_close(&found, &(slope(&plain, &inner) / 0.3081), 1e-4);
+    assert_close(&found, &(input_gradient(&plain, &inner) / 0.3081), 1e-4);
 
     let loss = component::<dyn Loss>("{ type: torchscript, file: writes.pt }");
     let (logits, y) = (expected.copy(), Tensor::from_slice(&[3i64; 10]));

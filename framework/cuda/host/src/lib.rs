@@ -31,15 +31,13 @@ thread_local! {
 /// # Safety
 /// `text` is null or a C string that is never freed.
 unsafe fn text(text: *const c_char) -> Option<String> {
-    // # Safety
-    // As above.
+    // SAFETY: As above.
     (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
 }
 
 /// The names of all kernels in the source.
 pub fn names() -> BTreeSet<String> {
-    // # Safety
-    // Names are part of the program.
+    // SAFETY: Names are part of the program.
     (0..).map_while(|i| unsafe { text(foil_host_name(i)) }).collect()
 }
 
@@ -75,10 +73,10 @@ pub unsafe fn launch(
     threads: u32,
     arguments: *mut *mut c_void,
 ) -> Result<(), String> {
-    // # Safety
-    // As in `names`; and a kernel's letters live as long as the program.
+    // SAFETY: Names are part of the program.
     let found = (0..).map_while(|i| unsafe { text(foil_host_name(i)) }).position(|known| known == name);
     let i = found.ok_or_else(|| format!("there is no kernel called {name}"))?;
+    // SAFETY: A kernel's letters live as long as the program.
     let declared = unsafe { text(foil_host_letters(i)) }.unwrap_or_default();
     let fits = |(given, declared): (char, char)| given == declared || given == '?' && declared.is_uppercase();
     if letters.len() != declared.len() || !letters.chars().zip(declared.chars()).all(fits) {
@@ -86,8 +84,7 @@ pub unsafe fn launch(
     }
     count(name);
     let backwards = LAUNCHES.replace(LAUNCHES.get() + 1) % 2 == 1;
-    // # Safety
-    // By this function's contract, and the letters are checked.
+    // SAFETY: By this function's contract, and the letters are checked.
     unsafe { text(foil_host_launch(i, x, y, threads, arguments, backwards)) }.map_or(Ok(()), Err)
 }
 
@@ -103,7 +100,6 @@ pub unsafe fn launch(
 pub unsafe fn convolve(name: &str, pointers: &[*mut c_void], n: i32, side: i32) -> Result<(), String> {
     count(name);
     let name = CString::new(name).map_err(|error| error.to_string())?;
-    // # Safety
-    // By this function's contract; the name outlives the call.
+    // SAFETY: By this function's contract; the name outlives the call.
     unsafe { text(foil_host_convolve(name.as_ptr(), pointers.as_ptr(), n, side)) }.map_or(Ok(()), Err)
 }

@@ -19,8 +19,7 @@ pub struct Comm {
 // made for a thread that watches: it locks itself, and NCCL lets any thread ask for errors and
 // abort.
 unsafe impl Send for Comm {}
-// # Safety
-// As above.
+// SAFETY: As above.
 unsafe impl Sync for Comm {}
 
 /// Identifies a [`Comm`] before it exists.
@@ -34,8 +33,7 @@ impl Comm {
     pub fn version() -> Result<String> {
         let f = functions()?;
         let mut version = 0;
-        // # Safety
-        // The number outlives the call.
+        // SAFETY: The number outlives the call.
         f.check(unsafe { (f.comm_version)(&raw mut version) })?;
         match version {
             0 => Err(Error::new("libtorch was built without NCCL")),
@@ -50,8 +48,7 @@ impl Comm {
     pub fn id() -> Result<CommId> {
         let f = functions()?;
         let mut id = [0; 128];
-        // # Safety
-        // The library writes 128 bytes, which the array has.
+        // SAFETY: The library writes 128 bytes, which the array has.
         f.check(unsafe { (f.comm_id)(id.as_mut_ptr()) })?;
         Ok(id)
     }
@@ -64,8 +61,7 @@ impl Comm {
     pub fn open(id: &CommId, rank: usize, size: usize, device: usize) -> Result<Self> {
         let f = functions()?;
         let mut raw = std::ptr::null_mut();
-        // # Safety
-        // `id` has 128 bytes, and both outlive the call.
+        // SAFETY: `id` has 128 bytes, and both outlive the call.
         f.check(unsafe { (f.comm_open)(&raw mut raw, id.as_ptr(), rank as i32, size as i32, device as i32) })?;
         Ok(Self { raw, device })
     }
@@ -102,8 +98,7 @@ impl Comm {
     pub fn broadcast(&self, tensor: &Tensor) -> Result<()> {
         self.require(tensor)?;
         let f = functions()?;
-        // # Safety
-        // As in `sum`.
+        // SAFETY: As in `sum`.
         f.check(unsafe { (f.comm_broadcast)(self.raw, tensor.as_ptr().cast()) })
     }
 
@@ -113,8 +108,7 @@ impl Comm {
     /// What CUDA reports.
     pub fn mark(&self) -> Result<()> {
         let f = functions()?;
-        // # Safety
-        // The communicator is open.
+        // SAFETY: The communicator is open.
         f.check(unsafe { (f.comm_mark)(self.raw) })
     }
 
@@ -126,8 +120,7 @@ impl Comm {
     pub fn waits(&self) -> Result<Duration> {
         let f = functions()?;
         let mut milliseconds = 0;
-        // # Safety
-        // The communicator is open, and the number outlives the call.
+        // SAFETY: The communicator is open, and the number outlives the call.
         f.check(unsafe { (f.comm_waits)(self.raw, &raw mut milliseconds) })?;
         Ok(Duration::from_millis(milliseconds.unsigned_abs()))
     }
@@ -136,8 +129,7 @@ impl Comm {
     /// never return. May be called from any thread.
     pub fn abort(&self) {
         if let Ok(f) = functions() {
-            // # Safety
-            // The communicator is never freed.
+            // SAFETY: The communicator is never freed.
             unsafe { (f.comm_abort)(self.raw) }
         }
     }

@@ -20,13 +20,11 @@ impl Graph {
         let f = functions()?;
         wait()?;
         let mut raw = std::ptr::null_mut();
-        // # Safety
-        // `raw` outlives the call; `pool` is a live graph or null.
+        // SAFETY: `raw` outlives the call; `pool` is a live graph or null.
         f.check(unsafe { (f.graph_begin)(&raw mut raw, pool.map_or(std::ptr::null_mut(), |graph| graph.0)) })?;
         let graph = Self(raw);
         let made = crate::engine::guard(work);
-        // # Safety
-        // The graph is live, and its capture was begun on this thread.
+        // SAFETY: The graph is live, and its capture was begun on this thread.
         let ended = f.check(unsafe { (f.graph_end)(graph.0) });
         // An error inside explains why the capture could not be ended.
         let made = made?;
@@ -40,8 +38,7 @@ impl Graph {
     /// What CUDA reports.
     pub fn replay(&self) -> Result<()> {
         let f = functions()?;
-        // # Safety
-        // The graph is live and was captured whole.
+        // SAFETY: The graph is live and was captured whole.
         f.check(unsafe { (f.graph_replay)(self.0) })
     }
 }
@@ -49,8 +46,7 @@ impl Graph {
 impl Drop for Graph {
     fn drop(&mut self) {
         if let Ok(f) = functions() {
-            // # Safety
-            // The graph is ours and is not used after this.
+            // SAFETY: The graph is ours and is not used after this.
             unsafe { (f.graph_free)(self.0) }
         }
     }

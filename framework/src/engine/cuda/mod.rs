@@ -7,19 +7,16 @@
 #![allow(unsafe_code)]
 
 mod comm;
-mod conv;
-mod conv_down;
+pub(crate) mod conv;
 mod graph;
 mod kernel;
+pub(crate) mod kernels;
 #[doc(hidden)]
 pub mod stand_in;
 
 pub use comm::{Comm, CommId};
-pub(crate) use conv::Convolution;
-pub(crate) use conv_down::DownSampling;
 pub use graph::Graph;
-pub use kernel::{Argument, Grid, Kernel};
-pub(crate) use kernel::{THREADS, arguments};
+pub(crate) use kernel::{Grid, THREADS, VECTOR};
 
 use crate::error::torch_message;
 use crate::{Error, Result};
@@ -83,8 +80,7 @@ macro_rules! functions {
             /// # Safety
             /// `library` is of this version, so that each name has this signature.
             unsafe fn of(library: &Library) -> Result<Self, libloading::Error> {
-                // # Safety
-                // As above; the pointers outlive `library` because it is never closed.
+                // SAFETY: As above; the pointers outlive `library` because it is never closed.
                 unsafe { Ok(Self { $($name: *library.get(concat!("foil_cuda_", stringify!($name)).as_bytes())?,)* }) }
             }
         }
@@ -140,22 +136,22 @@ fn places() -> Vec<PathBuf> {
 }
 
 fn open(path: &std::path::Path) -> Result<Functions, String> {
-    let told = |error: libloading::Error| format!("{}: {error}", path.display());
+    let described = |error: libloading::Error| format!("{}: {error}", path.display());
     let now = libloading::os::unix::RTLD_NOW;
     // # Safety
     // The file is foil's own, compiled for this libtorch; RTLD_NOW finds out here if a symbol is
     // missing. Its version is asked for, by a function whose signature never changes, before any
     // other is trusted. It is never closed.
     unsafe {
-        let library = Library::open(Some(path), now).map_err(told)?;
-        let version = library.get::<unsafe extern "C" fn() -> i32>(b"foil_cuda_version").map_err(told)?();
+        let library = Library::open(Some(path), now).map_err(described)?;
+        let version = library.get::<unsafe extern "C" fn() -> i32>(b"foil_cuda_version").map_err(described)?();
         if version != VERSION {
             return Err(format!(
                 "{} has version {version}, not {VERSION}; rebuild it with `cargo xtask cuda`",
                 path.display()
             ));
         }
-        let functions = Functions::of(&library).map_err(told)?;
+        let functions = Functions::of(&library).map_err(described)?;
         std::mem::forget(library);
         functions.check((functions.fits)()).map_err(|error| format!("{}: {}", path.display(), error.message()))?;
         Ok(functions)
@@ -168,8 +164,7 @@ impl Functions {
         if message.is_null() {
             return Ok(());
         }
-        // # Safety
-        // The library's messages are C strings from `strdup`, read once and freed.
+        // SAFETY: The library's messages are C strings from `strdup`, read once and freed.
         let text = unsafe {
             let text = CStr::from_ptr(message).to_string_lossy().into_owned();
             (self.free)(message);
@@ -179,9 +174,9 @@ impl Functions {
     }
 }
 
-/// Passes the result of a launch on. If it failed, libtorch's kernels are used instead, and a
-/// warning says so once.
-fn told<T>(launched: Result<T>) -> Result<T> {
+/// Passes a launch's result on. If it failed, libtorch's operators take over, and the first time a
+/// warning says so.
+fn warn_once<T>(launched: Result<T>) -> Result<T> {
     static ONCE: Once = Once::new();
     launched.inspect_err(|error| {
         ONCE.call_once(|| {
@@ -205,11 +200,9 @@ pub fn usable() -> Result<()> {
 pub fn gpu(device: usize) -> Result<Gpu> {
     let f = functions()?;
     let mut raw = RawDevice { name: [0; 128], capability: 0, multiprocessors: 0, memory: 0, cache: 0 };
-    // # Safety
-    // `raw` has the layout of the C struct and outlives the call.
+    // SAFETY: `raw` has the layout of the C struct and outlives the call.
     f.check(unsafe { (f.device)(device as i32, &raw mut raw) })?;
-    // # Safety
-    // The library ends the name with a zero.
+    // SAFETY: The library ends the name with a zero.
     let name = unsafe { CStr::from_ptr(raw.name.as_ptr()) }.to_string_lossy().into_owned();
     Ok(Gpu {
         name,
@@ -226,8 +219,7 @@ pub fn gpu(device: usize) -> Result<Gpu> {
 /// As [`usable`], or what CUDA reports.
 pub fn own_stream(device: usize) -> Result<()> {
     let f = functions()?;
-    // # Safety
-    // Sets this thread's current stream; what ran before is waited for.
+    // SAFETY: Sets this thread's current stream; what ran before is waited for.
     f.check(unsafe { (f.own_stream)(device as i32) })
 }
 
@@ -237,8 +229,7 @@ pub fn own_stream(device: usize) -> Result<()> {
 /// As [`usable`], or what CUDA reports of work done before.
 pub fn wait() -> Result<()> {
     let f = functions()?;
-    // # Safety
-    // Takes nothing and only waits.
+    // SAFETY: Takes nothing and only waits.
     f.check(unsafe { (f.wait)() })
 }
 
@@ -255,8 +246,7 @@ pub fn waiting() -> Option<unsafe extern "C" fn()> {
 pub fn peak(device: usize) -> Result<[u64; 2]> {
     let f = functions()?;
     let (mut tensors, mut reserved) = (0, 0);
-    // # Safety
-    // Both numbers outlive the call.
+    // SAFETY: Both numbers outlive the call.
     f.check(unsafe { (f.peak)(device as i32, &raw mut tensors, &raw mut reserved) })?;
     Ok([tensors.unsigned_abs(), reserved.unsigned_abs()])
 }
@@ -267,8 +257,7 @@ pub fn peak(device: usize) -> Result<[u64; 2]> {
 /// As [`usable`].
 pub fn reset_peak(device: usize) -> Result<()> {
     let f = functions()?;
-    // # Safety
-    // Resets two counters.
+    // SAFETY: Resets two counters.
     f.check(unsafe { (f.reset_peak)(device as i32) })
 }
 
@@ -278,8 +267,7 @@ pub fn reset_peak(device: usize) -> Result<()> {
 /// As [`usable`].
 pub fn empty_cache() -> Result<()> {
     let f = functions()?;
-    // # Safety
-    // Only frees blocks that no tensor uses.
+    // SAFETY: Only frees blocks that no tensor uses.
     f.check(unsafe { (f.empty_cache)() })
 }
 

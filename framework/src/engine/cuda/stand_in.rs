@@ -70,8 +70,7 @@ pub(crate) fn convolves() -> bool {
 /// the convolution may touch.
 pub(super) unsafe fn convolve(name: &str, pointers: &[*mut c_void], n: i32, side: i32) -> bool {
     let Some(convolve) = CURRENT.get().and_then(|stand_in| stand_in.convolve) else { return false };
-    // # Safety
-    // By this function's contract.
+    // SAFETY: By this function's contract.
     unsafe { convolve(name, pointers, n, side) }.unwrap_or_else(|error| panic!("{error}"));
     true
 }

@@ -140,10 +140,10 @@ fn fused_forms_select_alike() {
     let rows = Tensor::from_slice(&[0i64, 2, 3]);
     let fused = |x: &Tensor, y: &Tensor, selected: Option<&Tensor>, differentiable: bool| {
         let pass = params.pass(Mode::Train, differentiable, false, 0, None).selecting(selected);
-        let first = both[0].activate_conv(&pass, &conv, x).out;
-        let (sum, second) = both[0].activate_conv_sum(&pass, &conv, x, y);
-        let joined = both[1].join(&pass, x, crate::nn::Shortcut::Normed(&both[0], y)).out;
-        let (down, other) = both[1].activate_conv_both(&pass, [&conv, &conv], x);
+        let first = both[0].conv_norm_relu(&pass, &conv, x).out;
+        let (sum, second) = both[0].conv_add_norm_relu(&pass, &conv, x, y);
+        let joined = both[1].norm_add_relu(&pass, x, crate::nn::Shortcut::Projection(&both[0], y)).out;
+        let (down, other) = both[1].conv_pair_norm_relu(&pass, [&conv, &conv], x);
         [first, sum, second.out, joined, down.out, other]
     };
     for differentiable in [false, true] {

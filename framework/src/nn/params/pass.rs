@@ -11,25 +11,26 @@ use tch::{Kind, Tensor};
 pub(crate) const MOMENTUM: f64 = 0.1;
 
 impl Parameters {
-    /// The context of a forward pass: `frozen` for attacks and evaluation, differentiable for the update.
+    /// The context of a forward pass: `frozen` for attacks and evaluation, differentiable for the
+    /// update.
     ///
-    /// `number` tells passes over one batch apart, so that each draws its own dropout from `noise`. With `half` it runs in bf16, if
-    /// there is room for that.
+    /// `number` tells passes over one batch apart, so that each draws its own dropout from `noise`.
+    /// With `bf16` it runs in bf16, if there is a copy of the parameters for that.
     pub fn pass<'a>(
         &'a self,
         mode: Mode,
         differentiable: bool,
-        half: bool,
+        bf16: bool,
         number: u32,
         noise: Option<&'a Noise>,
     ) -> Pass<'a> {
-        let frozen = match &self.half {
-            Some(numbers) if half => &numbers.frozen,
+        let frozen = match &self.bf16 {
+            Some(copy) if bf16 => &copy.frozen,
             _ => &self.frozen,
         };
         Pass {
             all: self,
-            values: if differentiable { self.leaves.next(frozen) } else { frozen },
+            values: if differentiable { self.grad_views.next(frozen) } else { frozen },
             affine: OnceCell::new(),
             mode,
             noise,
@@ -82,9 +83,9 @@ impl Pass<'_> {
         self.momentum
     }
 
-    /// Says that the model draws random numbers, whatever the mode.
-    pub(crate) fn is_random(&self) {
-        self.all.draws.set(true);
+    /// Notes that the model draws random numbers, whatever the mode.
+    pub(crate) fn mark_random(&self) {
+        self.all.was_random.set(true);
     }
 
     pub(crate) fn param(&self, id: ParamId) -> &Tensor {
@@ -103,7 +104,8 @@ impl Pass<'_> {
         &self.all.buffer_views[id.0]
     }
 
-    /// A batch norm with its running statistics as `x · scale + shift`, `[C]` each; all of them are computed at once.
+    /// A batch norm with its running statistics as `x · scale + shift`, `[C]` each; all of them are
+    /// computed at once.
     pub(crate) fn affine(&self, id: NormId) -> (Tensor, Tensor) {
         let [scale, shift] = self.affine.get_or_init(|| self.all.affine());
         let channels = |norm: &NormSpec| self.all.params[norm.params[0].0].numel();
@@ -122,8 +124,9 @@ impl Pass<'_> {
         self.buffer(id)
     }
 
-    /// A number for generators with a state, such as libtorch's own: another one at each call and for each batch and pass, the same
-    /// whenever that is run again. `None` where nothing is random. It reads the device, so a step that asks cannot be captured.
+    /// A number for generators with a state, such as libtorch's own: another one at each call and
+    /// for each batch and pass, the same whenever that is run again. `None` where nothing is
+    /// random. It reads the device, so a step that asks cannot be captured.
     pub fn seed(&self) -> Option<i64> {
         let n = self.next_draw()?;
         self.noise.map(|noise| noise.seed(&format!("seed.{}.{n}", self.number)))
@@ -142,7 +145,7 @@ impl Pass<'_> {
     /// The number of a draw, if anything is random.
     fn next_draw(&self) -> Option<u32> {
         self.noise?;
-        self.is_random();
+        self.mark_random();
         Some(self.draws.replace(self.draws.get() + 1))
     }
 

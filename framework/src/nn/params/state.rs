@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use tch::Tensor;
 
 impl Parameters {
-    /// Parameters and buffers under PyTorch's `state_dict` names and in its shapes; they share the network's memory,
-    /// `num_batches_tracked` apart.
+    /// Parameters and buffers under PyTorch's `state_dict` names and in its shapes; they share the
+    /// network's memory, `num_batches_tracked` apart.
     pub fn state_dict(&self) -> Vec<(String, Tensor)> {
         let named = |specs: &[Spec], tensors: &[Tensor]| {
             specs.iter().zip(tensors).map(|(s, t)| (s.name.clone(), t.shallow_clone())).collect::<Vec<_>>()
@@ -20,7 +20,8 @@ impl Parameters {
         all
     }
 
-    /// The flat tensors themselves, which are all of the network's state: for checkpoints and comparisons.
+    /// The flat tensors themselves, which are all of the network's state: for checkpoints and
+    /// comparisons.
     pub fn storage(&self) -> Vec<(String, Tensor)> {
         let flat = [("flat", &self.flat), ("stats", &self.stats), ("tracked", &self.tracked)];
         let flat = flat.into_iter().map(|(name, t)| (name.to_string(), t.shallow_clone()));
@@ -74,6 +75,6 @@ impl Parameters {
                 }
             }
         });
-        self.refresh_half();
+        self.refresh_bf16_copy();
     }
 }

@@ -20,7 +20,7 @@ pub struct PanickingAttack {
     pub scale: Scheduled,
 }
 
-struct Running {
+struct PanickingMaskedAttack {
     config: PanickingAttack,
     inner: Box<dyn Attack>,
     mask: Learner,
@@ -32,11 +32,11 @@ impl Config<dyn Attack> for PanickingAttack {
         let inner = cx.component("inner", &self.inner).ok_or_else(|| Error::new("no inner"))?;
         let network = cx.network("mask", &self.mask, cx.data.channels).ok_or_else(|| Error::new("no mask"))?;
         let optimizer = cx.component("optimizer", &self.optimizer).ok_or_else(|| Error::new("no optimizer"))?;
-        Ok(Box::new(Running { config: self.clone(), inner, mask: Learner::new(network, optimizer) }))
+        Ok(Box::new(PanickingMaskedAttack { config: self.clone(), inner, mask: Learner::new(network, optimizer) }))
     }
 }
 
-impl Attack for Running {
+impl Attack for PanickingMaskedAttack {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
         here("perturb", &self.config.at);
         if self.config.at == "gradient" {

@@ -22,16 +22,16 @@ pub struct PanickingLoss {
     pub call: u64,
 }
 
-struct Running(PanickingLoss, AtomicU64);
+struct CountingLoss(PanickingLoss, AtomicU64);
 
 impl Config<dyn Loss> for PanickingLoss {
     fn build(&self, _: &Build) -> Result<Box<dyn Loss>> {
         here("build", &self.at);
-        Ok(Box::new(Running(self.clone(), AtomicU64::new(0))))
+        Ok(Box::new(CountingLoss(self.clone(), AtomicU64::new(0))))
     }
 }
 
-impl Loss for Running {
+impl Loss for CountingLoss {
     fn passes(&self) -> Vec<Forward> {
         here("passes", &self.0.at);
         vec![Forward::Adversarial]
