@@ -116,8 +116,11 @@ fn wrong_usage_is_2_and_an_error_is_1() {
 
 #[test]
 fn the_list_is_sorted_and_says_what_and_where_from() {
+    // In a pipe each line is kind, name, crate and summary.
     let listed = shown(&["list"]);
-    assert_holds(&listed, &["pgd", "Projected gradient descent", "foil-attacks", "mnist_subset", "foil explain NAME"]);
+    let fields = |line: &str| line.split('\t').map(str::to_string).collect::<Vec<_>>();
+    assert!(listed.lines().all(|line| fields(line).len() == 4), "{listed}");
+    assert_holds(&listed, &["pgd", "Projected gradient descent", "foil-attacks", "mnist_subset"]);
     let attacks = json(&["list", "attack", "--json"]);
     let attacks = attacks.as_array().expect("an array");
     let names: Vec<&str> = attacks.iter().filter_map(|row| row["name"].as_str()).collect();
@@ -126,6 +129,19 @@ fn the_list_is_sorted_and_says_what_and_where_from() {
         assert_eq!(row["kind"], "attack");
         assert!(row["summary"].as_str().is_some_and(|text| text.len() > 10), "{row}");
     }
+}
+
+#[test]
+fn a_key_is_explained_in_each_plugin_that_has_it() {
+    let beta = shown(&["explain", "loss.beta"]);
+    assert_holds(&beta, &["loss cat\n  beta: a number", "loss mart\n  beta:", "loss trades\n  beta:"]);
+    assert!(!beta.contains("fab_t"), "{beta}");
+    for path in ["attack.alpha", "attacks.pgd20.alpha", "attack.inner.alpha"] {
+        assert_holds(&shown(&["explain", path]), &["attack pgd\n  alpha: a number or a scheduler"]);
+    }
+    assert_holds(&shown(&["explain", "attack.objective.kappa"]), &["objective cw\n  kappa:"]);
+    let (_, message) = failure(&["explain", "loss.betta"]);
+    assert!(message.contains("`loss.betta`"), "{message}");
 }
 
 #[test]

@@ -141,6 +141,30 @@ fn the_reference_is_what_doc_comments_say() {
 
 /// What `new-plugin` writes is the template that the workspace builds and tests, under another
 /// name.
+/// The source files of a folder, one text.
+fn sources(folder: &Path, all: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.extension().and_then(|extension| extension.to_str()) {
+            None if path.is_dir() => sources(&path, all),
+            Some("rs") => *all += &fs::read_to_string(&path).unwrap(),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn messages_in_troubleshooting_are_what_foil_says() {
+    let mut all = String::new();
+    ["framework", "plugins"].iter().for_each(|folder| sources(&Path::new(ROOT).join(folder), &mut all));
+    let page = fs::read_to_string(Path::new(ROOT).join("docs/troubleshooting.md")).unwrap();
+    let quoted: Vec<&str> = page.split("\n- **`").skip(1).filter_map(|item| item.split('`').next()).collect();
+    assert!(quoted.len() > 10, "{quoted:?}");
+    for message in quoted.iter().filter(|message| !message.starts_with("error while loading shared libraries")) {
+        assert!(all.contains(message), "`{message}` is in no source");
+    }
+}
+
 #[test]
 fn every_template_becomes_a_crate() {
     for kind in ["loss", "attack", "objective", "model", "optimizer", "scheduler"] {

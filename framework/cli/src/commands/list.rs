@@ -4,6 +4,7 @@ use super::Exit;
 use crate::report::{Cell, Column, Style, Table};
 use foil::registry::{KINDS, entries};
 use foil::{Error, Result};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// List what you can combine: attacks, losses, objectives, models, schedulers, optimizers and data
@@ -13,6 +14,7 @@ use std::process::ExitCode;
   foil list
   foil list attack
   foil list loss --json
+  foil list | grep ^attack | cut -f2       in a pipe: kind, name, crate, summary, with tabs
   foil list loss --plugins target/release/libmy_loss.so")]
 pub(super) struct Args {
     /// Only this kind: attack, loss, objective, model, scheduler, optimizer or data.
@@ -46,8 +48,15 @@ pub(super) fn run(args: &Args) -> Exit {
     if args.json {
         println!("{}", super::json(&rows)?);
     } else {
-        print!("{}", table(rows).terminal(Style::stdout()));
-        println!("`foil explain NAME` describes one and its keys");
+        match std::io::stdout().is_terminal() {
+            true => {
+                print!("{}", table(rows).terminal(Style::stdout()));
+                println!("`foil explain NAME` describes one and its keys");
+            }
+            false => rows.iter().for_each(|row| {
+                println!("{}\t{}\t{}\t{}", row.kind, row.name, row.library.unwrap_or(row.source), row.summary);
+            }),
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -21,6 +21,7 @@ use std::process::ExitCode;
   foil explain attack                    what an attack is, and which there are
   foil explain pipeline                  the keys of a pipeline file
   foil explain train.epochs              one of them
+  foil explain loss.beta                 a key of a loss, in each loss that has it
   foil explain --markdown manual         all of it as Markdown, a page for each kind")]
 pub(super) struct Args {
     /// A plugin, a kind of plugin, a data set, `pipeline` or a key of a pipeline; or a kind and a
@@ -76,6 +77,8 @@ enum Subject {
     Pipeline,
     /// A key of a pipeline, and those below it.
     Keys(Vec<manual::Key>),
+    /// A key of plugins, in each that has it.
+    PluginKeys(Vec<(&'static Entry, manual::Key)>),
 }
 
 impl Subject {
@@ -107,6 +110,10 @@ impl Subject {
         if !here.is_empty() {
             return Ok(Self::Keys(here));
         }
+        let of_plugins = plugin_keys(name, &keys);
+        if !of_plugins.is_empty() {
+            return Ok(Self::PluginKeys(of_plugins));
+        }
         let sets = foil_data::catalog().iter().map(|set| set.name);
         let plugins = entries();
         let mut known: Vec<&str> = plugins.iter().map(|entry| entry.name()).chain(kinds()).chain(sets).collect();
@@ -116,6 +123,33 @@ impl Subject {
             true => Err(unknown(name, &known, "plugin, kind or key of a pipeline", "")),
             false => Err(Error::new(format!("`{name}` is a key of {}", having.join(", ")))
                 .help(format!("`foil explain {}` describes it", having[0]))),
+        }
+    }
+}
+
+/// `loss.beta`, `attacks.pgd20.steps` or `attack.inner.steps`: the key in each plugin of the kinds
+/// that the first word takes, or that their keys take in turn.
+fn plugin_keys(path: &str, pipeline: &[manual::Key]) -> Vec<(&'static Entry, manual::Key)> {
+    let Some((first, rest)) = path.split_once('.') else { return Vec::new() };
+    let mut kinds: Vec<String> =
+        KINDS.iter().filter(|(kind, _)| *kind == first).map(|(kind, _)| kind.to_string()).collect();
+    kinds.extend(pipeline.iter().filter(|key| key.path == first).flat_map(|key| key.components.clone()));
+    let having = |kinds: &[String], key: &str| -> Vec<(&'static Entry, manual::Key)> {
+        let of_kind = entries().into_iter().filter(|entry| kinds.iter().any(|kind| kind == entry.kind()));
+        let found = of_kind.flat_map(|entry| manual::keys(&entry.schema()).into_iter().map(move |key| (entry, key)));
+        found.filter(|(_, one)| one.path == key).collect()
+    };
+    // Whole, then without what may be a name (`attacks.NAME.steps`) or a key that takes a plugin.
+    let mut rest = rest;
+    loop {
+        let found = having(&kinds, rest);
+        match rest.split_once('.') {
+            None => return found,
+            _ if !found.is_empty() => return found,
+            Some((key, after)) => {
+                kinds.extend(having(&kinds, key).into_iter().flat_map(|(_, key)| key.components));
+                rest = after;
+            }
         }
     }
 }

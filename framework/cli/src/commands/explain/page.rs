@@ -19,6 +19,10 @@ pub(super) fn of(subject: &Subject) -> String {
             format!("{}, a YAML file\n\n{about}\n{}", text::bold("pipeline"), list(&keys(&schema)))
         }
         Subject::Keys(keys) => list(keys),
+        Subject::PluginKeys(found) => {
+            let of_one = |(entry, one): &(&Entry, Key)| format!("{} {}\n{}", entry.kind(), entry.name(), key(one));
+            found.iter().map(of_one).collect::<Vec<_>>().join("\n")
+        }
     }
 }
 

@@ -26,8 +26,8 @@ fn page(kind: &str, about: &str) -> String {
     let an = if article(kind) == "an" { "An" } else { "A" };
     let of_kind: Vec<&Entry> = entries().into_iter().filter(|entry| entry.kind() == kind).collect();
     let mut text = format!(
-        "# {}s\n\n<!-- Written by `foil explain --markdown docs/reference` from doc comments; do not edit. -->\n\n{an} {kind} {about}.\n",
-        kind[..1].to_uppercase() + &kind[1..]
+        "# {}\n\n<!-- Written by `foil explain --markdown docs/reference` from doc comments; do not edit. -->\n\n{an} {kind} {about}.\n",
+        foil_config::plural(&(kind[..1].to_uppercase() + &kind[1..]))
     );
     for entry in of_kind {
         text += &section(entry);
