@@ -5,7 +5,7 @@ mod judge;
 mod table;
 
 pub(super) use judge::evaluate;
-pub(super) use table::table;
+pub(super) use table::{Last, table};
 
 use super::check::split;
 use super::{Exit, open_run};
@@ -101,7 +101,7 @@ pub(super) fn show(path: &Path, options: &Options, world: World) -> Exit {
     if !world.is_first() {
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{}", table(std::slice::from_ref(&record)).terminal(Style::stdout()));
+    println!("{}", table(std::slice::from_ref(&record), Last::Avg).terminal(Style::stdout()));
     for entry in record.entries.iter().filter(|entry| !entry.stages.is_empty()) {
         let stages: Vec<String> = entry.stages.iter().map(|s| format!("{} {:.2}", s.name, s.accuracy)).collect();
         println!("{}: {}", entry.name, stages.join(", "));

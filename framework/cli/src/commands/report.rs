@@ -51,6 +51,11 @@ pub(super) struct Args {
     title: Option<String>,
 }
 
+/// Writes the page of these runs, with some images of each, to `out`.
+pub(super) fn write(runs: Vec<PathBuf>, out: PathBuf, title: &str) -> Exit {
+    run(&Args { runs, out, figures: None, images: 8, curves: None, title: Some(title.into()) })
+}
+
 pub(super) fn run(args: &Args) -> Exit {
     let mut report = read(&args.runs)?;
     if let Some(title) = &args.title {

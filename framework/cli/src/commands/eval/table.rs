@@ -4,8 +4,17 @@ use crate::report::table::heading;
 use crate::report::{Cell, Column, Table};
 use foil::record::EvalRecord;
 
-/// Models as rows and attacks as columns, with the mean of a row as `Avg`, as in the CAT paper's Tables 2 and 3.
-pub(in crate::commands) fn table(records: &[EvalRecord]) -> Table {
+/// The last column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::commands) enum Last {
+    /// The mean of the row, as in the CAT paper's Tables 2 and 3.
+    Avg,
+    /// The images that are right under every attack of the evaluation.
+    WorstCase,
+}
+
+/// Models as rows and attacks as columns.
+pub(in crate::commands) fn table(records: &[EvalRecord], last: Last) -> Table {
     let mut names: Vec<&str> = Vec::new();
     for entry in records.iter().flat_map(|record| &record.entries) {
         if !names.contains(&entry.name.as_str()) {
@@ -14,13 +23,14 @@ pub(in crate::commands) fn table(records: &[EvalRecord]) -> Table {
     }
     let mut columns = vec![Column::text("model")];
     columns.extend(names.iter().map(|name| Column::accuracy(heading(name))));
-    columns.push(Column::accuracy("Avg"));
+    columns.push(Column::accuracy(if last == Last::Avg { "Avg" } else { "Worst case" }));
     let rows = records.iter().map(|record| {
         let mut row = vec![Cell::Text(record.model.clone())];
         row.extend(
             names.iter().map(|name| record.entry(name).map_or(Cell::Missing, |entry| Cell::Percent(entry.accuracy))),
         );
-        row.push(record.avg.map_or(Cell::Missing, Cell::Percent));
+        let figure = if last == Last::Avg { record.avg } else { record.worst_case };
+        row.push(figure.map_or(Cell::Missing, Cell::Percent));
         row
     });
     Table { title: "Accuracy under attack, percent".into(), columns, rows: rows.collect() }
