@@ -75,7 +75,7 @@ fn runs_are_made_once_and_summed_up_over_seeds() {
     fs::write(place.path("renamed.yaml"), "extends: other.yaml\nname: renamed\ndevice: auto\n").unwrap();
     let again = place.foil(&["compare", "tiny.yaml", "renamed.yaml", "other.yaml", "--seeds", "2"]).ok();
     assert_eq!(
-        (again.err.matches("done before").count(), again.err.matches("run 1 of").count()),
+        (again.err.matches("already done").count(), again.err.matches("run 1 of").count()),
         (4, 0),
         "{}",
         again.err
@@ -155,7 +155,7 @@ fn runs_are_made_once_and_summed_up_over_seeds() {
     assert!(ended.out.contains("evaluated under different threat models"), "{}", ended.out);
     assert_eq!(state(), trained);
     let again = place.foil(&["compare", "tiny.yaml", "far.yaml"]).ok();
-    assert_eq!(again.err.matches("done before").count(), 2, "{}", again.err);
+    assert_eq!(again.err.matches("already done").count(), 2, "{}", again.err);
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn a_slurm_task_is_one_run_and_the_table_comes_after() {
     let (code, err) = task("1");
     assert!(code == Some(0) && err.contains("folder: runs/other"), "{err}");
     let (code, err) = task("1");
-    assert!(code == Some(0) && err.contains("done before") && !err.contains("epoch 1/1"), "{err}");
+    assert!(code == Some(0) && err.contains("already done") && !err.contains("epoch 1/1"), "{err}");
     assert!(!place.path("runs/tiny").exists() && !place.path("runs/compare").exists());
 
     let ended = place.foil(&[&words[..], &["--gather"]].concat());
@@ -277,7 +277,7 @@ fn ranks_share_the_runs_and_one_takes_up_what_another_leaves() {
 
     // What is there is found by both; one of them says so.
     let ended = Ranks::start(&place, 2, &COMPARE).ok();
-    assert_eq!((ended[0].err.matches("done before").count(), ended[1].err.as_str()), (2, ""), "{}", ended[0].err);
+    assert_eq!((ended[0].err.matches("already done").count(), ended[1].err.as_str()), (2, ""), "{}", ended[0].err);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod tiny;
 use foil_at as _;
 use foil_attacks as _;
 use foil_models as _;
+use foil_optimizers as _;
 use foil_schedulers as _;
 
 use serde_json::Value;

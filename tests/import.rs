@@ -11,6 +11,7 @@ use foil::tensors;
 use foil_at as _;
 use foil_attacks as _;
 use foil_models as _;
+use foil_optimizers as _;
 use foil_schedulers as _;
 use std::fs;
 use std::path::{Path, PathBuf};

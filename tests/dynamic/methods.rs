@@ -53,7 +53,7 @@ data: { name: mnist_subset, train_limit: 60, test_limit: 20 }
 model: { type: template_model, hidden: 16 }
 attack: { type: template_attack, eps: { type: template_scheduler, start: 0.2 }, steps: 2 }
 loss: { type: template_loss, clean: { type: template_scheduler, start: 0.5 } }
-optimizer: { type: sgd, lr: { type: template_scheduler, start: 0.1 } }
+optimizer: { type: template_optimizer, lr: { type: template_scheduler, start: 0.001 } }
 train: { epochs: 2, batch_size: 20, eval_batch_size: 20 }
 ";
 

@@ -4,6 +4,7 @@ use super::{changed, library};
 use crate::tiny::Place;
 use foil::prelude::*;
 use foil::testing::{loss_from_yaml, loss_on};
+use foil_optimizers as _;
 use foil_template as _; // the same plugins linked in, to compare with
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -16,6 +16,7 @@ mod params;
 
 pub(crate) use backward::KEEP_THE_GRAPH;
 pub use backward::backward;
+pub use kernels::sgd_step;
 pub use layers::{
     Conv2d, Linear, dropout, flatten, flatten_backward, global_average, leaky_relu, max_pool2, nearest_resize, relu,
     relu_backward,

@@ -229,7 +229,7 @@ pub fn assemble_across(
             let help = "name an attack at one radius here, and give the row a name of its own";
             return cx.problem(key, format!("is `{name}`, which is a row of several radii"), help);
         }
-        let help = suggest(name, &known, "defined are");
+        let help = suggest(name, &known, "defined attacks");
         cx.problem(key, format!("is `{name}`, which is not defined under `attacks`"), help);
     };
     for (key, names) in [("evaluate", &pipeline.evaluate), ("train.watch", &pipeline.train.watch)] {

@@ -284,7 +284,7 @@ mod tests {
         held::<dyn Objective>("Objective", include_str!("../objective.rs"));
         held::<dyn Model>("Model", include_str!("../model.rs"));
         held::<dyn Scheduler>("Scheduler", include_str!("../scheduler.rs"));
-        held::<dyn Optimizer>("Optimizer", include_str!("../optim/mod.rs"));
+        held::<dyn Optimizer>("Optimizer", include_str!("../optim.rs"));
     }
 
     struct Panics;

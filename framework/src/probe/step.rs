@@ -177,7 +177,8 @@ mod tests {
     use crate::loss::{Loss, LossInput, LossOutput, terms};
     use crate::model::Model;
     use crate::nn::{Builder, Linear, Mode, Pass};
-    use crate::registry::{Build, Component};
+    use crate::optim::Optimizer;
+    use crate::scheduler::Progress;
     use crate::tensors;
     use std::collections::HashMap;
     use tch::Device;
@@ -229,15 +230,31 @@ mod tests {
         }
     }
 
+    /// Gradient descent with a learning rate of 1.
+    struct Descent;
+
+    impl Optimizer for Descent {
+        fn prepare(&mut self, _: &Tensor) {}
+
+        fn update(&mut self, values: &Tensor, gradient: &Tensor, _: &Clock) {
+            let _ = values.shallow_clone().g_sub_(gradient);
+        }
+
+        fn learning_rate(&self, _: &Progress) -> f64 {
+            1.0
+        }
+
+        fn state(&self) -> Vec<(String, Tensor)> {
+            Vec::new()
+        }
+    }
+
     fn step() -> Step {
-        let sgd: Component<dyn crate::optim::Optimizer> = serde_yaml::from_str("{ type: sgd, lr: 1.0 }").unwrap();
-        let problems = RefCell::default();
-        let sgd = Build::new(DATA, 0, Kind::Double, Device::Cpu, &problems).component("optimizer", &sgd).unwrap();
         let builder = Builder::default();
         let model = Box::new(Flat(Linear::new(&builder, "fc", 2, 2)));
         let network = Network::new(model, builder, Some(0), Kind::Double, Device::Cpu);
         let attack = Box::new(Radii(Tensor::full([DATA.train], 0.1, (Kind::Float, Device::Cpu))));
-        Step { model: Learner::new(network, sgd), attack, loss: Box::new(Ce), names: ["radii", "ce"] }
+        Step { model: Learner::new(network, Box::new(Descent)), attack, loss: Box::new(Ce), names: ["radii", "ce"] }
     }
 
     fn doubles(values: &[f64], shape: &[i64]) -> Tensor {

@@ -20,6 +20,7 @@ use foil_fat as _;
 use foil_mart as _;
 use foil_mma as _;
 use foil_models as _;
+use foil_optimizers as _;
 use foil_schedulers as _;
 use foil_torchscript as _;
 use foil_trades as _;

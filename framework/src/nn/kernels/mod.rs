@@ -21,7 +21,7 @@
 //! | cross-entropy, KL, p(label) | `loss::terms` | terms.h | fp32 logits |
 //! | gradients of objectives | `loss::terms` | slopes.h | fp32 logits |
 //! | gradients into one tensor | `copy_`, `+=` | pieces.h | at most four passes |
-//! | a step of SGD | `optim::sgd` | kernels.cu | fp32 |
+//! | a step of SGD | `foil_optimizers::Sgd` | kernels.cu | fp32 |
 //! | a step of an L-inf attack | `sign_step` | kernels.cu | fp32, one step size |
 //! | keyed random numbers | `nn::noise` | noise.h | fp32, int64 |
 //!
@@ -65,7 +65,7 @@ pub(crate) use normalize::{normalize, normalize_backward};
 pub(super) use partial_sums::PartialSums;
 pub(super) use pointwise::{add_affine_relu, affine_relu, affine_relu_backward, join_relu, join_relu_backward};
 pub(super) use pooled_linear::{backward as pooled_linear_backward, forward as pooled_linear};
-pub(crate) use sgd::sgd;
+pub use sgd::sgd_step;
 pub use sign_step::sign_step;
 pub(super) use support::supports;
 pub(crate) use support::{has_kernels, is_contiguous};

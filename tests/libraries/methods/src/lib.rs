@@ -11,6 +11,7 @@ use foil_fat as _;
 use foil_mart as _;
 use foil_mma as _;
 use foil_models as _;
+use foil_optimizers as _;
 use foil_schedulers as _;
 use foil_trades as _;
 
@@ -23,6 +24,7 @@ foil::export_plugin!(
     "foil-mart",
     "foil-mma",
     "foil-models",
+    "foil-optimizers",
     "foil-schedulers",
     "foil-trades"
 );

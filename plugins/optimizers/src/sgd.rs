@@ -1,12 +1,8 @@
 //! Stochastic gradient descent as `torch.optim.SGD` computes it.
 
-use super::Optimizer;
-use crate::Result;
-use crate::nn::kernels;
-use crate::registry::{Build, Config};
-use crate::scheduler::{Clock, Progress, Scheduled};
-use foil_macros::settings;
-use tch::Tensor;
+use foil::nn::sgd_step;
+use foil::prelude::*;
+use foil::scheduler::{Clock, Progress};
 
 /// Stochastic gradient descent with momentum, as `torch.optim.SGD`.
 ///
@@ -48,7 +44,7 @@ impl Optimizer for SgdOptimizer {
     fn update(&mut self, values: &Tensor, gradient: &Tensor, clock: &Clock) {
         let Sgd { lr, momentum, weight_decay, nesterov } = &self.config;
         let rate = lr.at(clock);
-        if kernels::sgd([values, gradient, &self.velocity], &rate, [*momentum, *weight_decay], *nesterov).is_some() {
+        if sgd_step([values, gradient, &self.velocity], &rate, [*momentum, *weight_decay], *nesterov) {
             return;
         }
         let gradient = if *weight_decay > 0.0 { gradient + values * *weight_decay } else { gradient.shallow_clone() };
@@ -67,11 +63,11 @@ impl Optimizer for SgdOptimizer {
     }
 }
 
-crate::register!(dyn crate::optim::Optimizer, "sgd", Sgd, "{ lr: 0.1, weight_decay: 0.0005 }");
+register!(dyn Optimizer, "sgd", Sgd, "{ lr: 0.1, weight_decay: 0.0005 }");
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::trajectory;
+    use crate::testing::trajectory;
 
     // p = torch.tensor([1., -2.], dtype=torch.float64, requires_grad=True)
     // o = torch.optim.SGD([p], lr=.1, momentum=.9, weight_decay=.01)   # nesterov=True: the second

@@ -1,11 +1,7 @@
 //! Adam as `torch.optim.Adam` computes it.
 
-use super::Optimizer;
-use crate::Result;
-use crate::registry::{Build, Config};
-use crate::scheduler::{Clock, Progress, Scheduled};
-use foil_macros::settings;
-use tch::{Kind, Tensor};
+use foil::prelude::*;
+use foil::scheduler::{Clock, Progress};
 
 /// Adam (Kingma & Ba 2015, Algorithm 1), as `torch.optim.Adam`.
 ///
@@ -77,11 +73,11 @@ impl Optimizer for AdamOptimizer {
     }
 }
 
-crate::register!(dyn crate::optim::Optimizer, "adam", Adam, "{ lr: 0.001 }");
+register!(dyn Optimizer, "adam", Adam, "{ lr: 0.001 }");
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::trajectory;
+    use crate::testing::trajectory;
 
     // as in sgd.rs, with torch.optim.Adam([p], lr=.1, weight_decay=.01)
     #[test]

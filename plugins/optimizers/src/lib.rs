@@ -1,0 +1,27 @@
+//! Optimizers, as `torch.optim` computes them.
+
+mod adam;
+mod sgd;
+
+pub use adam::Adam;
+pub use sgd::Sgd;
+
+#[cfg(test)]
+mod testing {
+    use foil::prelude::*;
+    use foil::scheduler::Clock;
+    use foil::testing::from_yaml;
+    use tch::Device;
+
+    /// Three updates of (1, -2) in double precision by the gradients that the PyTorch snippets use.
+    pub fn trajectory(config: &str, expected: &[f64]) {
+        let mut optimizer = from_yaml::<dyn Optimizer>(config, Kind::Double);
+        let values = Tensor::from_slice(&[1.0, -2.0]);
+        optimizer.prepare(&values);
+        for gradient in [[1.0, 2.0], [0.5, -1.0], [0.0, 3.0]] {
+            optimizer.update(&values, &Tensor::from_slice(&gradient), &Clock::new(1, 3, Device::Cpu));
+        }
+        let found = Vec::<f64>::try_from(values).unwrap();
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?} {expected:?}");
+    }
+}
