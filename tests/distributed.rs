@@ -226,7 +226,7 @@ fn started_again_by_the_launcher_a_run_goes_on() {
     let other = attempt("2", &["train.epochs=2"]).end(Duration::from_secs(30));
     assert!(other[0].err.contains("attempt 3: run holds a run with other settings"), "{}", other[0].err);
     let ended = attempt("2", &["train.epochs=1"]).ok();
-    assert!(ended[0].err.starts_with("attempt 3: the run in run goes on\n"), "{}", ended[0].err);
+    assert!(ended[0].err.starts_with("attempt 3: resuming the run in run\n"), "{}", ended[0].err);
     assert_eq!(ended[1].err, "");
     place.run("run").assert_same(&whole);
 }
