@@ -106,7 +106,7 @@ fn a_signal_in_the_final_evaluation_ends_it() {
     let place = Place::with(AT);
     let slow = &["train.epochs=1", "select=natural", "attacks.pgd2.steps=50000"];
     let mut running = place.start(&[&["train", "tiny.yaml", "--run-dir", "run"], &slow[..]].concat());
-    assert!(running.wait_for("natural: 50 in "));
+    assert!(running.wait_for("natural: 50 images in "));
     running.signal("INT");
     assert_eq!(running.end().code, Some(130));
     assert!(!place.run("run").file("eval.json").exists());
