@@ -166,7 +166,7 @@ fn a_figure_that_was_changed_is_not_shown() {
     let page = fs::read_to_string(place.path("report.html")).unwrap();
     assert!(page.contains(&format!("{damaged}, and is left out")), "{page}");
     let error = place.foil(&["train", "--resume", "run", "--no-eval"]).error();
-    assert!(error.contains(damaged) && error.contains("put a good copy back"), "{error}");
+    assert!(error.contains(damaged) && error.contains("restore a good copy"), "{error}");
 }
 
 /// Changes one bit of a tensor.

@@ -54,7 +54,7 @@ fn killed_and_repeated_it_trains_only_what_is_missing() {
     assert!(first.is_some() && second.is_some() && !runs(&place)[3].0.exists());
 
     let ended = place.foil(&SWEEP).ok();
-    assert_eq!(ended.err.matches("done before").count(), 2, "{}", ended.err);
+    assert_eq!(ended.err.matches("already done").count(), 2, "{}", ended.err);
     assert_eq!([first, second][..], before()[..2], "finished runs were trained again");
     assert!(ended.out.contains("4 of 4 runs"), "{}", ended.out);
     assert!(RUNS.iter().all(|label| ended.out.contains(label)), "{}", ended.out);
