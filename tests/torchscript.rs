@@ -81,7 +81,7 @@ fn comparisons_and_sweeps_carry_the_files_too() {
     place.foil(&["compare", "deep/er/child.yaml"]).ok();
     assert!(place.path("runs/child/model.pt").exists() && place.path("runs/child/loss.pt").exists());
     let again = place.foil(&["compare", "deep/er/child.yaml"]).ok();
-    assert!(again.err.contains("done before"), "{}", again.err);
+    assert!(again.err.contains("already done"), "{}", again.err);
     let rates = "sweep={ optimizer.lr: [0.01, 0.02] }";
     let swept = place.foil(&["sweep", "deep/er/child.yaml", rates, "--dir", "swept"]).ok();
     assert!(swept.out.contains("2 of 2 runs"), "{}{}", swept.out, swept.err);
