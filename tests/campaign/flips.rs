@@ -85,7 +85,7 @@ fn resumed(place: &Place, run: &Run, folder: &str, name: &str, whole: &Run) -> b
         return true;
     }
     // Another pipeline is trained as it says, and that it was changed is said.
-    if name == "resolved.yaml" && ended.err.contains("says something else than when the run stopped") {
+    if name == "resolved.yaml" && ended.err.contains("has changed since the run stopped") {
         return true;
     }
     if name == "resolved.yaml" {
