@@ -36,12 +36,16 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
     let _ends = AtOnce::new(path)?;
     let (folder, weights) =
         if world.is_first() { checkpoint(path)? } else { (Folder::named(path), path.to_path_buf()) };
+    if world.is_first() {
+        let out = options.out.clone().unwrap_or_else(|| first(&folder, &weights));
+        atomic::probe(&out).map_err(|error| {
+            Error::new(format!("the record could not be written: {error}")).help("--out FILE puts it elsewhere")
+        })?;
+    }
     let loaded = load_run(&folder, &options.overrides, world)?;
     let pipeline = &loaded.pipeline;
     let device = choose_for(&pipeline.device, world)?;
     let mut parts = loaded.built(assemble_across(world, pipeline, Kind::Float, device, false))?;
-    let limit = pipeline.data.test_limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
-    let test = Resident::new(&foil::data::read(pipeline)?.test, device).first(limit);
     let network = parts.step.model.network();
     let (mut judged, mut epoch) = (String::new(), 0);
     if world.is_first() {
@@ -51,13 +55,12 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
         whose(&stored.texts, pipeline, &weights);
         (judged, epoch) = (stored.digest, card::epochs(&stored.texts));
     }
+    let limit = pipeline.data.test_limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+    let test = Resident::new(&foil::data::read(pipeline)?.test, device).first(limit);
     let images = test.len() as u64;
     let usual_now = usual(&folder, &weights, pipeline, &judged, images);
     let mut out = options.out.clone().unwrap_or_else(|| usual_now.clone());
     if world.is_first() {
-        atomic::probe(&out).map_err(|error| {
-            Error::new(format!("the record could not be written: {error}")).help("--out FILE puts it elsewhere")
-        })?;
         folder.sweep();
         [out.clone(), ImageRecord::beside(&out), out.with_extension("partial.json")].iter().for_each(atomic::sweep);
     }
@@ -120,14 +123,19 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
     Ok((record, out))
 }
 
+/// The usual name of a checkpoint's record.
+fn first(folder: &Folder, weights: &Path) -> PathBuf {
+    match weights.file_stem().filter(|_| weights.file_name() != folder.best().file_name()) {
+        Some(stem) => folder.path().join(format!("{}.eval.json", stem.display())),
+        None => folder.path().join(FIRST),
+    }
+}
+
 /// Where the record of a checkpoint goes: `eval.json` for the best one, `last.eval.json` for
 /// last.safetensors. Where that is of these weights but of other attacks or images, it stays, and
 /// this one is `eval.HASH.json`.
 fn usual(folder: &Folder, weights: &Path, pipeline: &Pipeline, judged: &str, images: u64) -> PathBuf {
-    let usual = match weights.file_stem().filter(|_| weights.file_name() != folder.best().file_name()) {
-        Some(stem) => folder.path().join(format!("{}.eval.json", stem.display())),
-        None => folder.path().join(FIRST),
-    };
+    let usual = first(folder, weights);
     let is_other =
         |record: EvalRecord| record.weights.as_deref() == Some(judged) && !pipeline.is_judged_by(&record, images);
     match EvalRecord::load(&usual).is_ok_and(is_other) {
