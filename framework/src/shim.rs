@@ -1,12 +1,12 @@
 //! What tch does not bind, from the C++ shim in `framework/shim`: memory formats, gradients of
-//! single operators, TF32 flags, and profiling.
+//! single operators, TF32's switches, recorders of what runs.
 //!
 //! Each function here is a safe form of one there; a C++ exception comes back as an error with its
 //! message.
 
 #![allow(unsafe_code)]
 
-// The crate of the C++ functions, which is linked only if it is mentioned.
+// The crate of the C++ functions: without a mention it is not linked.
 use foil_shim as _;
 
 mod record;
@@ -22,7 +22,7 @@ use tch::Tensor;
 
 /// What tch calls `C_tensor`: an `at::Tensor`.
 pub(crate) type At = c_void;
-/// Null, or a message to free with `foil_free`.
+/// Null, or a message to give back to `foil_free`.
 pub(crate) type Message = *mut c_char;
 
 unsafe extern "C" {
@@ -61,14 +61,13 @@ unsafe extern "C" {
     fn foil_flush_denormal(flush: bool) -> Message;
 }
 
-/// Turns a message into an error and frees it.
+/// Takes a message over.
 pub(crate) fn check(message: Message) -> Result<()> {
     if message.is_null() {
         return Ok(());
     }
-    // # Safety
-    // The shim's messages are C strings from `strdup`; this one is read once, then freed, and not
-    // used again.
+    // SAFETY: The shim's messages are C strings from `strdup`; this one is read once, then freed,
+    // and not used again.
     let text = unsafe {
         let text = CStr::from_ptr(message).to_string_lossy().into_owned();
         foil_free(message);
@@ -81,33 +80,32 @@ pub(crate) fn at(tensor: &Tensor) -> *const At {
     tensor.as_ptr().cast()
 }
 
-/// Runs `make`, which writes a new tensor to its argument, and takes ownership of it.
+/// Runs `make`, which writes a new tensor to its argument, and takes the tensor over.
 fn made(make: impl FnOnce(*mut *mut At) -> Message) -> Result<Tensor> {
     let mut out = std::ptr::null_mut();
     check(make(&raw mut out))?;
-    // # Safety
-    // Without a message the shim has written a pointer to a new at::Tensor that belongs to us; tch
-    // frees it.
+    // SAFETY: Without a message the shim has written a pointer to a new at::Tensor that belongs to
+    // us; tch frees it.
     Ok(unsafe { Tensor::from_ptr(out.cast()) })
 }
 
 /// `xs` `[N, C, H, W]` with channels-last strides: itself if it has them, else a copy.
 ///
 /// # Errors
-/// When `xs` does not have four dimensions.
+/// When `xs` has not four dimensions.
 pub fn channels_last(xs: &Tensor) -> Result<Tensor> {
     // SAFETY: `xs` lives through the call and is only read.
     made(|out| unsafe { foil_channels_last(out, at(xs)) })
 }
 
-/// Whether `xs` `[N, C, H, W]` is channels-last.
+/// Whether `xs` `[N, C, H, W]` lies channels-last.
 pub fn is_channels_last(xs: &Tensor) -> bool {
     let mut yes = false;
     // SAFETY: As above; `yes` outlives the call.
     check(unsafe { foil_is_channels_last(&raw mut yes, at(xs)) }).is_ok() && yes
 }
 
-/// How often the data of `xs`, or of a tensor that shares them, were changed in place; 0 where
+/// How often the numbers of `xs`, or of a tensor that shares them, were changed in place; 0 where
 /// libtorch does not count.
 pub(crate) fn version(xs: &Tensor) -> u64 {
     let mut found = 0;
@@ -119,7 +117,7 @@ pub(crate) fn version(xs: &Tensor) -> u64 {
 /// count.
 ///
 /// # Errors
-/// When the shapes do not match.
+/// When the shapes do not belong together.
 pub fn conv_input_gradient(
     gradient: &Tensor,
     input: &Tensor,
@@ -135,7 +133,7 @@ pub fn conv_input_gradient(
 /// count.
 ///
 /// # Errors
-/// When the shapes do not match.
+/// When the shapes do not belong together.
 pub fn conv_weight_gradient(
     gradient: &Tensor,
     input: &Tensor,
@@ -151,7 +149,7 @@ pub fn conv_weight_gradient(
 /// with respect to weight and bias; `mean` and `inverse_std` `[C]` are the batch's.
 ///
 /// # Errors
-/// When the shapes do not match.
+/// When the shapes do not belong together.
 pub fn batch_norm_gradients(
     gradient: &Tensor,
     input: &Tensor,
@@ -162,20 +160,18 @@ pub fn batch_norm_gradients(
 ) -> Result<(Tensor, Option<[Tensor; 2]>)> {
     let (gradient, input, weight) = (at(gradient), at(input), at(weight));
     let mut out = [std::ptr::null_mut(); 3];
-    // # Safety
-    // The borrows of all five tensors outlast the call, which only reads them; there is room for
-    // three.
+    // SAFETY: The borrows of all five tensors outlast the call, which only reads them; there is
+    // room for three.
     check(unsafe {
         foil_batch_norm_gradients(out.as_mut_ptr(), gradient, input, weight, at(mean), at(inverse_std), eps, learns)
     })?;
-    // # Safety
-    // Without a message the shim has written pointers to new at::Tensors that belong to us, three
-    // with `learns` and otherwise one; tch frees them.
+    // SAFETY: Without a message the shim has written pointers to new at::Tensors that belong to us,
+    // three with `learns` and otherwise one; tch frees them.
     let owned = |found: *mut At| unsafe { Tensor::from_ptr(found.cast()) };
     Ok((owned(out[0]), learns.then(|| [owned(out[1]), owned(out[2])])))
 }
 
-/// Sets whether CUDA may compute fp32 products in TF32, for the whole process. Does nothing on a
+/// Says whether CUDA may compute fp32 products in TF32, for the whole process. Does nothing on a
 /// CPU.
 ///
 /// # Errors
@@ -186,7 +182,7 @@ pub fn allow_tf32(allow: bool) -> Result<()> {
     check(unsafe { foil_allow_tf32(allow) })
 }
 
-/// The last value given to [`allow_tf32`]; libtorch's convolutions default to true.
+/// What [`allow_tf32`] said last; libtorch's convolutions begin with yes.
 static ALLOWS_TF32: AtomicBool = AtomicBool::new(true);
 
 /// Whether CUDA may compute fp32 products in TF32.
@@ -194,14 +190,14 @@ pub(crate) fn allows_tf32() -> bool {
     ALLOWS_TF32.load(Ordering::Relaxed)
 }
 
-/// Sets whether the processor flushes subnormal numbers to 0 (`torch.set_flush_denormal`), in
-/// this thread and in its worker threads. Does nothing on a processor without the flag.
+/// Sets whether the processor takes subnormal numbers for 0 (`torch.set_flush_denormal`), in this
+/// thread and in those that compute for it. Does nothing on a processor without the switch.
 ///
 /// # Errors
 /// When libtorch refuses.
 pub fn flush_denormal(flush: bool) -> Result<()> {
     thread_local! {
-        /// The last value set; a thread starts with the processor's default.
+        /// What was set last; a thread begins with the processor's default.
         static FLUSHES: Cell<bool> = const { Cell::new(false) };
     }
     if FLUSHES.replace(flush) == flush {
@@ -211,8 +207,8 @@ pub fn flush_denormal(flush: bool) -> Result<()> {
     check(unsafe { foil_flush_denormal(flush) })
 }
 
-/// Sets whether CUDA must compute the same bits each time, for the whole process; otherwise it
-/// tries several convolution algorithms and keeps the fastest. A CPU always computes the same bits.
+/// Says whether CUDA must compute the same bits each time, for the whole process; otherwise it
+/// tries out convolutions and keeps the fastest. A CPU always does the same.
 ///
 /// # Errors
 /// When libtorch refuses.

@@ -57,14 +57,13 @@ unsafe extern "C" {
     fn foil_group_free(group: *mut FoilGroup);
 }
 
-/// Turns a message into an error and frees it.
+/// Takes a message over.
 fn check(message: Message) -> Result<()> {
     if message.is_null() {
         return Ok(());
     }
-    // # Safety
-    // The shim's messages are C strings from `strdup`; this one is read once, then freed, and not
-    // used again.
+    // SAFETY: The shim's messages are C strings from `strdup`; this one is read once, then freed,
+    // and not used again.
     let text = unsafe {
         let text = CStr::from_ptr(message).to_string_lossy().into_owned();
         libc::free(message.cast());
@@ -81,7 +80,7 @@ fn milliseconds(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The store in which ranks leave notes for each other; rank 0 or torchrun serves it.
+/// Where ranks leave notes for each other; rank 0, or torchrun, keeps it.
 pub(super) struct Store(*mut FoilStore);
 
 // SAFETY: c10d's TCPStore locks itself; the pointer is freed once, by the last owner.
@@ -116,9 +115,8 @@ impl Store {
 
     pub(super) fn get(&self, key: &str) -> Result<Option<String>> {
         extern "C" fn take(to: *mut c_void, value: *const u8, length: usize) {
-            // # Safety
-            // `to` is the vector below, borrowed by nothing else; `value` holds `length` bytes
-            // through this call.
+            // SAFETY: `to` is the vector below, borrowed by nothing else; `value` holds `length`
+            // bytes through this call.
             unsafe { (*to.cast::<Vec<u8>>()).extend_from_slice(std::slice::from_raw_parts(value, length)) }
         }
         let key = text(key)?;
@@ -134,7 +132,7 @@ impl Store {
     }
 }
 
-/// The ranks' connections; null once this rank has left.
+/// The ranks' connections; none once this rank has left.
 struct Group(Mutex<*mut FoilGroup>);
 
 // SAFETY: The pointer is only used under the lock; c10d's process groups may be called from any
@@ -156,9 +154,8 @@ impl Group {
         let mut group = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let closed = std::mem::replace(&mut *group, null_mut());
         if !closed.is_null() {
-            // # Safety
-            // The pointer is from `foil_gloo_open`, and was taken out of the only place that uses
-            // it.
+            // SAFETY: The pointer is from `foil_gloo_open`, and was taken out of the only place
+            // that uses it.
             unsafe { foil_group_free(closed) }
         }
     }
@@ -169,15 +166,14 @@ impl Group {
             return Err(Error::new("this rank has left the group"));
         }
         let mut work = null_mut();
-        // # Safety
-        // The group is open, and the tensor outlives the call; the work keeps a reference to its
-        // memory.
+        // SAFETY: The group is open, and the tensor outlives the call; the work keeps a reference
+        // to its memory.
         check(unsafe { start(&raw mut work, *group, tensor.as_ptr().cast()) })?;
         Ok(Box::new(Work(work)))
     }
 }
 
-/// A collective in progress.
+/// A collective under way.
 struct Work(*mut FoilWork);
 
 // SAFETY: c10d's works may be waited for on any thread.
@@ -189,9 +185,8 @@ impl Work {
         if work.is_null() {
             return Ok(());
         }
-        // # Safety
-        // The pointer is from the shim; the call frees it, and it was taken out of the only place
-        // that has it.
+        // SAFETY: The pointer is from the shim; the call frees it, and it was taken out of the only
+        // place that has it.
         check(unsafe { foil_work_wait(work) })
     }
 }
@@ -204,20 +199,20 @@ impl Pending for Work {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        // The result is no longer needed.
+        // Nobody wants the result any more.
         let _ = self.finish();
     }
 }
 
 /// Gloo over TCP, met at a store, exactly as `torch.distributed` does with `backend="gloo"`.
 pub(super) struct C10d {
-    // Dropped in this order: the group uses the store while it closes.
+    // In this order: the group uses the store while it closes.
     group: Group,
     store: Store,
 }
 
 impl C10d {
-    /// Connects to the other ranks.
+    /// Meets the other ranks.
     pub fn join(launch: &Launch, meeting: &Meeting) -> Result<Self> {
         let store = Store::open(launch, meeting)?;
         let (rank, size) = (launch.rank as c_int, launch.size as c_int);

@@ -37,13 +37,12 @@ unsafe extern "C" {
 /// The sum over the ranks, for the shim: `ranks` is a [`Joined`].
 extern "C" fn sum(ranks: *const c_void, tensor: *const At) -> Message {
     let work = || {
-        // # Safety
-        // The shim hands back what it was given, which is never freed, and a tensor that lives
-        // through this call.
+        // SAFETY: The shim hands back what it was given, which is never freed, and a tensor that
+        // lives through this call.
         let (joined, tensor) = unsafe { (&*ranks.cast::<Joined>(), Tensor::clone_from_ptr(tensor.cast_mut().cast())) };
         World::of(joined).sum(&tensor)
     };
-    // A panic must not cross into C++.
+    // No panic may cross into C++.
     let said = match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(())) => return null_mut(),
         Ok(Err(error)) => error.message().to_string(),
@@ -56,11 +55,11 @@ extern "C" fn sum(ranks: *const c_void, tensor: *const At) -> Message {
 
 /// `xs` `[N, C, H, W]` normalised with the statistics of all ranks' images, or of those that each
 /// rank has `selected` (`[N]` booleans), differentiable across them; the running statistics `mean`
-/// and `var` `[C]` are moved, to the same bits on every rank. If no image is selected on any rank,
-/// the running statistics are used and do not change.
+/// and `var` `[C]` are moved, to the same bits on every rank. Where nothing is selected on any, the
+/// running statistics are used and do not change.
 ///
 /// # Errors
-/// When a rank is lost, or the shapes do not match.
+/// When a rank is lost, or the shapes do not belong together.
 pub(crate) fn sync_batch_norm(
     world: World,
     xs: &Tensor,
@@ -73,9 +72,8 @@ pub(crate) fn sync_batch_norm(
     let mut out = null_mut();
     let joined = world.joined().ok_or_else(|| Error::new("a single process has no rank to send to"))?;
     let (ranks, counts) = (std::ptr::from_ref(joined).cast(), world.counts());
-    // # Safety
-    // The borrows of all tensors outlast the call; `joined` is never freed, and so outlives every
-    // backward pass.
+    // SAFETY: The borrows of all tensors outlast the call; `joined` is never freed, and so outlives
+    // every backward pass.
     let message = unsafe {
         foil_sync_batch_norm(
             &raw mut out,
@@ -93,9 +91,8 @@ pub(crate) fn sync_batch_norm(
         )
     };
     if !message.is_null() {
-        // # Safety
-        // The shim's messages are C strings from `strdup`; this one is read once, then freed, and
-        // not used again.
+        // SAFETY: The shim's messages are C strings from `strdup`; this one is read once, then
+        // freed, and not used again.
         let text = unsafe {
             let text = CStr::from_ptr(message).to_string_lossy().into_owned();
             libc::free(message.cast());
@@ -103,9 +100,8 @@ pub(crate) fn sync_batch_norm(
         };
         return Err(Error::new(torch_message(&text)));
     }
-    // # Safety
-    // Without a message the shim has written a pointer to a new at::Tensor that belongs to us; tch
-    // frees it.
+    // SAFETY: Without a message the shim has written a pointer to a new at::Tensor that belongs to
+    // us; tch frees it.
     Ok(unsafe { Tensor::from_ptr(out.cast()) })
 }
 
@@ -145,7 +141,7 @@ mod tests {
     // Oracle: libtorch's batch norm on the whole batch.
     #[test]
     fn ranks_together_are_one_batch_norm() {
-        // Far from 0, where a sum of squares would lose precision.
+        // Far from 0, where a sum of squares loses its digits.
         let batch = || (rand(&[IMAGES, 3, 4, 2], 1) + 100.0, rand(&[IMAGES, 3, 4, 2], 6));
         let (x, to) = batch();
         let whole =

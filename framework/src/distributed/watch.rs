@@ -1,10 +1,10 @@
-//! Sums between devices have no timeout: if a rank is lost, the others' devices keep waiting, and
-//! their hosts with them.
+//! Sums between devices have no end of their own: a rank that is lost leaves the others' devices
+//! waiting, and their hosts with them.
 //!
-//! So a thread of each rank checks every second whether its device makes progress and whether the
-//! next rank is alive. A rank that finds a fault alerts all, and each aborts what its device is
-//! waiting for. Its training thread then continues, finds the world broken and ends as after any
-//! fault. If it does not return, the watching thread ends the process.
+//! So a thread of each rank looks, every second, whether its device gets on and whether the next
+//! rank lives. Who finds a fault tells all, and each ends what its device waits for. Its training
+//! thread then continues, finds the world broken and ends as after any fault; where it does not
+//! come back, the watching thread ends the process in its place.
 
 #![allow(unsafe_code)]
 
@@ -16,15 +16,15 @@ use std::thread::{Builder, sleep};
 use std::time::{Duration, Instant};
 
 const LOOK: Duration = Duration::from_secs(1);
-/// A process without a heartbeat for this long is considered dead; it beats every second.
+/// A process that beats every second and was silent for so long does not live.
 const SILENCE: Duration = Duration::from_secs(10);
-/// How long the training thread may take to return from its device.
+/// So long the training thread may take to come back from its device.
 const GRACE: Duration = Duration::from_secs(20);
-/// The note that alerts all other ranks to a fault.
+/// The note by which a rank tells all others of a fault.
 const ALARM: &str = "alarm";
 
 impl Joined {
-    /// Starts watching the device.
+    /// Begins to watch the device.
     pub(super) fn watch(&'static self, device: &'static dyn OnDevice) {
         let watching = move || {
             let mut next = Neighbour::of(self);
@@ -35,16 +35,16 @@ impl Joined {
                 }
             }
         };
-        // Without it a lost rank is noticed only when hosts communicate, before each step.
+        // Without it a lost rank is noticed where hosts talk to each other, before each step.
         let _ = Builder::new().name("watch".into()).spawn(watching);
     }
 
-    /// Whether watching is over: this rank has ended, successfully or not.
+    /// Whether nothing more is to be watched: this rank has ended, well or not.
     fn is_over(&self) -> bool {
         self.left.load(Ordering::Relaxed) || self.explained.load(Ordering::Relaxed)
     }
 
-    /// The fault, if there is one.
+    /// What is wrong, if something is.
     fn fault(&self, device: &dyn OnDevice, next: &mut Neighbour) -> Option<String> {
         match device.waits() {
             Err(error) => return Some(error.message().to_string()),
@@ -59,11 +59,11 @@ impl Joined {
         }
     }
 
-    /// Marks the world as broken, and releases the device and the training thread.
+    /// Breaks the world, and lets the device and the training thread continue.
     fn give_up(&'static self, device: &'static dyn OnDevice, why: &str) {
         let _ = self.reason.set(why.to_string());
         self.broken.store(true, Ordering::Relaxed);
-        // If the store is gone, the others notice it themselves.
+        // Where the store is gone the others see that themselves.
         let _ = self.transport.post(ALARM, why);
         let _ = Builder::new().name("abort".into()).spawn(move || device.abort());
         let started = Instant::now();
@@ -82,9 +82,8 @@ fn end(world: World, why: &str) -> ! {
     if !world.is_silent() {
         eprintln!("{error}");
     }
-    // # Safety
-    // Ends the process at once; nothing is left to write, and what runs at an orderly end would
-    // wait for the device.
+    // SAFETY: Ends the process at once; nothing is left to write, and what runs at an orderly end
+    // would wait for the device.
     unsafe { libc::_exit(1) }
 }
 

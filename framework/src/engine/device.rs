@@ -129,8 +129,7 @@ fn libtorch_folder() -> Option<PathBuf> {
 
 #[allow(unsafe_code)]
 fn open_forever(library: &std::path::Path) -> Result<(), String> {
-    // # Safety
-    // Opening runs the library's initialisers. The file lies beside the libtorch this process
+    // SAFETY: Opening runs the library's initialisers. The file lies beside the libtorch this process
     // already runs and comes from the same package; it is never closed, since libtorch keeps
     // pointers into it. Its symbols are made known to what is opened later, which is CUDA's half of
     // the shim.

@@ -1,4 +1,4 @@
-//! The program's side of loading: from a path to plugins in the registry.
+//! The program's side: from a path to plugins in the registry.
 
 use super::export::{Brought, Hello, tracing_id};
 use super::library::{Found, Library};
@@ -28,7 +28,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Its entry in a lock.
+    /// How a lock writes it down.
     pub fn pin(&self) -> (String, Pin) {
         Pin::of(&self.path, &self.package, &self.version, &self.sha256)
     }
@@ -41,22 +41,21 @@ pub fn loaded() -> Vec<Loaded> {
     LOADED.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Loads a library, or every plugin library in a folder, and registers its plugins. A library that
-/// is already loaded is left alone.
+/// Loads a library, or every plugin library in a folder, and registers what it brings. One that is
+/// loaded already is left as it is.
 ///
-/// `from` is the folder of the file or command that names the library; a `plugins.lock` there must
-/// list it.
+/// `from` is the folder of whoever names the library; a `plugins.lock` there must hold it.
 ///
 /// # Errors
-/// The problem with it. None of a library's code runs before its record was found equal to this
+/// What is wrong with it. Nothing of a library runs before its record was found equal to this
 /// program's.
 pub fn load(path: &Path, from: &Path) -> Result<()> {
     let lock = Lock::beside(if from.as_os_str().is_empty() { Path::new(".") } else { from })?;
     look(path)?.iter().try_for_each(|library| one(library, lock.as_ref()))
 }
 
-/// As [`load`], for a library that a file in `from` lists. A run's folder may come from anyone, so
-/// the libraries it lists must be in a lock there, or already loaded because the user named them.
+/// As [`load`], for a library that a file in `from` lists. A run's folder may come from anybody, so
+/// what it lists needs a lock there, or is loaded already because the user named it.
 ///
 /// # Errors
 /// As [`load`], or that the folder has no lock.
@@ -73,11 +72,11 @@ pub fn load_listed(path: &Path, from: &Path) -> Result<()> {
         .help(format!("if you trust the library: --plugins {library}, or `foil plugins lock {run}`")))
 }
 
-/// Inspects a library, or every plugin library in a folder, without running its code.
+/// Looks at a library, or at every plugin library in a folder, without running anything of it.
 ///
 /// # Errors
-/// The problem with the file; a library that was built differently from this program is not an
-/// error here.
+/// What is wrong with the file; a library that was built otherwise than this program is no error
+/// here.
 pub fn look(path: &Path) -> Result<Vec<Library>> {
     if !path.is_dir() {
         return match Library::inspect(path)? {
@@ -87,7 +86,7 @@ pub fn look(path: &Path) -> Result<Vec<Library>> {
     }
     let mut found = Vec::new();
     for file in libraries(path)? {
-        // Other shared libraries may be in the same folder: cargo's has macros.
+        // What is sound but no plugin may lie beside them: cargo's folder has macros.
         if let Found::Plugin(library) = Library::inspect(&file)? {
             found.push(*library);
         }
@@ -149,10 +148,10 @@ fn one(library: &Library, lock: Option<&(PathBuf, Lock)>) -> Result<()> {
     Ok(())
 }
 
-/// The path of the inspected file: by its descriptor, where the system supports that.
+/// The file that was looked at: by its descriptor, where the system has names for those.
 fn named(path: &Path, library: &Library) -> PathBuf {
     use std::os::fd::IntoRawFd;
-    // Never closed, because the loader takes two libraries of the same name for one.
+    // Never closed: the loader takes two libraries of one name for one.
     let number = library.file.try_clone().map(IntoRawFd::into_raw_fd);
     let open = number.map(|number| PathBuf::from(format!("/proc/self/fd/{number}")));
     open.ok().filter(|open| open.exists()).unwrap_or_else(|| path.to_path_buf())
@@ -161,9 +160,8 @@ fn named(path: &Path, library: &Library) -> PathBuf {
 #[allow(unsafe_code)]
 fn open(path: &Path, library: &Library) -> Result<Brought> {
     use libloading::os::unix::{Library as Opened, RTLD_LOCAL, RTLD_NOW};
-    // # Safety
-    // Opening runs the library's initialisers: native code that the user named, checked as far as a
-    // file can be. It is never closed, so what it registers is there for good.
+    // SAFETY: Opening runs the library's initialisers: native code that the user named, checked as
+    // far as a file can be. It is never closed, so what it registers is there for good.
     let opened = unsafe { Opened::open(Some(named(path, library)), RTLD_NOW | RTLD_LOCAL) };
     let opened = opened.map_err(|error| {
         Error::new(format!("it cannot be opened: {error}")).help("rebuild it; `ldd` shows which library is missing")
@@ -172,23 +170,21 @@ fn open(path: &Path, library: &Library) -> Result<Brought> {
     let record = unsafe { opened.get::<*const Record>(library.symbol.as_bytes()) };
     let record = *record.map_err(Error::of)?;
     std::mem::forget(opened);
-    // # Safety
-    // A record begins with this many plain bytes. Only if they are those of the file, in which
-    // everything was found right, is it one.
+    // SAFETY: A record begins with this many plain bytes. Only if they are those of the file, in
+    // which everything was found right, is it one.
     let plain = unsafe { std::slice::from_raw_parts(record.cast::<u8>(), PLAIN) };
     if plain != library.plain {
         return Err(Error::new("it was changed while it was being loaded").help("try again"));
     }
     let hello = Hello { shared: shared(), crates: library.seen.crates.clone() };
-    // # Safety
-    // Compiler, source and layout are the same on both sides, so `Hello` is what `start` expects,
-    // and the answer is what it promises.
+    // SAFETY: Compiler, source and layout are the same on both sides, so `Hello` is what `start`
+    // expects, and the answer is what it promises.
     let answer = unsafe { ((*record).start)((&raw const hello).cast()) };
     // SAFETY: As above; both sides allocate with the C library's allocator.
     *unsafe { Box::from_raw(answer.cast::<Result<Brought>>()) }
 }
 
-/// Connects the log of every loaded library to the program's. Call it when the program has set up
+/// Lets every loaded library log where this program logs; to be called when the program has set up
 /// its log.
 pub fn log_started() {
     for library in loaded() {
@@ -204,7 +200,7 @@ fn hand_over_log(library: &Loaded) {
     }
 }
 
-/// To the log if it is set up, otherwise to standard error.
+/// Into the log if there is one yet.
 fn warn(text: &str) {
     match dispatcher::has_been_set() {
         true => tracing::warn!("{text}"),

@@ -4,7 +4,7 @@ use super::{Message, check};
 use crate::Result;
 use std::ffi::{CStr, c_char, c_void};
 
-/// Receives what was recorded: a name, the number of calls, and their total seconds.
+/// Receives what was recorded: a name, how often it ran, and the seconds in all.
 type Tell = extern "C" fn(*mut c_void, *const c_char, i64, f64);
 
 unsafe extern "C" {
@@ -25,7 +25,7 @@ pub struct Calls {
     pub seconds: f64,
 }
 
-/// Runs `work` and returns which operators it called, by name, on all threads. One recording at a
+/// Runs `work` and tells which operators it called, by name, on all threads. One recording at a
 /// time.
 ///
 /// `wait`, if any, is called before and after each operator; on CUDA it waits for the device, so
@@ -39,9 +39,9 @@ pub fn record<T>(wait: Option<unsafe extern "C" fn()>, work: impl FnOnce() -> T)
     Recording(foil_record_stop).of(work)
 }
 
-/// Runs `work`, which must wait for the device at its end, and returns which kernels GPUs ran, by
-/// name, including copies, fills and those of captured graphs. Empty without a GPU. One recording
-/// at a time.
+/// Runs `work`, which waits for the device at its end, and tells which kernels GPUs ran, by name:
+/// copies and fills among them, and those of captured graphs. Without a GPU there are none. One
+/// recording at a time.
 ///
 /// # Errors
 /// When libtorch's profiler cannot run.
@@ -51,7 +51,7 @@ pub fn kernels<T>(work: impl FnOnce() -> T) -> Result<(T, Vec<Calls>)> {
     Recording(foil_kernels_stop).of(work)
 }
 
-/// A running recording, with the function that ends it; it is ended even if the work panics.
+/// A recording that was begun, with what ends it; it is ended also when the work panics.
 struct Recording(unsafe extern "C" fn(Tell, *mut c_void) -> Message);
 
 impl Recording {
@@ -64,9 +64,8 @@ impl Recording {
 
     fn stop(&self) -> Result<Vec<Calls>> {
         extern "C" fn tell(listener: *mut c_void, name: *const c_char, count: i64, seconds: f64) {
-            // # Safety
-            // `listener` is the vector below, borrowed by nothing else; `name` is a C string that
-            // lives through this call.
+            // SAFETY: `listener` is the vector below, borrowed by nothing else; `name` is a C
+            // string that lives through this call.
             let (calls, name) = unsafe { (&mut *listener.cast::<Vec<Calls>>(), CStr::from_ptr(name)) };
             calls.push(Calls { name: name.to_string_lossy().into_owned(), count: count.unsigned_abs(), seconds });
         }

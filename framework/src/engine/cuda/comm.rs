@@ -6,23 +6,22 @@ use std::ffi::c_void;
 use std::time::Duration;
 use tch::{Device, Tensor};
 
-/// This rank's communicator between the ranks' GPUs. It is never closed: NCCL would wait for
-/// graphs that hold its sums, and the end of the process closes it too.
+/// This rank's end of what connects the ranks' GPUs. It is never closed: NCCL waits with that for
+/// graphs which hold its sums, and the process's end does it too.
 #[derive(Debug)]
 pub struct Comm {
     raw: *mut c_void,
     device: usize,
 }
 
-// # Safety
-// Sums come from the training thread and those of its backward passes, one at a time; the rest is
-// made for a thread that watches: it locks itself, and NCCL lets any thread ask for errors and
-// abort.
+// SAFETY: Sums come from the training thread and those of its backward passes, one at a time; the
+// rest is made for a thread that watches: it locks itself, and NCCL lets any thread ask for errors
+// and abort.
 unsafe impl Send for Comm {}
 // SAFETY: As above.
 unsafe impl Sync for Comm {}
 
-/// Identifies a [`Comm`] before it exists.
+/// What names a [`Comm`] before it is there.
 pub type CommId = [u8; 128];
 
 impl Comm {
@@ -41,7 +40,7 @@ impl Comm {
         }
     }
 
-    /// A new unique id; one rank makes it for all.
+    /// A name that no other one has; one rank makes it for all.
     ///
     /// # Errors
     /// As [`super::usable`], or what NCCL reports.
@@ -53,8 +52,8 @@ impl Comm {
         Ok(id)
     }
 
-    /// Connects to the other ranks, which call it with the same `id`, each with its own device. It
-    /// waits for them without a timeout.
+    /// Meets the other ranks, which call it with the same `id` and a device of their own each. It
+    /// waits for them without end.
     ///
     /// # Errors
     /// As [`super::usable`], or what NCCL reports.
@@ -66,7 +65,7 @@ impl Comm {
         Ok(Self { raw, device })
     }
 
-    /// NCCL reads raw memory, so the tensor's device and layout must be right.
+    /// NCCL looks at memory, not at what kind of tensor it belongs to.
     fn require(&self, tensor: &Tensor) -> Result<()> {
         if tensor.device() == Device::Cuda(self.device) && tensor.is_contiguous() {
             return Ok(());
@@ -77,21 +76,20 @@ impl Comm {
         )))
     }
 
-    /// Enqueues on this thread's stream: replace `tensor`, contiguous and on the device, by its
-    /// sum over the ranks.
+    /// Asks this thread's stream to replace `tensor`, contiguous and on the device, by its sum over
+    /// the ranks.
     ///
     /// # Errors
     /// What NCCL reports.
     pub fn sum(&self, tensor: &Tensor) -> Result<()> {
         self.require(tensor)?;
         let f = functions()?;
-        // # Safety
-        // The communicator is open; the tensor outlives the call, and libtorch keeps its memory
-        // until the stream has passed.
+        // SAFETY: The communicator is open; the tensor outlives the call, and libtorch keeps its
+        // memory until the stream has passed.
         f.check(unsafe { (f.comm_sum)(self.raw, tensor.as_ptr().cast()) })
     }
 
-    /// Enqueues on this thread's stream: replace `tensor` by rank 0's.
+    /// The same, by rank 0's.
     ///
     /// # Errors
     /// What NCCL reports.
@@ -102,7 +100,7 @@ impl Comm {
         f.check(unsafe { (f.comm_broadcast)(self.raw, tensor.as_ptr().cast()) })
     }
 
-    /// Marks the end of the work enqueued so far on this thread's stream, for [`Comm::waits`].
+    /// Notes the moment after all that was asked of this thread's stream, for [`Comm::waits`].
     ///
     /// # Errors
     /// What CUDA reports.
@@ -112,7 +110,7 @@ impl Comm {
         f.check(unsafe { (f.comm_mark)(self.raw) })
     }
 
-    /// How long the oldest mark has been pending; zero if there is none. May be called from any
+    /// How long the oldest noted moment has been awaited; nothing where there is none. From any
     /// thread.
     ///
     /// # Errors
@@ -125,8 +123,8 @@ impl Comm {
         Ok(Duration::from_millis(milliseconds.unsigned_abs()))
     }
 
-    /// Aborts the sums that the device is waiting for; their tensors are then invalid. It may
-    /// never return. May be called from any thread.
+    /// Ends the sums that the device waits for, whose tensors hold nothing of worth then. It may
+    /// never return; from any thread.
     pub fn abort(&self) {
         if let Ok(f) = functions() {
             // SAFETY: The communicator is never freed.

@@ -2,7 +2,7 @@
 //! GPU.
 //!
 //! `cargo xtask cuda` compiles it beside the program. Without it training works on a GPU too, but
-//! one operation at a time: no capture, and libtorch's own kernels.
+//! step by step: no capture, and libtorch's own kernels.
 
 #![allow(unsafe_code)]
 
@@ -25,10 +25,10 @@ use std::ffi::{CStr, c_char, c_void};
 use std::path::PathBuf;
 use std::sync::{Once, OnceLock};
 
-/// Null, or a message that the library must free.
+/// Null, or a message to give back to the library.
 type Message = *mut c_char;
 
-/// The value that this program expects from `foil_cuda_version`.
+/// What this program expects of `foil_cuda_version`.
 const VERSION: i32 = 7;
 
 /// The facts that `foil_cuda_device` writes.
@@ -42,7 +42,7 @@ struct RawDevice {
     cache: i64,
 }
 
-/// Properties of a CUDA device.
+/// What a CUDA device is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpu {
     /// Its name, such as `NVIDIA H100 80GB HBM3`.
@@ -58,8 +58,8 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    /// Whether devices of this compute capability, times ten, are data-centre GPUs (A100, H100,
-    /// B200), with memory of 2 TB/s or more.
+    /// Whether devices of this compute capability, times ten, are a data centre's (A100, H100,
+    /// B200), with 2 TB/s of memory or more.
     pub fn has_fast_memory(capability: i32) -> bool {
         [80, 90, 100].contains(&capability)
     }
@@ -129,7 +129,7 @@ fn functions() -> Result<&'static Functions> {
     opened.as_ref().map_err(|why| Error::new(why.clone()))
 }
 
-/// Where the library may be: beside the program, or beside the folder of a test's program.
+/// Where the library may lie: beside the program, or beside the folder of a test's program.
 fn places() -> Vec<PathBuf> {
     let program = std::env::current_exe().unwrap_or_default();
     program.ancestors().skip(1).take(2).map(|folder| folder.join("libfoil_cuda.so")).collect()
@@ -138,10 +138,9 @@ fn places() -> Vec<PathBuf> {
 fn open(path: &std::path::Path) -> Result<Functions, String> {
     let described = |error: libloading::Error| format!("{}: {error}", path.display());
     let now = libloading::os::unix::RTLD_NOW;
-    // # Safety
-    // The file is foil's own, compiled for this libtorch; RTLD_NOW finds out here if a symbol is
-    // missing. Its version is asked for, by a function whose signature never changes, before any
-    // other is trusted. It is never closed.
+    // SAFETY: The file is foil's own, compiled for this libtorch; RTLD_NOW finds out here if a
+    // symbol is missing. Its version is asked for, by a function whose signature never changes,
+    // before any other is trusted. It is never closed.
     unsafe {
         let library = Library::open(Some(path), now).map_err(described)?;
         let version = library.get::<unsafe extern "C" fn() -> i32>(b"foil_cuda_version").map_err(described)?();
@@ -159,7 +158,7 @@ fn open(path: &std::path::Path) -> Result<Functions, String> {
 }
 
 impl Functions {
-    /// Turns a message into an error and frees it.
+    /// Takes a message over.
     fn check(&self, message: Message) -> Result<()> {
         if message.is_null() {
             return Ok(());
@@ -193,7 +192,7 @@ pub fn usable() -> Result<()> {
     functions().map(drop)
 }
 
-/// Properties of a device.
+/// What a device is.
 ///
 /// # Errors
 /// As [`usable`], or when there is no such device.
@@ -213,7 +212,7 @@ pub fn gpu(device: usize) -> Result<Gpu> {
     })
 }
 
-/// Gives this thread its own stream, since the default stream cannot be captured.
+/// Puts this thread on a stream of its own, since the default stream cannot be captured.
 ///
 /// # Errors
 /// As [`usable`], or what CUDA reports.
@@ -251,7 +250,7 @@ pub fn peak(device: usize) -> Result<[u64; 2]> {
     Ok([tensors.unsigned_abs(), reserved.unsigned_abs()])
 }
 
-/// Resets [`peak`].
+/// Starts the measurement of [`peak`] again.
 ///
 /// # Errors
 /// As [`usable`].
@@ -297,7 +296,7 @@ mod tests {
         let inner = rust.rsplit(' ').next().unwrap_or_default();
         let number = numbers.iter().find(|(name, _)| *name == inner).map(|(_, name)| *name);
         let known = numbers.iter().any(|(_, name)| *name == c);
-        // `cudaKernel_t` and similar types are pointers.
+        // `cudaKernel_t` and its like are pointers by another name.
         let points = pointer || c.ends_with("_t") && !known || c == "void";
         rust.starts_with('*') == points && (if known { number == Some(c) } else { number.is_none() })
     }
