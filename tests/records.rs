@@ -105,6 +105,9 @@ fn an_evaluation_that_ends_late_replaces_no_newer_record() {
     assert_eq!(run.text("eval.json"), fs::read_to_string(place.path("eval.json")).unwrap());
     assert_eq!(run.text("eval.images.csv"), fs::read_to_string(place.path("eval.images.csv")).unwrap());
     assert_eq!(run.json("eval.epoch1.json")["epoch"], 1);
+    // It is not what a table shows, and there is nothing to evaluate again.
+    let table = place.foil(&["table", "accuracy", "run"]).ok();
+    assert!(table.out.contains("tiny") && !table.err.contains("epoch1"), "{}{}", table.out, table.err);
     assert!(ended.err.contains("this evaluation is from older weights (epoch 1;"), "{}", ended.err);
     assert!(ended.err.contains("eval.json is from newer weights and is kept"), "{}", ended.err);
 }

@@ -67,7 +67,8 @@ impl Run {
         };
         let found = evaluations::evaluations(path, &folder.best());
         let shown = path.display();
-        for (record, why) in &found.outdated {
+        // With a record of these weights, older ones are no news.
+        for (record, why) in found.outdated.iter().filter(|_| found.current.is_empty()) {
             let record = record.display();
             notes.push(format!("{record} is {why} and is left out; evaluate again: foil eval {shown}"));
         }
