@@ -11,6 +11,7 @@ mod gradients;
 mod properties;
 mod suite;
 mod trust;
+mod wrappers;
 
 // A plugin crate that nothing names is not linked.
 use foil_alp as _;

@@ -151,8 +151,11 @@ impl Step {
         loss.total = loss.total.detach();
 
         let target = Target::new(self.model.network(), &batch.noise);
-        let learned = guard(|| self.attack.after_update(&target, batch, &adversarial)).map_err(in_attack)?;
-        loss.parts.extend(learned);
+        let learned = guard(|| match self.attack.learning_mut() {
+            Some(learning) => learning.after_update(&target, batch, &adversarial),
+            None => Ok(Vec::new()),
+        });
+        loss.parts.extend(learned.map_err(in_attack)?);
         lap("what the attack learns");
         if passes.contains(&Forward::CleanAfterUpdate) {
             logits.insert(Forward::CleanAfterUpdate, target.logits(&batch.x, Mode::Train));
