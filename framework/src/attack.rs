@@ -18,7 +18,8 @@
 //! In each training step, as in Algorithm 1 of the papers:
 //! 1. The clean images pass through the model, if [`Attack::needs_clean_logits`].
 //! 2. [`Attack::perturb`] makes the training images; [`Attack::complete`] in its place if
-//!    `foil probe` was given them.
+//!    `foil probe` was given them. An attack that [ends with a pass of its
+//!    own](Attack::ends_with_train_pass) may be asked to leave it to the engine.
 //! 3. The loss's passes run and the model is updated.
 //! 4. [`Learning::after_update`] trains the attack itself.
 //!
@@ -101,15 +102,14 @@ pub trait Attack: Send {
         self.inner().is_none_or(|inner| inner.capturable())
     }
 
-    /// [`Attack::perturb`] for a caller whose next train-mode pass is over the result. An attack
-    /// that ends with a train-mode pass over its own result (PGD with `keep: worst`) may skip that
-    /// pass, since the caller's computes the same statistics. It then returns true, and the caller
-    /// counts its own pass twice. Not called for models with dropout.
+    /// Whether it ends with a pass in train mode over its own result, which moves batch norm's
+    /// running statistics and decides nothing (PGD with `keep: worst` and one try).
     ///
-    /// # Errors
-    /// As [`Attack::perturb`].
-    fn perturb_sparing(&mut self, target: &Target, batch: &Batch) -> Result<(Adversarial, bool)> {
-        Ok((self.perturb(target, batch)?, false))
+    /// The loss's first pass is often over the same images with the same weights. The engine then
+    /// asks for the result without the attack's pass ([`Target::skips_last_pass`]) and counts its
+    /// own twice. An attack that returns true must obey that.
+    fn ends_with_train_pass(&self) -> bool {
+        false
     }
 
     /// Completes the result of [`Attack::perturb`] from given attacked images `x_adv`
@@ -149,8 +149,8 @@ pub trait Attack: Send {
     /// declares, keeps and learns what the wrapped attack does, except where it says otherwise.
     ///
     /// Three methods are about the result, which a wrapper changes, and stay the wrapper's own:
-    /// [`Attack::complete`], [`Attack::perturb_sparing`] and [`Attack::stages`] (a wrapped chain
-    /// runs as a whole).
+    /// [`Attack::complete`], [`Attack::ends_with_train_pass`] and [`Attack::stages`] (a wrapped
+    /// chain runs as a whole).
     fn inner(&self) -> Option<&dyn Attack> {
         None
     }

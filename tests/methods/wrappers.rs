@@ -90,7 +90,7 @@ register!(dyn Attack, "unusual", Unusual, "{}");
 
 /// Methods that are about the wrapper's own result, or give access to what is checked.
 const OWN: [&str; 8] =
-    ["perturb", "perturb_sparing", "complete", "stages", "inner", "inner_mut", "learning", "learning_mut"];
+    ["perturb", "ends_with_train_pass", "complete", "stages", "inner", "inner_mut", "learning", "learning_mut"];
 
 /// What a wrapper does not forward, on purpose.
 const KEPT: [(&str, &str); 2] = [

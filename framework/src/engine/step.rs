@@ -108,18 +108,18 @@ impl Step {
             None => target,
         };
         let next = passes.iter().find(|pass| !matches!(pass, Forward::CleanFirst)).filter(|_| repeats);
-        let (adversarial, spared) = guard(|| match given {
-            Some(x_adv) => Ok((self.attack.complete(&target, batch, x_adv)?, false)),
-            None if next == Some(&Forward::Adversarial) => {
-                batch.unwritten(|| self.attack.perturb_sparing(&target, batch))
-            }
-            None => Ok((batch.unwritten(|| self.attack.perturb(&target, batch))?, false)),
+        let ends_with_it = guard(|| Ok(self.attack.ends_with_train_pass())).map_err(in_attack)?;
+        let skips = given.is_none() && next == Some(&Forward::Adversarial) && ends_with_it;
+        let target = if skips { target.skipping_last_pass() } else { target };
+        let adversarial = guard(|| match given {
+            Some(x_adv) => self.attack.complete(&target, batch, x_adv),
+            None => batch.unwritten(|| self.attack.perturb(&target, batch)),
         })
         .map_err(in_attack)?;
         lap("attack: the rest");
 
         let loss = guard(|| {
-            for turn in turns(&passes, spared, repeats) {
+            for turn in turns(&passes, skips, repeats) {
                 let stands_for = (turn.times, turn.momentum);
                 let forward = |x: &Tensor| self.model.network().differentiable_for(stands_for, x, &batch.noise);
                 if turn.forwards[0] == Forward::Together {

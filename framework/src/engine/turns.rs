@@ -20,12 +20,12 @@ pub(super) struct Turn {
     pub times: u32,
 }
 
-/// Merges `passes`, those between attack and update. With `spared` the attack has skipped its last
+/// Merges `passes`, those between attack and update. With `skipped` the attack has left out its last
 /// pass over its result, which is counted here. Without `repeat` (repeated passes differ) nothing
 /// is merged.
-pub(super) fn turns(passes: &[Forward], spared: bool, repeat: bool) -> Vec<Turn> {
+pub(super) fn turns(passes: &[Forward], skipped: bool, repeat: bool) -> Vec<Turn> {
     let between = passes.iter().filter(|pass| !matches!(pass, Forward::CleanFirst | Forward::CleanAfterUpdate));
-    let order: Vec<Forward> = spared.then_some(Forward::Adversarial).into_iter().chain(between.copied()).collect();
+    let order: Vec<Forward> = skipped.then_some(Forward::Adversarial).into_iter().chain(between.copied()).collect();
     let images = |pass: Forward| if pass == Forward::CleanAgain { Forward::Clean } else { pass };
     let mut turns: Vec<Turn> = Vec::new();
     // The final weight of each set of images; each later pass scales all earlier ones down.
@@ -85,10 +85,10 @@ mod tests {
             &[Together],
             &[CleanAgain, Together, Clean],
         ];
-        for (passes, spared) in sequences.into_iter().flat_map(|passes| [(passes, false), (passes, true)]) {
-            let [merged, all] = [true, false].map(|repeat| turns(passes, spared, repeat));
+        for (passes, skipped) in sequences.into_iter().flat_map(|passes| [(passes, false), (passes, true)]) {
+            let [merged, all] = [true, false].map(|repeat| turns(passes, skipped, repeat));
             assert!(merged.len() <= all.len() && all.iter().all(|turn| turn.momentum == MOMENTUM && turn.times == 1));
-            assert!((moved(&merged) - moved(&all)).abs() < 1e-15, "{passes:?} {spared}: {merged:?}");
+            assert!((moved(&merged) - moved(&all)).abs() < 1e-15, "{passes:?} {skipped}: {merged:?}");
             assert_eq!(merged.iter().map(|turn| turn.times).sum::<u32>(), all.len() as u32);
         }
     }

@@ -200,8 +200,8 @@ crossing!(Attack as AttackAcross: Send LearningAcross {
     get mode() -> Mode;
     get provides() -> Vec<&'static str>;
     get needs_clean_logits() -> bool;
+    get ends_with_train_pass() -> bool;
     try_set perturb(target: &Target, batch: &Batch) -> Adversarial;
-    try_set perturb_sparing(target: &Target, batch: &Batch) -> (Adversarial, bool);
     try_set complete(target: &Target, batch: &Batch, x_adv: Tensor) -> Adversarial;
     // What it learns crosses method by method, through this object.
     own fn learning(&self) -> Option<&dyn Learning> {
