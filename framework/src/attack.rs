@@ -11,8 +11,8 @@
 //! When the parts of a run are built, and `foil check` stops here:
 //! 1. [`Config::build`](crate::registry::Config::build) makes the attack from its settings.
 //! 2. The declarations are read and compared with the loss: [`Attack::mode`],
-//!    [`Attack::provides`], [`Attack::needs_clean_logits`]; later [`Attack::capturable`] for CUDA
-//!    graphs.
+//!    [`Attack::provides`], [`Attack::needs_clean_logits`]; later [`Attack::threats`] for model
+//!    cards and evaluations, and [`Attack::capturable`] for CUDA graphs.
 //! 3. [`Learning::state`] takes what a checkpoint holds, if the run is resumed.
 //!
 //! In each training step, as in Algorithm 1 of the papers:
@@ -34,11 +34,13 @@ mod batch;
 mod box01;
 mod learning;
 mod target;
+mod threat;
 
 pub use batch::Batch;
 pub use box01::Box01;
 pub use learning::Learning;
 pub use target::{Ascent, Target};
+pub use threat::{Norm, Threat, radius};
 
 use crate::engine::Learner;
 use crate::nn::Mode;
@@ -110,6 +112,13 @@ pub trait Attack: Send {
     /// own twice. An attack that returns true must obey that.
     fn ends_with_train_pass(&self) -> bool {
         false
+    }
+
+    /// The balls that its images lie in, by norm and radius, each once: the threat model in
+    /// records and model cards. Empty if there is no such ball, or if the radius follows a scheduler.
+    /// [`Threat::within`] makes the list from a `norm` and an `eps`.
+    fn threats(&self) -> Vec<Threat> {
+        self.inner().map_or_else(Vec::new, |inner| inner.threats())
     }
 
     /// Completes the result of [`Attack::perturb`] from given attacked images `x_adv`

@@ -55,6 +55,10 @@ impl Attack for UnusualAttack {
         false
     }
 
+    fn threats(&self) -> Vec<Threat> {
+        vec![UNUSUAL]
+    }
+
     fn learning(&self) -> Option<&dyn Learning> {
         self.config.learns.then_some(self as _)
     }
@@ -85,6 +89,8 @@ impl Learning for UnusualAttack {
         Some(&self.network)
     }
 }
+
+const UNUSUAL: Threat = Threat { norm: Norm::L2, eps: 0.7 };
 
 register!(dyn Attack, "unusual", Unusual, "{}");
 
@@ -126,6 +132,7 @@ fn answers(attack: &mut dyn Attack) -> Vec<(&'static str, bool)> {
         ("provides", attack.provides().contains(&"unusual.side")),
         ("needs_clean_logits", attack.needs_clean_logits()),
         ("capturable", !attack.capturable()),
+        ("threats", attack.threats() == [UNUSUAL]),
     ];
     let (network, images) = (network(Kind::Double), images(4, 1, Kind::Double));
     let batch = images.batch(1);

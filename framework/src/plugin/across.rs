@@ -8,7 +8,7 @@
 //! on on the other side as a panic of that copy's own, which that copy's `engine::guard` turns into
 //! the message that the user reads.
 
-use crate::attack::{Adversarial, Attack, Batch, Learning, Target};
+use crate::attack::{Adversarial, Attack, Batch, Learning, Target, Threat};
 use crate::engine::{Learner, guard, raise};
 use crate::loss::{Forward, Loss, LossInput, LossOutput};
 use crate::model::Model;
@@ -201,6 +201,7 @@ crossing!(Attack as AttackAcross: Send LearningAcross {
     get provides() -> Vec<&'static str>;
     get needs_clean_logits() -> bool;
     get ends_with_train_pass() -> bool;
+    get threats() -> Vec<Threat>;
     try_set perturb(target: &Target, batch: &Batch) -> Adversarial;
     try_set complete(target: &Target, batch: &Batch, x_adv: Tensor) -> Adversarial;
     // What it learns crosses method by method, through this object.

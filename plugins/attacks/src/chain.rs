@@ -65,6 +65,10 @@ impl Attack for Chain {
         self.0.iter().any(|(_, attack)| attack.needs_clean_logits())
     }
 
+    fn threats(&self) -> Vec<Threat> {
+        foil::distinct(self.0.iter().flat_map(|(_, attack)| attack.threats()))
+    }
+
     fn capturable(&self) -> bool {
         self.0.iter().all(|(_, attack)| attack.capturable())
     }

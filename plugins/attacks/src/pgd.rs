@@ -3,8 +3,7 @@
 //! Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, arXiv:1706.06083.
 //! x' = P(x' + alpha · sign(gradient)) for Linf; for L2 the gradient is divided by its norm and P scales delta into the ball.
 
-use crate::Norm;
-use crate::ball::{Ball, check_radius};
+use crate::ball::{Ball, Geometry, check_radius};
 use foil::prelude::*;
 
 /// Where an attack starts.
@@ -150,6 +149,10 @@ impl Attack for PgdAttack {
 
     fn ends_with_train_pass(&self) -> bool {
         self.config.mode == Mode::Train && self.config.keep == Keep::Worst && self.config.restarts == 1
+    }
+
+    fn threats(&self) -> Vec<Threat> {
+        Threat::within(self.config.norm, &self.config.eps)
     }
 
     fn mode(&self) -> Mode {

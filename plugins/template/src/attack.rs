@@ -43,6 +43,10 @@ impl Attack for SignSteps {
         Ok(Adversarial::new(x))
     }
 
+    fn threats(&self) -> Vec<Threat> {
+        Threat::within(Norm::Linf, &self.0.eps)
+    }
+
     fn mode(&self) -> Mode {
         Mode::Eval
     }
