@@ -114,8 +114,8 @@ pub trait Attack: Send {
         false
     }
 
-    /// The balls that its images lie in, by norm and radius, each once: the threat model in
-    /// records and model cards. Empty if there is no such ball, or if the radius follows a scheduler.
+    /// The balls that its images lie in, by norm and radius, each once: the threat model in records
+    /// and model cards. Empty if there is no such ball, or if the radius follows a scheduler.
     /// [`Threat::within`] makes the list from a `norm` and an `eps`.
     fn threats(&self) -> Vec<Threat> {
         self.inner().map_or_else(Vec::new, |inner| inner.threats())

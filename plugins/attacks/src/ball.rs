@@ -1,4 +1,5 @@
-//! The geometry that the attacks share: the norms, their steepest directions, and the ball around an image.
+//! The geometry that the attacks share: the norms, their steepest directions, and the ball around
+//! an image.
 
 use foil::attack::radius;
 use foil::prelude::*;
@@ -85,7 +86,8 @@ impl Ball {
         }
     }
 
-    /// Into the ball and then into [0, 1]; for L2 that is not always the nearest point of both, but it lies in both.
+    /// Into the ball and then into [0, 1]; for L2 that is not always the nearest point of both, but
+    /// it lies in both.
     pub(crate) fn project(&self, x_adv: &Tensor) -> Tensor {
         match self {
             Self::Linf(box01) => box01.project(x_adv),

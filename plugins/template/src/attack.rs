@@ -20,7 +20,7 @@ pub struct TemplateAttack {
 }
 
 /// The attack itself. A buffer that it keeps between steps would be a field here, and named in
-/// `state`.
+/// `Learning::state`.
 struct SignSteps(TemplateAttack);
 
 impl Config<dyn Attack> for TemplateAttack {
