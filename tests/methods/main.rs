@@ -23,6 +23,7 @@ use foil_mart as _;
 use foil_mma as _;
 use foil_models as _;
 use foil_optimizers as _;
+use foil_schedulers as _;
 use foil_trades as _;
 
 use foil::prelude::*;

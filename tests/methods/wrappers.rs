@@ -203,3 +203,30 @@ fn a_wrapper_forwards_everything() {
     }
     assert_eq!(seen, ["as_trained", "calibrated", "correct_only", "worst_of"]);
 }
+
+/// The engine counts its own pass twice for one that an attack leaves out, so the attack must leave
+/// out exactly one, over its result, and change nothing else.
+#[test]
+fn an_attack_leaves_out_the_train_pass_it_ends_with() {
+    let config = |keep: &str, mode: &str| {
+        format!("{{ type: pgd, eps: 0.1, alpha: 0.05, steps: 2, keep: {keep}, mode: {mode} }}")
+    };
+    for (keep, mode, ends) in [("worst", "train", true), ("last", "train", false), ("worst", "eval", false)] {
+        let mut attack = attack_from_yaml(&config(keep, mode), Kind::Double);
+        assert_eq!(attack.ends_with_train_pass(), ends, "{keep} {mode}");
+        let images = images(8, 2, Kind::Double);
+        let batch = images.batch(1);
+        let mut run = |skips: bool| {
+            let network = network(Kind::Double);
+            let target = Target::new(&network, &batch.noise);
+            let target = if skips { target.skipping_last_pass() } else { target };
+            let x = attack.perturb(&target, &batch).unwrap().x;
+            if skips && ends {
+                let _ = target.logits(&x, Mode::Train);
+            }
+            let running = network.params().state_dict().into_iter().filter(|(name, _)| name.starts_with("bn."));
+            (x, running.map(|(name, t)| (name, t.copy())).collect::<BTreeMap<_, _>>())
+        };
+        assert_eq!(run(true), run(false), "{keep} {mode}");
+    }
+}
