@@ -8,7 +8,7 @@
 //!
 //! # What is called, in which order
 //!
-//! When the parts of a run are built, and `foil check` stops here:
+//! When the parts of a run are built (`foil check` does the first two):
 //! 1. [`Config::build`](crate::registry::Config::build) makes the attack from its settings.
 //! 2. The declarations are read and compared with the loss: [`Attack::mode`],
 //!    [`Attack::provides`], [`Attack::needs_clean_logits`]; later [`Attack::threats`] for model
