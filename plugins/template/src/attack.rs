@@ -19,8 +19,7 @@ pub struct TemplateAttack {
     pub steps: u32,
 }
 
-/// The attack itself. A buffer that it keeps between steps would be a field here, and named in
-/// `Learning::state`.
+/// The attack itself. What it keeps between steps is a field here, named in `Learning::state`.
 struct SignSteps(TemplateAttack);
 
 impl Config<dyn Attack> for TemplateAttack {
