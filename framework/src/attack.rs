@@ -1,79 +1,52 @@
 //! The attack trait: from a batch to the images that a step trains on or an evaluation tests.
 //!
 //! An attack sees the model through a [`Target`] (logits, and gradients with respect to the input;
-//! the attack sets the mode) and the images as a [`Batch`]. It may keep state per training image
-//! (MMA's radii) and networks of its own with their optimiser (CAT's mask g), and learn after the
-//! model's update (Eq. 14); all of that is in [`Attack::state`] and so in every checkpoint.
+//! the attack sets the mode) and the images as a [`Batch`]. A plain attack is two methods,
+//! [`Attack::perturb`] and [`Attack::mode`]. What it may offer besides has a trait or a method of
+//! its own: [`Learning`] if it keeps or learns something, [`Attack::stages`] if it is a chain,
+//! [`Attack::inner`] if it wraps another attack.
+//!
+//! # What is called, in which order
+//!
+//! When the parts of a run are built (`foil check` does the first two):
+//! 1. [`Config::build`](crate::registry::Config::build) makes the attack from its settings.
+//! 2. The declarations are read and compared with the loss: [`Attack::mode`],
+//!    [`Attack::provides`], [`Attack::needs_clean_logits`]; later [`Attack::threats`] for model
+//!    cards and evaluations, and [`Attack::capturable`] for CUDA graphs.
+//! 3. [`Learning::state`] takes what a checkpoint holds, if the run is resumed.
+//!
+//! In each training step, as in Algorithm 1 of the papers:
+//! 1. The clean images pass through the model, if [`Attack::needs_clean_logits`].
+//! 2. [`Attack::perturb`] makes the training images; [`Attack::complete`] in its place if
+//!    `foil probe` was given them. An attack that [ends with a pass of its
+//!    own](Attack::ends_with_train_pass) may be asked to leave it to the engine.
+//! 3. The loss's passes run and the model is updated.
+//! 4. [`Learning::after_update`] trains the attack itself.
+//!
+//! After each epoch: [`Learning::per_image`] (with several ranks, to merge their state),
+//! [`Learning::remark`], and [`Learning::state`] for the checkpoint.
+//!
+//! In an evaluation: [`Attack::stages`] once for each batch. A chain's stages are then called one
+//! after another, each on the images that are still right; any other attack's
+//! [`Attack::perturb`]. Nothing is learned.
 
+mod batch;
 mod box01;
+mod learning;
 mod target;
+mod threat;
 
+pub use batch::Batch;
 pub use box01::Box01;
+pub use learning::Learning;
 pub use target::{Ascent, Target};
+pub use threat::{Norm, Threat, radius};
 
-use crate::nn::{Mode, Noise};
-use crate::scheduler::{Clock, Scheduled};
+use crate::engine::Learner;
+use crate::nn::Mode;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use tch::Tensor;
-
-/// The images of one step.
-#[derive(Debug)]
-pub struct Batch<'a> {
-    /// Images `[N, C, H, W]` in [0, 1].
-    pub x: Tensor,
-    /// Labels `[N]`, int64.
-    pub y: Tensor,
-    /// The images' indices in the data set `[N]`, int64.
-    pub index: Tensor,
-    /// Random numbers, keyed by image.
-    pub noise: Noise,
-    /// The run's progress and scheduled numbers.
-    pub clock: &'a Clock,
-    /// Train-mode logits of `x` computed before the attack, if the loss asked for
-    /// [`crate::loss::Forward::CleanFirst`].
-    pub clean_logits: Option<Tensor>,
-}
-
-impl Batch<'_> {
-    /// A scheduled number now.
-    pub fn now(&self, number: &Scheduled) -> Tensor {
-        number.at(self.clock)
-    }
-
-    /// The part of the batch at `rows` `[n]`, in that order; each image keeps its random numbers.
-    #[must_use]
-    pub fn rows(&self, rows: &Tensor) -> Self {
-        let pick = |t: &Tensor| t.index_select(0, rows);
-        let (noise, clean_logits) = (self.noise.rows(rows), self.clean_logits.as_ref().map(pick));
-        Self { x: pick(&self.x), y: pick(&self.y), index: pick(&self.index), noise, clock: self.clock, clean_logits }
-    }
-
-    /// `[N, C, H, W]` numbers uniform in [0, 1), keyed by `name` and image.
-    pub fn uniform(&self, name: &str) -> Tensor {
-        self.noise.uniform(name, &self.x.size()[1..], self.x.kind())
-    }
-
-    /// `[N, C, H, W]` standard normal numbers, keyed by `name` and image.
-    pub fn normal(&self, name: &str) -> Tensor {
-        self.noise.normal(name, &self.x.size()[1..], self.x.kind())
-    }
-}
-
-impl Batch<'_> {
-    /// Runs `attack`. It is an error if the attack writes into the images or labels, which its
-    /// result is compared with.
-    pub(crate) fn unwritten<T>(&self, attack: impl FnOnce() -> Result<T>) -> Result<T> {
-        let versions = || [&self.x, &self.y, &self.index].map(crate::shim::version);
-        let before = versions();
-        let made = attack()?;
-        if versions() == before {
-            return Ok(made);
-        }
-        Err(Error::new("it writes into the images or labels it is given")
-            .help("copy them first: operations whose name ends in `_` change a tensor in place"))
-    }
-}
 
 /// An attack's result.
 #[derive(Debug)]
@@ -102,7 +75,8 @@ impl Adversarial {
 ///
 /// The contract: a fixed sequence of tensor operations without host reads or data-dependent shapes
 /// (early stopping and bisection are masks), in the order of the batch; randomness only from the
-/// batch's [`Noise`].
+/// batch's [`Noise`](crate::nn::Noise). The module's page says in which order the methods are
+/// called.
 pub trait Attack: Send {
     /// Attacked images for `batch`.
     ///
@@ -110,15 +84,41 @@ pub trait Attack: Send {
     /// When an input is missing; tensor operations that fail are caught by the engine.
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial>;
 
-    /// [`Attack::perturb`] for a caller whose next train-mode pass is over the result. An attack
-    /// that ends with a train-mode pass over its own result (PGD with `keep: worst`) may skip that
-    /// pass, since the caller's computes the same statistics. It then returns true, and the caller
-    /// counts its own pass twice. Not called for models with dropout.
+    /// The mode in which it runs the model; an attack for evaluation must return `Eval`.
+    fn mode(&self) -> Mode;
+
+    /// Names of the side tensors it provides.
+    fn provides(&self) -> Vec<&'static str> {
+        self.inner().map_or_else(Vec::new, |inner| inner.provides())
+    }
+
+    /// Whether it reads [`Batch::clean_logits`].
+    fn needs_clean_logits(&self) -> bool {
+        self.inner().is_some_and(|inner| inner.needs_clean_logits())
+    }
+
+    /// Whether it obeys the contract, so that it can be captured in a CUDA graph. An attack that
+    /// reads the device, or takes changing numbers from the host, returns false; its steps then run
+    /// one operation at a time.
+    fn capturable(&self) -> bool {
+        self.inner().is_none_or(|inner| inner.capturable())
+    }
+
+    /// Whether it ends with a pass in train mode over its own result, which moves batch norm's
+    /// running statistics and decides nothing (PGD with `keep: worst` and one try).
     ///
-    /// # Errors
-    /// As [`Attack::perturb`].
-    fn perturb_sparing(&mut self, target: &Target, batch: &Batch) -> Result<(Adversarial, bool)> {
-        Ok((self.perturb(target, batch)?, false))
+    /// The loss's first pass is often over the same images with the same weights. The engine then
+    /// asks for the result without the attack's pass ([`Target::skips_last_pass`]) and counts its
+    /// own twice. An attack that returns true must obey that.
+    fn ends_with_train_pass(&self) -> bool {
+        false
+    }
+
+    /// The balls that its images lie in, by norm and radius, each once: the threat model in records
+    /// and model cards. Empty if there is no such ball, or if the radius follows a scheduler.
+    /// [`Threat::within`] makes the list from a `norm` and an `eps`.
+    fn threats(&self) -> Vec<Threat> {
+        self.inner().map_or_else(Vec::new, |inner| inner.threats())
     }
 
     /// Completes the result of [`Attack::perturb`] from given attacked images `x_adv`
@@ -135,80 +135,50 @@ pub trait Attack: Send {
         }
     }
 
-    /// The mode in which it runs the model; an attack for evaluation must return `Eval`.
-    fn mode(&self) -> Mode;
-
-    /// Names of the side tensors it provides.
-    fn provides(&self) -> Vec<&'static str> {
-        Vec::new()
+    /// What it keeps and learns between steps; `None` for an attack that does neither.
+    fn learning(&self) -> Option<&dyn Learning> {
+        self.inner().and_then(|inner| inner.learning())
     }
 
-    /// Whether it reads [`Batch::clean_logits`].
-    fn needs_clean_logits(&self) -> bool {
-        false
+    /// The same, to learn.
+    fn learning_mut(&mut self) -> Option<&mut dyn Learning> {
+        self.inner_mut().and_then(|inner| inner.learning_mut())
     }
 
-    /// Whether it obeys the contract, so that it can be captured in a CUDA graph. An attack that
-    /// reads the device, or takes changing numbers from the host, returns false; its steps then run
-    /// one operation at a time.
-    fn capturable(&self) -> bool {
-        true
-    }
-
-    /// Called after the model's update with the same batch and this attack's result; here the
-    /// attack trains its own networks. Returns named scalars for the log.
-    ///
-    /// # Errors
-    /// As [`Attack::perturb`].
-    fn after_update(
-        &mut self,
-        target: &Target,
-        batch: &Batch,
-        adversarial: &Adversarial,
-    ) -> Result<Vec<(&'static str, Tensor)>> {
-        let _ = (target, batch, adversarial);
-        Ok(Vec::new())
-    }
-
-    /// Everything the attack keeps between steps, by name. The tensors share its memory:
-    /// checkpoints copy from and into them.
-    fn state(&self) -> Vec<(String, Tensor)> {
-        Vec::new()
-    }
-
-    /// The names of the attacks that it is a chain of, in order; none for a single attack. Stages
+    /// The attacks that it is a chain of, by name and in order; none for a single attack. Stages
     /// that belong together share the part before the dot: `apgd_t.1`, `apgd_t.2`.
     ///
     /// An evaluation runs the stages one after another, each only on images that are still
     /// classified correctly. [`Attack::perturb`] runs them all on every image.
-    fn stages(&self) -> Vec<String> {
+    fn stages(&mut self) -> Vec<(String, &mut dyn Attack)> {
         Vec::new()
     }
 
-    /// The stage at place `n` of [`Attack::stages`].
-    fn stage(&mut self, n: usize) -> Option<&mut dyn Attack> {
-        let _ = n;
+    /// The attack that this one wraps. A wrapper that writes this and [`Attack::inner_mut`]
+    /// declares, keeps and learns what the wrapped attack does, except where it says otherwise.
+    ///
+    /// Three methods are about the result, which a wrapper changes, and stay the wrapper's own:
+    /// [`Attack::complete`], [`Attack::ends_with_train_pass`] and [`Attack::stages`] (a wrapped
+    /// chain runs as a whole).
+    fn inner(&self) -> Option<&dyn Attack> {
         None
     }
 
-    /// Names in [`Attack::state`] whose rows belong to training images, `[train, …]` by index.
-    /// Each image is visited by one rank per epoch, so ranks hold different rows until they are
-    /// merged. All other state must be the same on every rank.
-    fn per_image(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// A warning for the user after an epoch, for example that the attack's network is stuck where
-    /// it is useless. `means` are the epoch's means of what [`Attack::after_update`] returned, by
-    /// name. The text is logged when it first appears, so it should not change from epoch to epoch
-    /// while the cause is the same.
-    fn remark(&self, means: &BTreeMap<String, f64>) -> Option<String> {
-        let _ = means;
+    /// The same, to learn.
+    fn inner_mut(&mut self) -> Option<&mut dyn Attack> {
         None
     }
+}
 
-    /// The mask network, for pictures and `foil probe`; only for attacks that have one.
-    fn learner(&self) -> Option<&crate::engine::Learner> {
-        None
+impl dyn Attack + '_ {
+    /// The network that it trains, if there is one: [`Learning::learner`].
+    pub fn learner(&self) -> Option<&Learner> {
+        self.learning().and_then(|learning| learning.learner())
+    }
+
+    /// What it keeps between steps, by name; empty for an attack that keeps nothing:
+    /// [`Learning::state`].
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        self.learning().map_or_else(Vec::new, |learning| learning.state())
     }
 }

@@ -44,7 +44,7 @@ pub const TCH: &str = "0.24.0";
 
 /// What a plugin needs, in one line.
 pub mod prelude {
-    pub use crate::attack::{Adversarial, Ascent, Attack, Batch, Box01, Target};
+    pub use crate::attack::{Adversarial, Ascent, Attack, Batch, Box01, Learning, Norm, Target, Threat};
     pub use crate::engine::{Learner, Network};
     pub use crate::loss::{Forward, Loss, LossInput, LossOutput, terms};
     pub use crate::model::Model;

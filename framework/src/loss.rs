@@ -31,6 +31,48 @@ pub enum Forward {
     CleanAfterUpdate,
 }
 
+/// Which images a forward pass runs over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageSet {
+    /// The clean images, `[N, C, H, W]`.
+    Clean,
+    /// The attacked images, `[N, C, H, W]`.
+    Adversarial,
+    /// Clean and then attacked images, `[2N, C, H, W]`.
+    Both,
+}
+
+/// When in a step a forward pass runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the attack.
+    BeforeAttack,
+    /// Between attack and update, as part of the loss.
+    BeforeUpdate,
+    /// After the update.
+    AfterUpdate,
+}
+
+impl Forward {
+    /// Which images it runs over.
+    pub fn images(self) -> ImageSet {
+        match self {
+            Self::CleanFirst | Self::Clean | Self::CleanAgain | Self::CleanAfterUpdate => ImageSet::Clean,
+            Self::Adversarial => ImageSet::Adversarial,
+            Self::Together => ImageSet::Both,
+        }
+    }
+
+    /// When it runs.
+    pub fn moment(self) -> Moment {
+        match self {
+            Self::CleanFirst => Moment::BeforeAttack,
+            Self::Clean | Self::Adversarial | Self::CleanAgain | Self::Together => Moment::BeforeUpdate,
+            Self::CleanAfterUpdate => Moment::AfterUpdate,
+        }
+    }
+}
+
 /// The input of a loss.
 #[derive(Debug)]
 pub struct LossInput<'a> {

@@ -16,7 +16,7 @@
 
 use crate::attack::{Attack, Batch};
 use crate::engine::Network;
-use crate::loss::{Forward, Loss, LossInput, LossOutput};
+use crate::loss::{Forward, ImageSet, Loss, LossInput, LossOutput, Moment};
 use crate::model::Model;
 use crate::nn::{BatchNorm2d, Builder, Conv2d, Linear, Noise, Pass, name_key, relu};
 use crate::registry::{Build, Component, DataFacts, Kind as Registered};
@@ -89,17 +89,14 @@ pub fn loss_with(
     side: &BTreeMap<String, Tensor>,
 ) -> crate::Result<LossOutput> {
     let mut logits = BTreeMap::new();
-    for pass in loss.passes() {
-        match pass {
-            Forward::CleanFirst | Forward::Clean | Forward::CleanAgain => {
-                drop(logits.insert(pass, clean.shallow_clone()));
-            }
-            Forward::Adversarial => drop(logits.insert(pass, adversarial.shallow_clone())),
-            Forward::Together => {
+    for pass in loss.passes().into_iter().filter(|pass| pass.moment() != Moment::AfterUpdate) {
+        match pass.images() {
+            ImageSet::Clean => drop(logits.insert(pass, clean.shallow_clone())),
+            ImageSet::Adversarial => drop(logits.insert(pass, adversarial.shallow_clone())),
+            ImageSet::Both => {
                 logits.insert(Forward::Clean, clean.shallow_clone());
                 logits.insert(Forward::Adversarial, adversarial.shallow_clone());
             }
-            Forward::CleanAfterUpdate => {}
         }
     }
     let clock = Clock::new(1, 1, Device::Cpu);

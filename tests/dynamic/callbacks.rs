@@ -67,7 +67,7 @@ fn a_loss() {
 fn an_attack_with_parts_of_the_program() {
     let library = Library::new();
     library.train(&[ATTACK]).ok();
-    for place in ["build", "mode", "provides", "state", "perturb", "after_update", "learner", "gradient"] {
+    for place in ["build", "mode", "provides", "learning", "state", "perturb", "after_update", "learner", "gradient"] {
         let within = match place {
             "perturb" | "after_update" | "gradient" => "epoch 1, step 1: attack `panicking_attack`",
             "build" => "`attack` cannot be built",

@@ -63,8 +63,9 @@ fn averaged_gradients_break_more() {
 
 #[test]
 fn the_random_version_of_autoattack_is_apgd_on_two_losses() {
-    let attack = attack_from_yaml("{ type: autoattack, version: rand, eps: 0.1, steps: 3 }", Kind::Double);
-    assert_eq!(attack.stages(), ["apgd_ce", "apgd_dlr"]);
+    let mut attack = attack_from_yaml("{ type: autoattack, version: rand, eps: 0.1, steps: 3 }", Kind::Double);
+    let names: Vec<String> = attack.stages().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["apgd_ce", "apgd_dlr"]);
     // With one pass its first stage is the plain one.
     let found = |version: &str, eot: u32, network: &Network| {
         let images = images(4, 3, Kind::Double);
@@ -72,7 +73,7 @@ fn the_random_version_of_autoattack_is_apgd_on_two_losses() {
         network.start_step();
         let yaml = format!("{{ type: autoattack, version: {version}, eps: 0.1, steps: 3, n_queries: 5, eot: {eot} }}");
         let mut attack = attack_from_yaml(&yaml, Kind::Double);
-        let stage = attack.stage(0).unwrap();
+        let (_, stage) = attack.stages().swap_remove(0);
         stage.perturb(&Target::new(network, &batch.noise), &batch).unwrap().x
     };
     let noisy = noisy(3.0);

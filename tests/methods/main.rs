@@ -11,6 +11,7 @@ mod gradients;
 mod properties;
 mod suite;
 mod trust;
+mod wrappers;
 
 // A plugin crate that nothing names is not linked.
 use foil_alp as _;
@@ -22,6 +23,7 @@ use foil_mart as _;
 use foil_mma as _;
 use foil_models as _;
 use foil_optimizers as _;
+use foil_schedulers as _;
 use foil_trades as _;
 
 use foil::prelude::*;

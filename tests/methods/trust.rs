@@ -3,8 +3,8 @@
 
 use foil::eval::trust::{Depth, Subject};
 use foil::prelude::*;
-use foil::record::{Norm, Threat, TrustCheck};
-use foil::testing::{FACTS, TinyNet, images, network};
+use foil::record::TrustCheck;
+use foil::testing::{FACTS, TinyNet, attack_from_yaml, images, network};
 use tch::Device;
 
 /// What stands between the images and the logits of a [`TinyNet`].
@@ -152,4 +152,54 @@ fn off_is_off_and_without_a_radius_only_the_model_is_looked_at() {
     assert_eq!((count(&threats, Depth::Off), of(0), of(1), of(2)), (0, 3, 9, 15));
     assert_eq!([50, 400, 10_000, 10].map(|n| Depth::Quick.images(n)), [16, 40, 64, 10]);
     assert_eq!((Depth::Full.images(10_000), Depth::Off.images(50)), (512, 0));
+}
+
+/// Norm and radius as the attack has them, whatever is around it; none for a radius that is
+/// scheduled, or that belongs to each image.
+#[test]
+fn an_attack_says_its_threat_models() {
+    let [linf, small] = [0.1, 0.05].map(|eps| Threat { norm: Norm::Linf, eps });
+    let l2 = Threat { norm: Norm::L2, eps: 0.5 };
+    let pgd = "{ type: pgd, eps: 0.1, alpha: 0.02 }";
+    let of_l2 = "{ type: pgd, norm: L2, eps: 0.5, alpha: 0.1 }";
+    let mask = "mask: tiny_mask, beta1: 0.05, optimizer: { type: sgd, lr: 0.1 }";
+    let cases = [
+        ("none".to_string(), vec![]),
+        (pgd.into(), vec![linf]),
+        (of_l2.into(), vec![l2]),
+        ("{ type: pgd, eps: { type: multistep, start: 0.1, milestones: [1] }, alpha: 0.02 }".into(), vec![]),
+        ("{ type: fgsm, eps: 0.05 }".into(), vec![small]),
+        ("{ type: early_stopped_pgd, objective: ce, eps: 0.1, alpha: 0.02, tau: 0 }".into(), vec![linf]),
+        ("{ type: an_pgd, d_max: 0.1 }".into(), vec![]),
+        ("{ type: autoattack, norm: L2, eps: 0.5 }".into(), vec![l2]),
+        ("{ type: square, eps: 0.1, restarts: 2 }".into(), vec![linf]),
+        (format!("{{ type: correct_only, inner: {of_l2} }}"), vec![l2]),
+        (format!("{{ type: as_trained, inner: {pgd} }}"), vec![linf]),
+        (format!("{{ type: calibrated, inner: {{ type: correct_only, inner: {of_l2} }}, {mask} }}"), vec![l2]),
+        (format!("{{ type: worst_of, attacks: [{of_l2}, {pgd}, {of_l2}] }}"), vec![l2, linf]),
+    ];
+    for (yaml, expected) in cases {
+        assert_eq!(attack_from_yaml(&yaml, Kind::Float).threats(), expected, "{yaml}");
+    }
+}
+
+/// Training's threat model is the attack's; if that has none, it is the largest of the evaluation.
+#[test]
+fn a_run_is_judged_by_its_largest_radius() {
+    let run = |attack: &str| {
+        let text = format!(
+            "{{ name: run, device: cpu, data: {{ name: mnist }}, model: mlp, attack: {attack}, loss: at, \
+             optimizer: {{ type: sgd, lr: 0.1 }}, evaluate: [natural, nothing, small, both], \
+             attacks: {{ nothing: {{ type: fgsm, eps: 0 }}, small: {{ type: fgsm, eps: 0.1 }}, \
+             unused: {{ type: fgsm, eps: 0.9 }}, both: {{ type: worst_of, attacks: [\
+             {{ type: pgd, norm: L2, eps: 0.5, alpha: 0.1 }}, {{ type: fgsm, eps: 0.1 }}] }} }}, \
+             train: {{ epochs: 1, batch_size: 10 }} }}"
+        );
+        let loaded = foil::pipeline::load_text("run.yaml".as_ref(), &text, &[]).unwrap();
+        foil::pipeline::assemble(&loaded.pipeline, Kind::Float, tch::Device::Cpu, true).unwrap()
+    };
+    let [linf, l2] = [(Norm::Linf, 0.1), (Norm::L2, 0.5)].map(|(norm, eps)| Threat { norm, eps });
+    let parts = run("{ type: pgd, eps: 0.1, alpha: 0.02 }");
+    assert_eq!((parts.threat(), parts.judged_threat(), parts.judged_threats()), (linf, l2, vec![linf, l2]));
+    assert_eq!(run("none").threat(), l2);
 }

@@ -24,6 +24,7 @@ pub struct Target<'a> {
     noise: &'a Noise,
     iterates: Option<&'a RefCell<Vec<Tensor>>>,
     shrinks: bool,
+    skips_last_pass: bool,
     selected: Option<&'a Tensor>,
     eot: u32,
 }
@@ -31,7 +32,7 @@ pub struct Target<'a> {
 impl<'a> Target<'a> {
     /// The network, with the batch's random numbers for its dropout.
     pub fn new(network: &'a Network, noise: &'a Noise) -> Self {
-        Self { network, noise, iterates: None, shrinks: false, selected: None, eot: 1 }
+        Self { network, noise, iterates: None, shrinks: false, skips_last_pass: false, selected: None, eot: 1 }
     }
 
     /// The same model, whose batch norm in train mode takes its statistics over the images that
@@ -64,6 +65,19 @@ impl<'a> Target<'a> {
     /// broken yet. Whether an image is broken must not depend on this.
     pub fn shrinks(&self) -> bool {
         self.shrinks
+    }
+
+    /// For an attack that [ends with a train pass](crate::attack::Attack::ends_with_train_pass):
+    /// it leaves that pass out, since the caller's own next pass finds the same.
+    #[must_use]
+    pub fn skipping_last_pass(mut self) -> Self {
+        self.skips_last_pass = true;
+        self
+    }
+
+    /// Whether the attack must leave out the pass that it ends with.
+    pub fn skips_last_pass(&self) -> bool {
+        self.skips_last_pass
     }
 
     /// Keeps every iterate that an attack reports; for `foil probe`.

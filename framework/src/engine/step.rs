@@ -1,14 +1,28 @@
 //! One training step: attack, the loss's forward passes, the update, and the attack's own
 //! training.
+//!
+//! [`Step::run_with`] reads like Algorithm 1 of the papers. Three things act on a step without
+//! being in its signatures, since they belong to the thread or the process that runs it:
+//! - `foil profile`'s stopwatch ([`super::stopwatch`]) is started around a step by
+//!   [`super::watched`], on its thread. [`lap`] ends a phase: here, in [`Target`], and in
+//!   [`Learner::descend`]. Without a stopwatch it does nothing.
+//! - With several ranks a step sees its share of a batch. Whoever runs the step sets it before
+//!   ([`World::set_share`](crate::distributed::World::set_share)): the trainer, `foil profile`, and
+//!   [`super::Repeated`], which sets the share that a graph was made for. Gradients
+//!   ([`Learner`]) and [`Parameters::average_statistics`](crate::nn::Parameters) weight with it.
+//! - A network computes as in training, or as in an evaluation while the guard of
+//!   [`Network::judged`](super::Network::judged) lives; the guard also switches TF32, which is one
+//!   switch for the process.
 
 use super::guard;
 use super::learner::Learner;
 use super::stopwatch::lap;
 use super::turns::turns;
 use crate::attack::{Adversarial, Attack, Batch, Target};
-use crate::loss::{Forward, Loss, LossInput, LossOutput};
+use crate::loss::{Forward, ImageSet, Loss, LossInput, LossOutput, Moment};
 use crate::nn::{Gradients, KEEP_THE_GRAPH, Mode};
 use crate::{Error, Result};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use tch::Tensor;
 
@@ -82,87 +96,167 @@ impl Step {
         &mut self,
         batch: &mut Batch,
         given: Option<Tensor>,
-        iterates: Option<&std::cell::RefCell<Vec<Tensor>>>,
+        iterates: Option<&RefCell<Vec<Tensor>>>,
     ) -> Result<Outcome> {
-        let [attack_name, loss_name] = self.names;
-        let in_attack = |e: Error| e.context(format!("attack `{attack_name}`"));
-        let in_loss = |e: Error| e.context(format!("loss `{loss_name}`"));
-        self.model.network().start_step();
-        if let Some(learner) = self.attack.learner() {
+        let passes = self.begin(batch, given.is_none())?;
+        let mut logits = BTreeMap::new();
+        self.pass_clean_first(&passes, batch, &mut logits)?;
+        let adversarial = self.perturb(&passes, batch, given, iterates)?;
+        self.pass_between(&passes, batch, &adversarial, &mut logits)?;
+        let (mut loss, logits) = self.compute_loss(batch, &adversarial, logits)?;
+        let gradients = self.update(&mut loss, batch, &logits)?;
+        loss.parts.extend(self.train_attack(batch, &adversarial)?);
+        let logits = self.pass_clean_after(&passes, batch, logits);
+        self.average_statistics()?;
+        Ok(Outcome { adversarial, logits, loss, gradients })
+    }
+
+    /// Starts the networks' step, and plans the loss's passes; `attacks`: whether the attack runs.
+    fn begin(&self, batch: &Batch, attacks: bool) -> Result<Passes> {
+        for learner in [Some(&self.model), self.attack.learner()].into_iter().flatten() {
             learner.network().start_step();
         }
-        let passes = self.loss.passes();
-        let repeats = guard(|| Ok(self.model.network().repeats(&batch.x, &batch.noise)))?;
-        let mut logits = BTreeMap::new();
-        if passes.contains(&Forward::CleanFirst) {
-            let clean = guard(|| Ok(self.model.network().differentiable(&batch.x, Mode::Train, Some(&batch.noise))))
-                .map_err(in_loss)?;
+        let asked = self.loss.passes();
+        let repeat = guard(|| Ok(self.model.network().repeats(&batch.x, &batch.noise)))?;
+        let first = asked.iter().find(|pass| pass.moment() != Moment::BeforeAttack);
+        let attacked_is_next = attacks && repeat && first == Some(&Forward::Adversarial);
+        let ends_with_it = guard(|| Ok(self.attack.ends_with_train_pass())).map_err(in_attack(self.names))?;
+        let skip_attacks_last = attacked_is_next && ends_with_it;
+        Ok(Passes { asked, repeat, skip_attacks_last })
+    }
+
+    /// The clean images before the attack, which sees their logits.
+    fn pass_clean_first(&self, passes: &Passes, batch: &mut Batch, logits: &mut Logits) -> Result<()> {
+        if passes.asked.contains(&Forward::CleanFirst) {
+            let pass = || Ok(self.model.network().differentiable(&batch.x, Mode::Train, Some(&batch.noise)));
+            let clean = guard(pass).map_err(in_loss(self.names))?;
             batch.clean_logits = Some(clean.detach());
             logits.insert(Forward::CleanFirst, clean);
             lap("forward passes before the attack");
         }
+        Ok(())
+    }
 
-        let target = Target::new(self.model.network(), &batch.noise);
-        let target = match iterates {
-            Some(iterates) => target.recording(iterates),
-            None => target,
-        };
-        let next = passes.iter().find(|pass| !matches!(pass, Forward::CleanFirst)).filter(|_| repeats);
-        let (adversarial, spared) = guard(|| match given {
-            Some(x_adv) => Ok((self.attack.complete(&target, batch, x_adv)?, false)),
-            None if next == Some(&Forward::Adversarial) => {
-                batch.unwritten(|| self.attack.perturb_sparing(&target, batch))
-            }
-            None => Ok((batch.unwritten(|| self.attack.perturb(&target, batch))?, false)),
-        })
-        .map_err(in_attack)?;
+    /// The images to train on.
+    fn perturb(
+        &mut self,
+        passes: &Passes,
+        batch: &Batch,
+        given: Option<Tensor>,
+        iterates: Option<&RefCell<Vec<Tensor>>>,
+    ) -> Result<Adversarial> {
+        let mut target = Target::new(self.model.network(), &batch.noise);
+        if let Some(iterates) = iterates {
+            target = target.recording(iterates);
+        }
+        if passes.skip_attacks_last {
+            target = target.skipping_last_pass();
+        }
+        let attack = &mut self.attack;
+        let adversarial = guard(|| match given {
+            Some(x_adv) => attack.complete(&target, batch, x_adv),
+            None => batch.unwritten(|| attack.perturb(&target, batch)),
+        });
         lap("attack: the rest");
+        adversarial.map_err(in_attack(self.names))
+    }
 
-        let loss = guard(|| {
-            for turn in turns(&passes, spared, repeats) {
-                let stands_for = (turn.times, turn.momentum);
-                let forward = |x: &Tensor| self.model.network().differentiable_for(stands_for, x, &batch.noise);
-                if turn.forwards[0] == Forward::Together {
-                    let both = forward(&Tensor::cat(&[&batch.x, &adversarial.x], 0)).chunk(2, 0);
-                    logits.insert(Forward::Clean, both[0].shallow_clone());
-                    logits.insert(Forward::Adversarial, both[1].shallow_clone());
-                    continue;
-                }
-                let is_attacked = turn.forwards[0] == Forward::Adversarial;
-                let found = forward(if is_attacked { &adversarial.x } else { &batch.x });
+    /// The passes between attack and update.
+    fn pass_between(
+        &self,
+        passes: &Passes,
+        batch: &Batch,
+        adversarial: &Adversarial,
+        logits: &mut Logits,
+    ) -> Result<()> {
+        let run = || {
+            for turn in turns(&passes.asked, passes.skip_attacks_last, passes.repeat) {
+                let counts_as = (turn.times, turn.momentum);
+                let forward = |x: &Tensor| self.model.network().differentiable_for(counts_as, x, &batch.noise);
+                let found = match turn.forwards[0].images() {
+                    ImageSet::Clean => forward(&batch.x),
+                    ImageSet::Adversarial => forward(&adversarial.x),
+                    ImageSet::Both => {
+                        let both = forward(&Tensor::cat(&[&batch.x, &adversarial.x], 0)).chunk(2, 0);
+                        logits.extend([Forward::Clean, Forward::Adversarial].into_iter().zip(both));
+                        continue;
+                    }
+                };
                 logits.extend(turn.forwards.iter().map(|&pass| (pass, found.shallow_clone())));
             }
-            let input = LossInput::new(std::mem::take(&mut logits), &batch.y, &adversarial.side, batch.clock);
-            lap("forward passes of the loss");
-            let output = self.loss.forward(&input)?;
-            lap("loss");
-            logits = input.logits;
-            Ok(output)
-        });
-        let mut loss = loss.map_err(in_loss)?;
-        let flat = !logits.is_empty() && !logits.values().any(Tensor::requires_grad);
-        let model = self.model.network().name();
-        let gradients = guard(|| match flat {
-            true => Err(Error::new("its logits in train mode do not depend differentiably on its parameters")
-                .help(KEEP_THE_GRAPH)),
-            false => self.model.descend(&loss.total, batch.clock).map_err(in_loss),
-        })
-        .map_err(|e| if flat { e.context(model) } else { e })?;
-        loss.total = loss.total.detach();
+            Ok(())
+        };
+        guard(run).map_err(in_loss(self.names))?;
+        lap("forward passes of the loss");
+        Ok(())
+    }
 
+    /// The loss of the passes' logits, and the logits back.
+    fn compute_loss(&self, batch: &Batch, adversarial: &Adversarial, logits: Logits) -> Result<(LossOutput, Logits)> {
+        let input = LossInput::new(logits, &batch.y, &adversarial.side, batch.clock);
+        let output = guard(|| self.loss.forward(&input)).map_err(in_loss(self.names))?;
+        lap("loss");
+        Ok((output, input.logits))
+    }
+
+    /// Descends the loss; its total is a plain number afterwards.
+    fn update(&mut self, loss: &mut LossOutput, batch: &Batch, logits: &Logits) -> Result<Gradients> {
+        if !logits.is_empty() && !logits.values().any(Tensor::requires_grad) {
+            return Err(Error::new("its logits in train mode do not depend differentiably on its parameters")
+                .help(KEEP_THE_GRAPH)
+                .context(self.model.network().name()));
+        }
+        let gradients = guard(|| self.model.descend(&loss.total, batch.clock).map_err(in_loss(self.names)))?;
+        loss.total = loss.total.detach();
+        Ok(gradients)
+    }
+
+    /// The attack learns on the updated model.
+    fn train_attack(&mut self, batch: &Batch, adversarial: &Adversarial) -> Result<Vec<(&'static str, Tensor)>> {
         let target = Target::new(self.model.network(), &batch.noise);
-        let learned = guard(|| self.attack.after_update(&target, batch, &adversarial)).map_err(in_attack)?;
-        loss.parts.extend(learned);
+        let attack = &mut self.attack;
+        let learned = guard(|| match attack.learning_mut() {
+            Some(learning) => learning.after_update(&target, batch, adversarial),
+            None => Ok(Vec::new()),
+        });
         lap("what the attack learns");
-        if passes.contains(&Forward::CleanAfterUpdate) {
+        learned.map_err(in_attack(self.names))
+    }
+
+    /// The clean images after the update, if asked for; all logits without their graph.
+    fn pass_clean_after(&self, passes: &Passes, batch: &Batch, mut logits: Logits) -> Logits {
+        if passes.asked.contains(&Forward::CleanAfterUpdate) {
+            let target = Target::new(self.model.network(), &batch.noise);
             logits.insert(Forward::CleanAfterUpdate, target.logits(&batch.x, Mode::Train));
             lap("forward passes after the update");
         }
-        self.model.network().params().average_statistics()?;
-        if let Some(learner) = self.attack.learner() {
-            learner.network().params().average_statistics()?;
-        }
-        let logits = logits.into_iter().map(|(pass, z)| (pass, z.detach())).collect();
-        Ok(Outcome { adversarial, logits, loss, gradients })
+        logits.into_iter().map(|(pass, z)| (pass, z.detach())).collect()
     }
+
+    /// Batch norm's statistics over all ranks.
+    fn average_statistics(&self) -> Result<()> {
+        let networks = [Some(&self.model), self.attack.learner()].into_iter().flatten();
+        networks.map(Learner::network).try_for_each(|network| network.params().average_statistics())
+    }
+}
+
+/// Logits `[N, K]` by forward pass.
+type Logits = BTreeMap<Forward, Tensor>;
+
+/// The forward passes of a step.
+struct Passes {
+    /// What the loss asks for, in order.
+    asked: Vec<Forward>,
+    /// Whether passes over the same images give the same, and are made once.
+    repeat: bool,
+    /// Whether the attack leaves its last pass to the first one of the loss, which counts twice.
+    skip_attacks_last: bool,
+}
+
+fn in_attack(names: [&str; 2]) -> impl Fn(Error) -> Error {
+    move |error| error.context(format!("attack `{}`", names[0]))
+}
+
+fn in_loss(names: [&str; 2]) -> impl Fn(Error) -> Error {
+    move |error| error.context(format!("loss `{}`", names[1]))
 }

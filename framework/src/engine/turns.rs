@@ -6,7 +6,7 @@
 //! the same statistics. They differ only in that each moves batch norm's running statistics. So one
 //! pass is enough, if it moves the running statistics as all of them would have, in their order.
 
-use crate::loss::Forward;
+use crate::loss::{Forward, Moment};
 use crate::nn::MOMENTUM;
 
 /// One pass in train mode.
@@ -20,18 +20,17 @@ pub(super) struct Turn {
     pub times: u32,
 }
 
-/// Merges `passes`, those between attack and update. With `spared` the attack has skipped its last
-/// pass over its result, which is counted here. Without `repeat` (repeated passes differ) nothing
-/// is merged.
-pub(super) fn turns(passes: &[Forward], spared: bool, repeat: bool) -> Vec<Turn> {
-    let between = passes.iter().filter(|pass| !matches!(pass, Forward::CleanFirst | Forward::CleanAfterUpdate));
-    let order: Vec<Forward> = spared.then_some(Forward::Adversarial).into_iter().chain(between.copied()).collect();
-    let images = |pass: Forward| if pass == Forward::CleanAgain { Forward::Clean } else { pass };
+/// Merges `passes`, those between attack and update. With `skipped` the attack has left out its
+/// last pass over its result, which is counted here. Without `repeat` (repeated passes differ)
+/// nothing is merged.
+pub(super) fn turns(passes: &[Forward], skipped: bool, repeat: bool) -> Vec<Turn> {
+    let between = passes.iter().filter(|pass| pass.moment() == Moment::BeforeUpdate);
+    let order: Vec<Forward> = skipped.then_some(Forward::Adversarial).into_iter().chain(between.copied()).collect();
     let mut turns: Vec<Turn> = Vec::new();
     // The final weight of each set of images; each later pass scales all earlier ones down.
     for &pass in &order {
         turns.iter_mut().for_each(|turn| turn.momentum *= 1.0 - MOMENTUM);
-        let same = turns.iter_mut().find(|turn| repeat && images(turn.forwards[0]) == images(pass));
+        let same = turns.iter_mut().find(|turn| repeat && turn.forwards[0].images() == pass.images());
         match same {
             Some(turn) => {
                 turn.momentum += MOMENTUM;
@@ -85,10 +84,10 @@ mod tests {
             &[Together],
             &[CleanAgain, Together, Clean],
         ];
-        for (passes, spared) in sequences.into_iter().flat_map(|passes| [(passes, false), (passes, true)]) {
-            let [merged, all] = [true, false].map(|repeat| turns(passes, spared, repeat));
+        for (passes, skipped) in sequences.into_iter().flat_map(|passes| [(passes, false), (passes, true)]) {
+            let [merged, all] = [true, false].map(|repeat| turns(passes, skipped, repeat));
             assert!(merged.len() <= all.len() && all.iter().all(|turn| turn.momentum == MOMENTUM && turn.times == 1));
-            assert!((moved(&merged) - moved(&all)).abs() < 1e-15, "{passes:?} {spared}: {merged:?}");
+            assert!((moved(&merged) - moved(&all)).abs() < 1e-15, "{passes:?} {skipped}: {merged:?}");
             assert_eq!(merged.iter().map(|turn| turn.times).sum::<u32>(), all.len() as u32);
         }
     }

@@ -66,11 +66,11 @@ impl Trial<'_> {
     }
 
     /// The state before the first batch.
-    pub fn begin(&self) -> Standing {
-        let stages = self.attack.as_ref().map(|attack| attack.stages()).unwrap_or_default();
+    pub fn begin(&mut self) -> Standing {
+        let stages = self.attack.as_mut().map(|attack| attack.stages()).unwrap_or_default();
         let names = match stages.is_empty() {
             true => vec![self.name.to_string()],
-            false => std::iter::once(CLEAN.to_string()).chain(stages).collect(),
+            false => std::iter::once(CLEAN.to_string()).chain(stages.into_iter().map(|(name, _)| name)).collect(),
         };
         Standing::new(names, self.data.len())
     }
@@ -159,7 +159,7 @@ impl Trial<'_> {
             Some(_) if standing.stage == 0 => None,
             Some(attack) => {
                 let missing = || Error::new(format!("there is no stage `{}`", standing.stages[standing.stage]));
-                Some(attack.stage(standing.stage - 1).ok_or_else(missing)?)
+                Some(attack.stages().into_iter().nth(standing.stage - 1).ok_or_else(missing)?.1)
             }
         };
         guard(|| {

@@ -6,12 +6,12 @@ use super::program;
 use super::recognise::{Fit, Known, recognise};
 use super::standard::standard;
 use crate::engine::Normalize;
-use crate::pipeline::{Pipeline, assemble, load};
+use crate::pipeline::{Assembled, Pipeline, assemble, load};
 use crate::record::{ModelCard, Values, atomic, stamp};
 use crate::train::Folder;
 use crate::{AtPath, Error, Result};
 use std::path::{Path, PathBuf};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
 
 /// What to import, and what is known about it.
 #[derive(Debug, Default)]
@@ -129,7 +129,7 @@ pub fn import(request: &Request) -> Result<Imported> {
     if let Some((name, _)) = state.iter().find(|(_, t)| t.isfinite().all().int64_value(&[]) == 0) {
         tracing::warn!("`{name}` holds numbers that are not finite");
     }
-    let folder = write(request, &name, &pipeline, &state)?;
+    let folder = write(request, &name, &pipeline, &parts)?;
     Ok(Imported { folder, notes })
 }
 
@@ -272,7 +272,7 @@ fn values(checkpoint: &mut Checkpoint, entry: &Entry, channels: usize) -> Result
 }
 
 /// Makes the run folder: the files that the pipeline names, its weights with a card, and itself.
-pub(super) fn write(request: &Request, name: &str, pipeline: &Pipeline, state: &[(String, Tensor)]) -> Result<PathBuf> {
+pub(super) fn write(request: &Request, name: &str, pipeline: &Pipeline, parts: &Assembled) -> Result<PathBuf> {
     let sha256 = stamp::file_hash(&request.file).at("reading", &request.file)?;
     let data = foil_data::entry(&pipeline.data.name)?;
     let (mean, std) = pipeline.normalize.affine(data.mean, data.std).unwrap_or_default();
@@ -290,7 +290,7 @@ pub(super) fn write(request: &Request, name: &str, pipeline: &Pipeline, state: &
         classes: data.class_names.iter().map(ToString::to_string).collect(),
         mean,
         std,
-        threat: pipeline.judged_threat(),
+        threat: parts.judged_threat(),
         method: format!("{METHOD} from {} (SHA-256 {sha256})", request.file.display()),
         seed: pipeline.seed,
         epochs: 0,
@@ -302,7 +302,7 @@ pub(super) fn write(request: &Request, name: &str, pipeline: &Pipeline, state: &
         created: stamp::now(),
         command: format!("foil import {}", request.file.display()),
     };
-    folder.write_model(&folder.best(), state, &card)?;
+    folder.write_model(&folder.best(), &parts.step.model.network().params().state_dict(), &card)?;
     atomic::write(folder.resolved(), resolved).at("writing", &folder.resolved())?;
     Ok(path)
 }

@@ -53,8 +53,7 @@ pub(super) fn import(request: &Request) -> Result<Imported> {
                 if request.normalize.is_none() && request.config.is_none() {
                     notes.push("images go in unchanged; --normalize overrides this".into());
                 }
-                let state = parts.step.model.network().params().state_dict();
-                return Ok(Imported { folder: write(request, &name, &pipeline, &state)?, notes });
+                return Ok(Imported { folder: write(request, &name, &pipeline, &parts)?, notes });
             }
             Err(found) => problem = problem.or_else(|| found.into_iter().next()),
         }

@@ -1,9 +1,9 @@
 //! The pipeline of a model that was imported without one.
 
+use crate::attack::{Norm, Threat, radius};
 use crate::engine::Normalize;
 use crate::model::Model;
 use crate::pipeline::{Pipeline, root_schema};
-use crate::record::threat::{Norm, Threat, radius};
 use crate::registry::{Component, Registry};
 use crate::{AtPath, Error, Result};
 use std::path::Path;

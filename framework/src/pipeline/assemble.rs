@@ -20,6 +20,8 @@ pub struct Assembled {
     pub step: Step,
     /// Attacks for selection and evaluation.
     pub attacks: BTreeMap<String, Box<dyn Attack>>,
+    /// The names of those of the final evaluation, in order.
+    pub evaluate: Vec<String>,
     /// The selection rule.
     pub select: Rule,
     /// Facts about the data.
@@ -269,7 +271,8 @@ pub fn assemble_across(
             let network = network.normalized(&pipeline.normalize, mean, std).captured(pipeline.train.capture);
             let model = Learner::new(network, optimizer);
             let names = [pipeline.attack.name(), pipeline.loss.name()];
-            Ok(Assembled { step: Step { model, attack, loss, names }, attacks, select, data })
+            let evaluate = pipeline.evaluate.clone();
+            Ok(Assembled { step: Step { model, attack, loss, names }, attacks, evaluate, select, data })
         }
         _ => Err(problems),
     }

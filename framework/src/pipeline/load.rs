@@ -1,9 +1,7 @@
 //! Reading a file into a checked pipeline.
 
 use super::Pipeline;
-use crate::attack::Attack;
-use crate::record::{Norm, Threat};
-use crate::registry::{Component, Looking, Registry, admitting};
+use crate::registry::{Looking, Registry, admitting};
 use crate::{AtPath, Error, Result, regular};
 use foil_config::{Checked, Problem};
 use std::path::Path;
@@ -137,33 +135,9 @@ impl Loaded {
 }
 
 impl Pipeline {
-    /// The threat model of training: the norm and radius in the attack's settings. If the radius
-    /// follows a scheduler, or there is no attack, it is that of the evaluation.
-    pub fn threat(&self) -> Threat {
-        threat_of(&self.attack).unwrap_or_else(|| self.judged_threat())
-    }
-
     /// The attack that it trains with and its loss, as in model cards: `pgd + trades`.
     pub fn method(&self) -> String {
         format!("{} + {}", self.attack.name(), self.loss.name())
-    }
-
-    /// The threat model of the final evaluation: the largest radius of its attacks.
-    pub fn judged_threat(&self) -> Threat {
-        let judges = self.evaluate.iter().filter_map(|name| threat_of(self.attacks.get(name)?));
-        judges.reduce(|a, b| if b.eps > a.eps { b } else { a }).unwrap_or(Threat { norm: Norm::Linf, eps: 0.0 })
-    }
-
-    /// Every norm and radius of the final evaluation's attacks, at any depth of their settings:
-    /// each once, in order. A radius of 0, or one that is not a number, does not count.
-    pub fn judged_threats(&self) -> Vec<Threat> {
-        let mut found = Vec::new();
-        for attack in self.evaluate.iter().filter_map(|name| self.attacks.get(name)) {
-            if let Ok(settings) = serde_yaml::to_value(attack) {
-                threats_in(&settings, Norm::Linf, &mut found);
-            }
-        }
-        found
     }
 
     /// Writes the lock of a run folder, if the pipeline uses libraries: the run can be resumed and
@@ -184,47 +158,5 @@ impl Pipeline {
     /// When a plugin's settings have no YAML form.
     pub fn to_yaml(&self) -> Result<String> {
         serde_yaml::to_string(self).at("writing", Path::new("the resolved pipeline"))
-    }
-}
-
-/// The norm and the radius in an attack's settings, at any depth; `None` if the radius is not a
-/// number.
-fn threat_of(attack: &Component<dyn Attack>) -> Option<Threat> {
-    let settings = serde_yaml::to_value(attack).ok()?;
-    let norm = if find(&settings, "norm").and_then(|norm| norm.as_str()) == Some("L2") { Norm::L2 } else { Norm::Linf };
-    let eps = find(&settings, "eps")?;
-    Some(Threat { norm, eps: eps.as_f64().or_else(|| eps.as_str().and_then(foil_config::fraction))? })
-}
-
-/// Adds the threat of each mapping in `settings` that has a radius; one without a norm has that of
-/// the mapping around it.
-fn threats_in(settings: &serde_yaml::Value, around: Norm, found: &mut Vec<Threat>) {
-    match settings {
-        serde_yaml::Value::Mapping(map) => {
-            let norm = match map.get("norm").and_then(|norm| norm.as_str()) {
-                Some("L2") => Norm::L2,
-                Some("Linf") => Norm::Linf,
-                _ => around,
-            };
-            let radius = |eps: &serde_yaml::Value| eps.as_f64().or_else(|| foil_config::fraction(eps.as_str()?));
-            if let Some(eps) = map.get("eps").and_then(radius).filter(|eps| *eps > 0.0) {
-                let threat = Threat { norm, eps };
-                if !found.contains(&threat) {
-                    found.push(threat);
-                }
-            }
-            map.values().for_each(|value| threats_in(value, norm, found));
-        }
-        serde_yaml::Value::Sequence(list) => list.iter().for_each(|value| threats_in(value, around, found)),
-        _ => {}
-    }
-}
-
-/// The first value under `key`, at any depth.
-fn find<'a>(settings: &'a serde_yaml::Value, key: &str) -> Option<&'a serde_yaml::Value> {
-    match settings {
-        serde_yaml::Value::Mapping(map) => map.get(key).or_else(|| map.values().find_map(|value| find(value, key))),
-        serde_yaml::Value::Sequence(list) => list.iter().find_map(|value| find(value, key)),
-        _ => None,
     }
 }

@@ -6,6 +6,7 @@ mod files;
 mod identity;
 mod load;
 mod sweep;
+mod threats;
 mod worklist;
 
 pub use assemble::{Assembled, assemble, assemble_across};

@@ -8,8 +8,7 @@
 //! on on the other side as a panic of that copy's own, which that copy's `engine::guard` turns into
 //! the message that the user reads.
 
-use crate::Result;
-use crate::attack::{Adversarial, Attack, Batch, Target};
+use crate::attack::{Adversarial, Attack, Batch, Learning, Target, Threat};
 use crate::engine::{Learner, guard, raise};
 use crate::loss::{Forward, Loss, LossInput, LossOutput};
 use crate::model::Model;
@@ -18,6 +17,7 @@ use crate::objective::{Objective, Reference};
 use crate::optim::Optimizer;
 use crate::registry::{Build, Kind};
 use crate::scheduler::{Clock, Progress, Scheduler};
+use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU8;
 use tch::Tensor;
@@ -58,6 +58,59 @@ impl<T: Kind + ?Sized> Held<T> {
     fn at_home(&self) -> bool {
         self.home == home()
     }
+
+    /// The object itself, for the copy that made it.
+    fn own(&self) -> &T
+    where
+        T::Across: Whole<T>,
+    {
+        (*self.object).object()
+    }
+
+    fn own_mut(&mut self) -> &mut T
+    where
+        T::Across: Whole<T>,
+    {
+        (*self.object).object_mut()
+    }
+}
+
+/// The object itself, in the copy that made it.
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub trait Whole<T: ?Sized> {
+    fn object(&self) -> &T;
+    fn object_mut(&mut self) -> &mut T;
+}
+
+impl<T: ?Sized> Whole<T> for Box<T> {
+    fn object(&self) -> &T {
+        self.as_ref()
+    }
+    fn object_mut(&mut self) -> &mut T {
+        self.as_mut()
+    }
+}
+
+fn itself<T: ?Sized>(object: &T) -> &T {
+    object
+}
+
+fn itself_mut<T: ?Sized>(object: &mut T) -> &mut T {
+    object
+}
+
+/// What an attack keeps and learns; asked for only of an attack that has said that it does.
+fn learning(attack: &dyn Attack) -> &dyn Learning {
+    raise(attack.learning().ok_or_else(no_longer))
+}
+
+fn learning_mut(attack: &mut dyn Attack) -> &mut dyn Learning {
+    raise(attack.learning_mut().ok_or_else(no_longer))
+}
+
+fn no_longer() -> Error {
+    Error::new("only one of its `learning` and `learning_mut` returns something")
 }
 
 /// For each trait: its methods as they cross, always with a result; the side that catches panics;
@@ -66,8 +119,14 @@ impl<T: Kind + ?Sized> Held<T> {
 /// `get` and `set` take `&self` and `&mut self`; with `try_` in front the trait's own method
 /// returns a result. A method that is missing here would silently be the trait's default for
 /// plugins from libraries, so the test below compares the lists.
+///
+/// A trait that an object offers beside its own crosses `in` that object: only the object's copy
+/// can catch what the part panics with, so a reference to the part must not cross.
 macro_rules! crossing {
-    ($trait:ident as $across:ident: $($bound:ident)+ {
+    ($trait:ident as $across:ident: $($bound:ident)+ { $($methods:tt)* }) => {
+        crossing!($trait as $across in $trait by (itself, itself_mut): $($bound)+ { $($methods)* });
+    };
+    ($trait:ident as $across:ident in $whole:ident by ($part:ident, $part_mut:ident): $($bound:ident)+ {
         $(get $g:ident($($ga:ident: $gt:ty),*) -> $gr:ty;)*
         $(set $s:ident($($sa:ident: $st:ty),*) -> $sr:ty;)*
         $(try_get $tg:ident($($tga:ident: $tgt:ty),*) -> $tgr:ty;)*
@@ -76,44 +135,44 @@ macro_rules! crossing {
     }) => {
         #[doc(hidden)]
         #[allow(missing_docs, clippy::missing_errors_doc)]
-        pub trait $across: $($bound +)+ {
-            fn object(&self) -> &dyn $trait;
-            fn object_mut(&mut self) -> &mut dyn $trait;
+        pub trait $across: Whole<dyn $whole> + $($bound +)+ {
             $(fn $g(&self, $($ga: $gt),*) -> Result<$gr>;)*
             $(fn $s(&mut self, $($sa: $st),*) -> Result<$sr>;)*
             $(fn $tg(&self, $($tga: $tgt),*) -> Result<$tgr>;)*
             $(fn $ts(&mut self, $($tsa: $tst),*) -> Result<$tsr>;)*
         }
 
-        impl $across for Box<dyn $trait> {
-            fn object(&self) -> &dyn $trait {
-                self.as_ref()
-            }
-            fn object_mut(&mut self) -> &mut dyn $trait {
-                self.as_mut()
-            }
-            $(fn $g(&self, $($ga: $gt),*) -> Result<$gr> { guard(|| Ok(self.as_ref().$g($($ga),*))) })*
-            $(fn $s(&mut self, $($sa: $st),*) -> Result<$sr> { guard(|| Ok(self.as_mut().$s($($sa),*))) })*
-            $(fn $tg(&self, $($tga: $tgt),*) -> Result<$tgr> { guard(|| self.as_ref().$tg($($tga),*)) })*
-            $(fn $ts(&mut self, $($tsa: $tst),*) -> Result<$tsr> { guard(|| self.as_mut().$ts($($tsa),*)) })*
+        impl $across for Box<dyn $whole> {
+            $(fn $g(&self, $($ga: $gt),*) -> Result<$gr> { guard(|| Ok($part(self.as_ref()).$g($($ga),*))) })*
+            $(fn $s(&mut self, $($sa: $st),*) -> Result<$sr> { guard(|| Ok($part_mut(self.as_mut()).$s($($sa),*))) })*
+            $(fn $tg(&self, $($tga: $tgt),*) -> Result<$tgr> { guard(|| $part(self.as_ref()).$tg($($tga),*)) })*
+            $(fn $ts(&mut self, $($tsa: $tst),*) -> Result<$tsr> { guard(|| $part_mut(self.as_mut()).$ts($($tsa),*)) })*
         }
 
-        impl $trait for Held<dyn $trait> {
+        impl $trait for Held<dyn $whole> {
             $(fn $g(&self, $($ga: $gt),*) -> $gr {
-                if self.at_home() { self.object.object().$g($($ga),*) } else { raise(self.told(self.object.$g($($ga),*))) }
+                if self.at_home() {
+                    $part(self.own()).$g($($ga),*)
+                } else {
+                    raise(self.told($across::$g(self.object.as_ref(), $($ga),*)))
+                }
             })*
             $(fn $s(&mut self, $($sa: $st),*) -> $sr {
-                if self.at_home() { self.object.object_mut().$s($($sa),*) } else {
-                    let result = self.object.$s($($sa),*);
+                if self.at_home() { $part_mut(self.own_mut()).$s($($sa),*) } else {
+                    let result = $across::$s(self.object.as_mut(), $($sa),*);
                     raise(self.told(result))
                 }
             })*
             $(fn $tg(&self, $($tga: $tgt),*) -> Result<$tgr> {
-                if self.at_home() { self.object.object().$tg($($tga),*) } else { self.told(self.object.$tg($($tga),*)) }
+                if self.at_home() {
+                    $part(self.own()).$tg($($tga),*)
+                } else {
+                    self.told($across::$tg(self.object.as_ref(), $($tga),*))
+                }
             })*
             $(fn $ts(&mut self, $($tsa: $tst),*) -> Result<$tsr> {
-                if self.at_home() { self.object.object_mut().$ts($($tsa),*) } else {
-                    let result = self.object.$ts($($tsa),*);
+                if self.at_home() { $part_mut(self.own_mut()).$ts($($tsa),*) } else {
+                    let result = $across::$ts(self.object.as_mut(), $($tsa),*);
                     self.told(result)
                 }
             })*
@@ -136,28 +195,62 @@ crossing!(Loss as LossAcross: Send {
     try_get forward(input: &LossInput) -> LossOutput;
 });
 
-crossing!(Attack as AttackAcross: Send {
+crossing!(Attack as AttackAcross: Send LearningAcross {
     get capturable() -> bool;
     get mode() -> Mode;
     get provides() -> Vec<&'static str>;
     get needs_clean_logits() -> bool;
+    get ends_with_train_pass() -> bool;
+    get threats() -> Vec<Threat>;
+    try_set perturb(target: &Target, batch: &Batch) -> Adversarial;
+    try_set complete(target: &Target, batch: &Batch, x_adv: Tensor) -> Adversarial;
+    // What it learns crosses method by method, through this object.
+    own fn learning(&self) -> Option<&dyn Learning> {
+        match self.at_home() {
+            true => self.own().learning(),
+            false => raise(self.told(self.object.learns())).then_some(self as _),
+        }
+    }
+    own fn learning_mut(&mut self) -> Option<&mut dyn Learning> {
+        match self.at_home() {
+            true => self.own_mut().learning_mut(),
+            false => raise(self.told(self.object.learns())).then_some(self as _),
+        }
+    }
+    // A stage would be an object of the copy that made it, whose panics no one would catch, so a
+    // chain in a library runs as a whole.
+    own fn stages(&mut self) -> Vec<(String, &mut dyn Attack)> {
+        if self.at_home() { self.own_mut().stages() } else { Vec::new() }
+    }
+    // Asked only by the trait's defaults, which run in the copy that made the object.
+    own fn inner(&self) -> Option<&dyn Attack> {
+        if self.at_home() { self.own().inner() } else { None }
+    }
+    own fn inner_mut(&mut self) -> Option<&mut dyn Attack> {
+        if self.at_home() { self.own_mut().inner_mut() } else { None }
+    }
+});
+
+crossing!(Learning as LearningAcross in Attack by (learning, learning_mut): Learns {
     get state() -> Vec<(String, Tensor)>;
     get per_image() -> Vec<String>;
     get remark(means: &BTreeMap<String, f64>) -> Option<String>;
     get learner() -> Option<&Learner>;
-    try_set perturb(target: &Target, batch: &Batch) -> Adversarial;
-    try_set perturb_sparing(target: &Target, batch: &Batch) -> (Adversarial, bool);
-    try_set complete(target: &Target, batch: &Batch, x_adv: Tensor) -> Adversarial;
     try_set after_update(target: &Target, batch: &Batch, adversarial: &Adversarial) -> Vec<(&'static str, Tensor)>;
-    // A stage would be an object of the copy that made it, whose panics no one would catch, so a
-    // chain in a library runs as a whole.
-    own fn stages(&self) -> Vec<String> {
-        if self.at_home() { self.object.object().stages() } else { Vec::new() }
-    }
-    own fn stage(&mut self, n: usize) -> Option<&mut dyn Attack> {
-        if self.at_home() { self.object.object_mut().stage(n) } else { None }
-    }
 });
+
+/// Whether an attack keeps or learns anything, which decides whether [`Learning`] crosses.
+#[doc(hidden)]
+#[allow(missing_docs, clippy::missing_errors_doc)]
+pub trait Learns {
+    fn learns(&self) -> Result<bool>;
+}
+
+impl Learns for Box<dyn Attack> {
+    fn learns(&self) -> Result<bool> {
+        guard(|| Ok(self.as_ref().learning().is_some()))
+    }
+}
 
 crossing!(Objective as ObjectiveAcross: Send {
     get value(logits: &Tensor, reference: Reference) -> Tensor;
@@ -182,8 +275,7 @@ crossing!(Optimizer as OptimizerAcross: Send {
 /// written out by hand.
 #[doc(hidden)]
 #[allow(missing_docs, clippy::missing_errors_doc)]
-pub trait ModelAcross: Send {
-    fn object(&self) -> &dyn Model;
+pub trait ModelAcross: Whole<dyn Model> + Send {
     fn forward(&self, pass: &Pass, xs: &Tensor) -> Result<Tensor>;
     fn input_gradient(
         &self,
@@ -196,9 +288,6 @@ pub trait ModelAcross: Send {
 }
 
 impl ModelAcross for Box<dyn Model> {
-    fn object(&self) -> &dyn Model {
-        self.as_ref()
-    }
     fn forward(&self, pass: &Pass, xs: &Tensor) -> Result<Tensor> {
         guard(|| Ok(self.as_ref().forward(pass, xs)))
     }
@@ -220,11 +309,7 @@ impl ModelAcross for Box<dyn Model> {
 
 impl Model for Held<dyn Model> {
     fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
-        if self.at_home() {
-            self.object.object().forward(pass, xs)
-        } else {
-            raise(self.told(self.object.forward(pass, xs)))
-        }
+        if self.at_home() { self.own().forward(pass, xs) } else { raise(self.told(self.object.forward(pass, xs))) }
     }
     fn input_gradient(
         &self,
@@ -233,15 +318,15 @@ impl Model for Held<dyn Model> {
         d_logits: &dyn Fn(&Tensor) -> Tensor,
     ) -> Option<(Tensor, Tensor)> {
         if self.at_home() {
-            return self.object.object().input_gradient(pass, xs, d_logits);
+            return self.own().input_gradient(pass, xs, d_logits);
         }
         raise(self.told(self.object.input_gradient(pass, xs, &|logits| guard(|| Ok(d_logits(logits))))))
     }
     fn capturable(&self) -> bool {
-        if self.at_home() { self.object.object().capturable() } else { raise(self.told(self.object.capturable())) }
+        if self.at_home() { self.own().capturable() } else { raise(self.told(self.object.capturable())) }
     }
     fn is_mask(&self) -> bool {
-        if self.at_home() { self.object.object().is_mask() } else { raise(self.told(self.object.is_mask())) }
+        if self.at_home() { self.own().is_mask() } else { raise(self.told(self.object.is_mask())) }
     }
 }
 
@@ -258,7 +343,6 @@ impl Listed for dyn Model {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Error;
 
     /// The methods of `trait NAME` in its source text.
     fn written<'a>(name: &str, source: &'a str) -> Vec<&'a str> {
@@ -267,7 +351,7 @@ mod tests {
         let lines = body.lines().filter_map(|line| line.strip_prefix("    fn "));
         let mut names: Vec<&str> = lines.filter_map(|line| line.split(['(', '<']).next()).collect();
         // Written out above.
-        names.retain(|name| !["stages", "stage"].contains(name));
+        names.retain(|name| !["learning", "learning_mut", "stages", "inner", "inner_mut"].contains(name));
         names.sort_unstable();
         names
     }
@@ -281,6 +365,7 @@ mod tests {
         }
         held::<dyn Loss>("Loss", include_str!("../loss.rs"));
         held::<dyn Attack>("Attack", include_str!("../attack.rs"));
+        held::<dyn Learning>("Learning", include_str!("../attack/learning.rs"));
         held::<dyn Objective>("Objective", include_str!("../objective.rs"));
         held::<dyn Model>("Model", include_str!("../model.rs"));
         held::<dyn Scheduler>("Scheduler", include_str!("../scheduler.rs"));

@@ -170,6 +170,8 @@ const LAYOUT: u64 = {
         crate::attack::Batch<'static>,
         crate::attack::Adversarial,
         crate::attack::Target<'static>,
+        Vec<crate::attack::Threat>,
+        crate::attack::Threat,
         crate::engine::Learner,
         crate::engine::Network,
         crate::loss::LossInput<'static>,

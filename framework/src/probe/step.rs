@@ -172,7 +172,7 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attack::{Adversarial, Attack, Target};
+    use crate::attack::{Adversarial, Attack, Learning, Target};
     use crate::engine::Network;
     use crate::loss::{Loss, LossInput, LossOutput, terms};
     use crate::model::Model;
@@ -213,6 +213,16 @@ mod tests {
             vec!["weight"]
         }
 
+        fn learning(&self) -> Option<&dyn Learning> {
+            Some(self)
+        }
+
+        fn learning_mut(&mut self) -> Option<&mut dyn Learning> {
+            Some(self)
+        }
+    }
+
+    impl Learning for Radii {
         fn state(&self) -> Vec<(String, Tensor)> {
             vec![("radius".into(), self.0.shallow_clone())]
         }

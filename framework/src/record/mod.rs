@@ -21,9 +21,9 @@ pub mod result;
 pub mod select;
 pub mod stamp;
 pub mod tensorboard;
-pub mod threat;
 pub mod trust;
 
+pub use crate::attack::{Norm, Threat};
 pub use card::ModelCard;
 pub use evaluations::{Evaluation, evaluations};
 pub use images::ImageRecord;
@@ -31,5 +31,4 @@ pub use metrics::{MetricsLog, Row, Values};
 pub use result::{Entry, EvalRecord, Stage};
 pub use select::{Best, Rule, RuleError};
 pub use tensorboard::EventWriter;
-pub use threat::{Norm, Threat};
 pub use trust::TrustCheck;

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::atomic;
 use super::card;
 use super::stamp;
-use super::threat::Threat;
 use super::trust::TrustCheck;
+use crate::attack::Threat;
 use crate::tensors;
 
 /// One model under a suite of attacks.

@@ -1,7 +1,7 @@
 //! How a run is reported: its curves' names, an epoch's line, the model card.
 
 use crate::distributed::World;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Assembled, Pipeline};
 use crate::record::{ModelCard, Values, stamp};
 
 /// TensorBoard groups curves by the part before the slash.
@@ -27,7 +27,13 @@ pub(super) fn summary(values: &Values) -> String {
 }
 
 /// The model card of the run's model before it is trained.
-pub(super) fn card(pipeline: &Pipeline, data: &foil_data::Dataset, resolved: &str, world: World) -> ModelCard {
+pub(super) fn card(
+    pipeline: &Pipeline,
+    parts: &Assembled,
+    data: &foil_data::Dataset,
+    resolved: &str,
+    world: World,
+) -> ModelCard {
     let (mean, std) = pipeline.normalize.affine(data.mean, data.std).unwrap_or_default();
     let name = pipeline.name.clone().unwrap_or_default();
     ModelCard {
@@ -38,7 +44,7 @@ pub(super) fn card(pipeline: &Pipeline, data: &foil_data::Dataset, resolved: &st
         classes: data.class_names.clone(),
         mean,
         std,
-        threat: pipeline.threat(),
+        threat: parts.threat(),
         method: pipeline.method(),
         seed: pipeline.seed,
         epochs: 0,

@@ -35,7 +35,7 @@ impl Visited<'_> {
 /// # Errors
 /// When a rank is lost, or the attack names state that it does not have.
 pub(super) fn merge(world: World, parts: &Assembled, visited: &Visited) -> Result<()> {
-    let names = parts.step.attack.per_image();
+    let names = parts.step.attack.learning().map_or_else(Vec::new, |learning| learning.per_image());
     if !world.is_joined() || names.is_empty() {
         return Ok(());
     }

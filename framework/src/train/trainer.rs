@@ -109,7 +109,7 @@ impl Trainer {
         let resolved = pipeline.to_yaml()?;
         let steps = pipeline.train.steps(train.len() as u64);
         let clock = Clock::new(pipeline.train.epochs, steps, device);
-        let card = card(&pipeline, &data, &resolved, world);
+        let card = card(&pipeline, &parts, &data, &resolved, world);
         let config = stamp::config_hash(&resolved);
         let (position, tally, curves) = match &lock {
             Some(_) => {

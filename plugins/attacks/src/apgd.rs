@@ -5,7 +5,6 @@
 
 mod run;
 
-use crate::Norm;
 use crate::ball::check_radius;
 use crate::chain::Chain;
 use foil::prelude::*;

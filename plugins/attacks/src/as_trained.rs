@@ -9,7 +9,7 @@ use foil::prelude::*;
 /// only seen attacks like this one.
 #[settings]
 pub struct AsTrained {
-    /// The attack; it must not learn or keep anything between batches.
+    /// The attack.
     pub inner: Component<dyn Attack>,
 }
 
@@ -20,9 +20,6 @@ struct AsTrainedAttack {
 impl Config<dyn Attack> for AsTrained {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
         let inner = cx.component("inner", &self.inner).ok_or_else(|| Error::new("its attack cannot be built"))?;
-        if inner.needs_clean_logits() || !inner.provides().is_empty() || !inner.state().is_empty() {
-            cx.problem("inner", "is an attack for training", "write one that can run in an evaluation, such as `pgd`");
-        }
         Ok(Box::new(AsTrainedAttack { inner }))
     }
 }
@@ -36,8 +33,12 @@ impl Attack for AsTrainedAttack {
         self.inner.mode()
     }
 
-    fn capturable(&self) -> bool {
-        self.inner.capturable()
+    fn inner(&self) -> Option<&dyn Attack> {
+        Some(self.inner.as_ref())
+    }
+
+    fn inner_mut(&mut self) -> Option<&mut dyn Attack> {
+        Some(self.inner.as_mut())
     }
 }
 

@@ -1,7 +1,7 @@
 //! AutoAttack: four attacks without a knob to turn.
 
 use crate::chain::Chain;
-use crate::{Apgd, ApgdT, FabT, Norm, Square};
+use crate::{Apgd, ApgdT, FabT, Square};
 use foil::prelude::*;
 
 /// Which of AutoAttack's ensembles.

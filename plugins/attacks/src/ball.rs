@@ -1,23 +1,27 @@
-//! The geometry that the attacks share: the norms, their steepest directions, and the ball around an image.
+//! The geometry that the attacks share: the norms, their steepest directions, and the ball around
+//! an image.
 
+use foil::attack::radius;
 use foil::prelude::*;
-use foil::record::threat::radius;
 
-/// The norm of a ball.
-#[settings]
-#[derive(Copy, PartialEq)]
-pub enum Norm {
-    /// The largest change of a pixel.
-    #[serde(rename = "Linf")]
-    Linf,
-    /// The Euclidean length of the change.
-    #[serde(rename = "L2")]
-    L2,
+/// What the attacks compute with a norm.
+pub(crate) trait Geometry {
+    /// The norm of each image's change, `[N, 1, 1, 1]`.
+    fn length(self, delta: &Tensor) -> Tensor;
+
+    /// Each change divided by its norm.
+    fn unit(self, delta: &Tensor) -> Tensor;
+
+    /// A random direction of norm 1 for each image, its numbers drawn as `name`: some pixel, or the
+    /// length, reaches 1.
+    fn random(self, batch: &Batch, name: &str) -> Tensor;
+
+    /// The direction of norm 1 in which a function with this gradient grows fastest.
+    fn direction(self, gradient: &Tensor) -> Tensor;
 }
 
-impl Norm {
-    /// The norm of each image's change, `[N, 1, 1, 1]`.
-    pub(crate) fn length(self, delta: &Tensor) -> Tensor {
+impl Geometry for Norm {
+    fn length(self, delta: &Tensor) -> Tensor {
         let flat = delta.flatten(1, -1);
         let length = match self {
             Norm::Linf => flat.abs().amax(1, false),
@@ -26,21 +30,18 @@ impl Norm {
         length.view([-1, 1, 1, 1])
     }
 
-    /// Each change divided by its norm.
-    pub(crate) fn unit(self, delta: &Tensor) -> Tensor {
+    fn unit(self, delta: &Tensor) -> Tensor {
         delta / self.length(delta).clamp_min(1e-12)
     }
 
-    /// A random direction of norm 1 for each image, its numbers drawn as `name`: some pixel, or the length, reaches 1.
-    pub(crate) fn random(self, batch: &Batch, name: &str) -> Tensor {
+    fn random(self, batch: &Batch, name: &str) -> Tensor {
         self.unit(&match self {
             Norm::Linf => batch.uniform(name) * 2.0 - 1.0,
             Norm::L2 => batch.normal(name),
         })
     }
 
-    /// The direction of norm 1 in which a function with this gradient grows fastest.
-    pub(crate) fn direction(self, gradient: &Tensor) -> Tensor {
+    fn direction(self, gradient: &Tensor) -> Tensor {
         match self {
             Norm::Linf => gradient.sign(),
             Norm::L2 => self.unit(gradient),
@@ -85,7 +86,8 @@ impl Ball {
         }
     }
 
-    /// Into the ball and then into [0, 1]; for L2 that is not always the nearest point of both, but it lies in both.
+    /// Into the ball and then into [0, 1]; for L2 that is not always the nearest point of both, but
+    /// it lies in both.
     pub(crate) fn project(&self, x_adv: &Tensor) -> Tensor {
         match self {
             Self::Linf(box01) => box01.project(x_adv),

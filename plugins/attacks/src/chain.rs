@@ -65,23 +65,23 @@ impl Attack for Chain {
         self.0.iter().any(|(_, attack)| attack.needs_clean_logits())
     }
 
-    fn stages(&self) -> Vec<String> {
-        let named = |(name, attack): &(String, Box<dyn Attack>)| match attack.stages() {
-            inner if inner.is_empty() => vec![name.clone()],
-            inner => inner.iter().map(|stage| format!("{name}.{stage}")).collect(),
-        };
-        self.0.iter().flat_map(named).collect()
+    fn threats(&self) -> Vec<Threat> {
+        foil::distinct(self.0.iter().flat_map(|(_, attack)| attack.threats()))
     }
 
-    fn stage(&mut self, mut n: usize) -> Option<&mut dyn Attack> {
-        for (_, attack) in &mut self.0 {
-            let stages = attack.stages().len();
-            if n < stages.max(1) {
-                return if stages == 0 { Some(attack.as_mut()) } else { attack.stage(n) };
+    fn capturable(&self) -> bool {
+        self.0.iter().all(|(_, attack)| attack.capturable())
+    }
+
+    fn stages(&mut self) -> Vec<(String, &mut dyn Attack)> {
+        let mut stages: Vec<(String, &mut dyn Attack)> = Vec::new();
+        for (name, attack) in &mut self.0 {
+            match attack.stages().is_empty() {
+                true => stages.push((name.clone(), attack.as_mut())),
+                false => stages.extend(attack.stages().into_iter().map(|(stage, it)| (format!("{name}.{stage}"), it))),
             }
-            n -= stages.max(1);
         }
-        None
+        stages
     }
 }
 
@@ -110,9 +110,15 @@ impl Config<dyn Attack> for WorstOf {
             let alike = self.attacks[..i].iter().filter(|other| other.name() == component.name()).count();
             let name =
                 if alike == 0 { component.name().to_string() } else { format!("{}-{}", component.name(), alike + 1) };
-            if let Some(attack) = cx.at("attacks").component(&i.to_string(), component) {
-                chain.push((name, attack));
+            let Some(attack) = cx.at("attacks").component(&i.to_string(), component) else { continue };
+            if attack.learning().is_some() {
+                cx.at("attacks").problem(
+                    &i.to_string(),
+                    "learns or keeps something between steps, which a chain does not save",
+                    "use it by itself, or choose another attack, such as `pgd`",
+                );
             }
+            chain.push((name, attack));
         }
         Ok(Box::new(Chain(chain)))
     }

@@ -5,8 +5,7 @@
 
 mod plane;
 
-use crate::Norm;
-use crate::ball::check_radius;
+use crate::ball::{Geometry, check_radius};
 use crate::chain::Chain;
 use crate::live::Live;
 use foil::prelude::*;
@@ -158,6 +157,10 @@ impl Attack for Run {
             }
         }
         Ok(Adversarial::new(live.finish(&path.found(&eps).1)))
+    }
+
+    fn threats(&self) -> Vec<Threat> {
+        Threat::within(self.config.norm, &self.config.eps)
     }
 
     fn mode(&self) -> Mode {

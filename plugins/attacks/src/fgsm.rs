@@ -1,7 +1,7 @@
 //! FGSM: one step of the whole radius along the sign of the gradient.
 
+use crate::Start;
 use crate::ball::check_radius;
-use crate::{Norm, Start};
 use foil::prelude::*;
 
 /// The fast gradient sign method (Goodfellow et al. 2015, arXiv:1412.6572): x' = clamp(x + eps · sign(gradient of the cross-entropy), 0, 1).

@@ -16,7 +16,6 @@ mod square;
 pub use apgd::{Apgd, ApgdT};
 pub use as_trained::AsTrained;
 pub use autoattack::AutoAttack;
-pub use ball::Norm;
 pub use chain::WorstOf;
 pub use fab::FabT;
 pub use objectives::{Ce, Cw, Dlr, Kl, LeastLikely, Slm};

@@ -3,8 +3,7 @@
 //! Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, arXiv:1706.06083.
 //! x' = P(x' + alpha · sign(gradient)) for Linf; for L2 the gradient is divided by its norm and P scales delta into the ball.
 
-use crate::Norm;
-use crate::ball::{Ball, check_radius};
+use crate::ball::{Ball, Geometry, check_radius};
 use foil::prelude::*;
 
 /// Where an attack starts.
@@ -109,9 +108,10 @@ impl PgdAttack {
         let x = &batch.x + moved;
         if self.config.clip { x.clamp(0.0, 1.0) } else { x }
     }
+}
 
-    /// The attacked images, and whether the last pass of a single try, which only moves the running statistics, was left out; only if it `may` be.
-    fn run(&self, target: &Target, batch: &Batch, may: bool) -> Result<(Adversarial, bool)> {
+impl Attack for PgdAttack {
+    fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
         let (mode, target) = (self.mode(), &target.averaging(self.config.eot));
         let (eps, alpha) = (batch.now(&self.config.eps), batch.now(&self.config.alpha));
         let clean = self.objective.needs_clean().then(|| target.logits(&batch.x, mode));
@@ -132,9 +132,8 @@ impl PgdAttack {
             if self.config.steps == 0 {
                 x = ball.project(&x);
             }
-            let spared = may && pick && self.config.restarts == 1;
-            if !pick || spared {
-                return Ok((Adversarial::new(x), spared));
+            if !pick || (target.skips_last_pass() && self.ends_with_train_pass()) {
+                return Ok(Adversarial::new(x));
             }
             let loss = terms::cross_entropy(&target.logits(&x, mode), &batch.y);
             worst = Some(match worst {
@@ -145,17 +144,15 @@ impl PgdAttack {
                 }
             });
         }
-        worst.map(|(_, x)| (Adversarial::new(x), false)).ok_or_else(|| Error::new("`restarts` is 0"))
-    }
-}
-
-impl Attack for PgdAttack {
-    fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
-        Ok(self.run(target, batch, false)?.0)
+        worst.map(|(_, x)| Adversarial::new(x)).ok_or_else(|| Error::new("`restarts` is 0"))
     }
 
-    fn perturb_sparing(&mut self, target: &Target, batch: &Batch) -> Result<(Adversarial, bool)> {
-        self.run(target, batch, self.mode() == Mode::Train)
+    fn ends_with_train_pass(&self) -> bool {
+        self.config.mode == Mode::Train && self.config.keep == Keep::Worst && self.config.restarts == 1
+    }
+
+    fn threats(&self) -> Vec<Threat> {
+        Threat::within(self.config.norm, &self.config.eps)
     }
 
     fn mode(&self) -> Mode {

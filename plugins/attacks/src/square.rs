@@ -5,7 +5,6 @@
 
 mod windows;
 
-use crate::Norm;
 use crate::ball::check_radius;
 use crate::chain::Chain;
 use crate::live::Live;
@@ -137,6 +136,10 @@ impl Attack for Run {
     /// Thousands of queries would be one enormous graph; and one that is not captured leaves out the images it has broken.
     fn capturable(&self) -> bool {
         false
+    }
+
+    fn threats(&self) -> Vec<Threat> {
+        Threat::within(self.config.norm, &self.config.eps)
     }
 
     fn mode(&self) -> Mode {

@@ -115,23 +115,34 @@ impl Attack for CalibratedAttack {
         vec!["x_adv", "x_cali", "delta", "mask"]
     }
 
-    fn needs_clean_logits(&self) -> bool {
-        self.inner.needs_clean_logits()
+    fn learning(&self) -> Option<&dyn Learning> {
+        Some(self)
     }
 
-    fn capturable(&self) -> bool {
-        self.inner.capturable()
+    fn learning_mut(&mut self) -> Option<&mut dyn Learning> {
+        Some(self)
     }
 
+    fn inner(&self) -> Option<&dyn Attack> {
+        Some(self.inner.as_ref())
+    }
+
+    fn inner_mut(&mut self) -> Option<&mut dyn Attack> {
+        Some(self.inner.as_mut())
+    }
+}
+
+/// The mask network, and whatever the inner attack keeps and learns, under `inner.`.
+impl Learning for CalibratedAttack {
     fn after_update(
         &mut self,
         target: &Target,
         batch: &Batch,
         adversarial: &Adversarial,
     ) -> Result<Vec<(&'static str, Tensor)>> {
-        let mut learned = match self.found.take() {
-            Some(found) => self.inner.after_update(target, batch, &found)?,
-            None => Vec::new(),
+        let mut learned = match (self.found.take(), self.inner.learning_mut()) {
+            (Some(found), Some(inner)) => inner.after_update(target, batch, &found)?,
+            _ => Vec::new(),
         };
         let delta = &adversarial.side["delta"];
         let mask = self.mask.network().differentiable(&self.input(&batch.x, delta), Mode::Train, Some(&batch.noise));
@@ -153,7 +164,8 @@ impl Attack for CalibratedAttack {
     }
 
     fn per_image(&self) -> Vec<String> {
-        self.inner.per_image().into_iter().map(|name| format!("inner.{name}")).collect()
+        let inner = self.inner.learning().map_or_else(Vec::new, |inner| inner.per_image());
+        inner.into_iter().map(|name| format!("inner.{name}")).collect()
     }
 
     fn remark(&self, means: &BTreeMap<String, f64>) -> Option<String> {
@@ -163,7 +175,7 @@ impl Attack for CalibratedAttack {
         } else if mean > 1.0 - STUCK {
             "1: the model trains on attacked images that are not calibrated"
         } else {
-            return None;
+            return self.inner.learning()?.remark(means);
         };
         Some(format!(
             "the mask is nearly {stuck}, where its sigmoid is flat and the mask network hardly learns; a smaller learning rate for it \

@@ -114,6 +114,10 @@ impl Attack for EarlyStoppedPgdAttack {
         Ok(Adversarial::new(x))
     }
 
+    fn threats(&self) -> Vec<Threat> {
+        Threat::within(Norm::Linf, &self.config.eps)
+    }
+
     fn mode(&self) -> Mode {
         Mode::Eval
     }

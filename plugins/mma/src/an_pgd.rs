@@ -143,6 +143,16 @@ impl Attack for AnPgdAttack {
         true
     }
 
+    fn learning(&self) -> Option<&dyn Learning> {
+        Some(self)
+    }
+
+    fn learning_mut(&mut self) -> Option<&mut dyn Learning> {
+        Some(self)
+    }
+}
+
+impl Learning for AnPgdAttack {
     fn state(&self) -> Vec<(String, Tensor)> {
         vec![("radius".to_string(), self.radii.shallow_clone())]
     }

@@ -1,7 +1,6 @@
 //! Table 9's simple form of MMA's images.
 
 use foil::prelude::*;
-use std::collections::BTreeMap;
 
 /// Attacks only the images that the model classifies correctly (by argmax); the others stay clean.
 ///
@@ -37,41 +36,12 @@ impl Attack for CorrectOnlyAttack {
         self.inner.mode()
     }
 
-    fn provides(&self) -> Vec<&'static str> {
-        self.inner.provides()
+    fn inner(&self) -> Option<&dyn Attack> {
+        Some(self.inner.as_ref())
     }
 
-    fn needs_clean_logits(&self) -> bool {
-        self.inner.needs_clean_logits()
-    }
-
-    fn capturable(&self) -> bool {
-        self.inner.capturable()
-    }
-
-    fn after_update(
-        &mut self,
-        target: &Target,
-        batch: &Batch,
-        adversarial: &Adversarial,
-    ) -> Result<Vec<(&'static str, Tensor)>> {
-        self.inner.after_update(target, batch, adversarial)
-    }
-
-    fn state(&self) -> Vec<(String, Tensor)> {
-        self.inner.state()
-    }
-
-    fn per_image(&self) -> Vec<String> {
-        self.inner.per_image()
-    }
-
-    fn remark(&self, means: &BTreeMap<String, f64>) -> Option<String> {
-        self.inner.remark(means)
-    }
-
-    fn learner(&self) -> Option<&Learner> {
-        self.inner.learner()
+    fn inner_mut(&mut self) -> Option<&mut dyn Attack> {
+        Some(self.inner.as_mut())
     }
 }
 

@@ -19,8 +19,7 @@ pub struct TemplateAttack {
     pub steps: u32,
 }
 
-/// The attack itself. A buffer that it keeps between steps would be a field here, and named in
-/// `state`.
+/// The attack itself. What it keeps between steps is a field here, named in `Learning::state`.
 struct SignSteps(TemplateAttack);
 
 impl Config<dyn Attack> for TemplateAttack {
@@ -41,6 +40,10 @@ impl Attack for SignSteps {
             target.iterate(&x); // for `foil probe`
         }
         Ok(Adversarial::new(x))
+    }
+
+    fn threats(&self) -> Vec<Threat> {
+        Threat::within(Norm::Linf, &self.0.eps)
     }
 
     fn mode(&self) -> Mode {

@@ -90,7 +90,8 @@ impl Trainer {
             }
         }
         let means = values.iter().filter_map(|(name, value)| Some((name.strip_prefix("train_")?.to_string(), *value)));
-        let remark = self.parts.step.attack.remark(&means.collect());
+        let means = means.collect();
+        let remark = self.parts.step.attack.learning().and_then(|learning| learning.remark(&means));
         if let Some(remark) = remark.as_ref().filter(|_| is_first && remark != self.remark) {
             tracing::warn!("epoch {epoch}: {remark}");
         }

@@ -1,7 +1,6 @@
 //! One run of APGD.
 
-use crate::Norm;
-use crate::ball::Ball;
+use crate::ball::{Ball, Geometry};
 use crate::live::Live;
 use foil::prelude::*;
 
@@ -187,6 +186,10 @@ impl Attack for Run {
             }
         }
         Ok(Adversarial::new(live.finish(&path.found())))
+    }
+
+    fn threats(&self) -> Vec<Threat> {
+        Threat::within(self.norm, &self.eps)
     }
 
     fn mode(&self) -> Mode {

@@ -1,6 +1,5 @@
 //! The nearest point of a plane within the unit cube.
 
-use crate::Norm;
 use foil::prelude::*;
 
 /// The smallest change, `[N, C, H, W]`, that takes the points `x` within [0, 1] to where height + gradient · change = 0;

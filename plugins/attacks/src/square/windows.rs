@@ -1,6 +1,6 @@
 //! What one query of Square tries.
 
-use crate::Norm;
+use crate::ball::Geometry;
 use foil::prelude::*;
 
 /// The random numbers of a block of queries.

@@ -6,7 +6,8 @@ use foil::prelude::*;
 /// Any attack, with a network that learns beside it as CAT's does; panics in a place.
 #[settings]
 pub struct PanickingAttack {
-    /// `build`, `mode`, `provides`, `state`, `perturb`, `after_update`, `learner` or `gradient`.
+    /// `build`, `mode`, `provides`, `learning`, `state`, `perturb`, `after_update`, `learner` or
+    /// `gradient`.
     #[set(default = "")]
     pub at: String,
     /// What is called first.
@@ -53,6 +54,16 @@ impl Attack for PanickingMaskedAttack {
         here("provides", &self.config.at);
         Vec::new()
     }
+    fn learning(&self) -> Option<&dyn Learning> {
+        here("learning", &self.config.at);
+        Some(self)
+    }
+    fn learning_mut(&mut self) -> Option<&mut dyn Learning> {
+        Some(self)
+    }
+}
+
+impl Learning for PanickingMaskedAttack {
     fn after_update(&mut self, target: &Target, batch: &Batch, _: &Adversarial) -> Result<Vec<(&'static str, Tensor)>> {
         here("after_update", &self.config.at);
         let made = self.mask.network().differentiable(&batch.x, Mode::Train, Some(&batch.noise));

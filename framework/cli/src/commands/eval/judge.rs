@@ -78,7 +78,7 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
     let mut record = EvalRecord {
         model: pipeline.name.clone().unwrap_or_default(),
         dataset: pipeline.data.name.clone(),
-        threat: pipeline.judged_threat(),
+        threat: parts.judged_threat(),
         precision: pipeline.train.eval_precision.name().into(),
         device: shown(device),
         seed: pipeline.seed,
@@ -222,7 +222,7 @@ fn trusted(
         network,
         batch: &batch,
         data: parts.data,
-        threats: &pipeline.judged_threats(),
+        threats: &parts.judged_threats(),
         depth,
         other: other.map(|parts| parts.step.model.network()),
     };

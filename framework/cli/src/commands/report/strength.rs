@@ -10,7 +10,7 @@ use foil::train::Folder;
 use foil::{AtPath, Error, Result, tensors};
 use serde_json::{Value, json};
 use std::path::Path;
-use tch::Kind;
+use tch::{Device, Kind};
 
 /// Multiples of the attack's radius at which accuracy is measured.
 const RADII: [f64; 8] = [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0];
@@ -32,6 +32,7 @@ pub(super) fn measure(run: &Path, n: i64, out: &Path) -> Result<EvalRecord> {
     let folder = Folder::open(run)?;
     let first = look(&folder.resolved(), &[])?;
     let (attack, eps) = base(&first)?;
+    let threat = first.built(assemble(&first.pipeline, Kind::Float, Device::Cpu, true))?.judged_threat();
     let with = |eps: f64, steps: u64| {
         let mut attack = attack.clone();
         attack.insert("eps".into(), json!(eps.min(1.0)));
@@ -77,7 +78,7 @@ pub(super) fn measure(run: &Path, n: i64, out: &Path) -> Result<EvalRecord> {
     let mut record = EvalRecord {
         model: first.pipeline.name.clone().unwrap_or_default(),
         dataset: pipeline.data.name.clone(),
-        threat: first.pipeline.judged_threat(),
+        threat,
         precision: pipeline.train.eval_precision.name().into(),
         device: shown(device),
         seed: pipeline.seed,

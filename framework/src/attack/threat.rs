@@ -1,8 +1,9 @@
 //! The threat model: what an attacker may change.
 
-use std::fmt;
-
+use crate::scheduler::Scheduled;
+use foil_macros::settings;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// How far an attacker may move an image, whose values lie in [0, 1].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -13,12 +14,23 @@ pub struct Threat {
     pub eps: f64,
 }
 
+impl Threat {
+    /// The ball of radius `eps`, as [`Attack::threats`](super::Attack::threats) returns it: nothing
+    /// if the radius follows a scheduler.
+    pub fn within(norm: Norm, eps: &Scheduled) -> Vec<Self> {
+        eps.constant().map(|eps| Self { norm, eps }).into_iter().collect()
+    }
+}
+
 /// The norm of a perturbation, spelled as in RobustBench.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[settings]
+#[derive(Copy, PartialEq, Eq)]
 pub enum Norm {
-    /// The largest change of any value.
+    /// The largest change of a pixel.
+    #[serde(rename = "Linf")]
     Linf,
-    /// The root of the sum of squared changes.
+    /// The Euclidean length of the change.
+    #[serde(rename = "L2")]
     L2,
 }
 
