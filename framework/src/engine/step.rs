@@ -85,8 +85,8 @@ impl Step {
         iterates: Option<&std::cell::RefCell<Vec<Tensor>>>,
     ) -> Result<Outcome> {
         let [attack_name, loss_name] = self.names;
-        let in_attack = |e: Error| e.context(format!("attack `{attack_name}`"));
-        let in_loss = |e: Error| e.context(format!("loss `{loss_name}`"));
+        let in_attack = |e: Error| e.placed().context(format!("attack `{attack_name}`"));
+        let in_loss = |e: Error| e.placed().context(format!("loss `{loss_name}`"));
         self.model.network().start_step();
         if let Some(learner) = self.attack.learner() {
             learner.network().start_step();
