@@ -31,7 +31,8 @@ fn header(file: &Path) -> String {
 fn all_are_right() {
     let all = files(Path::new(FOLDER));
     assert!(all.len() > 80, "{} files", all.len());
-    let words: Vec<&str> = ["check", "--no-run"].into_iter().chain(all.iter().map(|file| file.to_str().unwrap())).collect();
+    let words: Vec<&str> =
+        ["check", "--no-run"].into_iter().chain(all.iter().map(|file| file.to_str().unwrap())).collect();
     let ended = Place::with("").foil(&words).ok();
     assert_eq!(ended.out.lines().count(), all.len(), "{}", ended.out);
     // A file that is not a run says so, and no other file does.

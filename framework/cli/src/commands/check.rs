@@ -42,6 +42,8 @@ pub(super) fn run(args: &Args) -> Exit {
         let message = format!("`{}` is neither a file nor an override", word.display());
         return Err(Error::new(message).help("write an override as key=value"));
     }
+    // Two images leave threads little to do, and on a busy machine they wait for each other.
+    tch::set_num_threads(1);
     let mut rehearsal = (!args.no_run).then(Rehearsal::default);
     let checked: Vec<_> = files.iter().map(|file| (file, check(file, &overrides, rehearsal.as_mut()))).collect();
     let bases: HashSet<PathBuf> =
