@@ -33,7 +33,8 @@ fn record(data: &str, eps: &str, seed: u64, accuracies: [f64; 5]) -> Value {
 fn run(place: &Place, name: &str, config: &str, seed: u64, record: Option<Value>) {
     let words = [&format!("{CONFIGS}/{config}.yaml"), &format!("seed={seed}"), "name=anything", "--print"]
         .map(|word| word.to_string());
-    let printed = place.foil(&[&["check"][..], &words.iter().map(String::as_str).collect::<Vec<_>>()].concat()).ok();
+    let printed =
+        place.foil(&[&["check", "--no-run"][..], &words.iter().map(String::as_str).collect::<Vec<_>>()].concat()).ok();
     let (_, yaml) = printed.out.split_once("\n\n").unwrap();
     let folder = place.path(&format!("runs/{name}"));
     fs::create_dir_all(&folder).unwrap();

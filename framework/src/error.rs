@@ -1,6 +1,7 @@
 //! One error type: what went wrong, and what to do instead.
 
 use std::fmt;
+use std::panic::Location;
 use std::path::Path;
 
 pub use foil_config::{misleads, shown};
@@ -15,6 +16,8 @@ pub struct Error {
     message: String,
     help: Option<String>,
     problems: Option<foil_config::Problems>,
+    /// Where it was raised, if that is outside of this crate; for [`Error::placed`].
+    place: Option<&'static Location<'static>>,
 }
 
 /// The message of an error that lists a config's problems.
@@ -22,11 +25,13 @@ const PROBLEMS: &str = "the configuration has problems";
 
 impl Error {
     /// An error that says what was found and what was expected.
+    #[track_caller]
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, problems: None }
+        Self { message: message.into(), help: None, problems: None, place: outside(Location::caller()) }
     }
 
     /// Another library's error, with its own message.
+    #[track_caller]
     pub fn of(error: impl fmt::Display) -> Self {
         Self::new(error.to_string())
     }
@@ -48,6 +53,16 @@ impl Error {
         self
     }
 
+    /// Appends the file and line where a plugin raised it: `message (at src/lib.rs:40:13)`. Errors
+    /// that foil raises for the plugin stay as they are.
+    #[must_use]
+    pub fn placed(mut self) -> Self {
+        if let Some(place) = self.place.take() {
+            self.message += &format!(" (at {place})");
+        }
+        self
+    }
+
     /// The problems of a config, if that is what this error is.
     pub fn problems(&self) -> Option<&foil_config::Problems> {
         self.problems.as_ref()
@@ -62,6 +77,14 @@ impl Error {
     pub fn suggestion(&self) -> Option<&str> {
         self.help.as_deref()
     }
+}
+
+/// The place, unless it is in this crate or in Rust's own.
+fn outside(place: &'static Location<'static>) -> Option<&'static Location<'static>> {
+    // The files of a crate have paths that begin alike. Each copy of this crate judges its own.
+    let ours = file!().trim_end_matches("error.rs");
+    let file = place.file();
+    (!file.starts_with(ours) && !file.starts_with("/rustc/") && !file.contains("/library/core/")).then_some(place)
 }
 
 impl fmt::Display for Error {
@@ -84,7 +107,7 @@ impl std::error::Error for Error {}
 
 impl From<foil_config::Problems> for Error {
     fn from(problems: foil_config::Problems) -> Self {
-        Self { message: PROBLEMS.into(), help: None, problems: Some(problems) }
+        Self { message: PROBLEMS.into(), help: None, problems: Some(problems), place: None }
     }
 }
 
@@ -96,6 +119,7 @@ impl From<foil_data::DataError> for Error {
 }
 
 impl From<tch::TchError> for Error {
+    #[track_caller]
     fn from(error: tch::TchError) -> Self {
         Self::new(torch_message(&error.to_string()))
     }

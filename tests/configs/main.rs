@@ -31,7 +31,8 @@ fn header(file: &Path) -> String {
 fn all_are_right() {
     let all = files(Path::new(FOLDER));
     assert!(all.len() > 80, "{} files", all.len());
-    let words: Vec<&str> = std::iter::once("check").chain(all.iter().map(|file| file.to_str().unwrap())).collect();
+    let words: Vec<&str> =
+        ["check", "--no-run"].into_iter().chain(all.iter().map(|file| file.to_str().unwrap())).collect();
     let ended = Place::with("").foil(&words).ok();
     assert_eq!(ended.out.lines().count(), all.len(), "{}", ended.out);
     // A file that is not a run says so, and no other file does.
@@ -40,6 +41,15 @@ fn all_are_right() {
         let file = PathBuf::from(FOLDER.to_string() + file.split("  (").next().unwrap());
         assert_eq!(line.contains("(no run)"), header(&file).contains("Not a run by itself."), "{line}");
     }
+}
+
+/// Each method once; `cargo verify` rehearses all files.
+#[test]
+fn the_small_ones_pass_a_rehearsal() {
+    let small = files(&Path::new(FOLDER).join("smoke"));
+    let words: Vec<&str> = std::iter::once("check").chain(small.iter().map(|file| file.to_str().unwrap())).collect();
+    let ended = Place::with("").foil(&words).ok();
+    assert!(small.len() > 10 && ended.out.lines().count() == small.len(), "{}", ended.out);
 }
 
 #[test]

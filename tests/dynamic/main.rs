@@ -1,4 +1,4 @@
-//! Plugins from libraries: what is refused and how it is told, panics in every callback, logs,
+//! Plugins from libraries: what is refused, what `foil check` finds, panics in every callback, logs,
 //! locks, and that a library trains as the same code linked in does.
 //!
 //! The libraries are dev-dependencies, so that cargo has built them by now: `plugins/template`,
@@ -11,6 +11,7 @@ mod callbacks;
 mod memory;
 mod methods;
 mod refused;
+mod rehearsal;
 mod run_record;
 mod speed;
 

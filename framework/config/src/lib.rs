@@ -60,6 +60,7 @@ pub use scalar::fraction;
 pub use show::{misleads, plural, shown};
 pub use suggest::{did_you_mean, suggest};
 
+use problem::note;
 use site::Site;
 use std::path::Path;
 
@@ -75,6 +76,15 @@ pub trait Catalog {
     /// its normal form, written at `path`. The problems' paths begin with `path`.
     fn check(&self, kind: &str, path: &str, component: &serde_yaml::Value) -> Vec<Problem> {
         let _ = (kind, path, component);
+        Vec::new()
+    }
+
+    /// More problems of a pipeline that has some, so that the author reads all of them at once.
+    /// `rest` is its normal form without unknown keys and without values that were refused. `known`
+    /// are the problems so far. What is reported about a key that was not written, or that is part
+    /// of a known problem, is left out.
+    fn more(&self, rest: &serde_yaml::Value, known: &[Problem]) -> Vec<Problem> {
+        let _ = (rest, known);
         Vec::new()
     }
 
@@ -162,7 +172,18 @@ fn finish(
     checker.ignore_missing = incomplete;
     let value = checker.root(&root, schema);
     problems.append(&mut checker.problems);
-    if problems.is_empty() { Ok(Checked { value, sources, root }) } else { Err(problems.into()) }
+    if problems.is_empty() {
+        return Ok(Checked { value, sources, root });
+    }
+    if !incomplete {
+        for problem in catalog.more(&value, &problems) {
+            let (place, found) = root.nearest(&problem.path, &root.place);
+            if found && !problems.iter().any(|known| known.concerns(&problem.path)) {
+                note(&mut problems, problem.at(&place));
+            }
+        }
+    }
+    Err(problems.into())
 }
 
 /// The files, merged, with the overrides.

@@ -31,6 +31,12 @@ impl Problem {
         self.place = Some(place.clone());
         self
     }
+
+    /// Whether its key is the one at `path`, contains it or is contained in it.
+    pub(crate) fn concerns(&self, path: &str) -> bool {
+        let inside = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
+        self.path == path || inside(&self.path, path) || inside(path, &self.path)
+    }
 }
 
 impl fmt::Display for Problem {

@@ -254,9 +254,9 @@ struct Passes {
 }
 
 fn in_attack(names: [&str; 2]) -> impl Fn(Error) -> Error {
-    move |error| error.context(format!("attack `{}`", names[0]))
+    move |error| error.placed().context(format!("attack `{}`", names[0]))
 }
 
 fn in_loss(names: [&str; 2]) -> impl Fn(Error) -> Error {
-    move |error| error.context(format!("loss `{}`", names[1]))
+    move |error| error.placed().context(format!("loss `{}`", names[1]))
 }

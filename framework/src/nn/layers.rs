@@ -21,6 +21,7 @@ enum ConvInit {
 }
 
 impl Conv2d {
+    #[track_caller]
     fn declare(
         nn: &Builder,
         name: &str,
@@ -43,17 +44,20 @@ impl Conv2d {
     }
 
     /// With a bias. PyTorch's initialisation: weight and bias uniform in ±1/sqrt(fan_in).
+    #[track_caller]
     pub fn new(nn: &Builder, name: &str, channels: [i64; 2], kernel: i64, stride: i64, padding: i64) -> Self {
         Self::declare(nn, name, channels, [kernel, stride, padding], true, ConvInit::PyTorch)
     }
 
     /// Without a bias, as in front of a batch norm.
+    #[track_caller]
     pub fn without_bias(nn: &Builder, name: &str, channels: [i64; 2], kernel: i64, stride: i64, padding: i64) -> Self {
         Self::declare(nn, name, channels, [kernel, stride, padding], false, ConvInit::PyTorch)
     }
 
     /// Without a bias, weight N(0, 2/(k·k·out)): He et al. 2015 by fan-out, as in the WideResNet
     /// codes.
+    #[track_caller]
     pub fn he_fan_out(nn: &Builder, name: &str, channels: [i64; 2], kernel: i64, stride: i64, padding: i64) -> Self {
         let fan = (kernel * kernel * channels[1]) as f64;
         Self::declare(nn, name, channels, [kernel, stride, padding], false, ConvInit::He(fan))
@@ -61,6 +65,7 @@ impl Conv2d {
 
     /// With a bias of zero, weight N(0, 2/(k·k·in)): He et al. 2015 by fan-in, as in TRADES's
     /// SmallCNN.
+    #[track_caller]
     pub fn he_fan_in(nn: &Builder, name: &str, channels: [i64; 2], kernel: i64, stride: i64, padding: i64) -> Self {
         let fan = (kernel * kernel * channels[0]) as f64;
         Self::declare(nn, name, channels, [kernel, stride, padding], true, ConvInit::He(fan))
@@ -191,22 +196,26 @@ pub struct Linear {
 
 impl Linear {
     /// PyTorch's initialisation: weight and bias uniform in ±1/sqrt(in).
+    #[track_caller]
     pub fn new(nn: &Builder, name: &str, inputs: i64, outputs: i64) -> Self {
         let bound = 1.0 / (inputs as f64).sqrt();
         Self::declare(nn, name, inputs, outputs, Init::Uniform(bound), Init::Uniform(bound))
     }
 
     /// The weight as PyTorch's, the bias zero, as in the WideResNet codes.
+    #[track_caller]
     pub fn with_zero_bias(nn: &Builder, name: &str, inputs: i64, outputs: i64) -> Self {
         let bound = 1.0 / (inputs as f64).sqrt();
         Self::declare(nn, name, inputs, outputs, Init::Uniform(bound), Init::Constant(0.0))
     }
 
     /// Weight and bias zero, as TRADES's SmallCNN starts its last layer.
+    #[track_caller]
     pub fn zero(nn: &Builder, name: &str, inputs: i64, outputs: i64) -> Self {
         Self::declare(nn, name, inputs, outputs, Init::Constant(0.0), Init::Constant(0.0))
     }
 
+    #[track_caller]
     fn declare(nn: &Builder, name: &str, inputs: i64, outputs: i64, weight: Init, bias: Init) -> Self {
         Self {
             weight: nn.param(name, "weight", &[outputs, inputs], weight, Group::Weight),

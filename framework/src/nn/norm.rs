@@ -24,6 +24,7 @@ pub struct BatchNorm2d {
 
 impl BatchNorm2d {
     /// Over `channels` channels.
+    #[track_caller]
     pub fn new(nn: &Builder, name: &str, channels: i64) -> Self {
         let weight = nn.param(name, "weight", &[channels], Init::Constant(1.0), Group::Norm);
         let bias = nn.param(name, "bias", &[channels], Init::Constant(0.0), Group::Norm);

@@ -70,6 +70,8 @@ pub struct Parameters {
     /// `stats`, norm by norm.
     norm_positions: [Tensor; 4],
     is_initialised: bool,
+    /// Names of the numbers that the model brought along.
+    given: Vec<String>,
     world: World,
     sync: bool,
 }
@@ -109,6 +111,7 @@ impl Parameters {
             work: Cell::default(),
             was_random: Cell::default(),
             is_initialised: seed.is_some(),
+            given: given.iter().map(|(name, _)| name.clone()).collect(),
             world: World::alone(),
             sync: false,
         };
@@ -262,8 +265,17 @@ impl Parameters {
     /// norm's statistics, as far as those that ran have shown: none was random, and no buffer is
     /// the model's own.
     pub(crate) fn is_deterministic(&self) -> bool {
-        let own = self.buffers.len() > 2 * self.norms.len() || !self.kept.is_empty();
-        !self.was_random.get() && !own
+        !self.was_random.get() && !self.keeps_state()
+    }
+
+    /// Whether it has buffers besides batch norm's statistics, which its passes may change.
+    pub(crate) fn keeps_state(&self) -> bool {
+        self.buffers.len() > 2 * self.norms.len() || !self.kept.is_empty()
+    }
+
+    /// Names of the numbers that the model brought along.
+    pub(crate) fn given(&self) -> &[String] {
+        &self.given
     }
 
     /// Counts a batch for the norms, `times`, if the pass moves their statistics; one of which no

@@ -5,10 +5,11 @@ use crate::attack::Attack;
 use crate::distributed::World;
 use crate::engine::{Capture, Learner, Step};
 use crate::eval::NATURAL;
-use crate::loss::Forward;
+use crate::loss::{Forward, Loss};
 use crate::nn::Mode;
+use crate::optim::Optimizer;
 use crate::record::Rule;
-use crate::registry::{Build, DataFacts};
+use crate::registry::{Build, Component, DataFacts, Kind as Registered};
 use foil_config::{Problem, suggest};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -59,7 +60,7 @@ fn names_a_folder(name: &str) -> bool {
 }
 
 /// Shape and size of the data set that a pipeline names, without reading it.
-fn facts(pipeline: &Pipeline) -> Result<DataFacts, Problem> {
+pub(super) fn facts(pipeline: &Pipeline) -> Result<DataFacts, Problem> {
     let known = foil_data::entry(&pipeline.data.name)
         .map_err(|error| Problem::new("data.name", error.message(), error.help()))?;
     let count = known.counts.train as i64;
@@ -80,13 +81,75 @@ fn facts(pipeline: &Pipeline) -> Result<DataFacts, Problem> {
             "write a smaller `batch_size`",
         ));
     }
-    Ok(DataFacts {
+    Ok(of_data(known, Some(limit)))
+}
+
+/// Shape and size of a data set, of which the first `limit` training images are used.
+fn of_data(known: &foil_data::Entry, limit: Option<i64>) -> DataFacts {
+    DataFacts {
         channels: known.image[0] as i64,
         height: known.image[1] as i64,
         width: known.image[2] as i64,
         classes: known.classes() as i64,
-        train: limit,
-    })
+        train: limit.unwrap_or(known.counts.train as i64),
+    }
+}
+
+/// The context in which the parts of `pipeline` are built.
+pub(super) fn context<'a>(
+    pipeline: &'a Pipeline,
+    data: DataFacts,
+    kind: Kind,
+    device: Device,
+    problems: &'a RefCell<Vec<Problem>>,
+) -> Build<'a> {
+    Build::new(data, pipeline.seed, kind, device, problems)
+        .within(&pipeline.folder)
+        .computing(pipeline.train.precision, pipeline.train.eval_precision)
+        .flush_denormal(pipeline.train.flush_denormal)
+        .learning_by(&pipeline.optimizer)
+}
+
+/// What can be said of a file that has problems: those of the whole if it can be read without them,
+/// otherwise those of each part that can be read.
+pub(crate) fn more_problems(rest: &serde_yaml::Value, known: &[Problem]) -> Vec<Problem> {
+    // A section whose name is misspelt is missing, and what refers to it would look wrong.
+    let whole = known.iter().all(|problem| problem.path.contains('.'));
+    let mut problems = match serde_yaml::from_value::<Pipeline>(rest.clone()) {
+        Ok(pipeline) if whole => assemble(&pipeline, Kind::Float, Device::Cpu, true).err().unwrap_or_default(),
+        _ => problems_of_parts(rest),
+    };
+    // The file's folder is not known here, so files that it names cannot be found.
+    problems.retain(|problem| problem.path != "init" && !problem.message.contains("cannot be built: "));
+    problems
+}
+
+fn problems_of_parts(rest: &serde_yaml::Value) -> Vec<Problem> {
+    fn part<T: Registered + ?Sized>(cx: &Build, key: &str, value: Option<&serde_yaml::Value>) {
+        let read = value.and_then(|value| serde_yaml::from_value::<Component<T>>(value.clone()).ok());
+        if let Some(component) = read {
+            let _ = cx.component(key, &component);
+        }
+    }
+    let name = rest.get("data").and_then(|data| data.get("name")?.as_str());
+    let Some(data) = name.and_then(|name| foil_data::entry(name).ok()).map(|known| of_data(known, None)) else {
+        return Vec::new();
+    };
+    let problems = RefCell::<Vec<Problem>>::default();
+    let optimizer = rest.get("optimizer").and_then(|value| serde_yaml::from_value(value.clone()).ok());
+    let cx = Build::new(data, 0, Kind::Float, Device::Cpu, &problems).dry(true);
+    let cx = optimizer.as_ref().map_or(cx.at(""), |optimizer| cx.at("").learning_by(optimizer));
+    let model = rest.get("model").and_then(|value| serde_yaml::from_value(value.clone()).ok());
+    if let Some(model) = model {
+        let _ = cx.network("model", &model, data.channels);
+    }
+    part::<dyn Attack>(&cx, "attack", rest.get("attack"));
+    part::<dyn Loss>(&cx, "loss", rest.get("loss"));
+    part::<dyn Optimizer>(&cx, "optimizer", rest.get("optimizer"));
+    for (name, attack) in rest.get("attacks").and_then(serde_yaml::Value::as_mapping).into_iter().flatten() {
+        part::<dyn Attack>(&cx.at("attacks"), name.as_str().unwrap_or_default(), Some(attack));
+    }
+    problems.into_inner()
 }
 
 /// Builds every part of `pipeline`, and reports all problems.
@@ -126,12 +189,8 @@ pub fn assemble_across(
         Ok(data) => data,
         Err(problem) => return Err(vec![problem]),
     };
-    let cx = Build::new(data, pipeline.seed, kind, device, &problems)
+    let cx = context(pipeline, data, kind, device, &problems)
         .dry(dry)
-        .within(&pipeline.folder)
-        .computing(pipeline.train.precision, pipeline.train.eval_precision)
-        .flush_denormal(pipeline.train.flush_denormal)
-        .learning_by(&pipeline.optimizer)
         .across(world, pipeline.train.batch_norm == BatchNorm::Sync);
 
     if !crate::engine::is_device(&pipeline.device) {

@@ -270,6 +270,9 @@ impl foil_config::Catalog for Registry {
         let read = serde_yaml::from_value::<Component<dyn Scheduler>>(component.clone());
         read.ok().and_then(|scheduler| scheduler.build_at(path).err()).unwrap_or_default()
     }
+    fn more(&self, rest: &serde_yaml::Value, known: &[Problem]) -> Vec<Problem> {
+        crate::pipeline::more_problems(rest, known)
+    }
     fn load(&self, library: &foil_config::Library) -> Result<(), (String, String)> {
         let text = |error: Error| (error.message().to_string(), error.suggestion().unwrap_or_default().to_string());
         crate::plugin::load_listed(&library.path, &library.from).map_err(text)

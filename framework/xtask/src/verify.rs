@@ -27,7 +27,8 @@ fn steps(configs: Vec<String>, smoke: Vec<String>, runs: &Path, quick: bool) -> 
         step("tests", Job::cargo("test --release --workspace").with("OMP_WAIT_POLICY", "passive")),
     ];
     if !configs.is_empty() {
-        steps.push(step("configs", Job::foil("check", configs)));
+        // The tests rehearse the plugins; here the files are read.
+        steps.push(step("configs", Job::foil("check --no-run", configs)));
     }
     if quick {
         return steps;

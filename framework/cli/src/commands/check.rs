@@ -1,7 +1,7 @@
-//! `foil check`: resolve, validate, print.
+//! `foil check`: resolve, validate, run each plugin once, print.
 
 use super::Exit;
-use foil::pipeline::{Assembled, Loaded, Pipeline, assemble, load, look};
+use foil::pipeline::{Assembled, Loaded, Pipeline, Rehearsal, assemble, load, look};
 use foil::record::stamp;
 use foil::{Error, Result};
 use std::collections::HashSet;
@@ -9,7 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tch::{Device, Kind};
 
-/// Check pipelines: resolve includes and overrides, and report every problem at once.
+/// Check pipelines: resolve includes and overrides, report every problem at once, and run each
+/// plugin once on a few made-up images.
+///
+/// The run finds what settings do not show: a loss that is detached, logits of the wrong shape,
+/// numbers that are not finite, inputs that are changed in place, random numbers that do not follow
+/// from the seed. It is on the CPU, in fp32, and needs no data.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil check configs/mnist/*.yaml                 a file that others extend is checked as part of them
@@ -22,6 +27,9 @@ pub(super) struct Args {
     /// Print the resolved pipelines, including defaults.
     #[arg(long)]
     print: bool,
+    /// Check the settings only; run no plugin.
+    #[arg(long)]
+    no_run: bool,
 }
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -34,7 +42,10 @@ pub(super) fn run(args: &Args) -> Exit {
         let message = format!("`{}` is neither a file nor an override", word.display());
         return Err(Error::new(message).help("write an override as key=value"));
     }
-    let checked: Vec<_> = files.iter().map(|file| (file, check(file, &overrides))).collect();
+    // Two images leave threads little to do, and on a busy machine they wait for each other.
+    tch::set_num_threads(1);
+    let mut rehearsal = (!args.no_run).then(Rehearsal::default);
+    let checked: Vec<_> = files.iter().map(|file| (file, check(file, &overrides, rehearsal.as_mut()))).collect();
     let bases: HashSet<PathBuf> =
         checked.iter().filter_map(|(_, good)| good.as_ref().ok()).flat_map(|good| good.bases.clone()).collect();
     let mut failed = 0;
@@ -82,11 +93,11 @@ struct Good {
     bases: Vec<PathBuf>,
 }
 
-/// Loads a pipeline and builds its parts without weights; for a sweep, those of every combination.
+/// Loads a pipeline, builds its parts and rehearses them; for a sweep, those of every combination.
 ///
 /// # Errors
 /// All messages; those that only some combinations have are followed by their names.
-fn check(file: &Path, overrides: &[String]) -> Result<Good, String> {
+fn check(file: &Path, overrides: &[String], mut rehearsal: Option<&mut Rehearsal>) -> Result<Good, String> {
     let text = |error: Error| error.to_string();
     if is_foreign(file) {
         // Parts from libraries are checked only where these are trusted.
@@ -94,11 +105,19 @@ fn check(file: &Path, overrides: &[String]) -> Result<Good, String> {
             .map(|loaded| Good { pipeline: loaded.pipeline, runs: 0, bases: Vec::new() })
             .map_err(text);
     }
-    let sweep = built(load(file, overrides)).map_err(text)?;
+    let mut rehearsed = |loaded: Result<Loaded>| -> Result<Loaded> {
+        let loaded = built(loaded)?;
+        // What has trained need not be rehearsed.
+        if let Some(rehearsal) = rehearsal.as_deref_mut().filter(|_| !is_resolved(file)) {
+            loaded.built(rehearsal.of(&loaded.pipeline))?;
+        }
+        Ok(loaded)
+    };
+    let sweep = rehearsed(load(file, overrides)).map_err(text)?;
     let runs = sweep.built(sweep.pipeline.combinations(overrides)).map_err(text)?;
     let mut messages: Vec<(String, Vec<&str>)> = Vec::new();
     for run in &runs {
-        if let Err(error) = built(run.load(file, overrides)) {
+        if let Err(error) = rehearsed(run.load(file, overrides)) {
             let message = error.to_string();
             match messages.iter_mut().find(|(known, _)| *known == message) {
                 Some((_, labels)) => labels.push(&run.label),
@@ -122,8 +141,13 @@ fn check(file: &Path, overrides: &[String]) -> Result<Good, String> {
 fn is_foreign(file: &Path) -> bool {
     let loaded: Vec<PathBuf> = foil::plugin::loaded().into_iter().map(|library| library.path).collect();
     let listed = || foil_config::libraries(file).unwrap_or_default();
-    file.file_name().is_some_and(|name| name == "resolved.yaml")
+    is_resolved(file)
         && listed().iter().any(|library| !library.path.canonicalize().is_ok_and(|path| loaded.contains(&path)))
+}
+
+/// Whether it is a run's pipeline.
+fn is_resolved(file: &Path) -> bool {
+    file.file_name().is_some_and(|name| name == "resolved.yaml")
 }
 
 /// Builds the parts of a loaded pipeline, without weights.

@@ -32,6 +32,7 @@ impl Checker<'_> {
                 continue;
             }
             let child = spot.child(key, &entry.key, optional);
+            let before = self.problems.len();
             let value = match (properties.get(key), closed) {
                 (Some(schema), _) => self.value(&entry.node, schema, root, &child),
                 (None, Some(Json::Bool(false))) => {
@@ -47,7 +48,12 @@ impl Checker<'_> {
                 (None, Some(schema @ Json::Object(_))) => self.value(&entry.node, schema, root, &child),
                 (None, _) => entry.node.to_yaml(),
             };
-            checked.insert(Yaml::String(key.clone()), value);
+            // The rest is looked at as if a value that is refused had not been written.
+            let whole = matches!(entry.node.kind, Kind::Seq(_));
+            let refused = self.problems[before..].iter().any(|problem| whole || problem.path == child.path);
+            if !(refused && properties.contains_key(key)) {
+                checked.insert(Yaml::String(key.clone()), value);
+            }
         }
         // A key that was misspelt is not reported a second time as missing.
         for key in required.into_iter().filter(|key| !map.contains_key(*key) && !meant.contains(key)) {

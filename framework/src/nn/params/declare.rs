@@ -5,6 +5,8 @@ use crate::Error;
 use crate::engine::raise;
 use crate::tensors::MOST_TENSORS;
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::panic::Location;
 use tch::{Device, Kind, Tensor};
 
 /// How a tensor starts.
@@ -101,6 +103,8 @@ const MOST_VALUES: i64 = 1 << 32;
 pub struct Builder {
     declared: RefCell<Declared>,
     values: Cell<i64>,
+    /// Where each name was declared.
+    places: RefCell<HashMap<String, &'static Location<'static>>>,
     prefix: RefCell<Vec<String>>,
 }
 
@@ -119,6 +123,17 @@ impl Builder {
         parts.join(".")
     }
 
+    /// Refuses a name that another tensor has: a checkpoint could hold only one of them.
+    #[track_caller]
+    fn claim(&self, name: &str) {
+        let here = Location::caller();
+        if let Some(there) = self.places.borrow_mut().insert(name.to_string(), here) {
+            let both = if there == here { format!("both at {here}") } else { format!("at {there} and at {here}") };
+            raise(Err(Error::new(format!("it declares two tensors called `{name}`, {both}"))
+                .help("give each layer its own name, or declare it in a scope: nn.scope(\"block1\", |nn| …)")))
+        }
+    }
+
     /// Counts a tensor, before memory for it is asked for.
     fn admit(&self, name: &str, shape: &[i64]) {
         let numel = shape.iter().try_fold(1i64, |n, &size| n.checked_mul(size).filter(|_| size >= 0));
@@ -133,16 +148,20 @@ impl Builder {
         }
     }
 
+    #[track_caller]
     pub(crate) fn param(&self, layer: &str, tensor: &str, shape: &[i64], init: Init, group: Group) -> ParamId {
         let spec = Spec { name: self.full_name(layer, tensor), shape: shape.to_vec(), init, group };
+        self.claim(&spec.name);
         self.admit(&spec.name, shape);
         let params = &mut self.declared.borrow_mut().params;
         params.push(spec);
         ParamId(params.len() - 1)
     }
 
+    #[track_caller]
     pub(crate) fn buffer(&self, layer: &str, tensor: &str, size: i64, start: f64) -> BufferId {
         let name = self.full_name(layer, tensor);
+        self.claim(&name);
         self.admit(&name, &[size]);
         let buffers = &mut self.declared.borrow_mut().buffers;
         buffers.push(Spec { name, shape: vec![size], init: Init::Constant(start), group: Group::Norm });
@@ -150,14 +169,20 @@ impl Builder {
     }
 
     /// Notes a batch norm, whose `num_batches_tracked` PyTorch keeps.
+    #[track_caller]
     pub(crate) fn norm(&self, layer: &str, params: [ParamId; 2], buffers: [BufferId; 2]) -> NormId {
         let name = self.full_name(layer, "num_batches_tracked");
+        self.claim(&name);
         let norms = &mut self.declared.borrow_mut().norms;
         norms.push(NormSpec { name, params, buffers });
         NormId(norms.len() - 1)
     }
 
     /// A parameter or buffer of floating point that starts as `values`, for models that come with their numbers.
+    ///
+    /// # Panics
+    /// When another tensor has this name; in a plugin's `build` that is an error of the model.
+    #[track_caller]
     pub fn given(&self, name: &str, values: &Tensor, trains: bool) -> Given {
         let shape = values.size();
         self.declared.borrow_mut().given.push((self.full_name(name, ""), values.shallow_clone()));
@@ -166,14 +191,20 @@ impl Builder {
             return Given::Parameter(GivenParameter(self.param(name, "", &shape, Init::Constant(0.0), group)));
         }
         let full = self.full_name(name, "");
+        self.claim(&full);
         let buffers = &mut self.declared.borrow_mut().buffers;
         buffers.push(Spec { name: full, shape, init: Init::Constant(0.0), group: Group::Norm });
         Given::Buffer(GivenBuffer(BufferId(buffers.len() - 1)))
     }
 
     /// A buffer of any kind that stays where it is: the model changes it in place, checkpoints copy out of and into it.
+    ///
+    /// # Panics
+    /// As [`Builder::given`].
+    #[track_caller]
     pub fn kept(&self, name: &str, tensor: &Tensor) {
         let name = self.full_name(name, "");
+        self.claim(&name);
         self.declared.borrow_mut().kept.push((name, tensor.shallow_clone()));
     }
 
@@ -185,5 +216,46 @@ impl Builder {
     /// Lays the declared tensors out on `device` as `kind`, and initialises them from `seed` if there is one.
     pub fn finish(self, seed: Option<u64>, kind: Kind, device: Device) -> Parameters {
         Parameters::new(self.declared.into_inner(), seed, kind, device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::guard;
+    use crate::nn::{BatchNorm2d, Linear};
+
+    #[test]
+    fn a_name_that_is_taken_is_refused_with_both_places() {
+        let nn = Builder::default();
+        let first = Linear::new(&nn, "fc", 4, 2);
+        let lines = (line!() - 1, line!() + 1);
+        let error = guard(|| Ok(Linear::new(&nn, "fc", 2, 2))).unwrap_err();
+        let [a, b] = [lines.0, lines.1].map(|line| format!("{}:{line}:", file!()));
+        let message = error.message();
+        assert!(
+            message.starts_with("it declares two tensors called `fc.weight`, at ") && message.contains(&a),
+            "{message}"
+        );
+        assert!(message.contains(&b), "{message}");
+        drop(first);
+    }
+
+    #[test]
+    fn every_kind_of_tensor_has_a_name_of_its_own() {
+        let values = Tensor::zeros([2], (Kind::Float, Device::Cpu));
+        let kinds: [(&str, &dyn Fn(&Builder)); 4] = [
+            ("bn.running_mean", &|nn| drop(BatchNorm2d::new(nn, "bn", 2))),
+            ("x", &|nn| _ = nn.given("x", &values, true)),
+            ("x", &|nn| _ = nn.given("x", &values, false)),
+            ("x", &|nn| nn.kept("x", &values)),
+        ];
+        for (name, declare) in kinds {
+            let nn = Builder::default();
+            nn.scope("a", |nn| nn.kept(name, &values));
+            declare(&nn); // another name: there it had a scope
+            let error = guard(|| Ok(declare(&nn))).unwrap_err();
+            assert!(error.message().contains("it declares two tensors called `"), "{error}");
+        }
     }
 }

@@ -1,10 +1,12 @@
-//! Plugins that panic where they are told to, and one that logs.
+//! Plugins that panic where they are told to, plugins that are wrong in other ways, and one that
+//! logs.
 
 use foil::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 mod attack;
 mod parts;
+mod wrong;
 
 /// Panics if this is the place.
 fn here(place: &str, told: &str) {
