@@ -296,12 +296,12 @@ fn saved_images_are_the_ones_that_were_judged() {
     let place = trained();
     let ended = place.foil(&[&["eval", "run", "--save-adversarial"], AUTO].concat()).ok();
     assert!(ended.err.contains("adversarial images: run/eval.adversarial"), "{}", ended.err);
-    let loaded = foil::pipeline::load(&place.path("run/resolved.yaml"), &[]).unwrap();
+    let loaded = foil_runs::pipeline::load(&place.path("run/resolved.yaml"), &[]).unwrap();
     let cpu = tch::Device::Cpu;
-    let parts = foil::pipeline::assemble(&loaded.pipeline, tch::Kind::Float, cpu, false).unwrap();
+    let parts = foil_runs::pipeline::assemble(&loaded.pipeline, tch::Kind::Float, cpu, false).unwrap();
     let network = parts.step.model.network();
     network.read(&place.path("run/best.safetensors")).unwrap();
-    let test = foil::data::Resident::new(&foil::data::read(&loaded.pipeline).unwrap().test, cpu).first(50);
+    let test = foil::data::Resident::new(&foil_runs::data::read(&loaded.pipeline).unwrap().test, cpu).first(50);
     let (clean, ..) = test.slice(0, 50, tch::Kind::Float);
     let csv = place.run("run").text("eval.images.csv");
     for (attack, eps, stages) in

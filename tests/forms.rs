@@ -2,8 +2,7 @@
 //! each form over each: in a file over what it extends, and on the command line. The keys and their
 //! forms are read from the JSON Schemas.
 
-use foil::pipeline::root_schema;
-use foil::registry::{Registry, entries};
+use foil::registry::entries;
 use foil_alp as _;
 use foil_at as _;
 use foil_attacks as _;
@@ -14,6 +13,7 @@ use foil_mart as _;
 use foil_mma as _;
 use foil_models as _;
 use foil_optimizers as _;
+use foil_runs::pipeline::{Registry, root_schema};
 use foil_schedulers as _;
 use foil_torchscript as _;
 use foil_trades as _;

@@ -4,14 +4,14 @@
 
 mod tiny;
 
-use foil::interop::Checkpoint;
 use foil::nn::Mode;
-use foil::pipeline::{assemble, load};
 use foil::tensors;
 use foil_at as _;
 use foil_attacks as _;
 use foil_models as _;
 use foil_optimizers as _;
+use foil_runs::interop::Checkpoint;
+use foil_runs::pipeline::{assemble, load};
 use foil_schedulers as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ fn a_training_scripts_checkpoint() {
     }
     let (weights, card) = place.run("trades").tensors("best.safetensors");
     assert_eq!(weights["bn1.num_batches_tracked"].2, 7i64.to_le_bytes());
-    let sha256 = foil::record::stamp::file_hash(Path::new(&golden("trades.pt"))).unwrap();
+    let sha256 = foil::hash::file_hash(Path::new(&golden("trades.pt"))).unwrap();
     assert!(card["foil.method"].starts_with("imported from ") && card["foil.method"].contains(&sha256), "{card:?}");
     // The folder is not a run that can be resumed.
     let error = place.foil(&["train", "--resume", "trades"]).error();

@@ -11,9 +11,9 @@ use foil::data::Resident;
 use foil::distributed::{Launch, Meeting, Transport, World, share};
 use foil::engine::{Outcome, Repeated};
 use foil::nn::{Mode, key_of};
-use foil::pipeline::{Assembled, Pipeline, load};
 use foil::scheduler::Clock;
-use foil::train::{Trainer, step_on};
+use foil_runs::pipeline::{Assembled, Pipeline, load};
+use foil_runs::train::{Trainer, step_on};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -102,7 +102,7 @@ fn differing(a: &Left, b: &Left) -> Vec<String> {
 fn read(file: &Path, overrides: &[&str]) -> (Pipeline, Resident) {
     let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
     let pipeline = load(file, &overrides).unwrap_or_else(|e| panic!("{e}")).pipeline;
-    let data = Resident::new(&foil::data::read(&pipeline).unwrap().train, Device::Cpu).first(24);
+    let data = Resident::new(&foil_runs::data::read(&pipeline).unwrap().train, Device::Cpu).first(24);
     (pipeline, data)
 }
 

@@ -54,7 +54,7 @@ fn killed_and_resumed_it_ends_with_the_same_bits() {
     place.run("killed").assert_same(&whole);
 
     let resolved = whole.text("resolved.yaml");
-    let sha256 = foil::record::stamp::file_hash(&place.path("whole/model.pt")).unwrap();
+    let sha256 = foil::hash::file_hash(&place.path("whole/model.pt")).unwrap();
     for part in ["file: model.pt", "file: loss.pt", &format!("sha256: {sha256}")] {
         assert!(resolved.contains(part), "{resolved}");
     }

@@ -6,30 +6,26 @@
 
 extern crate self as foil;
 
+pub mod atomic;
 pub mod attack;
 pub mod data;
 mod distinct;
 pub mod distributed;
 pub mod engine;
 pub mod error;
-pub mod eval;
-pub mod interop;
+pub mod hash;
 pub mod loss;
 pub mod model;
 pub mod nn;
 pub mod objective;
 pub mod optim;
-pub mod pipeline;
 pub mod plugin;
-pub mod probe;
-pub mod record;
 pub mod registry;
 pub mod regular;
 pub mod scheduler;
 pub mod shim;
 pub mod tensors;
 pub mod testing;
-pub mod train;
 
 pub use distinct::distinct;
 pub use error::{AtPath, Error, Result};

@@ -77,9 +77,9 @@ impl Forward {
 #[derive(Debug)]
 pub struct LossInput<'a> {
     pub(crate) logits: BTreeMap<Forward, Tensor>,
-    pub(crate) y: &'a Tensor,
-    pub(crate) side: &'a BTreeMap<String, Tensor>,
-    pub(crate) clock: &'a Clock,
+    y: &'a Tensor,
+    side: &'a BTreeMap<String, Tensor>,
+    clock: &'a Clock,
 }
 
 impl<'a> LossInput<'a> {

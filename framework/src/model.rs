@@ -5,6 +5,10 @@
 //! [`Network`](crate::engine::Network) around it owns the tensors, normalises the input, and runs
 //! attacks, updates and evaluations with the same code.
 
+mod hint;
+
+pub use hint::{Hint, Shapes};
+
 use crate::nn::Pass;
 use tch::Tensor;
 

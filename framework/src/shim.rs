@@ -107,7 +107,7 @@ pub fn is_channels_last(xs: &Tensor) -> bool {
 
 /// How often the numbers of `xs`, or of a tensor that shares them, were changed in place; 0 where
 /// libtorch does not count.
-pub(crate) fn version(xs: &Tensor) -> u64 {
+pub fn version(xs: &Tensor) -> u64 {
     let mut found = 0;
     // SAFETY: `xs` lives through the call and is only read; `found` outlives it.
     check(unsafe { foil_version(&raw mut found, at(xs)) }).map_or(0, |()| found)

@@ -2,7 +2,7 @@
 
 mod digest;
 
-use crate::record::atomic;
+use crate::atomic;
 use crate::{AtPath, Error, Result, regular};
 use safetensors::tensor::{Metadata, TensorView};
 use safetensors::{Dtype, SafeTensors};
@@ -70,7 +70,7 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], mut metadata: HashMap<St
 
 /// The most tensors of a file: more than any network has, and few enough that a hostile file costs
 /// little time.
-pub(crate) const MOST_TENSORS: usize = 20_000;
+pub const MOST_TENSORS: usize = 20_000;
 
 /// Reads tensors and the string map of a safetensors file. Its digests, if it has them, are
 /// checked.

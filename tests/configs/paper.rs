@@ -1,7 +1,7 @@
 //! The pipelines of the CAT paper against the settings that its text states.
 
 use crate::{FOLDER, files, header};
-use foil::pipeline::WorkList;
+use foil_runs::pipeline::WorkList;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

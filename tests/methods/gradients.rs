@@ -3,11 +3,11 @@
 
 use foil::data::Resident;
 use foil::engine::{Step, guard};
-use foil::eval::Trial;
 use foil::nn::Gradients;
 use foil::prelude::*;
 use foil::testing::{FACTS, TinyNet, attack_from_yaml, from_yaml, images};
 use foil_data::Images;
+use foil_runs::eval::Trial;
 use tch::Device;
 
 /// A [`TinyNet`] with something wrong before or behind it.

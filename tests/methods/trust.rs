@@ -1,10 +1,10 @@
 //! The trust checks on models that mask their gradients on purpose, each of which must be found
 //! out, and on one that does not.
 
-use foil::eval::trust::{Depth, Subject};
 use foil::prelude::*;
-use foil::record::TrustCheck;
 use foil::testing::{FACTS, TinyNet, attack_from_yaml, images, network};
+use foil_runs::eval::trust::{Depth, Subject};
+use foil_runs::record::TrustCheck;
 use tch::Device;
 
 /// What stands between the images and the logits of a [`TinyNet`].
@@ -195,8 +195,8 @@ fn a_run_is_judged_by_its_largest_radius() {
              {{ type: pgd, norm: L2, eps: 0.5, alpha: 0.1 }}, {{ type: fgsm, eps: 0.1 }}] }} }}, \
              train: {{ epochs: 1, batch_size: 10 }} }}"
         );
-        let loaded = foil::pipeline::load_text("run.yaml".as_ref(), &text, &[]).unwrap();
-        foil::pipeline::assemble(&loaded.pipeline, Kind::Float, tch::Device::Cpu, true).unwrap()
+        let loaded = foil_runs::pipeline::load_text("run.yaml".as_ref(), &text, &[]).unwrap();
+        foil_runs::pipeline::assemble(&loaded.pipeline, Kind::Float, tch::Device::Cpu, true).unwrap()
     };
     let [linf, l2] = [(Norm::Linf, 0.1), (Norm::L2, 0.5)].map(|(norm, eps)| Threat { norm, eps });
     let parts = run("{ type: pgd, eps: 0.1, alpha: 0.02 }");

@@ -2,7 +2,7 @@
 //!
 //! A program with plugins of its own is `fn main() -> ExitCode { foil_cli::main() }`. Nothing here
 //! is needed to write a plugin, and the library does not depend on it: it reports to a
-//! [`foil::train::Observer`].
+//! [`foil_runs::train::Observer`].
 
 mod commands;
 pub mod compare;

@@ -51,7 +51,7 @@ impl Batch<'_> {
 impl Batch<'_> {
     /// Runs `attack`. It is an error if the attack writes into the images or labels, which its
     /// result is compared with.
-    pub(crate) fn unwritten<T>(&self, attack: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub fn unwritten<T>(&self, attack: impl FnOnce() -> Result<T>) -> Result<T> {
         let versions = || [&self.x, &self.y, &self.index].map(crate::shim::version);
         let before = versions();
         let made = attack()?;

@@ -1,6 +1,6 @@
 //! The model as an attack sees it.
 
-use crate::engine::stopwatch::lap;
+use crate::engine::lap;
 use crate::engine::{Network, raise};
 use crate::nn::{KEEP_THE_GRAPH, Mode, Noise, backward};
 use crate::objective::{Objective, Reference};
@@ -156,12 +156,7 @@ impl<'a> Target<'a> {
 
     /// As [`Target::gradient`], `[N, C, H, W]`; `None` when the logits do not depend differentiably
     /// on the images.
-    pub(crate) fn gradient_if_any(
-        &self,
-        x: &Tensor,
-        mode: Mode,
-        value: &dyn Fn(&Tensor) -> Tensor,
-    ) -> Result<Option<Tensor>> {
+    pub fn gradient_if_any(&self, x: &Tensor, mode: Mode, value: &dyn Fn(&Tensor) -> Tensor) -> Result<Option<Tensor>> {
         Ok(self.look(x, mode, value, &|logits| raise(by_autograd(logits, value)))?.0)
     }
 

@@ -1,7 +1,7 @@
 //! A network with its optimiser: the model itself, or an attack's own network such as CAT's mask g.
 
 use super::Network;
-use super::stopwatch::lap;
+use super::lap;
 use crate::Result;
 use crate::nn::Gradients;
 use crate::optim::Optimizer;

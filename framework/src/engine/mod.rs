@@ -16,7 +16,7 @@ mod network;
 mod normalize;
 mod precision;
 mod step;
-pub(crate) mod stopwatch;
+mod stopwatch;
 mod turns;
 
 pub use capture::{Capture, Recorded, Repeated};
@@ -30,4 +30,4 @@ pub use network::Network;
 pub use normalize::{MeanStd, Normalize, Usual};
 pub use precision::{Computing, JudgePrecision, Precision};
 pub use step::{Outcome, Step};
-pub use stopwatch::watched;
+pub use stopwatch::{lap, watched};

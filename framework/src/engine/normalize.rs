@@ -65,7 +65,7 @@ impl Normalize {
     }
 
     /// The problem for images with this many channels, if any: the key, the fault and the help.
-    pub(crate) fn fault(&self, channels: i64) -> Option<(&'static str, String, &'static str)> {
+    pub fn fault(&self, channels: i64) -> Option<(&'static str, String, &'static str)> {
         let Self::Given(MeanStd { mean, std }) = self else { return None };
         for (key, values) in [("mean", mean), ("std", std)] {
             if values.len() as i64 != channels {

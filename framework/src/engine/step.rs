@@ -15,8 +15,8 @@
 //!   switch for the process.
 
 use super::guard;
+use super::lap;
 use super::learner::Learner;
-use super::stopwatch::lap;
 use super::turns::turns;
 use crate::attack::{Adversarial, Attack, Batch, Target};
 use crate::loss::{Forward, ImageSet, Loss, LossInput, LossOutput, Moment};

@@ -19,7 +19,7 @@ thread_local! {
 
 /// Ends a phase of the step on this thread: the time since the last call is added to it. Does
 /// nothing unless [`watched`] runs.
-pub(crate) fn lap(phase: &'static str) {
+pub fn lap(phase: &'static str) {
     WATCH.with_borrow_mut(|watch| {
         let Some(watch) = watch else { return };
         if let Device::Cuda(n) = watch.device {

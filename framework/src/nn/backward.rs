@@ -8,7 +8,7 @@ use crate::{Error, Result};
 use tch::Tensor;
 
 /// What to do about a gradient that is not there.
-pub(crate) const KEEP_THE_GRAPH: &str =
+pub const KEEP_THE_GRAPH: &str =
     "compute it from them in floating point, without `detach`, `no_grad`, `argmax` or a cast to integers";
 
 /// d`value`/d(each of `inputs`), in their order; `None` for an input that `value`, a scalar of

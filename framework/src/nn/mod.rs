@@ -14,7 +14,7 @@ mod noise;
 mod norm;
 mod params;
 
-pub(crate) use backward::KEEP_THE_GRAPH;
+pub use backward::KEEP_THE_GRAPH;
 pub use backward::backward;
 pub use kernels::sgd_step;
 pub use layers::{

@@ -269,12 +269,12 @@ impl Parameters {
     }
 
     /// Whether it has buffers besides batch norm's statistics, which its passes may change.
-    pub(crate) fn keeps_state(&self) -> bool {
+    pub fn keeps_state(&self) -> bool {
         self.buffers.len() > 2 * self.norms.len() || !self.kept.is_empty()
     }
 
     /// Names of the numbers that the model brought along.
-    pub(crate) fn given(&self) -> &[String] {
+    pub fn given(&self) -> &[String] {
         &self.given
     }
 

@@ -92,7 +92,7 @@ impl Lock {
     }
 
     /// The SHA-256 that it lists for the library at `path`.
-    pub(crate) fn sha256(&self, path: &Path) -> Option<&str> {
+    pub fn sha256(&self, path: &Path) -> Option<&str> {
         self.0.get(&file_name(path)).map(|pin| pin.sha256.as_str())
     }
 
@@ -114,7 +114,7 @@ impl Lock {
             None => format!("{line}\n"),
         };
         let yaml: String = yaml.lines().map(quoted).collect();
-        crate::record::atomic::write(&path, format!("{HEADER}{yaml}")).at("writing", &path)?;
+        crate::atomic::write(&path, format!("{HEADER}{yaml}")).at("writing", &path)?;
         Ok(path)
     }
 

@@ -128,7 +128,7 @@ impl<T: Kind + ?Sized> Component<T> {
     }
 
     /// The same, returning all problems of the settings at `path`.
-    pub(super) fn build_at(&self, path: &str) -> Result<Box<T>, Vec<Problem>> {
+    pub fn build_at(&self, path: &str) -> Result<Box<T>, Vec<Problem>> {
         let problems = RefCell::default();
         let nothing = DataFacts { channels: 0, height: 0, width: 0, classes: 0, train: 0 };
         let built = Build::new(nothing, 0, Number::Float, Device::Cpu, &problems).component(path, self);

@@ -4,11 +4,9 @@
 //! So a folder of runs can be inspected without running any library that its pipelines name.
 
 use super::component::Settings;
-use super::{Build, Kind, Registry};
+use super::{Build, Kind};
 use crate::plugin::Held;
 use crate::{Error, Result};
-use foil_config::{Catalog, Library, Problem};
-use serde_yaml::Value;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -18,7 +16,7 @@ thread_local! {
 }
 
 /// Runs `work`, in which names that the registry does not know are accepted as components.
-pub(crate) fn admitting<T>(work: impl FnOnce() -> T) -> T {
+pub fn admitting<T>(work: impl FnOnce() -> T) -> T {
     let before = ADMITTED.replace(true);
     let done = work();
     ADMITTED.set(before);
@@ -55,35 +53,5 @@ impl<T: Kind + ?Sized> Settings<T> for Foreign {
 
     fn describe(&self) -> String {
         self.0.clone()
-    }
-}
-
-/// The registry, and any other plugin that a pipeline names. It loads no library.
-pub(crate) struct Looking(Vec<String>);
-
-impl Looking {
-    /// For a pipeline with these values of `type`.
-    pub(crate) fn at(names: Vec<String>) -> Self {
-        Self(names)
-    }
-}
-
-impl Catalog for Looking {
-    fn names(&self, kind: &str) -> Vec<String> {
-        let mut all = Registry.names(kind);
-        all.extend(self.0.iter().filter(|name| !all.contains(name)).cloned().collect::<Vec<_>>());
-        all
-    }
-
-    fn schema(&self, kind: &str, name: &str) -> Option<serde_json::Value> {
-        Registry.schema(kind, name)
-    }
-
-    fn check(&self, kind: &str, path: &str, component: &Value) -> Vec<Problem> {
-        Registry.check(kind, path, component)
-    }
-
-    fn load(&self, _: &Library) -> Result<(), (String, String)> {
-        Ok(())
     }
 }

@@ -13,7 +13,7 @@ pub mod manual;
 pub use build::{Build, DataFacts};
 pub use component::{Component, Config};
 pub use file::FilePath;
-pub(crate) use foreign::{Looking, admitting};
+pub use foreign::admitting;
 
 use crate::attack::Attack;
 use crate::loss::Loss;
@@ -24,7 +24,7 @@ use crate::plugin::{Held, across, shared};
 use crate::scheduler::Scheduler;
 use crate::{Error, Result};
 use component::Settings;
-use foil_config::{Problem, suggest};
+use foil_config::suggest;
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
@@ -241,42 +241,11 @@ pub fn find(kind: &str, name: &str) -> Result<&'static Entry> {
 }
 
 /// Whether some plugin called `name` has a key of this name, and whether a file is its value.
-pub(crate) fn key_of_plugin(name: &str, key: &str) -> Option<bool> {
+pub fn key_of_plugin(name: &str, key: &str) -> Option<bool> {
     entries().into_iter().filter(|entry| entry.name == name).find_map(|entry| {
         let schema = entry.schema();
         Some(schema.get("properties")?.get(key)?.get("x-file").is_some())
     })
-}
-
-/// The registry as the config checker sees it.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Registry;
-
-impl foil_config::Catalog for Registry {
-    fn names(&self, kind: &str) -> Vec<String> {
-        entries().iter().filter(|e| e.kind == kind).map(|e| e.name.to_string()).collect()
-    }
-    fn schema(&self, kind: &str, name: &str) -> Option<serde_json::Value> {
-        find(kind, name).ok().map(Entry::schema)
-    }
-    /// Only schedulers can be built before anything is known of the data; the others are checked by
-    /// [`assemble`](crate::pipeline::assemble).
-    fn check(&self, kind: &str, path: &str, component: &serde_yaml::Value) -> Vec<Problem> {
-        if kind != <dyn Scheduler>::NAME {
-            return Vec::new();
-        }
-        // One that meets its schema and cannot be read nevertheless is reported when the pipeline
-        // is read.
-        let read = serde_yaml::from_value::<Component<dyn Scheduler>>(component.clone());
-        read.ok().and_then(|scheduler| scheduler.build_at(path).err()).unwrap_or_default()
-    }
-    fn more(&self, rest: &serde_yaml::Value, known: &[Problem]) -> Vec<Problem> {
-        crate::pipeline::more_problems(rest, known)
-    }
-    fn load(&self, library: &foil_config::Library) -> Result<(), (String, String)> {
-        let text = |error: Error| (error.message().to_string(), error.suggestion().unwrap_or_default().to_string());
-        crate::plugin::load_listed(&library.path, &library.from).map_err(text)
-    }
 }
 
 /// Registers a config struct: `register!(dyn Loss, "trades", Trades, "beta: 6")`.

@@ -4,7 +4,7 @@
 //! `foil.weights` is of the tensors, `foil.texts` of the string map, the first digest included. A
 //! file made elsewhere has neither.
 
-use crate::record::stamp::hex;
+use crate::hash::hex;
 use safetensors::Dtype;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};

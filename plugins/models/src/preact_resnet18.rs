@@ -3,7 +3,7 @@
 use crate::blocks::{PreActBlock, resnet18_stages};
 use crate::preact::PreActNet;
 use crate::shape;
-use foil::interop::{Hint, Shapes};
+use foil::model::{Hint, Shapes};
 use foil::{hint, prelude::*};
 
 /// PreAct-ResNet-18 for small images (He et al. 2016, arXiv:1603.05027). 11,172,170 parameters on

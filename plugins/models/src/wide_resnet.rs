@@ -3,7 +3,7 @@
 use crate::blocks::{PreActBlock, stage};
 use crate::preact::PreActNet;
 use crate::shape;
-use foil::interop::{Hint, Shapes};
+use foil::model::{Hint, Shapes};
 use foil::{hint, prelude::*};
 
 /// Wide ResNet (Zagoruyko & Komodakis 2016, arXiv:1605.07146). WRN-34-10 has 46,160,474 parameters

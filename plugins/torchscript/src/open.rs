@@ -1,6 +1,5 @@
 //! Checks of a file before libtorch loads it.
 
-use foil::record::stamp;
 use foil::{AtPath, Error, Result};
 use std::io::Read;
 use std::path::Path;
@@ -11,14 +10,14 @@ pub(crate) fn check(path: &Path, sha256: Option<&str>) -> Result<()> {
     let mut head = Vec::new();
     foil::regular::open(path).and_then(|file| file.take(2).read_to_end(&mut head)).at("reading", path)?;
     if let Some(expected) = sha256 {
-        let found = stamp::file_hash(path).at("reading", path)?;
+        let found = foil::hash::file_hash(path).at("reading", path)?;
         if found != expected.to_lowercase() {
             return Err(Error::new(format!("{shown} has the SHA-256 {found}, not {expected}"))
                 .help("it is not the file that the pipeline was written for; restore that one, or change `sha256`"));
         }
     }
     // A file that foil can read as weights is not a program.
-    let weights = foil::interop::Checkpoint::open(path);
+    let weights = foil_runs::interop::Checkpoint::open(path);
     if weights.is_ok() {
         return Err(Error::new(format!("{shown} holds weights, not a TorchScript program")).help(
             "in Python: torch.jit.save(torch.jit.script(net), FILE) with the network itself; or `foil import` for a network foil knows",

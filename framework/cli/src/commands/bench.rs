@@ -5,8 +5,8 @@ use super::{Exit, json};
 use crate::report::{Cell, Column, Style, Table};
 use foil::distributed::{Agreement, World};
 use foil::engine::{Ceiling, Precision, cuda};
-use foil::pipeline::load;
 use foil::{AtPath, Error, Result};
+use foil_runs::pipeline::load;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -147,7 +147,7 @@ pub(super) fn run(args: &Args, world: World) -> Exit {
 
 fn write(to: Option<&Path>, timings: &[Timing]) -> Result<()> {
     match to {
-        Some(path) => foil::record::atomic::write(path, json(&timings)?).at("writing", path),
+        Some(path) => foil::atomic::write(path, json(&timings)?).at("writing", path),
         None => Ok(()),
     }
 }

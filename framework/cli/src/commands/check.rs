@@ -1,9 +1,9 @@
 //! `foil check`: resolve, validate, run each plugin once, print.
 
 use super::Exit;
-use foil::pipeline::{Assembled, Loaded, Pipeline, Rehearsal, assemble, load, look};
-use foil::record::stamp;
 use foil::{Error, Result};
+use foil_runs::pipeline::{Assembled, Loaded, Pipeline, Rehearsal, assemble, load, look};
+use foil_runs::record::stamp;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

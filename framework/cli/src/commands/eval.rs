@@ -12,10 +12,10 @@ use super::{Exit, open_run};
 use crate::report::Style;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use foil::distributed::World;
-use foil::eval::trust::Depth;
-use foil::record::TrustCheck;
-use foil::train::Folder;
 use foil::{Error, Result};
+use foil_runs::eval::trust::Depth;
+use foil_runs::record::TrustCheck;
+use foil_runs::train::Folder;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

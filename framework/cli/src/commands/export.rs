@@ -1,9 +1,9 @@
 //! `foil export`: a run's weights for PyTorch.
 
 use super::{Exit, eval};
-use foil::interop::export::{Format, export};
-use foil::pipeline::{assemble, load};
 use foil::{Error, tensors};
+use foil_runs::interop::export::{Format, export};
+use foil_runs::pipeline::{assemble, load};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tch::{Device, Kind};

@@ -7,8 +7,8 @@ use super::{Exit, note, ranks};
 use crate::compare::plan;
 use crate::report::chart::Figure;
 use crate::report::{Group, Run, figures, gather};
-use foil::pipeline::WorkList;
 use foil::{AtPath, Error, Result};
+use foil_runs::pipeline::WorkList;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

@@ -2,10 +2,10 @@
 
 use super::Exit;
 use foil::engine::Normalize;
-use foil::interop::{Checkpoint, Known, Request, StateDict, import};
 use foil::model::Model;
 use foil::registry::Component;
 use foil::{Error, Result};
+use foil_runs::interop::{Checkpoint, Known, Request, StateDict, import};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

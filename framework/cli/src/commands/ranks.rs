@@ -4,9 +4,9 @@ use super::{Exit, tell};
 use crate::compare::Crew;
 use foil::distributed::{Launch, World};
 use foil::engine::{DEVICE, devices};
-use foil::pipeline::{Loaded, load, load_text};
-use foil::train::Folder;
 use foil::{AtPath, Error, Result};
+use foil_runs::pipeline::{Loaded, load, load_text};
+use foil_runs::train::Folder;
 use std::process::ExitCode;
 
 /// Runs `command` as one rank of the world described by the environment. If it fails, all ranks

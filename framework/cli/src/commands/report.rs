@@ -6,14 +6,15 @@ use crate::report::gather::named;
 use crate::report::page::{Report, View};
 use crate::report::picture::Grid;
 use crate::report::{Progress, Run, Unit};
+use foil::atomic;
 use foil::attack::Batch;
 use foil::data::Resident;
 use foil::nn::{Noise, key_of};
-use foil::pipeline::{assemble, look};
-use foil::record::{EvalRecord, atomic};
 use foil::scheduler::Clock;
-use foil::train::Folder;
 use foil::{AtPath, Error, Result};
+use foil_runs::pipeline::{assemble, look};
+use foil_runs::record::EvalRecord;
+use foil_runs::train::Folder;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tch::{Device, Kind, Tensor};
@@ -146,7 +147,7 @@ pub(super) fn pictures_of(run: &Path, pick: impl FnOnce(i64) -> Vec<i64>) -> Res
     if let Some(mask) = parts.step.attack.learner() {
         mask.network().read(&folder.best_mask())?;
     }
-    let data = foil::data::read(&loaded.pipeline)?;
+    let data = foil_runs::data::read(&loaded.pipeline)?;
     let images = Resident::new(&data.test, Device::Cpu);
     let (x, y, index) = images.batch(&Tensor::from_slice(&pick(images.len())), Kind::Float, None);
     let noise = Noise::new(&Tensor::from(key_of(&[loaded.pipeline.seed])), &index);

@@ -2,8 +2,8 @@
 
 use super::warnings;
 use foil::plugin;
-use foil::train::Folder;
 use foil::{AtPath, Result};
+use foil_runs::train::Folder;
 use std::fs::File;
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
@@ -28,7 +28,7 @@ impl Write for RunLog {
 /// Redirects the log to this run's folder; warnings are also shown.
 pub(super) fn start(folder: &Folder) -> Result<()> {
     let path = folder.log();
-    let file = foil::record::atomic::options().create(true).append(true).open(&path).at("opening", &path)?;
+    let file = foil::atomic::options().create(true).append(true).open(&path).at("opening", &path)?;
     *LOG.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
     let filter = || tracing_subscriber::EnvFilter::try_from_env("FOIL_LOG").unwrap_or_else(|_| "info".into());
     let in_file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| RunLog).with_filter(filter());

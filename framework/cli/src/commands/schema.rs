@@ -2,7 +2,7 @@
 
 use super::Exit;
 use foil::Error;
-use foil::pipeline::editor_schema;
+use foil_runs::pipeline::editor_schema;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args) -> Exit {
     match &args.out {
         None => println!("{schema}"),
         Some(file) => {
-            foil::record::atomic::write(file, schema + "\n").map_err(Error::of)?;
+            foil::atomic::write(file, schema + "\n").map_err(Error::of)?;
             eprintln!(
                 "wrote {}; begin a pipeline with: # yaml-language-server: $schema={}",
                 file.display(),

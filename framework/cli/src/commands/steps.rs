@@ -5,9 +5,9 @@ use foil::attack::Batch;
 use foil::distributed::{World, share};
 use foil::engine::{Capture, Outcome, Repeated, choose_for, wait};
 use foil::nn::{Noise, Work, key_of};
-use foil::pipeline::{Assembled, Loaded, Pipeline};
 use foil::scheduler::Clock;
-use foil::train::Trainer;
+use foil_runs::pipeline::{Assembled, Loaded, Pipeline};
+use foil_runs::train::Trainer;
 use tch::{Device, Kind, Tensor};
 
 /// A pipeline's step with a batch to run it on.

@@ -3,7 +3,7 @@
 use super::compare::{Job, Options, carry_out};
 use super::{Exit, ranks};
 use foil::Error;
-use foil::pipeline::load;
+use foil_runs::pipeline::load;
 use std::path::{Path, PathBuf};
 
 /// Train and evaluate every combination of the values under a file's `sweep`, and compare them in

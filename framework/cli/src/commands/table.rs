@@ -6,7 +6,7 @@ use crate::report::gather::{find, group, named};
 use crate::report::paper::{Ours, fill, model_info, numbers, table};
 use crate::report::{Run, Stage, Style, Table};
 use clap::ValueEnum;
-use foil::record::atomic;
+use foil::atomic;
 use foil::{AtPath, Error, Result};
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -6,7 +6,7 @@ use crate::theory::{
     Networks, Objective, Problem, Row, Task, Trained, figure_1, figure_7, figure_8, figure_9, of_network, of_oracle,
     of_patchwork, of_problem, tables, train,
 };
-use foil::record::atomic;
+use foil::atomic;
 use foil::{AtPath, Result};
 use std::path::PathBuf;
 use std::process::ExitCode;

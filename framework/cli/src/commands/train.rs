@@ -5,9 +5,9 @@ use super::{Exit, doctor, eval, open_run, run_log};
 use crate::report::{Progress, Unit, thousands};
 use foil::distributed::{Agreement, Launch, World, checksum};
 use foil::engine::{choose_for, devices, shown};
-use foil::pipeline::{BatchNorm, Loaded, Pipeline, load};
-use foil::train::{Ended, Folder, Lock, Observer, Trainer};
 use foil::{AtPath, Error, Result};
+use foil_runs::pipeline::{BatchNorm, Loaded, Pipeline, load};
+use foil_runs::train::{Ended, Folder, Lock, Observer, Trainer};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -184,7 +184,7 @@ pub(super) fn train(loaded: &Loaded, place: Place, stop: &AtomicBool, world: Wor
     let device = choose_for(&pipeline.device, world).map_err(|e| e.context("device"))?;
     // Everything is built and checked before a folder is made.
     let parts = loaded.built(Trainer::assemble(pipeline, device, world))?;
-    let data = foil::data::load(pipeline)?;
+    let data = foil_runs::data::load(pipeline)?;
     agree(pipeline, &data, device, world)?;
     let (folder, lock, pipeline) =
         if world.is_first() { take(pipeline, place)? } else { (Folder::default(), None, pipeline.clone()) };
@@ -192,7 +192,7 @@ pub(super) fn train(loaded: &Loaded, place: Place, stop: &AtomicBool, world: Wor
     let folder = if world.is_first() { folder } else { Folder::named(Path::new(&path)) };
     if world.is_first() {
         run_log::start(&folder)?;
-        foil::data::tell(&data);
+        foil_runs::data::tell(&data);
     }
     let mut trainer = Trainer::new(pipeline.clone(), parts, data, folder.clone(), lock, device, world)?;
     say(world, &introduction(&pipeline, &trainer, &folder, device, world));
@@ -243,7 +243,7 @@ fn take(pipeline: &Pipeline, place: Place) -> Result<(Folder, Option<Lock>, Pipe
             let pipeline = pipeline.carried_into(folder.path())?;
             // Before the pipeline: a run that lists libraries is not used without its lock.
             pipeline.lock_libraries(folder.path())?;
-            foil::record::atomic::write(folder.resolved(), pipeline.to_yaml()?).at("writing", &folder.resolved())?;
+            foil::atomic::write(folder.resolved(), pipeline.to_yaml()?).at("writing", &folder.resolved())?;
             (folder, lock, pipeline)
         }
     };

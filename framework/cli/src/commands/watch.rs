@@ -2,8 +2,8 @@
 
 use super::{Exit, end_when_nobody_reads};
 use crate::watch::{Machine, Now, View, draw};
-use foil::eval::UnderWay;
 use foil::{AtPath, Error, Result};
+use foil_runs::eval::UnderWay;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};

@@ -6,8 +6,8 @@
 
 use super::{State, Task};
 use foil::Result;
-use foil::record::atomic;
-use foil::train::{Folder, Lock};
+use foil::atomic;
+use foil_runs::train::{Folder, Lock};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -53,7 +53,7 @@ impl Crew {
             return Ok(Some(Claim(None)));
         }
         if task.state == State::New {
-            foil::data::find(&task.wanted.pipeline)?;
+            foil_runs::data::find(&task.wanted.pipeline)?;
         }
         Ok(Folder::named(&task.folder).claim()?.map(|lock| Claim(Some(lock))))
     }

@@ -6,7 +6,7 @@ use super::significance::{Difference, FEW, Unit};
 use super::summary::title;
 use super::{Comparison, Row};
 use crate::report::{Cell, Column, Table};
-use foil::eval::NATURAL;
+use foil_runs::eval::NATURAL;
 
 /// Which attacks' differences a table has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

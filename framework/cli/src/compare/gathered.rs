@@ -4,7 +4,7 @@
 use super::significance::{Difference, correct, of_methods, of_networks};
 use super::{Fate, State, Task};
 use crate::report::{Run, Spread};
-use foil::record::{EvalRecord, ImageRecord};
+use foil_runs::record::{EvalRecord, ImageRecord};
 use std::collections::BTreeSet;
 
 /// The name under which the worst case over all attacks of an evaluation is listed beside their own

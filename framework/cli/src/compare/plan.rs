@@ -2,10 +2,11 @@
 
 use crate::report::gather::find;
 use crate::report::{Run, Stage};
-use foil::pipeline::{Pipeline, Wanted, judged_alike};
-use foil::record::{ImageRecord, atomic};
-use foil::train::Folder;
+use foil::atomic;
 use foil::{AtPath, Error, Result};
+use foil_runs::pipeline::{Pipeline, Wanted, judged_alike};
+use foil_runs::record::ImageRecord;
+use foil_runs::train::Folder;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -160,7 +161,7 @@ impl Task {
     /// # Errors
     /// When the data are not found, or the folder cannot be made.
     pub fn prepare(&self) -> Result<()> {
-        foil::data::find(&self.wanted.pipeline)?;
+        foil_runs::data::find(&self.wanted.pipeline)?;
         let (folder, _lock) = Folder::create(&self.folder)?;
         let resolved = folder.resolved();
         let pipeline = self.wanted.pipeline.carried_into(folder.path())?;

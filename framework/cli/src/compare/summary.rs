@@ -5,7 +5,7 @@ use super::gathered::WORST_CASE;
 use super::{Comparison, Fate, Row, State};
 use crate::report::table::heading;
 use crate::report::{Cell, Column, Spread, Style, Table};
-use foil::record::atomic;
+use foil::atomic;
 use foil::{AtPath, Result};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -73,7 +73,7 @@ impl Comparison {
         let mean = |name: &String| {
             Spread::of(&self.rows.iter().filter_map(|row| Some(row.accuracy(name)?.mean)).collect::<Vec<_>>())
         };
-        let attacks = self.entries().into_iter().filter(|name| name != foil::eval::NATURAL && name != WORST_CASE);
+        let attacks = self.entries().into_iter().filter(|name| name != foil_runs::eval::NATURAL && name != WORST_CASE);
         attacks
             .filter_map(|name| Some((mean(&name)?.mean, name)))
             .min_by(|a, b| a.0.total_cmp(&b.0))
@@ -148,7 +148,7 @@ impl Comparison {
             })
         });
         json!({
-            "foil_version": foil::VERSION, "date": foil::record::stamp::now(), "baseline": base.map(|row| &row.label),
+            "foil_version": foil::VERSION, "date": foil_runs::record::stamp::now(), "baseline": base.map(|row| &row.label),
             "rows": rows.collect::<Vec<_>>(), "missing": self.missing(), "notes": self.notes,
         })
     }

@@ -4,7 +4,7 @@
 //! figures; [`table`] sets accuracies side by side for a terminal, a README, a paper and a
 //! spreadsheet; [`picture`] shows what attacks and masks do to images; [`chart`] draws curves, and
 //! [`page`] puts all of it on one page of HTML; [`plot`] draws a curve in a terminal; [`progress`]
-//! says how far a run is. Numbers come from the files that [`record`](foil::record) keeps.
+//! says how far a run is. Numbers come from the files that [`record`](foil_runs::record) keeps.
 
 pub mod chart;
 pub mod figures;

@@ -154,8 +154,8 @@ fn machine(frame: &mut Frame, area: Rect, load: &Load) {
 mod tests {
     use super::*;
     use crate::watch::{Gpu, Now};
-    use foil::eval::{Beating, UnderWay};
-    use foil::train::{Beat, Folder, Lock};
+    use foil_runs::eval::{Beating, UnderWay};
+    use foil_runs::train::{Beat, Folder, Lock};
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
     use std::path::Path;

@@ -4,9 +4,9 @@
 use crate::report::gather::find;
 use crate::report::progress::human;
 use foil::distinct;
-use foil::eval::{Pulse, UnderWay};
-use foil::record::{Row, evaluations, metrics};
-use foil::train::{Beat, Folder};
+use foil_runs::eval::{Pulse, UnderWay};
+use foil_runs::record::{Row, evaluations, metrics};
+use foil_runs::train::{Beat, Folder};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -115,7 +115,7 @@ impl View {
 
 impl Watched {
     fn new(path: &Path) -> Self {
-        let pipeline = foil::pipeline::unchecked(&path.join("resolved.yaml")).unwrap_or_default();
+        let pipeline = foil_runs::pipeline::unchecked(&path.join("resolved.yaml")).unwrap_or_default();
         let folder = || path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let name = pipeline.get("name").and_then(|name| name.as_str()).map_or_else(folder, str::to_string);
         let name = foil::error::shown(&name).into_owned();

@@ -2,8 +2,8 @@
 
 use super::{Target, files, in_order, kept, read, root, scratch};
 use crate::verdict::Verdict;
-use foil::interop::{Checkpoint, Known, recognise};
 use foil::{Result, tensors};
+use foil_runs::interop::{Checkpoint, Known, recognise};
 use safetensors::{Dtype, tensor::TensorView};
 use std::collections::HashMap;
 use std::fs;

@@ -4,8 +4,8 @@ use super::{Target, files, kept, read, root, scratch};
 use crate::verdict::Verdict;
 use crate::words;
 use fastrand::Rng;
-use foil::pipeline::{Assembled, Loaded, assemble, load, load_text};
 use foil::{Error, Result};
+use foil_runs::pipeline::{Assembled, Loaded, assemble, load, load_text};
 use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ fn texts() -> Vec<Vec<u8>> {
 /// Names of plugins, and of what they take.
 fn known() -> Vec<String> {
     let mut words: Vec<String> = foil::registry::entries().iter().map(|entry| entry.name().to_string()).collect();
-    keys(&foil::pipeline::editor_schema(), &mut words);
+    keys(&foil_runs::pipeline::editor_schema(), &mut words);
     words.sort();
     words.dedup();
     words

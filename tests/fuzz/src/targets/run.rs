@@ -1,10 +1,12 @@
 //! A run's folder as training and evaluation leave it, made without either.
 
 use super::{root, scratch};
-use foil::pipeline::load;
-use foil::record::{Best, Entry, EvalRecord, ImageRecord, MetricsLog, Norm, Row, Stage, Threat, TrustCheck, Values};
-use foil::record::{metrics, stamp};
 use foil::{AtPath, Error, Result, tensors};
+use foil_runs::pipeline::load;
+use foil_runs::record::{
+    Best, Entry, EvalRecord, ImageRecord, MetricsLog, Norm, Row, Stage, Threat, TrustCheck, Values,
+};
+use foil_runs::record::{metrics, stamp};
 use std::collections::HashMap;
 use std::path::Path;
 use tch::Tensor;

@@ -2,7 +2,7 @@
 
 use crate::report::{Progress, Unit};
 use foil::distributed::World;
-use foil::eval::{Standing, Tick};
+use foil_runs::eval::{Standing, Tick};
 use std::time::Instant;
 
 /// One bar for each stage of an attack.

@@ -2,7 +2,7 @@
 
 use crate::report::table::heading;
 use crate::report::{Cell, Column, Table};
-use foil::record::EvalRecord;
+use foil_runs::record::EvalRecord;
 
 /// The last column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,10 +5,10 @@ mod reference;
 mod snippet;
 
 use super::Exit;
-use foil::pipeline::root_schema;
 use foil::registry::{Entry, KINDS, entries, find, manual};
 use foil::{Error, Result};
 use foil_config::did_you_mean;
+use foil_runs::pipeline::root_schema;
 use std::path::PathBuf;
 use std::process::ExitCode;
 

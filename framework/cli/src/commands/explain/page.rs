@@ -2,9 +2,9 @@
 
 use super::{Subject, snippet};
 use crate::commands::{data, text};
-use foil::pipeline::root_schema;
 use foil::registry::manual::{Fallback, Key, keys};
 use foil::registry::{Entry, article, entries};
+use foil_runs::pipeline::root_schema;
 
 pub(super) fn of(subject: &Subject) -> String {
     match subject {

@@ -1,7 +1,7 @@
 //! The whole manual as Markdown, a page for each kind of plugin: `docs/reference`.
 
 use super::snippet;
-use foil::record::atomic;
+use foil::atomic;
 use foil::registry::manual::{Fallback, Key, keys};
 use foil::registry::{Entry, KINDS, article, entries};
 use foil::{AtPath, Result};

@@ -3,11 +3,11 @@
 use crate::report::{Progress, Unit};
 use foil::data::Resident;
 use foil::engine::{choose, shown};
-use foil::eval::{NATURAL, Trial, percent};
-use foil::pipeline::{Loaded, assemble, look};
-use foil::record::{Entry, EvalRecord, card, stamp};
-use foil::train::Folder;
 use foil::{AtPath, Error, Result, tensors};
+use foil_runs::eval::{NATURAL, Trial, percent};
+use foil_runs::pipeline::{Loaded, assemble, look};
+use foil_runs::record::{Entry, EvalRecord, card, stamp};
+use foil_runs::train::Folder;
 use serde_json::{Value, json};
 use std::path::Path;
 use tch::{Device, Kind};
@@ -60,7 +60,7 @@ pub(super) fn measure(run: &Path, n: i64, out: &Path) -> Result<EvalRecord> {
     let network = parts.step.model.network();
     let stored = tensors::load(&folder.best())?;
     network.params().load(&stored.tensors).map_err(|e| e.context(folder.best().display()))?;
-    let test = Resident::new(&foil::data::read(pipeline)?.test, device).first(n);
+    let test = Resident::new(&foil_runs::data::read(pipeline)?.test, device).first(n);
     let mut progress = Progress::new(format!("{}: curves", run.display()), (attacks.len() + 1) as u64, Unit::ATTACKS);
     let mut entries = Vec::new();
     for (name, settings) in [(NATURAL.to_string(), Value::Null)].into_iter().chain(attacks) {

@@ -2,7 +2,7 @@
 
 use super::{raster, theme};
 use crate::report::picture::Image;
-use foil::record::atomic;
+use foil::atomic;
 use foil::{AtPath, Error, Result};
 use maud::{Markup, PreEscaped, html};
 use std::path::Path;

@@ -5,9 +5,9 @@ use super::traits::{ablation, ascended, is_cat, number, watched};
 use crate::report::Group;
 use crate::report::chart::{Axis, Figure, Lines, Series};
 use foil::distinct;
-use foil::eval::NATURAL;
-use foil::pipeline::Pipeline;
-use foil::record::Row;
+use foil_runs::eval::NATURAL;
+use foil_runs::pipeline::Pipeline;
+use foil_runs::record::Row;
 
 /// Steps of the attack with a random start.
 const STEPS: u64 = 10;

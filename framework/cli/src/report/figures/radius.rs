@@ -5,8 +5,8 @@ use super::{add, sort};
 use crate::report::chart::{Axis, Figure, Lines, Series};
 use crate::report::{Group, Spread};
 use foil::Result;
-use foil::eval::NATURAL;
-use foil::record::EvalRecord;
+use foil_runs::eval::NATURAL;
+use foil_runs::record::EvalRecord;
 
 const STEPS: u64 = 100;
 

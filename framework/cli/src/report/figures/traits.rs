@@ -2,9 +2,9 @@
 
 use crate::report::Group;
 use crate::report::paper::fits;
-use foil::pipeline::Pipeline;
-use foil::record::EvalRecord;
 use foil::{Error, Result};
+use foil_runs::pipeline::Pipeline;
+use foil_runs::record::EvalRecord;
 use serde_yaml::Value;
 
 /// The value under a dotted key of a pipeline.

@@ -2,7 +2,7 @@
 
 use super::{Run, Spread};
 use foil::distinct;
-use foil::record::{EvalRecord, Row};
+use foil_runs::record::{EvalRecord, Row};
 use std::collections::BTreeMap;
 
 /// The runs of one method with one set of settings, by seed.
@@ -34,7 +34,7 @@ pub fn group(runs: Vec<Run>) -> (Vec<Group>, Vec<String>) {
 }
 
 impl Group {
-    /// [`Pipeline::method_hash`](foil::pipeline::Pipeline::method_hash) of all of them.
+    /// [`Pipeline::method_hash`](foil_runs::pipeline::Pipeline::method_hash) of all of them.
     pub fn method(&self) -> &str {
         self.runs.first().map_or("", |run| &run.method)
     }

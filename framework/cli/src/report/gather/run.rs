@@ -1,11 +1,11 @@
 //! One run, read from its folder.
 
-use foil::pipeline::{Pipeline, look};
-use foil::record::metrics;
-use foil::record::select::Held;
-use foil::record::{Best, EvalRecord, Evaluation, ImageRecord, Row, Rule, evaluations, stamp};
-use foil::train::{Done, Folder};
 use foil::{AtPath, Error, Result};
+use foil_runs::pipeline::{Pipeline, look};
+use foil_runs::record::metrics;
+use foil_runs::record::select::Held;
+use foil_runs::record::{Best, EvalRecord, Evaluation, ImageRecord, Row, Rule, evaluations};
+use foil_runs::train::{Done, Folder};
 use std::path::{Path, PathBuf};
 
 /// A run, as read from its folder.
@@ -173,7 +173,7 @@ impl Run {
         }
         let again = |error: Error| error.help(format!("evaluate again: foil eval {}", self.path.display()));
         if let Some(written) = &eval.images
-            && *written != stamp::file_hash(&path).at("reading", &path)?
+            && *written != foil::hash::file_hash(&path).at("reading", &path)?
         {
             let message = format!("{} is not the table that {name} was written with", path.display());
             return Err(again(Error::new(message)));

@@ -5,7 +5,7 @@ use super::{Report, View, trust};
 use crate::report::table::heading;
 use crate::report::{Cell, Column, Spread, Table};
 use foil::distinct;
-use foil::eval::NATURAL;
+use foil_runs::eval::NATURAL;
 use maud::{Markup, html};
 
 /// The label of the worst case.

@@ -2,7 +2,7 @@
 
 use super::Report;
 use crate::report::chart::{Figure, Heat};
-use foil::eval::NATURAL;
+use foil_runs::eval::NATURAL;
 
 pub(super) fn figures(report: &Report) -> Vec<Figure> {
     let settings = report.settings();

@@ -38,7 +38,8 @@ pub(super) fn section(report: &Report) -> Markup {
 fn row(label: &str, run: &Run) -> Vec<Cell> {
     let text = |text: &str| Cell::Text(text.into());
     let (eval, epochs) = (run.eval(), run.pipeline.train.epochs);
-    let of = |pick: fn(&foil::record::EvalRecord) -> String| eval.map_or(Cell::Missing, |eval| Cell::Text(pick(eval)));
+    let of =
+        |pick: fn(&foil_runs::record::EvalRecord) -> String| eval.map_or(Cell::Missing, |eval| Cell::Text(pick(eval)));
     vec![
         text(label),
         text(&run.path.display().to_string()),

@@ -2,7 +2,7 @@
 
 use super::{Report, View, figures as side_by_side};
 use crate::report::chart::{Axis, Figure, Lines, Series};
-use foil::record::{Entry, EvalRecord};
+use foil_runs::record::{Entry, EvalRecord};
 use maud::{Markup, html};
 use serde_json::Value;
 

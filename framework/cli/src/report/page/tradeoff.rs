@@ -4,7 +4,7 @@ use super::Report;
 use super::accuracy::{WORST, robust};
 use super::view::Setting;
 use crate::report::chart::{Axis, Figure, Point, Scatter};
-use foil::eval::NATURAL;
+use foil_runs::eval::NATURAL;
 
 pub(super) fn figures(report: &Report) -> Vec<Figure> {
     let settings = report.settings();

@@ -2,7 +2,7 @@
 
 use super::{Report, View};
 use foil::distinct;
-use foil::record::TrustCheck;
+use foil_runs::record::TrustCheck;
 use maud::{Markup, html};
 
 pub(super) fn section(report: &Report) -> Markup {

@@ -4,7 +4,7 @@ use crate::report::gather::{Group, Spread, group};
 use crate::report::picture::Grid;
 use crate::report::{Run, chart};
 use foil::distinct;
-use foil::record::{EvalRecord, ImageRecord, Threat};
+use foil_runs::record::{EvalRecord, ImageRecord, Threat};
 use maud::{Markup, html};
 
 /// Everything that the page shows.
@@ -68,7 +68,7 @@ impl Report {
             View { label, group, images, curves: None, gallery: None }
         });
         let views: Vec<View> = views.collect();
-        Report { title: "Robustness report".into(), views, problems, created: foil::record::stamp::now() }
+        Report { title: "Robustness report".into(), views, problems, created: foil_runs::record::stamp::now() }
     }
 
     /// The distinct settings of the evaluations, in order.

@@ -3,7 +3,7 @@
 use super::data::{PaperColumn, PaperRow, PaperTable, fits};
 use crate::compare::slurm::quoted;
 use crate::report::{Align, Cell, Column, Run, Spread, Table};
-use foil::record::EvalRecord;
+use foil_runs::record::EvalRecord;
 use serde_yaml::Value;
 
 /// A method of ours: the runs that differ only in their seed.

@@ -1,7 +1,7 @@
 //! Published training logs, for the charts of runs with the same recipe.
 
 use super::data::{Conditions, fits};
-use foil::pipeline::Pipeline;
+use foil_runs::pipeline::Pipeline;
 use serde::Deserialize;
 
 /// A published training log, epoch by epoch.

@@ -2,8 +2,8 @@
 //! it.
 
 use crate::compare::Row;
-use foil::eval::NATURAL;
-use foil::pipeline::Pipeline;
+use foil_runs::eval::NATURAL;
+use foil_runs::pipeline::Pipeline;
 use serde_json::{Value, json};
 
 /// The record of a row's first run; none if it is not evaluated.

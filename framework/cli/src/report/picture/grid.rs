@@ -5,7 +5,7 @@ use std::path::Path;
 use super::canvas::{Canvas, LETTER};
 use super::plan::{GAP, Plan};
 use super::{Image, PictureError};
-use foil::record::atomic;
+use foil::atomic;
 
 /// Images under column headings and beside row labels, on white.
 #[derive(Debug, Clone, PartialEq, Default)]

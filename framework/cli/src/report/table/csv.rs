@@ -1,7 +1,7 @@
 //! A table for programs.
 
 use super::data::{Cell, Table};
-use foil::record::csv::{field, number};
+use foil_runs::record::csv::{field, number};
 
 impl Table {
     /// The table as CSV with a line of headings, without the title. Numbers have every digit and no

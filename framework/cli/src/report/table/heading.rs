@@ -1,6 +1,6 @@
 //! Names of evaluations as papers print them.
 
-use foil::eval::NATURAL;
+use foil_runs::eval::NATURAL;
 
 /// `natural` as `Natural`, `pgd20` as `PGD-20`, `fab_t` as `FAB-T`, `autoattack` as `AA`, `square` as `Square`,
 /// `pgd20@2/255` as `PGD-20 2/255`.

@@ -1,0 +1,51 @@
+//! The pipeline of a model that was imported without one.
+
+use crate::pipeline::Registry;
+use crate::pipeline::{Pipeline, root_schema};
+use foil::attack::{Norm, Threat, radius};
+use foil::engine::Normalize;
+use foil::model::Model;
+use foil::registry::Component;
+use foil::{AtPath, Error, Result};
+use std::path::Path;
+
+/// A placeholder for training, and standard attacks for its data set, with the radius and norm of
+/// `threat` if known.
+pub(super) fn standard(
+    name: &str,
+    model: &Component<dyn Model>,
+    data: &str,
+    normalize: &Normalize,
+    threat: Option<Threat>,
+) -> Result<Pipeline> {
+    let grey = foil_data::entry(data)?.image[0] == 1;
+    let usual = Threat { norm: Norm::Linf, eps: if grey { 0.3 } else { 8.0 / 255.0 } };
+    let Threat { norm, eps } = threat.filter(|threat| threat.eps > 0.0).unwrap_or(usual);
+    let text = |value: &dyn erased_serde::Serialize| {
+        serde_json::to_string(value).map_err(|e| Error::new(format!("the pipeline cannot be written: {e}")))
+    };
+    let (name, model, normalize) = (text(&name)?, text(model)?, text(normalize)?);
+    let ball = format!("eps: {}, alpha: {}", radius(eps), radius(eps / if grey { 10.0 } else { 4.0 }));
+    // FGSM is for Linf only.
+    let (fgsm, first) = match norm {
+        Norm::Linf => (format!("\n  fgsm: {{ type: fgsm, eps: {} }}", radius(eps)), "fgsm, "),
+        Norm::L2 => Default::default(),
+    };
+    let yaml = format!(
+        "name: {name}
+data: {{ name: {data} }}
+model: {model}
+normalize: {normalize}
+attack: none
+loss: at
+optimizer: {{ type: sgd, lr: 0.01, momentum: 0.9 }}
+train: {{ epochs: 1 }}
+evaluate: [natural, {first}pgd20, cw]
+attacks:{fgsm}
+  pgd20: {{ type: pgd, norm: {norm}, {ball}, steps: 20, start: uniform }}
+  cw: {{ type: pgd, norm: {norm}, objective: {{ type: cw, kappa: 50 }}, {ball}, steps: 20, start: uniform }}
+"
+    );
+    let checked = foil_config::load_str("the imported model's pipeline", yaml, &[], &root_schema(), &Registry)?;
+    serde_yaml::from_value(checked.value).at("reading", Path::new("the imported model's pipeline"))
+}

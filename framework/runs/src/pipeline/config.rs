@@ -1,0 +1,177 @@
+//! The keys of a pipeline file.
+
+use foil::attack::Attack;
+use foil::data::Augment;
+use foil::engine::{Capture, JudgePrecision, Normalize, Precision};
+use foil::loss::Loss;
+use foil::model::Model;
+use foil::optim::Optimizer;
+use foil::registry::{Component, FilePath};
+use foil::settings;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// A training run: data, model, attack, loss, optimiser, and how it is evaluated.
+#[settings]
+pub struct Pipeline {
+    /// A name for tables and folders; by default the file's name.
+    #[set(default)]
+    pub name: Option<String>,
+    /// Libraries with your own plugins, or folders of them; paths are relative to the file that
+    /// lists them. `--plugins` adds to them. They are native code with all of this program's
+    /// rights: list only what you trust (`plugins.lock` pins them).
+    #[set(default)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plugins: Vec<String>,
+    /// Everything random follows from it.
+    #[set(default = 0)]
+    pub seed: u64,
+    /// Where it runs: `auto` (CUDA if there is one), `cpu`, `cuda` or `cuda:N`.
+    #[set(default = "auto")]
+    pub device: String,
+    /// The images.
+    pub data: DataConfig,
+    /// The network f.
+    pub model: Component<dyn Model>,
+    /// The normalisation of images before the first layer; attacks work on images before it, in
+    /// [0, 1]. A name, or numbers for each channel. Those of robust_overfitting and CAT on
+    /// CIFAR-10: `{ mean: [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] }`.
+    #[set(default = Normalize::NONE)]
+    pub normalize: Normalize,
+    /// A checkpoint with the model's initial weights, such as `runs/at/best.safetensors`; the
+    /// optimiser's state and the epochs are not taken from it. `foil train` copies it into the
+    /// run's folder.
+    #[set(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<FilePath>,
+    /// The attack that makes the training images.
+    pub attack: Component<dyn Attack>,
+    /// The loss that training minimises.
+    pub loss: Component<dyn Loss>,
+    /// How the parameters are updated, including the learning rate's schedule.
+    pub optimizer: Component<dyn Optimizer>,
+    /// Epochs, batches and precision of training.
+    pub train: Train,
+    /// Attacks for selection and evaluation, by the names that `select` and `evaluate` use. A list of
+    /// radii makes a row: `pgd20: { type: pgd, eps: [2/255, 4/255, 8/255], … }` is `pgd20@2/255` and so
+    /// on, and `evaluate: [pgd20]` means all of them.
+    #[set(default)]
+    #[schemars(extend("x-row" = { "key": "eps", "listed": "evaluate" }))]
+    pub attacks: BTreeMap<String, Component<dyn Attack>>,
+    /// Which checkpoint is kept: the one with the largest value of this expression over `natural`
+    /// and the names in `attacks`. Only a strictly larger value replaces it.
+    #[set(default = "natural")]
+    pub select: String,
+    /// Rows of the final evaluation: `natural` and names in `attacks`.
+    #[set(default = vec!["natural".to_string()])]
+    pub evaluate: Vec<String>,
+    /// Makes the file a sweep for `foil sweep`: dotted keys and the values that each takes, in all
+    /// combinations, as in `{ loss.beta: [5, 4, 3], attack.objective: [ce, cw] }`. A run has none.
+    #[set(default)]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sweep: BTreeMap<String, Vec<serde_json::Value>>,
+    /// The file's folder, to which paths in it are relative; not a key.
+    #[set(default)]
+    #[serde(skip)]
+    pub folder: PathBuf,
+}
+
+/// The images and their augmentation.
+#[settings]
+pub struct DataConfig {
+    /// The data set: `mnist_subset` (comes with foil), `mnist`, `cifar10` or `cifar100`.
+    pub name: String,
+    /// Its folder; by default foil looks for it (`foil data list` says where).
+    #[set(default)]
+    pub path: Option<String>,
+    /// The content of its files: `published`, or the SHA-256 of other content. Data with other
+    /// content are refused. `foil train` fills it in.
+    #[set(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// Random crops and flips of training images.
+    #[set(default)]
+    pub augment: Option<Augment>,
+    /// Use only this many training images, the first ones.
+    #[set(default, range = 1..)]
+    pub train_limit: Option<u64>,
+    /// Use only this many test images, the first ones.
+    #[set(default, range = 1..)]
+    pub test_limit: Option<u64>,
+    /// Number of training images to hold out and to select the checkpoint on, in place of the test
+    /// images. The papers select on the test set, which is the default here and stated in the log.
+    #[set(default = 0)]
+    pub validation: u64,
+}
+
+/// Whose images batch norm's statistics come from in train mode when several processes train
+/// together.
+#[settings]
+#[derive(Copy, PartialEq)]
+pub enum BatchNorm {
+    /// Each process uses its own share of the batch; the running statistics are averaged after
+    /// each step.
+    Local,
+    /// Each process uses the whole batch, as a single process does: two more sums over the
+    /// processes for each layer and pass.
+    Sync,
+}
+
+/// Epochs, batches and precision of training.
+#[settings]
+pub struct Train {
+    /// Passes over the training images.
+    #[set(range = 1..=1_000_000)]
+    pub epochs: u64,
+    /// Images per step, over all processes that train together; the last step of an epoch may have
+    /// fewer.
+    #[set(default = 128, range = 1..=65_536)]
+    pub batch_size: u64,
+    /// Whether to drop an epoch's last images if they are fewer than a batch; the order, and so
+    /// the images dropped, changes each epoch. A last batch of one image has no statistics for
+    /// batch norm over vectors.
+    #[set(default = false)]
+    pub drop_last: bool,
+    /// Images per batch in evaluations.
+    #[set(default = 500, range = 1..=65_536)]
+    pub eval_batch_size: u64,
+    /// Precision of training.
+    #[set(default = Precision::Fp32)]
+    pub precision: Precision,
+    /// Precision of measurements and evaluations, which is never bf16; records state it.
+    #[set(default = JudgePrecision::Fp32)]
+    pub eval_precision: JudgePrecision,
+    /// Whether the CPU flushes subnormal numbers (in fp32 below 1.2e-38) to 0, in training and in
+    /// evaluations, as `torch.set_flush_denormal(True)` does. Where a sigmoid or a softmax is flat,
+    /// arithmetic with subnormal numbers can take several times as long.
+    #[set(default = true)]
+    pub flush_denormal: bool,
+    /// Whether a step is captured as a CUDA graph and replayed.
+    #[set(default = Capture::Auto)]
+    pub capture: Capture,
+    /// Whether CUDA computes the same bits each time, which is slower. Then a run that was killed
+    /// and resumed equals one that was not, as is always so on the CPU.
+    #[set(default = false)]
+    pub deterministic: bool,
+    /// Whose images batch norm's statistics come from when several processes train together; for a
+    /// single process both are the same.
+    #[set(default = BatchNorm::Local)]
+    pub batch_norm: BatchNorm,
+    /// Metrics to measure besides those in `select`: `natural` and names in `attacks`.
+    #[set(default)]
+    pub watch: Vec<String>,
+    /// Measure these metrics every this many epochs; the last epoch is always measured.
+    #[set(default = 1, range = 1..)]
+    pub eval_every: u64,
+    /// Save the state every this many steps as well as after each epoch, so that a killed run
+    /// loses little.
+    #[set(default, range = 1..)]
+    pub checkpoint_steps: Option<u64>,
+}
+
+impl Train {
+    /// Steps of an epoch over this many images.
+    pub fn steps(&self, images: u64) -> u64 {
+        if self.drop_last { images / self.batch_size } else { images.div_ceil(self.batch_size) }
+    }
+}

@@ -1,0 +1,67 @@
+//! The identity of a run, whatever its name and wherever it runs.
+
+use super::Pipeline;
+use crate::record::{Rule, stamp};
+use foil::Result;
+
+impl Pipeline {
+    /// The hash of what is trained: equal for two pipelines whose training gives the same
+    /// checkpoint.
+    ///
+    /// Files and libraries count by their content, and the data by `data.content`: see
+    /// [`Pipeline::pinned`].
+    ///
+    /// It leaves out the name, the device, the folder of the data, how often the state is saved,
+    /// and what only the final evaluation uses, so that a run is found again under another name or
+    /// for another evaluation.
+    ///
+    /// # Errors
+    /// When a plugin's settings have no YAML form.
+    pub fn training_hash(&self) -> Result<String> {
+        let mut bare = self.by_content()?;
+        bare.name = None;
+        bare.device = "auto".into();
+        bare.data.path = None;
+        // The default, published data, need not be stated.
+        bare.data.content = bare.data.content.filter(|content| content != foil_data::PUBLISHED);
+        bare.train.checkpoint_steps = None;
+        bare.evaluate.clear();
+        bare.sweep.clear();
+        let rule = Rule::parse(&self.select).ok();
+        let selects = |name: &str| rule.as_ref().is_none_or(|rule| rule.names().contains(&name));
+        bare.attacks.retain(|name, _| selects(name) || self.train.watch.contains(name));
+        Ok(stamp::config_hash(&bare.to_yaml()?))
+    }
+
+    /// The same pipeline with the content of its data filled in.
+    ///
+    /// # Errors
+    /// When the data are not found, or their files are damaged.
+    pub fn pinned(self) -> Result<Self> {
+        let content = crate::data::content(&self, false)?;
+        Ok(self.with_content(content))
+    }
+
+    /// As [`Pipeline::pinned`], for a run that is about to start: the data stay in memory until
+    /// they are read.
+    ///
+    /// # Errors
+    /// As [`Pipeline::pinned`].
+    pub fn pinned_to_begin(self) -> Result<Self> {
+        let content = crate::data::content(&self, true)?;
+        Ok(self.with_content(content))
+    }
+
+    fn with_content(mut self, content: Option<String>) -> Self {
+        self.data.content = content;
+        self
+    }
+
+    /// [`Pipeline::training_hash`] without the seed: equal for the runs that are averaged.
+    ///
+    /// # Errors
+    /// As [`Pipeline::training_hash`].
+    pub fn method_hash(&self) -> Result<String> {
+        Self { seed: 0, ..self.clone() }.training_hash()
+    }
+}

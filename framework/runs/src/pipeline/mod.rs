@@ -1,0 +1,23 @@
+//! A training run as YAML: the keys of a file, and how it becomes the parts of a run.
+
+mod assemble;
+mod catalog;
+mod config;
+mod files;
+mod identity;
+mod load;
+mod rehearsal;
+mod sweep;
+mod threats;
+mod worklist;
+
+pub(crate) use assemble::more_problems;
+pub use assemble::{Assembled, assemble, assemble_across};
+use catalog::Looking;
+pub use catalog::Registry;
+pub use config::{BatchNorm, DataConfig, Pipeline, Train};
+pub use load::unchecked;
+pub use load::{Loaded, editor_schema, load, load_text, look, root_schema};
+pub use rehearsal::Rehearsal;
+pub use sweep::Combination;
+pub use worklist::{Wanted, WorkList, judged_alike};

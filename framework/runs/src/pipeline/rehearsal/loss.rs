@@ -1,0 +1,107 @@
+//! The loss alone, on made-up logits.
+
+use super::scene::Scene;
+use super::{Finding, is_finite, same};
+use foil::engine::guard;
+use foil::loss::{Forward, Loss, LossInput, LossOutput};
+use foil::nn::{KEEP_THE_GRAPH, Noise, backward};
+use foil::shim::version;
+use std::collections::BTreeMap;
+use tch::{Device, Kind, Tensor};
+
+pub(super) fn look(scene: &Scene, side: &BTreeMap<String, Tensor>) -> Result<(), Finding> {
+    let (first, second) = (run(scene, side)?, run(scene, side)?);
+    let parts = first.parts.iter().zip(&second.parts);
+    let differs = parts.map(|((name, a), (_, b))| (*name, a, b)).find(|(_, a, b)| !same(a, b));
+    let what = match (same(&first.total, &second.total), differs) {
+        (false, _) => "another value".to_string(),
+        (true, Some((name, ..))) => format!("another `{name}`"),
+        (true, None) => return Ok(()),
+    };
+    let message = format!("gives {what} when it runs a second time on the same logits");
+    Err(Finding::new(message, "a loss is a function of its input: it draws no random numbers and keeps nothing"))
+}
+
+/// One run of a fresh copy.
+fn run(scene: &Scene, side: &BTreeMap<String, Tensor>) -> Result<LossOutput, Finding> {
+    let loss = scene.loss()?;
+    let images = scene.images();
+    let (leaves, logits) = logits(scene, loss.as_ref())?;
+    let watched: Vec<_> = logits.iter().map(|(pass, z)| (*pass, z.shallow_clone())).collect();
+    let input = LossInput::new(logits, &images.y, side, &scene.clock);
+    let given = || {
+        let logits = watched.iter().map(|(pass, z)| (format!("the logits of the pass {pass:?}"), version(z)));
+        let side = side.iter().map(|(name, t)| (format!("the attack's `{name}`"), version(t)));
+        logits.chain(side).chain([("the labels".to_string(), version(&images.y))]).collect::<Vec<_>>()
+    };
+    let before = given();
+    let output = guard(|| loss.forward(&input)).map_err(Finding::failed)?;
+    if let Some(((what, _), _)) = given().into_iter().zip(before).find(|(after, before)| after != before) {
+        let help = "copy it first: operations whose name ends in `_` change a tensor in place";
+        return Err(Finding::new(format!("writes into {what}"), help));
+    }
+    fit(&output)?;
+    let leaves: Vec<&Tensor> = leaves.iter().collect();
+    let gradients = guard(|| backward(&output.total, &leaves)).map_err(Finding::failed)?;
+    if gradients.iter().all(Option::is_none) {
+        return Err(Finding::new("does not depend on the logits", KEEP_THE_GRAPH));
+    }
+    if !gradients.iter().flatten().all(is_finite) {
+        let help = "look for a root or a logarithm of 0, also in a branch that a mask hides";
+        return Err(Finding::new("has a gradient that is not finite, though its value is", help));
+    }
+    Ok(LossOutput { total: output.total.detach(), ..output })
+}
+
+/// Made-up logits by pass, and the leaves that they are computed from.
+fn logits(scene: &Scene, loss: &dyn Loss) -> Result<(Vec<Tensor>, BTreeMap<Forward, Tensor>), Finding> {
+    let n = scene.images().y.size()[0];
+    let noise = Noise::seeded(&[foil::nn::name_key("logits")], n, Device::Cpu);
+    let passes = guard(|| Ok(loss.passes())).map_err(Finding::failed)?;
+    let (mut leaves, mut logits) = (Vec::new(), BTreeMap::new());
+    for pass in passes {
+        let read = match pass {
+            Forward::Together => vec![Forward::Clean, Forward::Adversarial],
+            Forward::CleanAfterUpdate => Vec::new(),
+            pass => vec![pass],
+        };
+        for pass in read {
+            let name = if pass == Forward::Adversarial { "adversarial" } else { "clean" };
+            let leaf = noise.normal(name, &[scene.data.classes], Kind::Float).set_requires_grad(true);
+            logits.insert(pass, &leaf * 1.0); // Writing into a leaf would be libtorch's error.
+            leaves.push(leaf);
+        }
+    }
+    Ok((leaves, logits))
+}
+
+/// Whether the loss is a finite scalar that can be differentiated.
+fn fit(output: &LossOutput) -> Result<(), Finding> {
+    let parts = output.parts.iter().map(|(name, value)| (format!("a part `{name}`"), value));
+    let all: Vec<(String, &Tensor)> = parts.chain([("a loss".to_string(), &output.total)]).collect();
+    for (what, value) in &all {
+        if !value.defined() {
+            return Err(Finding::new(format!("returns {what} that was never computed"), ""));
+        }
+        let (shape, kind) = (value.size(), value.kind());
+        if !shape.is_empty() {
+            let help = "take the mean over the batch: .mean(None::<Kind>)";
+            return Err(Finding::new(format!("returns {what} of shape {shape:?}, but it must be a scalar"), help));
+        }
+        if !matches!(kind, Kind::Float | Kind::Double) {
+            let message = format!("returns {what} of {kind:?}, but it must be Float");
+            return Err(Finding::new(message, "compute it in floating point: .to_kind(Kind::Float)"));
+        }
+    }
+    // Parts come first: they say where a total that is not finite comes from.
+    for (what, value) in &all {
+        if !is_finite(value) {
+            let message = format!("returns {what} that is {} on ordinary logits", value.double_value(&[]));
+            return Err(Finding::new(message, "use log_softmax, and keep logarithms and divisions away from 0"));
+        }
+    }
+    if !output.total.requires_grad() {
+        return Err(Finding::new("returns a loss without a gradient: it is detached from the logits", KEEP_THE_GRAPH));
+    }
+    Ok(())
+}

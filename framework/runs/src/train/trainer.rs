@@ -1,0 +1,308 @@
+//! The epoch loop.
+//!
+//! All randomness is a function of the seed, the epoch and the image, and everything that changes
+//! is in the state file. So a run that was killed anywhere and resumed ends with the same bits as
+//! one that was not (on the CPU).
+
+mod after_epoch;
+mod health;
+mod take_up;
+
+use super::behind::Behind;
+use super::body::step_on;
+use super::describe::{card, summary};
+use super::folder::{Folder, Lock, Position};
+use super::heartbeat::Heartbeat;
+use super::observer::Observer;
+use super::ranks::{self, Visited};
+use super::tally::Tally;
+use crate::pipeline::{Assembled, Pipeline, assemble_across};
+use crate::record::{ModelCard, stamp};
+use foil::data::Resident;
+use foil::distributed::{Vote, World, share};
+use foil::engine::{Outcome, Repeated, guard};
+use foil::nn::{key_of, name_key, permutation};
+use foil::scheduler::Clock;
+use foil::{AtPath, Result};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use take_up::{Curves, take_up};
+use tch::{Device, Kind, Tensor};
+
+/// A run that trains.
+#[derive(Debug)]
+pub struct Trainer {
+    pipeline: Pipeline,
+    parts: Assembled,
+    train: Resident,
+    judge: Resident,
+    clock: Clock,
+    folder: Folder,
+    /// The curves; only the first rank writes.
+    curves: Option<Curves>,
+    world: World,
+    vote: Vote,
+    position: Position,
+    /// Whether a state was saved, which the other ranks may not see.
+    saved: bool,
+    /// The checkpoint that is being written.
+    behind: Behind<Place>,
+    tally: Tally,
+    /// The attack's last remark.
+    remark: Option<String>,
+    card: ModelCard,
+    device: Device,
+    heartbeat: Option<Heartbeat>,
+    /// The key of the epoch's random numbers, `[]` int64 on the device.
+    key: Tensor,
+    /// A step's outcome, and the labels of its images.
+    steps: Repeated<(Outcome, Tensor)>,
+    /// Held as long as this run may write to its folder.
+    _lock: Option<Lock>,
+}
+
+/// A step of an epoch.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    epoch: u64,
+    step: u64,
+}
+
+/// The help for `init`.
+const BEGINNING: &str =
+    "it takes a checkpoint of the same model, such as runs/at/best.safetensors; `foil import` makes one of PyTorch's";
+
+/// How a call of [`Trainer::run`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// All epochs are done.
+    Finished,
+    /// It was asked to stop; the state is saved.
+    Stopped,
+}
+
+impl Trainer {
+    /// Prepares a run in `folder`, which `lock` keeps for it: builds everything, reads the data,
+    /// and resumes from the saved state if there is one. With several ranks the first one has the
+    /// lock, and is the only one that reads and writes the folder.
+    ///
+    /// # Errors
+    /// What is wrong with the pipeline, the data or the saved state.
+    pub fn new(
+        pipeline: Pipeline,
+        parts: Assembled,
+        data: foil_data::Dataset,
+        folder: Folder,
+        lock: Option<Lock>,
+        device: Device,
+        world: World,
+    ) -> Result<Self> {
+        let limited = |images, limit: Option<u64>| {
+            let all = Resident::new(images, device);
+            limit.map_or_else(|| all.first(i64::MAX), |n| all.first(i64::try_from(n).unwrap_or(i64::MAX)))
+        };
+        let train = limited(&data.train, pipeline.data.train_limit);
+        let (train, judge) = match pipeline.data.validation {
+            0 => (train, limited(&data.test, pipeline.data.test_limit)),
+            held => train.hold_out(held as i64),
+        };
+        let resolved = pipeline.to_yaml()?;
+        let steps = pipeline.train.steps(train.len() as u64);
+        let clock = Clock::new(pipeline.train.epochs, steps, device);
+        let card = card(&pipeline, &parts, &data, &resolved, world);
+        let config = stamp::config_hash(&resolved);
+        let (position, tally, curves) = match &lock {
+            Some(_) => {
+                let (position, tally, curves) = take_up(&folder, &parts, config, steps, device)?;
+                (position, tally, Some(curves))
+            }
+            None => (Position::default(), Tally::new(device), None),
+        };
+        let saved = folder.state().exists();
+        let (position, saved) = match world.is_joined() {
+            false => (position, saved),
+            true => {
+                let text = serde_json::to_string(&(position, saved)).at("telling", &folder.state())?;
+                serde_json::from_str(&world.first_says(&text)?).at("reading", &folder.state())?
+            }
+        };
+        // Initial weights too: different processors may disagree on the last bit of a logarithm.
+        ranks::follow(world, &parts)?;
+        let key = Tensor::zeros([] as [i64; 0], (Kind::Int64, device));
+        let against = world.against_capture(device)?.or_else(|| parts.step.against_capture());
+        let repeated = Repeated::new(pipeline.train.capture, device, against)?.across(world)?;
+        // A beat reads the loss, which is free on the CPU but elsewhere waits for the device.
+        let seconds = if device == Device::Cpu { 1 } else { 10 };
+        let heartbeat = world.is_first().then(|| Heartbeat::new(&folder, Duration::from_secs(seconds)));
+        let vote = Vote::default();
+        Ok(Self {
+            heartbeat,
+            pipeline,
+            parts,
+            train,
+            judge,
+            clock,
+            folder,
+            curves,
+            world,
+            vote,
+            position,
+            saved,
+            behind: Behind::idle(),
+            tally,
+            remark: None,
+            card,
+            device,
+            key,
+            steps: repeated,
+            _lock: lock,
+        })
+    }
+
+    /// Builds the parts of `pipeline` on its device, as one rank of `world`, with the model's
+    /// initial weights.
+    ///
+    /// # Errors
+    /// The problems of the pipeline, by key path.
+    pub fn assemble(pipeline: &Pipeline, device: Device, world: World) -> Result<Assembled, Vec<foil_config::Problem>> {
+        let parts = assemble_across(world, pipeline, Kind::Float, device, false)?.trainable()?;
+        if let Some(path) = pipeline.begins_with() {
+            parts.step.model.network().read(&path).map_err(|error| {
+                vec![foil_config::Problem::new("init", format!("`init`: {}", error.message()), BEGINNING)]
+            })?;
+        }
+        Ok(parts)
+    }
+
+    /// Epochs done before this call.
+    pub fn epochs_done(&self) -> u64 {
+        self.position.epoch
+    }
+
+    /// Steps of the next epoch that were done before this call.
+    pub fn steps_done(&self) -> u64 {
+        self.position.step
+    }
+
+    /// The number of the model's trainable values.
+    pub fn parameters(&self) -> i64 {
+        self.parts.step.model.network().params().count()
+    }
+
+    /// Trains until the epochs are done or `stop` is set, then saves the state. `observer`
+    /// follows; with several ranks, the first one's.
+    ///
+    /// # Errors
+    /// A loss that is not finite, what a plugin reports, or a file that cannot be written; the
+    /// last checkpoint is intact.
+    pub fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Ended> {
+        // Panics in a plugin's callbacks outside of a step are reported like a step's errors.
+        guard(|| self.epochs(observer, stop)).map_err(|error| {
+            if let Some((_, Ok(()))) = self.behind.wait() {
+                self.saved = true;
+            }
+            if self.world.is_joined() && self.world.is_explained() { error } else { self.here(error) }
+        })
+    }
+
+    fn epochs(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Ended> {
+        let mut ended = Ended::Finished;
+        while ended == Ended::Finished && self.position.epoch < self.pipeline.train.epochs {
+            if !self.epoch(observer, stop)? {
+                self.sound()?;
+                self.save_state()?;
+                ended = Ended::Stopped;
+            }
+        }
+        self.settle()?;
+        Ok(ended)
+    }
+
+    /// One epoch; false when it was stopped within.
+    fn epoch(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<bool> {
+        let (epoch, epochs) = (self.position.epoch, self.pipeline.train.epochs);
+        let started = Instant::now();
+        let size = self.pipeline.train.batch_size as i64;
+        let steps = self.steps_an_epoch();
+        let seed = self.pipeline.seed;
+        let order = permutation(&[seed, name_key("shuffle"), epoch], self.train.len(), self.device);
+        let _ = self.key.fill_(key_of(&[seed, name_key("train"), epoch]));
+        let observer: &mut dyn Observer = if self.world.is_first() { observer } else { &mut () };
+        observer.epoch_started(epoch + 1, epochs, steps, self.position.step);
+
+        while self.position.step < steps {
+            if self.vote.stop(self.world, stop.load(Ordering::Relaxed))? {
+                observer.epoch_ended("stopped");
+                self.agree(&order)?;
+                return Ok(false);
+            }
+            let step = self.position.step as i64;
+            let first = step * size;
+            let share = share(size.min(self.train.len() - first), self.world.rank(), self.world.size());
+            self.world.set_share(share);
+            let (start, count) = share.rows();
+            let rows = order.narrow(0, first + start, count);
+            self.clock.set(epoch, step as u64);
+            let Self { parts, train, key, clock, pipeline, .. } = self;
+            let augment = pipeline.data.augment.as_ref();
+            let (outcome, labels) = self
+                .steps
+                .run(&[&rows], &mut |inputs| step_on(&mut parts.step, train, &inputs[0], key, clock, augment))?;
+            self.tally.step(outcome, labels, share.mine > 0);
+            if self.behind.has_ended() {
+                self.settle()?;
+            }
+            let done = self.position.step + 1;
+            let due =
+                done < steps && self.pipeline.train.checkpoint_steps.is_some_and(|every| done.is_multiple_of(every));
+            // On the CPU reading the loss is free; elsewhere it waits for the device, so it is
+            // read only now and then.
+            if due || done == steps || self.device == Device::Cpu || done.is_multiple_of(50) {
+                self.sound()?;
+            }
+            self.position.step = done;
+            observer.step_done(&|| format!("loss {:.3}", self.tally.loss().unwrap_or(f64::NAN)));
+            if self.heartbeat.as_ref().is_some_and(Heartbeat::due) {
+                self.beat(steps);
+            }
+            if due {
+                self.agree(&order)?;
+                self.save_state()?;
+            }
+        }
+
+        self.clock.set(epoch, steps - 1); // where it is, unless the run was stopped in the measurements and resumed here
+        self.tally.merge(self.world)?;
+        self.agree(&order)?;
+        let mut values = self.tally.means();
+        values.insert("lr".into(), self.parts.step.model.learning_rate(&self.clock.progress()));
+        let trained = started.elapsed();
+        let measured = (epoch + 1).is_multiple_of(self.pipeline.train.eval_every) || epoch + 1 == epochs;
+        if measured {
+            let Some(accuracies) = self.measure(steps, stop)? else {
+                observer.epoch_ended("stopped");
+                return Ok(false);
+            };
+            values.extend(accuracies);
+        }
+        observer.epoch_ended(&summary(&values));
+        self.finish_epoch(values, measured, steps, trained, started.elapsed())?;
+        Ok(true)
+    }
+
+    /// Makes the ranks' state consistent before it is saved.
+    fn agree(&self, order: &Tensor) -> Result<()> {
+        if !self.world.is_joined() {
+            return Ok(());
+        }
+        let order = self.train.indices(order);
+        let (size, steps) = (self.pipeline.train.batch_size as i64, self.position.step as i64);
+        ranks::merge(self.world, &self.parts, &Visited { order: &order, size, steps })?;
+        ranks::compare(self.world, &self.parts)
+    }
+
+    /// The epoch of the run's best checkpoint, and its score by the selection rule.
+    pub fn best(&self) -> Option<(u64, f64)> {
+        self.position.best.held.map(|held| (held.epoch, held.score))
+    }
+}
