@@ -16,8 +16,49 @@ pub struct Error {
     message: String,
     help: Option<String>,
     problems: Option<foil_config::Problems>,
-    /// Where it was raised, if that is outside of this crate; for [`Error::placed`].
+    /// Where it was raised, if that is outside of foil; for [`Error::placed`].
     place: Option<&'static Location<'static>>,
+    kind: ErrorKind,
+    /// The part of a pipeline that raised it, and the message within that part.
+    part: Option<(Part, String)>,
+}
+
+/// What kind of error it is, for code that treats it specially. Nothing decides by a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Told to the user, and nothing else.
+    #[default]
+    Other,
+    /// A batch of one image met batch norm over vectors.
+    OneImage,
+    /// Another process trains in a run's folder.
+    InUse,
+}
+
+/// A part of a pipeline's training step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// `attack`
+    Attack,
+    /// `loss`
+    Loss,
+    /// `model`
+    Model,
+    /// `optimizer`
+    Optimizer,
+}
+
+impl Part {
+    /// Its key in a pipeline.
+    pub fn key(self) -> &'static str {
+        match self {
+            Part::Attack => "attack",
+            Part::Loss => "loss",
+            Part::Model => "model",
+            Part::Optimizer => "optimizer",
+        }
+    }
 }
 
 /// The message of an error that lists a config's problems.
@@ -27,13 +68,40 @@ impl Error {
     /// An error that says what was found and what was expected.
     #[track_caller]
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, problems: None, place: outside(Location::caller()) }
+        Self {
+            message: message.into(),
+            help: None,
+            problems: None,
+            place: outside(Location::caller()),
+            kind: ErrorKind::Other,
+            part: None,
+        }
     }
 
     /// Another library's error, with its own message.
     #[track_caller]
     pub fn of(error: impl fmt::Display) -> Self {
         Self::new(error.to_string())
+    }
+
+    /// An error of libtorch, from its text; without the C++ backtrace that the text carries.
+    #[track_caller]
+    pub(crate) fn torch(text: &str) -> Self {
+        // libtorch's errors have no kinds, so here the text decides.
+        let one_image = text.contains("Expected more than 1 value per channel when training");
+        Self::new(torch_message(text)).of_kind(if one_image { ErrorKind::OneImage } else { ErrorKind::Other })
+    }
+
+    /// Says of which kind it is.
+    #[must_use]
+    pub fn of_kind(mut self, kind: ErrorKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Of which kind it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
     }
 
     /// Adds what to do instead.
@@ -53,6 +121,18 @@ impl Error {
         self
     }
 
+    /// Says which part of a pipeline raised it: `attack `pgd`: message`.
+    #[must_use]
+    pub fn in_part(mut self, part: Part, name: &str) -> Self {
+        self.part = Some((part, self.message.clone()));
+        self.context(format!("{} `{name}`", part.key()))
+    }
+
+    /// The part of a pipeline that raised it, and the message within that part.
+    pub fn part(&self) -> Option<(Part, &str)> {
+        self.part.as_ref().map(|(part, message)| (*part, message.as_str()))
+    }
+
     /// Appends the file and line where a plugin raised it: `message (at src/lib.rs:40:13)`. Errors
     /// that foil raises for the plugin stay as they are.
     #[must_use]
@@ -60,6 +140,12 @@ impl Error {
         if let Some(place) = self.place.take() {
             self.message += &format!(" (at {place})");
         }
+        self
+    }
+
+    /// Appends where a panic was raised.
+    pub(crate) fn raised(mut self, place: &str) -> Self {
+        self.message += &format!(" ({place})");
         self
     }
 
@@ -79,10 +165,10 @@ impl Error {
     }
 }
 
-/// The place, unless it is in this crate or in Rust's own.
+/// The place, unless it is in foil's own crates or in Rust's.
 fn outside(place: &'static Location<'static>) -> Option<&'static Location<'static>> {
-    // The files of a crate have paths that begin alike. Each copy of this crate judges its own.
-    let ours = file!().trim_end_matches("error.rs");
+    // foil's crates are in one folder. Each copy of this crate decides for its own.
+    let ours = file!().trim_end_matches("src/error.rs");
     let file = place.file();
     (!file.starts_with(ours) && !file.starts_with("/rustc/") && !file.contains("/library/core/")).then_some(place)
 }
@@ -107,7 +193,7 @@ impl std::error::Error for Error {}
 
 impl From<foil_config::Problems> for Error {
     fn from(problems: foil_config::Problems) -> Self {
-        Self { message: PROBLEMS.into(), help: None, problems: Some(problems), place: None }
+        Self { problems: Some(problems), place: None, ..Self::new(PROBLEMS) }
     }
 }
 
@@ -121,7 +207,7 @@ impl From<foil_data::DataError> for Error {
 impl From<tch::TchError> for Error {
     #[track_caller]
     fn from(error: tch::TchError) -> Self {
-        Self::new(torch_message(&error.to_string()))
+        Self::torch(&error.to_string())
     }
 }
 
@@ -143,7 +229,7 @@ impl<T, E: fmt::Display> AtPath<T> for std::result::Result<T, E> {
 }
 
 /// libtorch's message without the C++ backtrace it carries.
-pub(crate) fn torch_message(text: &str) -> String {
+fn torch_message(text: &str) -> String {
     let panic = text.strip_prefix("called `Result::unwrap()` on an `Err` value: Torch(\"");
     let text = panic.or_else(|| text.strip_prefix("Internal torch error: ")).unwrap_or(text);
     let text = text.split("\\nException raised from").next().unwrap_or(text);

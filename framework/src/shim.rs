@@ -13,7 +13,6 @@ mod record;
 
 pub use record::{Calls, kernels, record};
 
-use crate::error::torch_message;
 use crate::{Error, Result};
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_void};
@@ -73,7 +72,7 @@ pub(crate) fn check(message: Message) -> Result<()> {
         foil_free(message);
         text
     };
-    Err(Error::new(torch_message(&text)))
+    Err(Error::torch(&text))
 }
 
 pub(crate) fn at(tensor: &Tensor) -> *const At {

@@ -4,7 +4,6 @@
 //! shape that does not fit). The engine runs them in here, so that the user reads a message and
 //! keeps the last checkpoint.
 
-use crate::error::torch_message;
 use crate::{Error, Result};
 use std::backtrace::Backtrace;
 use std::cell::RefCell;
@@ -50,11 +49,8 @@ pub fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
         if let Some(why) = text.strip_prefix("failed printing to stdout: ") {
             return Err(Error::new(format!("cannot write to standard output: {why}"))); // what `println!` panics with
         }
-        Err(Error::new(if place.is_empty() {
-            torch_message(text)
-        } else {
-            format!("{} ({place})", torch_message(text))
-        }))
+        let error = Error::torch(text);
+        Err(if place.is_empty() { error } else { error.raised(&place) })
     })
 }
 

@@ -149,9 +149,13 @@ impl<'a> Build<'a> {
     /// `message` begins with a verb, since it follows the key: `is 8, but images are scaled to [0,
     /// 1]` becomes `` `attack.eps` is 8, but images are scaled to [0, 1] ``.
     pub fn problem(&self, key: &str, message: impl std::fmt::Display, help: impl Into<String>) {
+        self.problems.borrow_mut().push(self.problem_of(key, message, help));
+    }
+
+    fn problem_of(&self, key: &str, message: impl std::fmt::Display, help: impl Into<String>) -> Problem {
         let path = self.at(key).path;
         let message = format!("`{path}` {message}");
-        self.problems.borrow_mut().push(Problem::new(path, message, help));
+        Problem::new(path, message, help)
     }
 
     /// Whether anything was reported.
@@ -210,7 +214,8 @@ impl<'a> Build<'a> {
                 // nothing.
                 if self.problems.borrow().len() == before {
                     let help = error.suggestion().unwrap_or_default();
-                    self.problem(key, format_args!("cannot be built: {}", error.message()), help);
+                    let problem = self.problem_of(key, format_args!("cannot be built: {}", error.message()), help);
+                    self.problems.borrow_mut().push(Problem { building: true, ..problem });
                 }
                 None
             }

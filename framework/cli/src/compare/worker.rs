@@ -7,8 +7,9 @@ use super::{Crew, State, Task};
 use crate::report::progress::human;
 use foil::distributed::Launch;
 use foil::engine::DEVICE;
+use foil::error::ErrorKind;
 use foil::{AtPath, Error, Result};
-use foil_runs::train::{Folder, is_taken};
+use foil_runs::train::Folder;
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -161,7 +162,7 @@ impl Line<'_> {
                 Some(Fate::Worked(state))
             }
             Ok(None) => Some(Fate::Stopped),
-            Err(error) if is_taken(&error) => None,
+            Err(error) if error.kind() == ErrorKind::InUse => None,
             Err(error) => {
                 say(&format!("{name}{error}"));
                 self.crew.tell(task, Some(error.message()));

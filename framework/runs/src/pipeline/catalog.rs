@@ -29,7 +29,7 @@ impl Catalog for Registry {
         read.ok().and_then(|scheduler| scheduler.build_at(path).err()).unwrap_or_default()
     }
     fn more(&self, rest: &Value, known: &[Problem]) -> Vec<Problem> {
-        super::more_problems(rest, known)
+        super::partial::more_problems(rest, known)
     }
     fn load(&self, library: &Library) -> Result<(), (String, String)> {
         let text = |error: Error| (error.message().to_string(), error.suggestion().unwrap_or_default().to_string());

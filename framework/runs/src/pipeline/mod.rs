@@ -2,16 +2,18 @@
 
 mod assemble;
 mod catalog;
+mod checks;
 mod config;
+mod facts;
 mod files;
 mod identity;
 mod load;
+mod partial;
 mod rehearsal;
 mod sweep;
 mod threats;
 mod worklist;
 
-pub(crate) use assemble::more_problems;
 pub use assemble::{Assembled, assemble, assemble_across};
 use catalog::Looking;
 pub use catalog::Registry;

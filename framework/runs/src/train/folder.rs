@@ -4,6 +4,7 @@ use crate::interop::METHOD;
 use crate::record::{Best, ModelCard};
 use crate::train::behind::Draft;
 use foil::atomic;
+use foil::error::ErrorKind;
 use foil::tensors::{self, Named};
 use foil::{AtPath, Error, Result, regular};
 use serde::{Deserialize, Serialize};
@@ -60,12 +61,6 @@ pub struct Done {
 const POSITION: &str = "foil.position";
 const LOCK: &str = "run.lock";
 const CLAIM: &str = "work.lock";
-const TAKEN: &str = "another process (";
-
-/// Whether `error` says that another process trains in the folder.
-pub fn is_taken(error: &Error) -> bool {
-    error.message().starts_with(TAKEN)
-}
 
 impl Folder {
     /// The folder for ranks other than the first, which only use its name.
@@ -177,7 +172,8 @@ impl Folder {
         });
         if tries.all(|tried| matches!(tried, Err(TryLockError::WouldBlock))) {
             let holder = regular::read_to_string(&path, regular::TEXT).unwrap_or_default();
-            return Err(Error::new(format!("{TAKEN}{}) is training in {}", holder.trim(), self.0.display()))
+            return Err(Error::new(format!("another process ({}) is training in {}", holder.trim(), self.0.display()))
+                .of_kind(ErrorKind::InUse)
                 .help("wait until it is done, or end it with Ctrl-C; `foil eval` may run beside it"));
         }
         // Some network file systems have no locks; there the user must take care. The text is for

@@ -12,7 +12,7 @@ mod tally;
 mod trainer;
 
 pub use body::step_on;
-pub use folder::{Done, Folder, Lock, is_taken};
+pub use folder::{Done, Folder, Lock};
 pub use heartbeat::Beat;
 pub use observer::Observer;
 pub use tally::Tally;

@@ -18,7 +18,6 @@ pub use comm::{Comm, CommId};
 pub use graph::Graph;
 pub(crate) use kernel::{Grid, THREADS, VECTOR};
 
-use crate::error::torch_message;
 use crate::{Error, Result};
 use libloading::os::unix::Library;
 use std::ffi::{CStr, c_char, c_void};
@@ -169,7 +168,7 @@ impl Functions {
             (self.free)(message);
             text
         };
-        Err(Error::new(torch_message(&text)))
+        Err(Error::torch(&text))
     }
 }
 
