@@ -54,7 +54,7 @@ impl<'a> Target<'a> {
         Target { eot: eot.max(1), ..*self }
     }
 
-    /// For a judge who asks only whether each image falls, and who does not capture the attack.
+    /// For an evaluation that asks only whether each image falls, and does not capture the attack.
     #[must_use]
     pub fn shrinking(mut self) -> Self {
         self.shrinks = true;

@@ -74,7 +74,10 @@ fn caller(trace: &str) -> Option<String> {
         if function.contains("tch::") {
             called = true;
         } else if called
-            && !["core::", "<core::", "std::", "<std::", "alloc::"].iter().any(|of| function.starts_with(of))
+            // A closure may be inlined into `guard` itself.
+            && !["core::", "<core::", "std::", "<std::", "alloc::", "foil::engine::guard::guard"]
+                .iter()
+                .any(|of| function.starts_with(of))
         {
             return Some(line.unwrap_or_else(|| format!("in {}", readable(function))));
         }

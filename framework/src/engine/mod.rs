@@ -28,6 +28,6 @@ pub(crate) use guard::raise;
 pub use learner::Learner;
 pub use network::Network;
 pub use normalize::{MeanStd, Normalize, Usual};
-pub use precision::{Computing, JudgePrecision, Precision};
+pub use precision::{Computing, EvalPrecision, Precision};
 pub use step::{Outcome, Step};
 pub use stopwatch::{lap, watched};

@@ -2,7 +2,7 @@
 
 use super::{Component, FilePath, Kind};
 use crate::distributed::World;
-use crate::engine::{JudgePrecision, Network, Precision};
+use crate::engine::{EvalPrecision, Network, Precision};
 use crate::model::Model;
 use crate::nn::{Builder, key_of, name_key};
 use crate::objective::Objective;
@@ -45,7 +45,7 @@ pub struct Build<'a> {
     declaring: Option<(&'a Builder, i64)>,
     folder: &'a Path,
     dry: bool,
-    arithmetic: (Precision, JudgePrecision),
+    arithmetic: (Precision, EvalPrecision),
     flush_denormal: bool,
     world: World,
     sync: bool,
@@ -65,7 +65,7 @@ impl<'a> Build<'a> {
             declaring: None,
             folder: Path::new(""),
             dry: false,
-            arithmetic: (Precision::Fp32, JudgePrecision::Fp32),
+            arithmetic: (Precision::Fp32, EvalPrecision::Fp32),
             flush_denormal: true,
             world: World::alone(),
             sync: false,
@@ -81,8 +81,8 @@ impl<'a> Build<'a> {
 
     /// Sets the networks' precision in training and in evaluation; fp32 by default.
     #[must_use]
-    pub fn computing(self, training: Precision, judging: JudgePrecision) -> Self {
-        Self { arithmetic: (training, judging), ..self }
+    pub fn computing(self, training: Precision, evaluating: EvalPrecision) -> Self {
+        Self { arithmetic: (training, evaluating), ..self }
     }
 
     /// Sets whether the CPU flushes subnormal numbers to 0; true by default.
@@ -183,9 +183,9 @@ impl<'a> Build<'a> {
         let model = Build { declaring: Some((&builder, inputs)), ..self.at("") }.component(key, model)?;
         let seed = key_of(&[self.seed, name_key(key)]) as u64;
         let seed = (!self.dry).then_some(seed);
-        let (training, judging) = self.arithmetic;
+        let (training, evaluating) = self.arithmetic;
         let network = Network::new(model, builder, seed, self.kind, self.device).called(name);
-        let network = network.computing(training, judging);
+        let network = network.computing(training, evaluating);
         Some(network.flush_denormal(self.flush_denormal).across(self.world, self.sync))
     }
 

@@ -1,12 +1,11 @@
 //! `foil train`: starts or resumes a run.
 
-use super::ranks::load_run;
 use super::{Exit, doctor, eval, open_run, run_log};
 use crate::report::{Progress, Unit, thousands};
 use foil::distributed::{Agreement, Launch, World, checksum};
 use foil::engine::{choose_for, devices, shown};
 use foil::{AtPath, Error, Result};
-use foil_runs::pipeline::{BatchNorm, Loaded, Pipeline, load};
+use foil_runs::pipeline::{BatchNorm, Loaded, Pipeline, load, load_across};
 use foil_runs::train::{Ended, Folder, Lock, Observer, Trainer};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -64,12 +63,12 @@ pub(super) fn run(args: &Args, world: World) -> Exit {
             if world.is_first() {
                 refuse_imported(&folder)?;
             }
-            (load_run(&folder, &[], world)?, Some(folder))
+            (load_across(world, &folder.resolved(), &[])?, Some(folder))
         }
         (None, Some(file)) => {
             let loaded = one_run(file, load(file, &args.overrides)?)?;
             match begun(&loaded.pipeline, args.run_dir.as_deref(), world)? {
-                Some(folder) => (load_run(&folder, &[], world)?, Some(folder)),
+                Some(folder) => (load_across(world, &folder.resolved(), &[])?, Some(folder)),
                 None => (loaded, None),
             }
         }

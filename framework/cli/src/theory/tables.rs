@@ -15,7 +15,7 @@ pub struct Row {
 }
 
 /// A column: its heading, and its cell for a row.
-type Entry<'a> = (&'a str, &'a dyn Fn(&Sides) -> Cell);
+type Column<'a> = (&'a str, &'a dyn Fn(&Sides) -> Cell);
 
 /// Both theorems, the two terms of Eq. 4, and what is ours, each as a table with a row for each of
 /// `rows`.
@@ -75,7 +75,7 @@ pub fn tables(rows: &[Row]) -> [Table; 4] {
     ]
 }
 
-fn table(title: &str, rows: &[Row], entries: &[Entry]) -> Table {
+fn table(title: &str, rows: &[Row], entries: &[Column]) -> Table {
     let names = ["problem", "network"].map(Column::text);
     let columns = entries.iter().map(|entry| Column { decimals: 3, ..Column::number(entry.0) });
     let cells = rows.iter().map(|row| {

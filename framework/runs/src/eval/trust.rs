@@ -79,7 +79,7 @@ impl Subject<'_> {
         if self.depth == Depth::Off || self.batch.y.size()[0] == 0 {
             return Vec::new();
         }
-        let _judged = self.network.judged();
+        let _evaluating = self.network.evaluating();
         let ran = |name: &str, check: &dyn Fn() -> Result<TrustCheck>| {
             guard(check).unwrap_or_else(|error| not_run(name, error.message()))
         };
@@ -150,7 +150,7 @@ impl Subject<'_> {
         let (kind, device) = (network.params().kind(), network.params().device());
         let attack = Build::new(self.data, 0, kind, device, &problems).component("trust", &component);
         let mut attack = attack.filter(|_| problems.borrow().is_empty()).ok_or_else(missing)?;
-        let _judged = network.judged();
+        let _evaluating = network.evaluating();
         guard(|| {
             network.start_step();
             // Not shrinking: what transfers is the strongest point, not the first that breaks.

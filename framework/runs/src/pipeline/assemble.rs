@@ -29,7 +29,7 @@ pub struct Assembled {
 
 impl std::fmt::Debug for Assembled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}, judged by {:?}", self.step, self.attacks.keys())
+        write!(f, "{:?}, evaluated by {:?}", self.step, self.attacks.keys())
     }
 }
 

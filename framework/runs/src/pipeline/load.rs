@@ -2,6 +2,7 @@
 
 use super::Pipeline;
 use super::{Looking, Registry};
+use foil::distributed::World;
 use foil::registry::admitting;
 use foil::{AtPath, Error, Result, regular};
 use foil_config::{Checked, Problem};
@@ -33,6 +34,21 @@ pub fn editor_schema() -> serde_json::Value {
 /// Every problem of the file at once, each with its place.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
     loaded(path, foil_config::load(path, overrides, &root_schema(), &Registry)?)
+}
+
+/// As [`load`], for one rank of `world`; only the first rank reads the file.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_across(world: World, path: &Path, overrides: &[String]) -> Result<Loaded> {
+    if !world.is_joined() {
+        return load(path, overrides);
+    }
+    let text = match world.is_first() {
+        true => foil::regular::read_to_string(path, foil::regular::TEXT).at("reading", path)?,
+        false => String::new(),
+    };
+    load_text(path, &world.first_says(&text)?, overrides)
 }
 
 /// As [`load`] for a text that is not a file on this machine, such as another rank's

@@ -62,7 +62,7 @@ impl WorkList {
 
     /// Adds a run, unless it is already listed under another name.
     fn push(&mut self, wanted: Wanted) {
-        let same = |other: &&Wanted| other.hash == wanted.hash && judged_alike(&other.pipeline, &wanted.pipeline);
+        let same = |other: &&Wanted| other.hash == wanted.hash && evaluated_alike(&other.pipeline, &wanted.pipeline);
         match self.runs.iter().find(same) {
             Some(other) if other.row == wanted.row && other.file == wanted.file => {}
             Some(other) => {
@@ -111,33 +111,33 @@ impl WorkList {
 }
 
 /// Whether the final evaluations of two pipelines are the same.
-pub fn judged_alike(a: &Pipeline, b: &Pipeline) -> bool {
+pub fn evaluated_alike(a: &Pipeline, b: &Pipeline) -> bool {
     a.evaluate == b.evaluate
-        && a.evaluate.iter().all(|name| a.judge(name) == b.judge(name))
+        && a.evaluate.iter().all(|name| a.attack_settings(name) == b.attack_settings(name))
         && a.data.test_limit == b.data.test_limit
         && a.train.eval_precision == b.train.eval_precision
 }
 
 impl Pipeline {
     /// The settings of an attack of the evaluation as its record has them; null for `natural`.
-    pub fn judge(&self, name: &str) -> serde_json::Value {
+    pub fn attack_settings(&self, name: &str) -> serde_json::Value {
         self.attacks.get(name).map_or(serde_json::Value::Null, |a| serde_json::to_value(a).unwrap_or_default())
     }
 
     /// Whether a record answers what the evaluation asks: the same attacks with the same settings, on
     /// `images` images, in the same arithmetic.
-    pub fn is_judged_by(&self, record: &EvalRecord, images: u64) -> bool {
+    pub fn is_evaluated_by(&self, record: &EvalRecord, images: u64) -> bool {
         let names = record.entries.iter().map(|entry| &entry.name);
         names.eq(&self.evaluate)
-            && record.entries.iter().all(|entry| entry.attack == self.judge(&entry.name))
+            && record.entries.iter().all(|entry| entry.attack == self.attack_settings(&entry.name))
             && record.seed == self.seed
             && record.n == self.data.test_limit.map_or(images, |limit| limit.min(images))
             && record.precision == self.train.eval_precision.name()
     }
 
-    /// Of what it asks of an evaluation: 8 hex digits, the same wherever [`Pipeline::is_judged_by`] is.
-    pub fn judge_hash(&self, images: u64) -> String {
-        let attacks: Vec<_> = self.evaluate.iter().map(|name| (name, self.judge(name))).collect();
+    /// Of what it asks of an evaluation: 8 hex digits, the same wherever [`Pipeline::is_evaluated_by`] is.
+    pub fn eval_hash(&self, images: u64) -> String {
+        let attacks: Vec<_> = self.evaluate.iter().map(|name| (name, self.attack_settings(name))).collect();
         let images = self.data.test_limit.map_or(images, |limit| limit.min(images));
         let asked = serde_json::json!([attacks, self.seed, images, self.train.eval_precision.name()]);
         stamp::config_hash(&asked.to_string())[..8].to_string()

@@ -2,7 +2,7 @@
 
 use crate::interop::METHOD;
 use crate::record::{Best, ModelCard};
-use crate::train::behind::Draft;
+use crate::train::writer::TensorFile;
 use foil::atomic;
 use foil::error::ErrorKind;
 use foil::tensors::{self, Named};
@@ -40,7 +40,7 @@ pub(super) struct Position {
     pub epoch: u64,
     /// Steps done in the current epoch.
     pub step: u64,
-    /// Images in the tally of the current epoch.
+    /// Images in the epoch_sums of the current epoch.
     pub tallied: i64,
     /// The best checkpoint so far.
     pub best: Best,
@@ -234,16 +234,16 @@ impl Folder {
         path: PathBuf,
         tensors: Vec<(String, Tensor)>,
         card: &ModelCard,
-    ) -> Result<Draft> {
+    ) -> Result<TensorFile> {
         let metadata = card.to_metadata().at("writing", &path)?;
-        Ok(Draft { path, tensors, metadata })
+        Ok(TensorFile { path, tensors, metadata })
     }
 
     /// What resuming needs, to be written later.
-    pub(super) fn draft_of_state(&self, tensors: Vec<(String, Tensor)>, position: &Position) -> Result<Draft> {
+    pub(super) fn draft_of_state(&self, tensors: Vec<(String, Tensor)>, position: &Position) -> Result<TensorFile> {
         let (path, text) = (self.state(), serde_json::to_string(position));
         let metadata = HashMap::from([(POSITION.to_string(), text.at("writing", &path)?)]);
-        Ok(Draft { path, tensors, metadata })
+        Ok(TensorFile { path, tensors, metadata })
     }
 
     /// What is done and saved; `None` if no state was saved yet.

@@ -1,12 +1,12 @@
 //! The progress of an attack over the images of a split.
 
-use crate::record::{Entry, Stage};
+use crate::record::{AttackResult, Stage};
 use serde::{Deserialize, Serialize};
 
 /// What is known about each image so far, by its position in the split, and the images still to be
 /// attacked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct AttackProgress {
     /// The stages' names; one, the entry's own, for a single attack.
     pub(super) stages: Vec<String>,
     /// The current stage.
@@ -28,7 +28,7 @@ pub(super) struct Verdict {
     pub margins: Vec<f32>,
 }
 
-impl Standing {
+impl AttackProgress {
     /// Before the first batch of `n` images.
     pub(super) fn new(stages: Vec<String>, n: i64) -> Self {
         let (count, seconds) = (n as usize, vec![0.0; stages.len()]);
@@ -99,8 +99,8 @@ impl Standing {
     /// Percent of the images seen that are still classified correctly.
     pub fn accuracy(&self) -> f64 {
         let unseen = if self.stage == 0 { self.todo.len() } else { 0 };
-        let standing = self.right.iter().filter(|right| **right).count() - unseen;
-        100.0 * standing as f64 / (self.right.len() - unseen).max(1) as f64
+        let right = self.right.iter().filter(|right| **right).count() - unseen;
+        100.0 * right as f64 / (self.right.len() - unseen).max(1) as f64
     }
 
     /// The name of a group of stages: the part before the dot.
@@ -117,9 +117,9 @@ impl Standing {
     }
 
     /// The row of the record.
-    pub fn entry(&self, name: &str, attack: serde_json::Value) -> Entry {
+    pub fn entry(&self, name: &str, attack: serde_json::Value) -> AttackResult {
         let (seconds, accuracy) = (self.seconds.iter().sum(), self.accuracy());
-        Entry { name: name.to_string(), attack, accuracy, seconds, stages: self.summary() }
+        AttackResult { name: name.to_string(), attack, accuracy, seconds, stages: self.summary() }
     }
 
     /// A chain's stages, with each group as one.
@@ -161,27 +161,27 @@ mod tests {
     #[test]
     fn survivors_go_on_and_stages_add_up() {
         let stages = ["clean", "apgd_t.1", "apgd_t.2", "square"].map(String::from).to_vec();
-        let mut standing = Standing::new(stages, 4);
-        standing.note(&told(&[true, false], &[3.0, -1.0]));
-        assert_eq!((standing.accuracy(), standing.is_done()), (50.0, false));
-        standing.note(&told(&[true, true], &[2.0, 1.0]));
-        standing.next_stage();
-        assert_eq!((&standing.todo[..], standing.seen()), (&[0, 2, 3][..], (0, 3)));
-        standing.note(&told(&[true, true], &[4.0, 0.5]));
-        assert_eq!(standing.seen(), (2, 3));
-        standing.note(&told(&[false], &[-0.25]));
-        assert_eq!(standing.seen(), (3, 3));
-        standing.next_stage();
-        standing.note(&told(&[false, true], &[-2.0, 0.75]));
-        standing.next_stage();
-        standing.note(&told(&[true], &[0.125]));
-        standing.next_stage();
-        assert!(standing.is_done());
-        assert_eq!(standing.margins(), [-2.0, -1.0, 0.125, -0.25]);
-        let by = standing.broken_by();
+        let mut progress = AttackProgress::new(stages, 4);
+        progress.note(&told(&[true, false], &[3.0, -1.0]));
+        assert_eq!((progress.accuracy(), progress.is_done()), (50.0, false));
+        progress.note(&told(&[true, true], &[2.0, 1.0]));
+        progress.next_stage();
+        assert_eq!((&progress.todo[..], progress.seen()), (&[0, 2, 3][..], (0, 3)));
+        progress.note(&told(&[true, true], &[4.0, 0.5]));
+        assert_eq!(progress.seen(), (2, 3));
+        progress.note(&told(&[false], &[-0.25]));
+        assert_eq!(progress.seen(), (3, 3));
+        progress.next_stage();
+        progress.note(&told(&[false, true], &[-2.0, 0.75]));
+        progress.next_stage();
+        progress.note(&told(&[true], &[0.125]));
+        progress.next_stage();
+        assert!(progress.is_done());
+        assert_eq!(progress.margins(), [-2.0, -1.0, 0.125, -0.25]);
+        let by = progress.broken_by();
         let by: Vec<&str> = by.iter().map(|by| by.as_deref().unwrap_or("")).collect();
         assert_eq!(by, ["apgd_t", "clean", "", "apgd_t"]);
-        let entry = standing.entry("autoattack", serde_json::Value::Null);
+        let entry = progress.entry("autoattack", serde_json::Value::Null);
         let stages: Vec<(&str, f64, u64)> =
             entry.stages.iter().map(|s| (s.name.as_str(), s.accuracy, s.broken)).collect();
         assert_eq!(stages, [("clean", 75.0, 1), ("apgd_t", 25.0, 2), ("square", 25.0, 0)]);
@@ -190,13 +190,13 @@ mod tests {
 
     #[test]
     fn a_single_attack_has_no_stages() {
-        let mut standing = Standing::new(vec!["pgd20".into()], 2);
-        standing.note(&told(&[true, false], &[3.0, f32::NAN]));
-        standing.next_stage();
-        let entry = standing.entry("pgd20", serde_json::Value::Null);
-        assert!(entry.stages.is_empty() && standing.broken_by().is_empty());
-        let text = serde_json::to_string(&standing).unwrap();
-        let back: Standing = serde_json::from_str(&text).unwrap();
-        assert!(back == standing && back.margins()[1].is_nan());
+        let mut progress = AttackProgress::new(vec!["pgd20".into()], 2);
+        progress.note(&told(&[true, false], &[3.0, f32::NAN]));
+        progress.next_stage();
+        let entry = progress.entry("pgd20", serde_json::Value::Null);
+        assert!(entry.stages.is_empty() && progress.broken_by().is_empty());
+        let text = serde_json::to_string(&progress).unwrap();
+        let back: AttackProgress = serde_json::from_str(&text).unwrap();
+        assert!(back == progress && back.margins()[1].is_nan());
     }
 }

@@ -10,13 +10,13 @@ use tch::{Device, Kind, Tensor};
 
 /// Sums of per-image means and hits since the epoch began.
 #[derive(Debug)]
-pub struct Tally {
+pub struct EpochSums {
     sums: BTreeMap<String, Tensor>,
     images: i64,
     device: Device,
 }
 
-impl Tally {
+impl EpochSums {
     /// Nothing yet.
     pub fn new(device: Device) -> Self {
         Self { sums: BTreeMap::new(), images: 0, device }
@@ -107,7 +107,7 @@ impl Tally {
         (self.sums.iter().map(|(name, sum)| (name.clone(), sum.shallow_clone())).collect(), self.images)
     }
 
-    /// The tally that [`Tally::state`] gave.
+    /// The epoch_sums that [`EpochSums::state`] gave.
     pub fn restore(sums: BTreeMap<String, Tensor>, images: i64, device: Device) -> Self {
         Self { sums: sums.into_iter().map(|(name, sum)| (name, sum.to_device(device))).collect(), images, device }
     }

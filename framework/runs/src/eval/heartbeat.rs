@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// An evaluation's progress, as in `eval.heartbeat.json` in the run's folder.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Pulse {
+pub struct EvalHeartbeat {
     /// The process that evaluates.
     pub pid: u32,
     /// The device, such as `cpu` or `cuda(0)`.
@@ -22,10 +22,10 @@ pub struct Pulse {
 /// Writes pulses, rarely enough to cost nothing, and removes the file at the end. The file is
 /// locked while the process lives, so that readers recognise one that a killed process left.
 #[derive(Debug)]
-pub struct Beating {
+pub struct HeartbeatFile {
     path: PathBuf,
     file: Option<File>,
-    pulse: Pulse,
+    pulse: EvalHeartbeat,
     written: Option<Instant>,
     /// Bytes in the file.
     length: usize,
@@ -34,7 +34,7 @@ pub struct Beating {
 /// How often at most.
 const EVERY: Duration = Duration::from_secs(1);
 
-impl Pulse {
+impl EvalHeartbeat {
     /// The last pulse of the process that evaluates the run in `folder`; `None` if there is none,
     /// or while it is being written.
     pub fn load(folder: &Path) -> Option<Self> {
@@ -49,7 +49,7 @@ fn file(folder: &Path) -> PathBuf {
     folder.join("eval.heartbeat.json")
 }
 
-impl Beating {
+impl HeartbeatFile {
     /// For the run in `folder`, evaluated on `device`. Nothing is written if another process is
     /// already evaluating it, or if the folder is not writable: an evaluation does not depend on
     /// being watched.
@@ -58,7 +58,7 @@ impl Beating {
         let open = foil::atomic::options().create(true).truncate(false).read(true).write(true).open(&path).ok();
         let file = open.filter(|file| file.try_lock().is_ok());
         let length = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |known| known.len() as usize);
-        let pulse = Pulse { pid: std::process::id(), device, under_way: None };
+        let pulse = EvalHeartbeat { pid: std::process::id(), device, under_way: None };
         let mut beating = Self { path, file, pulse, written: None, length };
         beating.write();
         beating
@@ -88,7 +88,7 @@ impl Beating {
     }
 }
 
-impl Drop for Beating {
+impl Drop for HeartbeatFile {
     fn drop(&mut self) {
         if self.file.is_some() {
             let _ = std::fs::remove_file(&self.path);
@@ -104,26 +104,26 @@ mod tests {
     fn is_there_while_its_process_is() {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path();
-        assert_eq!(Pulse::load(folder), None);
-        let mut beating = Beating::new(folder, "cpu".into());
-        assert_eq!(Pulse::load(folder).unwrap().under_way, None);
+        assert_eq!(EvalHeartbeat::load(folder), None);
+        let mut beating = HeartbeatFile::new(folder, "cpu".into());
+        assert_eq!(EvalHeartbeat::load(folder).unwrap().under_way, None);
         let at = |done| UnderWay { attack: "pgd20".into(), number: 1, of: 2, done, images: 100, ..UnderWay::default() };
         beating.tick(|| unreachable!("the first is not a second old"));
         beating.say(UnderWay { stage: Some("a long name".into()), ..at(9) });
         beating.written = None;
         beating.tick(|| at(10));
-        let pulse = Pulse::load(folder).unwrap();
+        let pulse = EvalHeartbeat::load(folder).unwrap();
         assert_eq!((pulse.pid, pulse.under_way.unwrap()), (std::process::id(), at(10)));
         // A second process on the same run leaves the first one's file alone.
-        drop(Beating::new(folder, "cpu".into()));
-        assert!(Pulse::load(folder).is_some());
+        drop(HeartbeatFile::new(folder, "cpu".into()));
+        assert!(EvalHeartbeat::load(folder).is_some());
         drop(beating);
         assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
         // The file that a killed process left is not locked, and the next process takes it over.
         std::fs::write(file(folder), "x".repeat(1000)).unwrap();
-        assert_eq!(Pulse::load(folder), None);
-        let _beating = Beating::new(folder, "cpu".into());
-        assert!(Pulse::load(folder).is_some());
+        assert_eq!(EvalHeartbeat::load(folder), None);
+        let _beating = HeartbeatFile::new(folder, "cpu".into());
+        assert!(EvalHeartbeat::load(folder).is_some());
     }
 
     #[test]

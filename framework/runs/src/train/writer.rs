@@ -14,13 +14,13 @@ use tch::{Device, Tensor};
 
 /// A file of tensors that is not written yet.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(super) struct TensorFile {
     pub path: PathBuf,
     pub tensors: Vec<(String, Tensor)>,
     pub metadata: HashMap<String, String>,
 }
 
-impl Draft {
+impl TensorFile {
     fn write(&self) -> Result<()> {
         tensors::write(&self.path, &self.tensors, self.metadata.clone())
     }
@@ -34,9 +34,9 @@ pub(super) fn kept(tensors: &[(String, Tensor)]) -> Vec<(String, Tensor)> {
 
 /// The write in progress, and `At`, which is returned with its result.
 #[derive(Debug)]
-pub(super) struct Behind<At>(Option<(At, JoinHandle<Result<()>>)>);
+pub(super) struct BackgroundWriter<At>(Option<(At, JoinHandle<Result<()>>)>);
 
-impl<At> Behind<At> {
+impl<At> BackgroundWriter<At> {
     pub fn idle() -> Self {
         Self(None)
     }
@@ -48,15 +48,15 @@ impl<At> Behind<At> {
     ///
     /// # Panics
     /// When the files of an earlier call were not waited for.
-    pub fn write(&mut self, files: Vec<Draft>, folder: &Path, at: At) -> Result<()> {
+    pub fn write(&mut self, files: Vec<TensorFile>, folder: &Path, at: At) -> Result<()> {
         assert!(self.0.is_none(), "one checkpoint at a time");
-        let work = move || guard(|| files.iter().try_for_each(Draft::write));
+        let work = move || guard(|| files.iter().try_for_each(TensorFile::write));
         let thread = Builder::new().name("checkpoint".into()).spawn(work).at("writing", folder)?;
         self.0 = Some((at, thread));
         Ok(())
     }
 
-    /// Whether [`Behind::wait`] would return a result at once.
+    /// Whether [`BackgroundWriter::wait`] would return a result at once.
     pub fn has_ended(&self) -> bool {
         self.0.as_ref().is_some_and(|(_, thread)| thread.is_finished())
     }
@@ -68,7 +68,7 @@ impl<At> Behind<At> {
     }
 }
 
-impl<At> Drop for Behind<At> {
+impl<At> Drop for BackgroundWriter<At> {
     /// So that the process does not end in the middle of a file.
     fn drop(&mut self) {
         if let Some((_, thread)) = self.0.take() {
@@ -82,15 +82,15 @@ mod tests {
     use super::*;
     use tch::Kind;
 
-    fn draft(path: PathBuf, tensors: &[(String, Tensor)]) -> Draft {
-        Draft { path, tensors: kept(tensors), metadata: HashMap::new() }
+    fn draft(path: PathBuf, tensors: &[(String, Tensor)]) -> TensorFile {
+        TensorFile { path, tensors: kept(tensors), metadata: HashMap::new() }
     }
 
     #[test]
     fn what_is_written_is_what_was_there() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
-        let mut behind = Behind::idle();
+        let mut behind = BackgroundWriter::idle();
         assert!(!behind.has_ended() && behind.wait().is_none());
         let mut live = vec![("x".to_string(), Tensor::ones([1 << 20], (Kind::Float, Device::Cpu)))];
         let file = draft(path.clone(), &live);
@@ -106,7 +106,7 @@ mod tests {
     fn after_a_file_that_cannot_be_written_none_is() {
         let folder = tempfile::tempdir().unwrap();
         let [missing, last] = ["no/folder", "last"].map(|name| folder.path().join(name));
-        let mut behind = Behind::idle();
+        let mut behind = BackgroundWriter::idle();
         behind.write(vec![draft(missing, &[]), draft(last.clone(), &[])], folder.path(), ()).unwrap();
         let error = behind.wait().unwrap().1.unwrap_err();
         assert!(error.message().contains("no/folder") && !last.exists(), "{error}");
@@ -116,7 +116,7 @@ mod tests {
     fn who_drops_it_waits() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
-        let mut behind = Behind::idle();
+        let mut behind = BackgroundWriter::idle();
         let large = vec![("x".to_string(), Tensor::ones([1 << 22], (Kind::Float, Device::Cpu)))];
         behind.write(vec![draft(path.clone(), &large)], folder.path(), ()).unwrap();
         drop(behind);

@@ -2,9 +2,9 @@
 
 use crate::pipeline::Assembled;
 use crate::record::{EventWriter, MetricsLog, metrics};
+use crate::train::epoch_sums::EpochSums;
 use crate::train::folder::{Folder, Position};
 use crate::train::state::restore;
-use crate::train::tally::Tally;
 use foil::{AtPath, Error, Result};
 use tch::Device;
 
@@ -30,21 +30,22 @@ fn whole(folder: &Folder, position: &Position) -> Result<()> {
 }
 
 /// Opens a folder to write in, and restores the saved state if there is one.
-pub(super) fn take_up(
+pub(super) fn start_or_resume(
     folder: &Folder,
     parts: &Assembled,
     config: String,
     steps: u64,
     device: Device,
-) -> Result<(Position, Tally, Curves)> {
+) -> Result<(Position, EpochSums, Curves)> {
     folder.sweep();
     let saved = folder.read_state()?;
     whole(folder, saved.as_ref().map_or(&Position::default(), |(_, position)| position))?;
     let mut metrics = MetricsLog::open(folder.path()).at("opening", folder.path())?;
-    let (position, tally) = match saved {
+    let (position, epoch_sums) = match saved {
         Some((state, position)) => {
-            let tally = restore(parts, &state, &position, device).map_err(|e| e.context(folder.state().display()))?;
-            (position, tally)
+            let epoch_sums =
+                restore(parts, &state, &position, device).map_err(|e| e.context(folder.state().display()))?;
+            (position, epoch_sums)
         }
         // A run that was killed between the first epoch's metrics and its state leaves one row.
         None if metrics.rows().len() > 1 => {
@@ -52,7 +53,7 @@ pub(super) fn take_up(
             return Err(Error::new(format!("{} is missing, but this run has done {rows} epochs", folder.state().display()))
                 .help(format!("restore it; without it a run can only start over: --run-dir DIR\n        its best checkpoint is intact: foil eval {}", folder.path().display())));
         }
-        None => (Position::default(), Tally::new(device)),
+        None => (Position::default(), EpochSums::new(device)),
     };
     if !position.config.is_empty() && position.config != config {
         tracing::warn!(
@@ -66,5 +67,5 @@ pub(super) fn take_up(
     metrics.truncate_after(position.epoch).at("opening", folder.path())?;
     let events =
         EventWriter::create(folder.path(), position.epoch * steps + position.step).at("opening", folder.path())?;
-    Ok((position, tally, Curves { metrics, events }))
+    Ok((position, epoch_sums, Curves { metrics, events }))
 }
