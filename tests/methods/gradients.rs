@@ -2,7 +2,8 @@
 //! that compute nothing.
 
 use foil::data::Resident;
-use foil::engine::{Step, guard};
+use foil::engine::Step;
+use foil::guard;
 use foil::nn::Gradients;
 use foil::prelude::*;
 use foil::testing::{FACTS, TinyNet, attack_from_yaml, from_yaml, images};

@@ -1,9 +1,10 @@
 //! The model as an attack sees it.
 
+use crate::engine::Network;
 use crate::engine::lap;
-use crate::engine::{Network, raise};
 use crate::nn::{KEEP_THE_GRAPH, Mode, Noise, backward};
 use crate::objective::{Objective, Reference};
+use crate::raise;
 use crate::{Error, Result};
 use std::cell::RefCell;
 use tch::{Kind, Tensor};

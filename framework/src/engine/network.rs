@@ -2,13 +2,13 @@
 
 use super::Normalize;
 use super::capture::Capture;
-use super::guard::raise;
 use super::precision::{Computing, EvalPrecision, Precision};
 use crate::distributed::World;
 use crate::model::Model;
 use crate::nn::kernels::{normalize, normalize_backward};
 use crate::nn::{Builder, MOMENTUM, Mode, Noise, Parameters, Work};
 use crate::plugin::Held;
+use crate::raise;
 use crate::shim::version;
 use crate::{Error, Result, tensors};
 use std::cell::{Cell, OnceCell};

@@ -14,12 +14,12 @@
 //!   [`Network::evaluating`](super::Network::evaluating) lives; the guard also switches TF32, which is one
 //!   switch for the process.
 
-use super::guard;
 use super::lap;
 use super::learner::Learner;
 use super::turns::turns;
 use crate::attack::{Adversarial, Attack, Batch, Target};
 use crate::error::{ErrorKind, Part};
+use crate::guard;
 use crate::loss::{Forward, ImageSet, Loss, LossInput, LossOutput, Moment};
 use crate::nn::{Gradients, KEEP_THE_GRAPH, Mode};
 use crate::{Error, Result};

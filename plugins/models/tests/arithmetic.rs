@@ -1,6 +1,6 @@
 //! Every network in every arithmetic: bf16 against fp32, and no layout copies on the way.
 
-use foil::engine::cuda::stand_in::StandIn;
+use foil::cuda::stand_in::StandIn;
 use foil::engine::{EvalPrecision, Network, Precision};
 use foil::nn::{Mode, Noise};
 use foil::registry::{Build, DataFacts};

@@ -33,7 +33,7 @@ mod watch;
 
 use crate::report::gather::find;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use foil::engine::guard;
+use foil::guard;
 use foil::{Error, Result};
 use foil_runs::train::Folder;
 use std::io::Write;

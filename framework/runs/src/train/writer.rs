@@ -4,7 +4,7 @@
 //! copying it in memory takes a tenth of that. So a thread writes the copy, one checkpoint at a
 //! time and its files in order: a state is on disk only after the weights that it refers to.
 
-use foil::engine::guard;
+use foil::guard;
 use foil::tensors;
 use foil::{AtPath, Error, Result};
 use std::collections::HashMap;

@@ -20,9 +20,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tch::Tensor;
 
 /// What tch calls `C_tensor`: an `at::Tensor`.
-pub(crate) type At = c_void;
+pub type At = c_void;
 /// Null, or a message to give back to `foil_free`.
-pub(crate) type Message = *mut c_char;
+pub type Message = *mut c_char;
 
 unsafe extern "C" {
     fn foil_free(message: Message);
@@ -61,7 +61,7 @@ unsafe extern "C" {
 }
 
 /// Takes a message over.
-pub(crate) fn check(message: Message) -> Result<()> {
+pub fn check(message: Message) -> Result<()> {
     if message.is_null() {
         return Ok(());
     }
@@ -75,7 +75,8 @@ pub(crate) fn check(message: Message) -> Result<()> {
     Err(Error::torch(&text))
 }
 
-pub(crate) fn at(tensor: &Tensor) -> *const At {
+/// libtorch's own object behind `tensor`, for calls into the shim.
+pub fn at(tensor: &Tensor) -> *const At {
     tensor.as_ptr().cast()
 }
 
@@ -185,7 +186,7 @@ pub fn allow_tf32(allow: bool) -> Result<()> {
 static ALLOWS_TF32: AtomicBool = AtomicBool::new(true);
 
 /// Whether CUDA may compute fp32 products in TF32.
-pub(crate) fn allows_tf32() -> bool {
+pub fn allows_tf32() -> bool {
     ALLOWS_TF32.load(Ordering::Relaxed)
 }
 
@@ -219,7 +220,6 @@ pub fn deterministic(deterministic: bool) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::assert_close;
     use tch::{Device, Kind};
 
     #[test]
@@ -232,6 +232,11 @@ mod tests {
             flush_denormal(flush).unwrap();
             assert_eq!(survive(), expected, "{flush}");
         }
+    }
+
+    fn assert_close(a: &Tensor, b: &Tensor, tolerance: f64) {
+        let far = (a - b).abs().max().double_value(&[]);
+        assert!(a.size() == b.size() && far <= tolerance, "{far}");
     }
 
     fn rand(size: &[i64]) -> Tensor {

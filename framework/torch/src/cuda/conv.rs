@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 /// A 3 x 3 convolution, stride 1, padding 1, or the input gradient of one, and what becomes of its
 /// numbers before they are written.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Convolution<'a> {
+pub struct Convolution<'a> {
     /// `[N, C, S, S]`: the input, or with `backward` its gradient, which is written.
     pub input: &'a Tensor,
     /// `[C, C, 3, 3]`, or `[2 C, C, 3, 3]` and `[2 C, C, 1, 1]`.
@@ -29,7 +29,8 @@ pub(crate) struct Convolution<'a> {
 /// beside each other, they are fp32 `[C]`, of the channels that are written, as is `mean`. Images
 /// have the size of what is written; of two outputs only the first one is meant.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Epilogue<'a> {
+#[expect(missing_docs, reason = "the comment of a variant names its fields")]
+pub enum Epilogue<'a> {
     /// Nothing.
     None,
     /// max(v · scale + shift, 0), where v is the convolution, plus the residual if there is one.
@@ -82,7 +83,7 @@ impl<'a> Epilogue<'a> {
 
 /// Pixels of a group, and images that must be there at a time, for images of this side and this
 /// number of convolutions: as in framework/cuda/conv_shape.h and conv_down_shape.h.
-pub(crate) fn group_size(side: i64, convolutions: usize) -> [i64; 2] {
+pub fn group_size(side: i64, convolutions: usize) -> [i64; 2] {
     match (convolutions, side) {
         (1, 32) | (2, 32) => [128, 1],
         (1, 16) => [256, 1],
@@ -96,13 +97,13 @@ pub(crate) fn group_size(side: i64, convolutions: usize) -> [i64; 2] {
 const CONVOLUTIONS: &str = "FOIL_CONV";
 
 /// Whether the environment allows convolutions of foil's own.
-pub(crate) fn are_allowed() -> bool {
+pub fn are_allowed() -> bool {
     std::env::var_os(CONVOLUTIONS).is_none_or(|value| value != "off")
 }
 
 /// Whether this is a Hopper GPU (the kernels' instructions exist on no later one) and foil's
 /// convolutions are allowed.
-pub(crate) fn is_hopper(device: Device) -> bool {
+pub fn is_hopper(device: Device) -> bool {
     static HOPPER: OnceLock<bool> = OnceLock::new();
     match device {
         Device::Cuda(n) => *HOPPER.get_or_init(|| are_allowed() && gpu(n).is_ok_and(|gpu| gpu.capability == 90)),
@@ -113,7 +114,7 @@ pub(crate) fn is_hopper(device: Device) -> bool {
 
 /// Whether these are images or a weight as the kernels read them: bf16, channels-last, 16-byte
 /// aligned.
-pub(crate) fn is_bf16_channels_last(t: &Tensor) -> bool {
+pub fn is_bf16_channels_last(t: &Tensor) -> bool {
     t.kind() == Kind::BFloat16 && is_channels_last(t) && (t.data_ptr() as usize).is_multiple_of(16)
 }
 
@@ -157,7 +158,7 @@ impl Convolution<'_> {
 
     /// Runs it on this thread's stream; it finds the same bits each time. `None` where a tensor is
     /// not as the kernels read it, or CUDA reports an error.
-    pub(crate) fn launch(self) -> Option<()> {
+    pub fn launch(self) -> Option<()> {
         if !self.fits() {
             return None;
         }

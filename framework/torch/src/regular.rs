@@ -50,7 +50,7 @@ pub fn read_to_string(path: impl AsRef<Path>, most: u64) -> Result<String> {
 }
 
 /// The rest of an open file, of at most `most` bytes.
-pub(crate) fn content(file: File, most: u64) -> Result<Vec<u8>> {
+pub fn content(file: File, most: u64) -> Result<Vec<u8>> {
     let too_large = || Error::new(ErrorKind::FileTooLarge, format!("it has more than {most} bytes"));
     let size = file.metadata()?.len();
     if size > most {

@@ -43,7 +43,7 @@ impl Ceiling {
     /// # Errors
     /// When the device does not have enough memory.
     pub fn of(device: Device) -> Result<Self> {
-        crate::engine::guard(|| {
+        crate::guard(|| {
             let (side, megabytes) = if device.is_cuda() { (8192, 1024) } else { (1024, 64) };
             let rate = |kind| {
                 // Not zeros, on which some devices are faster.

@@ -54,12 +54,12 @@ pub(super) fn current() -> Option<StandIn> {
 }
 
 /// Whether kernels can be run on tensors of the CPU.
-pub(crate) fn is_here() -> bool {
+pub fn is_here() -> bool {
     CURRENT.get().is_some()
 }
 
 /// Whether convolutions for Hopper can be run on tensors of the CPU.
-pub(crate) fn convolves() -> bool {
+pub fn convolves() -> bool {
     CURRENT.get().is_some_and(|stand_in| stand_in.convolve.is_some())
 }
 

@@ -86,7 +86,7 @@ impl Error {
 
     /// An error of libtorch, from its text; without the C++ backtrace that the text carries.
     #[track_caller]
-    pub(crate) fn torch(text: &str) -> Self {
+    pub fn torch(text: &str) -> Self {
         // libtorch's errors have no kinds, so here the text decides.
         let one_image = text.contains("Expected more than 1 value per channel when training");
         Self::new(torch_message(text)).of_kind(if one_image { ErrorKind::OneImage } else { ErrorKind::Other })
@@ -144,7 +144,7 @@ impl Error {
     }
 
     /// Appends where a panic was raised.
-    pub(crate) fn raised(mut self, place: &str) -> Self {
+    pub fn raised(mut self, place: &str) -> Self {
         self.message += &format!(" ({place})");
         self
     }
@@ -168,7 +168,7 @@ impl Error {
 /// The place, unless it is in foil's own crates or in Rust's.
 fn outside(place: &'static Location<'static>) -> Option<&'static Location<'static>> {
     // foil's crates are in one folder. Each copy of this crate decides for its own.
-    let ours = file!().trim_end_matches("src/error.rs");
+    let ours = file!().trim_end_matches("torch/src/error.rs");
     let file = place.file();
     (!file.starts_with(ours) && !file.starts_with("/rustc/") && !file.contains("/library/core/")).then_some(place)
 }

@@ -12,14 +12,14 @@ use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 
 /// Threads of a block; kernels rely on it.
-pub(crate) const THREADS: u32 = 256;
+pub const THREADS: u32 = 256;
 
 /// Numbers that one thread handles at a time, where a kernel reads vectors.
-pub(crate) const VECTOR: i64 = 8;
+pub const VECTOR: i64 = 8;
 
 /// How many threads a kernel runs with, in blocks of [`THREADS`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Grid {
+pub enum Grid {
     /// At least this many, in blocks along x.
     Threads(i64),
     /// This many blocks along x and y.

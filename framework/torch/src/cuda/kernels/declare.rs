@@ -132,7 +132,7 @@ macro_rules! kernels {
             /// # Errors
             /// When an argument is not as declared, or what CUDA reports.
             #[allow(clippy::too_many_arguments, unused_variables)]
-            pub(crate) $($unsafe)? fn $name($grid: Grid, $($argument: parameter!($kind)),*) -> Result<()> {
+            pub $($unsafe)? fn $name($grid: Grid, $($argument: parameter!($kind)),*) -> Result<()> {
                 let blocks = $grid.blocks()?;
                 let mut lengths = {
                     let $grid = blocks;

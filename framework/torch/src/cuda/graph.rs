@@ -23,7 +23,7 @@ impl Graph {
         // SAFETY: `raw` outlives the call; `pool` is a live graph or null.
         f.check(unsafe { (f.graph_begin)(&raw mut raw, pool.map_or(std::ptr::null_mut(), |graph| graph.0)) })?;
         let graph = Self(raw);
-        let made = crate::engine::guard(work);
+        let made = crate::guard(work);
         // SAFETY: The graph is live, and its capture was begun on this thread.
         let ended = f.check(unsafe { (f.graph_end)(graph.0) });
         // An error inside explains why the capture could not be ended.

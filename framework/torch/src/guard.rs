@@ -98,7 +98,7 @@ fn readable(function: &str) -> &str {
 ///
 /// # Panics
 /// With the error.
-pub(crate) fn raise<T>(result: Result<T>) -> T {
+pub fn raise<T>(result: Result<T>) -> T {
     result.unwrap_or_else(|error| match PLACE.with_borrow(Option::is_some) {
         true => resume_unwind(Box::new(error)),
         false => panic!("{}", error.message()),

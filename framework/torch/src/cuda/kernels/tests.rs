@@ -1,7 +1,7 @@
 //! The declarations against kernels.cu, and what a launch refuses.
 
 use super::*;
-use crate::engine::cuda::stand_in::StandIn;
+use crate::cuda::stand_in::StandIn;
 use std::collections::BTreeSet;
 use tch::{Device, Kind};
 

@@ -7,16 +7,16 @@
 #![allow(unsafe_code)]
 
 mod comm;
-pub(crate) mod conv;
+pub mod conv;
 mod graph;
 mod kernel;
-pub(crate) mod kernels;
+pub mod kernels;
 #[doc(hidden)]
 pub mod stand_in;
 
 pub use comm::{Comm, CommId};
 pub use graph::Graph;
-pub(crate) use kernel::{Grid, THREADS, VECTOR};
+pub use kernel::{Grid, THREADS, VECTOR};
 
 use crate::{Error, Result};
 use libloading::os::unix::Library;
@@ -118,7 +118,7 @@ functions! {
 fn functions() -> Result<&'static Functions> {
     static FUNCTIONS: OnceLock<Result<Functions, String>> = OnceLock::new();
     let opened = FUNCTIONS.get_or_init(|| {
-        let found = super::devices();
+        let found = crate::device::devices();
         if found.cuda == 0 {
             return Err("there is no CUDA device".to_string());
         }
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn without_a_device_each_function_says_so() {
-        if super::super::devices().cuda > 0 {
+        if crate::device::devices().cuda > 0 {
             return assert!(gpu(0).is_ok_and(|gpu| gpu.memory > 0 && gpu.capability >= 30));
         }
         let captured = Graph::capture(None, || Ok(())).map(drop);
