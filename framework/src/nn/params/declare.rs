@@ -89,7 +89,7 @@ pub enum Given {
 
 /// Which parameter.
 #[derive(Debug, Clone, Copy)]
-pub struct GivenParameter(pub(super) ParamId);
+pub struct GivenParameter(pub(in crate::nn) ParamId);
 
 /// Which buffer.
 #[derive(Debug, Clone, Copy)]
