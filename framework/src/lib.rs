@@ -20,6 +20,7 @@ pub mod nn;
 pub mod objective;
 pub mod optim;
 pub mod plugin;
+pub mod program;
 pub mod registry;
 pub mod regular;
 pub mod scheduler;
