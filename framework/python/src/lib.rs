@@ -15,10 +15,15 @@ use foil_schedulers as _;
 use foil_torchscript as _;
 use foil_trades as _;
 
+mod api;
+mod faults;
+mod plugins;
 mod start;
+mod tensors;
 
 use pyo3::prelude::*;
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Runs `foil WORDS` and returns its exit code.
@@ -26,6 +31,7 @@ use std::process::ExitCode;
 fn main(py: Python<'_>, words: Vec<OsString>) -> u8 {
     let all = std::iter::once("foil".into()).chain(words);
     let code = py.detach(|| foil_cli::run(all.collect::<Vec<_>>()));
+    let _ = std::io::stdout().flush(); // What ends here is Python, not a program of Rust's.
     (0..=u8::MAX).find(|number| ExitCode::from(*number) == code).unwrap_or(1)
 }
 
@@ -34,5 +40,6 @@ fn _foil(module: &Bound<'_, PyModule>) -> PyResult<()> {
     start::declare(module.py())?;
     module.add("VERSION", foil::VERSION)?;
     module.add("LIBTORCH", foil::LIBTORCH)?;
-    module.add_function(wrap_pyfunction!(main, module)?)
+    module.add_function(wrap_pyfunction!(main, module)?)?;
+    api::add(module)
 }
