@@ -22,7 +22,9 @@ pub mod tensors;
 pub mod testing;
 
 pub use foil_macros::settings;
-pub use foil_torch::{AtPath, Error, Result, atomic, cuda, distinct, error, guard, hash, raise, regular, shim};
+pub use foil_torch::{
+    AtPath, Error, Result, atomic, cuda, distinct, error, guard, hash, program, raise, regular, shim,
+};
 
 /// This version of foil.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

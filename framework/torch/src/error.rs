@@ -149,6 +149,13 @@ impl Error {
         self
     }
 
+    /// Without the file and line that [`Error::placed`] appends: the message has others.
+    #[must_use]
+    pub fn unplaced(mut self) -> Self {
+        self.place = None;
+        self
+    }
+
     /// The problems of a config, if that is what this error is.
     pub fn problems(&self) -> Option<&foil_config::Problems> {
         self.problems.as_ref()

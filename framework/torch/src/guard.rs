@@ -75,7 +75,7 @@ fn caller(trace: &str) -> Option<String> {
             called = true;
         } else if called
             // A closure may be inlined into `guard` itself.
-            && !["core::", "<core::", "std::", "<std::", "alloc::", "foil::engine::guard::guard"]
+            && !["core::", "<core::", "std::", "<std::", "alloc::", "foil_torch::guard::guard"]
                 .iter()
                 .any(|of| function.starts_with(of))
         {
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_caller_of_tch_is_found_in_a_backtrace() {
-        let trace = "   0: std::backtrace::Backtrace::create\n   1: foil::engine::guard::place_of\n             at ./guard.rs:1:2\n   \
+        let trace = "   0: std::backtrace::Backtrace::create\n   1: foil_torch::guard::place_of\n             at ./guard.rs:1:2\n   \
                      2: core::result::unwrap_failed\n   3: tch::wrappers::tensor_generated::<impl tch::Tensor>::matmul\n   \
                      4: <mine::MyLoss as foil::loss::Loss>::forward::h0123456789abcdef\n";
         assert_eq!(caller(trace).as_deref(), Some("in <mine::MyLoss as foil::loss::Loss>::forward"));

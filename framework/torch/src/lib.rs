@@ -7,6 +7,7 @@
 //! | [`cuda`] | streams, graphs, NCCL and foil's kernels, opened only where there is CUDA |
 //! | [`device`], [`cores`], [`memory`] | which devices there are, threads, memory |
 //! | [`stopwatch`], [`Ceiling`] | where time goes, and the least it could be |
+//! | [`program`] | the program that foil is part of |
 //! | [`atomic`], [`regular`], [`hash`] | files that are whole, regular, and known by their SHA-256 |
 
 pub mod atomic;
@@ -19,6 +20,7 @@ pub mod error;
 mod guard;
 pub mod hash;
 pub mod memory;
+pub mod program;
 pub mod regular;
 pub mod shim;
 pub mod stopwatch;

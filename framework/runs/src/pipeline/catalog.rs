@@ -3,7 +3,7 @@
 use foil::Error;
 use foil::registry::{Component, Kind as _, entries, find};
 use foil::scheduler::Scheduler;
-use foil_config::{Catalog, Library, Problem};
+use foil_config::{Catalog, Library, Problem, Written};
 use serde_yaml::Value;
 
 /// The registry as the config checker sees it.
@@ -16,6 +16,9 @@ impl Catalog for Registry {
     }
     fn schema(&self, kind: &str, name: &str) -> Option<serde_json::Value> {
         find(kind, name).ok().map(foil::registry::Entry::schema)
+    }
+    fn schema_of(&self, kind: &str, name: &str, written: &[Written]) -> Option<Result<serde_json::Value, Problem>> {
+        find(kind, name).ok()?.schema_of(written)
     }
     /// Only schedulers can be built before anything is known of the data; the others are checked by
     /// [`super::assemble`].

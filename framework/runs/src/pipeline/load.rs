@@ -87,6 +87,15 @@ pub fn unchecked(path: &Path) -> Result<serde_yaml::Value> {
     Ok(foil_config::load_str(&name, text, &[], &serde_json::json!({}), &Anything)?.value)
 }
 
+/// Whether the pipeline at `path` has a plugin in Python, whose code loading it would run.
+pub fn has_python(path: &Path) -> bool {
+    let mut names = Vec::new();
+    if let Ok(value) = unchecked(path) {
+        types(&value, &mut names);
+    }
+    names.iter().any(|name| name == "python")
+}
+
 /// Reads a run's pipeline for inspection. No library is loaded: parts from one that is not loaded
 /// can be shown but not built.
 ///

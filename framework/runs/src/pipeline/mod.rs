@@ -19,7 +19,7 @@ use catalog::Looking;
 pub use catalog::Registry;
 pub use config::{BatchNorm, DataConfig, Pipeline, Train};
 pub use load::unchecked;
-pub use load::{Loaded, editor_schema, load, load_across, load_text, look, root_schema};
+pub use load::{Loaded, editor_schema, has_python, load, load_across, load_text, look, root_schema};
 pub use rehearsal::Rehearsal;
 pub use sweep::Combination;
 pub use worklist::{Wanted, WorkList, evaluated_alike};

@@ -130,7 +130,7 @@ fn functions() -> Result<&'static Functions> {
 
 /// Where the library may lie: beside the program, or beside the folder of a test's program.
 fn places() -> Vec<PathBuf> {
-    let program = std::env::current_exe().unwrap_or_default();
+    let program = crate::program::file().unwrap_or_default();
     program.ancestors().skip(1).take(2).map(|folder| folder.join("libfoil_cuda.so")).collect()
 }
 

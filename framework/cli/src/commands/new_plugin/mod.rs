@@ -1,4 +1,6 @@
-//! `foil new-plugin`: a crate of one's own, to start from.
+//! `foil new-plugin`: a crate or a Python file of one's own, to start from.
+
+mod python;
 
 use super::Exit;
 use foil::registry::{entries, find};
@@ -7,10 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Start a plugin of your own: a small crate that builds, passes its test and says what to
-/// change.
+/// Start a plugin of your own: a Python file with a test, or a small crate that builds, passes its
+/// test and says what to change.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
+  foil new-plugin --python loss my_loss           my_loss.py, test_my_loss.py and my_loss.yaml here
   foil new-plugin loss my_loss                    in a clone of foil: plugins/my_loss
   foil new-plugin attack my_attack --dir ../mine  anywhere else, with its own Cargo.toml and settings
 
@@ -20,7 +23,11 @@ pub(super) struct Args {
     kind: String,
     /// The name, for configs and for the crate: lower case, with underscores.
     name: String,
-    /// The folder to make (default: plugins/NAME in a checkout of foil, NAME elsewhere).
+    /// Write it in Python: for a loss, an attack, an objective or a model. Needs the foil that pip installs.
+    #[arg(long, conflicts_with = "foil")]
+    python: bool,
+    /// The folder to make (default: plugins/NAME in a checkout of foil, NAME elsewhere; in Python
+    /// the current folder).
     #[arg(long)]
     dir: Option<PathBuf>,
     /// The checkout of foil to build against (default: the one around the current folder or this
@@ -38,30 +45,30 @@ macro_rules! pgd {
 
 /// Kind, its template, and the part of an example pipeline that uses it.
 const TEMPLATES: [(&str, &str, &str); 6] = [
-    ("loss", include_str!("../../../../plugins/template/src/loss.rs"), concat!(pgd!(), "loss: template_loss\n")),
+    ("loss", include_str!("../../../../../plugins/template/src/loss.rs"), concat!(pgd!(), "loss: template_loss\n")),
     (
         "attack",
-        include_str!("../../../../plugins/template/src/attack.rs"),
+        include_str!("../../../../../plugins/template/src/attack.rs"),
         "attack: { type: template_attack, eps: 0.3, steps: 5 }\nloss: at\n",
     ),
     (
         "objective",
-        include_str!("../../../../plugins/template/src/objective.rs"),
+        include_str!("../../../../../plugins/template/src/objective.rs"),
         "attack: { type: pgd, objective: template_objective, eps: 0.3, alpha: 0.1, steps: 5, start: uniform }\nloss: at\n",
     ),
     (
         "model",
-        include_str!("../../../../plugins/template/src/model.rs"),
+        include_str!("../../../../../plugins/template/src/model.rs"),
         concat!("model: template_model\n", pgd!(), "loss: at\n"),
     ),
     (
         "optimizer",
-        include_str!("../../../../plugins/template/src/optimizer.rs"),
+        include_str!("../../../../../plugins/template/src/optimizer.rs"),
         concat!(pgd!(), "loss: at\noptimizer: { type: template_optimizer, lr: 0.0005 }\n"),
     ),
     (
         "scheduler",
-        include_str!("../../../../plugins/template/src/scheduler.rs"),
+        include_str!("../../../../../plugins/template/src/scheduler.rs"),
         concat!(pgd!(), "loss: at\noptimizer: { type: adam, lr: { type: template_scheduler, start: 0.002 } }\n"),
     ),
 ];
@@ -76,6 +83,9 @@ const KEYWORDS: &str = "abstract as async await become box break const continue 
     unsafe unsized use virtual where while yield";
 
 pub(super) fn run(args: &Args) -> Exit {
+    if args.python {
+        return python::run(&args.kind, &args.name, args.dir.as_deref().unwrap_or(Path::new("")));
+    }
     let kinds = TEMPLATES.map(|(kind, ..)| kind);
     let Some((kind, code, example)) = TEMPLATES.into_iter().find(|(kind, ..)| *kind == args.kind) else {
         let help = foil_config::suggest(&args.kind, &kinds, "kinds");
@@ -103,15 +113,22 @@ pub(super) fn run(args: &Args) -> Exit {
     Ok(ExitCode::SUCCESS)
 }
 
-fn check_name(kind: &str, name: &str) -> Result<()> {
-    let wrong = |what: String, help: &str| Err(Error::new(what).help(help));
+/// A name for configs, files and crates.
+fn valid_name(name: &str) -> Result<()> {
     let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(fine) || name.len() > 64 {
         let tidy: String = name.to_lowercase().chars().map(|c| if fine(c) { c } else { '_' }).take(64).collect();
         let tidy = tidy.trim_matches(|c: char| c == '_' || c.is_ascii_digit()).to_string();
         let help = if tidy.is_empty() { "such as `my_loss`".to_string() } else { format!("write `{tidy}`") };
-        return wrong(format!("`{name}` is not a valid name: use lower-case letters, digits and underscores"), &help);
+        let message = format!("`{name}` is not a valid name: use lower-case letters, digits and underscores");
+        return Err(Error::new(message).help(help));
     }
+    Ok(())
+}
+
+fn check_name(kind: &str, name: &str) -> Result<()> {
+    let wrong = |what: String, help: &str| Err(Error::new(what).help(help));
+    valid_name(name)?;
     if KEYWORDS.split_whitespace().chain(TAKEN.split_whitespace()).any(|word| word == name) {
         return wrong(format!("`{name}` is not a valid name: Rust or foil uses it"), "choose another");
     }
@@ -172,10 +189,8 @@ impl Crate<'_> {
 
     /// The template's code, renamed, as a separate library.
     fn code(&self, template: &str) -> String {
-        let word = |word: &str| word[..1].to_uppercase() + &word[1..];
-        let camel: String = self.name.split('_').filter(|part| !part.is_empty()).map(word).collect();
-        let old = format!("Template{}", word(self.kind));
-        let code = template.replace(&format!("template_{}", self.kind), self.name).replace(&old, &camel);
+        let old = format!("template_{}", self.kind);
+        let code = template.replace(&old, self.name).replace(&camel(&old), &camel(self.name));
         code.replace("#[cfg(test)]\nmod tests", "foil::export_plugin!();\n\n#[cfg(test)]\nmod tests")
     }
 
@@ -221,6 +236,12 @@ impl Crate<'_> {
             sections(&fs::read_to_string(self.clone.join(".cargo/config.toml")).unwrap_or_default(), "[target.")
         )
     }
+}
+
+/// `my_loss` as a type's name: `MyLoss`.
+fn camel(name: &str) -> String {
+    let word = |word: &str| word[..1].to_uppercase() + &word[1..];
+    name.split('_').filter(|part| !part.is_empty()).map(word).collect()
 }
 
 /// The sections of a TOML text whose headings begin with `heading`, without comments.
