@@ -120,5 +120,5 @@ keeps its mask open, so two epochs are too few for it; with one learning rate fo
 const NEXT: &str = "
 Try next:
   cargo foil explain calibrated                                      what CAT does, and every key it takes
-  cargo foil train configs/mnist/at.yaml data.name=mnist_subset      the paper's recipe, on these digits
+  cargo foil train configs/mnist/at.yaml data=mnist_subset           the paper's recipe, on these digits
   cargo foil train configs/demo/at.yaml train.epochs=3               change anything from the command line";

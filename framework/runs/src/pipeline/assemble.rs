@@ -13,6 +13,7 @@ use foil::registry::{Build, Component, DataFacts, Kind as Registered};
 use foil_config::{Problem, suggest};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::Path;
 use tch::{Device, Kind};
 
 /// The parts of a run.
@@ -61,18 +62,16 @@ fn names_a_folder(name: &str) -> bool {
 
 /// Shape and size of the data set that a pipeline names, without reading it.
 pub(super) fn facts(pipeline: &Pipeline) -> Result<DataFacts, Problem> {
-    let known = foil_data::entry(&pipeline.data.name)
-        .map_err(|error| Problem::new("data.name", error.message(), error.help()))?;
-    let count = known.counts.train as i64;
-    let limit = pipeline.data.train_limit.map_or(count, |limit| limit.min(count as u64) as i64);
-    if pipeline.data.validation >= limit as u64 {
+    let known = DataFacts::from(&crate::data::facts(pipeline).map_err(|error| unusable(&error))?);
+    let limit = pipeline.images.train_limit.map_or(known.train, |limit| limit.min(known.train as u64) as i64);
+    if pipeline.images.validation >= limit as u64 {
         return Err(Problem::new(
-            "data.validation",
-            format!("`data.validation` holds out {} of {limit} training images", pipeline.data.validation),
+            "images.validation",
+            format!("`images.validation` holds out {} of {limit} training images", pipeline.images.validation),
             "hold out fewer, so that some are left to train on",
         ));
     }
-    let images = limit as u64 - pipeline.data.validation;
+    let images = limit as u64 - pipeline.images.validation;
     if pipeline.train.steps(images) == 0 {
         let size = pipeline.train.batch_size;
         return Err(Problem::new(
@@ -81,18 +80,12 @@ pub(super) fn facts(pipeline: &Pipeline) -> Result<DataFacts, Problem> {
             "write a smaller `batch_size`",
         ));
     }
-    Ok(of_data(known, Some(limit)))
+    Ok(DataFacts { train: limit, ..known })
 }
 
-/// Shape and size of a data set, of which the first `limit` training images are used.
-fn of_data(known: &foil_data::Entry, limit: Option<i64>) -> DataFacts {
-    DataFacts {
-        channels: known.image[0] as i64,
-        height: known.image[1] as i64,
-        width: known.image[2] as i64,
-        classes: known.classes() as i64,
-        train: limit.unwrap_or(known.counts.train as i64),
-    }
+fn unusable(error: &foil::Error) -> Problem {
+    let help = error.suggestion().unwrap_or_default();
+    Problem::new("data", format!("`data` cannot be used: {}", error.message()), help)
 }
 
 /// The context in which the parts of `pipeline` are built.
@@ -120,7 +113,9 @@ pub(crate) fn more_problems(rest: &serde_yaml::Value, known: &[Problem]) -> Vec<
         _ => problems_of_parts(rest),
     };
     // The file's folder is not known here, so files that it names cannot be found.
-    problems.retain(|problem| problem.path != "init" && !problem.message.contains("cannot be built: "));
+    problems.retain(|problem| {
+        !["init", "data"].contains(&problem.path.as_str()) && !problem.message.contains("cannot be built: ")
+    });
     problems
 }
 
@@ -131,10 +126,9 @@ fn problems_of_parts(rest: &serde_yaml::Value) -> Vec<Problem> {
             let _ = cx.component(key, &component);
         }
     }
-    let name = rest.get("data").and_then(|data| data.get("name")?.as_str());
-    let Some(data) = name.and_then(|name| foil_data::entry(name).ok()).map(|known| of_data(known, None)) else {
-        return Vec::new();
-    };
+    let data = rest.get("data").and_then(|value| serde_yaml::from_value::<Component<_>>(value.clone()).ok());
+    let known = data.and_then(|data| crate::data::facts_of(&data, Path::new("")).ok());
+    let Some(data) = known.as_ref().map(DataFacts::from) else { return Vec::new() };
     let problems = RefCell::<Vec<Problem>>::default();
     let optimizer = rest.get("optimizer").and_then(|value| serde_yaml::from_value(value.clone()).ok());
     let cx = Build::new(data, 0, Kind::Float, Device::Cpu, &problems).dry(true);
@@ -325,9 +319,8 @@ pub fn assemble_across(
     });
     match built {
         (Some(network), Some(optimizer), Some(loss), Some(attack), Some(select)) if problems.is_empty() => {
-            let (mean, std) =
-                foil_data::entry(&pipeline.data.name).map_or((&[][..], &[][..]), |known| (known.mean, known.std));
-            let network = network.normalized(&pipeline.normalize, mean, std).captured(pipeline.train.capture);
+            let (mean, std) = crate::data::moments(pipeline, dry).map_err(|error| vec![unusable(&error)])?;
+            let network = network.normalized(&pipeline.normalize, &mean, &std).captured(pipeline.train.capture);
             let model = Learner::new(network, optimizer);
             let names = [pipeline.attack.name(), pipeline.loss.name()];
             let evaluate = pipeline.evaluate.clone();

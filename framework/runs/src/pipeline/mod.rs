@@ -15,7 +15,7 @@ pub(crate) use assemble::more_problems;
 pub use assemble::{Assembled, assemble, assemble_across};
 use catalog::Looking;
 pub use catalog::Registry;
-pub use config::{BatchNorm, DataConfig, Pipeline, Train};
+pub use config::{BatchNorm, ImagesConfig, Pipeline, Train};
 pub use load::unchecked;
 pub use load::{Loaded, editor_schema, load, load_text, look, root_schema};
 pub use rehearsal::Rehearsal;

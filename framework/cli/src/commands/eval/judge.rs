@@ -56,7 +56,7 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
         whose(&stored.texts, pipeline, &weights);
         (judged, epoch) = (stored.digest, card::epochs(&stored.texts));
     }
-    let limit = pipeline.data.test_limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+    let limit = pipeline.images.test_limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
     let test = Resident::new(&foil_runs::data::read(pipeline)?.test, device).first(limit);
     let images = test.len() as u64;
     let usual_now = usual(&folder, &weights, pipeline, &judged, images);
@@ -78,7 +78,7 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
     let (entries, images) = attacked(pipeline, &mut parts, &test, keeps, &mut saved, beating)?;
     let mut record = EvalRecord {
         model: pipeline.name.clone().unwrap_or_default(),
-        dataset: pipeline.data.name.clone(),
+        dataset: foil_runs::data::name(pipeline),
         threat: parts.judged_threat(),
         precision: pipeline.train.eval_precision.name().into(),
         device: shown(device),
