@@ -196,7 +196,7 @@ fn a_run_that_fails_is_a_note_and_the_exit_code_says_so() {
 #[test]
 fn what_does_not_go_together_is_refused_before_anything_is_trained() {
     let place = place();
-    fs::write(place.path("mnist.yaml"), "extends: tiny.yaml\nname: all\ndata: { name: mnist }\n").unwrap();
+    fs::write(place.path("mnist.yaml"), "extends: tiny.yaml\nname: all\ndata: mnist\n").unwrap();
     let err = place.foil(&["compare", "tiny.yaml", "mnist.yaml"]).error();
     assert!(err.contains("different data sets: tiny is on mnist_subset, all on mnist"), "{err}");
     let err = place.foil(&compare(&["--devices", "cuda:99"])).error();
@@ -316,7 +316,7 @@ fn what_a_run_was_made_from_decides_which_run_it_is() {
     digits(&place, "one", |i| (i % 10) as u8);
     digits(&place, "two", |i| ((i + 1) % 10) as u8);
     for name in ["one", "two"] {
-        let yaml = format!("extends: tiny.yaml\nname: {name}\ndata: {{ name: mnist, path: {name} }}\n");
+        let yaml = format!("extends: tiny.yaml\nname: {name}\ndata: {{ type: mnist, path: {name} }}\n");
         fs::write(place.path(&format!("{name}.yaml")), yaml).unwrap();
     }
     // The same files elsewhere are the same data.
@@ -334,7 +334,7 @@ fn what_a_run_was_made_from_decides_which_run_it_is() {
     assert!(table.contains("one") && table.contains("two") && !table.contains('±'), "{table}");
     let error = place.foil(&["eval", "runs/a", "data.path=two"]).error();
     assert!(error.contains("the run is on other data"), "{error}");
-    place.foil(&["eval", "runs/a", "data.path=two", "data.content=null", "--out", "other.json"]).ok();
+    place.foil(&["eval", "runs/a", "data.path=two", "images.content=null", "--out", "other.json"]).ok();
 
     // Weights to begin with, beside the file that names them.
     fs::create_dir(place.path("conf")).unwrap();

@@ -116,7 +116,7 @@ fn a_value_that_a_help_suggests_is_taken() {
         "evaluate=[natrual]",
         "attack.steps=10.0",
         "attack.start=unifrom",
-        "data.name=mnist_subst",
+        "data=mnist_subst",
         "device=cdua",
     ] {
         mistakes.push((Path::new(FOLDER).join("bases/digits.yaml"), vec![mistake.to_string()]));

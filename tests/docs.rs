@@ -68,7 +68,12 @@ impl Clone {
             _ => panic!("the documentation says `{command}`, which this test does not know"),
         };
         if matches!(words.first(), Some(&"train" | &"compare" | &"sweep")) {
-            words.extend(["train.epochs=1", "data.train_limit=100", "data.test_limit=50", "evaluate=[natural,fgsm]"]);
+            words.extend([
+                "train.epochs=1",
+                "images.train_limit=100",
+                "images.test_limit=50",
+                "evaluate=[natural,fgsm]",
+            ]);
         }
         let mut run = Command::new(program);
         run.args(words).current_dir(self.0.path()).env("OMP_NUM_THREADS", "1").env("CARGO_TARGET_DIR", target());

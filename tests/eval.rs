@@ -6,6 +6,7 @@ mod tiny;
 // A plugin crate that nothing names is not linked.
 use foil_at as _;
 use foil_attacks as _;
+use foil_datasets as _;
 use foil_models as _;
 use foil_optimizers as _;
 use foil_schedulers as _;
@@ -21,7 +22,7 @@ fn trained() -> Place {
     let place = Place::with(AT);
     let rate = "optimizer={ type: adam, lr: 0.003 }";
     let quick =
-        ["attack=none", "data.augment=null", "data.train_limit=160", "train.epochs=2", "train.checkpoint_steps=1000"];
+        ["attack=none", "augment=null", "images.train_limit=160", "train.epochs=2", "train.checkpoint_steps=1000"];
     place.train("run", &[&quick[..], &[rate]].concat());
     place
 }
@@ -81,7 +82,7 @@ fn checkpoints_and_overrides() {
     let epoch = place.run("run").metrics().pop().unwrap();
     assert_eq!((last[0].1, last[1].1), (epoch["natural"].as_f64().unwrap(), epoch["pgd2"].as_f64().unwrap()));
 
-    let other = eval(&["run", "evaluate=[pgd2]", "attacks.pgd2.steps=3", "data.test_limit=20"]);
+    let other = eval(&["run", "evaluate=[pgd2]", "attacks.pgd2.steps=3", "images.test_limit=20"]);
     assert_eq!((&other["n"], &other["entries"][0]["attack"]["steps"]), (&20.into(), &3.into()));
     assert_eq!(accuracies(&other).len(), 1);
     assert_ne!(other["config_hash"], whole["config_hash"]);
@@ -250,7 +251,7 @@ fn a_stopped_or_killed_evaluation_goes_on_to_the_same_figures() {
     // A second of queries, in stages and batches.
     let slow = "attacks.auto={ type: autoattack, eps: 0.02, steps: 6, n_queries: 150, targets: 2 }";
     let eval = |out: &'static str| {
-        [&["eval", "run"][..], AUTO, &[slow, "data.test_limit=30", "--save-adversarial", "--out", out]].concat()
+        [&["eval", "run"][..], AUTO, &[slow, "images.test_limit=30", "--save-adversarial", "--out", out]].concat()
     };
     place.foil(&eval("whole.json")).ok();
     let images = |name: &str| {
@@ -349,8 +350,8 @@ fn an_adversarially_trained_model_passes_the_trust_checks() {
     let quick = [
         "attack.eps=0.1",
         "attack.mode=eval",
-        "data.augment=null",
-        "data.train_limit=320",
+        "augment=null",
+        "images.train_limit=320",
         "train.epochs=2",
         "train.checkpoint_steps=1000",
         "optimizer={ type: adam, lr: 0.003 }",

@@ -8,6 +8,7 @@ use foil_at as _;
 use foil_attacks as _;
 use foil_cat as _;
 use foil_config::{Catalog, Library, Problem, fraction};
+use foil_datasets as _;
 use foil_fat as _;
 use foil_mart as _;
 use foil_mma as _;
@@ -271,7 +272,7 @@ fn each_form_replaces_each() {
         "attack.objective",
         "attack.inner",
         "attack.mask",
-        "data.augment",
+        "augment",
         "attacks.mine",
         "optimizer.lr.then",
     ] {
@@ -285,7 +286,7 @@ fn forms_of_one_component_merge() {
     let (schema, catalog) = (root_schema(), Once::default());
     let base = |value: &str| {
         format!(
-            "{{ data: {{ name: mnist_subset }}, model: small_cnn, attack: none, loss: {value}, \
+            "{{ data: mnist_subset, model: small_cnn, attack: none, loss: {value}, \
              optimizer: {{ type: sgd, lr: 0.1 }}, train: {{ epochs: 1 }} }}"
         )
     };

@@ -41,7 +41,7 @@ fn pipes_and_devices_are_no_files() {
             format!("check {file}"),
             format!("check tiny.yaml model.type=torchscript model.file={file}"),
             format!("train tiny.yaml init={file}"),
-            format!("train tiny.yaml data.name=mnist data.path={file}"),
+            format!("train tiny.yaml data=mnist data.path={file}"),
             format!("import {file}"),
             format!("plugins show {file}"),
         ] {
@@ -117,8 +117,8 @@ fn sizes_that_no_machine_has_are_refused_before_memory_is_asked_for() {
         ("model={ type: wide_resnet, width: 1000000000000 }", "width"),
         ("model={ type: wide_resnet, depth: 9994, width: 1000 }", MOST),
         ("model={ type: mlp, hidden: [65536, 65536, 65536] }", MOST),
-        ("data.validation=18446744073709551615", "`data.validation` holds out 18446744073709551615 of"),
-        ("data.validation=9223372036854775808", "`data.validation` holds out 9223372036854775808 of"),
+        ("images.validation=18446744073709551615", "`images.validation` holds out 18446744073709551615 of"),
+        ("images.validation=9223372036854775808", "`images.validation` holds out 9223372036854775808 of"),
         ("train.batch_size=18446744073709551615", "batch_size"),
         ("train.epochs=18446744073709551615", "epochs"),
     ] {
@@ -128,7 +128,7 @@ fn sizes_that_no_machine_has_are_refused_before_memory_is_asked_for() {
         }
     }
     // No more than there are, then.
-    place.foil(&["check", "tiny.yaml", "data.train_limit=18446744073709551615"]).ok();
+    place.foil(&["check", "tiny.yaml", "images.train_limit=18446744073709551615"]).ok();
 }
 
 /// A file of 20,000 names that no model knows; the nearest ones are looked for among some of them.

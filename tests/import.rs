@@ -8,6 +8,7 @@ use foil::nn::Mode;
 use foil::tensors;
 use foil_at as _;
 use foil_attacks as _;
+use foil_datasets as _;
 use foil_models as _;
 use foil_optimizers as _;
 use foil_runs::interop::Checkpoint;
@@ -59,7 +60,7 @@ fn a_training_scripts_checkpoint() {
         assert!(told.contains(line), "{told}");
     }
     let resolved = place.run("trades").text("resolved.yaml");
-    for line in ["type: wide_resnet", "depth: 10", "width: 1", "name: cifar10", "normalize: none"] {
+    for line in ["type: wide_resnet", "depth: 10", "width: 1", "type: cifar10", "normalize: none"] {
         assert!(resolved.contains(line), "{resolved}");
     }
     let (weights, card) = place.run("trades").tensors("best.safetensors");
@@ -218,14 +219,14 @@ fn a_trained_run_goes_out_and_comes_back() {
         );
         assert_eq!(logits(&place.path(format), &x), own);
         let resolved = place.run(format).text("resolved.yaml");
-        for part in ["name: mnist_subset", "- 0.13", "- 0.31", "eps: 0.2\n    alpha: 0.02"] {
+        for part in ["type: mnist_subset", "- 0.13", "- 0.31", "eps: 0.2\n    alpha: 0.02"] {
             assert!(resolved.contains(part), "{part}: {resolved}");
         }
         // The request takes precedence over the card.
         let asked = format!("{format}-asked");
         place.foil(&["import", file, "--out", &asked, "--normalize", "none", "--data", "mnist"]).ok();
         let resolved = place.run(&asked).text("resolved.yaml");
-        assert!(resolved.contains("name: mnist\n") && resolved.contains("normalize: none"), "{resolved}");
+        assert!(resolved.contains("type: mnist\n") && resolved.contains("normalize: none"), "{resolved}");
         fs::remove_dir_all(place.path(&asked)).unwrap();
     }
     // So does a normalisation other than a mean and deviation, and a norm.
@@ -255,7 +256,7 @@ fn a_trained_run_goes_out_and_comes_back() {
     let told = place.foil(&["import", "net.pt", "--out", "program"]).ok().out;
     assert!(told.contains("a TorchScript program, taken as it is, on images of mnist_subset"), "{told}");
     let evaluated = |run: &str| {
-        place.foil(&["eval", run, "evaluate=[natural, pgd2]", SUITE, "data.test_limit=50", "--trust", "off"]).ok();
+        place.foil(&["eval", run, "evaluate=[natural, pgd2]", SUITE, "images.test_limit=50", "--trust", "off"]).ok();
         let entries = place.run(run).json("eval.json")["entries"].clone();
         [0, 1].map(|n| entries[n]["accuracy"].as_f64().unwrap())
     };

@@ -40,7 +40,7 @@ fn it_does_not_wait_for_an_epochs_measurements() {
     // Two quick steps at different rates, then ten slow batches of measurement.
     let rate = "optimizer.lr={ type: multistep, start: 0.05, milestones: [0.7], count: steps }";
     let slow = [
-        "data.train_limit=40",
+        "images.train_limit=40",
         "train.epochs=1",
         "train.eval_batch_size=5",
         "attacks.pgd2.steps=40",

@@ -21,6 +21,7 @@ use foil_alp as _;
 use foil_at as _;
 use foil_attacks as _;
 use foil_cat as _;
+use foil_datasets as _;
 use foil_fat as _;
 use foil_mart as _;
 use foil_mma as _;

@@ -58,13 +58,13 @@ fn an_evaluation_with_other_settings_is_another_record() {
     let eval = |words: &[&str]| place.foil(&[&["eval", "run", "--trust", "off"], words].concat()).ok();
     eval(&[]);
     let before = (run.text("eval.json"), run.text("eval.images.csv"));
-    let narrow = eval(&["evaluate=[natural]", "data.test_limit=20"]);
+    let narrow = eval(&["evaluate=[natural]", "images.test_limit=20"]);
     assert_eq!((run.text("eval.json"), run.text("eval.images.csv")), before, "the record of more attacks stays");
     let name = narrow.out.split("record: run/").nth(1).unwrap().trim().to_string();
     assert!(name.starts_with("eval.") && name.len() == "eval.01234567.json".len(), "{name}");
     assert_eq!(run.json(&name)["n"], 20);
     assert!(run.file(&name.replace(".json", ".images.csv")).exists());
-    eval(&["evaluate=[natural]", "data.test_limit=20"]);
+    eval(&["evaluate=[natural]", "images.test_limit=20"]);
     let is_record = |name: &&String| name.starts_with("eval.") && name.ends_with(".json");
     let records = || run.files().iter().filter(is_record).count();
     assert_eq!(records(), 2, "the same settings are the same record");

@@ -23,6 +23,7 @@ use foil_alp as _;
 use foil_at as _;
 use foil_attacks as _;
 use foil_cat as _;
+use foil_datasets as _;
 use foil_fat as _;
 use foil_mart as _;
 use foil_mma as _;
@@ -66,7 +67,7 @@ fn steps_of(
     let mut key = Tensor::zeros([] as [i64; 0], (Kind::Int64, Device::Cpu));
     let mut repeated: Repeated<(Outcome, Tensor)> = Repeated::fixed().across(world).unwrap();
     let (mut losses, mut seen) = (Vec::new(), Vec::new());
-    let augment = pipeline.data.augment.as_ref();
+    let augment = pipeline.augment.as_ref();
     for &(epoch, step, [first, count]) in steps {
         clock.set(epoch, step);
         let _ = key.fill_(key_of(&[epoch]));
@@ -131,7 +132,7 @@ fn scheduled_numbers_and_augmentation_are_read_from_tensors() {
     let growing = "{ type: multistep, start: 0.1, milestones: [0.3, 0.7, 1.4], gamma: 1.5, count: steps }";
     let (eps, beta) = (format!("attack.eps={growing}"), format!("loss.beta={growing}"));
     let (tau, lr) = (format!("attack.tau={growing}"), format!("optimizer.lr={FALLING}"));
-    let augment = "data.augment={ pad: 2, padding: zero, flip: true }";
+    let augment = "augment={ pad: 2, padding: zero, flip: true }";
     let resnet = "model={ type: wide_resnet, depth: 10, width: 1, drop_rate: 0.3 }";
     let cases: [(&str, &[&str]); 4] = [
         ("trades.yaml", &[&eps, &beta, &lr]),

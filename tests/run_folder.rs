@@ -180,7 +180,7 @@ fn the_best_epoch_by_the_rule_is_kept_with_its_card() {
     // A rate that teaches for three epochs and then ruins: the best epoch is neither the first nor
     // the last.
     let rate = "optimizer={ type: adam, lr: { type: multistep, start: 0.003, milestones: [3], gamma: 30 } }";
-    let teach = ["attack.steps=0", "data.augment=null", "data.train_limit=160", "train.checkpoint_steps=1000", rate];
+    let teach = ["attack.steps=0", "augment=null", "images.train_limit=160", "train.checkpoint_steps=1000", rate];
     let run = place.train("run", &[&teach[..], &["train.epochs=4"]].concat());
     let (epoch, score) = best_of(&run);
     assert!((2..4).contains(&epoch), "{}", run.text("metrics.jsonl"));
@@ -224,7 +224,7 @@ fn a_tie_keeps_the_earlier_epoch() {
 fn it_is_said_on_which_images_the_checkpoint_is_selected() {
     let place = Place::with(AT);
     let on_test = place.train("test", &["train.epochs=1"]);
-    let held_out = place.train("held", &["train.epochs=1", "data.validation=20"]);
+    let held_out = place.train("held", &["train.epochs=1", "images.validation=20"]);
     let selection = |run: &Run| run.text("log.txt").lines().find(|l| l.starts_with("selection: ")).unwrap().to_string();
     assert!(selection(&on_test).contains("natural + pgd2, measured on test images"), "{}", selection(&on_test));
     assert!(selection(&held_out).contains("natural + pgd2, measured on 20 held-out training images"));

@@ -14,7 +14,8 @@ const PIPELINE: &str = "
 name: tiny
 seed: 7
 device: cpu
-data: { name: mnist_subset, train_limit: 80, test_limit: 50 }
+data: mnist_subset
+images: { train_limit: 80, test_limit: 50 }
 model: { type: torchscript, file: nets/tiny.pt }
 attack: { type: pgd, eps: 0.3, alpha: 0.1, steps: 2, start: uniform, mode: train }
 loss: { type: torchscript, file: nets/trades.pt }

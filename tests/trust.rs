@@ -267,7 +267,7 @@ fn a_disk_that_is_full_at_once_leaves_nothing_and_says_so() {
 fn weights_that_do_not_fit_are_listed() {
     let place = Place::with(AT);
     place.train("run", &["train.epochs=1", "train.batch_size=80"]);
-    let error = place.foil(&["eval", "run/best.safetensors", "data.name=cifar10"]).error();
+    let error = place.foil(&["eval", "run/best.safetensors", "data=cifar10"]).error();
     assert!(error.contains("best.safetensors") && error.contains("`0.weight`"), "{error}");
     assert!(!place.run("run").file("eval.json").exists());
 }
@@ -314,7 +314,7 @@ fn a_fault_of_the_data_leaves_no_folder() {
     {
         fs::write(place.path("data").join(file), "damaged").unwrap();
     }
-    let data = ["data.name=mnist", "data.path=data"];
+    let data = ["data=mnist", "data.path=data"];
     let error = place.foil(&[&["train", "tiny.yaml"], &data[..]].concat()).error();
     assert!(error.contains("train-images-idx3-ubyte"), "{error}");
     assert!(!place.path("runs").exists() || fs::read_dir(place.path("runs")).unwrap().next().is_none());
@@ -326,7 +326,7 @@ fn a_last_batch_of_one_is_named_and_can_be_left_out() {
     let place = Place::with(AT);
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/torchscript/tests/vector_norm.pt");
     let model = format!("model={{ type: torchscript, file: {} }}", program.display());
-    let train = ["data.train_limit=41", "train.epochs=1", "train.checkpoint_steps=null", &model];
+    let train = ["images.train_limit=41", "train.epochs=1", "train.checkpoint_steps=null", &model];
     let error = place.foil(&[TRAIN, &train].concat()).error();
     assert!(error.contains("epoch 1, step 3: this batch has one image, and batch norm over vectors"), "{error}");
     assert!(error.contains("help: the last batch of an epoch holds the rest: `train: { drop_last: true }`"), "{error}");

@@ -64,7 +64,7 @@ foil=${FOIL:-$default} python=${PYTHON:-python3} peers=$here/torch_peers.py
 small_step=() small_run=() batch=128 large=512 counted=12 seeds=5
 if [ "$cpu" ]; then
     small_step=(device=cpu train.batch_size=2) batch=2 large=3 counted=1 seeds=1
-    small_run=(device=cpu data.name=mnist_subset data.augment=null data.validation=0 data.train_limit=101 data.test_limit=20 model=small_cnn train.epochs=1
+    small_run=(device=cpu data=mnist_subset augment=null images.validation=0 images.train_limit=101 images.test_limit=20 model=small_cnn train.epochs=1
         train.batch_size=25 train.eval_batch_size=20 train.capture=auto)
 fi
 
@@ -153,7 +153,7 @@ both() {
     local name=$1 file=$2 how
     shift 2
     for how in off on; do
-        run "$name.$how" 240 "${with[@]}" "$foil" train "$file" train.deterministic=true train.epochs=2 data.validation=0 data.train_limit=1361 data.test_limit=512 "$@" \
+        run "$name.$how" 240 "${with[@]}" "$foil" train "$file" train.deterministic=true train.epochs=2 images.validation=0 images.train_limit=1361 images.test_limit=512 "$@" \
             "train.capture=$how" "${small_run[@]}" --run-dir "$dir/$name.run.$how" --no-eval
     done
     run "$name" 60 same "$dir/$name.run.off/last.safetensors" "$dir/$name.run.on/last.safetensors"
@@ -164,7 +164,7 @@ part_bits() {
     [ "$print" ] || rm -rf "$dir"/*.run.* "$dir/killed"
     for method in at trades mart alp fat_trades cat_cent_0.05 cat_cw_0.05 mma; do both $method configs/cifar10/$method.yaml $bf16; done
     both at_resnet18 configs/cifar10/at.yaml $bf16 model=resnet18
-    both at_wrn configs/cifar10/at_wrn.yaml $bf16 train.batch_size=64 data.train_limit=150
+    both at_wrn configs/cifar10/at_wrn.yaml $bf16 train.batch_size=64 images.train_limit=150
     for precision in tf32 fp32; do both at_$precision configs/cifar10/at.yaml train.precision=$precision; done
     with=(env FOIL_CONV=off)
     for method in at trades; do both $method.no_conv configs/cifar10/$method.yaml $bf16; done
@@ -173,7 +173,7 @@ part_bits() {
         both $method.in_turn configs/cifar10/$method.yaml $bf16
         run $method.overlap 60 same "$dir/$method.in_turn.run.on/last.safetensors" "$dir/$method.run.on/last.safetensors"
     done
-    run killed 240 killed "$dir/killed" "$foil" train configs/cifar10/at.yaml train.deterministic=true train.epochs=2 data.validation=0 data.train_limit=1361 data.test_limit=512 $bf16 \
+    run killed 240 killed "$dir/killed" "$foil" train configs/cifar10/at.yaml train.deterministic=true train.epochs=2 images.validation=0 images.train_limit=1361 images.test_limit=512 $bf16 \
         train.capture=on "${small_run[@]}" train.checkpoint_steps=3 --run-dir "$dir/killed" --no-eval
     run resumed 240 "$foil" train --resume "$dir/killed" --no-eval
     run at.resumed 60 same "$dir/killed/last.safetensors" "$dir/at.run.on/last.safetensors"
@@ -258,7 +258,7 @@ part_gpus() {
         return
     fi
     [ "$print" ] || rm -rf "$dir"/*.run "$dir/lost"
-    local small=(train.precision=bf16 train.epochs=1 data.train_limit=12800)
+    local small=(train.precision=bf16 train.epochs=1 images.train_limit=12800)
     for device in 0 1; do
         for how in off on; do
             run cuda$device.$how 120 env FOIL_DEVICE=cuda:$device "$foil" train configs/cifar10/at.yaml "${small[@]}" train.deterministic=true train.capture=$how \

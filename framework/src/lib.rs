@@ -36,13 +36,14 @@ pub const TCH: &str = "0.24.0";
 /// What a plugin needs, in one line.
 pub mod prelude {
     pub use crate::attack::{Adversarial, Ascent, Attack, Batch, Box01, Learning, Norm, Target, Threat};
+    pub use crate::data::{Counts, DataSource, Dataset, Facts, Images, Located, Reading};
     pub use crate::engine::{Learner, Network};
     pub use crate::loss::{Forward, Loss, LossInput, LossOutput, terms};
     pub use crate::model::Model;
     pub use crate::nn::{self, BatchNorm2d, Builder, Conv2d, Linear, Mode, Pass};
     pub use crate::objective::{Objective, Reference};
     pub use crate::optim::Optimizer;
-    pub use crate::registry::{Build, Component, Config};
+    pub use crate::registry::{Build, Component, Config, DataPath};
     pub use crate::scheduler::{Clock, Progress, Scheduled, Scheduler};
     pub use crate::{Error, Result, register, settings};
     pub use tch::{self, Kind, Tensor};

@@ -10,6 +10,7 @@ use foil_alp as _;
 use foil_at as _;
 use foil_attacks as _;
 use foil_cat as _;
+use foil_datasets as _;
 use foil_fat as _;
 use foil_mart as _;
 use foil_mma as _;
@@ -87,7 +88,7 @@ fn has_pgd(run: &Value, name: &str, steps: u64, start: &str) -> bool {
 #[test]
 fn figure_2_is_pgd_20_at_0_4() {
     let run = run("figures/2_masks.yaml");
-    assert_eq!((at(&run, "data.name"), at(&run, "attack.type")), (&"mnist".into(), &"calibrated".into()));
+    assert_eq!((at(&run, "data.type"), at(&run, "attack.type")), (&"mnist".into(), &"calibrated".into()));
     assert_eq!((at(&run, "attack.inner.type"), at(&run, "attack.inner.objective.type")), (&"pgd".into(), &"ce".into()));
     close(&run, "attack.inner.eps", 0.4);
     close(&run, "attack.inner.steps", 20.0);

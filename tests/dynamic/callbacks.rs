@@ -7,7 +7,8 @@ use crate::tiny::Place;
 const BASE: &str = "
 name: tiny
 device: cpu
-data: { name: mnist_subset, train_limit: 40, test_limit: 20 }
+data: mnist_subset
+images: { train_limit: 40, test_limit: 20 }
 model: panicking_model
 attack: none
 loss: at

@@ -29,7 +29,7 @@ fn each_method_from_a_library_trains_to_the_bits_of_the_linked_one() {
     for method in ["alp", "at", "cat_cw", "fat", "mart", "mma", "trades"] {
         let config = format!("{}/configs/smoke/{method}.yaml", env!("CARGO_MANIFEST_DIR"));
         let (linked, loaded) = (format!("{method}-linked"), format!("{method}-loaded"));
-        let train = ["train", &config, "--no-eval", "data.train_limit=40", "data.test_limit=20"];
+        let train = ["train", &config, "--no-eval", "images.train_limit=40", "images.test_limit=20"];
         place.foil(&[&train[..], &["--run-dir", &linked]].concat()).ok();
         run(&place, &custom, &[&train[..], &["--run-dir", &loaded, "--plugins", &methods]].concat()).ok();
         same(&place, &linked, &loaded);
@@ -49,7 +49,8 @@ fn each_kind_of_plugin_trains_alike_linked_and_loaded() {
 pub const EVERY_KIND: &str = "
 name: tiny
 device: cpu
-data: { name: mnist_subset, train_limit: 60, test_limit: 20 }
+data: mnist_subset
+images: { train_limit: 60, test_limit: 20 }
 model: { type: template_model, hidden: 16 }
 attack: { type: template_attack, eps: { type: template_scheduler, start: 0.2 }, steps: 2 }
 loss: { type: template_loss, clean: { type: template_scheduler, start: 0.5 } }

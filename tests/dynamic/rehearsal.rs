@@ -6,7 +6,8 @@ use crate::tiny::Place;
 const BASE: &str = "
 name: tiny
 device: cpu
-data: { name: mnist_subset, train_limit: 40, test_limit: 20 }
+data: mnist_subset
+images: { train_limit: 40, test_limit: 20 }
 model: wrong_model
 attack: none
 loss: wrong_loss

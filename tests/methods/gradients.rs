@@ -150,7 +150,7 @@ fn an_evaluation_names_what_stands_in_its_way() {
     let evaluate = |how: &str, mut attack: Box<dyn Attack>| {
         let how: &'static str = ["eval", "writes", ""].into_iter().find(|known| *known == how).unwrap();
         let pixels = Vec::<u8>::try_from((&images.x * 255.0).round().to_kind(Kind::Uint8).reshape([-1])).unwrap();
-        let labels = Vec::<u8>::try_from(images.y.to_kind(Kind::Uint8)).unwrap();
+        let labels = Vec::<i64>::try_from(&images.y).unwrap().into_iter().map(|y| y as u16).collect();
         let [channels, height, width] = [FACTS.channels, FACTS.height, FACTS.width].map(|n| n as usize);
         let data = Resident::new(&Images { pixels, labels, channels, height, width }, Device::Cpu);
         let mut trial = Trial {

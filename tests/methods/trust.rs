@@ -188,7 +188,7 @@ fn an_attack_says_its_threat_models() {
 fn a_run_is_evaluated_by_its_largest_radius() {
     let run = |attack: &str| {
         let text = format!(
-            "{{ name: run, device: cpu, data: {{ name: mnist }}, model: mlp, attack: {attack}, loss: at, \
+            "{{ name: run, device: cpu, data: mnist, model: mlp, attack: {attack}, loss: at, \
              optimizer: {{ type: sgd, lr: 0.1 }}, evaluate: [natural, nothing, small, both], \
              attacks: {{ nothing: {{ type: fgsm, eps: 0 }}, small: {{ type: fgsm, eps: 0.1 }}, \
              unused: {{ type: fgsm, eps: 0.9 }}, both: {{ type: worst_of, attacks: [\

@@ -15,7 +15,9 @@ pub const AT: &str = "
 name: tiny
 seed: 7
 device: cpu
-data: { name: mnist_subset, train_limit: 43, test_limit: 30, augment: { pad: 2, flip: true } }
+data: mnist_subset
+images: { train_limit: 43, test_limit: 30 }
+augment: { pad: 2, flip: true }
 model: small_cnn
 attack: { type: pgd, eps: 0.3, alpha: 0.1, steps: 2, start: uniform, mode: train }
 loss: at
@@ -30,7 +32,8 @@ evaluate: [natural, pgd2]
 pub const MMA: &str = "
 name: tiny
 device: cpu
-data: { name: mnist_subset, train_limit: 43, test_limit: 10 }
+data: mnist_subset
+images: { train_limit: 43, test_limit: 10 }
 model: small_cnn
 attack: { type: an_pgd, d_max: 0.45, e_min: 0.1, steps: 2, search_steps: 3 }
 loss: mma
@@ -42,7 +45,8 @@ train: { epochs: 2, batch_size: 20, eval_batch_size: 10 }
 pub const FAT: &str = "
 name: tiny
 device: cpu
-data: { name: mnist_subset, train_limit: 43, test_limit: 10 }
+data: mnist_subset
+images: { train_limit: 43, test_limit: 10 }
 model: trades_cnn
 attack: { type: early_stopped_pgd, objective: kl, eps: 0.3, alpha: 0.1, steps: 3, tau: 1, omega: 0.001, start: gaussian }
 loss: { type: trades, single_clean_pass: true }
@@ -55,7 +59,8 @@ pub const NORM: &str = "
 name: tiny
 seed: 4
 device: cpu
-data: { name: mnist_subset, train_limit: 19, test_limit: 10 }
+data: mnist_subset
+images: { train_limit: 19, test_limit: 10 }
 model: { type: wide_resnet, depth: 10, width: 1 }
 attack: { type: pgd, norm: L2, eps: 4, alpha: 2, steps: 2, mode: train }
 loss: { type: at, log_clean: false }

@@ -84,7 +84,7 @@ impl Made {
         let (Made { seed, data, eps, epochs, attack, loss, .. }, name) = (self, json!(self.name));
         let model = if *data == "cifar10" { "preact_resnet18" } else { "small_cnn" };
         let pipeline = format!(
-            "name: {name}\nseed: {seed}\ndata: {{ name: {data} }}\nmodel: {model}\nattack: {attack}\nloss: {loss}\n\
+            "name: {name}\nseed: {seed}\ndata: {data}\nmodel: {model}\nattack: {attack}\nloss: {loss}\n\
              optimizer: {{ type: sgd, lr: 0.1 }}\ntrain: {{ epochs: {epochs} }}\n\
              attacks:\n  pgd10: {{ type: pgd, eps: {eps}, alpha: 0.01, steps: 10 }}\n  pgd20: {{ type: pgd, eps: {eps}, alpha: 0.003, steps: 20 }}\n\
              select: natural + pgd10\nevaluate: [natural, pgd20]\n"

@@ -17,7 +17,9 @@ pub const AT: &str = "
 name: tiny
 seed: 7
 device: cpu
-data: { name: mnist_subset, train_limit: 80, test_limit: 50, augment: { pad: 2, flip: true } }
+data: mnist_subset
+images: { train_limit: 80, test_limit: 50 }
+augment: { pad: 2, flip: true }
 model: small_cnn
 attack: { type: pgd, eps: 0.3, alpha: 0.1, steps: 2, start: uniform, mode: train }
 loss: at
@@ -32,7 +34,8 @@ evaluate: [natural, pgd2]
 pub const CAT: &str = "
 name: tiny
 device: cpu
-data: { name: mnist_subset, train_limit: 60, test_limit: 50 }
+data: mnist_subset
+images: { train_limit: 60, test_limit: 50 }
 model: small_cnn
 attack:
   type: calibrated
@@ -50,7 +53,8 @@ evaluate: [natural]
 pub const TRADES: &str = "
 name: tiny
 device: cpu
-data: { name: mnist_subset, train_limit: 60, test_limit: 50 }
+data: mnist_subset
+images: { train_limit: 60, test_limit: 50 }
 model: small_cnn
 attack:
   type: pgd

@@ -57,7 +57,7 @@ pub use libraries::Library;
 pub use place::Place;
 pub use problem::{Problem, Problems};
 pub use scalar::fraction;
-pub use show::{misleads, plural, shown};
+pub use show::{article, misleads, noun, plural, shown};
 pub use suggest::{did_you_mean, suggest};
 
 use problem::note;

@@ -66,14 +66,21 @@ pub fn list<S: AsRef<str>>(words: &[S]) -> String {
     words.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ")
 }
 
-/// The word with its article: `an attack`, `a loss`.
-pub fn article(word: &str) -> String {
+/// A kind of component in a sentence: the key `data` takes a data set.
+pub fn noun(kind: &str) -> &str {
+    if kind == "data" { "data set" } else { kind }
+}
+
+/// A kind with its article: `an attack`, `a loss`.
+pub fn article(kind: &str) -> String {
+    let word = noun(kind);
     let an = word.starts_with(['a', 'e', 'i', 'o', 'u']);
     format!("{} {word}", if an { "an" } else { "a" })
 }
 
-/// More than one of them: `attacks`, `losses`.
-pub fn plural(word: &str) -> String {
+/// More than one of a kind: `attacks`, `losses`.
+pub fn plural(kind: &str) -> String {
+    let word = noun(kind);
     let es = ["s", "x", "ch", "sh"].iter().any(|end| word.ends_with(end));
     format!("{word}{}", if es { "es" } else { "s" })
 }
@@ -104,5 +111,6 @@ mod tests {
     fn words_take_their_article_and_plural() {
         assert_eq!((article("attack"), article("loss")), ("an attack".into(), "a loss".into()));
         assert_eq!((plural("attack"), plural("loss")), ("attacks".into(), "losses".into()));
+        assert_eq!((article("data"), plural("data")), ("a data set".into(), "data sets".into()));
     }
 }

@@ -37,14 +37,14 @@ impl Assembly {
                 for (index, &label) in labels.iter().enumerate() {
                     records::check_label("label", index, label, self.entry.classes())?;
                 }
-                images.labels.extend_from_slice(labels);
+                images.labels.extend(labels.iter().copied().map(u16::from));
             }
             Content::Records { coarse_classes } => {
                 self.entry.record(coarse_classes).parse(bytes, file.count, images)?;
             }
         }
         let (sha256, note) = sums::verify(file, bytes);
-        self.sums.push(FileSum { file: file.name, sha256 });
+        self.sums.push(FileSum { file: file.name.to_string(), sha256 });
         self.notes.extend(note.filter(|note| !self.notes.contains(note)));
         Ok(())
     }
@@ -52,18 +52,7 @@ impl Assembly {
     /// The data set, once every file was added.
     pub(crate) fn finish(self, origin: String) -> Dataset {
         let Assembly { entry, train, test, sums, notes } = self;
-        Dataset {
-            name: entry.name,
-            title: entry.title,
-            classes: entry.classes(),
-            class_names: entry.class_names.iter().map(|name| name.to_string()).collect(),
-            train,
-            test,
-            mean: entry.mean,
-            std: entry.std,
-            origin,
-            sums,
-            notes,
-        }
+        let published = notes.is_empty();
+        Dataset { facts: entry.facts(), train, test, origin, sums, published, notes }
     }
 }

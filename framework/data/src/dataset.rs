@@ -1,5 +1,6 @@
 //! A loaded data set: images and labels in memory, and where they came from.
 
+use crate::facts::Facts;
 use crate::sums::sha256_of;
 
 /// Images of one split with their labels, in the published order.
@@ -8,7 +9,7 @@ pub struct Images {
     /// `[n, channels, height, width]`, row by row, 0 to 255.
     pub pixels: Vec<u8>,
     /// `[n]`, in `0..classes`. For CIFAR-100, the fine labels.
-    pub labels: Vec<u8>,
+    pub labels: Vec<u16>,
     /// 1 for grey, 3 for red, green and blue in this order.
     pub channels: usize,
     /// In pixels.
@@ -19,7 +20,7 @@ pub struct Images {
 
 impl Images {
     /// No images yet, with room for `n`.
-    pub(crate) fn with_room(n: usize, [channels, height, width]: [usize; 3]) -> Self {
+    pub fn with_room(n: usize, [channels, height, width]: [usize; 3]) -> Self {
         let pixels = Vec::with_capacity(n * channels * height * width);
         Images { pixels, labels: Vec::with_capacity(n), channels, height, width }
     }
@@ -45,6 +46,22 @@ impl Images {
         self.pixels.get(index.checked_mul(size)?..)?.get(..size)
     }
 
+    /// Mean and standard deviation of the pixels per channel, `[channels]` each, in [0, 1] image
+    /// units; of no images, zeros.
+    pub fn moments(&self) -> (Vec<f64>, Vec<f64>) {
+        let plane = self.height * self.width;
+        let of = |channel: usize| {
+            let planes = self.pixels.chunks_exact(plane.max(1)).skip(channel).step_by(self.channels);
+            let (sum, squares) = planes
+                .flatten()
+                .fold((0u64, 0u64), |(sum, squares), &v| (sum + u64::from(v), squares + u64::from(v) * u64::from(v)));
+            let count = (self.len() * plane).max(1) as f64;
+            let mean = sum as f64 / count;
+            (mean / 255.0, (squares as f64 / count - mean * mean).max(0.0).sqrt() / 255.0)
+        };
+        (0..self.channels).map(of).unzip()
+    }
+
     /// How many images each class has, `[classes]`. Labels of `classes` and above are not counted.
     pub fn per_class(&self, classes: usize) -> Vec<usize> {
         let mut counts = vec![0; classes];
@@ -60,27 +77,18 @@ impl Images {
 /// A data set in memory.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    /// As in a config: `mnist`, `cifar10`, …
-    pub name: &'static str,
-    /// As in a text: `MNIST`, `CIFAR-10`, …
-    pub title: &'static str,
-    /// Number of classes.
-    pub classes: usize,
-    /// What each label means, `[classes]`.
-    pub class_names: Vec<String>,
+    /// What is known about it.
+    pub facts: Facts,
     /// Images to train on.
     pub train: Images,
     /// Images to test on.
     pub test: Images,
-    /// Mean of the training pixels per channel, in [0, 1] image units. A constant of the published
-    /// set: see [`crate::Entry::mean`].
-    pub mean: &'static [f64],
-    /// Standard deviation per channel, likewise.
-    pub std: &'static [f64],
     /// Where it was read from: a folder, an archive, or that it is built in.
     pub origin: String,
     /// The content read, file by file, for the record of a run.
     pub sums: Vec<FileSum>,
+    /// Whether every file is the published one.
+    pub published: bool,
     /// Notes about this copy that are not errors, one sentence each; empty for the published
     /// files.
     pub notes: Vec<String>,
@@ -90,7 +98,7 @@ impl Dataset {
     /// The content of its files: `published`, or the SHA-256 of their sums where one of them is
     /// not the published one.
     pub fn content(&self) -> String {
-        if self.notes.is_empty() {
+        if self.published {
             return PUBLISHED.into();
         }
         let lines: String = self.sums.iter().map(|sum| format!("{} {}\n", sum.file, sum.sha256)).collect();
@@ -105,7 +113,7 @@ pub const PUBLISHED: &str = "published";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSum {
     /// Its published name, such as `data_batch_1.bin`, in whatever form it was stored.
-    pub file: &'static str,
+    pub file: String,
     /// SHA-256 of its unpacked content, in lower-case hexadecimal.
     pub sha256: String,
 }
@@ -113,6 +121,15 @@ pub struct FileSum {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // numpy: p = [[[0, 255], [51, 51]]] / 255; p.mean(), p.std() -> 0.35, 0.384057
+    #[test]
+    fn moments_are_those_of_numpy() {
+        let images = Images { pixels: vec![0, 255, 51, 51], labels: vec![0], channels: 1, height: 2, width: 2 };
+        let (mean, std) = images.moments();
+        assert!((mean[0] - 0.35).abs() < 1e-12 && (std[0] - 0.384_057_287_392).abs() < 1e-9, "{mean:?} {std:?}");
+        assert_eq!(Images::with_room(0, [2, 1, 1]).moments(), (vec![0.0; 2], vec![0.0; 2]));
+    }
 
     #[test]
     fn an_image_is_a_slice_and_past_the_end_is_none() {

@@ -9,13 +9,6 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DataError {
-    /// No data set has this name.
-    UnknownName {
-        /// As asked for.
-        name: String,
-        /// All names that exist.
-        known: Vec<&'static str>,
-    },
     /// It is in none of the places.
     NotFound {
         /// Of the data set.
@@ -66,7 +59,7 @@ pub enum DataError {
     /// No mirror gave a file.
     Download {
         /// Of the data set.
-        name: &'static str,
+        name: String,
         /// Names of the files still to fetch; the first is the one that failed.
         wanted: Vec<String>,
         /// Where they should have gone.
@@ -89,7 +82,6 @@ impl DataError {
     /// The first line: what is wrong.
     pub fn message(&self) -> String {
         match self {
-            Self::UnknownName { name, .. } => format!("no data set is called `{name}`"),
             Self::NotFound { name, .. } => format!("`{name}` was not found"),
             Self::Missing { name, files, .. } => format!("`{name}` is not complete: {} missing", list(files)),
             Self::PythonPickles { name, .. } => {
@@ -109,7 +101,6 @@ impl DataError {
     pub fn places(&self) -> Vec<String> {
         let shown = |path: &Path| path.display().to_string();
         match self {
-            Self::UnknownName { .. } => Vec::new(),
             Self::NotFound { looked, .. } => looked.iter().map(|path| shown(path)).collect(),
             Self::Missing { place, .. } | Self::PythonPickles { place, .. } => vec![shown(place)],
             Self::BadFile { file, .. } => vec![shown(file)],
@@ -121,12 +112,6 @@ impl DataError {
     /// What to do about it.
     pub fn help(&self) -> String {
         match self {
-            Self::UnknownName { name, known } => {
-                let plain = |s: &str| s.to_lowercase().replace(['-', '_', ' '], "");
-                let meant = known.iter().find(|k| plain(k) == plain(name));
-                let meant = meant.map(|k| format!("did you mean `{k}`? ")).unwrap_or_default();
-                format!("{meant}known data sets: {}", known.join(", "))
-            }
             Self::NotFound { name, download_bytes, .. } => {
                 let megabytes = (download_bytes + 500_000) / 1_000_000;
                 format!(

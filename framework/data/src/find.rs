@@ -1,6 +1,6 @@
 //! Where a data set may be on this machine, and where it is.
 
-use crate::catalog::{self, Entry};
+use crate::catalog::Entry;
 use crate::error::DataError;
 use crate::layout::{self, Layout};
 use std::env;
@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 /// Finds a data set and its layout.
 ///
 /// # Errors
-/// `UnknownName`; `NotFound` with the places searched; `PythonPickles` when only the pickled
+/// `NotFound` with the places searched; `PythonPickles` when only the pickled
 /// version is there.
-pub fn find(name: &str, folder: Option<&Path>) -> Result<Layout, DataError> {
-    find_with(catalog::entry(name)?, folder, &Surroundings::of_process())
+pub(crate) fn find(entry: &'static Entry, folder: Option<&Path>) -> Result<Layout, DataError> {
+    find_with(entry, folder, &Surroundings::of_process())
 }
 
-/// The places [`find`] looks in, in order.
+/// The places in which a data set is looked for, in order.
 ///
 /// With a `folder`, only that and the one in it that is called `name`: a caller that names a place
 /// does not want another copy. Without: `$FOIL_DATA/<name>`, `$FOIL_DATA`, `data/<name>`, and the
@@ -132,6 +132,6 @@ mod tests {
 
     #[test]
     fn what_is_built_in_is_always_found() {
-        assert_eq!(find("mnist_subset", None).unwrap(), Layout::BuiltIn);
+        assert_eq!(find(&crate::MNIST_SUBSET, None).unwrap(), Layout::BuiltIn);
     }
 }

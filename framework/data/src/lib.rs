@@ -2,7 +2,7 @@
 //! here.
 //!
 //! ```
-//! let data = foil_data::load("mnist_subset", None)?; // built in, so this works everywhere
+//! let data = foil_data::MNIST_SUBSET.load(None)?; // built in, so this works everywhere
 //! assert_eq!((data.train.len(), data.test.len()), (10_000, 2_000));
 //! assert_eq!(data.train.shape(), [10_000, 1, 28, 28]);
 //! # Ok::<(), foil_data::DataError>(())
@@ -27,6 +27,7 @@ mod catalog;
 mod dataset;
 mod download;
 mod error;
+mod facts;
 mod fault;
 mod find;
 mod idx;
@@ -38,26 +39,9 @@ mod sums;
 #[doc(hidden)]
 pub mod test_set;
 
-pub use catalog::{Counts, Entry, Remote, catalog, entry};
+pub use catalog::{CIFAR10, CIFAR100, Entry, MNIST, MNIST_SUBSET, catalog};
 pub use dataset::{Dataset, FileSum, Images, PUBLISHED};
 pub use download::{Progress, download};
 pub use error::{Attempt, DataError};
-pub use find::{cache_folder, find, places};
-pub use layout::Layout;
-
-use std::path::Path;
-
-/// Read a data set into memory: `mnist`, `mnist_subset`, `cifar10` or `cifar100`.
-///
-/// `folder` is where its files are (or the folder above, or the archive itself); `None` looks in
-/// [`places`]. Anything unusual but readable, such as files other than the published ones, is
-/// noted in [`Dataset::notes`].
-///
-/// # Errors
-/// [`DataError`], each with what to do about it: no such name, not found, files missing, or a file
-/// that is not what it should be.
-pub fn load(name: &str, folder: Option<&Path>) -> Result<Dataset, DataError> {
-    let entry = entry(name)?;
-    let layout = find(name, folder)?;
-    layout::read(entry, &layout)
-}
+pub use facts::{Counts, Facts, Located, Remote};
+pub use find::{cache_folder, places};

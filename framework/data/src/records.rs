@@ -45,7 +45,7 @@ impl Record {
             }
             let label = label[label.len() - 1];
             check_label("label", index, label, self.classes)?;
-            images.labels.push(label);
+            images.labels.push(label.into());
             images.pixels.extend_from_slice(pixels);
         }
         Ok(())

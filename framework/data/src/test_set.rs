@@ -1,9 +1,10 @@
 //! Two tiny data sets for tests and fuzzing, in every layout: `records` (CIFAR's format, 2 x 2 colour) and
 //! `digits` (MNIST's, 2 x 2 grey).
 
-use crate::catalog::{Content, Counts, DataFile, Entry, Forms, Split};
+use crate::catalog::{Content, DataFile, Entry, Forms, Split};
 use crate::dataset::Dataset;
 use crate::error::DataError;
+use crate::facts::Counts;
 use crate::layout;
 use flate2::{Compression, write::GzEncoder};
 use std::io::Write;

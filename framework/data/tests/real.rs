@@ -2,14 +2,15 @@
 //! FOIL_DATA to a folder with `mnist`, `cifar10`, `cifar100` in it). A set that is not found is
 //! skipped, and the output says so.
 
-use foil_data::{DataError, Dataset, Images, catalog, load};
+use foil_data::{DataError, Dataset, catalog};
 use std::io::Write;
 use std::time::Instant;
 
 /// The data set, or a visible skip.
 fn here(name: &str) -> Option<Dataset> {
     let start = Instant::now();
-    match load(name, None) {
+    let entry = catalog().iter().find(|entry| entry.name == name).expect("it is in the catalog");
+    match entry.load(None) {
         Ok(data) => {
             println!("{name}: read from {} in {:.2?}", data.origin, start.elapsed());
             Some(data)
@@ -23,28 +24,11 @@ fn here(name: &str) -> Option<Dataset> {
     }
 }
 
-/// Mean and standard deviation per channel, in [0, 1].
-fn statistics(images: &Images) -> Vec<(f64, f64)> {
-    let [n, channels, height, width] = images.shape();
-    let plane = height * width;
-    let of = |channel: usize| {
-        let planes = images.pixels.chunks_exact(plane).skip(channel).step_by(channels);
-        let (sum, squares) = planes
-            .flatten()
-            .fold((0u64, 0u64), |(sum, squares), &v| (sum + u64::from(v), squares + u64::from(v) * u64::from(v)));
-        let count = (n * plane) as f64;
-        let mean = sum as f64 / count;
-        (mean / 255.0, (squares as f64 / count - mean * mean).sqrt() / 255.0)
-    };
-    (0..channels).map(of).collect()
-}
-
 fn assert_statistics(data: &Dataset) {
-    for ((mean, std), (expected_mean, expected_std)) in
-        statistics(&data.train).into_iter().zip(data.mean.iter().zip(data.std))
-    {
-        assert!((mean - expected_mean).abs() < 1e-5, "{}: mean {mean}, expected {expected_mean}", data.name);
-        assert!((std - expected_std).abs() < 1e-5, "{}: std {std}, expected {expected_std}", data.name);
+    let (facts, (means, stds)) = (&data.facts, data.train.moments());
+    for ((mean, std), (expected_mean, expected_std)) in means.iter().zip(&stds).zip(facts.mean.iter().zip(&facts.std)) {
+        assert!((mean - expected_mean).abs() < 1e-5, "{}: mean {mean}, expected {expected_mean}", facts.name);
+        assert!((std - expected_std).abs() < 1e-5, "{}: std {std}, expected {expected_std}", facts.name);
     }
 }
 
@@ -112,7 +96,7 @@ fn cifar100_is_the_published_one() {
 #[test]
 fn every_name_in_the_catalog_loads_or_says_how_to_get_it() {
     for entry in catalog() {
-        if let Err(error) = load(entry.name, Some("no/such/folder".as_ref())) {
+        if let Err(error) = entry.load(Some("no/such/folder".as_ref())) {
             let error = error.to_string();
             assert!(error.contains("--> no/such/folder\n"), "{error}");
             assert!(error.contains(&format!("help: `foil data get {}` fetches it (", entry.name)), "{error}");

@@ -12,7 +12,8 @@ import pytest
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 PIPELINE = """\
-data: { name: mnist_subset, train_limit: 200, test_limit: 40 }
+data: mnist_subset
+images: { train_limit: 200, test_limit: 40 }
 model: small_cnn
 attack: { type: pgd, eps: 0.3, alpha: 0.1, steps: 2, start: uniform }
 loss: at

@@ -35,7 +35,7 @@ def test_usage_errors_have_the_programs_code(foil_command: Run) -> None:
 
 
 def test_the_demo_trains_and_compares(foil_command: Run, tmp_path: Path) -> None:
-    small = ["train.epochs=1", "data.train_limit=100", "data.test_limit=20", "evaluate=[natural,fgsm]"]
+    small = ["train.epochs=1", "images.train_limit=100", "images.test_limit=20", "evaluate=[natural,fgsm]"]
     done = foil_command("demo", *small)
     assert "CAT_cw" in done.stdout and "foil explain calibrated" in done.stdout
     assert "cargo" not in done.stdout

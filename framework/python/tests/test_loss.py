@@ -123,7 +123,7 @@ def test_an_exception_while_training_names_line_epoch_and_step(foil_command: Run
     body = "if batch.y.numel() == 10:\n    raise ValueError('ten')\nreturn F.cross_entropy(batch.clean, batch.y)"
     write(tmp_path, body)
     # 210 images in batches of 50: the fifth step of each epoch has ten.
-    small = ["data.train_limit=210", "train.epochs=2", "--run-dir", "run"]
+    small = ["images.train_limit=210", "train.epochs=2", "--run-dir", "run"]
     failed = foil_command("train", "mine.yaml", *small, code=1).stderr
     assert "ValueError: ten" in failed and "(my_loss.py:17, in forward)" in failed
     assert "epoch 1" in failed and "step 5" in failed
@@ -170,7 +170,7 @@ def test_a_template_passes_its_test_and_trains(foil_command: Run, tmp_path: Path
     foil_command("new-plugin", "--python", kind, "my_own")
     tested = subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=tmp_path, capture_output=True, text=True)
     assert tested.returncode == 0 and "1 passed" in tested.stdout, tested.stdout
-    small = ["data.train_limit=100", "data.test_limit=20", "train.epochs=1", "select=natural", "evaluate=[natural]"]
+    small = ["images.train_limit=100", "images.test_limit=20", "train.epochs=1", "select=natural", "evaluate=[natural]"]
     foil_command("check", "my_own.yaml")
     foil_command("train", "my_own.yaml", *small)
     assert (tmp_path / "runs/my_own/eval.json").exists()

@@ -1,25 +1,30 @@
-//! The content of a data set, by which a run is tied to the data it was trained on, wherever they
-//! are.
+//! The data set of a run: what is known about it, and the content by which a run is tied to the data
+//! it was trained on, wherever they are.
 
 use crate::pipeline::Pipeline;
+use foil::data::{DataSource, Dataset, Facts, Located, Reading};
+use foil::registry::Component;
 use foil::{Error, Result};
-use foil_data::{Dataset, Layout};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::SystemTime;
 
-/// A copy of a data set: its name, its folder, and the lengths and times of the files there.
+/// A data set's settings, and the folder that paths in them are relative to.
+type Settings = (String, PathBuf);
+
+/// A copy of a data set: its settings, where it is, and the lengths and times of the files there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Source {
-    name: String,
+    settings: Settings,
     place: String,
     files: Vec<(PathBuf, u64, Option<SystemTime>)>,
 }
 
-/// The data that this process has read.
+/// The data that this process has asked about or read.
 #[derive(Default)]
 struct Known {
+    facts: HashMap<Settings, Facts>,
     contents: HashMap<Source, String>,
     /// Read only for its content, but needed again soon.
     kept: Option<(Source, Dataset)>,
@@ -27,20 +32,71 @@ struct Known {
 
 static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
 
+/// What is known about the data set of a pipeline without reading it.
+///
+/// # Errors
+/// When even that needs files, and they are not there.
+pub fn facts(pipeline: &Pipeline) -> Result<Facts> {
+    facts_of(&pipeline.data, &pipeline.folder)
+}
+
+/// As [`facts`], of a data set whose paths are relative to `folder`.
+///
+/// # Errors
+/// As [`facts`].
+pub fn facts_of(data: &Component<dyn DataSource>, folder: &Path) -> Result<Facts> {
+    let settings = settings(data, folder)?;
+    if let Some(facts) = known(|known| known.facts.get(&settings).cloned()) {
+        return Ok(facts);
+    }
+    let facts = data.build_within(folder)?.facts()?;
+    known(|known| known.facts.insert(settings, facts.clone()));
+    Ok(facts)
+}
+
+/// The name of a pipeline's data set in records and tables: the plugin's where that is all that is
+/// known.
+pub fn name(pipeline: &Pipeline) -> String {
+    facts(pipeline).map_or_else(|_| pipeline.data.name().to_string(), |facts| facts.name)
+}
+
+/// Mean and standard deviation of the training images per channel, in [0, 1] image units; they are
+/// measured where the data set does not state them. With `dry`, and where `normalize` does not need
+/// them, they may be 0 and 1 instead.
+///
+/// # Errors
+/// When they must be measured, and the data set is not found or its files are damaged.
+pub fn moments(pipeline: &Pipeline, dry: bool) -> Result<(Vec<f64>, Vec<f64>)> {
+    let facts = facts(pipeline)?;
+    if !facts.mean.is_empty() {
+        return Ok((facts.mean, facts.std));
+    }
+    if dry || !pipeline.normalize.is_of_data() {
+        return Ok((vec![0.0; facts.image[0]], vec![1.0; facts.image[0]]));
+    }
+    let (data, source) = taken(pipeline)?;
+    let moments = data.train.moments();
+    known(|known| known.kept = Some((source, data)));
+    Ok(moments)
+}
+
 /// Checks that the data set of a pipeline is on this machine, without reading it.
 ///
 /// # Errors
 /// When it is not, with the places searched and what to do.
 pub fn find(pipeline: &Pipeline) -> Result<()> {
-    foil_data::find(&pipeline.data.name, pipeline.data.path.as_deref().map(Path::new))?;
-    Ok(())
+    locate(pipeline).map(drop)
+}
+
+fn locate(pipeline: &Pipeline) -> Result<Located> {
+    pipeline.data.build_within(&pipeline.folder)?.locate()
 }
 
 /// Reads the data set of `pipeline`; notes about it go to the log.
 ///
 /// # Errors
 /// When it is not found, its files are damaged, or its content differs from the pipeline's
-/// `data.content`.
+/// `images.content`.
 pub fn read(pipeline: &Pipeline) -> Result<Dataset> {
     let data = load(pipeline)?;
     tell(&data);
@@ -65,31 +121,32 @@ pub fn tell(data: &Dataset) {
 /// The content of `data`, checked against the pipeline's if that is set.
 fn agreed(pipeline: &Pipeline, data: &Dataset) -> Result<String> {
     let content = data.content();
-    let Some(expected) = pipeline.data.content.as_ref().filter(|expected| **expected != content) else {
+    let Some(expected) = pipeline.images.content.as_ref().filter(|expected| **expected != content) else {
         return Ok(content);
     };
-    let (name, origin) = (&pipeline.data.name, &data.origin);
+    let (name, origin) = (&data.facts.name, &data.origin);
     Err(Error::new(format!(
-        "`{name}` in {origin} has the content {content}, but `data.content` is {expected}: the run is on other data"
+        "`{name}` in {origin} has the content {content}, but `images.content` is {expected}: the run is on other data"
     ))
-    .help("put the data of the run back, say where they are with `data.path`, or take these: data.content=null"))
+    .help("put the data of the run back, say where they are with `data.path`, or take these: images.content=null"))
 }
 
 /// The content of the data set of `pipeline`: as set in the pipeline, or else from its files;
-/// `None` for one that comes with foil. With `keep` the data stay in memory until they are read.
+/// `None` for one that has no files. With `keep` the data stay in memory until they are read.
 ///
 /// # Errors
 /// When it is not found, its files are damaged, or with `keep` its content differs from the
 /// pipeline's.
 pub(crate) fn content(pipeline: &Pipeline, keep: bool) -> Result<Option<String>> {
-    if foil_data::entry(&pipeline.data.name)?.is_built_in() {
-        return Ok(None);
-    }
-    let said = pipeline.data.content.as_ref();
+    let said = pipeline.images.content.as_ref();
     if !keep && let Some(content) = said {
         return Ok(Some(content.clone()));
     }
-    let source = source(pipeline)?;
+    let located = locate(pipeline)?;
+    if located.files.is_empty() {
+        return Ok(None);
+    }
+    let source = source(pipeline, located)?;
     let found = known(|known| known.contents.get(&source).cloned());
     if let Some(content) = found.filter(|content| said.is_none_or(|said| said == content)) {
         return Ok(Some(content));
@@ -105,31 +162,26 @@ pub(crate) fn content(pipeline: &Pipeline, keep: bool) -> Result<Option<String>>
 
 /// The data, kept or read now.
 fn taken(pipeline: &Pipeline) -> Result<(Dataset, Source)> {
-    let source = source(pipeline)?;
+    let source = source(pipeline, locate(pipeline)?)?;
     let kept = known(|known| known.kept.take_if(|(kept, _)| *kept == source));
     let data = match kept {
         Some((_, data)) => data,
-        None => foil_data::load(&pipeline.data.name, pipeline.data.path.as_deref().map(Path::new))?,
+        None => pipeline.data.build_within(&pipeline.folder)?.read(&Reading::default())?,
     };
     Ok((data, source))
 }
 
-fn source(pipeline: &Pipeline) -> Result<Source> {
-    let layout = foil_data::find(&pipeline.data.name, pipeline.data.path.as_deref().map(Path::new))?;
-    let mut files: Vec<PathBuf> = match &layout {
-        Layout::Files(folder) | Layout::Strips(folder) => {
-            folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.path()).collect()
-        }
-        Layout::Archive(path) => vec![path.clone()],
-        Layout::BuiltIn => Vec::new(),
-    };
-    files.sort();
+fn settings(data: &Component<dyn DataSource>, folder: &Path) -> Result<Settings> {
+    Ok((serde_yaml::to_string(data).map_err(Error::of)?, folder.to_path_buf()))
+}
+
+fn source(pipeline: &Pipeline, located: Located) -> Result<Source> {
     let facts = |path: PathBuf| {
         let facts = std::fs::metadata(&path).ok()?;
         Some((path, facts.len(), facts.modified().ok()))
     };
-    let files = files.into_iter().filter_map(facts).collect();
-    Ok(Source { name: pipeline.data.name.clone(), place: layout.to_string(), files })
+    let files = located.files.into_iter().filter_map(facts).collect();
+    Ok(Source { settings: settings(&pipeline.data, &pipeline.folder)?, place: located.place, files })
 }
 
 fn known<T>(look: impl FnOnce(&mut Known) -> T) -> T {

@@ -14,15 +14,16 @@ fn the_keys_of_a_pipeline_in_words() {
     assert_eq!(key("attack").components, ["attack"]);
     assert_eq!(key("attack").fallback, Fallback::Required);
     assert_eq!(key("attacks").takes, "a map from names of your own, each to an attack");
-    assert_eq!(key("data").takes, "a map");
+    assert_eq!(key("data").takes, "a data set");
+    assert_eq!(key("images").takes, "a map");
     assert_eq!(key("seed").fallback, Fallback::Value("0".into()));
     assert_eq!(key("evaluate").takes, "a list, each text");
     assert_eq!(key("evaluate").fallback, Fallback::Value("[natural]".into()));
     assert_eq!(key("name").fallback, Fallback::Unset);
     assert_eq!(key("train.epochs").bounds, "1 to 1000000");
     assert_eq!(key("train.checkpoint_steps").takes, "a whole number");
-    assert_eq!(key("data.augment.pad").unit.as_deref(), Some("pixels"));
-    let words: Vec<String> = key("data.augment.padding").choices.into_iter().map(|(word, _)| word).collect();
+    assert_eq!(key("augment.pad").unit.as_deref(), Some("pixels"));
+    let words: Vec<String> = key("augment.padding").choices.into_iter().map(|(word, _)| word).collect();
     assert_eq!(words, ["zero", "reflect"]);
 }
 

@@ -20,7 +20,8 @@ impl Resident {
         let shape = [n, images.channels as i64, images.height as i64, images.width as i64];
         Self {
             images: Tensor::from_slice(&images.pixels).view(shape).to_device(device),
-            labels: Tensor::from_slice(&images.labels).to_kind(Kind::Int64).to_device(device),
+            labels: Tensor::from_slice(&images.labels.iter().copied().map(i64::from).collect::<Vec<_>>())
+                .to_device(device),
             index: Tensor::arange(n, (Kind::Int64, device)),
         }
     }

@@ -50,6 +50,11 @@ impl Normalize {
         Self::Given(MeanStd { mean, std })
     }
 
+    /// Whether it takes the data set's mean and standard deviation.
+    pub fn is_of_data(&self) -> bool {
+        *self == Self::Usual(Usual::Data)
+    }
+
     /// What is subtracted and divided by; `mean` and `std` are the data set's.
     pub fn affine(&self, mean: &[f64], std: &[f64]) -> Option<(Vec<f64>, Vec<f64>)> {
         match self {

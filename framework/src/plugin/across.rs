@@ -9,6 +9,7 @@
 //! the message that the user reads.
 
 use crate::attack::{Adversarial, Attack, Batch, Learning, Target, Threat};
+use crate::data::{DataSource, Dataset, Facts, Located, Reading, Remote};
 use crate::engine::Learner;
 use crate::loss::{Forward, Loss, LossInput, LossOutput};
 use crate::model::Model;
@@ -265,6 +266,13 @@ crossing!(Scheduler as SchedulerAcross: Send Sync {
     get check(cx: &Build) -> ();
 });
 
+crossing!(DataSource as DataSourceAcross: Send {
+    get remotes() -> Vec<Remote>;
+    try_get facts() -> Facts;
+    try_get locate() -> Located;
+    try_get read(progress: &Reading) -> Dataset;
+});
+
 crossing!(Optimizer as OptimizerAcross: Send {
     get learning_rate(progress: &Progress) -> f64;
     get state() -> Vec<(String, Tensor)>;
@@ -367,6 +375,7 @@ mod tests {
         held::<dyn Loss>("Loss", include_str!("../loss.rs"));
         held::<dyn Attack>("Attack", include_str!("../attack.rs"));
         held::<dyn Learning>("Learning", include_str!("../attack/learning.rs"));
+        held::<dyn DataSource>("DataSource", include_str!("../data/source.rs"));
         held::<dyn Objective>("Objective", include_str!("../objective.rs"));
         held::<dyn Model>("Model", include_str!("../model.rs"));
         held::<dyn Scheduler>("Scheduler", include_str!("../scheduler.rs"));

@@ -1,6 +1,6 @@
 //! The context in which plugins are built.
 
-use super::{Component, FilePath, Kind};
+use super::{Component, DataPath, FilePath, Kind};
 use crate::distributed::World;
 use crate::engine::{EvalPrecision, Network, Precision};
 use crate::model::Model;
@@ -9,6 +9,7 @@ use crate::objective::Objective;
 use crate::optim::Optimizer;
 use crate::{Error, Result};
 use foil_config::Problem;
+use foil_data::Facts;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind as Number};
@@ -16,7 +17,7 @@ use tch::{Device, Kind as Number};
 /// Facts about the data that are known when a plugin is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DataFacts {
-    /// Colour channels, 1 or 3.
+    /// Channels: 1 for grey, 3 for colour, 4 with transparency.
     pub channels: i64,
     /// Image height in pixels.
     pub height: i64,
@@ -27,6 +28,13 @@ pub struct DataFacts {
     /// Number of training images, including held-out ones: every index of a training batch is
     /// below it.
     pub train: i64,
+}
+
+impl From<&Facts> for DataFacts {
+    fn from(facts: &Facts) -> Self {
+        let [channels, height, width] = facts.image.map(|n| n as i64);
+        Self { channels, height, width, classes: facts.classes() as i64, train: facts.counts.train as i64 }
+    }
 }
 
 /// The context in which a plugin is built; it also collects problems with its settings.
@@ -105,6 +113,11 @@ impl<'a> Build<'a> {
     /// The path of a file in the settings.
     pub fn file(&self, file: &FilePath) -> PathBuf {
         file.within(self.folder)
+    }
+
+    /// The place of a data set in the settings.
+    pub fn place(&self, path: &DataPath) -> PathBuf {
+        path.within(self.folder)
     }
 
     /// Networks are replicas that the ranks of `world` train together; with `sync` their batch

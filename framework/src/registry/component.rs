@@ -12,6 +12,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::RefCell;
 use std::fmt;
+use std::path::Path;
 use tch::{Device, Kind as Number};
 
 /// A plugin's settings, which can build the plugin.
@@ -121,20 +122,37 @@ impl<T: Kind + ?Sized> Component<T> {
     /// # Errors
     /// The problems of its settings.
     pub fn build_alone(&self) -> Result<Box<T>> {
-        self.build_at("").map_err(|problems| match problems.into_iter().next() {
-            Some(Problem { message, help, .. }) => Error::new(message).help(help.unwrap_or_default()),
-            None => Error::new(format!("`{}` cannot be built", self.name)),
-        })
+        self.build_within(Path::new(""))
     }
 
-    /// The same, returning all problems of the settings at `path`.
+    /// The same, with paths in its settings relative to `folder`.
+    ///
+    /// # Errors
+    /// As [`Component::build_alone`].
+    pub fn build_within(&self, folder: &Path) -> Result<Box<T>> {
+        self.built("", folder).map_err(|problems| self.first(problems))
+    }
+
+    /// As [`Component::build_alone`], returning all problems of the settings at `path`.
     pub fn build_at(&self, path: &str) -> Result<Box<T>, Vec<Problem>> {
+        self.built(path, Path::new(""))
+    }
+
+    fn built(&self, path: &str, folder: &Path) -> Result<Box<T>, Vec<Problem>> {
         let problems = RefCell::default();
         let nothing = DataFacts { channels: 0, height: 0, width: 0, classes: 0, train: 0 };
-        let built = Build::new(nothing, 0, Number::Float, Device::Cpu, &problems).component(path, self);
+        let cx = Build::new(nothing, 0, Number::Float, Device::Cpu, &problems).within(folder);
+        let built = cx.component(path, self);
         match (built, problems.into_inner()) {
             (Some(built), problems) if problems.is_empty() => Ok(built),
             (_, problems) => Err(problems),
+        }
+    }
+
+    fn first(&self, problems: Vec<Problem>) -> Error {
+        match problems.into_iter().next() {
+            Some(Problem { message, help, .. }) => Error::new(message).help(help.unwrap_or_default()),
+            None => Error::new(format!("`{}` cannot be built", self.name)),
         }
     }
 
@@ -181,10 +199,10 @@ impl<'de, T: Kind + ?Sized> Deserialize<'de> for Component<T> {
             Value::String(name) => (name, Mapping::new()),
             Value::Mapping(mut map) => match map.remove("type") {
                 Some(Value::String(name)) => (name, map),
-                _ => return Err(D::Error::custom(format!("expected `type:` with the name of the {}", T::NAME))),
+                _ => return Err(D::Error::custom(format!("expected `type:` with the name of {}", article(T::NAME)))),
             },
             other => {
-                return Err(D::Error::custom(format!("expected {} {}, found {other:?}", article(T::NAME), T::NAME)));
+                return Err(D::Error::custom(format!("expected {}, found {other:?}", article(T::NAME))));
             }
         };
         let yaml = serde_yaml::to_string(&settings).map_err(D::Error::custom)?;
@@ -197,8 +215,7 @@ impl<'de, T: Kind + ?Sized> Deserialize<'de> for Component<T> {
         let parsed = (entry.parse)(&yaml);
         let mut slots = parsed.map_err(|e| D::Error::custom(format!("{} `{name}`: {}", T::NAME, e.message())))?;
         let config = T::slot(&mut slots).take();
-        let config =
-            config.ok_or_else(|| D::Error::custom(format!("`{name}` is not {} {}", article(T::NAME), T::NAME)))?;
+        let config = config.ok_or_else(|| D::Error::custom(format!("`{name}` is not {}", article(T::NAME))))?;
         Ok(Self { name: entry.name, config })
     }
 }

@@ -94,7 +94,7 @@ fn alternatives(schema: &Value) -> Vec<&Value> {
 /// The values it takes, in words.
 fn takes(root: &Value, schema: &Value) -> String {
     if let Some(kind) = schema.get("x-component").and_then(Value::as_str) {
-        return format!("{} {kind}", article(kind));
+        return article(kind);
     }
     let inner = resolved(root, schema);
     if !std::ptr::eq(inner, schema) {

@@ -12,10 +12,11 @@ pub mod manual;
 
 pub use build::{Build, DataFacts};
 pub use component::{Component, Config};
-pub use file::FilePath;
+pub use file::{DataPath, FilePath};
 pub use foreign::admitting;
 
 use crate::attack::Attack;
+use crate::data::DataSource;
 use crate::loss::Loss;
 use crate::model::Model;
 use crate::objective::Objective;
@@ -74,6 +75,7 @@ macro_rules! kinds {
 }
 
 kinds! {
+    DataSource as DataSourceAcross in data, "data", "is the images of a run with their labels";
     Attack as AttackAcross in attack, "attack", "perturbs a batch of images";
     Loss as LossAcross in loss, "loss", "is what a training step descends";
     Objective as ObjectiveAcross in objective, "objective", "is what an attack ascends";
@@ -194,9 +196,9 @@ impl Entry {
     }
 }
 
-/// The word's article: `an` attack, `a` loss.
-pub fn article(word: &str) -> &'static str {
-    if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
+/// A kind in a sentence, with its article: `an attack`, `a loss`, `a data set`.
+pub fn article(kind: &str) -> String {
+    foil_config::article(kind)
 }
 
 /// The plugins of a process, by kind and name. There is one table, the program's; libraries are
@@ -259,14 +261,31 @@ pub fn find(kind: &str, name: &str) -> Result<&'static Entry> {
         return Ok(entry);
     }
     let known: Vec<&str> = all.iter().filter(|e| e.kind == kind).map(|e| e.name).collect();
-    Err(Error::new(format!("no {kind} is called `{name}`")).help(suggest(name, &known, "known")))
+    Err(Error::new(format!("no {} is called `{name}`", foil_config::noun(kind))).help(suggest(name, &known, "known")))
 }
 
-/// Whether some plugin called `name` has a key of this name, and whether a file is its value.
-pub fn key_of_plugin(name: &str, key: &str) -> Option<bool> {
+/// What a key of a plugin names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// A file that belongs to a run: a [`FilePath`].
+    File,
+    /// Where a data set lies: a [`DataPath`].
+    Data,
+    /// Nothing outside the config.
+    Nothing,
+}
+
+/// What the key of this name names of some plugin called `name` that has one.
+pub fn key_of_plugin(name: &str, key: &str) -> Option<Names> {
     entries().into_iter().filter(|entry| entry.name == name).find_map(|entry| {
         let schema = entry.schema();
-        Some(schema.get("properties")?.get(key)?.get("x-file").is_some())
+        let key = schema.get("properties")?.get(key)?.to_string();
+        // Inside an `anyOf` where the key is optional.
+        Some(match (key.contains("\"x-file\":"), key.contains("\"x-data\":")) {
+            (true, _) => Names::File,
+            (_, true) => Names::Data,
+            _ => Names::Nothing,
+        })
     })
 }
 

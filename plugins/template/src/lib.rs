@@ -4,6 +4,7 @@
 //! its own.
 
 mod attack;
+mod data;
 mod loss;
 mod model;
 mod objective;

@@ -17,6 +17,7 @@ use tch::{Device, Kind, Tensor};
 
 use foil_at as _;
 use foil_attacks as _;
+use foil_datasets as _;
 use foil_models as _;
 use foil_optimizers as _;
 use foil_schedulers as _;

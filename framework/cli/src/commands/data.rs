@@ -2,7 +2,9 @@
 
 use super::{Exit, text};
 use foil::Result;
-use foil_data::{Entry, Progress};
+use foil::data::DataSource;
+use foil::registry::{Component, Entry, Kind, entries, find};
+use foil_data::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,7 +16,7 @@ use std::process::ExitCode;
   foil data get cifar10
   foil data get mnist --dir data/mnist
 
-foil looks for a data set in the pipeline's `data.path` if it is set; otherwise in $FOIL_DATA, in data/ in the current
+foil looks for a data set in its `path` if the pipeline sets that; otherwise in $FOIL_DATA, in data/ in the current
 folder, and in the cache folder that `foil data get` fills.")]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -47,11 +49,16 @@ enum Command {
 pub(super) fn run(args: &Args) -> Exit {
     match &args.command {
         Command::List { json: false } => {
-            let pages: Vec<String> = foil_data::catalog().iter().map(|set| page(set)).collect();
+            let pages: Vec<String> = entries_of_data()
+                .map(|entry| match built(entry) {
+                    Some(set) => page(entry, set.as_ref()),
+                    None => to_be_told(entry),
+                })
+                .collect();
             print!("{}", pages.join("\n"));
         }
         Command::List { json: true } => {
-            let known: Vec<Known> = foil_data::catalog().iter().map(|set| Known::of(set)).collect();
+            let known: Vec<Known> = sets().iter().filter_map(|(entry, set)| Known::of(entry, set.as_ref())).collect();
             println!("{}", super::json(&known)?);
         }
         Command::Get { name, dir } => get(name, dir.as_deref())?,
@@ -59,12 +66,27 @@ pub(super) fn run(args: &Args) -> Exit {
     Ok(ExitCode::SUCCESS)
 }
 
+fn entries_of_data() -> impl Iterator<Item = &'static Entry> {
+    entries().into_iter().filter(|entry| entry.kind() == <dyn DataSource>::NAME)
+}
+
+/// The data sets that need no keys.
+pub(super) fn sets() -> Vec<(&'static Entry, Box<dyn DataSource>)> {
+    entries_of_data().filter_map(|entry| Some((entry, built(entry)?))).collect()
+}
+
+/// A data set with every key at its default; `None` for other plugins and where it needs keys.
+pub(super) fn built(entry: &Entry) -> Option<Box<dyn DataSource>> {
+    let component = (entry.kind() == <dyn DataSource>::NAME).then(|| Component::named(entry.name()).ok())??;
+    component.build_alone().ok()
+}
+
 /// A data set for `--json`.
 #[derive(serde::Serialize)]
 struct Known {
     name: &'static str,
-    title: &'static str,
-    about: &'static str,
+    title: String,
+    about: String,
     /// Channels, height, width.
     image: [usize; 3],
     classes: usize,
@@ -73,83 +95,94 @@ struct Known {
     download_bytes: u64,
     /// Where it was found; null if it was not.
     found: Option<String>,
-    /// The folders that were searched, in order.
-    places: Vec<PathBuf>,
-    licence: &'static str,
-    citation: &'static str,
-    homepage: &'static str,
+    licence: String,
+    citation: String,
+    homepage: String,
 }
 
 impl Known {
-    fn of(set: &Entry) -> Self {
-        Self {
-            name: set.name,
-            title: set.title,
-            about: set.about,
-            image: set.image,
-            classes: set.classes(),
-            train: set.counts.train,
-            test: set.counts.test,
-            download_bytes: set.download_bytes(),
-            found: found(set),
-            places: if set.is_built_in() { Vec::new() } else { foil_data::places(set.name, None) },
-            licence: set.licence,
-            citation: set.citation,
-            homepage: set.homepage,
-        }
+    fn of(entry: &Entry, set: &dyn DataSource) -> Option<Self> {
+        let facts = set.facts().ok()?;
+        Some(Self {
+            name: entry.name(),
+            classes: facts.classes(),
+            title: facts.title,
+            about: facts.about,
+            image: facts.image,
+            train: facts.counts.train,
+            test: facts.counts.test,
+            download_bytes: set.remotes().iter().map(|remote| remote.bytes).sum(),
+            found: set.locate().ok().map(|located| located.place),
+            licence: facts.licence,
+            citation: facts.citation,
+            homepage: facts.homepage,
+        })
     }
 }
 
-/// Where a data set is, if it was found.
-pub(super) fn found(set: &Entry) -> Option<String> {
-    foil_data::find(set.name, None).ok().map(|layout| layout.to_string())
-}
-
-/// A data set's description for the terminal.
-pub(super) fn page(set: &Entry) -> String {
-    let [channels, height, width] = set.image;
-    let where_ = match foil_data::find(set.name, None) {
-        Ok(layout) => layout.to_string(),
-        Err(error) => {
-            let message = error.message();
-            let message = message.strip_prefix(&format!("`{}` ", set.name)).unwrap_or(&message);
-            format!("{message} ({}); {}", error.places().join(", "), error.help())
-        }
+/// A data set's description for the terminal: what is known of it, and where it is.
+pub(super) fn page(entry: &Entry, set: &dyn DataSource) -> String {
+    let facts = match set.facts() {
+        Ok(facts) => facts,
+        Err(error) => return format!("{}  {error}\n", text::bold(entry.name())),
     };
+    let [channels, height, width] = facts.image;
+    let place = set.locate().map_or_else(
+        |error| {
+            let message = error.message().trim_start_matches(&format!("`{}` ", entry.name()));
+            let mut lines = message.lines().map(|line| line.trim_start_matches("  --> "));
+            let first = lines.next().unwrap_or_default();
+            let places: Vec<&str> = lines.collect();
+            format!("{first} ({}); {}", places.join(", "), error.suggestion().unwrap_or_default())
+        },
+        |located| located.place,
+    );
     let size = format!(
         "{} training and {} test images of {channels} x {height} x {width}, {} classes",
-        crate::report::thousands(set.counts.train),
-        crate::report::thousands(set.counts.test),
-        set.classes()
+        crate::report::thousands(facts.counts.train),
+        crate::report::thousands(facts.counts.test),
+        facts.classes()
     );
     let fields = [
-        ("where", where_.as_str()),
+        ("where", &place),
         ("size", &size),
-        ("licence", set.licence),
-        ("cite", set.citation),
-        ("page", set.homepage),
+        ("licence", &facts.licence),
+        ("cite", &facts.citation),
+        ("page", &facts.homepage),
     ];
-    let mut page = format!("{}  {}: {}\n", text::bold(set.name), set.title, set.about);
-    for (name, value) in fields {
+    let mut page = format!("{}  {}: {}\n", text::bold(entry.name()), facts.title, facts.about);
+    for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_empty()) {
         let value = text::wrap(value, text::width(), 11);
         page += &format!("  {name:<9}{}", value.trim_start());
     }
     page
 }
 
+/// A data set that needs keys.
+fn to_be_told(entry: &Entry) -> String {
+    let summary = text::wrap(&entry.summary(), text::width(), 2);
+    format!("{}\n{summary}  its keys: `foil explain data {}`\n", text::bold(entry.name()), entry.name())
+}
+
 fn get(name: &str, dir: Option<&Path>) -> Result<()> {
+    let entry = find(<dyn DataSource>::NAME, name)?;
+    let set = built(entry);
+    let remotes = set.as_ref().map(|set| set.remotes()).unwrap_or_default();
+    if remotes.is_empty() {
+        let is_inside = set.is_some_and(|set| set.locate().is_ok_and(|located| located.files.is_empty()));
+        let why = if is_inside { "comes with foil" } else { "is not published" };
+        println!("`{name}` {why}; there is nothing to fetch");
+        return Ok(());
+    }
     let mut shown = Shown::default();
-    match foil_data::download(name, dir, &mut |progress| shown.tell(progress))? {
-        None => println!("`{name}` comes with foil; there is nothing to fetch"),
-        Some(folder) => {
-            println!("`{name}` is in {}", folder.display());
-            if dir.is_some() && foil_data::find(name, None).is_err() {
-                println!(
-                    "to use it, write `data.path: {}` in a pipeline or set FOIL_DATA to that folder",
-                    folder.display()
-                );
-            }
-        }
+    let folder = dir.map_or_else(|| foil_data::cache_folder(name), Path::to_path_buf);
+    foil_data::download(name, &remotes, &folder, &mut |progress| shown.tell(progress))?;
+    println!("`{name}` is in {}", folder.display());
+    if dir.is_some() && built(entry).is_some_and(|set| set.locate().is_err()) {
+        let folder = folder.display();
+        println!(
+            "to use it, write `data: {{ type: {name}, path: {folder} }}` in a pipeline or set FOIL_DATA to that folder"
+        );
     }
     Ok(())
 }
@@ -198,15 +231,5 @@ mod tests {
     #[test]
     fn the_bar_has_a_good_template() {
         assert!(ProgressStyle::with_template(BAR).is_ok());
-    }
-
-    #[test]
-    fn a_page_says_what_one_needs_to_know() {
-        for set in foil_data::catalog() {
-            let page = page(set);
-            for part in ["where", "licence", "cite", set.title, set.homepage] {
-                assert!(page.contains(part), "{part} is not in {page}");
-            }
-        }
     }
 }

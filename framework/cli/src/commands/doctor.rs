@@ -149,10 +149,10 @@ fn plugins() -> Finding {
 
 fn data_sets() -> Finding {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
-    for set in foil_data::catalog() {
-        match data::found(set) {
-            Some(place) => found.push(format!("{}: {place}", set.name)),
-            None => missing.push(set.name),
+    for (entry, set) in data::sets() {
+        match set.locate() {
+            Ok(located) => found.push(format!("{}: {}", entry.name(), located.place)),
+            Err(_) => missing.push(entry.name()),
         }
     }
     found.extend(missing.iter().map(|name| format!("{name}: not found")));

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 #[command(after_help = "Examples:
   foil eval runs/cat_cw
   foil eval runs/cat_cw evaluate=[natural,pgd20,autoattack]
-  foil eval runs/cat_cw attacks.pgd20.steps=50 data.test_limit=1000 --out pgd50.json
+  foil eval runs/cat_cw attacks.pgd20.steps=50 images.test_limit=1000 --out pgd50.json
   foil eval runs/cat_cw/last.safetensors
   foil eval runs/cat_cw --trust full --transfer runs/at
   foil eval runs/cat_cw 'attacks.pgd20.eps=[2/255, 4/255, 8/255]' evaluate=[natural,pgd20]

@@ -1,6 +1,7 @@
 //! `foil import`: a published checkpoint becomes a run folder.
 
 use super::Exit;
+use foil::data::DataSource;
 use foil::engine::Normalize;
 use foil::model::Model;
 use foil::registry::Component;
@@ -58,7 +59,7 @@ pub(super) fn run(args: &Args) -> Exit {
     }
     let known = Known {
         model: args.model.as_deref().map(|text| yaml::<Component<dyn Model>>("--model", text)).transpose()?,
-        data: args.data.clone(),
+        data: args.data.as_deref().map(|text| yaml::<Component<dyn DataSource>>("--data", text)).transpose()?,
         ignore: args.ignore.clone(),
         folder: PathBuf::new(),
     };

@@ -7,8 +7,8 @@ use foil::{Error, Result};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-/// List what you can combine: attacks, losses, objectives, models, schedulers, optimizers and data
-/// sets.
+/// List what you can combine: data sets, attacks, losses, objectives, models, schedulers and
+/// optimizers.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil list
@@ -17,15 +17,12 @@ use std::process::ExitCode;
   foil list | grep ^attack | cut -f2       in a pipe: kind, name, crate, summary, with tabs
   foil list loss --plugins target/release/libmy_loss.so")]
 pub(super) struct Args {
-    /// Only this kind: attack, loss, objective, model, scheduler, optimizer or data.
+    /// Only this kind: data, attack, loss, objective, model, scheduler or optimizer.
     kind: Option<String>,
     /// Print a JSON array.
     #[arg(long)]
     json: bool,
 }
-
-/// The kind under which data sets are listed; they are not plugins.
-const DATA: &str = "data";
 
 #[derive(serde::Serialize)]
 struct Row {
@@ -62,7 +59,7 @@ pub(super) fn run(args: &Args) -> Exit {
 }
 
 fn known(kind: &str) -> Result<()> {
-    let kinds: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).chain([DATA]).collect();
+    let kinds: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).collect();
     if kinds.contains(&kind) {
         return Ok(());
     }
@@ -82,13 +79,6 @@ fn rows() -> Vec<Row> {
             library: entry.library(),
         }));
     }
-    rows.extend(foil_data::catalog().iter().map(|set| Row {
-        kind: DATA,
-        name: set.name,
-        summary: format!("{}: {}", set.title, set.about),
-        source: "foil-data",
-        library: None,
-    }));
     rows
 }
 

@@ -155,5 +155,5 @@ pub(super) fn pictures_of(run: &Path, pick: impl FnOnce(i64) -> Vec<i64>) -> Res
     let clock = Clock::new(epochs, 1, Device::Cpu);
     clock.set(epochs, 0);
     let batch = Batch { x, y, index, noise, clock: &clock, clean_logits: None };
-    gallery(network, parts.step.attack.as_mut(), &batch, &data.class_names)
+    gallery(network, parts.step.attack.as_mut(), &batch, &data.facts.class_names)
 }

@@ -256,15 +256,17 @@ fn take(pipeline: &Pipeline, place: Place) -> Result<(Folder, Option<Lock>, Pipe
 }
 
 /// Refuses to train if the ranks do not run the same.
-fn agree(pipeline: &Pipeline, data: &foil_data::Dataset, device: tch::Device, world: World) -> Result<()> {
+fn agree(pipeline: &Pipeline, data: &foil::data::Dataset, device: tch::Device, world: World) -> Result<()> {
     if !world.is_joined() {
         return Ok(());
     }
+    let labels =
+        |images: &foil::data::Images| images.labels.iter().flat_map(|label| label.to_le_bytes()).collect::<Vec<u8>>();
     let libtorch = devices().libtorch.as_deref().and_then(doctor::version_of).unwrap_or_default();
     let device = if device.is_cuda() { "cuda" } else { "cpu" };
     Agreement::default()
         .with("pipeline", pipeline.to_yaml()?)
-        .with("data", checksum(&[&data.train.pixels, &data.train.labels, &data.test.pixels, &data.test.labels]))
+        .with("data", checksum(&[&data.train.pixels, &labels(&data.train), &data.test.pixels, &labels(&data.test)]))
         .with("foil", foil::VERSION)
         .with_program()
         .with("libtorch", libtorch)
@@ -294,8 +296,8 @@ fn introduction(pipeline: &Pipeline, trainer: &Trainer, folder: &Folder, device:
         (true, BatchNorm::Local) => format!(", {}, batch norm local", world.describe()),
         (true, BatchNorm::Sync) => format!(", {}, batch norm synchronised", world.describe()),
     };
-    let selection = match pipeline.data.validation {
-        0 => "test images, as the papers do (data.validation: N holds out training images instead)".to_string(),
+    let selection = match pipeline.images.validation {
+        0 => "test images, as the papers do (images.validation: N holds out training images instead)".to_string(),
         held => format!("{held} held-out training images"),
     };
     let device = shown(device);
@@ -307,7 +309,7 @@ fn introduction(pipeline: &Pipeline, trainer: &Trainer, folder: &Folder, device:
         pipeline.loss.name(),
         pipeline.model.name(),
         thousands(parameters),
-        pipeline.data.name,
+        foil_runs::data::name(pipeline),
         pipeline.select,
         folder.path().display(),
     )

@@ -134,8 +134,8 @@ impl Task {
         let mut words = vec![format!("evaluate={}", serde_json::json!(pipeline.evaluate))];
         let attacks = pipeline.evaluate.iter().filter(|name| pipeline.attacks.contains_key(*name));
         words.extend(attacks.map(|name| format!("attacks.{name}={}", pipeline.attack_settings(name))));
-        let limit = pipeline.data.test_limit.map_or("null".to_string(), |limit| limit.to_string());
-        words.push(format!("data.test_limit={limit}"));
+        let limit = pipeline.images.test_limit.map_or("null".to_string(), |limit| limit.to_string());
+        words.push(format!("images.test_limit={limit}"));
         words.push(format!("train.eval_precision={}", pipeline.train.eval_precision.name()));
         words
     }

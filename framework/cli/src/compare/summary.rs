@@ -46,7 +46,7 @@ impl Comparison {
             let checkpoint = run.and_then(|(run, _)| run.best).map_or(Cell::Missing, |best| {
                 Cell::Text(format!("epoch {} of {} ({:.2})", best.epoch, pipeline.train.epochs, best.score))
             });
-            let images = match pipeline.data.validation {
+            let images = match pipeline.images.validation {
                 0 => "test images".to_string(),
                 held => format!("{held} held-out training images"),
             };
@@ -160,11 +160,10 @@ pub fn per_class(rows: &[Row], entry: &str) -> Option<Table> {
     let mut all: Vec<i64> = classes.iter().flat_map(|(_, of)| of.iter().map(|(class, ..)| *class)).collect();
     all.sort_unstable();
     all.dedup();
-    let data = &rows.iter().find_map(|row| Some(row.runs.first()?.0.pipeline.data.name.clone()))?;
-    let known = foil_data::entry(data).ok();
+    let names = rows.iter().find_map(|row| Some(row.runs.first()?.0.class_names()))?;
     let name = |class: i64| {
-        let name = known.and_then(|known| known.class_names.get(usize::try_from(class).ok()?).copied());
-        name.map_or_else(|| class.to_string(), str::to_string)
+        let name = usize::try_from(class).ok().and_then(|class| names.get(class));
+        name.map_or_else(|| class.to_string(), String::clone)
     };
     let mut columns = vec![Column::text("model")];
     columns.extend(all.iter().map(|class| Column { decimals: 1, ..Column::accuracy(name(*class)) }));

@@ -30,7 +30,8 @@ impl Checker<'_> {
                 },
                 None => {
                     if !self.ignore_missing {
-                        let message = format!("{} has no `type`, which says which {kind} it is", spot.name());
+                        let message =
+                            format!("{} has no `type`, which says which {} it is", spot.name(), show::noun(kind));
                         self.problem(spot, message, self.meant_type(kind, map));
                     }
                     return node.to_yaml();
@@ -40,7 +41,7 @@ impl Checker<'_> {
         };
         let names = self.catalog.names(kind);
         if !names.contains(name) {
-            let message = format!("no {kind} is called `{}`", show::short(name));
+            let message = format!("no {} is called `{}`", show::noun(kind), show::short(name));
             let known = || {
                 if name == "python" {
                     return "plugins in Python need the foil that pip installs: pip install foil-train".to_string();

@@ -1,7 +1,13 @@
 //! The shape of an entry of the catalog.
 
+use crate::dataset::Dataset;
+use crate::error::DataError;
+use crate::facts::{Counts, Facts, Located, Remote};
+use crate::find;
 use crate::idx;
+use crate::layout::{self, Layout};
 use crate::records::Record;
+use std::path::Path;
 
 /// One data set that foil knows.
 #[derive(Debug)]
@@ -35,28 +41,6 @@ pub struct Entry {
     pub(crate) files: &'static [DataFile],
     /// Other forms of the files.
     pub(crate) forms: Forms,
-}
-
-/// Number of images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
-    /// Training images.
-    pub train: usize,
-    /// Test images.
-    pub test: usize,
-}
-
-/// One file to download.
-#[derive(Debug)]
-pub struct Remote {
-    /// Its name, the same at every mirror and on disk.
-    pub file: &'static str,
-    /// Its length.
-    pub bytes: u64,
-    /// Its SHA-256 in lower-case hexadecimal.
-    pub sha256: &'static str,
-    /// Folders that have it, best first, each ending in `/`.
-    pub mirrors: &'static [&'static str],
 }
 
 /// One published file, unpacked.
@@ -126,6 +110,51 @@ impl Entry {
     /// Number of classes.
     pub fn classes(&self) -> usize {
         self.class_names.len()
+    }
+
+    /// What a run needs to know about it.
+    pub fn facts(&self) -> Facts {
+        Facts {
+            name: self.name.into(),
+            title: self.title.into(),
+            about: self.about.into(),
+            class_names: self.class_names.iter().map(|name| name.to_string()).collect(),
+            image: self.image,
+            counts: self.counts,
+            mean: self.mean.into(),
+            std: self.std.into(),
+            licence: self.licence.into(),
+            citation: self.citation.into(),
+            homepage: self.homepage.into(),
+        }
+    }
+
+    /// Where it is: in `folder` (its files, the folder above them, or the archive itself), or with
+    /// `None` in one of [`crate::places`].
+    ///
+    /// # Errors
+    /// `NotFound` with the places searched; `PythonPickles` when only the pickled version is there.
+    pub fn locate(&'static self, folder: Option<&Path>) -> Result<Located, DataError> {
+        let layout = find::find(self, folder)?;
+        let mut files = match &layout {
+            Layout::Files(folder) | Layout::Strips(folder) => {
+                folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+            }
+            Layout::Archive(path) => vec![path.clone()],
+            Layout::BuiltIn => Vec::new(),
+        };
+        files.sort();
+        Ok(Located { place: layout.to_string(), files })
+    }
+
+    /// Reads it into memory. Anything unusual but readable, such as files other than the published
+    /// ones, is noted in [`Dataset::notes`].
+    ///
+    /// # Errors
+    /// [`DataError`], each with what to do about it: not found, files missing, or a file that is
+    /// not what it should be.
+    pub fn load(&'static self, folder: Option<&Path>) -> Result<Dataset, DataError> {
+        layout::read(self, &find::find(self, folder)?)
     }
 
     /// Bytes that a download fetches; 0 for what is built in.

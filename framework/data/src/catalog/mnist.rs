@@ -4,7 +4,8 @@
 //! files those that TensorFlow Datasets keeps (`url_checksums/mnist.txt`). Both mirrors hold the
 //! files of yann.lecun.com/exdb/mnist unchanged.
 
-use super::{BuiltIn, Content, Counts, DataFile, Entry, Forms, Known, Remote, Split, Sum, names};
+use super::{BuiltIn, Content, DataFile, Entry, Forms, Known, Split, Sum, names};
+use crate::facts::{Counts, Remote};
 
 const TITLE: &str = "MNIST";
 const LICENCE: &str = "CC BY-SA 3.0, as commonly given (Y. LeCun, C. Cortes, C. J. C. Burges)";
@@ -15,7 +16,8 @@ const STD: &[f64] = &[0.30811];
 const MIRRORS: &[&str] =
     &["https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"];
 
-pub(super) static MNIST: Entry = Entry {
+/// MNIST.
+pub static MNIST: Entry = Entry {
     name: "mnist",
     title: TITLE,
     about: "handwritten digits, grey, 28 x 28",
@@ -79,8 +81,8 @@ pub(super) static MNIST: Entry = Entry {
     forms: Forms { subfolders: &["raw", "MNIST/raw"], archives: &[], pickles: &[], built_in: None, strips: false },
 };
 
-/// See `assets/mnist_subset/README.md` for the selection and how it was made.
-pub(super) static MNIST_SUBSET: Entry = Entry {
+/// A tenth of MNIST, built in: see `assets/mnist_subset/README.md` for the selection and how it was made.
+pub static MNIST_SUBSET: Entry = Entry {
     name: "mnist_subset",
     title: "MNIST subset (10,000 + 2,000)",
     about: "the first 1,000 training and 200 test images of each digit of MNIST; built in",

@@ -17,7 +17,7 @@ const TRIES: usize = 5;
 /// Fetch every file that is not there yet into `folder`, which is made if need be.
 pub(super) fn all(
     agent: &Agent,
-    name: &'static str,
+    name: &str,
     orders: &[Order],
     folder: &Path,
     progress: &mut dyn FnMut(Progress<'_>),
@@ -29,7 +29,12 @@ pub(super) fn all(
             Outcome::Failed(attempts) => attempts,
         };
         let wanted = orders[index..].iter().map(|order| order.file.clone()).collect();
-        return Err(DataError::Download { name, wanted, folder: folder.to_path_buf(), attempts: failed });
+        return Err(DataError::Download {
+            name: name.to_string(),
+            wanted,
+            folder: folder.to_path_buf(),
+            attempts: failed,
+        });
     }
     Ok(())
 }

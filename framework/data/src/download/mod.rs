@@ -12,11 +12,10 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-use crate::catalog::{self, Remote};
 use crate::error::DataError;
-use crate::find::cache_folder;
+use crate::facts::Remote;
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Progress reports of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,30 +56,24 @@ pub enum Progress<'a> {
     },
 }
 
-/// Fetch what is not there yet of a data set into `folder`, or into [`cache_folder`] with `None`;
-/// gives the folder.
+/// Fetch those of `remotes` that are not there yet into `folder`; `name` is the data set's, for
+/// messages.
 ///
 /// Mirrors are tried in turn; one named in `FOIL_DATA_MIRROR` (an address that the file names are
-/// put behind) comes first. What it sends is checked against the same SHA-256. `None` is returned
-/// for what is built in, which needs no file.
+/// put behind) comes first. What it sends is checked against the same SHA-256.
 ///
 /// # Errors
-/// `UnknownName`; `Io` when the disk refuses; `Download` when every mirror failed, with each
-/// reason, the addresses, and where to put the files by hand.
+/// `Io` when the disk refuses; `Download` when every mirror failed, with each reason, the
+/// addresses, and where to put the files by hand.
 pub fn download(
     name: &str,
-    folder: Option<&Path>,
+    remotes: &[Remote],
+    folder: &Path,
     progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<Option<PathBuf>, DataError> {
-    let entry = catalog::entry(name)?;
-    if entry.is_built_in() {
-        return Ok(None);
-    }
-    let folder = folder.map_or_else(|| cache_folder(entry.name), Path::to_path_buf);
+) -> Result<(), DataError> {
     let own_mirror = env::var("FOIL_DATA_MIRROR").ok().filter(|mirror| !mirror.is_empty());
-    let orders: Vec<_> = entry.remotes.iter().map(|remote| Order::of(remote, own_mirror.as_deref())).collect();
-    fetch::all(&http::agent().build().into(), entry.name, &orders, &folder, progress)?;
-    Ok(Some(folder))
+    let orders: Vec<_> = remotes.iter().map(|remote| Order::of(remote, own_mirror.as_deref())).collect();
+    fetch::all(&http::agent().build().into(), name, &orders, folder, progress)
 }
 
 /// One file to fetch.

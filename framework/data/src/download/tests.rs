@@ -3,6 +3,7 @@
 use super::server::{Answer, Server};
 use super::*;
 use crate::sums::sha256_of;
+use std::path::PathBuf;
 use tempfile::{TempDir, tempdir};
 
 fn content() -> Vec<u8> {
@@ -141,13 +142,15 @@ fn no_server_at_all_is_told_at_once() {
 }
 
 #[test]
-fn what_is_built_in_needs_no_download() {
-    assert_eq!(download("mnist_subset", None, &mut |_| {}).unwrap(), None);
+fn nothing_to_fetch_is_no_download() {
+    let folder = tempdir().unwrap();
+    download("mnist_subset", crate::MNIST_SUBSET.remotes, &folder.path().join("x"), &mut |_| {}).unwrap();
+    assert!(folder.path().join("x").is_dir());
 }
 
 #[test]
 fn a_mirror_of_ones_own_comes_first() {
-    let remote = &catalog::entry("cifar10").unwrap().remotes[0];
+    let remote = &crate::CIFAR10.remotes[0];
     let urls = Order::of(remote, Some("http://lab/data/")).urls;
     assert_eq!(
         urls,

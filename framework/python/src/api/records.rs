@@ -2,12 +2,14 @@
 
 use super::given;
 use crate::tensors::to_python;
+use foil::data::{DataSource, Dataset, Reading};
+use foil::registry::Component;
 use foil::{Error, Result};
 use foil_cli::report::gather::{Run, Stage, find};
 use pyo3::prelude::*;
 use serde_json::{Value, json};
-use std::path::PathBuf;
-use tch::{Kind, Tensor};
+use std::path::{Path, PathBuf};
+use tch::Tensor;
 
 /// The runs in and below a folder, as a list in JSON, and notes about those that cannot be read.
 #[pyfunction]
@@ -34,7 +36,7 @@ fn record(run: &Run) -> Result<Value> {
         "attack": pipeline.attack.name(),
         "loss": pipeline.loss.name(),
         "model": pipeline.model.name(),
-        "data": pipeline.data.name,
+        "data": foil_runs::data::name(pipeline),
         "seed": pipeline.seed,
         "stage": stage,
         "epochs": run.epochs,
@@ -56,10 +58,15 @@ pub(super) fn images<'py>(
     folder: Option<PathBuf>,
     train: bool,
 ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
-    let read = || -> Result<foil_data::Dataset> { Ok(foil_data::load(name, folder.as_deref())?) };
+    let read = || -> Result<Dataset> {
+        let settings = folder.map_or_else(|| json!(name), |folder| json!({ "type": name, "path": folder }));
+        let data: Component<dyn DataSource> = serde_json::from_value(settings).map_err(Error::of)?;
+        data.build_within(Path::new(""))?.read(&Reading::default())
+    };
     let data = given(py, read())?;
     let split = if train { data.train } else { data.test };
     let shape = split.shape().map(|size| size as i64);
-    let (x, y) = (Tensor::from_slice(&split.pixels).view(shape), Tensor::from_slice(&split.labels));
-    Ok((to_python(py, &x)?, to_python(py, &y.to_kind(Kind::Int64))?))
+    let labels: Vec<i64> = split.labels.iter().map(|label| i64::from(*label)).collect();
+    let (x, y) = (Tensor::from_slice(&split.pixels).view(shape), Tensor::from_slice(&labels));
+    Ok((to_python(py, &x)?, to_python(py, &y)?))
 }

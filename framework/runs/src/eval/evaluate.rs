@@ -78,7 +78,7 @@ pub fn evaluate(
     let device = choose_for(&pipeline.device, world)?;
     let mut parts = loaded.built(assemble_across(world, pipeline, Kind::Float, device, false))?;
     let (digest, epoch) = read_weights(&parts, pipeline, weights, world)?;
-    let limit = pipeline.data.test_limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+    let limit = pipeline.images.test_limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
     let test = Resident::new(&crate::data::read(pipeline)?.test, device).first(limit);
     let other = options.transfer.as_ref().map(|run| network_of(run, parts.data, device)).transpose()?;
 
@@ -101,7 +101,7 @@ pub fn evaluate(
 
     let mut record = EvalRecord {
         model: pipeline.name.clone().unwrap_or_default(),
-        dataset: pipeline.data.name.clone(),
+        dataset: crate::data::name(pipeline),
         threat: parts.eval_threat(),
         precision: pipeline.train.eval_precision.name().into(),
         device: shown(device),

@@ -1,9 +1,10 @@
 //! The model card that foil stored in a file.
 
 use crate::record::Threat;
+use foil::data::DataSource;
 use foil::engine::Normalize;
 use foil::model::Model;
-use foil::registry::{Component, key_of_plugin};
+use foil::registry::{Component, Names, key_of_plugin};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 
@@ -13,7 +14,7 @@ pub(super) struct Described {
     pub model: Option<Component<dyn Model>>,
     /// Whether the model needs another file, which is not part of this one.
     pub names_files: bool,
-    pub data: Option<String>,
+    pub data: Option<Component<dyn DataSource>>,
     pub normalize: Option<Normalize>,
     pub threat: Option<Threat>,
 }
@@ -26,12 +27,12 @@ impl Described {
         let settings: Option<serde_json::Map<String, serde_json::Value>> = json(texts, "model");
         let names_files = settings.is_some_and(|settings| {
             let plugin = settings.get("type").and_then(|name| name.as_str()).unwrap_or_default();
-            settings.keys().any(|key| key_of_plugin(plugin, key) == Some(true))
+            settings.keys().any(|key| key_of_plugin(plugin, key) == Some(Names::File))
         });
         Self {
             model: json(texts, "model").filter(|_| !names_files),
             names_files,
-            data: texts.get("foil.dataset").filter(|name| foil_data::entry(name).is_ok()).cloned(),
+            data: texts.get("foil.dataset").and_then(|name| Component::named(name).ok()),
             normalize: json(texts, "normalize"),
             threat: json(texts, "threat"),
         }
@@ -40,7 +41,7 @@ impl Described {
     /// A note on what was taken from it.
     pub fn note(&self) -> Option<String> {
         let model = self.model.as_ref().map(|model| format!("model {}", model.name()));
-        let data = self.data.as_ref().map(|data| format!("data {data}"));
+        let data = self.data.as_ref().map(|data| format!("data {}", data.name()));
         let normalize = self.normalize.as_ref().and_then(|n| serde_json::to_string(n).ok());
         let normalize = normalize.map(|normalize| format!("normalize {}", normalize.replace('"', "")));
         let threat = self.threat.filter(|threat| threat.eps > 0.0).map(|threat| threat.to_string());

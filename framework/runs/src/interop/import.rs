@@ -61,7 +61,7 @@ pub fn import(request: &Request) -> Result<Imported> {
     let asked = match &base {
         Some(base) => Known {
             model: Some(base.model.clone()),
-            data: Some(base.data.name.clone()),
+            data: Some(base.data.clone()),
             ignore,
             folder: base.folder.clone(),
         },
@@ -182,7 +182,7 @@ fn refuse(fit: &Fit, file: &str) -> Result<()> {
     let model = model.trim().replace('\n', ", ");
     let message = format!(
         "{file}: these weights are closest to `{{ {model} }}` on {}, but do not fit: {} of its tensors are present{}",
-        fit.data,
+        fit.data.name(),
         fit.tensors.len(),
         shown.concat()
     );
@@ -214,8 +214,7 @@ fn normalize(
         return Ok(normalize);
     }
     if let Some((mean, std)) = fit.normalisation {
-        let channels = foil_data::entry(&fit.data)?.image[0];
-        let (mean, std) = (values(checkpoint, mean, channels)?, values(checkpoint, std, channels)?);
+        let (mean, std) = (values(checkpoint, mean, fit.channels)?, values(checkpoint, std, fit.channels)?);
         let plain = mean.iter().all(|m| (-2.0..=2.0).contains(m)) && std.iter().all(|s| *s > 0.0 && *s <= 2.0);
         if !plain {
             return Err(Error::new(format!(
@@ -244,7 +243,7 @@ fn normalize(
         ))
         .help("look in its code, and give --normalize none, --normalize per_image or --normalize '{ mean: […], std: […] }'"));
     }
-    let theirs = match fit.data.as_str() {
+    let theirs = match fit.data.name() {
         "cifar10" => Some("{ mean: [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] }"),
         "cifar100" => Some("{ mean: [0.507075, 0.486549, 0.440918], std: [0.267334, 0.256438, 0.276151] }"),
         _ => None,
@@ -275,8 +274,8 @@ fn values(checkpoint: &mut Checkpoint, entry: &StoredTensor, channels: usize) ->
 /// Makes the run folder: the files that the pipeline names, its weights with a card, and itself.
 pub(super) fn write(request: &Request, name: &str, pipeline: &Pipeline, parts: &Assembled) -> Result<PathBuf> {
     let sha256 = foil::hash::file_hash(&request.file).at("reading", &request.file)?;
-    let data = foil_data::entry(&pipeline.data.name)?;
-    let (mean, std) = pipeline.normalize.affine(data.mean, data.std).unwrap_or_default();
+    let data = crate::data::facts(pipeline)?;
+    let (mean, std) = pipeline.normalize.affine(&data.mean, &data.std).unwrap_or_default();
     let path = request.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
     let (folder, _lock) = Folder::create(&path)?;
     let pipeline = pipeline.carried_into(folder.path())?;
@@ -287,8 +286,8 @@ pub(super) fn write(request: &Request, name: &str, pipeline: &Pipeline, parts: &
         architecture: pipeline.model.name().into(),
         model: serde_json::to_value(&pipeline.model).at("writing", folder.path())?,
         normalize: serde_json::to_value(&pipeline.normalize).at("writing", folder.path())?,
-        dataset: pipeline.data.name.clone(),
-        classes: data.class_names.iter().map(ToString::to_string).collect(),
+        dataset: data.name,
+        classes: data.class_names,
         mean,
         std,
         threat: parts.eval_threat(),

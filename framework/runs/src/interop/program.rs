@@ -3,7 +3,7 @@
 use super::container::card_of_program;
 use super::described::Described;
 use super::import::{Imported, Request, write};
-use super::recognise::DATA;
+use super::recognise::usual_data;
 use super::standard::standard;
 use crate::pipeline::{Pipeline, assemble, load};
 use foil::engine::Normalize;
@@ -30,9 +30,9 @@ pub(super) fn import(request: &Request) -> Result<Imported> {
     // foil's own programs have the normalisation inside.
     let normalize = request.normalize.clone().unwrap_or(Normalize::NONE);
     let base = request.config.as_deref().map(|path| load(path, &[])).transpose()?.map(|loaded| loaded.pipeline);
-    let data: Vec<String> = match request.known.data.clone().or(card.data) {
+    let data = match request.known.data.clone().or(card.data) {
         Some(data) => vec![data],
-        None => DATA.map(String::from).into(),
+        None => usual_data(),
     };
     let pipelines: Vec<Pipeline> = match base {
         Some(base) => {
@@ -49,7 +49,7 @@ pub(super) fn import(request: &Request) -> Result<Imported> {
         match assemble(&pipeline, Kind::Float, Device::Cpu, true) {
             Ok(parts) => {
                 let mut notes =
-                    vec![format!("a TorchScript program, taken as it is, on images of {}", pipeline.data.name)];
+                    vec![format!("a TorchScript program, taken as it is, on images of {}", pipeline.data.name())];
                 if request.normalize.is_none() && request.config.is_none() {
                     notes.push("images go in unchanged; --normalize overrides this".into());
                 }
@@ -59,6 +59,7 @@ pub(super) fn import(request: &Request) -> Result<Imported> {
         }
     }
     let why = problem.map_or(String::new(), |problem| format!(": {}", problem.message));
+    let data: Vec<&str> = data.iter().map(Component::name).collect();
     Err(Error::new(format!("{} does not run on images of {}{why}", request.file.display(), data.join(", ")))
         .help("--data names the data set that it classifies"))
 }

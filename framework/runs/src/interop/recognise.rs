@@ -2,6 +2,7 @@
 //! compared with it.
 
 use super::checkpoint::StoredTensor;
+use foil::data::{DataSource, Facts};
 use foil::model::{Hint, Model, Shapes};
 use foil::registry::{Build, Component, DataFacts, Kind as _, entries};
 use foil::{Error, Result};
@@ -15,7 +16,12 @@ const RENAMED: [(&str, &str); 3] = [("shortcut", "downsample"), ("linear", "fc")
 const MEANS: [&str; 5] = ["mean", "mu", "new_mean", "_mean", "means"];
 const STDS: [&str; 6] = ["std", "sigma", "new_std", "_std", "stds", "sd"];
 /// The data sets whose shapes are tried, in this order.
-pub(super) const DATA: [&str; 3] = ["cifar10", "cifar100", "mnist"];
+const DATA: [&str; 3] = ["cifar10", "cifar100", "mnist"];
+
+/// Those of them that are registered.
+pub(super) fn usual_data() -> Vec<Component<dyn DataSource>> {
+    DATA.iter().filter_map(|name| Component::named(name).ok()).collect()
+}
 
 /// A set of weights as a model reads it.
 #[derive(Debug)]
@@ -23,7 +29,9 @@ pub struct Fit<'a> {
     /// The model with its settings.
     pub model: Component<dyn Model>,
     /// The data set whose images and classes it fits.
-    pub data: String,
+    pub data: Component<dyn DataSource>,
+    /// Channels of those images.
+    pub channels: usize,
     /// The prefix of all of its names in the file, such as `module.`.
     pub prefix: String,
     /// The model's tensors: its own name, and the entry of the file.
@@ -69,7 +77,7 @@ pub struct Known {
     /// The model.
     pub model: Option<Component<dyn Model>>,
     /// The data set.
-    pub data: Option<String>,
+    pub data: Option<Component<dyn DataSource>>,
     /// Names to leave out: prefixes, whole parts between dots, or patterns with `*` for any
     /// characters.
     pub ignore: Vec<String>,
@@ -84,16 +92,17 @@ pub struct Known {
 pub fn recognise<'a>(tensors: &'a [StoredTensor], known: &Known) -> Result<Fit<'a>> {
     let tensors: Vec<&StoredTensor> =
         tensors.iter().filter(|t| !known.ignore.iter().any(|pattern| is_meant(pattern, &t.name))).collect();
-    let data: Vec<&str> = known.data.as_deref().map_or(DATA.to_vec(), |name| vec![name]);
+    let data = known.data.clone().map_or_else(usual_data, |data| vec![data]);
+    let facts: Vec<Facts> =
+        data.iter().map(|data| crate::data::facts_of(data, &known.folder)).collect::<Result<_>>()?;
     let mut best: Option<Fit<'a>> = None;
     for prefix in prefixes(&tensors) {
         let named: BTreeMap<&str, &StoredTensor> =
             tensors.iter().filter_map(|t| Some((t.name.strip_prefix(prefix.as_str())?, *t))).collect();
         for model in candidates(&named, known) {
-            for &data in &data {
-                let Some(own) = layout(&model, data, &known.folder)? else { continue };
-                let channels = foil_data::entry(data)?.image[0] as i64;
-                let fit = fit(&model, (data, channels), &prefix, &named, &tensors, &own);
+            for (data, facts) in data.iter().zip(&facts) {
+                let Some(own) = layout(&model, facts, &known.folder) else { continue };
+                let fit = fit(&model, (data, facts.image[0]), &prefix, &named, &tensors, &own);
                 if best.as_ref().is_none_or(|best| fit.score > best.score) {
                     best = Some(fit);
                 }
@@ -139,16 +148,13 @@ fn candidates(named: &BTreeMap<&str, &StoredTensor>, known: &Known) -> Vec<Compo
 
 /// The model's names and shapes on the images of a data set; `None` if it cannot be built for them
 /// or outputs masks.
-fn layout(model: &Component<dyn Model>, data: &str, folder: &Path) -> Result<Option<Shapes>> {
-    let known = foil_data::entry(data)?;
-    let [channels, height, width] = known.image.map(|n| n as i64);
-    let facts =
-        DataFacts { channels, height, width, classes: known.classes() as i64, train: known.counts.train as i64 };
+fn layout(model: &Component<dyn Model>, data: &Facts, folder: &Path) -> Option<Shapes> {
+    let facts = DataFacts::from(data);
     let problems = RefCell::default();
     let build = Build::new(facts, 0, Kind::Float, Device::Cpu, &problems).dry(true).within(folder);
-    let network = build.network("model", model, channels);
+    let network = build.network("model", model, facts.channels);
     let network = network.filter(|network| problems.borrow().is_empty() && !network.is_mask());
-    Ok(network.map(|network| network.params().state_dict().into_iter().map(|(name, t)| (name, t.size())).collect()))
+    network.map(|network| network.params().state_dict().into_iter().map(|(name, t)| (name, t.size())).collect())
 }
 
 /// A name's other spellings in published files.
@@ -183,7 +189,7 @@ fn is_meant(pattern: &str, name: &str) -> bool {
 
 fn fit<'a>(
     model: &Component<dyn Model>,
-    (data, channels): (&str, i64),
+    (data, channels): (&Component<dyn DataSource>, usize),
     prefix: &str,
     named: &BTreeMap<&str, &'a StoredTensor>,
     all: &[&'a StoredTensor],
@@ -216,13 +222,26 @@ fn fit<'a>(
     }
     let rest: Vec<&StoredTensor> =
         all.iter().copied().filter(|t| !used.contains(t.name.as_str()) && !is_counter(&t.name)).collect();
-    let normalisation = normalisation(&rest, channels);
+    let normalisation = normalisation(&rest, channels as i64);
     let (left, unused) = leftovers(model.name(), prefix, &rest, normalisation, &tensors);
 
     let faults = wrong.len() + missing.len() + left.len();
     let score = 4 * tensors.len() as i64 - 2 * missing.len() as i64 - faults as i64;
-    let (data, prefix) = (data.to_string(), prefix.to_string());
-    Fit { model: model.clone(), data, prefix, tensors, normalisation, behind, unused, wrong, missing, left, score }
+    let (data, prefix) = (data.clone(), prefix.to_string());
+    Fit {
+        model: model.clone(),
+        data,
+        channels,
+        prefix,
+        tensors,
+        normalisation,
+        behind,
+        unused,
+        wrong,
+        missing,
+        left,
+        score,
+    }
 }
 
 /// The tensors that normalise before the network: one number, or one for each channel.

@@ -3,6 +3,7 @@
 use crate::pipeline::Registry;
 use crate::pipeline::{Pipeline, root_schema};
 use foil::attack::{Norm, Threat, radius};
+use foil::data::DataSource;
 use foil::engine::Normalize;
 use foil::model::Model;
 use foil::registry::Component;
@@ -14,17 +15,17 @@ use std::path::Path;
 pub(super) fn standard(
     name: &str,
     model: &Component<dyn Model>,
-    data: &str,
+    data: &Component<dyn DataSource>,
     normalize: &Normalize,
     threat: Option<Threat>,
 ) -> Result<Pipeline> {
-    let grey = foil_data::entry(data)?.image[0] == 1;
+    let grey = crate::data::facts_of(data, Path::new(""))?.image[0] == 1;
     let usual = Threat { norm: Norm::Linf, eps: if grey { 0.3 } else { 8.0 / 255.0 } };
     let Threat { norm, eps } = threat.filter(|threat| threat.eps > 0.0).unwrap_or(usual);
     let text = |value: &dyn erased_serde::Serialize| {
         serde_json::to_string(value).map_err(|e| Error::new(format!("the pipeline cannot be written: {e}")))
     };
-    let (name, model, normalize) = (text(&name)?, text(model)?, text(normalize)?);
+    let (name, data, model, normalize) = (text(&name)?, text(data)?, text(model)?, text(normalize)?);
     let ball = format!("eps: {}, alpha: {}", radius(eps), radius(eps / if grey { 10.0 } else { 4.0 }));
     // FGSM is for Linf only.
     let (fgsm, first) = match norm {
@@ -33,7 +34,7 @@ pub(super) fn standard(
     };
     let yaml = format!(
         "name: {name}
-data: {{ name: {data} }}
+data: {data}
 model: {model}
 normalize: {normalize}
 attack: none

@@ -1,6 +1,6 @@
 //! Builds the parts of a run from a checked pipeline.
 
-use super::facts::facts;
+use super::facts::{facts, unusable};
 use super::{BatchNorm, Pipeline, checks};
 use crate::record::Rule;
 use foil::attack::Attack;
@@ -113,9 +113,8 @@ pub fn assemble_across(
     let problems = distinct(problems.into_inner());
     match (network, optimizer, loss, attack, select) {
         (Some(network), Some(optimizer), Some(loss), Some(attack), Some(select)) if problems.is_empty() => {
-            let (mean, std) =
-                foil_data::entry(&pipeline.data.name).map_or((&[][..], &[][..]), |known| (known.mean, known.std));
-            let network = network.normalized(&pipeline.normalize, mean, std).captured(pipeline.train.capture);
+            let (mean, std) = crate::data::moments(pipeline, dry).map_err(|error| vec![unusable(&error)])?;
+            let network = network.normalized(&pipeline.normalize, &mean, &std).captured(pipeline.train.capture);
             let model = Learner::new(network, optimizer);
             let names = [pipeline.attack.name(), pipeline.loss.name()];
             let evaluate = pipeline.evaluate.clone();

@@ -1,7 +1,7 @@
 //! The keys of a pipeline file.
 
 use foil::attack::Attack;
-use foil::data::Augment;
+use foil::data::{Augment, DataSource};
 use foil::engine::{Capture, EvalPrecision, Normalize, Precision};
 use foil::loss::Loss;
 use foil::model::Model;
@@ -29,8 +29,14 @@ pub struct Pipeline {
     /// Where it runs: `auto` (CUDA if there is one), `cpu`, `cuda` or `cuda:N`.
     #[set(default = "auto")]
     pub device: String,
-    /// The images.
-    pub data: DataConfig,
+    /// The data set: `cifar10`, or with keys `{ type: folder, … }`; `foil list data` names them.
+    pub data: Component<dyn DataSource>,
+    /// Which of its images are used, and what they must contain.
+    #[set(default)]
+    pub images: ImagesConfig,
+    /// Random crops and flips of training images.
+    #[set(default)]
+    pub augment: Option<Augment>,
     /// The network f.
     pub model: Component<dyn Model>,
     /// The normalisation of images before the first layer; attacks work on images before it, in
@@ -76,22 +82,15 @@ pub struct Pipeline {
     pub folder: PathBuf,
 }
 
-/// The images and their augmentation.
+/// Which images of the data set a run uses, and their content.
 #[settings]
-pub struct DataConfig {
-    /// The data set: `mnist_subset` (comes with foil), `mnist`, `cifar10` or `cifar100`.
-    pub name: String,
-    /// Its folder; by default foil looks for it (`foil data list` says where).
-    #[set(default)]
-    pub path: Option<String>,
-    /// The content of its files: `published`, or the SHA-256 of other content. Data with other
-    /// content are refused. `foil train` fills it in.
+#[derive(PartialEq)]
+pub struct ImagesConfig {
+    /// The content of the data set's files: `published`, or the SHA-256 of other content. Data with
+    /// other content are refused. `foil train` fills it in.
     #[set(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
-    /// Random crops and flips of training images.
-    #[set(default)]
-    pub augment: Option<Augment>,
     /// Use only this many training images, the first ones.
     #[set(default, range = 1..)]
     pub train_limit: Option<u64>,

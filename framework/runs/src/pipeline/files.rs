@@ -3,7 +3,7 @@
 use super::Pipeline;
 use foil::atomic;
 use foil::plugin::{Lock, loaded};
-use foil::registry::{admitting, key_of_plugin};
+use foil::registry::{Names, admitting, key_of_plugin};
 use foil::{AtPath, Result, regular};
 use foil_config::Checked;
 use serde_yaml::Value;
@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf, absolute};
 const INIT: &str = "init";
 
 /// Calls `change` with the key path and the map of the pipeline and of every component that names a
-/// file, and the key.
+/// file or the place of a data set, the key, and which of both it is.
 fn each(
     value: &mut Value,
     path: &str,
-    change: &mut impl FnMut(&str, &mut serde_yaml::Mapping, &str) -> Result<()>,
+    change: &mut impl FnMut(&str, &mut serde_yaml::Mapping, &str, Names) -> Result<()>,
 ) -> Result<()> {
     let Value::Mapping(map) = value else { return Ok(()) };
     let keys: Vec<String> = map.keys().filter_map(|key| key.as_str().map(String::from)).collect();
@@ -25,8 +25,10 @@ fn each(
     for key in keys {
         let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         let is_own = inner == INIT && map.get(INIT).is_some_and(Value::is_string);
-        if is_own || plugin.as_ref().is_some_and(|name| key_of_plugin(name, &key) == Some(true)) {
-            change(&inner, map, &key)?;
+        let named = plugin.as_ref().and_then(|name| key_of_plugin(name, &key)).unwrap_or(Names::Nothing);
+        let named = if is_own { Names::File } else { named };
+        if named != Names::Nothing {
+            change(&inner, map, &key, named)?;
         } else if let Some(value) = map.get_mut(key.as_str()) {
             each(value, &inner, change)?;
         }
@@ -39,7 +41,7 @@ fn each(
 pub(super) fn locate(checked: &Checked, main: &Path) -> Result<Value> {
     let folder_of = |path: &Path| path.parent().map(Path::to_path_buf).unwrap_or_default();
     let mut value = checked.value.clone();
-    each(&mut value, "", &mut |path, map, key| {
+    each(&mut value, "", &mut |path, map, key, _| {
         let Some(Value::String(text)) = map.get_mut(key) else { return Ok(()) };
         let place = checked.locate(path);
         let from = match &place {
@@ -62,13 +64,17 @@ impl Pipeline {
     }
 
     /// The same pipeline with every file and library named by its content, for comparisons. A file
-    /// that does not exist is named by its `sha256`, or keeps its path.
+    /// that does not exist is named by its `sha256`, or keeps its path. Where data lie is left out.
     ///
     /// # Errors
     /// When a plugin's settings have no YAML form.
     pub(super) fn by_content(&self) -> Result<Self> {
         let mut value = serde_yaml::to_value(self).at("comparing", &self.folder)?;
-        each(&mut value, "", &mut |_, map, key| {
+        each(&mut value, "", &mut |_, map, key, named| {
+            if named == Names::Data {
+                map.insert(key.into(), Value::Null);
+                return Ok(());
+            }
             let source = self.folder.join(map.get(key).and_then(Value::as_str).unwrap_or_default());
             let said = map.remove("sha256").and_then(|said| said.as_str().map(String::from));
             if let Some(sum) = foil::hash::file_hash(&source).ok().or(said) {
@@ -97,15 +103,20 @@ impl Pipeline {
     }
 
     /// The same pipeline with its files copied into `folder`, where each is named after its key;
-    /// their SHA-256 is filled in.
+    /// their SHA-256 is filled in. Data stay where they are.
     ///
     /// # Errors
     /// When one of them cannot be read or written.
     pub fn carried_into(&self, folder: &Path) -> Result<Self> {
         let mut value = serde_yaml::to_value(self).at("writing", folder)?;
-        each(&mut value, "", &mut |path, map, key| {
+        each(&mut value, "", &mut |path, map, key, named| {
             let Some(text) = map.get(key).and_then(Value::as_str) else { return Ok(()) };
             let source = self.folder.join(text);
+            if named == Names::Data {
+                let whole = absolute(&source).at("finding", &source)?;
+                map.insert(key.into(), whole.display().to_string().into());
+                return Ok(());
+            }
             let part = path.rsplit_once('.').map_or(path, |(part, _)| part);
             let name = match source.extension() {
                 Some(extension) => format!("{part}.{}", extension.display()),

@@ -3,12 +3,13 @@
 use super::Pipeline;
 use crate::record::{Rule, stamp};
 use foil::Result;
+use foil::engine::Normalize;
 
 impl Pipeline {
     /// The hash of what is trained: equal for two pipelines whose training gives the same
     /// checkpoint.
     ///
-    /// Files and libraries count by their content, and the data by `data.content`: see
+    /// Files and libraries count by their content, and the data by `images.content`: see
     /// [`Pipeline::pinned`].
     ///
     /// It leaves out the name, the device, the folder of the data, how often the state is saved,
@@ -21,9 +22,8 @@ impl Pipeline {
         let mut bare = self.by_content()?;
         bare.name = None;
         bare.device = "auto".into();
-        bare.data.path = None;
         // The default, published data, need not be stated.
-        bare.data.content = bare.data.content.filter(|content| content != foil_data::PUBLISHED);
+        bare.images.content = bare.images.content.filter(|content| content != foil::data::PUBLISHED);
         bare.train.checkpoint_steps = None;
         bare.evaluate.clear();
         bare.sweep.clear();
@@ -33,13 +33,14 @@ impl Pipeline {
         Ok(stamp::config_hash(&bare.to_yaml()?))
     }
 
-    /// The same pipeline with the content of its data filled in.
+    /// The same pipeline with the content of its data filled in, and with the numbers of
+    /// `normalize: data` where only reading the data gives them.
     ///
     /// # Errors
     /// When the data are not found, or their files are damaged.
     pub fn pinned(self) -> Result<Self> {
         let content = crate::data::content(&self, false)?;
-        Ok(self.with_content(content))
+        self.with_content(content)
     }
 
     /// As [`Pipeline::pinned`], for a run that is about to start: the data stay in memory until
@@ -49,12 +50,16 @@ impl Pipeline {
     /// As [`Pipeline::pinned`].
     pub fn pinned_to_begin(self) -> Result<Self> {
         let content = crate::data::content(&self, true)?;
-        Ok(self.with_content(content))
+        self.with_content(content)
     }
 
-    fn with_content(mut self, content: Option<String>) -> Self {
-        self.data.content = content;
-        self
+    fn with_content(mut self, content: Option<String>) -> Result<Self> {
+        self.images.content = content;
+        if self.normalize.is_of_data() && crate::data::facts(&self)?.mean.is_empty() {
+            let (mean, std) = crate::data::moments(&self, false)?;
+            self.normalize = Normalize::given(mean, std);
+        }
+        Ok(self)
     }
 
     /// [`Pipeline::training_hash`] without the seed: equal for the runs that are averaged.

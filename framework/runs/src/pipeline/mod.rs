@@ -17,7 +17,7 @@ mod worklist;
 pub use assemble::{Assembled, assemble, assemble_across};
 use catalog::Looking;
 pub use catalog::Registry;
-pub use config::{BatchNorm, DataConfig, Pipeline, Train};
+pub use config::{BatchNorm, ImagesConfig, Pipeline, Train};
 pub use load::unchecked;
 pub use load::{Loaded, editor_schema, has_python, load, load_across, load_text, look, root_schema};
 pub use rehearsal::Rehearsal;

@@ -1,13 +1,13 @@
 //! What can be said of a pipeline that has problems, so that all are listed at once.
 
-use super::facts::of_data;
 use super::{Pipeline, assemble};
 use foil::attack::Attack;
 use foil::loss::Loss;
 use foil::optim::Optimizer;
-use foil::registry::{Build, Component, Kind as Registered};
+use foil::registry::{Build, Component, DataFacts, Kind as Registered};
 use foil_config::Problem;
 use std::cell::RefCell;
+use std::path::Path;
 use tch::{Device, Kind};
 
 /// What can be said of a file that has problems: those of the whole if it can be read without them,
@@ -20,7 +20,7 @@ pub(super) fn more_problems(rest: &serde_yaml::Value, known: &[Problem]) -> Vec<
         _ => problems_of_parts(rest),
     };
     // The file's folder is not known here, so files that it names cannot be found.
-    problems.retain(|problem| problem.path != "init" && !problem.building);
+    problems.retain(|problem| !["init", "data"].contains(&problem.path.as_str()) && !problem.building);
     problems
 }
 
@@ -31,10 +31,9 @@ fn problems_of_parts(rest: &serde_yaml::Value) -> Vec<Problem> {
             let _ = cx.component(key, &component);
         }
     }
-    let name = rest.get("data").and_then(|data| data.get("name")?.as_str());
-    let Some(data) = name.and_then(|name| foil_data::entry(name).ok()).map(|known| of_data(known, None)) else {
-        return Vec::new();
-    };
+    let data = rest.get("data").and_then(|value| serde_yaml::from_value::<Component<_>>(value.clone()).ok());
+    let known = data.and_then(|data| crate::data::facts_of(&data, Path::new("")).ok());
+    let Some(data) = known.as_ref().map(DataFacts::from) else { return Vec::new() };
     let problems = RefCell::<Vec<Problem>>::default();
     let optimizer = rest.get("optimizer").and_then(|value| serde_yaml::from_value(value.clone()).ok());
     let cx = Build::new(data, 0, Kind::Float, Device::Cpu, &problems).dry(true);

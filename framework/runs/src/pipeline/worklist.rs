@@ -83,7 +83,7 @@ impl WorkList {
 
     fn of_one_data_set(&self) -> Result<()> {
         let Some(first) = self.runs.first() else { return Ok(()) };
-        let data = |run: &Wanted| run.pipeline.data.name.clone();
+        let data = |run: &Wanted| crate::data::name(&run.pipeline);
         let Some(other) = self.runs.iter().find(|run| data(run) != data(first)) else { return Ok(()) };
         let message = format!(
             "one table cannot compare different data sets: {} is on {}, {} on {}",
@@ -92,7 +92,7 @@ impl WorkList {
             other.row,
             data(other)
         );
-        Err(Error::new(message).help("compare the files of each data set by themselves, or set data.name=… for all"))
+        Err(Error::new(message).help("compare the files of each data set by themselves, or set data=… for all"))
     }
 
     /// Adds the file's name to rows of different pipelines with the same name.
@@ -114,7 +114,7 @@ impl WorkList {
 pub fn evaluated_alike(a: &Pipeline, b: &Pipeline) -> bool {
     a.evaluate == b.evaluate
         && a.evaluate.iter().all(|name| a.attack_settings(name) == b.attack_settings(name))
-        && a.data.test_limit == b.data.test_limit
+        && a.images.test_limit == b.images.test_limit
         && a.train.eval_precision == b.train.eval_precision
 }
 
@@ -131,14 +131,14 @@ impl Pipeline {
         names.eq(&self.evaluate)
             && record.entries.iter().all(|entry| entry.attack == self.attack_settings(&entry.name))
             && record.seed == self.seed
-            && record.n == self.data.test_limit.map_or(images, |limit| limit.min(images))
+            && record.n == self.images.test_limit.map_or(images, |limit| limit.min(images))
             && record.precision == self.train.eval_precision.name()
     }
 
     /// Of what it asks of an evaluation: 8 hex digits, the same wherever [`Pipeline::is_evaluated_by`] is.
     pub fn eval_hash(&self, images: u64) -> String {
         let attacks: Vec<_> = self.evaluate.iter().map(|name| (name, self.attack_settings(name))).collect();
-        let images = self.data.test_limit.map_or(images, |limit| limit.min(images));
+        let images = self.images.test_limit.map_or(images, |limit| limit.min(images));
         let asked = serde_json::json!([attacks, self.seed, images, self.train.eval_precision.name()]);
         stamp::config_hash(&asked.to_string())[..8].to_string()
     }

@@ -30,18 +30,18 @@ pub(super) fn summary(values: &Values) -> String {
 pub(super) fn card(
     pipeline: &Pipeline,
     parts: &Assembled,
-    data: &foil_data::Dataset,
+    data: &foil::data::Dataset,
     resolved: &str,
     world: World,
 ) -> ModelCard {
-    let (mean, std) = pipeline.normalize.affine(data.mean, data.std).unwrap_or_default();
+    let (mean, std) = pipeline.normalize.affine(&data.facts.mean, &data.facts.std).unwrap_or_default();
     let name = pipeline.name.clone().unwrap_or_default();
     ModelCard {
         architecture: pipeline.model.name().into(),
         model: serde_json::to_value(&pipeline.model).unwrap_or_default(),
         normalize: serde_json::to_value(&pipeline.normalize).unwrap_or_default(),
-        dataset: pipeline.data.name.clone(),
-        classes: data.class_names.clone(),
+        dataset: data.facts.name.clone(),
+        classes: data.facts.class_names.clone(),
         mean,
         std,
         threat: parts.threat(),

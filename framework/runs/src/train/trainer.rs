@@ -92,7 +92,7 @@ impl Trainer {
     pub fn new(
         pipeline: Pipeline,
         parts: Assembled,
-        data: foil_data::Dataset,
+        data: foil::data::Dataset,
         folder: Folder,
         lock: Option<Lock>,
         device: Device,
@@ -102,9 +102,9 @@ impl Trainer {
             let all = Resident::new(images, device);
             limit.map_or_else(|| all.first(i64::MAX), |n| all.first(i64::try_from(n).unwrap_or(i64::MAX)))
         };
-        let train = limited(&data.train, pipeline.data.train_limit);
-        let (train, eval_images) = match pipeline.data.validation {
-            0 => (train, limited(&data.test, pipeline.data.test_limit)),
+        let train = limited(&data.train, pipeline.images.train_limit);
+        let (train, eval_images) = match pipeline.images.validation {
+            0 => (train, limited(&data.test, pipeline.images.test_limit)),
             held => train.hold_out(held as i64),
         };
         let resolved = pipeline.to_yaml()?;
@@ -245,7 +245,7 @@ impl Trainer {
             let rows = order.narrow(0, first + start, count);
             self.clock.set(epoch, step as u64);
             let Self { parts, train, key, clock, pipeline, .. } = self;
-            let augment = pipeline.data.augment.as_ref();
+            let augment = pipeline.augment.as_ref();
             let (outcome, labels) = self
                 .steps
                 .run(&[&rows], &mut |inputs| step_on(&mut parts.step, train, &inputs[0], key, clock, augment))?;

@@ -69,7 +69,7 @@ fn write(run: &Path) -> Result<()> {
         TrustCheck { name: "zero_gradients".into(), passed: Some(true), value: 0.0, limit: 1.0, says: "none".into() };
     let mut record = EvalRecord {
         model: "made".into(),
-        dataset: pipeline.data.name.clone(),
+        dataset: foil_runs::data::name(&pipeline),
         threat: Threat { norm: Norm::Linf, eps: 0.3 },
         precision: "fp32".into(),
         device: "cpu".into(),

@@ -26,8 +26,7 @@ use std::process::ExitCode;
   foil explain loss.beta                 a key of a loss, in each loss that has it
   foil explain --markdown manual         all of it as Markdown, a page for each kind")]
 pub(super) struct Args {
-    /// A plugin, a kind of plugin, a data set, `pipeline` or a key of a pipeline; or a kind and a
-    /// plugin.
+    /// A plugin, a kind of plugin, `pipeline` or a key of a pipeline; or a kind and a plugin.
     #[arg(required_unless_present = "markdown", num_args = 1..=2, value_names = ["KIND", "NAME"], value_parser = split)]
     words: Vec<Words>,
     /// Print the example only.
@@ -80,8 +79,6 @@ enum Subject {
     Plugin(&'static Entry),
     /// A kind of plugin with what it does.
     Kind(&'static str, &'static str),
-    /// A data set.
-    Data(&'static foil_data::Entry),
     /// A whole pipeline file.
     Pipeline,
     /// A key of a pipeline, and those below it.
@@ -109,9 +106,6 @@ impl Subject {
         if name == "pipeline" {
             return Ok(Self::Pipeline);
         }
-        if let Ok(set) = foil_data::entry(name) {
-            return Ok(Self::Data(set));
-        }
         let below = format!("{name}.");
         let keys: Vec<manual::Key> = manual::keys(&root_schema());
         let here: Vec<manual::Key> =
@@ -123,9 +117,8 @@ impl Subject {
         if !of_plugins.is_empty() {
             return Ok(Self::PluginKeys(of_plugins));
         }
-        let sets = foil_data::catalog().iter().map(|set| set.name);
         let plugins = entries();
-        let mut known: Vec<&str> = plugins.iter().map(|entry| entry.name()).chain(kinds()).chain(sets).collect();
+        let mut known: Vec<&str> = plugins.iter().map(|entry| entry.name()).chain(kinds()).collect();
         known.extend(keys.iter().map(|key| key.path.as_str()).chain(["pipeline"]));
         let having = having(name);
         match having.is_empty() {

@@ -10,7 +10,6 @@ pub(super) fn of(subject: &Subject) -> String {
     match subject {
         Subject::Plugin(entry) => plugin(entry),
         Subject::Kind(kind, about) => self::kind(kind, about),
-        Subject::Data(set) => data::page(set),
         Subject::Pipeline => {
             let schema = root_schema();
             let about = schema.get("description").and_then(|text| text.as_str()).unwrap_or_default();
@@ -28,8 +27,11 @@ pub(super) fn of(subject: &Subject) -> String {
 
 fn plugin(entry: &Entry) -> String {
     let (kind, name) = (entry.kind(), entry.name());
-    let mut page = format!("{}, {} {kind} from {}\n\n", text::bold(name), article(kind), entry.origin());
+    let mut page = format!("{}, {} from {}\n\n", text::bold(name), article(kind), entry.origin());
     page += &text::wrap(&entry.description(), text::width(), 0);
+    if let Some(set) = data::built(entry) {
+        page += &format!("\n{}", data::page(entry, set.as_ref()));
+    }
     let keys = keys(&entry.schema());
     page += if keys.is_empty() { "\nIt has no keys.\n" } else { "\nKeys\n" };
     page += &list(&keys);
@@ -55,8 +57,10 @@ pub(super) fn in_python(kind: &str, file: &str, schema: &serde_json::Value) -> S
 }
 
 fn kind(kind: &str, about: &str) -> String {
-    let an = if article(kind) == "an" { "An" } else { "A" };
-    let mut page = format!("{an} {} {about}.\n\n", text::bold(kind));
+    let noun = foil_config::noun(kind);
+    let article = article(kind);
+    let an = if article.starts_with("an ") { "An" } else { "A" };
+    let mut page = format!("{an} {} {about}.\n\n", text::bold(noun));
     let of_kind: Vec<&Entry> = entries().into_iter().filter(|entry| entry.kind() == kind).collect();
     let width = of_kind.iter().map(|entry| entry.name().len()).max().unwrap_or(0) + 4;
     for entry in of_kind {

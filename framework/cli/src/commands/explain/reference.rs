@@ -23,11 +23,13 @@ pub(super) fn write(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn page(kind: &str, about: &str) -> String {
-    let an = if article(kind) == "an" { "An" } else { "A" };
+    let a_kind = article(kind);
+    let a_kind = a_kind[..1].to_uppercase() + &a_kind[1..];
     let of_kind: Vec<&Entry> = entries().into_iter().filter(|entry| entry.kind() == kind).collect();
+    let kinds = foil_config::plural(kind);
     let mut text = format!(
-        "# {}\n\n<!-- Written by `foil explain --markdown docs/reference` from doc comments; do not edit. -->\n\n{an} {kind} {about}.\n",
-        foil_config::plural(&(kind[..1].to_uppercase() + &kind[1..]))
+        "# {}\n\n<!-- Written by `foil explain --markdown docs/reference` from doc comments; do not edit. -->\n\n{a_kind} {about}.\n",
+        kinds[..1].to_uppercase() + &kinds[1..]
     );
     for entry in of_kind {
         text += &section(entry);

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 docs/writing-a-plugin.md goes from here to a row in a table beside TRADES's.")]
 pub(super) struct Args {
-    /// The kind: loss, attack, objective, model, optimizer or scheduler.
+    /// The kind: loss, attack, objective, model, optimizer, scheduler or data.
     kind: String,
     /// The name, for configs and for the crate: lower case, with underscores.
     name: String,
@@ -44,7 +44,7 @@ macro_rules! pgd {
 }
 
 /// Kind, its template, and the part of an example pipeline that uses it.
-const TEMPLATES: [(&str, &str, &str); 6] = [
+const TEMPLATES: [(&str, &str, &str); 7] = [
     ("loss", include_str!("../../../../../plugins/template/src/loss.rs"), concat!(pgd!(), "loss: template_loss\n")),
     (
         "attack",
@@ -71,10 +71,16 @@ const TEMPLATES: [(&str, &str, &str); 6] = [
         include_str!("../../../../../plugins/template/src/scheduler.rs"),
         concat!(pgd!(), "loss: at\noptimizer: { type: adam, lr: { type: template_scheduler, start: 0.002 } }\n"),
     ),
+    (
+        "data",
+        include_str!("../../../../../plugins/template/src/data.rs"),
+        concat!("data: template_data\nimages: { test_limit: 500 }\n", pgd!(), "loss: at\n"),
+    ),
 ];
 
 /// Names that the prelude or cargo already uses.
-const TAKEN: &str = "adversarial ascent attack batch batch_norm2d box01 build builder clock component config conv2d core error forward \
+const TAKEN: &str = "adversarial ascent attack batch batch_norm2d box01 build builder clock component config conv2d core counts data data_path \
+    data_source dataset error facts images located reading forward \
     foil kind learner linear loss loss_input loss_output mode model network nn objective optimizer pass progress reference result \
     scheduled scheduler std target tch tensor terms test";
 /// Rust keywords that could be a name.

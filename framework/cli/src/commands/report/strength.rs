@@ -77,7 +77,7 @@ pub(super) fn measure(run: &Path, n: i64, out: &Path) -> Result<EvalRecord> {
     progress.done("");
     let mut record = EvalRecord {
         model: first.pipeline.name.clone().unwrap_or_default(),
-        dataset: pipeline.data.name.clone(),
+        dataset: foil_runs::data::name(pipeline),
         threat,
         precision: pipeline.train.eval_precision.name().into(),
         device: shown(device),

@@ -30,8 +30,9 @@ use foil::{Error, Result};
 /// # Errors
 /// When the runs have nothing that the figure shows, or were not trained and evaluated alike.
 pub fn draw(number: u8, groups: &[Group]) -> Result<Figure> {
-    let data = distinct(groups.iter().flat_map(|group| &group.runs).map(|run| run.pipeline.data.name.as_str()));
-    if let [first, second, ..] = data[..] {
+    let runs = groups.iter().flat_map(|group| &group.runs);
+    let data = distinct(runs.map(|run| foil_runs::data::name(&run.pipeline)));
+    if let [first, second, ..] = &data[..] {
         return Err(Error::new(format!("one figure cannot show different data sets: {first} and {second}"))
             .help("name the runs of one"));
     }
@@ -39,7 +40,7 @@ pub fn draw(number: u8, groups: &[Group]) -> Result<Figure> {
         3 => radius::panels(groups)?,
         4 => epochs::ablations(groups),
         5 => epochs::objectives(groups),
-        _ => beta1::panels(groups, data.first().copied().unwrap_or_default())?,
+        _ => beta1::panels(groups, data.first().map(String::as_str).unwrap_or_default())?,
     };
     if panels.is_empty() {
         let what = match number {

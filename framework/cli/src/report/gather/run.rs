@@ -158,7 +158,12 @@ impl Run {
     /// Test images of its data set; those of its evaluation where that is not known.
     pub fn images_to_evaluate(&self) -> u64 {
         let n = self.eval().map_or(0, |eval| eval.n);
-        foil_data::entry(&self.pipeline.data.name).map_or(n, |known| known.counts.test as u64)
+        foil_runs::data::facts(&self.pipeline).map_or(n, |facts| facts.counts.test as u64)
+    }
+
+    /// What the labels of its data set mean, by class; empty where that is not known.
+    pub fn class_names(&self) -> Vec<String> {
+        foil_runs::data::facts(&self.pipeline).map(|facts| facts.class_names).unwrap_or_default()
     }
 
     /// What became of each image of its evaluation; none where that was not stored.
@@ -206,7 +211,7 @@ impl Run {
 
     /// `evaluated on 500 of 10000 test images`; `None` if it was evaluated on all, or not at all.
     pub fn evaluated_on_part(&self) -> Option<String> {
-        let images = foil_data::entry(&self.pipeline.data.name).ok()?.counts.test as u64;
+        let images = foil_runs::data::facts(&self.pipeline).ok()?.counts.test as u64;
         let eval = self.eval().filter(|eval| eval.n < images)?;
         Some(format!("evaluated on {} of {images} test images", eval.n))
     }

@@ -8,7 +8,7 @@ pub(super) fn figures(report: &Report) -> Vec<Figure> {
     let settings = report.settings();
     let figure = |setting, attack: Option<String>| {
         let views: Vec<_> = report.within(setting).into_iter().filter(|(_, view)| view.images.is_some()).collect();
-        let names = foil_data::entry(&setting.dataset).map_or(&[][..], |entry| entry.class_names);
+        let names = views.iter().find_map(|(_, view)| Some(view.group.runs.first()?.class_names())).unwrap_or_default();
         // A hundred classes would not fit in a table.
         if views.is_empty() || names.len() > 20 {
             return None;
@@ -33,7 +33,7 @@ pub(super) fn figures(report: &Report) -> Vec<Figure> {
                 setting.dataset
             ),
             rows: views.iter().map(|(_, view)| view.label.clone()).collect(),
-            columns: names.iter().map(ToString::to_string).collect(),
+            columns: names,
             values,
         }
         .figure()

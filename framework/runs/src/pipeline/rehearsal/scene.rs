@@ -26,7 +26,7 @@ impl Scene {
         let mut pipeline = pipeline.clone();
         pipeline.train.precision = Precision::Fp32;
         pipeline.train.capture = Capture::Off;
-        let images = u64::try_from(data.train).unwrap_or(1).saturating_sub(pipeline.data.validation);
+        let images = u64::try_from(data.train).unwrap_or(1).saturating_sub(pipeline.images.validation);
         let clock = Clock::new(pipeline.train.epochs, pipeline.train.steps(images), Device::Cpu);
         Self { pipeline, data, clock }
     }
@@ -81,9 +81,9 @@ impl Scene {
     /// The model with its initial parameters.
     pub fn model(&self) -> Result<Network, Finding> {
         let network = self.build(|cx| cx.network("model", &self.pipeline.model, self.data.channels))?;
-        let known = foil_data::entry(&self.pipeline.data.name);
-        let (mean, std) = known.map_or((&[][..], &[][..]), |known| (known.mean, known.std));
-        Ok(network.normalized(&self.pipeline.normalize, mean, std))
+        let moments = crate::data::moments(&self.pipeline, true);
+        let (mean, std) = moments.map_err(|error| Finding::new(error.message().to_string(), ""))?;
+        Ok(network.normalized(&self.pipeline.normalize, &mean, &std))
     }
 }
 

@@ -6,7 +6,7 @@ pub(super) fn batches(on: On) {
     use crate::data::{Augment, Padding, Resident};
     let [count, channels, height, width] = [20, 3, 7, 6];
     let pixels = (0..count * channels * height * width).map(|i| (i * 37 % 256) as u8).collect();
-    let labels = (0..count as u8).collect();
+    let labels = (0..count as u16).collect();
     let images = foil_data::Images { pixels, labels, channels, height, width };
     let batch = |device: Device, augment: Option<&Augment>| {
         let [key, rows] = [Tensor::from(77i64), Tensor::from_slice(&[19i64, 3, 3, 0, 7])].map(|t| t.to_device(device));

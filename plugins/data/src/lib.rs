@@ -1,0 +1,3 @@
+//! Data sets: where a run's images come from.
+
+mod published;
