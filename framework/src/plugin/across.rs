@@ -12,7 +12,7 @@ use crate::attack::{Adversarial, Attack, Batch, Learning, Target, Threat};
 use crate::engine::Learner;
 use crate::loss::{Forward, Loss, LossInput, LossOutput};
 use crate::model::Model;
-use crate::nn::{Mode, Pass};
+use crate::nn::{Mode, Pass, Span};
 use crate::objective::{Objective, Reference};
 use crate::optim::Optimizer;
 use crate::registry::{Build, Kind};
@@ -268,7 +268,7 @@ crossing!(Scheduler as SchedulerAcross: Send Sync {
 crossing!(Optimizer as OptimizerAcross: Send {
     get learning_rate(progress: &Progress) -> f64;
     get state() -> Vec<(String, Tensor)>;
-    set prepare(values: &Tensor) -> ();
+    set prepare(values: &Tensor, spans: &[Span]) -> ();
     set update(values: &Tensor, gradient: &Tensor, clock: &Clock) -> ();
 });
 

@@ -172,6 +172,12 @@ impl Entry {
     }
 }
 
+/// Whether a number is 0: for `#[serde(skip_serializing_if = "…")]` of keys that are off by default,
+/// so that a pipeline without them is written, and hashed, as before there were such keys.
+pub fn is_zero(number: &f64) -> bool {
+    *number == 0.0
+}
+
 /// The word's article: `an` attack, `a` loss.
 pub fn article(word: &str) -> &'static str {
     if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }

@@ -116,7 +116,8 @@ pub fn assemble_across(
             let (mean, std) =
                 foil_data::entry(&pipeline.data.name).map_or((&[][..], &[][..]), |known| (known.mean, known.std));
             let network = network.normalized(&pipeline.normalize, mean, std).captured(pipeline.train.capture);
-            let model = Learner::new(network, optimizer);
+            let network = network.with_norms(pipeline.batch_norm);
+            let model = Learner::new(network, optimizer).clipping(pipeline.train.clip_grad);
             let names = [pipeline.attack.name(), pipeline.loss.name()];
             let evaluate = pipeline.evaluate.clone();
             Ok(Assembled { step: Step { model, attack, loss, names }, attacks, evaluate, select, data })
