@@ -37,7 +37,7 @@ fn signed(name: &str, shape: &[i64]) -> Tensor {
 
 /// `make.py`'s `weights`.
 fn weights(name: &str, shape: &[i64]) -> Tensor {
-    let norms = ["bn", "shortcut.1"].iter().any(|part| name.contains(part)) && name.ends_with("weight");
+    let norms = ["bn", "norm", "shortcut.1"].iter().any(|part| name.contains(part)) && name.ends_with("weight");
     match shape {
         [_, inputs @ ..] if !inputs.is_empty() => {
             signed(name, shape) * (3.0 / inputs.iter().product::<i64>() as f64).sqrt()
@@ -152,4 +152,8 @@ equals_pytorch! {
     resnet18: "resnet18" on COLOUR;
     mask_resnet18: "mask_resnet18" on COLOUR;
     wide_resnet: "{ type: wide_resnet, depth: 16, width: 2 }" on COLOUR;
+    preact_resnet18_silu: "{ type: preact_resnet18, activation: silu }" on COLOUR;
+    wide_resnet_silu: "{ type: wide_resnet, depth: 16, width: 2, activation: silu }" on COLOUR;
+    dm_preact_resnet18: "dm_preact_resnet18" on COLOUR;
+    dm_wide_resnet: "{ type: dm_wide_resnet, depth: 16, width: 2 }" on COLOUR;
 }
