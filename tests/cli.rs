@@ -376,3 +376,67 @@ fn examples_in_help_are_not_broken_in_the_middle() {
         }
     }
 }
+
+#[test]
+fn shells_and_man_know_the_commands() {
+    for (shell, has) in [("bash", "complete -F _foil"), ("zsh", "#compdef foil"), ("fish", "complete -c foil")] {
+        let output = command(&["completions", shell]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && text.contains(has) && text.contains("new-plugin"), "{shell}: {text}");
+    }
+    let place = tempfile::tempdir().unwrap();
+    assert!(command(&["man", "--dir"]).arg(place.path()).status().unwrap().success());
+    let page = fs::read_to_string(place.path().join("foil-train.1")).unwrap();
+    assert!(page.contains(".TH foil-train 1") && page.contains("resume"), "{page}");
+    let help = command(&["--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let listed = help.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+    let commands: Vec<&str> = listed.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.contains(&"man"), "{commands:?}");
+    assert!(place.path().join("foil-new-plugin.1").is_file() && place.path().join("foil.1").is_file());
+}
+
+/// A command in a message works as it is printed: with the name that the program was called by.
+#[test]
+fn messages_name_the_program_as_it_was_called() {
+    let told = |typed: Option<&str>| {
+        let mut foil = command(&["train", "--resume", "nowhere"]);
+        match typed {
+            Some(typed) => foil.env("FOIL_TYPED", typed),
+            None => foil.env_remove("FOIL_TYPED"),
+        };
+        String::from_utf8(foil.output().unwrap().stderr).unwrap()
+    };
+    let plain = told(Some("foil"));
+    let commands = plain.matches("foil train").count();
+    assert!(commands > 0, "{plain}");
+    assert_eq!(told(Some("cargo foil")), plain.replace("foil train", "cargo foil train"));
+    let called = format!("{} train", env!("CARGO_BIN_EXE_foil"));
+    assert_eq!(told(None).matches(&called).count(), commands, "{}", told(None));
+}
+
+/// Every command in the documentation can be typed into zsh, where `[`, `{`, `*` and `?` outside of
+/// quotes mean files.
+#[test]
+fn commands_in_the_documentation_are_quoted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut wrong = Vec::new();
+    for folder in ["", "docs", "docs/results"] {
+        for entry in fs::read_dir(root.join(folder)).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.extension().is_none_or(|end| end != "md") {
+                continue;
+            }
+            for line in fs::read_to_string(&path).unwrap().lines() {
+                let Some(typed) = line.strip_prefix("$ ") else { continue };
+                let typed = typed.split(" #").next().unwrap_or_default();
+                // Odd parts are within quotes. A pattern of files has a path in front.
+                let outside: String = typed.split(['\'', '"']).step_by(2).collect();
+                let brackets =
+                    outside.split_whitespace().filter(|word| word.contains('=') && word.contains(['[', '{']));
+                wrong.extend(brackets.map(|word| format!("{}: {word}", path.display())));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "quote them: {wrong:#?}");
+}

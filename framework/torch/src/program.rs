@@ -61,7 +61,18 @@ pub fn command() -> Result<Command> {
     Ok(command)
 }
 
-/// What people type to start it.
+/// The environment variable in which whatever started the program says what the user typed for it.
+pub const TYPED: &str = "FOIL_TYPED";
+
+/// What the user types to start it, as messages show it: `cargo foil` where that started it, or the
+/// program as it was called, `foil` or `target/release/foil`.
 pub fn typed() -> &'static str {
-    SET.get().map_or("cargo foil", |program| program.typed)
+    static FOUND: OnceLock<String> = OnceLock::new();
+    if let Some(program) = SET.get() {
+        return program.typed;
+    }
+    FOUND.get_or_init(|| {
+        let said = std::env::var(TYPED).ok().filter(|typed| !typed.is_empty());
+        said.or_else(|| std::env::args().next()).unwrap_or_else(|| "foil".into())
+    })
 }

@@ -7,6 +7,7 @@
 mod bundle;
 mod cuda;
 mod failure;
+mod install;
 mod job;
 mod libtorch;
 mod program;
@@ -29,7 +30,7 @@ struct Command {
     run: fn(&Workspace, &[OsString]) -> Result<()>,
 }
 
-const COMMANDS: [Command; 8] = [
+const COMMANDS: [Command; 9] = [
     Command {
         name: "demo",
         usage: "cargo demo [ARGS]",
@@ -71,6 +72,12 @@ const COMMANDS: [Command; 8] = [
         usage: "cargo xtask bundle DIR",
         about: "make a folder that trains on a machine with only Python's torch",
         run: bundle::command,
+    },
+    Command {
+        name: "install",
+        usage: "cargo xtask install [DIR]",
+        about: "put `foil` on the PATH (~/.cargo/bin), with completions and manual pages",
+        run: install::command,
     },
     Command {
         name: "wheel",

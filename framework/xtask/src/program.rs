@@ -20,7 +20,7 @@ pub fn foil(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     let libtorch = setup::ensure(workspace)?;
     build(workspace)?;
     with_cuda(workspace, &libtorch);
-    let error = workspace.foil().args(arguments).exec(); // returns only if it could not start
+    let error = workspace.foil().env("FOIL_TYPED", "cargo foil").args(arguments).exec(); // returns only if it could not start
     Err(error).or_fail(|| format!("start {}", workspace.foil_path().display()))
 }
 
@@ -34,7 +34,13 @@ pub fn demo(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     }
     build(workspace)?;
     with_cuda(workspace, &libtorch);
-    let error = workspace.foil().current_dir(&workspace.root).arg("demo").args(arguments).exec();
+    let error = workspace
+        .foil()
+        .env("FOIL_TYPED", "cargo foil")
+        .current_dir(&workspace.root)
+        .arg("demo")
+        .args(arguments)
+        .exec();
     Err(error).or_fail(|| format!("start {}", workspace.foil_path().display()))
 }
 

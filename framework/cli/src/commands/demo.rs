@@ -1,6 +1,7 @@
 //! `foil demo`: four small runs on real digits, side by side.
 
 use super::Exit;
+use super::as_typed::as_typed;
 use super::eval::{self, Last, table};
 use super::report::{self, pictures};
 use super::signals::on_interrupt;
@@ -59,7 +60,7 @@ pub(super) fn run(args: &Args) -> Exit {
             Err(_) => (load(&configs.join(name), &args.overrides)?, Place::New(run.clone())),
         };
         if train(&loaded, place, &mut EpochBars::default(), &stop, World::alone())?.1 == Ended::Stopped {
-            eprintln!("stopped and saved; resume with `foil demo`");
+            eprintln!("{}", as_typed("stopped and saved; resume with `foil demo`"));
             return Ok(ExitCode::from(130));
         }
         records.push(eval::evaluate(&run, &eval::Options::default(), World::alone())?.0);

@@ -23,11 +23,11 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   foil eval runs/cat_cw
-  foil eval runs/cat_cw evaluate=[natural,pgd20,autoattack]
+  foil eval runs/cat_cw 'evaluate=[natural,pgd20,autoattack]'
   foil eval runs/cat_cw attacks.pgd20.steps=50 images.test_limit=1000 --out pgd50.json
   foil eval runs/cat_cw/last.safetensors
   foil eval runs/cat_cw --trust full --transfer runs/at
-  foil eval runs/cat_cw 'attacks.pgd20.eps=[2/255, 4/255, 8/255]' evaluate=[natural,pgd20]
+  foil eval runs/cat_cw 'attacks.pgd20.eps=[2/255, 4/255, 8/255]' 'evaluate=[natural,pgd20]'
   foil eval runs/cat_cw --save-adversarial
 
 It writes the record, eval.json, and a table of the images, eval.images.csv: which attack broke which image, and by what margin.

@@ -1,6 +1,7 @@
 //! `foil import`: a published checkpoint becomes a run folder.
 
 use super::Exit;
+use super::as_typed::as_typed;
 use foil::data::DataSource;
 use foil::engine::Normalize;
 use foil::model::Model;
@@ -75,7 +76,7 @@ pub(super) fn run(args: &Args) -> Exit {
     for note in &imported.notes {
         println!("{}", foil::error::shown(note));
     }
-    println!("imported into {0}; evaluate it: foil eval {0}", imported.folder.display());
+    println!("{}", as_typed(&format!("imported into {0}; evaluate it: foil eval {0}", imported.folder.display())));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,7 @@
 //! `foil list`: what you can combine.
 
 use super::Exit;
+use super::as_typed::as_typed;
 use crate::report::{Cell, Column, Style, Table};
 use foil::registry::{KINDS, entries};
 use foil::{Error, Result};
@@ -48,7 +49,7 @@ pub(super) fn run(args: &Args) -> Exit {
         match std::io::stdout().is_terminal() {
             true => {
                 print!("{}", table(rows).terminal(Style::stdout()));
-                println!("`foil explain NAME` describes one and its keys");
+                println!("{}", as_typed("`foil explain NAME` describes one and its keys"));
             }
             false => rows.iter().for_each(|row| {
                 println!("{}\t{}\t{}\t{}", row.kind, row.name, row.library.unwrap_or(row.source), row.summary);

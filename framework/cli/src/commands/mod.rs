@@ -1,5 +1,6 @@
 //! The commands.
 
+mod as_typed;
 mod bench;
 pub mod called;
 mod check;
@@ -23,6 +24,7 @@ mod ranks;
 mod report;
 mod run_log;
 mod schema;
+mod shell;
 mod signals;
 mod steps;
 mod sweep;
@@ -33,6 +35,7 @@ mod train;
 mod watch;
 
 use crate::report::gather::find;
+use as_typed::as_typed;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use foil::guard;
 use foil::{Error, Result};
@@ -102,6 +105,8 @@ enum Command {
     Theory(theory::Args),
     NewPlugin(new_plugin::Args),
     Plugins(plugins::Args),
+    Completions(shell::Completions),
+    Man(shell::Man),
 }
 
 /// Runs the command line and returns the program's exit code: 0, 1 for an error, 2 for wrong usage,
@@ -155,6 +160,8 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Theory(args) => theory::run(&args),
         Command::NewPlugin(args) => new_plugin::run(&args),
         Command::Plugins(args) => plugins::run(&args, &cli.plugins),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
     };
     let done = plugins.and_then(|()| guard(|| run(cli.command)));
     done.unwrap_or_else(|error| {
@@ -165,13 +172,13 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Prints a note to standard error. Names in it may come from a stranger's files.
 fn note(text: impl AsRef<str>) {
-    eprintln!("note: {}", foil::error::shown(text.as_ref()));
+    eprintln!("note: {}", as_typed(&foil::error::shown(text.as_ref())));
 }
 
 /// Prints lines to the terminal in one write, since other ranks may write at the same time. A
 /// closed terminal does not stop the program.
 fn tell(text: &str) {
-    let _ = std::io::stderr().write_all(format!("{}\n", foil::error::shown(text)).as_bytes());
+    let _ = std::io::stderr().write_all(format!("{}\n", as_typed(&foil::error::shown(text))).as_bytes());
 }
 
 /// Loads what `FOIL_PLUGINS` and `--plugins` name; a `plugins.lock` in the current folder applies

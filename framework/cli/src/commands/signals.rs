@@ -73,10 +73,9 @@ impl AtOnce {
         let listener = std::thread::spawn(move || {
             if signals.forever().next().is_some() {
                 // The terminal itself may be closed.
-                let _ = writeln!(
-                    std::io::stderr(),
-                    "\nstopped; run the same command to resume (this evaluation alone: foil eval {path})"
-                );
+                let text =
+                    format!("\nstopped; run the same command to resume (this evaluation alone: foil eval {path})");
+                let _ = writeln!(std::io::stderr(), "{}", super::as_typed::as_typed(&text));
                 signal_hook::low_level::exit(ENDED);
             }
             signals

@@ -3,6 +3,7 @@
 mod python;
 
 use super::Exit;
+use super::as_typed::as_typed;
 use foil::registry::{entries, find};
 use foil::{AtPath, Error, Result};
 use std::fs;
@@ -115,7 +116,7 @@ pub(super) fn run(args: &Args) -> Exit {
     println!("  write   {shown}/src/lib.rs");
     println!("  test    {go}cargo test --release{package}");
     println!("  build   {go}cargo build --release{package}");
-    println!("  train   foil train {shown}/example.yaml");
+    println!("{}", as_typed(&format!("  train   foil train {shown}/example.yaml")));
     Ok(ExitCode::SUCCESS)
 }
 
