@@ -117,6 +117,7 @@ pub fn main() -> ExitCode {
         let _ = tracing_subscriber::registry().with(warnings()).try_init();
     }
     signals::report_full_files();
+    foil_runs::data::watched_by(crate::report::reading);
     foil::engine::memory::keep();
     foil::engine::devices();
     foil::engine::cores::limit_threads();
