@@ -4,6 +4,7 @@
 //! can be stored and resumed; [`Beating`] reports its progress to other processes.
 
 mod adversarial;
+mod corruptions;
 mod pulse;
 mod saved;
 mod standing;
@@ -12,6 +13,7 @@ pub mod trust;
 mod under_way;
 
 pub use adversarial::{Found, Images};
+pub use corruptions::{CORRUPTIONS, Corruptions, Part, measure as measure_corruptions, source as corruptions};
 pub use pulse::{Beating, Pulse};
 pub use saved::Saved;
 pub use standing::Standing;

@@ -1,7 +1,7 @@
 //! Builds the parts of a run from a checked pipeline, and checks that they fit together.
 
 use super::{BatchNorm, Pipeline};
-use crate::eval::NATURAL;
+use crate::eval::{CORRUPTIONS, NATURAL};
 use crate::record::Rule;
 use foil::attack::Attack;
 use foil::distributed::World;
@@ -62,7 +62,17 @@ fn names_a_folder(name: &str) -> bool {
 
 /// Shape and size of the data set that a pipeline names, without reading it.
 pub(super) fn facts(pipeline: &Pipeline) -> Result<DataFacts, Problem> {
-    let known = DataFacts::from(&crate::data::facts(pipeline).map_err(|error| unusable(&error))?);
+    let facts = crate::data::facts(pipeline).map_err(|error| unusable(&error))?;
+    let lacking = |what: &str, help: &str| {
+        Err(Problem::new("data", format!("`data` is `{}`, which has no {what} images", pipeline.data.name()), help))
+    };
+    if facts.counts.train == 0 {
+        return lacking("training", "a set to evaluate on belongs under `corruptions`");
+    }
+    if facts.counts.test == 0 {
+        return lacking("test", "name some: a run is evaluated on them");
+    }
+    let known = DataFacts::from(&facts);
     let limit = pipeline.images.train_limit.map_or(known.train, |limit| limit.min(known.train as u64) as i64);
     if pipeline.images.validation >= limit as u64 {
         return Err(Problem::new(
@@ -288,7 +298,18 @@ pub fn assemble_across(
         cx.problem(key, format!("is `{name}`, which is not defined under `attacks`"), help);
     };
     for (key, names) in [("evaluate", &pipeline.evaluate), ("train.watch", &pipeline.train.watch)] {
-        for (i, name) in names.iter().enumerate().filter(|(_, name)| !known.contains(&name.as_str())) {
+        let is_other = |name: &str| key == "evaluate" && name == CORRUPTIONS;
+        for (i, name) in names.iter().enumerate() {
+            if known.contains(&name.as_str()) {
+                continue;
+            }
+            if is_other(name) {
+                if let Err(error) = crate::eval::corruptions(pipeline) {
+                    let help = error.suggestion().unwrap_or_default();
+                    cx.problem(&format!("{key}.{i}"), format!("is `{name}`, but {}", error.message()), help);
+                }
+                continue;
+            }
             unknown(&format!("{key}.{i}"), name);
         }
     }

@@ -15,7 +15,7 @@ use foil::registry::DataFacts;
 use foil::scheduler::Clock;
 use foil::{Error, Result, tensors};
 use foil_runs::eval::trust::{Depth, Subject};
-use foil_runs::eval::{Beating, Images, Saved, Trial, UnderWay};
+use foil_runs::eval::{Beating, Corruptions, Images, Saved, Trial, UnderWay, measure_corruptions};
 use foil_runs::interop::METHOD;
 use foil_runs::pipeline::{Assembled, Pipeline, assemble, assemble_across, load};
 use foil_runs::record::evaluations::FIRST;
@@ -75,6 +75,7 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
     let mut saved = Saved::open_across(world, &out, &config, &judged, images)?;
     let beating = world.is_first().then(|| Beating::new(folder.path(), shown(device)));
     let other = options.transfer.as_deref().map(|run| other(run, parts.data, device)).transpose()?;
+    let corruptions = corrupted(pipeline, &parts, world)?;
     let (entries, images) = attacked(pipeline, &mut parts, &test, keeps, &mut saved, beating)?;
     let mut record = EvalRecord {
         model: pipeline.name.clone().unwrap_or_default(),
@@ -86,6 +87,7 @@ pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World
         n: test.len() as u64,
         entries,
         worst_case: images.worst_case(),
+        corruptions,
         trust: Vec::new(),
         avg: None,
         foil_version: foil::VERSION.into(),
@@ -181,8 +183,8 @@ fn attacked(
     mut beating: Option<Beating>,
 ) -> Result<(Vec<Entry>, ImageRecord)> {
     let (mut entries, mut images) = (Vec::new(), ImageRecord::new(test.index(), test.labels()));
-    let (network, all) = (parts.step.model.network(), pipeline.evaluate.len());
-    for (number, name) in (1..).zip(&pipeline.evaluate) {
+    let (network, all) = (parts.step.model.network(), pipeline.evaluated().count());
+    for (number, name) in (1..).zip(pipeline.evaluated()) {
         let attack = parts.attacks.get_mut(name);
         let mut trial = Trial {
             name,
@@ -203,6 +205,19 @@ fn attacked(
         images.push(name, standing.right().to_vec(), standing.margins(), &standing.broken_by());
     }
     Ok((entries, images))
+}
+
+/// The network on corrupted images, where `evaluate` names them.
+fn corrupted(pipeline: &Pipeline, parts: &Assembled, world: World) -> Result<Option<Corruptions>> {
+    if !pipeline.evaluates_corruptions() {
+        return Ok(None);
+    }
+    let mut shown = |part: &str, accuracy: f64| {
+        if world.is_first() {
+            eprintln!("{part}: {accuracy:.2}");
+        }
+    };
+    measure_corruptions(pipeline, parts.step.model.network(), parts.data, &mut shown).map(Some)
 }
 
 /// Whether the figures can be believed, from the first images.
