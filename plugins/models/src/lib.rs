@@ -1,6 +1,7 @@
 //! The networks of the papers, with PyTorch's names and initialisations.
 
 mod blocks;
+mod imagenet_resnet;
 mod lenet5_madry;
 mod mask_cnn;
 mod mask_resnet18;
@@ -16,6 +17,7 @@ mod trades_cnn;
 mod trunk;
 mod wide_resnet;
 
+pub use imagenet_resnet::ImagenetResnet;
 pub use lenet5_madry::Lenet5Madry;
 pub use mask_cnn::MaskCnn;
 pub use mask_resnet18::MaskResnet18;
