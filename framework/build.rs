@@ -6,7 +6,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// The crates whose types cross between a program and a library.
-const SOURCES: [&str; 4] = ["src", "config/src", "macros/src", "shim"];
+const SOURCES: [&str; 5] = ["src", "torch/src", "config/src", "macros/src", "shim"];
 
 fn main() {
     let rustc = env::var("RUSTC").unwrap_or_else(|_| "rustc".into());

@@ -37,7 +37,7 @@ fn adversarial_training_with_uneven_and_empty_shares() {
     assert_eq!(four.tensors("best.safetensors").1["foil.ranks"], "4");
     assert!(four.text("log.txt").contains("4 ranks (gloo), batch norm local"), "{}", four.text("log.txt"));
 
-    // Two ranks do the same twice, to the bit, and judge as one process does.
+    // Two ranks do the same twice, to the bit, and evaluate as one process does.
     let [first, second] = ["first", "second"].map(|run| train(&place, 2, run, &[]));
     first.assert_same(&second);
     let eval = |out: &'static str| ["eval", "first", "train.eval_batch_size=9", "--save-adversarial", "--out", out];

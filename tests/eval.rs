@@ -293,7 +293,7 @@ fn a_stopped_or_killed_evaluation_goes_on_to_the_same_figures() {
 }
 
 #[test]
-fn saved_images_are_the_ones_that_were_judged() {
+fn saved_images_are_the_ones_that_were_evaluated() {
     let place = trained();
     let ended = place.foil(&[&["eval", "run", "--save-adversarial"], AUTO].concat()).ok();
     assert!(ended.err.contains("adversarial images: run/eval.adversarial"), "{}", ended.err);

@@ -255,13 +255,13 @@ fn a_trained_run_goes_out_and_comes_back() {
     // The program is evaluated as it is; without parameters it cannot be trained.
     let told = place.foil(&["import", "net.pt", "--out", "program"]).ok().out;
     assert!(told.contains("a TorchScript program, taken as it is, on images of mnist_subset"), "{told}");
-    let judged = |run: &str| {
+    let evaluated = |run: &str| {
         place.foil(&["eval", run, "evaluate=[natural, pgd2]", SUITE, "images.test_limit=50", "--trust", "off"]).ok();
         let entries = place.run(run).json("eval.json")["entries"].clone();
         [0, 1].map(|n| entries[n]["accuracy"].as_f64().unwrap())
     };
     const SUITE: &str = "attacks={ pgd2: { type: pgd, eps: 0.1, alpha: 0.05, steps: 2, start: none } }";
-    assert_eq!(judged("program"), judged("run"));
+    assert_eq!(evaluated("program"), evaluated("run"));
     fs::write(place.path("program.yaml"), AT.replace("small_cnn", "{ type: torchscript, file: net.pt }")).unwrap();
     for command in [&["check", "program.yaml"][..], &["train", "program.yaml", "--run-dir", "trained"]] {
         let error = place.foil(command).error();

@@ -5,8 +5,8 @@
 //! ten times a step.
 
 use foil::attack::Batch;
+use foil::cuda::stand_in::StandIn;
 use foil::distributed::World;
-use foil::engine::cuda::stand_in::StandIn;
 use foil::nn::Noise;
 use foil::scheduler::Clock;
 use foil::shim::{channels_last, record};

@@ -38,8 +38,8 @@ fn pipelines(words: &[String]) -> Vec<String> {
     let named = words.iter().filter(|word| word.ends_with(".yaml")).cloned();
     let configs = after("--configs").unwrap_or("configs/cifar10");
     let methods = after("--methods").into_iter().flat_map(|names| names.split(','));
-    let judged = (words[0] == "eval").then(|| "configs/cifar10/fast/at.yaml".to_string());
-    named.chain(methods.map(|name| format!("{configs}/{name}.yaml"))).chain(judged).collect()
+    let evaluated = (words[0] == "eval").then(|| "configs/cifar10/fast/at.yaml".to_string());
+    named.chain(methods.map(|name| format!("{configs}/{name}.yaml"))).chain(evaluated).collect()
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn an_evaluation_that_ends_late_replaces_no_newer_record() {
 }
 
 #[test]
-fn a_comparison_judges_again_what_was_judged_with_other_weights() {
+fn a_comparison_evaluates_again_what_was_evaluated_with_other_weights() {
     let (place, _) = place();
     let compare = ["compare", "tiny.yaml", "train.epochs=1", "evaluate=[natural]"];
     place.foil(&compare).ok();
@@ -230,7 +230,7 @@ fn curves_that_lack_epochs_are_an_error_when_the_run_goes_on() {
             && page.contains("ends with epoch 2, but 3 are done")
     );
 
-    // Behind the last epoch that is done, a torn line is what a kill leaves.
+    // BackgroundWriter the last epoch that is done, a torn line is what a kill leaves.
     fs::write(run.file("metrics.jsonl"), format!("{whole}{{\"epoch\":4,\"st")).unwrap();
     place.foil(&resume).ok();
     let grown = run.text("metrics.jsonl");

@@ -9,7 +9,7 @@ use tiny::Place;
 
 const CONFIGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/configs");
 
-/// Judges as the paper's, with these accuracies for natural, FGSM, PGD-20, PGD-100 and CW.
+/// Evaluates as the paper's, with these accuracies for natural, FGSM, PGD-20, PGD-100 and CW.
 fn record(data: &str, eps: &str, seed: u64, accuracies: [f64; 5]) -> Value {
     let alpha = if eps == "0.3" { 0.015 } else { 0.003 };
     let radius = if eps == "0.3" { json!(0.3) } else { json!(eps) };
@@ -279,11 +279,11 @@ fn runs_that_cannot_be_read_are_named() {
 fn imported_models_are_methods_of_their_own() {
     let place = Place::with("");
     let golden = |name: &str| format!("{}/tests/checkpoints/{name}", env!("CARGO_MANIFEST_DIR"));
-    let judged = record("cifar10", "8/255", 0, [82.0, 57.0, 52.0, 51.0, 50.0]).to_string();
+    let evaluated = record("cifar10", "8/255", 0, [82.0, 57.0, 52.0, 51.0, 50.0]).to_string();
     for name in ["one", "two"] {
         fs::copy(golden("trades.pt"), place.path(&format!("{name}.pt"))).unwrap();
         place.foil(&["import", &format!("{name}.pt")]).ok();
-        fs::write(place.path(&format!("runs/{name}/eval.json")), &judged).unwrap();
+        fs::write(place.path(&format!("runs/{name}/eval.json")), &evaluated).unwrap();
     }
     let ended = place.foil(&["table", "accuracy", "--format", "csv"]).ok();
     assert!(ended.out.contains("\none,") && ended.out.contains("\ntwo,") && !ended.out.contains('±'), "{}", ended.out);

@@ -105,12 +105,12 @@ fn imported_weights_bring_the_files_of_their_config() {
     fs::rename(place.path("tiny.yaml"), place.path("conf/tiny.yaml")).unwrap();
     place.foil(&["import", "weights.pth", "--config", "conf/tiny.yaml", "--out", "out"]).ok();
     fs::remove_dir_all(place.path("conf")).unwrap();
-    let judged = |run: &str| {
+    let evaluated = |run: &str| {
         place.foil(&["eval", run, "--trust", "off"]).ok();
         place.run(run).json("eval.json")["entries"][1]["accuracy"].clone()
     };
-    assert_eq!(judged("out"), judged("run"));
-    assert_eq!(judged("again"), judged("run"));
+    assert_eq!(evaluated("out"), evaluated("run"));
+    assert_eq!(evaluated("again"), evaluated("run"));
     assert!(place.run("out").text("resolved.yaml").contains("file: model.pt"));
 }
 

@@ -287,10 +287,10 @@ fn weights_of_another_method_are_told() {
     let place = Place::with(AT);
     place.train("run", &["train.epochs=1"]);
     place.train("other", &["train.epochs=1", "name=other", "loss=alp"]);
-    let judge = ["eval", "run", "evaluate=[natural]", "--trust", "off"];
-    assert!(!place.foil(&judge).ok().err.contains("warning"));
+    let evaluate = ["eval", "run", "evaluate=[natural]", "--trust", "off"];
+    assert!(!place.foil(&evaluate).ok().err.contains("warning"));
     fs::copy(place.path("other/best.safetensors"), place.path("run/best.safetensors")).unwrap();
-    let said = place.foil(&judge).ok().err;
+    let said = place.foil(&evaluate).ok().err;
     let warning = "run/best.safetensors is of other (pgd + alp), but resolved.yaml beside it is of pgd + at";
     assert!(said.contains(&format!("warning: {warning}")), "{said}");
 }

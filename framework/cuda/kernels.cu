@@ -1,4 +1,4 @@
-// foil's kernels: what the host calls by name (framework/src/engine/cuda/kernels.rs declares them).
+// foil's kernels: what the host calls by name (framework/torch/src/cuda/kernels.rs declares them).
 // They are machine code for compute capabilities 8.x and 9.0 when foil is built; for later devices
 // the driver compiles them. Arithmetic is fp32.
 //

@@ -6,14 +6,10 @@
 
 extern crate self as foil;
 
-pub mod atomic;
 pub mod attack;
 pub mod data;
-mod distinct;
 pub mod distributed;
 pub mod engine;
-pub mod error;
-pub mod hash;
 pub mod loss;
 pub mod model;
 pub mod nn;
@@ -24,15 +20,14 @@ pub mod optim;
 pub mod pickle;
 pub mod plugin;
 pub mod registry;
-pub mod regular;
 pub mod scheduler;
-pub mod shim;
 pub mod tensors;
 pub mod testing;
 
-pub use distinct::distinct;
-pub use error::{AtPath, Error, Result};
 pub use foil_macros::settings;
+pub use foil_torch::{
+    AtPath, Error, Result, atomic, cuda, distinct, error, guard, hash, program, raise, regular, shim,
+};
 
 /// This version of foil.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -105,7 +105,7 @@ fn chain(known: &Known, folder: &str, random: &mut Random, disks: bool, tally: &
             tally.add(format!("blow: {}", blow.name()));
             continue;
         };
-        judge(&ended, blow);
+        check(&ended, blow);
         if ended.code == Some(0) {
             break; // it was through before
         }
@@ -159,7 +159,7 @@ fn shell(place: &Place, line: &str) -> Ended {
 
 /// It was through, or said what happened.
 #[track_caller]
-fn judge(ended: &Ended, blow: Blow) {
+fn check(ended: &Ended, blow: Blow) {
     let Ended { code, err, .. } = ended;
     assert!(!err.contains("panicked"), "{blow:?}: {err}");
     if *code == Some(0) {

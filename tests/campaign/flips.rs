@@ -6,7 +6,7 @@ use std::fs;
 
 /// What a stopped run goes on from.
 const RESUMED: [&str; 4] = ["state.safetensors", "metrics.jsonl", "last.safetensors", "resolved.yaml"];
-/// What is shown and judged of a run that is done.
+/// What is shown and evaluated of a run that is done.
 const SHOWN: [&str; 5] = ["eval.json", "eval.images.csv", "metrics.jsonl", "best.safetensors", "state.safetensors"];
 
 /// What `table` prints of a run, on both streams.
@@ -33,9 +33,9 @@ pub fn all(options: &Options, on_time: &dyn Fn() -> bool, tally: &mut Tally) -> 
     assert!(running.wait_for("epoch 2/3"));
     running.signal("TERM");
     running.end();
-    copy(&whole, &place.run("judged"));
-    place.foil(&["eval", "judged"]).ok();
-    let [out, _] = shown(&place, "judged");
+    copy(&whole, &place.run("evaluated"));
+    place.foil(&["eval", "evaluated"]).ok();
+    let [out, _] = shown(&place, "evaluated");
     assert!(out.contains("PGD-2"), "{out}");
 
     let mut done = 0;
@@ -43,7 +43,7 @@ pub fn all(options: &Options, on_time: &dyn Fn() -> bool, tally: &mut Tally) -> 
         let mut random = Random::new(options.seed, 1 << 32 | n);
         let folder = format!("flip{n}");
         let run = place.run(&folder);
-        let (from, names) = if n % 2 == 0 { ("stopped", &RESUMED[..]) } else { ("judged", &SHOWN[..]) };
+        let (from, names) = if n % 2 == 0 { ("stopped", &RESUMED[..]) } else { ("evaluated", &SHOWN[..]) };
         let name = names[(n / 2) as usize % names.len()];
         copy(&place.run(from), &run);
         let bit = flip(&run, name, &mut random);

@@ -105,7 +105,7 @@ fn figure_2_is_pgd_20_at_0_4() {
 #[test]
 fn figure_3_has_five_methods_at_five_radii() {
     let levels = [8.0, 9.0, 10.0, 11.0, 12.0].map(|n: f64| n / 255.0);
-    for (folder, radii, judged) in [(FIGURES[0], &levels[..], levels[0]), (FIGURES[1], &[0.08, 0.1, 0.12], 0.1)] {
+    for (folder, radii, evaluated) in [(FIGURES[0], &levels[..], levels[0]), (FIGURES[1], &[0.08, 0.1, 0.12], 0.1)] {
         let mut methods = BTreeSet::new();
         for name in ["at", "fat_trades", "trades", "cat_cent", "cat_cw"] {
             let runs = runs(&[format!("{folder}/3_{name}.yaml")]);
@@ -116,7 +116,7 @@ fn figure_3_has_five_methods_at_five_radii() {
                 close(run, &eps, *radius);
                 assert!(differ(run, &runs[0]).is_subset(&set(&[&eps])));
                 assert!(has_pgd(run, "pgd100", 100, "none"));
-                close(run, "attacks.pgd100.eps", judged);
+                close(run, "attacks.pgd100.eps", evaluated);
                 if name.starts_with("cat") {
                     close(run, "attack.beta1", 0.1);
                 }

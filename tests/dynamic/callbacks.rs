@@ -74,9 +74,12 @@ fn an_attack_with_parts_of_the_program() {
             "build" => "`attack` cannot be built",
             _ => "attack `panicking_attack`",
         };
-        let judge = ATTACK.replacen("attack", "attacks.judge", 1);
-        let overrides =
-            if place == "mode" { [&judge, "attacks.judge.at=mode"] } else { [ATTACK, &format!("attack.at={place}")] };
+        let evaluate = ATTACK.replacen("attack", "attacks.evaluate", 1);
+        let overrides = if place == "mode" {
+            [&evaluate, "attacks.evaluate.at=mode"]
+        } else {
+            [ATTACK, &format!("attack.at={place}")]
+        };
         library.panics(place, &overrides, &[within]);
     }
 }

@@ -83,7 +83,7 @@ fn a_name_that_two_tensors_have_is_refused_without_a_run() {
 
 #[test]
 fn attacks() {
-    for (key, path) in [("attack", "attack"), ("attacks.judge", "attacks.judge")] {
+    for (key, path) in [("attack", "attack"), ("attacks.evaluate", "attacks.evaluate")] {
         let wrong = |how: &str, what: &str| {
             finds(
                 &format!("{key}={{ type: wrong_attack, how: {how} }}"),

@@ -1,6 +1,6 @@
 //! What cannot be computed is refused in words, and what looks odd but can be is right.
 
-use foil::engine::guard;
+use foil::guard;
 use foil::prelude::*;
 use foil::testing::{assert_close, attack_from_yaml, from_yaml, images, loss_from_yaml, loss_with, network};
 use std::collections::BTreeMap;

@@ -2,7 +2,8 @@
 //! that compute nothing.
 
 use foil::data::Resident;
-use foil::engine::{Step, guard};
+use foil::engine::Step;
+use foil::guard;
 use foil::nn::Gradients;
 use foil::prelude::*;
 use foil::testing::{FACTS, TinyNet, attack_from_yaml, from_yaml, images};
@@ -146,7 +147,7 @@ fn a_step_without_a_gradient_is_an_error_that_names_the_part() {
 #[test]
 fn an_evaluation_names_what_stands_in_its_way() {
     let images = images(12, 1, Kind::Double);
-    let judge = |how: &str, mut attack: Box<dyn Attack>| {
+    let evaluate = |how: &str, mut attack: Box<dyn Attack>| {
         let how: &'static str = ["eval", "writes", ""].into_iter().find(|known| *known == how).unwrap();
         let pixels = Vec::<u8>::try_from((&images.x * 255.0).round().to_kind(Kind::Uint8).reshape([-1])).unwrap();
         let labels = Vec::<i64>::try_from(&images.y).unwrap().into_iter().map(|y| y as u16).collect();
@@ -169,14 +170,14 @@ fn an_evaluation_names_what_stands_in_its_way() {
         "{ type: fab_t, eps: 0.1, steps: 5 }",
         "{ type: early_stopped_pgd, objective: ce, tau: 0, eps: 0.1, alpha: 0.05 }",
     ] {
-        let error = judge("eval", attack(yaml)).unwrap_err();
+        let error = evaluate("eval", attack(yaml)).unwrap_err();
         let part = "evaluation `it`: the model: its logits in eval mode do not depend differentiably on its images";
         assert_eq!(error.message(), part, "{yaml}");
     }
     let square = "{ type: square, eps: 0.1, n_queries: 5 }";
-    assert_eq!(judge("eval", attack(square)).unwrap(), judge("", attack(square)).unwrap());
-    let error = judge("writes", attack(square)).unwrap_err();
+    assert_eq!(evaluate("eval", attack(square)).unwrap(), evaluate("", attack(square)).unwrap());
+    let error = evaluate("writes", attack(square)).unwrap_err();
     assert!(error.message().contains("the model: its forward pass writes into the images"), "{error}");
-    let error = judge("", Box::new(Odder("labels"))).unwrap_err();
+    let error = evaluate("", Box::new(Odder("labels"))).unwrap_err();
     assert!(error.message().contains("it writes into the images or labels it is given"), "{error}");
 }

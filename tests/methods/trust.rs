@@ -185,7 +185,7 @@ fn an_attack_says_its_threat_models() {
 
 /// Training's threat model is the attack's; if that has none, it is the largest of the evaluation.
 #[test]
-fn a_run_is_judged_by_its_largest_radius() {
+fn a_run_is_evaluated_by_its_largest_radius() {
     let run = |attack: &str| {
         let text = format!(
             "{{ name: run, device: cpu, data: mnist, model: mlp, attack: {attack}, loss: at, \
@@ -200,6 +200,6 @@ fn a_run_is_judged_by_its_largest_radius() {
     };
     let [linf, l2] = [(Norm::Linf, 0.1), (Norm::L2, 0.5)].map(|(norm, eps)| Threat { norm, eps });
     let parts = run("{ type: pgd, eps: 0.1, alpha: 0.02 }");
-    assert_eq!((parts.threat(), parts.judged_threat(), parts.judged_threats()), (linf, l2, vec![linf, l2]));
+    assert_eq!((parts.threat(), parts.eval_threat(), parts.eval_threats()), (linf, l2, vec![linf, l2]));
     assert_eq!(run("none").threat(), l2);
 }

@@ -78,7 +78,7 @@ fn half_written_and_foreign_files_are_notes() {
 }
 
 #[test]
-fn what_was_judged_differently_stands_apart() {
+fn what_was_evaluated_differently_stands_apart() {
     let place = place("apart");
     let base = &table_2()[1];
     let digits = Made { name: "AT_digits", data: "mnist_subset", eps: "0.3", ends: [97.0, 82.0], ..base.clone() };

@@ -12,4 +12,4 @@ pub mod watch;
 
 #[doc(hidden)]
 pub use commands::looked::{Looked, looked};
-pub use commands::main;
+pub use commands::{called, main, run};

@@ -62,7 +62,18 @@ pub use suggest::{did_you_mean, suggest};
 
 use problem::note;
 use site::Site;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// A text that a pipeline has under a plugin's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The key.
+    pub key: String,
+    /// Its value.
+    pub text: String,
+    /// The folder of the file that it was written in; empty for the command line.
+    pub folder: PathBuf,
+}
 
 /// The plugins that a pipeline may name.
 pub trait Catalog {
@@ -71,6 +82,17 @@ pub trait Catalog {
 
     /// The JSON Schema of a plugin's keys, without `type`. `None` allows any keys.
     fn schema(&self, kind: &str, name: &str) -> Option<serde_json::Value>;
+
+    /// The same for a plugin whose keys depend on what is written under some of them, such as the
+    /// file that defines it; `None` for any other. `x-fill` at the schema's top makes keys that
+    /// are left out appear in the normal form with their defaults.
+    ///
+    /// # Errors
+    /// Why the keys cannot be known; the problem's path is a key of the plugin, or empty.
+    fn schema_of(&self, kind: &str, name: &str, written: &[Written]) -> Option<Result<serde_json::Value, Problem>> {
+        let _ = (kind, name, written);
+        None
+    }
 
     /// Problems that a schema cannot express, for a plugin that meets its schema: `component` is
     /// its normal form, written at `path`. The problems' paths begin with `path`.

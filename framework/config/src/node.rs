@@ -100,7 +100,7 @@ impl Node {
         let word = self.place.word();
         match &self.kind {
             kind if scalar::plain(word) == *kind => word.to_string(),
-            // Behind a tag or an alias, say.
+            // BackgroundWriter a tag or an alias, say.
             Kind::Int(value) => value.to_string(),
             Kind::Float(value) => float(*value),
             Kind::Bool(value) => value.to_string(),

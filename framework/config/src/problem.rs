@@ -15,6 +15,8 @@ pub struct Problem {
     pub path: String,
     /// What to write instead.
     pub help: Option<String>,
+    /// Whether the plugin could not be built, for which it may need files and libraries.
+    pub building: bool,
 }
 
 impl Problem {
@@ -22,7 +24,7 @@ impl Problem {
     /// its place. An empty `help` is none.
     pub fn new(path: impl Into<String>, message: impl Into<String>, help: impl Into<String>) -> Self {
         let help = Some(help.into()).filter(|text: &String| !text.is_empty());
-        Self { message: message.into(), place: None, path: path.into(), help }
+        Self { message: message.into(), place: None, path: path.into(), help, building: false }
     }
 
     /// The same problem, found at `place`.

@@ -180,7 +180,7 @@ pub fn watched<T>(name: &str, read: impl FnOnce(&Reading) -> Result<T>) -> Resul
     let Some(watcher) = WATCHER.get() else { return read(&progress) };
     std::thread::scope(|scope| {
         scope.spawn(|| watcher(name, &progress, &ended));
-        let done = foil::engine::guard(|| read(&progress));
+        let done = foil::guard(|| read(&progress));
         ended.store(true, Ordering::Relaxed);
         done
     })

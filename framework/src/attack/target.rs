@@ -1,9 +1,10 @@
 //! The model as an attack sees it.
 
+use crate::engine::Network;
 use crate::engine::lap;
-use crate::engine::{Network, raise};
 use crate::nn::{KEEP_THE_GRAPH, Mode, Noise, backward};
 use crate::objective::{Objective, Reference};
+use crate::raise;
 use crate::{Error, Result};
 use std::cell::RefCell;
 use tch::{Kind, Tensor};
@@ -54,7 +55,7 @@ impl<'a> Target<'a> {
         Target { eot: eot.max(1), ..*self }
     }
 
-    /// For a judge who asks only whether each image falls, and who does not capture the attack.
+    /// For an evaluation that asks only whether each image falls, and does not capture the attack.
     #[must_use]
     pub fn shrinking(mut self) -> Self {
         self.shrinks = true;

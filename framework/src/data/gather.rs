@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use super::{Augment, Padding};
-use crate::engine::cuda::{Grid, kernels};
+use crate::cuda::{Grid, kernels};
 use crate::nn::kernels::{has_kernels, is_contiguous};
 use crate::nn::name_key;
 use tch::{Kind, Tensor};

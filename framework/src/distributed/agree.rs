@@ -2,7 +2,7 @@
 
 use super::hosts::this_host;
 use super::world::World;
-use crate::{Error, Result};
+use crate::{AtPath, Error, Result};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
@@ -24,8 +24,12 @@ impl Agreement {
     /// Adds the program itself, by the SHA-256 of its file.
     #[must_use]
     pub fn with_program(self) -> Self {
-        let hash = std::env::current_exe().and_then(std::fs::read).map(|bytes| hex(&Sha256::digest(bytes)));
-        self.with("build", hash.map_or_else(|error| format!("cannot be read: {error}"), |hash| hash[..16].to_string()))
+        let hash = crate::program::file().and_then(|file| std::fs::read(&file).at("reading", &file));
+        let hash = hash.map(|bytes| hex(&Sha256::digest(bytes)));
+        self.with(
+            "build",
+            hash.map_or_else(|error| format!("cannot be read: {}", error.message()), |hash| hash[..16].to_string()),
+        )
     }
 
     /// Exchanges the items with the other ranks and compares them.

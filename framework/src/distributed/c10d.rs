@@ -5,7 +5,6 @@
 
 use super::collective::{Collective, Pending};
 use super::launch::{Launch, Meeting};
-use crate::error::torch_message;
 use crate::{Error, Result};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::null_mut;
@@ -69,7 +68,7 @@ fn check(message: Message) -> Result<()> {
         libc::free(message.cast());
         text
     };
-    Err(Error::new(torch_message(&text)))
+    Err(Error::torch(&text))
 }
 
 fn text(text: &str) -> Result<CString> {

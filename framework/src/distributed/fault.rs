@@ -113,7 +113,7 @@ impl Joined {
     pub(super) fn beat(&'static self) {
         let beat = move || {
             for n in 0u64.. {
-                if self.transport.post(&pulse(self.launch.rank), &n.to_string()).is_err() {
+                if self.transport.post(&heartbeat_key(self.launch.rank), &n.to_string()).is_err() {
                     return;
                 }
                 sleep(BEAT);
@@ -134,16 +134,16 @@ impl Joined {
     }
 
     /// A rank's last heartbeat.
-    pub(super) fn pulse_of(&self, rank: usize) -> Option<String> {
-        self.transport.posted(&pulse(rank)).ok().flatten()
+    pub(super) fn heartbeat_of(&self, rank: usize) -> Option<String> {
+        self.transport.posted(&heartbeat_key(rank)).ok().flatten()
     }
 
     /// Collects the notes of all other ranks, as far as they come within `patience`.
     fn roll_call(&self, patience: Duration) -> RollCall {
         let mut call = RollCall { store: true, ..RollCall::default() };
         let others: Vec<usize> = (0..self.launch.size).filter(|&rank| rank != self.launch.rank).collect();
-        let pulses = || others.iter().map(|&rank| self.pulse_of(rank)).collect::<Vec<_>>();
-        let (before, started) = (pulses(), Instant::now());
+        let heartbeats = || others.iter().map(|&rank| self.heartbeat_of(rank)).collect::<Vec<_>>();
+        let (before, started) = (heartbeats(), Instant::now());
         while call.notes.len() < others.len() && started.elapsed() < patience {
             for &rank in &others {
                 match self.transport.posted(&fault(rank)) {
@@ -158,7 +158,7 @@ impl Joined {
             }
             sleep(LOOK);
         }
-        let moved = others.iter().zip(before.iter().zip(pulses())).filter(|(_, (before, now))| *before != now);
+        let moved = others.iter().zip(before.iter().zip(heartbeats())).filter(|(_, (before, now))| *before != now);
         call.beating = moved.map(|(&rank, _)| rank).collect();
         call
     }
@@ -183,6 +183,6 @@ fn fault(rank: usize) -> String {
     format!("fault/{rank}")
 }
 
-fn pulse(rank: usize) -> String {
-    format!("pulse/{rank}")
+fn heartbeat_key(rank: usize) -> String {
+    format!("heartbeat/{rank}")
 }

@@ -1,7 +1,7 @@
 //! NCCL between the ranks' GPUs: that of libtorch's CUDA half, by way of `libfoil_cuda.so`.
 
 use super::collective::{OnDevice, Opener};
-use crate::engine::cuda::Comm;
+use crate::cuda::Comm;
 use crate::{Error, Result};
 use std::time::Duration;
 use tch::{Device, Tensor};

@@ -4,7 +4,6 @@
 #![allow(unsafe_code)]
 
 use super::world::{Joined, World};
-use crate::error::torch_message;
 use crate::{Error, Result};
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -98,7 +97,7 @@ pub(crate) fn sync_batch_norm(
             libc::free(message.cast());
             text
         };
-        return Err(Error::new(torch_message(&text)));
+        return Err(Error::torch(&text));
     }
     // SAFETY: Without a message the shim has written a pointer to a new at::Tensor that belongs to
     // us; tch frees it.

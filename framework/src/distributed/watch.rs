@@ -90,13 +90,13 @@ fn end(world: World, why: &str) -> ! {
 /// The rank whose signs of life this one looks at: all look at one, and all are looked at.
 struct Neighbour {
     rank: usize,
-    pulse: Option<String>,
+    heartbeat: Option<String>,
     beat: Instant,
 }
 
 impl Neighbour {
     fn of(joined: &Joined) -> Self {
-        Self { rank: (joined.launch.rank + 1) % joined.launch.size.max(1), pulse: None, beat: Instant::now() }
+        Self { rank: (joined.launch.rank + 1) % joined.launch.size.max(1), heartbeat: None, beat: Instant::now() }
     }
 
     /// Whether it has failed, or is silent.
@@ -107,9 +107,9 @@ impl Neighbour {
         if joined.has_failed(self.rank) {
             return Some(format!("rank {} has failed", self.rank));
         }
-        let pulse = joined.pulse_of(self.rank);
-        if pulse != self.pulse {
-            (self.pulse, self.beat) = (pulse, Instant::now());
+        let heartbeat = joined.heartbeat_of(self.rank);
+        if heartbeat != self.heartbeat {
+            (self.heartbeat, self.beat) = (heartbeat, Instant::now());
         }
         let silent = self.beat.elapsed();
         (silent > SILENCE).then(|| format!("no sign of life from rank {} for {} s", self.rank, silent.as_secs()))

@@ -11,7 +11,7 @@
 //! differs between batches of which this rank has as many images; so a graph belongs to a share of
 //! a batch, not to a number of images. All ranks then run, capture and replay at the same steps.
 
-use super::cuda::{self, Graph};
+use crate::cuda::{self, Graph};
 use crate::distributed::{Share, World};
 use crate::{Error, Result};
 use foil_macros::settings;

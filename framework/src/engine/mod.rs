@@ -5,29 +5,21 @@
 //! the same sequence eagerly.
 
 mod capture;
-mod ceiling;
-pub mod cores;
-pub mod cuda;
 mod device;
-mod guard;
 mod learner;
-pub mod memory;
 mod network;
 mod normalize;
 mod precision;
 mod step;
-mod stopwatch;
 mod turns;
 
 pub use capture::{Capture, Recorded, Repeated};
-pub use ceiling::Ceiling;
-pub use ceiling::wait;
-pub use device::{DEVICE, Devices, choose, choose_for, devices, is_device, named, shown};
-pub use guard::guard;
-pub(crate) use guard::raise;
+pub use device::choose_for;
+pub use foil_torch::device::{DEVICE, Devices, choose, devices, is_device, named, shown};
+pub use foil_torch::stopwatch::{lap, watched};
+pub use foil_torch::{Ceiling, cores, memory, wait};
 pub use learner::Learner;
 pub use network::Network;
 pub use normalize::{MeanStd, Normalize, Usual};
-pub use precision::{Computing, JudgePrecision, Precision};
+pub use precision::{Computing, EvalPrecision, Precision};
 pub use step::{Outcome, Step};
-pub use stopwatch::{lap, watched};

@@ -2,13 +2,13 @@
 
 use super::Normalize;
 use super::capture::Capture;
-use super::guard::raise;
-use super::precision::{Computing, JudgePrecision, Precision};
+use super::precision::{Computing, EvalPrecision, Precision};
 use crate::distributed::World;
 use crate::model::Model;
 use crate::nn::kernels::{normalize, normalize_backward};
 use crate::nn::{Builder, MOMENTUM, Mode, Noise, Parameters, Work};
 use crate::plugin::Held;
+use crate::raise;
 use crate::shim::version;
 use crate::{Error, Result, tensors};
 use std::cell::{Cell, OnceCell};
@@ -28,9 +28,9 @@ pub struct Network {
     passes: Cell<u32>,
     repeats: OnceCell<bool>,
     precision: Precision,
-    judge: JudgePrecision,
+    eval_precision: EvalPrecision,
     flush_denormal: bool,
-    judged: Cell<bool>,
+    evaluating: Cell<bool>,
     work: Cell<Work>,
     capture: Capture,
 }
@@ -70,9 +70,9 @@ impl Network {
             passes: 0.into(),
             repeats: OnceCell::new(),
             precision: Precision::Fp32,
-            judge: JudgePrecision::Fp32,
+            eval_precision: EvalPrecision::Fp32,
             flush_denormal: true,
-            judged: false.into(),
+            evaluating: false.into(),
             work: Cell::default(),
             capture: Capture::Off,
         }
@@ -91,11 +91,11 @@ impl Network {
 
     /// Sets the precision of training and of evaluation.
     #[must_use]
-    pub fn computing(mut self, precision: Precision, judge: JudgePrecision) -> Self {
+    pub fn computing(mut self, precision: Precision, eval_precision: EvalPrecision) -> Self {
         if precision == Precision::Bf16 {
             self.params.add_bf16_copy();
         }
-        Self { precision, judge, ..self }
+        Self { precision, eval_precision, ..self }
     }
 
     /// Sets whether the CPU flushes subnormal numbers to 0 while this network is trained or
@@ -119,27 +119,30 @@ impl Network {
 
     /// Switches to the precision of evaluation until the guard is dropped.
     #[must_use]
-    pub fn judged(&self) -> Computing<'_> {
-        Computing::judged(self, true)
+    pub fn evaluating(&self) -> Computing<'_> {
+        Computing::set(self, true)
     }
 
     /// Switches to the precision of training until the guard is dropped.
     #[must_use]
     pub fn as_trained(&self) -> Computing<'_> {
-        Computing::judged(self, false)
+        Computing::set(self, false)
     }
 
     /// Switches evaluation arithmetic on or off; returns the previous value.
-    pub(super) fn judge(&self, judged: bool) -> bool {
-        let before = self.judged.replace(judged);
+    pub(super) fn set_evaluating(&self, evaluating: bool) -> bool {
+        let before = self.evaluating.replace(evaluating);
         self.set_arithmetic();
         before
     }
 
     /// Makes the process compute as this network does: TF32 on CUDA, subnormal numbers on the CPU.
     fn set_arithmetic(&self) {
-        let exact =
-            if self.judged.get() { self.judge == JudgePrecision::Fp32 } else { self.precision == Precision::Fp32 };
+        let exact = if self.evaluating.get() {
+            self.eval_precision == EvalPrecision::Fp32
+        } else {
+            self.precision == Precision::Fp32
+        };
         // libtorch refuses neither in practice.
         let _ = crate::shim::allow_tf32(!exact);
         let _ = crate::shim::flush_denormal(self.flush_denormal);
@@ -147,7 +150,7 @@ impl Network {
 
     /// Whether this pass is in bf16.
     fn is_bf16(&self) -> bool {
-        self.precision == Precision::Bf16 && !self.judged.get()
+        self.precision == Precision::Bf16 && !self.evaluating.get()
     }
 
     /// Adds an input normalisation; `mean` and `std` are the data set's, per channel, in [0, 1]

@@ -24,14 +24,14 @@ pub enum Precision {
 /// Precision of evaluations; never bf16.
 #[settings]
 #[derive(Copy, PartialEq)]
-pub enum JudgePrecision {
+pub enum EvalPrecision {
     /// 32 bits.
     Fp32,
     /// As in training.
     Tf32,
 }
 
-impl JudgePrecision {
+impl EvalPrecision {
     /// As in configs and records.
     pub fn name(self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ impl JudgePrecision {
 }
 
 /// While it lives, the network computes in the precision of evaluation, or of training; see
-/// [`Network::judged`].
+/// [`Network::evaluating`].
 #[derive(Debug)]
 pub struct Computing<'a> {
     network: &'a Network,
@@ -50,13 +50,13 @@ pub struct Computing<'a> {
 }
 
 impl<'a> Computing<'a> {
-    pub(super) fn judged(network: &'a Network, judged: bool) -> Self {
-        Self { network, before: network.judge(judged) }
+    pub(super) fn set(network: &'a Network, evaluating: bool) -> Self {
+        Self { network, before: network.set_evaluating(evaluating) }
     }
 }
 
 impl Drop for Computing<'_> {
     fn drop(&mut self) {
-        self.network.judge(self.before);
+        self.network.set_evaluating(self.before);
     }
 }

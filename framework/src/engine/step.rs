@@ -11,14 +11,15 @@
 //!   [`super::Repeated`], which sets the share that a graph was made for. Gradients
 //!   ([`Learner`]) and [`Parameters::average_statistics`](crate::nn::Parameters) weight with it.
 //! - A network computes as in training, or as in an evaluation while the guard of
-//!   [`Network::judged`](super::Network::judged) lives; the guard also switches TF32, which is one
+//!   [`Network::evaluating`](super::Network::evaluating) lives; the guard also switches TF32, which is one
 //!   switch for the process.
 
-use super::guard;
 use super::lap;
 use super::learner::Learner;
 use super::turns::turns;
 use crate::attack::{Adversarial, Attack, Batch, Target};
+use crate::error::{ErrorKind, Part};
+use crate::guard;
 use crate::loss::{Forward, ImageSet, Loss, LossInput, LossOutput, Moment};
 use crate::nn::{Gradients, KEEP_THE_GRAPH, Mode};
 use crate::{Error, Result};
@@ -57,9 +58,6 @@ pub struct Outcome {
     pub gradients: Gradients,
 }
 
-/// libtorch's message for batch norm over one vector.
-const LONELY: &str = "Expected more than 1 value per channel when training";
-
 impl Step {
     /// The part that cannot be captured in a CUDA graph, if there is one.
     pub fn against_capture(&self) -> Option<String> {
@@ -78,7 +76,7 @@ impl Step {
     /// What a plugin reports or panics with, naming it.
     pub fn run(&mut self, batch: &mut Batch) -> Result<Outcome> {
         let images = batch.x.size()[0];
-        self.run_with(batch, None, None).map_err(|error| match images == 1 && error.message().contains(LONELY) {
+        self.run_with(batch, None, None).map_err(|error| match images == 1 && error.kind() == ErrorKind::OneImage {
             true => error.context("this batch has one image, and batch norm over vectors needs two").help(
                 "the last batch of an epoch holds the rest: `train: { drop_last: true }` drops it; \
                  or choose another `batch_size`",
@@ -254,9 +252,9 @@ struct Passes {
 }
 
 fn in_attack(names: [&str; 2]) -> impl Fn(Error) -> Error {
-    move |error| error.placed().context(format!("attack `{}`", names[0]))
+    move |error| error.placed().in_part(Part::Attack, names[0])
 }
 
 fn in_loss(names: [&str; 2]) -> impl Fn(Error) -> Error {
-    move |error| error.placed().context(format!("loss `{}`", names[1]))
+    move |error| error.placed().in_part(Part::Loss, names[1])
 }

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::engine::guard;
+use crate::guard;
 use crate::shim::{At, Message, at, check};
 use crate::{Error, Result};
 use std::ffi::{CStr, CString, c_char, c_void};

@@ -292,6 +292,23 @@ pub fn max_pool2(xs: &Tensor) -> Tensor {
     xs.max_pool2d([2; 2], [2; 2], [0; 2], [1; 2], false)
 }
 
+/// The mean of each square of `side` x `side` pixels, as `nn.AvgPool2d(side)` does; what is left over
+/// at the last row or column is left out.
+pub fn avg_pool(xs: &Tensor, side: i64) -> Tensor {
+    xs.avg_pool2d([side; 2], [side; 2], [0; 2], false, true, None)
+}
+
+/// Means over parts of the image, so that `size` = `[H, W]` of them come out, as
+/// `nn.AdaptiveAvgPool2d(size)` does.
+pub fn adaptive_avg_pool(xs: &Tensor, size: [i64; 2]) -> Tensor {
+    xs.adaptive_avg_pool2d(size)
+}
+
+/// x · Φ(x), with Φ the normal distribution (Hendrycks & Gimpel 2016), as `nn.GELU()` does.
+pub fn gelu(xs: &Tensor) -> Tensor {
+    xs.gelu("none")
+}
+
 /// The mean over all pixels: `[N, C, H, W]` to `[N, C]`. Codes that pool windows as large as their
 /// last map mean this.
 pub fn global_average(xs: &Tensor) -> Tensor {

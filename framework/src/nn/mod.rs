@@ -6,22 +6,27 @@
 //! numbers of dropout. So one network is trained, attacked and evaluated from the same code without
 //! switching anything back.
 
+mod attention;
 pub mod autograd;
 mod backward;
+mod grouped_conv;
 pub mod kernels;
 mod layers;
 mod noise;
 mod norm;
+mod own_parameter;
 mod params;
 
-pub use backward::KEEP_THE_GRAPH;
-pub use backward::backward;
+pub use attention::SelfAttention;
+pub use backward::{KEEP_THE_GRAPH, backward};
+pub use grouped_conv::{ConvShape, GroupedConv2d};
 pub use kernels::sgd_step;
 pub use layers::{
-    Conv2d, Linear, dropout, flatten, flatten_backward, global_average, leaky_relu, max_pool2, nearest_resize, relu,
-    relu_backward,
+    Conv2d, Linear, adaptive_avg_pool, avg_pool, dropout, flatten, flatten_backward, gelu, global_average, leaky_relu,
+    max_pool2, nearest_resize, relu, relu_backward,
 };
 pub use noise::{Noise, key_of, name_key, permutation};
-pub use norm::{BatchNorm2d, ConvInput, NormAddRelu, NormRelu, Shortcut};
+pub use norm::{BatchNorm2d, ConvInput, GroupNorm, LayerNorm, NormAddRelu, NormRelu, Shortcut};
+pub use own_parameter::Start;
 pub(crate) use params::MOMENTUM;
 pub use params::{Builder, Given, GivenBuffer, GivenParameter, Gradients, Mode, Parameters, Pass, Work};

@@ -2,10 +2,12 @@
 
 mod autograd;
 mod conv_norm_relu;
+mod layer_norm;
 mod norm_add_relu;
 mod norm_relu;
 
 pub use conv_norm_relu::ConvInput;
+pub use layer_norm::{GroupNorm, LayerNorm};
 pub use norm_add_relu::{NormAddRelu, Shortcut};
 pub use norm_relu::NormRelu;
 

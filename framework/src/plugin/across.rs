@@ -5,12 +5,12 @@
 //! source. A panic does not: only the copy in which it started can catch it; in any other it ends
 //! the process. So an object is kept as a [`Held`]: called by the copy that made it, it is called
 //! directly; called by another, the panic is caught where it happens, crosses as an error, and goes
-//! on on the other side as a panic of that copy's own, which that copy's `engine::guard` turns into
+//! on on the other side as a panic of that copy's own, which that copy's `foil::guard` turns into
 //! the message that the user reads.
 
 use crate::attack::{Adversarial, Attack, Batch, Learning, Target, Threat};
 use crate::data::{DataSource, Dataset, Facts, Located, Reading, Remote};
-use crate::engine::{Learner, guard, raise};
+use crate::engine::Learner;
 use crate::loss::{Forward, Loss, LossInput, LossOutput};
 use crate::model::Model;
 use crate::nn::{Mode, Pass};
@@ -19,6 +19,7 @@ use crate::optim::Optimizer;
 use crate::registry::{Build, Kind};
 use crate::scheduler::{Clock, Progress, Scheduler};
 use crate::{Error, Result};
+use crate::{guard, raise};
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU8;
 use tch::Tensor;

@@ -1,7 +1,7 @@
 //! The library's side of loading: what `export_plugin!` exports.
 
 use super::shared::{Shared, adopt};
-use crate::engine::guard;
+use crate::guard;
 use crate::registry::{Entry, linked};
 use crate::{Error, Result};
 use std::any::TypeId;

@@ -2,7 +2,7 @@
 
 use super::{Component, DataPath, FilePath, Kind};
 use crate::distributed::World;
-use crate::engine::{JudgePrecision, Network, Precision};
+use crate::engine::{EvalPrecision, Network, Precision};
 use crate::model::Model;
 use crate::nn::{Builder, key_of, name_key};
 use crate::objective::Objective;
@@ -53,7 +53,7 @@ pub struct Build<'a> {
     declaring: Option<(&'a Builder, i64)>,
     folder: &'a Path,
     dry: bool,
-    arithmetic: (Precision, JudgePrecision),
+    arithmetic: (Precision, EvalPrecision),
     flush_denormal: bool,
     world: World,
     sync: bool,
@@ -73,7 +73,7 @@ impl<'a> Build<'a> {
             declaring: None,
             folder: Path::new(""),
             dry: false,
-            arithmetic: (Precision::Fp32, JudgePrecision::Fp32),
+            arithmetic: (Precision::Fp32, EvalPrecision::Fp32),
             flush_denormal: true,
             world: World::alone(),
             sync: false,
@@ -89,8 +89,8 @@ impl<'a> Build<'a> {
 
     /// Sets the networks' precision in training and in evaluation; fp32 by default.
     #[must_use]
-    pub fn computing(self, training: Precision, judging: JudgePrecision) -> Self {
-        Self { arithmetic: (training, judging), ..self }
+    pub fn computing(self, training: Precision, evaluating: EvalPrecision) -> Self {
+        Self { arithmetic: (training, evaluating), ..self }
     }
 
     /// Sets whether the CPU flushes subnormal numbers to 0; true by default.
@@ -162,9 +162,13 @@ impl<'a> Build<'a> {
     /// `message` begins with a verb, since it follows the key: `is 8, but images are scaled to [0,
     /// 1]` becomes `` `attack.eps` is 8, but images are scaled to [0, 1] ``.
     pub fn problem(&self, key: &str, message: impl std::fmt::Display, help: impl Into<String>) {
+        self.problems.borrow_mut().push(self.problem_of(key, message, help));
+    }
+
+    fn problem_of(&self, key: &str, message: impl std::fmt::Display, help: impl Into<String>) -> Problem {
         let path = self.at(key).path;
         let message = format!("`{path}` {message}");
-        self.problems.borrow_mut().push(Problem::new(path, message, help));
+        Problem::new(path, message, help)
     }
 
     /// Whether anything was reported.
@@ -192,9 +196,9 @@ impl<'a> Build<'a> {
         let model = Build { declaring: Some((&builder, inputs)), ..self.at("") }.component(key, model)?;
         let seed = key_of(&[self.seed, name_key(key)]) as u64;
         let seed = (!self.dry).then_some(seed);
-        let (training, judging) = self.arithmetic;
+        let (training, evaluating) = self.arithmetic;
         let network = Network::new(model, builder, seed, self.kind, self.device).called(name);
-        let network = network.computing(training, judging);
+        let network = network.computing(training, evaluating);
         Some(network.flush_denormal(self.flush_denormal).across(self.world, self.sync))
     }
 
@@ -223,7 +227,8 @@ impl<'a> Build<'a> {
                 // nothing.
                 if self.problems.borrow().len() == before {
                     let help = error.suggestion().unwrap_or_default();
-                    self.problem(key, format_args!("cannot be built: {}", error.message()), help);
+                    let problem = self.problem_of(key, format_args!("cannot be built: {}", error.message()), help);
+                    self.problems.borrow_mut().push(Problem { building: true, ..problem });
                 }
                 None
             }

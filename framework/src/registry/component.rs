@@ -2,7 +2,7 @@
 //! plugin's type.
 
 use super::{Build, DataFacts, Kind, Slots, article, find, foreign};
-use crate::engine::guard;
+use crate::guard;
 use crate::plugin::Held;
 use crate::scheduler::Scheduler;
 use crate::{Error, Result};

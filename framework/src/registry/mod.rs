@@ -93,8 +93,13 @@ pub struct Entry {
     library: Option<&'static str>,
     example: &'static str,
     schema: fn() -> Result<String>,
+    schema_of: Option<SchemaOf>,
     parse: fn(&str) -> Result<Slots>,
 }
+
+/// The JSON Schema of a plugin whose keys depend on what is written under some of them. An error is
+/// a problem whose path is one of the plugin's keys, or empty.
+pub type SchemaOf = fn(&[foil_config::Written]) -> Result<serde_json::Value, foil_config::Problem>;
 
 inventory::collect!(Entry);
 
@@ -107,7 +112,13 @@ impl Entry {
         example: &'static str,
     ) -> Self {
         let (schema, parse) = (component::schema::<C>, component::parse::<T, C>);
-        Self { kind: T::NAME, name, source, library: None, example, schema, parse }
+        Self { kind: T::NAME, name, source, library: None, example, schema, schema_of: None, parse }
+    }
+
+    /// The same plugin, whose keys depend on what is written under some of them.
+    #[must_use]
+    pub const fn keyed(self, schema_of: SchemaOf) -> Self {
+        Self { schema_of: Some(schema_of), ..self }
     }
 
     /// The same as a library's.
@@ -149,6 +160,17 @@ impl Entry {
     /// The JSON Schema of its config: keys with types, defaults, ranges, units and descriptions.
     pub fn schema(&self) -> serde_json::Value {
         self.try_schema().unwrap_or_default()
+    }
+
+    /// The same, given what is written under its keys; `None` if it does not depend on that.
+    ///
+    /// # Errors
+    /// Why the keys cannot be known.
+    pub fn schema_of(
+        &self,
+        written: &[foil_config::Written],
+    ) -> Option<Result<serde_json::Value, foil_config::Problem>> {
+        self.schema_of.map(|schema_of| schema_of(written))
     }
 
     /// The same, where the plugin is not trusted yet.

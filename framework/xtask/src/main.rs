@@ -12,6 +12,7 @@ mod libtorch;
 mod program;
 mod setup;
 mod verify;
+mod wheel;
 mod workspace;
 
 use std::ffi::OsString;
@@ -28,7 +29,7 @@ struct Command {
     run: fn(&Workspace, &[OsString]) -> Result<()>,
 }
 
-const COMMANDS: [Command; 7] = [
+const COMMANDS: [Command; 8] = [
     Command {
         name: "demo",
         usage: "cargo demo [ARGS]",
@@ -43,8 +44,8 @@ const COMMANDS: [Command; 7] = [
     },
     Command {
         name: "verify",
-        usage: "cargo verify [--quick]",
-        about: "everything CI checks; --quick leaves out fuzzing, the smoke runs and the documentation",
+        usage: "cargo verify [--quick | --all]",
+        about: "everything CI checks; --quick leaves out fuzzing, the smoke runs and the documentation; --all adds the Python package",
         run: verify::command,
     },
     Command {
@@ -70,6 +71,12 @@ const COMMANDS: [Command; 7] = [
         usage: "cargo xtask bundle DIR",
         about: "make a folder that trains on a machine with only Python's torch",
         run: bundle::command,
+    },
+    Command {
+        name: "wheel",
+        usage: "cargo xtask wheel [--test] [DIR]",
+        about: "build the Python package foil-train; --test also tests it in a fresh environment",
+        run: wheel::command,
     },
 ];
 
@@ -124,7 +131,7 @@ mod tests {
         assert_eq!(
             failure,
             "error: xtask has no command `train`\n  \
-             help: it has: demo, foil, verify, setup, cuda, fuzz, bundle; `cargo foil` takes the program's own commands"
+             help: it has: demo, foil, verify, setup, cuda, fuzz, bundle, wheel; `cargo foil` takes the program's own commands"
         );
     }
 

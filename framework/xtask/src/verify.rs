@@ -10,6 +10,17 @@ use crate::job::{BUILD, BUILD_FUZZ, Job};
 use crate::setup;
 use crate::workspace::Workspace;
 
+/// How much is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// Without fuzzing, the smoke runs and the documentation.
+    Quick,
+    /// What CI checks at each change.
+    Usual,
+    /// And the Python package, which is compiled apart and tested under the real torch.
+    All,
+}
+
 /// One line of the table that is printed at the end.
 struct Step {
     name: String,
@@ -17,7 +28,7 @@ struct Step {
 }
 
 /// What is done, in this order. All in one profile, so that torch-sys is compiled once.
-fn steps(configs: Vec<String>, smoke: Vec<String>, runs: &Path, quick: bool) -> Vec<Step> {
+fn steps(configs: Vec<String>, smoke: Vec<String>, runs: &Path, extent: Extent) -> Vec<Step> {
     let mut steps = vec![
         step("format", Job::cargo("fmt --all --check")),
         step("lints", Job::cargo("clippy --release --workspace --all-targets -- -D warnings")),
@@ -30,7 +41,7 @@ fn steps(configs: Vec<String>, smoke: Vec<String>, runs: &Path, quick: bool) -> 
         // The tests rehearse the plugins; here the files are read.
         steps.push(step("configs", Job::foil("check --no-run", configs)));
     }
-    if quick {
+    if extent == Extent::Quick {
         return steps;
     }
     // So many cases that they take about 20 seconds, the same ones each time.
@@ -44,6 +55,9 @@ fn steps(configs: Vec<String>, smoke: Vec<String>, runs: &Path, quick: bool) -> 
     }
     let docs = Job::cargo("doc --release --workspace --no-deps");
     steps.push(step("docs", docs.with("RUSTDOCFLAGS", "-D warnings")));
+    if extent == Extent::All {
+        steps.push(step("wheel", Job::cargo("xtask wheel --test")));
+    }
     steps
 }
 
@@ -51,23 +65,16 @@ fn step(name: &str, job: Job) -> Step {
     Step { name: name.to_owned(), job }
 }
 
-/// `cargo verify [--quick]`.
+/// `cargo verify [--quick | --all]`.
 pub fn command(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    if let Some(unknown) = arguments.iter().find(|argument| *argument != "--quick") {
-        let error = format!("`verify` does not know `{}`", unknown.display());
-        return Err(Failure::new(
-            error,
-            "it takes --quick, which leaves out fuzzing, the smoke runs and the documentation",
-        ));
-    }
+    let extent = extent(arguments)?;
     setup::ensure(workspace)?;
     let runs = std::env::temp_dir().join(format!("foil-verify-{}", std::process::id()));
     let configs = yaml_files(&workspace.root, "configs")?;
     let smoke = configs.iter().filter(|config| config.starts_with("configs/smoke/")).cloned().collect();
 
     let mut times = Vec::new();
-    let steps = steps(configs, smoke, &runs, quick);
+    let steps = steps(configs, smoke, &runs, extent);
     for (index, step) in steps.iter().enumerate() {
         eprintln!("\n== {} ({}/{}): {}", step.name, index + 1, steps.len(), step.job.brief());
         let start = Instant::now();
@@ -81,6 +88,26 @@ pub fn command(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     let _ = fs::remove_dir_all(&runs);
     eprint!("{}", table(&times, "ok"));
     Ok(())
+}
+
+fn extent(arguments: &[OsString]) -> Result<Extent> {
+    match arguments {
+        [] => Ok(Extent::Usual),
+        [one] if one == "--quick" => Ok(Extent::Quick),
+        [one] if one == "--all" => Ok(Extent::All),
+        _ => {
+            let known = ["--quick", "--all"];
+            let unknown = arguments.iter().find(|argument| !known.iter().any(|one| argument == one));
+            let error = unknown.map_or("`verify` takes one of --quick and --all".to_string(), |unknown| {
+                format!("`verify` does not know `{}`", unknown.display())
+            });
+            Err(Failure::new(
+                error,
+                "it takes --quick, which leaves out fuzzing, the smoke runs and the documentation,\n\
+                 or --all, which adds the Python package and its tests",
+            ))
+        }
+    }
 }
 
 /// Every pipeline under the folder, as paths from the root, sorted; none if there is no such
@@ -145,13 +172,22 @@ mod tests {
 
     #[test]
     fn quick_leaves_out_fuzzing_smoke_runs_and_docs() {
-        let names = |quick| -> Vec<String> {
+        let names = |extent| -> Vec<String> {
             let configs = vec!["configs/smoke/at.yaml".to_owned()];
-            steps(configs.clone(), configs, Path::new("runs"), quick).into_iter().map(|step| step.name).collect()
+            steps(configs.clone(), configs, Path::new("runs"), extent).into_iter().map(|step| step.name).collect()
         };
-        assert_eq!(names(true), ["format", "lints", "build", "tests", "configs"]);
-        let whole = ["format", "lints", "build", "tests", "configs", "fuzz build", "fuzz", "smoke at", "docs"];
-        assert_eq!(names(false), whole);
+        assert_eq!(names(Extent::Quick), ["format", "lints", "build", "tests", "configs"]);
+        let usual = ["format", "lints", "build", "tests", "configs", "fuzz build", "fuzz", "smoke at", "docs"];
+        assert_eq!(names(Extent::Usual), usual);
+        assert_eq!(names(Extent::All), [&usual[..], &["wheel"]].concat());
+    }
+
+    #[test]
+    fn an_unknown_option_is_named() {
+        let asked = |words: &[&str]| extent(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(asked(&["--all"]).unwrap(), Extent::All);
+        assert!(asked(&["--fast"]).unwrap_err().to_string().contains("does not know `--fast`"));
+        assert!(asked(&["--all", "--quick"]).unwrap_err().to_string().contains("one of"));
     }
 
     #[test]

@@ -46,13 +46,22 @@ impl Workspace {
         self.target.join("release/foil")
     }
 
+    /// The build folder.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// `cargo` at the root.
+    pub fn cargo(&self) -> Command {
+        self.clean(Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())))
+    }
+
+    /// A program that builds, at the root.
     ///
     /// Without what cargo added to the environment when it started this program: build scripts that
     /// look at these variables, torch-sys with its LIBTORCH first of all, would take minutes to run
     /// again each time that work alternates between `cargo build` and `cargo verify`.
-    pub fn cargo(&self) -> Command {
-        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    pub fn clean(&self, mut command: Command) -> Command {
         command.current_dir(&self.root);
         if self.users_libtorch().is_none() {
             command.env_remove("LIBTORCH");

@@ -46,31 +46,31 @@ register!(dyn Attack, "as_trained", AsTrained, "{ inner: { type: pgd, eps: 8/255
 
 #[cfg(test)]
 mod tests {
-    use foil::engine::{JudgePrecision, Precision};
+    use foil::engine::{EvalPrecision, Precision};
     use foil::prelude::*;
     use foil::testing::{attack_from_yaml, images, network};
 
     #[test]
-    fn gradients_are_those_of_training_and_the_judge_is_a_judge_again() {
+    fn gradients_are_those_of_training_and_evaluation_is_as_before() {
         let inner = "{ type: pgd, eps: 0.1, alpha: 0.004, steps: 3, start: none }";
         let [inner, wrapped] = [inner.to_string(), format!("{{ type: as_trained, inner: {inner} }}")]
             .map(|yaml| move || attack_from_yaml(&yaml, Kind::Float));
         for precision in [Precision::Fp32, Precision::Bf16] {
-            let network = network(Kind::Float).computing(precision, JudgePrecision::Fp32);
+            let network = network(Kind::Float).computing(precision, EvalPrecision::Fp32);
             let images = images(16, 4, Kind::Float);
             let batch = images.batch(1);
             let target = Target::new(&network, &batch.noise);
             let found = |attack: &dyn Fn() -> Box<dyn Attack>| attack().perturb(&target, &batch).unwrap().x;
             let as_it_trains = found(&inner);
-            let _judged = network.judged();
+            let _evaluating = network.evaluating();
             network.start_step();
-            let judged = target.logits(&batch.x, Mode::Eval);
+            let evaluated = target.logits(&batch.x, Mode::Eval);
             let differ = found(&inner) != as_it_trains;
             assert_eq!(differ, precision == Precision::Bf16, "{precision:?}");
             assert!(found(&wrapped) == as_it_trains, "{precision:?}");
             assert!(
-                target.logits(&batch.x, Mode::Eval) == judged,
-                "{precision:?}: the judge computes as training does"
+                target.logits(&batch.x, Mode::Eval) == evaluated,
+                "{precision:?}: evaluation computes as training does"
             );
         }
     }

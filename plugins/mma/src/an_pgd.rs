@@ -130,7 +130,7 @@ impl Attack for AnPgdAttack {
             .with("mma.distance", found))
     }
 
-    /// Train mode, whatever the search's: with distances kept by training image it cannot judge.
+    /// Train mode, whatever the search's: with distances kept by training image it cannot evaluate.
     fn mode(&self) -> Mode {
         Mode::Train
     }

@@ -1,7 +1,7 @@
 //! Every network in every arithmetic: bf16 against fp32, and no layout copies on the way.
 
-use foil::engine::cuda::stand_in::StandIn;
-use foil::engine::{JudgePrecision, Network, Precision};
+use foil::cuda::stand_in::StandIn;
+use foil::engine::{EvalPrecision, Network, Precision};
 use foil::nn::{Mode, Noise};
 use foil::registry::{Build, DataFacts};
 use foil::shim::{channels_last, is_channels_last, record};
@@ -20,7 +20,7 @@ const COLOUR: DataFacts = DataFacts { channels: 3, height: 32, width: 32, classe
 fn network(model: &str, data: DataFacts, precision: Precision) -> Network {
     let component = serde_yaml::from_str(model).unwrap();
     let problems = RefCell::default();
-    let cx = Build::new(data, 3, Kind::Float, Device::Cpu, &problems).computing(precision, JudgePrecision::Fp32);
+    let cx = Build::new(data, 3, Kind::Float, Device::Cpu, &problems).computing(precision, EvalPrecision::Fp32);
     cx.network("model", &component, data.channels).unwrap()
 }
 
@@ -52,9 +52,9 @@ fn bf16_is_near_fp32_and_its_gradients_point_the_same_way() {
         let (whole, half) = (network(model, data, Precision::Fp32), network(model, data, Precision::Bf16));
         let (x, noise) = images(data, 8);
         {
-            let _judged = half.judged();
-            let judged = [&half, &whole].map(|network| network.frozen(&x, Mode::Eval, Some(&noise)));
-            assert_eq!(judged[0], judged[1], "{model}: judges see bf16");
+            let _evaluating = half.evaluating();
+            let evaluated = [&half, &whole].map(|network| network.frozen(&x, Mode::Eval, Some(&noise)));
+            assert_eq!(evaluated[0], evaluated[1], "{model}: evaluation sees bf16");
         }
         for mode in [Mode::Eval, Mode::Train] {
             let logits = |network: &Network| tch::no_grad(|| network.frozen(&x, mode, Some(&noise)));

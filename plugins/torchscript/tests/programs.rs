@@ -163,7 +163,7 @@ fn odd(how: &str) -> Network {
     network(&format!("{{ type: torchscript, file: odd_{how}.pt }}"))
 }
 
-/// One step of training, and PGD as a judge runs it.
+/// One step of training, and PGD as an evaluation runs it.
 #[test]
 fn without_a_gradient_there_is_an_error_that_names_the_program() {
     let clock = Clock::new(1, 1, Device::Cpu);

@@ -3,8 +3,9 @@
 use super::steps::Steps;
 use super::{Exit, json};
 use crate::report::{Cell, Column, Style, Table};
+use foil::cuda;
 use foil::distributed::{Agreement, World};
-use foil::engine::{Ceiling, Precision, cuda};
+use foil::engine::{Ceiling, Precision};
 use foil::{AtPath, Error, Result};
 use foil_runs::pipeline::load;
 use serde::Serialize;

@@ -136,13 +136,14 @@ fn check(file: &Path, overrides: &[String], mut rehearsal: Option<&mut Rehearsal
     Err(shown.collect::<Vec<_>>().join("\n"))
 }
 
-/// Whether it is a run's pipeline with libraries that are not loaded: the run may be from anyone,
+/// Whether it is a run's pipeline with libraries that are not loaded or plugins in Python: the run may be from anyone,
 /// and checking must not load them.
 fn is_foreign(file: &Path) -> bool {
     let loaded: Vec<PathBuf> = foil::plugin::loaded().into_iter().map(|library| library.path).collect();
     let listed = || foil_config::libraries(file).unwrap_or_default();
     is_resolved(file)
-        && listed().iter().any(|library| !library.path.canonicalize().is_ok_and(|path| loaded.contains(&path)))
+        && (foil_runs::pipeline::has_python(file)
+            || listed().iter().any(|library| !library.path.canonicalize().is_ok_and(|path| loaded.contains(&path))))
 }
 
 /// Whether it is a run's pipeline.

@@ -270,8 +270,8 @@ fn planned(tasks: &[Task]) -> Table {
 fn write_slurm(job: &Job, options: &Options, tasks: &[Task], hash: &str, folder: &Path) -> Exit {
     std::fs::create_dir_all(folder).at("making", folder)?;
     let absolute = |path: &Path| std::path::absolute(path).at("finding", path).map(|path| path.display().to_string());
-    let program = std::env::current_exe().at("finding", Path::new("this program"))?;
-    let mut words = vec![program.display().to_string(), job.command.to_string()];
+    let mut words: Vec<String> = foil::program::start()?.iter().map(|word| word.display().to_string()).collect();
+    words.push(job.command.to_string());
     words.extend(job.files.iter().map(|file| file.display().to_string()));
     words.extend(job.overrides.iter().cloned());
     words.extend(["--dir".to_string(), job.dir.display().to_string()]);

@@ -4,7 +4,7 @@ use super::Exit;
 use super::eval::{self, Last, table};
 use super::report::{self, pictures};
 use super::signals::on_interrupt;
-use super::train::{Place, train};
+use super::train::{EpochBars, Place, train};
 use crate::report::Style;
 use foil::atomic;
 use foil::distributed::World;
@@ -12,7 +12,7 @@ use foil::{AtPath, Error};
 use foil_runs::pipeline::load;
 use foil_runs::record::EvalRecord;
 use foil_runs::train::{Ended, Folder};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args) -> Exit {
             Ok(folder) => (load(&folder.resolved(), &[])?, Place::Old(folder)),
             Err(_) => (load(&configs.join(name), &args.overrides)?, Place::New(run.clone())),
         };
-        if train(&loaded, place, &stop, World::alone())?.1 == Ended::Stopped {
+        if train(&loaded, place, &mut EpochBars::default(), &stop, World::alone())?.1 == Ended::Stopped {
             eprintln!("stopped and saved; resume with `foil demo`");
             return Ok(ExitCode::from(130));
         }
@@ -82,7 +82,7 @@ pub(super) fn run(args: &Args) -> Exit {
         picture.display(),
         args.dir.display(),
     );
-    println!("{NEXT}");
+    println!("{}", next(&configs));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -117,8 +117,15 @@ keeps its mask open, so two epochs are too few for it; with one learning rate fo
 (docs/results/digits.md).
 ";
 
-const NEXT: &str = "
+/// What to type next, with this program and the demo's own files.
+fn next(configs: &Path) -> String {
+    let (foil, at) = (foil::program::typed(), configs.join("at.yaml"));
+    format!(
+        "
 Try next:
-  cargo foil explain calibrated                                      what CAT does, and every key it takes
-  cargo foil train configs/mnist/at.yaml data=mnist_subset           the paper's recipe, on these digits
-  cargo foil train configs/demo/at.yaml train.epochs=3               change anything from the command line";
+  {foil} explain calibrated                 what CAT does, and every key it takes
+  {foil} train {at} train.epochs=3          change anything from the command line
+  {foil} new-plugin loss my_loss            start a loss of your own",
+        at = at.display()
+    )
+}

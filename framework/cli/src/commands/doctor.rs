@@ -86,7 +86,7 @@ fn page(finding: &Finding) -> String {
 }
 
 fn foil() -> Finding {
-    let program = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
+    let program = foil::program::file().map(|path| path.display().to_string()).unwrap_or_default();
     Finding::new("foil", format!("{} {program}", foil::VERSION))
 }
 

@@ -1,10 +1,10 @@
 //! `foil eval`: a checkpoint under a suite of attacks, as in the papers' tables.
 
 mod bars;
-mod judge;
+mod evaluate;
 mod table;
 
-pub(super) use judge::evaluate;
+pub(super) use evaluate::evaluate;
 pub(super) use table::{Last, table};
 
 use super::check::split;

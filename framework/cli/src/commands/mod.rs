@@ -1,6 +1,7 @@
 //! The commands.
 
 mod bench;
+pub mod called;
 mod check;
 mod compare;
 mod data;
@@ -33,9 +34,10 @@ mod watch;
 
 use crate::report::gather::find;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use foil::engine::guard;
+use foil::guard;
 use foil::{Error, Result};
 use foil_runs::train::Folder;
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -105,7 +107,12 @@ enum Command {
 /// Runs the command line and returns the program's exit code: 0, 1 for an error, 2 for wrong usage,
 /// 130 when interrupted.
 pub fn main() -> ExitCode {
-    let asked = help::fitted(Cli::command()).get_matches();
+    run(std::env::args_os())
+}
+
+/// As [`main`], with these words, the program's name first.
+pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let asked = help::fitted(Cli::command()).get_matches_from(words);
     let cli = Cli::from_arg_matches(&asked).unwrap_or_else(|error| error.exit());
     let trains = matches!(cli.command, Command::Train(_) | Command::Demo(_));
     let works_long = trains || matches!(cli.command, Command::Compare(_) | Command::Sweep(_) | Command::Figure(_));

@@ -4,9 +4,7 @@ use super::{Exit, tell};
 use crate::compare::Crew;
 use foil::distributed::{Launch, World};
 use foil::engine::{DEVICE, devices};
-use foil::{AtPath, Error, Result};
-use foil_runs::pipeline::{Loaded, load, load_text};
-use foil_runs::train::Folder;
+use foil::{Error, Result};
 use std::process::ExitCode;
 
 /// Runs `command` as one rank of the world described by the environment. If it fails, all ranks
@@ -64,18 +62,4 @@ fn share_processor(world: World) {
 fn threads(processes: Option<usize>) -> Option<usize> {
     let processes = processes.filter(|&n| n > 1 && std::env::var_os("OMP_NUM_THREADS").is_none())?;
     Some((foil::engine::cores::given() / processes).max(1))
-}
-
-/// The pipeline of a run's folder, which only the first rank needs to read.
-pub(super) fn load_run(folder: &Folder, overrides: &[String], world: World) -> Result<Loaded> {
-    let path = folder.resolved();
-    if !world.is_joined() {
-        return load(&path, overrides);
-    }
-    let text = if world.is_first() {
-        foil::regular::read_to_string(&path, foil::regular::TEXT).at("reading", &path)?
-    } else {
-        String::new()
-    };
-    load_text(&path, &world.first_says(&text)?, overrides)
 }

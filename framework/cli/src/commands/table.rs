@@ -150,7 +150,7 @@ pub(super) fn rows(paths: &[PathBuf]) -> Result<(Vec<Row>, Vec<String>)> {
         return Err(Error::new("none of these runs can be read").help(unread.join("\n        ")));
     }
     notes.extend(unread);
-    let mut judged = Vec::new();
+    let mut evaluated = Vec::new();
     for run in runs {
         let path = run.path.display();
         if let Stage::Partial(epochs) = run.stage() {
@@ -166,14 +166,14 @@ pub(super) fn rows(paths: &[PathBuf]) -> Result<(Vec<Row>, Vec<String>)> {
                 notes.extend(run.notes);
                 notes.push(format!("{path} is not evaluated and is left out; evaluate it: foil eval {path}"));
             }
-            Some(_) => judged.push(run),
+            Some(_) => evaluated.push(run),
         }
     }
-    notes.extend(judged.iter().flat_map(|run| run.notes.clone()));
-    for run in &judged {
-        notes.extend(run.judged_on_part().map(|part| format!("{} is {part}", run.path.display())));
+    notes.extend(evaluated.iter().flat_map(|run| run.notes.clone()));
+    for run in &evaluated {
+        notes.extend(run.evaluated_on_part().map(|part| format!("{} is {part}", run.path.display())));
     }
-    let (groups, repeated) = group(judged);
+    let (groups, repeated) = group(evaluated);
     notes.extend(repeated);
     let mut labels: HashMap<String, usize> = HashMap::new();
     groups.iter().for_each(|group| *labels.entry(group.label.clone()).or_default() += 1);

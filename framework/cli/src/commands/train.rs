@@ -1,12 +1,11 @@
 //! `foil train`: starts or resumes a run.
 
-use super::ranks::load_run;
 use super::{Exit, doctor, eval, open_run, run_log};
 use crate::report::{Progress, Unit, thousands};
 use foil::distributed::{Agreement, Launch, World, checksum};
 use foil::engine::{choose_for, devices, shown};
 use foil::{AtPath, Error, Result};
-use foil_runs::pipeline::{BatchNorm, Loaded, Pipeline, load};
+use foil_runs::pipeline::{BatchNorm, Loaded, Pipeline, load, load_across};
 use foil_runs::train::{Ended, Folder, Lock, Observer, Trainer};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -64,12 +63,12 @@ pub(super) fn run(args: &Args, world: World) -> Exit {
             if world.is_first() {
                 refuse_imported(&folder)?;
             }
-            (load_run(&folder, &[], world)?, Some(folder))
+            (load_across(world, &folder.resolved(), &[])?, Some(folder))
         }
         (None, Some(file)) => {
             let loaded = one_run(file, load(file, &args.overrides)?)?;
             match begun(&loaded.pipeline, args.run_dir.as_deref(), world)? {
-                Some(folder) => (load_run(&folder, &[], world)?, Some(folder)),
+                Some(folder) => (load_across(world, &folder.resolved(), &[])?, Some(folder)),
                 None => (loaded, None),
             }
         }
@@ -84,7 +83,7 @@ pub(super) fn run(args: &Args, world: World) -> Exit {
     if args.attended {
         end_with_input(&stop, &trained);
     }
-    let (folder, ended) = train(&loaded, place, &stop, world)?;
+    let (folder, ended) = train(&loaded, place, &mut EpochBars::default(), &stop, world)?;
     if ended == Ended::Stopped {
         say(world, &format!("stopped and saved; resume with: foil train --resume {}", folder.path().display()));
         return Ok(ExitCode::from(130));
@@ -146,7 +145,7 @@ fn end_with_input(stop: &Arc<AtomicBool>, trained: &Arc<AtomicBool>) {
 }
 
 /// Refuses the folder of an imported model: training would start over and replace its weights.
-fn refuse_imported(folder: &Folder) -> Result<()> {
+pub(super) fn refuse_imported(folder: &Folder) -> Result<()> {
     if folder.imported()?.is_none() {
         return Ok(());
     }
@@ -157,7 +156,7 @@ fn refuse_imported(folder: &Folder) -> Result<()> {
 }
 
 /// Refuses a sweep.
-fn one_run(file: &Path, loaded: Loaded) -> Result<Loaded> {
+pub(super) fn one_run(file: &Path, loaded: Loaded) -> Result<Loaded> {
     let runs = loaded.pipeline.sweep.values().map(Vec::len).fold(1, usize::saturating_mul);
     if loaded.pipeline.sweep.is_empty() {
         return Ok(loaded);
@@ -179,7 +178,13 @@ pub(super) enum Place {
 }
 
 /// Trains a pipeline until it is done or `stop` is set.
-pub(super) fn train(loaded: &Loaded, place: Place, stop: &AtomicBool, world: World) -> Result<(Folder, Ended)> {
+pub(super) fn train(
+    loaded: &Loaded,
+    place: Place,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+    world: World,
+) -> Result<(Folder, Ended)> {
     let pipeline = &loaded.pipeline;
     let device = choose_for(&pipeline.device, world).map_err(|e| e.context("device"))?;
     // Everything is built and checked before a folder is made.
@@ -196,7 +201,7 @@ pub(super) fn train(loaded: &Loaded, place: Place, stop: &AtomicBool, world: Wor
     }
     let mut trainer = Trainer::new(pipeline.clone(), parts, data, folder.clone(), lock, device, world)?;
     say(world, &introduction(&pipeline, &trainer, &folder, device, world));
-    let ended = trainer.run(&mut EpochBars::default(), stop).inspect_err(|error| tracing::error!("{error}"))?;
+    let ended = trainer.run(observer, stop).inspect_err(|error| tracing::error!("{error}"))?;
     match (ended, trainer.best()) {
         (Ended::Finished, Some((epoch, score))) => say(
             world,
@@ -209,7 +214,7 @@ pub(super) fn train(loaded: &Loaded, place: Place, stop: &AtomicBool, world: Wor
 
 /// A progress bar for each epoch.
 #[derive(Default)]
-struct EpochBars(Option<Progress>);
+pub(super) struct EpochBars(Option<Progress>);
 
 impl Observer for EpochBars {
     fn epoch_started(&mut self, epoch: u64, epochs: u64, steps: u64, done: u64) {

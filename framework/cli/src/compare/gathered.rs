@@ -71,7 +71,7 @@ impl Row {
 
     /// This row against another under an attack. With several seeds of both the methods are compared
     /// over seeds, otherwise the networks of their first seeds on the images of their evaluations. None
-    /// where they were judged on other images, or these are not stored.
+    /// where they were evaluated on other images, or these are not stored.
     pub fn against(&self, other: &Row, entry: &str) -> Option<Difference> {
         if self.runs.len() > 1 && other.runs.len() > 1 {
             let (ours, theirs) = (self.values(entry), other.values(entry));

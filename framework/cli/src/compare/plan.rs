@@ -4,7 +4,7 @@ use crate::report::gather::find;
 use crate::report::{Run, Stage};
 use foil::atomic;
 use foil::{AtPath, Error, Result};
-use foil_runs::pipeline::{Pipeline, Wanted, judged_alike};
+use foil_runs::pipeline::{Pipeline, Wanted, evaluated_alike};
 use foil_runs::record::ImageRecord;
 use foil_runs::train::Folder;
 use std::collections::{HashMap, HashSet};
@@ -36,7 +36,7 @@ pub enum State {
     /// The evaluation: there is none.
     Trained,
     /// The evaluation: the existing one has other settings.
-    JudgedOtherwise,
+    EvaluatedOtherwise,
     /// The evaluation: the existing one is of other weights.
     Outdated,
     /// Nothing.
@@ -52,7 +52,7 @@ impl fmt::Display for State {
             State::Partial(1) => f.write_str("to be resumed from epoch 1"),
             State::Partial(done) => write!(f, "to be resumed from epoch {done}"),
             State::Trained => f.write_str("trained; needs evaluation"),
-            State::JudgedOtherwise => f.write_str("trained; needs re-evaluation (its settings changed)"),
+            State::EvaluatedOtherwise => f.write_str("trained; needs re-evaluation (its settings changed)"),
             State::Outdated => f.write_str("trained; needs re-evaluation (its weights changed)"),
             State::Done => f.write_str("done"),
         }
@@ -95,14 +95,14 @@ fn state(run: &Run, wanted: &Pipeline) -> State {
         Stage::Partial(done) => State::Partial(done),
         Stage::Trained if run.outdated => State::Outdated,
         Stage::Trained => State::Trained,
-        Stage::Evaluated if judges(run, wanted) => State::Done,
-        Stage::Evaluated => State::JudgedOtherwise,
+        Stage::Evaluated if is_evaluated(run, wanted) => State::Done,
+        Stage::Evaluated => State::EvaluatedOtherwise,
     }
 }
 
 /// Whether a record of `run` answers what the evaluation of `wanted` asks.
-fn judges(run: &Run, wanted: &Pipeline) -> bool {
-    run.records.iter().any(|one| wanted.is_judged_by(&one.record, run.images_to_judge()))
+fn is_evaluated(run: &Run, wanted: &Pipeline) -> bool {
+    run.records.iter().any(|one| wanted.is_evaluated_by(&one.record, run.images_to_evaluate()))
 }
 
 /// A folder for a new run: its name, with part of its hash appended if that is taken.
@@ -127,15 +127,15 @@ impl Task {
     /// Overrides that turn the evaluation of the run in the folder into the requested one; empty
     /// if it is already.
     pub fn suite(&self) -> Vec<String> {
-        if Run::load(&self.folder).is_ok_and(|run| judged_alike(&run.pipeline, &self.wanted.pipeline)) {
+        if Run::load(&self.folder).is_ok_and(|run| evaluated_alike(&run.pipeline, &self.wanted.pipeline)) {
             return Vec::new();
         }
         let pipeline = &self.wanted.pipeline;
         let mut words = vec![format!("evaluate={}", serde_json::json!(pipeline.evaluate))];
         let attacks = pipeline.evaluate.iter().filter(|name| pipeline.attacks.contains_key(*name));
-        words.extend(attacks.map(|name| format!("attacks.{name}={}", pipeline.judge(name))));
+        words.extend(attacks.map(|name| format!("attacks.{name}={}", pipeline.attack_settings(name))));
         if pipeline.evaluates_corruptions() {
-            words.push(format!("corruptions={}", pipeline.judge(foil_runs::eval::CORRUPTIONS)));
+            words.push(format!("corruptions={}", pipeline.attack_settings(foil_runs::eval::CORRUPTIONS)));
         }
         let limit = pipeline.images.test_limit.map_or("null".to_string(), |limit| limit.to_string());
         words.push(format!("images.test_limit={limit}"));
@@ -178,7 +178,7 @@ impl Task {
     /// As [`Run::load`].
     pub fn read(&self) -> Result<(Run, Option<ImageRecord>)> {
         let mut run = Run::load(&self.folder)?;
-        run.use_record(|record, images| self.wanted.pipeline.is_judged_by(record, images));
+        run.use_record(|record, images| self.wanted.pipeline.is_evaluated_by(record, images));
         let images = match run.images() {
             Ok(images) => images,
             Err(error) => {

@@ -7,12 +7,13 @@ use super::{Crew, State, Task};
 use crate::report::progress::human;
 use foil::distributed::Launch;
 use foil::engine::DEVICE;
+use foil::error::ErrorKind;
 use foil::{AtPath, Error, Result};
-use foil_runs::train::{Folder, is_taken};
+use foil_runs::train::Folder;
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -161,7 +162,7 @@ impl Line<'_> {
                 Some(Fate::Worked(state))
             }
             Ok(None) => Some(Fate::Stopped),
-            Err(error) if is_taken(&error) => None,
+            Err(error) if error.kind() == ErrorKind::InUse => None,
             Err(error) => {
                 say(&format!("{name}{error}"));
                 self.crew.tell(task, Some(error.message()));
@@ -217,8 +218,7 @@ fn child(
     name: &str,
     stop: &AtomicBool,
 ) -> Result<bool> {
-    let program = std::env::current_exe().at("finding", Path::new("this program"))?;
-    let mut command = Command::new(program);
+    let mut command = foil::program::command()?;
     command.args(words).arg(&task.folder).args(more).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     Launch::hide_from(&mut command);
     let own = crew.gpu.filter(|_| task.wanted.pipeline.device != "cpu").map(|gpu| format!("cuda:{gpu}"));

@@ -3,7 +3,8 @@
 
 use super::picture::{Grid, GridRow, Image, Palette, PictureError, Tone, shown_channels};
 use foil::attack::{Attack, Batch, Target};
-use foil::engine::{Network, guard};
+use foil::engine::Network;
+use foil::guard;
 use foil::nn::Mode;
 use foil::{Error, Result};
 use tch::{Device, Kind, Tensor};

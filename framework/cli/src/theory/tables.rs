@@ -15,7 +15,7 @@ pub struct Row {
 }
 
 /// A column: its heading, and its cell for a row.
-type Entry<'a> = (&'a str, &'a dyn Fn(&Sides) -> Cell);
+type Quantity<'a> = (&'a str, &'a dyn Fn(&Sides) -> Cell);
 
 /// Both theorems, the two terms of Eq. 4, and what is ours, each as a table with a row for each of
 /// `rows`.
@@ -75,12 +75,12 @@ pub fn tables(rows: &[Row]) -> [Table; 4] {
     ]
 }
 
-fn table(title: &str, rows: &[Row], entries: &[Entry]) -> Table {
+fn table(title: &str, rows: &[Row], quantities: &[Quantity]) -> Table {
     let names = ["problem", "network"].map(Column::text);
-    let columns = entries.iter().map(|entry| Column { decimals: 3, ..Column::number(entry.0) });
+    let columns = quantities.iter().map(|entry| Column { decimals: 3, ..Column::number(entry.0) });
     let cells = rows.iter().map(|row| {
         let words = [row.problem, row.network].map(|word| Cell::Text(word.into()));
-        words.into_iter().chain(entries.iter().map(|entry| (entry.1)(&row.sides))).collect()
+        words.into_iter().chain(quantities.iter().map(|entry| (entry.1)(&row.sides))).collect()
     });
     Table { title: title.into(), columns: names.into_iter().chain(columns).collect(), rows: cells.collect() }
 }

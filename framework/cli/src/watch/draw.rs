@@ -154,7 +154,7 @@ fn machine(frame: &mut Frame, area: Rect, load: &Load) {
 mod tests {
     use super::*;
     use crate::watch::{Gpu, Now};
-    use foil_runs::eval::{Beating, UnderWay};
+    use foil_runs::eval::{HeartbeatFile, UnderWay};
     use foil_runs::train::{Beat, Folder, Lock};
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
@@ -223,7 +223,7 @@ mod tests {
         let beat = Beat { epoch: 3, epochs: 3, measuring: true, under_way: Some(attack.clone()), ..Beat::default() };
         std::fs::write(path.join("heartbeat.json"), serde_json::to_vec(&beat).unwrap()).unwrap();
         run(place.path(), "TRADES", [70.0, 75.0], false);
-        let mut beating = Beating::new(&place.path().join("TRADES"), "cpu".into());
+        let mut beating = HeartbeatFile::new(&place.path().join("TRADES"), "cpu".into());
         beating.say(UnderWay {
             attack: "aa".into(),
             number: 1,

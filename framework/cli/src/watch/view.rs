@@ -4,7 +4,7 @@
 use crate::report::gather::find;
 use crate::report::progress::human;
 use foil::distinct;
-use foil_runs::eval::{Pulse, UnderWay};
+use foil_runs::eval::{EvalHeartbeat, UnderWay};
 use foil_runs::record::{Row, evaluations, metrics};
 use foil_runs::train::{Beat, Folder};
 use std::fmt;
@@ -34,7 +34,7 @@ pub struct Watched {
     /// The last sign of life of its training.
     pub beat: Option<Beat>,
     /// The last sign of life of its evaluation.
-    pub pulse: Option<Pulse>,
+    pub pulse: Option<EvalHeartbeat>,
     /// Its activity.
     pub now: Now,
     name: String,
@@ -145,19 +145,19 @@ impl Watched {
         let held = Folder::open(&self.path).is_ok_and(|folder| folder.holder().is_some());
         // The heartbeat of a killed process is out of date.
         self.beat = if held { Beat::load(&self.path) } else { None };
-        self.pulse = Pulse::load(&self.path);
+        self.pulse = EvalHeartbeat::load(&self.path);
         self.now = match held {
             true if self.done() >= self.epochs && self.beat.is_none() => Now::Evaluating,
             false if self.pulse.is_some() => Now::Evaluating,
             true => Now::Training,
             false if self.done() < self.epochs => Now::Stopped,
-            false if self.is_judged() => Now::Evaluated,
+            false if self.is_evaluated() => Now::Evaluated,
             false => Now::Trained,
         };
     }
 
     /// Whether there is a record of the current best checkpoint.
-    fn is_judged(&self) -> bool {
+    fn is_evaluated(&self) -> bool {
         !evaluations::evaluations(&self.path, &self.path.join("best.safetensors")).current.is_empty()
     }
 

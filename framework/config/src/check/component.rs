@@ -2,11 +2,13 @@
 
 use super::{Checker, Spot};
 use crate::node::{Kind, Map, Node};
+use crate::place::Place;
 use crate::problem::note;
 use crate::schema::resolve;
-use crate::{show, suggest};
+use crate::{Written, show, suggest};
 use serde_json::Value as Json;
 use serde_yaml::{Mapping, Value as Yaml};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 impl Checker<'_> {
@@ -41,6 +43,9 @@ impl Checker<'_> {
         if !names.contains(name) {
             let message = format!("no {} is called `{}`", show::noun(kind), show::short(name));
             let known = || {
+                if name == "python" {
+                    return "plugins in Python need the foil that pip installs: pip install foil-train".to_string();
+                }
                 let known = suggest::suggest(name, &names, &format!("known {}", show::plural(kind)));
                 if known.starts_with("did you mean") { known } else { known + "; `plugins: [FILE]` loads more" }
             };
@@ -51,10 +56,20 @@ impl Checker<'_> {
         let before = self.problems.len();
         let mut whole = Mapping::new();
         whole.insert(Yaml::from("type"), Yaml::from(name.as_str()));
-        match self.schema(kind, name) {
+        let schema = match self.catalog.schema_of(kind, name, &written(keys)) {
+            None => self.schema(kind, name),
+            Some(Ok(schema)) => Some(Rc::new(schema)),
+            Some(Err(problem)) => {
+                let place = keys.get(&problem.path).map_or(place, |entry| &entry.key);
+                self.problem(&Spot { place, ..spot.clone() }, problem.message, problem.help.unwrap_or_default());
+                return node.to_yaml();
+            }
+        };
+        match schema {
             Some(schema) => {
                 let spot = Spot { plugin: Some((kind, name)), ..spot.clone() };
                 whole.extend(self.object(keys, &resolve(&schema, &schema), &schema, &spot));
+                fill(&mut whole, &schema);
             }
             None => whole.extend(keys.iter().map(|(key, entry)| (Yaml::from(key.as_str()), entry.node.to_yaml()))),
         }
@@ -100,5 +115,37 @@ impl Checker<'_> {
         let catalog = self.catalog;
         let key = (kind.to_string(), name.to_string());
         self.schemas.entry(key).or_insert_with(|| catalog.schema(kind, name).map(Rc::new)).clone()
+    }
+}
+
+/// The texts under a plugin's keys.
+fn written(keys: &Map) -> Vec<Written> {
+    let texts = keys.iter().filter_map(|(key, entry)| match &entry.node.kind {
+        Kind::Str(text) => Some((key, text, &entry.node.place)),
+        _ => None,
+    });
+    let folder = |place: &Place| match place.line() {
+        Some(_) => Path::new(place.source()).parent().map(Path::to_path_buf).unwrap_or_default(),
+        None => PathBuf::new(),
+    };
+    texts.map(|(key, text, place)| Written { key: key.clone(), text: text.clone(), folder: folder(place) }).collect()
+}
+
+/// Adds the defaults of keys that are left out, and writes numbers alike, where the schema asks
+/// for that: the same settings then have the same text.
+fn fill(whole: &mut Mapping, schema: &Json) {
+    if schema.get("x-fill").is_none() {
+        return;
+    }
+    for (key, about) in schema.get("properties").and_then(Json::as_object).into_iter().flatten() {
+        let number = about.get("type").and_then(Json::as_str) == Some("number");
+        if let Some(value) = whole.get_mut(key.as_str())
+            && let (true, Some(float)) = (number, value.as_f64())
+        {
+            *value = Yaml::from(float);
+        }
+        if let (Some(default), false) = (about.get("default"), whole.contains_key(key.as_str())) {
+            whole.insert(Yaml::from(key.as_str()), serde_yaml::to_value(default).unwrap_or_default());
+        }
     }
 }

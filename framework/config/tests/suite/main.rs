@@ -4,6 +4,7 @@
 //! - `errors`: every `tests/errors/*.yaml` with the `*.stderr` a user would see; `UPDATE_EXPECT=1`
 //!   rewrites them.
 //! - `forms`: a name over a map and a map over a name.
+//! - `keyed`: keys that depend on the text under another key.
 //! - `normal_form`: what comes out of a right pipeline, and that it is a fixed point.
 //! - `places`: problems that the caller adds find their line.
 //! - `row`: a list of radii is one attack for each.
@@ -14,6 +15,7 @@ extern crate self as foil;
 mod errors;
 mod forms;
 mod hostile;
+mod keyed;
 mod normal_form;
 mod pipeline;
 mod places;

@@ -7,7 +7,7 @@
 //! the stage that broke the image, -1 where none did. `foil.stages` in its string map names the
 //! stages, of which AutoAttack has several.
 
-use super::Standing;
+use super::AttackProgress;
 use foil::atomic;
 use foil::tensors;
 use foil::{AtPath, Error, Result};
@@ -69,9 +69,9 @@ impl Images {
         self.shape.iter().product::<i64>() as u64 * 4
     }
 
-    /// Whether what was saved goes with `standing`, the state of an attack that was stopped.
-    pub(super) fn has(&self, attack: &str, standing: &Standing) -> bool {
-        match standing.is_done() {
+    /// Whether what was saved goes with `progress`, the state of an attack that was stopped.
+    pub(super) fn has(&self, attack: &str, progress: &AttackProgress) -> bool {
+        match progress.is_done() {
             true => self.file(attack).exists(),
             false => self.partial(attack).metadata().is_ok_and(|found| found.len() == self.size()),
         }
@@ -110,7 +110,7 @@ impl Images {
     pub(super) fn finish(
         &mut self,
         attack: &str,
-        standing: &Standing,
+        progress: &AttackProgress,
         mut card: HashMap<String, String>,
     ) -> Result<()> {
         self.open = None;
@@ -123,14 +123,14 @@ impl Images {
         let shape: Vec<i64> = std::iter::once(n).chain(self.shape).collect();
         let x = Tensor::f_from_data_size(&bytes, &shape, Kind::Float)?;
         drop(bytes);
-        let (stages, broken_in) = standing.stages();
+        let (stages, broken_in) = progress.stages();
         let broken_by: Vec<i64> = broken_in.iter().map(|stage| stage.map_or(-1, |stage| stage as i64)).collect();
         let tensors = [
             ("x", x),
             ("y", Tensor::from_slice(&self.labels)),
             ("index", Tensor::from_slice(&self.index)),
-            ("right", Tensor::from_slice(standing.right())),
-            ("margin", Tensor::from_slice(&standing.margins())),
+            ("right", Tensor::from_slice(progress.right())),
+            ("margin", Tensor::from_slice(&progress.margins())),
             ("broken_by", Tensor::from_slice(&broken_by)),
         ];
         card.insert("foil.attack".into(), attack.into());

@@ -1,22 +1,26 @@
 //! Evaluating a network: the share of images it classifies correctly under an attack.
 //!
-//! [`Trial`] is one attack over a split, batch by batch; [`Standing`] is its results so far, which
-//! can be stored and resumed; [`Beating`] reports its progress to other processes.
+//! [`evaluate`] is `foil eval`: a checkpoint under a suite of attacks, up to its record. Within it,
+//! [`Trial`] is one attack over a split, batch by batch; [`AttackProgress`] is its results so far, which
+//! can be stored and resumed; [`HeartbeatFile`] reports its progress to other processes.
 
 mod adversarial;
 mod corruptions;
-mod pulse;
+mod evaluate;
+mod heartbeat;
+mod place;
+mod progress;
 mod saved;
-mod standing;
 mod trial;
 pub mod trust;
 mod under_way;
 
 pub use adversarial::{Found, Images};
 pub use corruptions::{CORRUPTIONS, Corruptions, Part, measure as measure_corruptions, source as corruptions};
-pub use pulse::{Beating, Pulse};
+pub use evaluate::{Observer, Options, evaluate};
+pub use heartbeat::{EvalHeartbeat, HeartbeatFile};
+pub use progress::AttackProgress;
 pub use saved::Saved;
-pub use standing::Standing;
 pub use trial::{Tick, Trial};
 pub use under_way::UnderWay;
 

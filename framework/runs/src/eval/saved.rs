@@ -1,6 +1,6 @@
 //! The state of an evaluation on disk, from which a killed one resumes.
 
-use super::{Images, Standing, Tick, Trial};
+use super::{AttackProgress, Images, Tick, Trial};
 use crate::record::stamp;
 use foil::atomic;
 use foil::distributed::World;
@@ -21,7 +21,7 @@ pub struct Saved {
     path: PathBuf,
     key: String,
     next: Instant,
-    entries: Vec<(String, Standing)>,
+    entries: Vec<(String, AttackProgress)>,
     images: Option<Images>,
 }
 
@@ -29,14 +29,14 @@ pub struct Saved {
 #[derive(Serialize, Deserialize)]
 struct Stored {
     key: String,
-    entries: Vec<(String, Standing)>,
+    entries: Vec<(String, AttackProgress)>,
 }
 
 impl Saved {
     /// The state of the evaluation whose record goes to `record`: `eval.json` has
     /// `eval.partial.json`. It goes on where an evaluation with the same config and weights
     /// stopped, and says on standard error if it begins again despite a file. `weights` is the
-    /// digest of those that are judged.
+    /// digest of those that are evaluated.
     /// With `images` it keeps the attacked images there, and what was found without them begins
     /// again.
     pub fn open(record: &Path, config: &str, weights: &str, images: Option<Images>) -> Self {
@@ -51,7 +51,7 @@ impl Saved {
                 eprintln!("resuming an evaluation that was stopped: {shown}");
                 saved.entries = stored.entries;
                 if let Some(images) = &saved.images {
-                    saved.entries.retain(|(name, standing)| images.has(name, standing));
+                    saved.entries.retain(|(name, progress)| images.has(name, progress));
                 }
             }
             Ok(_) => eprintln!("{shown} was made with other settings or weights; starting over"),
@@ -89,19 +89,19 @@ impl Saved {
     }
 
     /// The state of an entry, if there is one for `n` images in these stages.
-    fn get(&self, name: &str, fresh: &Standing) -> Option<Standing> {
-        let (_, standing) = self.entries.iter().find(|(known, _)| known == name)?;
-        (standing.stages == fresh.stages && standing.right().len() == fresh.right().len()).then(|| standing.clone())
+    fn get(&self, name: &str, fresh: &AttackProgress) -> Option<AttackProgress> {
+        let (_, progress) = self.entries.iter().find(|(known, _)| known == name)?;
+        (progress.stages == fresh.stages && progress.right().len() == fresh.right().len()).then(|| progress.clone())
     }
 
     /// Stores an entry's state, and writes the file if it is due.
-    fn put(&mut self, name: &str, standing: &Standing) -> Result<()> {
+    fn put(&mut self, name: &str, progress: &AttackProgress) -> Result<()> {
         let (started, time) = (Instant::now(), Instant::now() >= self.next);
-        if self.path.as_os_str().is_empty() || (!time && !standing.is_done()) {
+        if self.path.as_os_str().is_empty() || (!time && !progress.is_done()) {
             return Ok(());
         }
         self.entries.retain(|(known, _)| known != name);
-        self.entries.push((name.to_string(), standing.clone()));
+        self.entries.push((name.to_string(), progress.clone()));
         if !time {
             return Ok(());
         }
@@ -125,22 +125,27 @@ impl Saved {
     ///
     /// # Errors
     /// What the attack reports, or when the state cannot be written.
-    pub fn run(&mut self, trial: &mut Trial, network: &Network, watch: &mut dyn FnMut(&Tick)) -> Result<Standing> {
+    pub fn run(
+        &mut self,
+        trial: &mut Trial,
+        network: &Network,
+        watch: &mut dyn FnMut(&Tick),
+    ) -> Result<AttackProgress> {
         let fresh = trial.begin();
-        let mut standing = self.get(trial.name, &fresh).unwrap_or(fresh);
+        let mut progress = self.get(trial.name, &fresh).unwrap_or(fresh);
         trial.keeps_images |= self.images.is_some();
-        let (name, mut failed, done) = (trial.name, None, standing.is_done());
-        trial.advance(network, &mut standing, &mut |tick| {
+        let (name, mut failed, done) = (trial.name, None, progress.is_done());
+        trial.advance(network, &mut progress, &mut |tick| {
             watch(tick);
             let kept = self.images.as_mut().zip(tick.found).map_or(Ok(()), |(images, found)| images.put(name, found));
-            failed = kept.and_then(|()| self.put(name, tick.standing)).err();
+            failed = kept.and_then(|()| self.put(name, tick.progress)).err();
             failed.is_none()
         })?;
         failed.map_or(Ok(()), Err)?;
         if let Some(images) = self.images.as_mut().filter(|_| !done) {
-            images.finish(name, &standing, HashMap::from([("foil.evaluation".into(), self.key.clone())]))?;
+            images.finish(name, &progress, HashMap::from([("foil.evaluation".into(), self.key.clone())]))?;
         }
-        self.put(name, &standing)?;
-        Ok(standing)
+        self.put(name, &progress)?;
+        Ok(progress)
     }
 }

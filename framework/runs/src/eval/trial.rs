@@ -1,12 +1,13 @@
 //! One attack over a split.
 
-use super::Standing;
+use super::AttackProgress;
 use super::adversarial::{Found, on_host};
-use super::standing::Verdict;
+use super::progress::Verdict;
 use foil::attack::{Attack, Batch, Target};
 use foil::data::Resident;
 use foil::distributed::World;
-use foil::engine::{Network, Repeated, guard};
+use foil::engine::{Network, Repeated};
+use foil::guard;
 use foil::loss::terms;
 use foil::nn::{Mode, Noise, key_of, name_key};
 use foil::scheduler::Clock;
@@ -34,14 +35,14 @@ pub struct Trial<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Tick<'a> {
     /// The attack's results so far.
-    pub standing: &'a Standing,
+    pub progress: &'a AttackProgress,
     /// The current stage; the entry's name for a single attack.
     pub stage: &'a str,
     /// Images of the batch.
     pub images: u64,
     /// Images that the stage has still to see.
     pub left: u64,
-    /// Of a trial that keeps images, those of the batch whose verdict is the one in `standing`.
+    /// Of a trial that keeps images, those of the batch whose verdict is the one in `progress`.
     pub found: Option<&'a Found>,
 }
 
@@ -57,63 +58,63 @@ impl Trial<'_> {
     /// # Errors
     /// What the attack reports, with its name.
     pub fn run(&mut self, network: &Network, tick: &mut dyn FnMut(u64)) -> Result<Tensor> {
-        let mut standing = self.begin();
-        self.advance(network, &mut standing, &mut |now| {
+        let mut progress = self.begin();
+        self.advance(network, &mut progress, &mut |now| {
             tick(now.images);
             true
         })?;
-        Ok(Tensor::from_slice(standing.right()))
+        Ok(Tensor::from_slice(progress.right()))
     }
 
     /// The state before the first batch.
-    pub fn begin(&mut self) -> Standing {
+    pub fn begin(&mut self) -> AttackProgress {
         let stages = self.attack.as_mut().map(|attack| attack.stages()).unwrap_or_default();
         let names = match stages.is_empty() {
             true => vec![self.name.to_string()],
             false => std::iter::once(CLEAN.to_string()).chain(stages.into_iter().map(|(name, _)| name)).collect(),
         };
-        Standing::new(names, self.data.len())
+        AttackProgress::new(names, self.data.len())
     }
 
-    /// Continues from `standing` to the end, or until `watch`, called after each batch, returns
+    /// Continues from `progress` to the end, or until `watch`, called after each batch, returns
     /// false. Returns whether it reached the end. An attack in stages runs each stage on the images
     /// that are not broken, regrouped into full batches. Neither stopping nor the batch size
-    /// changes the results. Several ranks take a batch each, and all hold the same standing.
+    /// changes the results. Several ranks take a batch each, and all hold the same progress.
     ///
     /// # Errors
     /// What the attack reports, with its name.
     pub fn advance(
         &mut self,
         network: &Network,
-        standing: &mut Standing,
+        progress: &mut AttackProgress,
         watch: &mut dyn FnMut(&Tick) -> bool,
     ) -> Result<bool> {
-        let _judged = network.judged();
+        let _evaluating = network.evaluating();
         let (world, device) = (network.world(), network.params().device());
         let clock = Clock::new(1, 1, device);
         let key = Tensor::from(key_of(&[self.seed, name_key("eval"), name_key(self.name)])).to_device(device);
         // A captured attack sees whole batches. A chain, whose stages run on the few images that
         // are not broken, is not captured; then an attack may drop the images it has broken.
-        let capturable = standing.stages.len() == 1 && self.attack.as_ref().is_none_or(|attack| attack.capturable());
+        let capturable = progress.stages.len() == 1 && self.attack.as_ref().is_none_or(|attack| attack.capturable());
         let mut batches = Repeated::new(network.capture(capturable), device, None)?;
         let shrinks = batches.is_eager();
-        while !standing.is_done() {
-            while !standing.todo.is_empty() {
+        while !progress.is_done() {
+            while !progress.todo.is_empty() {
                 let started = Instant::now();
                 // Each rank takes the next batch after those of the ranks before it.
                 let size = self.batch_size as usize;
-                let all = standing.todo.len().min(size * world.size());
+                let all = progress.todo.len().min(size * world.size());
                 let [start, end] = [world.rank(), world.rank() + 1].map(|rank| all.min(rank * size));
                 let mut mine = (Verdict { right: Vec::new(), margins: Vec::new() }, 0);
                 let mut images = None;
                 if start < end {
-                    let rows = Tensor::from_slice(&standing.todo[start..end]).to_device(device);
+                    let rows = Tensor::from_slice(&progress.todo[start..end]).to_device(device);
                     let (x, y, index) = self.data.batch(&rows, network.params().kind(), None);
                     let hit = batches.run(&[&x, &y, &index], &mut |inputs| {
                         let [x, y, index] = [0, 1, 2].map(|i| inputs[i].shallow_clone());
                         let noise = Noise::new(&key, &index);
                         let batch = Batch { x, y, index, noise, clock: &clock, clean_logits: None };
-                        self.judge(network, &batch, standing, shrinks)
+                        self.evaluate_batch(network, &batch, progress, shrinks)
                     });
                     let named = |e: Error| e.context(format!("evaluation `{}`", self.name));
                     let hit = hit.map_err(named)?;
@@ -125,24 +126,24 @@ impl Trial<'_> {
                     true => Some(gathered(world, images, self.data.shape(), start, all)?),
                     false => None,
                 };
-                let taken = standing.note(&verdict);
+                let taken = progress.note(&verdict);
                 let found = images.map(|x| {
                     let (rows, places): (Vec<i64>, Vec<i64>) = taken.into_iter().unzip();
                     Found { places, x: x.index_select(0, &Tensor::from_slice(&rows)) }
                 });
                 let images = verdict.right.len() as u64;
-                standing.lost += lost;
-                standing.seconds[standing.stage] += started.elapsed().as_secs_f64();
-                let (stage, left) = (&standing.stages[standing.stage], standing.todo.len() as u64);
-                let go_on = watch(&Tick { standing, stage, images, left, found: found.as_ref() });
+                progress.lost += lost;
+                progress.seconds[progress.stage] += started.elapsed().as_secs_f64();
+                let (stage, left) = (&progress.stages[progress.stage], progress.todo.len() as u64);
+                let go_on = watch(&Tick { progress, stage, images, left, found: found.as_ref() });
                 if stopped(world, !go_on)? {
                     return Ok(false);
                 }
             }
-            standing.next_stage();
+            progress.next_stage();
         }
-        if standing.lost > 0 && world.is_first() {
-            let (name, lost, n) = (self.name, standing.lost, self.data.len());
+        if progress.lost > 0 && world.is_first() {
+            let (name, lost, n) = (self.name, progress.lost, self.data.len());
             tracing::warn!(
                 "evaluation `{name}`: the logits of {lost} of {n} images are not finite; they count as misclassified"
             );
@@ -151,15 +152,21 @@ impl Trial<'_> {
     }
 
     /// Attacks a batch with the current stage.
-    fn judge(&mut self, network: &Network, batch: &Batch, standing: &Standing, shrinks: bool) -> Result<Hit> {
+    fn evaluate_batch(
+        &mut self,
+        network: &Network,
+        batch: &Batch,
+        progress: &AttackProgress,
+        shrinks: bool,
+    ) -> Result<Hit> {
         network.start_step();
         let attack: Option<&mut dyn Attack> = match &mut self.attack {
             None => None,
-            Some(attack) if standing.stages.len() == 1 => Some(&mut **attack as _),
-            Some(_) if standing.stage == 0 => None,
+            Some(attack) if progress.stages.len() == 1 => Some(&mut **attack as _),
+            Some(_) if progress.stage == 0 => None,
             Some(attack) => {
-                let missing = || Error::new(format!("there is no stage `{}`", standing.stages[standing.stage]));
-                Some(attack.stages().into_iter().nth(standing.stage - 1).ok_or_else(missing)?.1)
+                let missing = || Error::new(format!("there is no stage `{}`", progress.stages[progress.stage]));
+                Some(attack.stages().into_iter().nth(progress.stage - 1).ok_or_else(missing)?.1)
             }
         };
         guard(|| {
@@ -169,7 +176,7 @@ impl Trial<'_> {
                 Some(attack) => batch.unwritten(|| attack.perturb(&target, batch))?.x,
                 None => batch.x.shallow_clone(),
             };
-            let hit = judge(&target.logits(&x, Mode::Eval), &batch.y);
+            let hit = score(&target.logits(&x, Mode::Eval), &batch.y);
             Ok(Hit { x: self.keeps_images.then_some(x), ..hit })
         })
     }
@@ -241,7 +248,7 @@ impl Hit {
 /// An image is classified correctly if its largest logit is its label's. Logits that contain a NaN
 /// or an infinity count as wrong: argmax would return the class of the first NaN, which may well be
 /// the label.
-fn judge(logits: &Tensor, y: &Tensor) -> Hit {
+fn score(logits: &Tensor, y: &Tensor) -> Hit {
     let answered = logits.isfinite().all_dim(-1, false);
     let margin = terms::margin(logits, y);
     let margin = margin.where_self(&answered, &margin.full_like(f64::NAN));
@@ -256,7 +263,7 @@ mod tests {
     fn what_is_not_finite_is_wrong() {
         let (nan, inf) = (f64::NAN, f64::INFINITY);
         let logits = Tensor::from_slice2(&[[2.0, 1.0], [1.0, 2.0], [nan, 1.0], [1.0, nan], [inf, 1.0], [1.0, -inf]]);
-        let hit = judge(&logits, &Tensor::from_slice(&[0i64, 0, 0, 0, 0, 0]));
+        let hit = score(&logits, &Tensor::from_slice(&[0i64, 0, 0, 0, 0, 0]));
         let list = |t: &Tensor| Vec::<bool>::try_from(t).unwrap();
         assert_eq!(list(&hit.right), [true, false, false, false, false, false]);
         assert_eq!(list(&hit.answered), [true, true, false, false, false, false]);

@@ -5,10 +5,15 @@
 //! Adversarial Robustness", 2019, arXiv:1902.06705, section 5; and Athalye et al. 2018,
 //! arXiv:1802.00420, section 3.
 
+mod under_threat;
+
+use under_threat::UnderThreat;
+
 use super::percent;
-use crate::record::{Norm, Threat, TrustCheck};
+use crate::record::{Threat, TrustCheck};
 use foil::attack::{Attack, Batch, Target};
-use foil::engine::{Network, guard};
+use foil::engine::Network;
+use foil::guard;
 use foil::loss::terms;
 use foil::nn::Mode;
 use foil::registry::{Build, Component, DataFacts};
@@ -79,7 +84,7 @@ impl Subject<'_> {
         if self.depth == Depth::Off || self.batch.y.size()[0] == 0 {
             return Vec::new();
         }
-        let _judged = self.network.judged();
+        let _evaluating = self.network.evaluating();
         let ran = |name: &str, check: &dyn Fn() -> Result<TrustCheck>| {
             guard(check).unwrap_or_else(|error| not_run(name, error.message()))
         };
@@ -89,7 +94,7 @@ impl Subject<'_> {
             ran("probabilities", &|| Ok(self.probabilities())),
         ];
         for &threat in self.threats {
-            let mut found = self.attacked(threat);
+            let mut found = UnderThreat::of(self, threat).checks();
             if self.threats.len() > 1 {
                 found.iter_mut().for_each(|check| check.name += &format!(" ({threat})"));
             }
@@ -150,7 +155,7 @@ impl Subject<'_> {
         let (kind, device) = (network.params().kind(), network.params().device());
         let attack = Build::new(self.data, 0, kind, device, &problems).component("trust", &component);
         let mut attack = attack.filter(|_| problems.borrow().is_empty()).ok_or_else(missing)?;
-        let _judged = network.judged();
+        let _evaluating = network.evaluating();
         guard(|| {
             network.start_step();
             // Not shrinking: what transfers is the strongest point, not the first that breaks.
@@ -158,119 +163,6 @@ impl Subject<'_> {
             let x = self.batch.unwritten(|| attack.perturb(&target, self.batch))?.x;
             Ok(self.logits(&x).argmax(-1, false).eq_tensor(&self.batch.y))
         })
-    }
-
-    fn attacked(&self, Threat { norm, eps }: Threat) -> Vec<TrustCheck> {
-        let network = self.network;
-        let n = self.batch.y.size()[0];
-        let (steps, queries) = self.depth.budget();
-        // Half the range of a pixel: within it every image can become the same grey.
-        let pixels = (self.data.channels * self.data.height * self.data.width) as f64;
-        let far = if norm == Norm::Linf { 0.5 } else { 0.5 * pixels.sqrt() };
-        let pgd = |eps: f64, steps: u32| {
-            let alpha = 2.5 * eps / f64::from(steps);
-            self.right(
-                network,
-                &format!("{{ type: pgd, norm: {norm}, eps: {eps}, alpha: {alpha}, steps: {steps}, start: none }}"),
-            )
-        };
-        let apgd = |eps: f64, steps: u32| {
-            let one = |objective: &str| {
-                format!("{{ type: apgd, objective: {objective}, norm: {norm}, eps: {eps}, steps: {steps} }}")
-            };
-            format!("{{ type: worst_of, attacks: [{}, {}] }}", one("ce"), one("dlr"))
-        };
-        let mut checks = Vec::new();
-        let mut add = |name: &str, found: Result<TrustCheck>| {
-            checks.push(found.unwrap_or_else(|error| not_run(name, error.message())));
-        };
-
-        let none = pgd(0.0, steps).map(|right| {
-            let natural = self.logits(&self.batch.x).argmax(-1, false).eq_tensor(&self.batch.y);
-            let value = percent(&right.ne_tensor(&natural));
-            let bad = format!("with eps 0 the attack changes the prediction for {value:.1} % of the images: attack and model disagree on what an image is");
-            check("eps_zero", value, 0.0, "with eps 0 the attacked images are the clean ones", &bad)
-        });
-        add("eps_zero", none);
-
-        let large = self.right(network, &apgd(far, 2 * steps)).map(|right| {
-            // What guessing can reach on so few images: two standard deviations above its mean.
-            let (value, guess) = (percent(&right), 1.0 / self.data.classes as f64);
-            let chance = 100.0 * (guess + 2.0 * (guess * (1.0 - guess) / right.numel() as f64).sqrt());
-            let good = format!("with eps {far:.4} ({norm}) {value:.1} % are still correct, no more than by chance: the attacks reach every image");
-            let bad = format!("with eps {far:.4} ({norm}), where every image can become the same grey, {value:.1} % are still correct: the attacks fail, not the threat");
-            check("eps_large", value, self.points(chance), &good, &bad)
-        });
-        add("eps_large", large);
-
-        let counts = [1, 5, 2 * steps];
-        let fewer: Result<Vec<f64>> = counts.iter().map(|&k| pgd(eps, k).map(|right| percent(&right))).collect();
-        let last = fewer.as_ref().ok().and_then(|all| all.last().copied());
-        add(
-            "more_steps",
-            fewer.map(|all| {
-                let value = all.windows(2).map(|two| two[1] - two[0]).fold(0.0, f64::max);
-                let shown = format!(
-                    "{:.1}, {:.1} and {:.1} % of {n} images after {}, {} and {} steps",
-                    all[0], all[1], all[2], counts[0], counts[1], counts[2]
-                );
-                let limit = self.points(2.0);
-                let good = if value > 0.0 {
-                    format!("more steps of PGD are weaker by no more than chance allows, {limit:.1} points ({shown})")
-                } else {
-                    format!("more steps of PGD are no weaker ({shown})")
-                };
-                let bad = format!("more steps of PGD are weaker ({shown}): the gradient misleads the attack");
-                check("more_steps", value, limit, &good, &bad)
-            }),
-        );
-
-        let white = self.right(network, &apgd(eps, 2 * steps));
-        let needed = || white.as_ref().map_err(|error| Error::new(error.message()));
-        let pgd = || last.ok_or_else(|| Error::new("it is a comparison with PGD, which could not be run"));
-        add("pgd_gap", needed().and_then(|white| Ok((white, pgd()?))).map(|(white, pgd)| {
-            let (apgd, value) = (percent(white), pgd - percent(white));
-            let good = if value > self.points(2.0) {
-                format!("APGD leaves {apgd:.1} %, PGD {pgd:.1} % of {n} images: APGD is stronger, as it should be; quote it, or AutoAttack")
-            } else {
-                format!("APGD leaves {apgd:.1} %, PGD {pgd:.1} % of {n} images: the choice of the attack's loss and step matters little")
-            };
-            let bad = format!("APGD leaves {apgd:.1} %, PGD {pgd:.1} %: PGD is held back by the scale of the logits or by its step, so do not quote it alone");
-            check("pgd_gap", value, self.points(15.0), &good, &bad)
-        }));
-
-        // Of the images that resist the white-box attacks, how many does a black-box attack break?
-        let weaker = |name: &str, found: Result<Tensor>, good: &str, bad: &str| {
-            found.and_then(|right| Ok((right, needed()?))).map(|(right, white)| {
-                let value = percent(&white.logical_and(&right.logical_not()));
-                let told = |text: &str| text.replace("{}", &format!("{value:.1}"));
-                check(name, value, self.points(2.0), &told(good), &told(bad))
-            })
-        };
-        let square = format!("{{ type: square, norm: {norm}, eps: {eps}, n_queries: {queries} }}");
-        add(
-            "black_box",
-            weaker(
-                "black_box",
-                self.right(network, &square),
-                "Square, which sees no gradient, breaks {} % that APGD does not: gradients are the better guide, as they should be",
-                "Square, which sees no gradient, breaks {} % that APGD does not: the gradients are masked",
-            ),
-        );
-        let transferred = match self.other {
-            Some(other) => self.right(other, &apgd(eps, 2 * steps)),
-            None => Err(Error::new("it needs another model (--transfer RUN)")),
-        };
-        add(
-            "transfer",
-            weaker(
-                "transfer",
-                transferred,
-                "images made for another model break {} % that APGD on this one does not: seeing the model helps, as it should",
-                "images made for another model break {} % that APGD on this one does not: its own gradients are masked",
-            ),
-        );
-        checks
     }
 }
 

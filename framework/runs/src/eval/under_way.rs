@@ -1,6 +1,6 @@
 //! The progress of an attack, for other processes to read.
 
-use super::Standing;
+use super::AttackProgress;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -25,10 +25,10 @@ pub struct UnderWay {
 }
 
 impl UnderWay {
-    /// The attack `name`, the `number`-th of `of`, with the progress in `standing`.
-    pub fn new(name: &str, number: usize, of: usize, standing: &Standing) -> Self {
-        let ((done, images), stage) = (standing.seen(), standing.stage().map(str::to_string));
-        let (number, of, accuracy) = (number as u64, of as u64, standing.accuracy());
+    /// The attack `name`, the `number`-th of `of`, with the progress in `progress`.
+    pub fn new(name: &str, number: usize, of: usize, progress: &AttackProgress) -> Self {
+        let ((done, images), stage) = (progress.seen(), progress.stage().map(str::to_string));
+        let (number, of, accuracy) = (number as u64, of as u64, progress.accuracy());
         Self { attack: name.to_string(), number, of, stage, done, images, accuracy }
     }
 

@@ -29,7 +29,7 @@ pub struct StateDict {
     /// Where it is in the file, as in `checkpoint.state_dict`; empty for the whole.
     pub key: String,
     /// Its tensors, in the file's order.
-    pub tensors: Vec<Entry>,
+    pub tensors: Vec<StoredTensor>,
     /// Texts that foil stored with it: a model card, if foil wrote the file.
     pub texts: HashMap<String, String>,
 }
@@ -37,9 +37,10 @@ pub struct StateDict {
 impl StateDict {
     /// The tensors whose names begin with `start.`, without that prefix; `None` if there are none.
     pub(super) fn beginning(&self, start: &str) -> Option<Self> {
-        let named =
-            |t: &Entry| Some(Entry { name: t.name.strip_prefix(start)?.strip_prefix('.')?.into(), ..t.clone() });
-        let tensors: Vec<Entry> = self.tensors.iter().filter_map(named).collect();
+        let named = |t: &StoredTensor| {
+            Some(StoredTensor { name: t.name.strip_prefix(start)?.strip_prefix('.')?.into(), ..t.clone() })
+        };
+        let tensors: Vec<StoredTensor> = self.tensors.iter().filter_map(named).collect();
         (!tensors.is_empty()).then(|| Self { key: start.to_string(), tensors, texts: self.texts.clone() })
     }
 
@@ -57,7 +58,7 @@ impl StateDict {
 
 /// A tensor in the file.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct StoredTensor {
     /// Its name.
     pub name: String,
     /// Its number format.
@@ -74,7 +75,7 @@ enum Place {
     Named(String),
 }
 
-impl Entry {
+impl StoredTensor {
     /// Where its data begin in the file: entries with the same origin are one tensor under two
     /// names.
     pub(super) fn origin(&self) -> Option<(Id, i64)> {
@@ -96,7 +97,7 @@ impl Checkpoint {
         let (dicts, beside) = match &container {
             Container::PyTorch { table, .. } => walk(table).map_err(|e| e.context(path.display()))?,
             Container::Safetensors(named, texts) => {
-                let tensors = named.iter().map(|(name, tensor)| Entry {
+                let tensors = named.iter().map(|(name, tensor)| StoredTensor {
                     name: name.clone(),
                     kind: tensor.kind(),
                     shape: tensor.size(),
@@ -154,7 +155,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// When the file is truncated.
-    pub fn tensor(&mut self, entry: &Entry) -> Result<Tensor> {
+    pub fn tensor(&mut self, entry: &StoredTensor) -> Result<Tensor> {
         match (&mut self.container, &entry.place) {
             (Container::PyTorch { table, storages }, Place::Strided(strided)) => {
                 storages.tensor(table, strided).map_err(|e| e.context(format!("`{}`", entry.name)))
@@ -171,7 +172,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// As [`Checkpoint::tensor`].
-    pub fn tensors<'a>(&mut self, entries: impl IntoIterator<Item = (String, &'a Entry)>) -> Result<Named> {
+    pub fn tensors<'a>(&mut self, entries: impl IntoIterator<Item = (String, &'a StoredTensor)>) -> Result<Named> {
         entries.into_iter().map(|(name, entry)| Ok((name, self.tensor(entry)?))).collect::<Result<BTreeMap<_, _>>>()
     }
 }
@@ -211,7 +212,7 @@ fn walk(table: &Table) -> Result<(Vec<StateDict>, Vec<String>)> {
             }
             let inner = if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
             match table.get(value) {
-                Value::Tensor(strided) if !is_list => tensors.push(Entry {
+                Value::Tensor(strided) if !is_list => tensors.push(StoredTensor {
                     name: name.clone(),
                     kind: strided.kind,
                     shape: strided.shape.clone(),

@@ -3,7 +3,8 @@
 use super::container::CARD;
 use super::write;
 use foil::atomic;
-use foil::engine::{Network, guard};
+use foil::engine::Network;
+use foil::guard;
 use foil::nn::Mode;
 use foil::registry::DataFacts;
 use foil::tensors;

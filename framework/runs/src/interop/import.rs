@@ -1,6 +1,6 @@
 //! From a checkpoint to a run folder that `foil eval` accepts.
 
-use super::checkpoint::{Checkpoint, Entry, StateDict};
+use super::checkpoint::{Checkpoint, StateDict, StoredTensor};
 use super::described::Described;
 use super::program;
 use super::recognise::{Fit, Known, recognise};
@@ -258,7 +258,7 @@ fn normalize(
 }
 
 /// An entry's values, one for each channel.
-fn values(checkpoint: &mut Checkpoint, entry: &Entry, channels: usize) -> Result<Vec<f64>> {
+fn values(checkpoint: &mut Checkpoint, entry: &StoredTensor, channels: usize) -> Result<Vec<f64>> {
     let tensor = checkpoint.tensor(entry)?.to_kind(Kind::Double).reshape([-1]);
     // Single precision's 0.4914 is written as 0.4914, not as 0.49140000343.
     let short = |value: f64| {
@@ -290,7 +290,7 @@ pub(super) fn write(request: &Request, name: &str, pipeline: &Pipeline, parts: &
         classes: data.class_names,
         mean,
         std,
-        threat: parts.judged_threat(),
+        threat: parts.eval_threat(),
         method: format!("{METHOD} from {} (SHA-256 {sha256})", request.file.display()),
         seed: pipeline.seed,
         epochs: 0,

@@ -15,7 +15,7 @@ mod recognise;
 mod standard;
 mod write;
 
-pub use checkpoint::{Checkpoint, Entry, StateDict};
+pub use checkpoint::{Checkpoint, StateDict, StoredTensor};
 pub use import::METHOD;
 pub use import::{Imported, Request, import};
 pub use recognise::{Fit, Known, recognise};

@@ -1,7 +1,7 @@
 //! Which model a set of weights belongs to: the names and shapes of every registered model are
 //! compared with it.
 
-use super::checkpoint::Entry;
+use super::checkpoint::StoredTensor;
 use foil::data::{DataSource, Facts};
 use foil::model::{Hint, Model, Shapes};
 use foil::registry::{Build, Component, DataFacts, Kind as _, entries};
@@ -35,9 +35,9 @@ pub struct Fit<'a> {
     /// The prefix of all of its names in the file, such as `module.`.
     pub prefix: String,
     /// The model's tensors: its own name, and the entry of the file.
-    pub tensors: Vec<(String, &'a Entry)>,
+    pub tensors: Vec<(String, &'a StoredTensor)>,
     /// The file's mean and standard deviation, if it has them.
-    pub normalisation: Option<(&'a Entry, &'a Entry)>,
+    pub normalisation: Option<(&'a StoredTensor, &'a StoredTensor)>,
     /// The normalisation of the code base, if a [`Hint`] recognises its names.
     pub behind: Option<&'static str>,
     /// Other tensors of the file that are not read, in words.
@@ -45,7 +45,7 @@ pub struct Fit<'a> {
     /// All mismatches.
     pub wrong: Vec<String>,
     missing: Vec<(String, Vec<i64>)>,
-    left: Vec<&'a Entry>,
+    left: Vec<&'a StoredTensor>,
     score: i64,
 }
 
@@ -89,15 +89,15 @@ pub struct Known {
 ///
 /// # Errors
 /// When no model has any of these names and shapes. Otherwise see [`Fit::wrong`].
-pub fn recognise<'a>(tensors: &'a [Entry], known: &Known) -> Result<Fit<'a>> {
-    let tensors: Vec<&Entry> =
+pub fn recognise<'a>(tensors: &'a [StoredTensor], known: &Known) -> Result<Fit<'a>> {
+    let tensors: Vec<&StoredTensor> =
         tensors.iter().filter(|t| !known.ignore.iter().any(|pattern| is_meant(pattern, &t.name))).collect();
     let data = known.data.clone().map_or_else(usual_data, |data| vec![data]);
     let facts: Vec<Facts> =
         data.iter().map(|data| crate::data::facts_of(data, &known.folder)).collect::<Result<_>>()?;
     let mut best: Option<Fit<'a>> = None;
     for prefix in prefixes(&tensors) {
-        let named: BTreeMap<&str, &Entry> =
+        let named: BTreeMap<&str, &StoredTensor> =
             tensors.iter().filter_map(|t| Some((t.name.strip_prefix(prefix.as_str())?, *t))).collect();
         for model in candidates(&named, known) {
             for (data, facts) in data.iter().zip(&facts) {
@@ -117,7 +117,7 @@ pub fn recognise<'a>(tensors: &'a [Entry], known: &Known) -> Result<Fit<'a>> {
 }
 
 /// Prefixes that at least a third of the names share, the empty one first.
-fn prefixes(tensors: &[&Entry]) -> Vec<String> {
+fn prefixes(tensors: &[&StoredTensor]) -> Vec<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for tensor in tensors {
         for (at, _) in tensor.name.match_indices('.').take(4) {
@@ -131,7 +131,7 @@ fn prefixes(tensors: &[&Entry]) -> Vec<String> {
     shared
 }
 
-fn candidates(named: &BTreeMap<&str, &Entry>, known: &Known) -> Vec<Component<dyn Model>> {
+fn candidates(named: &BTreeMap<&str, &StoredTensor>, known: &Known) -> Vec<Component<dyn Model>> {
     if let Some(model) = &known.model {
         return vec![model.clone()];
     }
@@ -191,8 +191,8 @@ fn fit<'a>(
     model: &Component<dyn Model>,
     (data, channels): (&Component<dyn DataSource>, usize),
     prefix: &str,
-    named: &BTreeMap<&str, &'a Entry>,
-    all: &[&'a Entry],
+    named: &BTreeMap<&str, &'a StoredTensor>,
+    all: &[&'a StoredTensor],
     own: &Shapes,
 ) -> Fit<'a> {
     let (mut tensors, mut missing, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
@@ -220,7 +220,7 @@ fn fit<'a>(
             None => missing.push((name.clone(), shape.clone())),
         }
     }
-    let rest: Vec<&Entry> =
+    let rest: Vec<&StoredTensor> =
         all.iter().copied().filter(|t| !used.contains(t.name.as_str()) && !is_counter(&t.name)).collect();
     let normalisation = normalisation(&rest, channels as i64);
     let (left, unused) = leftovers(model.name(), prefix, &rest, normalisation, &tensors);
@@ -245,7 +245,7 @@ fn fit<'a>(
 }
 
 /// The tensors that normalise before the network: one number, or one for each channel.
-fn normalisation<'a>(rest: &[&'a Entry], channels: i64) -> Option<(&'a Entry, &'a Entry)> {
+fn normalisation<'a>(rest: &[&'a StoredTensor], channels: i64) -> Option<(&'a StoredTensor, &'a StoredTensor)> {
     let called = |names: &[&str]| {
         rest.iter().copied().find(|t| {
             let numel = t.shape.iter().product::<i64>();
@@ -259,14 +259,14 @@ fn normalisation<'a>(rest: &[&'a Entry], channels: i64) -> Option<(&'a Entry, &'
 fn leftovers<'a>(
     model: &str,
     prefix: &str,
-    rest: &[&'a Entry],
-    normalisation: Option<(&Entry, &Entry)>,
-    tensors: &[(String, &Entry)],
-) -> (Vec<&'a Entry>, Vec<String>) {
+    rest: &[&'a StoredTensor],
+    normalisation: Option<(&StoredTensor, &StoredTensor)>,
+    tensors: &[(String, &StoredTensor)],
+) -> (Vec<&'a StoredTensor>, Vec<String>) {
     let (mut left, mut counts) = (Vec::new(), BTreeMap::<String, usize>::new());
     let normalising = normalisation.map(|(mean, std)| [mean, std]);
     let used = tensors.iter().map(|(_, entry)| *entry).chain(normalising.into_iter().flatten());
-    let origins: HashSet<_> = used.filter_map(Entry::origin).collect();
+    let origins: HashSet<_> = used.filter_map(StoredTensor::origin).collect();
     let hints: Vec<&str> =
         Hint::all().filter(|hint| hint.model == model).flat_map(|hint| hint.unused.iter().copied()).collect();
     for &entry in rest {

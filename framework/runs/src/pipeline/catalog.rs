@@ -3,7 +3,7 @@
 use foil::Error;
 use foil::registry::{Component, Kind as _, entries, find};
 use foil::scheduler::Scheduler;
-use foil_config::{Catalog, Library, Problem};
+use foil_config::{Catalog, Library, Problem, Written};
 use serde_yaml::Value;
 
 /// The registry as the config checker sees it.
@@ -17,6 +17,9 @@ impl Catalog for Registry {
     fn schema(&self, kind: &str, name: &str) -> Option<serde_json::Value> {
         find(kind, name).ok().map(foil::registry::Entry::schema)
     }
+    fn schema_of(&self, kind: &str, name: &str, written: &[Written]) -> Option<Result<serde_json::Value, Problem>> {
+        find(kind, name).ok()?.schema_of(written)
+    }
     /// Only schedulers can be built before anything is known of the data; the others are checked by
     /// [`super::assemble`].
     fn check(&self, kind: &str, path: &str, component: &Value) -> Vec<Problem> {
@@ -29,7 +32,7 @@ impl Catalog for Registry {
         read.ok().and_then(|scheduler| scheduler.build_at(path).err()).unwrap_or_default()
     }
     fn more(&self, rest: &Value, known: &[Problem]) -> Vec<Problem> {
-        super::more_problems(rest, known)
+        super::partial::more_problems(rest, known)
     }
     fn load(&self, library: &Library) -> Result<(), (String, String)> {
         let text = |error: Error| (error.message().to_string(), error.suggestion().unwrap_or_default().to_string());

@@ -2,7 +2,7 @@
 
 use foil::attack::Attack;
 use foil::data::{Augment, DataSource};
-use foil::engine::{Capture, JudgePrecision, Normalize, Precision};
+use foil::engine::{Capture, EvalPrecision, Normalize, Precision};
 use foil::loss::Loss;
 use foil::model::Model;
 use foil::optim::Optimizer;
@@ -144,8 +144,8 @@ pub struct Train {
     #[set(default = Precision::Fp32)]
     pub precision: Precision,
     /// Precision of measurements and evaluations, which is never bf16; records state it.
-    #[set(default = JudgePrecision::Fp32)]
-    pub eval_precision: JudgePrecision,
+    #[set(default = EvalPrecision::Fp32)]
+    pub eval_precision: EvalPrecision,
     /// Whether the CPU flushes subnormal numbers (in fp32 below 1.2e-38) to 0, in training and in
     /// evaluations, as `torch.set_flush_denormal(True)` does. Where a sigmoid or a softmax is flat,
     /// arithmetic with subnormal numbers can take several times as long.

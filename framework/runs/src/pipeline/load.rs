@@ -2,6 +2,7 @@
 
 use super::Pipeline;
 use super::{Looking, Registry};
+use foil::distributed::World;
 use foil::registry::admitting;
 use foil::{AtPath, Error, Result, regular};
 use foil_config::{Checked, Problem};
@@ -33,6 +34,21 @@ pub fn editor_schema() -> serde_json::Value {
 /// Every problem of the file at once, each with its place.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
     loaded(path, foil_config::load(path, overrides, &root_schema(), &Registry)?)
+}
+
+/// As [`load`], for one rank of `world`; only the first rank reads the file.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_across(world: World, path: &Path, overrides: &[String]) -> Result<Loaded> {
+    if !world.is_joined() {
+        return load(path, overrides);
+    }
+    let text = match world.is_first() {
+        true => foil::regular::read_to_string(path, foil::regular::TEXT).at("reading", path)?,
+        false => String::new(),
+    };
+    load_text(path, &world.first_says(&text)?, overrides)
 }
 
 /// As [`load`] for a text that is not a file on this machine, such as another rank's
@@ -69,6 +85,15 @@ pub fn unchecked(path: &Path) -> Result<serde_yaml::Value> {
     let text = regular::read(path, LONGEST).at("reading", path)?;
     let name = path.display().to_string();
     Ok(foil_config::load_str(&name, text, &[], &serde_json::json!({}), &Anything)?.value)
+}
+
+/// Whether the pipeline at `path` has a plugin in Python, whose code loading it would run.
+pub fn has_python(path: &Path) -> bool {
+    let mut names = Vec::new();
+    if let Ok(value) = unchecked(path) {
+        types(&value, &mut names);
+    }
+    names.iter().any(|name| name == "python")
 }
 
 /// Reads a run's pipeline for inspection. No library is loaded: parts from one that is not loaded

@@ -2,22 +2,24 @@
 
 mod assemble;
 mod catalog;
+mod checks;
 mod config;
+mod facts;
 mod files;
 mod identity;
 mod load;
+mod partial;
 mod rehearsal;
 mod sweep;
 mod threats;
 mod worklist;
 
-pub(crate) use assemble::more_problems;
 pub use assemble::{Assembled, assemble, assemble_across};
 use catalog::Looking;
 pub use catalog::Registry;
 pub use config::{BatchNorm, ImagesConfig, Pipeline, Train};
 pub use load::unchecked;
-pub use load::{Loaded, editor_schema, load, load_text, look, root_schema};
+pub use load::{Loaded, editor_schema, has_python, load, load_across, load_text, look, root_schema};
 pub use rehearsal::Rehearsal;
 pub use sweep::Combination;
-pub use worklist::{Wanted, WorkList, judged_alike};
+pub use worklist::{Wanted, WorkList, evaluated_alike};

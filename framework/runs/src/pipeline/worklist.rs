@@ -63,7 +63,7 @@ impl WorkList {
 
     /// Adds a run, unless it is already listed under another name.
     fn push(&mut self, wanted: Wanted) {
-        let same = |other: &&Wanted| other.hash == wanted.hash && judged_alike(&other.pipeline, &wanted.pipeline);
+        let same = |other: &&Wanted| other.hash == wanted.hash && evaluated_alike(&other.pipeline, &wanted.pipeline);
         match self.runs.iter().find(same) {
             Some(other) if other.row == wanted.row && other.file == wanted.file => {}
             Some(other) => {
@@ -112,9 +112,9 @@ impl WorkList {
 }
 
 /// Whether the final evaluations of two pipelines are the same.
-pub fn judged_alike(a: &Pipeline, b: &Pipeline) -> bool {
+pub fn evaluated_alike(a: &Pipeline, b: &Pipeline) -> bool {
     a.evaluate == b.evaluate
-        && a.evaluate.iter().all(|name| a.judge(name) == b.judge(name))
+        && a.evaluate.iter().all(|name| a.attack_settings(name) == b.attack_settings(name))
         && a.images.test_limit == b.images.test_limit
         && a.train.eval_precision == b.train.eval_precision
 }
@@ -122,7 +122,7 @@ pub fn judged_alike(a: &Pipeline, b: &Pipeline) -> bool {
 impl Pipeline {
     /// The settings of an attack of the evaluation as its record has them; null for `natural`; of
     /// `corruptions`, the set.
-    pub fn judge(&self, name: &str) -> serde_json::Value {
+    pub fn attack_settings(&self, name: &str) -> serde_json::Value {
         let corrupted = || crate::eval::corruptions(self).ok().and_then(|set| serde_json::to_value(set).ok());
         match self.attacks.get(name) {
             Some(attack) => serde_json::to_value(attack).unwrap_or_default(),
@@ -133,11 +133,11 @@ impl Pipeline {
 
     /// Whether a record answers what the evaluation asks: the same attacks with the same settings, on
     /// `images` images, in the same arithmetic.
-    pub fn is_judged_by(&self, record: &EvalRecord, images: u64) -> bool {
+    pub fn is_evaluated_by(&self, record: &EvalRecord, images: u64) -> bool {
         let names = record.entries.iter().map(|entry| entry.name.as_str());
         names.eq(self.evaluated())
             && record.corruptions.as_ref().map(Corruptions::names) == self.corrupted_parts()
-            && record.entries.iter().all(|entry| entry.attack == self.judge(&entry.name))
+            && record.entries.iter().all(|entry| entry.attack == self.attack_settings(&entry.name))
             && record.seed == self.seed
             && record.n == self.images.test_limit.map_or(images, |limit| limit.min(images))
             && record.precision == self.train.eval_precision.name()
@@ -159,9 +159,9 @@ impl Pipeline {
         self.evaluate.iter().any(|name| name == CORRUPTIONS)
     }
 
-    /// Of what it asks of an evaluation: 8 hex digits, the same wherever [`Pipeline::is_judged_by`] is.
-    pub fn judge_hash(&self, images: u64) -> String {
-        let attacks: Vec<_> = self.evaluate.iter().map(|name| (name, self.judge(name))).collect();
+    /// Of what it asks of an evaluation: 8 hex digits, the same wherever [`Pipeline::is_evaluated_by`] is.
+    pub fn eval_hash(&self, images: u64) -> String {
+        let attacks: Vec<_> = self.evaluate.iter().map(|name| (name, self.attack_settings(name))).collect();
         let images = self.images.test_limit.map_or(images, |limit| limit.min(images));
         let asked = serde_json::json!([attacks, self.seed, images, self.train.eval_precision.name()]);
         stamp::config_hash(&asked.to_string())[..8].to_string()

@@ -27,7 +27,7 @@ pub use evaluations::{Evaluation, evaluations};
 pub use foil::attack::{Norm, Threat};
 pub use images::ImageRecord;
 pub use metrics::{MetricsLog, Row, Values};
-pub use result::{Entry, EvalRecord, Stage};
+pub use result::{AttackResult, EvalRecord, Stage};
 pub use select::{Best, Rule, RuleError};
 pub use tensorboard::EventWriter;
 pub use trust::TrustCheck;

@@ -35,7 +35,7 @@ pub struct EvalRecord {
     /// Images evaluated.
     pub n: u64,
     /// One for each attack, in the order of the suite.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<AttackResult>,
     /// Images classified correctly under every entry, in percent of `n`: the worst case of each
     /// image over the whole evaluation. Absent in old records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,7 +76,7 @@ pub struct EvalRecord {
 
 /// A model's result under one attack.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct AttackResult {
     /// The attack's name in the suite, such as `pgd20`; `natural` for clean images.
     pub name: String,
     /// The attack's resolved settings; `null` for clean images.
@@ -154,18 +154,18 @@ impl EvalRecord {
     /// # Errors
     /// When the checkpoint cannot be read.
     pub fn outdated(&self, path: &Path) -> foil::Result<Option<String>> {
-        let Some(judged) = self.weights.as_ref().filter(|_| path.exists()) else { return Ok(None) };
+        let Some(evaluated) = self.weights.as_ref().filter(|_| path.exists()) else { return Ok(None) };
         let (found, now) = (tensors::digest(path)?, card::epochs(&tensors::metadata(path)?));
         let name = path.file_name().unwrap_or_default().display();
         Ok(match self.epoch {
-            _ if *judged == found => None,
+            _ if *evaluated == found => None,
             epoch if epoch < now => Some(format!("from older weights (epoch {epoch}; {name} is from epoch {now})")),
             epoch => Some(format!("from weights other than {name} (epoch {epoch}; that is from epoch {now})")),
         })
     }
 
     /// The entry called `name`.
-    pub fn entry(&self, name: &str) -> Option<&Entry> {
+    pub fn entry(&self, name: &str) -> Option<&AttackResult> {
         self.entries.iter().find(|entry| entry.name == name)
     }
 
@@ -199,7 +199,7 @@ mod tests {
     fn record(accuracies: &[(&str, f64)]) -> EvalRecord {
         let attack =
             |name: &str| if name == "natural" { serde_json::Value::Null } else { serde_json::json!({ "type": name }) };
-        let entry = |&(name, accuracy): &(&str, f64)| Entry {
+        let entry = |&(name, accuracy): &(&str, f64)| AttackResult {
             name: name.into(),
             attack: attack(name),
             accuracy,

@@ -2,8 +2,9 @@
 
 use crate::interop::METHOD;
 use crate::record::{Best, ModelCard};
-use crate::train::behind::Draft;
+use crate::train::writer::TensorFile;
 use foil::atomic;
+use foil::error::ErrorKind;
 use foil::tensors::{self, Named};
 use foil::{AtPath, Error, Result, regular};
 use serde::{Deserialize, Serialize};
@@ -39,7 +40,7 @@ pub(super) struct Position {
     pub epoch: u64,
     /// Steps done in the current epoch.
     pub step: u64,
-    /// Images in the tally of the current epoch.
+    /// Images in the epoch_sums of the current epoch.
     pub tallied: i64,
     /// The best checkpoint so far.
     pub best: Best,
@@ -60,12 +61,6 @@ pub struct Done {
 const POSITION: &str = "foil.position";
 const LOCK: &str = "run.lock";
 const CLAIM: &str = "work.lock";
-const TAKEN: &str = "another process (";
-
-/// Whether `error` says that another process trains in the folder.
-pub fn is_taken(error: &Error) -> bool {
-    error.message().starts_with(TAKEN)
-}
 
 impl Folder {
     /// The folder for ranks other than the first, which only use its name.
@@ -177,7 +172,8 @@ impl Folder {
         });
         if tries.all(|tried| matches!(tried, Err(TryLockError::WouldBlock))) {
             let holder = regular::read_to_string(&path, regular::TEXT).unwrap_or_default();
-            return Err(Error::new(format!("{TAKEN}{}) is training in {}", holder.trim(), self.0.display()))
+            return Err(Error::new(format!("another process ({}) is training in {}", holder.trim(), self.0.display()))
+                .of_kind(ErrorKind::InUse)
                 .help("wait until it is done, or end it with Ctrl-C; `foil eval` may run beside it"));
         }
         // Some network file systems have no locks; there the user must take care. The text is for
@@ -238,16 +234,16 @@ impl Folder {
         path: PathBuf,
         tensors: Vec<(String, Tensor)>,
         card: &ModelCard,
-    ) -> Result<Draft> {
+    ) -> Result<TensorFile> {
         let metadata = card.to_metadata().at("writing", &path)?;
-        Ok(Draft { path, tensors, metadata })
+        Ok(TensorFile { path, tensors, metadata })
     }
 
     /// What resuming needs, to be written later.
-    pub(super) fn draft_of_state(&self, tensors: Vec<(String, Tensor)>, position: &Position) -> Result<Draft> {
+    pub(super) fn draft_of_state(&self, tensors: Vec<(String, Tensor)>, position: &Position) -> Result<TensorFile> {
         let (path, text) = (self.state(), serde_json::to_string(position));
         let metadata = HashMap::from([(POSITION.to_string(), text.at("writing", &path)?)]);
-        Ok(Draft { path, tensors, metadata })
+        Ok(TensorFile { path, tensors, metadata })
     }
 
     /// What is done and saved; `None` if no state was saved yet.

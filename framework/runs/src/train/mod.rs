@@ -1,19 +1,19 @@
 //! Training runs: epochs, checkpoint selection, resume, and the folder a run leaves behind.
 
-mod behind;
-mod body;
 mod describe;
+mod epoch_sums;
 mod folder;
 mod heartbeat;
 mod observer;
 mod ranks;
 mod state;
-mod tally;
+mod step_on;
 mod trainer;
+mod writer;
 
-pub use body::step_on;
-pub use folder::{Done, Folder, Lock, is_taken};
+pub use epoch_sums::EpochSums;
+pub use folder::{Done, Folder, Lock};
 pub use heartbeat::Beat;
 pub use observer::Observer;
-pub use tally::Tally;
+pub use step_on::step_on;
 pub use trainer::{Ended, Trainer};

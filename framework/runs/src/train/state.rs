@@ -1,7 +1,7 @@
 //! What a run keeps between steps: out into a checkpoint, and back.
 
+use super::epoch_sums::EpochSums;
 use super::folder::Position;
-use super::tally::Tally;
 use crate::pipeline::Assembled;
 use foil::{Error, Result};
 use std::collections::BTreeMap;
@@ -14,13 +14,13 @@ pub(super) fn state(parts: &Assembled) -> Vec<(String, Tensor)> {
     state
 }
 
-/// Copies a saved state into the parts, and returns the tally.
+/// Copies a saved state into the parts, and returns the epoch_sums.
 pub(super) fn restore(
     parts: &Assembled,
     saved: &BTreeMap<String, Tensor>,
     position: &Position,
     device: Device,
-) -> Result<Tally> {
+) -> Result<EpochSums> {
     for (name, mut tensor) in state(parts) {
         let stored = saved.get(&name).filter(|stored| stored.size() == tensor.size());
         let stored = stored.ok_or_else(|| {
@@ -30,6 +30,6 @@ pub(super) fn restore(
         tch::no_grad(|| tensor.copy_(stored));
     }
     let sums =
-        saved.iter().filter_map(|(name, t)| Some((name.strip_prefix("tally.")?.to_string(), t.copy()))).collect();
-    Ok(Tally::restore(sums, position.tallied, device))
+        saved.iter().filter_map(|(name, t)| Some((name.strip_prefix("epoch_sums.")?.to_string(), t.copy()))).collect();
+    Ok(EpochSums::restore(sums, position.tallied, device))
 }

@@ -6,27 +6,28 @@
 
 mod after_epoch;
 mod health;
-mod take_up;
+mod start_or_resume;
 
-use super::behind::Behind;
-use super::body::step_on;
 use super::describe::{card, summary};
+use super::epoch_sums::EpochSums;
 use super::folder::{Folder, Lock, Position};
 use super::heartbeat::Heartbeat;
 use super::observer::Observer;
 use super::ranks::{self, Visited};
-use super::tally::Tally;
+use super::step_on::step_on;
+use super::writer::BackgroundWriter;
 use crate::pipeline::{Assembled, Pipeline, assemble_across};
 use crate::record::{ModelCard, stamp};
 use foil::data::Resident;
 use foil::distributed::{Vote, World, share};
-use foil::engine::{Outcome, Repeated, guard};
+use foil::engine::{Outcome, Repeated};
+use foil::guard;
 use foil::nn::{key_of, name_key, permutation};
 use foil::scheduler::Clock;
 use foil::{AtPath, Result};
+use start_or_resume::{Curves, start_or_resume};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use take_up::{Curves, take_up};
 use tch::{Device, Kind, Tensor};
 
 /// A run that trains.
@@ -35,7 +36,7 @@ pub struct Trainer {
     pipeline: Pipeline,
     parts: Assembled,
     train: Resident,
-    judge: Resident,
+    eval_images: Resident,
     clock: Clock,
     folder: Folder,
     /// The curves; only the first rank writes.
@@ -46,8 +47,8 @@ pub struct Trainer {
     /// Whether a state was saved, which the other ranks may not see.
     saved: bool,
     /// The checkpoint that is being written.
-    behind: Behind<Place>,
-    tally: Tally,
+    behind: BackgroundWriter<Place>,
+    epoch_sums: EpochSums,
     /// The attack's last remark.
     remark: Option<String>,
     card: ModelCard,
@@ -102,7 +103,7 @@ impl Trainer {
             limit.map_or_else(|| all.first(i64::MAX), |n| all.first(i64::try_from(n).unwrap_or(i64::MAX)))
         };
         let train = limited(&data.train, pipeline.images.train_limit);
-        let (train, judge) = match pipeline.images.validation {
+        let (train, eval_images) = match pipeline.images.validation {
             0 => (train, limited(&data.test, pipeline.images.test_limit)),
             held => train.hold_out(held as i64),
         };
@@ -111,12 +112,12 @@ impl Trainer {
         let clock = Clock::new(pipeline.train.epochs, steps, device);
         let card = card(&pipeline, &parts, &data, &resolved, world);
         let config = stamp::config_hash(&resolved);
-        let (position, tally, curves) = match &lock {
+        let (position, epoch_sums, curves) = match &lock {
             Some(_) => {
-                let (position, tally, curves) = take_up(&folder, &parts, config, steps, device)?;
-                (position, tally, Some(curves))
+                let (position, epoch_sums, curves) = start_or_resume(&folder, &parts, config, steps, device)?;
+                (position, epoch_sums, Some(curves))
             }
-            None => (Position::default(), Tally::new(device), None),
+            None => (Position::default(), EpochSums::new(device), None),
         };
         let saved = folder.state().exists();
         let (position, saved) = match world.is_joined() {
@@ -140,7 +141,7 @@ impl Trainer {
             pipeline,
             parts,
             train,
-            judge,
+            eval_images,
             clock,
             folder,
             curves,
@@ -148,8 +149,8 @@ impl Trainer {
             vote,
             position,
             saved,
-            behind: Behind::idle(),
-            tally,
+            behind: BackgroundWriter::idle(),
+            epoch_sums,
             remark: None,
             card,
             device,
@@ -248,7 +249,7 @@ impl Trainer {
             let (outcome, labels) = self
                 .steps
                 .run(&[&rows], &mut |inputs| step_on(&mut parts.step, train, &inputs[0], key, clock, augment))?;
-            self.tally.step(outcome, labels, share.mine > 0);
+            self.epoch_sums.step(outcome, labels, share.mine > 0);
             if self.behind.has_ended() {
                 self.settle()?;
             }
@@ -261,7 +262,7 @@ impl Trainer {
                 self.sound()?;
             }
             self.position.step = done;
-            observer.step_done(&|| format!("loss {:.3}", self.tally.loss().unwrap_or(f64::NAN)));
+            observer.step_done(&|| format!("loss {:.3}", self.epoch_sums.loss().unwrap_or(f64::NAN)));
             if self.heartbeat.as_ref().is_some_and(Heartbeat::due) {
                 self.beat(steps);
             }
@@ -272,9 +273,9 @@ impl Trainer {
         }
 
         self.clock.set(epoch, steps - 1); // where it is, unless the run was stopped in the measurements and resumed here
-        self.tally.merge(self.world)?;
+        self.epoch_sums.merge(self.world)?;
         self.agree(&order)?;
-        let mut values = self.tally.means();
+        let mut values = self.epoch_sums.means();
         values.insert("lr".into(), self.parts.step.model.learning_rate(&self.clock.progress()));
         let trained = started.elapsed();
         let measured = (epoch + 1).is_multiple_of(self.pipeline.train.eval_every) || epoch + 1 == epochs;

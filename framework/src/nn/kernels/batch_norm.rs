@@ -2,7 +2,7 @@
 
 use super::PartialSums;
 use super::support::{are_per_channel, is_aligned, supported_gradient, supports};
-use crate::engine::cuda::{Grid, THREADS, VECTOR, kernels};
+use crate::cuda::{Grid, THREADS, VECTOR, kernels};
 use crate::nn::params::EPS;
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;

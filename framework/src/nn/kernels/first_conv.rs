@@ -2,7 +2,7 @@
 
 use super::support::{empty_images, supports};
 use crate::Result;
-use crate::engine::cuda::{Grid, THREADS, VECTOR, kernels};
+use crate::cuda::{Grid, THREADS, VECTOR, kernels};
 use crate::shim::is_channels_last;
 use tch::Tensor;
 

@@ -1,7 +1,7 @@
 //! Images to vectors and back (framework/cuda/transpose.h).
 
 use super::support::{is_contiguous, supports};
-use crate::engine::cuda::{Grid, kernels};
+use crate::cuda::{Grid, kernels};
 use tch::Tensor;
 
 /// Side of the square that a block transposes.

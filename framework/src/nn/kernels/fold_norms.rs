@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::support::{has_kernels, is_contiguous};
-use crate::engine::cuda::{Grid, kernels};
+use crate::cuda::{Grid, kernels};
 use tch::{Kind, Tensor};
 
 /// Scale and shift of every batch norm with its running statistics, `[n]` each, norm by norm. The

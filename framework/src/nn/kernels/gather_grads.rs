@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::support::{empty_like_in, has_kernels};
-use crate::engine::cuda::{Grid, kernels};
+use crate::cuda::{Grid, kernels};
 use tch::{Kind, Tensor};
 
 /// The most passes whose gradients are added up, for each parameter.

@@ -1,7 +1,7 @@
 //! Gradients of objectives with respect to the logits (framework/cuda/slopes.h), one launch each.
 
 use super::support::{has_kernels, is_contiguous};
-use crate::engine::cuda::{Grid, kernels};
+use crate::cuda::{Grid, kernels};
 use tch::{Kind, Tensor};
 
 /// Rows of a block.

@@ -4,9 +4,9 @@
 use super::logit_grads::grid;
 use super::support::{has_kernels, is_contiguous};
 use crate::Result;
-use crate::engine::cuda::{Grid, kernels};
-use crate::engine::raise;
+use crate::cuda::{Grid, kernels};
 use crate::nn::autograd::node;
+use crate::raise;
 use std::ffi::CStr;
 use tch::{Kind, Tensor};
 

@@ -27,7 +27,7 @@
 //!
 //! Each has its gradient too, where there is one. *Images* are `[N, C, H, W]`, channels-last, in
 //! bf16 or fp32, with a multiple of eight channels. All kernels need a GPU of compute capability
-//! 8.0 or later and libfoil_cuda.so. They are in framework/cuda, and [`crate::engine::cuda`]
+//! 8.0 or later and libfoil_cuda.so. They are in framework/cuda, and [`crate::cuda`]
 //! declares them; one more, for a batch's images, is launched by `data::gather`.
 
 mod batch_norm;

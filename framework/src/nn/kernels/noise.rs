@@ -1,7 +1,7 @@
 //! Keyed random numbers in one launch in place of fifty operators (framework/cuda/noise.h).
 
 use super::support::{has_kernels, is_contiguous};
-use crate::engine::cuda::{Grid, kernels};
+use crate::cuda::{Grid, kernels};
 use tch::{Kind, Tensor};
 
 /// `[N, width]` hashes of `key` `[]`, `name`, `index` `[N]` and the place in the row: as `kind`

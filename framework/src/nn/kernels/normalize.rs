@@ -1,7 +1,7 @@
 //! Normalisation of images in front of a network, and its gradient (framework/cuda/ends.h).
 
 use super::support::{empty_like_in, has_kernels, is_contiguous};
-use crate::engine::cuda::{Grid, kernels};
+use crate::cuda::{Grid, kernels};
 use crate::shim::is_channels_last;
 use tch::{Kind, Tensor};
 

@@ -1,6 +1,6 @@
 //! What a convolution's kernel finds by channel of the pixels that it writes, group by group.
 
-use crate::engine::cuda::{Grid, VECTOR, conv};
+use crate::cuda::{Grid, VECTOR, conv};
 use tch::{Device, Kind, Tensor};
 
 /// Two numbers by channel for each group of pixels; batch norm's kernels add them up.

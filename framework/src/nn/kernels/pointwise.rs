@@ -4,7 +4,7 @@
 
 use super::by_channel;
 use super::support::{per_channel, per_channel_if_any, supported_gradient, supports};
-use crate::engine::cuda::{Grid, VECTOR, kernels};
+use crate::cuda::{Grid, VECTOR, kernels};
 use tch::{Kind, Tensor};
 
 /// Vectors that a thread of `affine_relu` handles.

@@ -1,7 +1,7 @@
 //! A network's last layers, global average and linear (framework/cuda/ends.h).
 
 use super::support::{is_aligned, is_contiguous, supports};
-use crate::engine::cuda::{Grid, kernels};
+use crate::cuda::{Grid, kernels};
 use tch::{Kind, Tensor};
 
 /// The most channels and outputs of the kernels' linear layer.

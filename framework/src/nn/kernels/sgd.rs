@@ -1,7 +1,7 @@
 //! A step of SGD in one pass over memory.
 
 use super::support::{has_kernels, is_contiguous};
-use crate::engine::cuda::{Grid, kernels};
+use crate::cuda::{Grid, kernels};
 use tch::{Kind, Tensor};
 
 /// One step of SGD with momentum, in place. With g = `gradient` + `decay` · `values`:

@@ -1,7 +1,7 @@
 //! A step of an L-inf attack in one pass over memory.
 
 use super::support::has_kernels;
-use crate::engine::cuda::{Grid, kernels};
+use crate::cuda::{Grid, kernels};
 use crate::shim::is_channels_last;
 use tch::{Kind, Tensor};
 

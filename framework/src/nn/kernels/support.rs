@@ -1,6 +1,6 @@
 //! What the kernels can work on.
 
-use crate::engine::cuda::{VECTOR, gpu, stand_in};
+use crate::cuda::{VECTOR, gpu, stand_in};
 use crate::shim::is_channels_last;
 use std::sync::OnceLock;
 use tch::{Device, Kind, Tensor};

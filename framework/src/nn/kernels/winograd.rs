@@ -5,7 +5,7 @@
 //! products, and the default in fp32: docs/decisions/0018-winograd.md. No GPU has timed it yet.
 
 use super::support::{are_per_channel, empty_images, has_kernels, supports};
-use crate::engine::cuda::{Gpu, Grid, VECTOR, conv, gpu, kernels};
+use crate::cuda::{Gpu, Grid, VECTOR, conv, gpu, kernels};
 use crate::shim::{allows_tf32, is_channels_last};
 use std::sync::OnceLock;
 use tch::{Device, Kind, Tensor};

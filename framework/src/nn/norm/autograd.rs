@@ -2,10 +2,10 @@
 //! operators.
 
 use super::norm_relu::{NormRelu, Saved};
-use crate::engine::raise;
 use crate::nn::autograd::node;
 use crate::nn::kernels::{GradSumCell, NormGradients, UpstreamNorm, supports};
 use crate::nn::{BatchNorm2d, Mode, Pass, Shortcut, relu};
+use crate::raise;
 use crate::shim::channels_last;
 use tch::Tensor;
 

@@ -3,11 +3,11 @@
 //! In eval mode batch norm is an affine map by channel, and with the batch's statistics it is one
 //! too once they are known; either fuses with the ReLU behind it, and with a sum in front.
 
-use crate::engine::raise;
 use crate::nn::kernels::{self, BatchFactors, NormGradients, PartialSums, UpstreamNorm, by_channel};
 use crate::nn::layers::Linear;
 use crate::nn::norm::BatchNorm2d;
 use crate::nn::params::{EPS, Mode, Pass};
+use crate::raise;
 use crate::shim::batch_norm_gradients;
 use tch::Tensor;
 

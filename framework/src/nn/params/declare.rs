@@ -2,7 +2,7 @@
 
 use super::Parameters;
 use crate::Error;
-use crate::engine::raise;
+use crate::raise;
 use crate::tensors::MOST_TENSORS;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -89,7 +89,7 @@ pub enum Given {
 
 /// Which parameter.
 #[derive(Debug, Clone, Copy)]
-pub struct GivenParameter(pub(super) ParamId);
+pub struct GivenParameter(pub(in crate::nn) ParamId);
 
 /// Which buffer.
 #[derive(Debug, Clone, Copy)]
@@ -222,7 +222,7 @@ impl Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::guard;
+    use crate::guard;
     use crate::nn::{BatchNorm2d, Linear};
 
     #[test]

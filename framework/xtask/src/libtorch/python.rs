@@ -1,7 +1,7 @@
 //! The user's Python: a torch that it may have, and its pip.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -34,9 +34,31 @@ impl Python {
     }
 
     /// A given one, as if by `PYTHON`.
-    #[cfg(test)]
     pub fn at(program: &Path) -> Self {
         Python { program: program.into(), chosen: true }
+    }
+
+    /// What starts it.
+    pub fn program(&self) -> &OsStr {
+        &self.program
+    }
+
+    /// Makes a virtual environment in `folder`.
+    pub fn venv(&self, folder: &Path) -> Result<()> {
+        let output = self.run(self.command().args(["-m", "venv"]).arg(folder))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let words = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let error = format!("`{}` could not make a virtual environment in {}", self.name(), folder.display());
+        Err(Failure::new(error, format!("{}\nDebian and Ubuntu: apt install python3-venv", words.trim())))
+    }
+
+    /// The folder of what is installed in it.
+    pub fn site(&self) -> Result<PathBuf> {
+        let ask = "import sysconfig; print(sysconfig.get_path('purelib'))";
+        let output = self.run(self.command().args(["-c", ask]))?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().into())
     }
 
     /// The folder of its torch, if it has one; `None` if there is no Python.

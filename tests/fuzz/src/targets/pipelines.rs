@@ -91,7 +91,7 @@ fn keys(schema: &serde_json::Value, found: &mut Vec<String>) {
 }
 
 /// Builds what was loaded, and reads again what it is resolved to.
-fn judged(loaded: Result<Loaded>, overrides: &[String]) -> Verdict {
+fn evaluated(loaded: Result<Loaded>, overrides: &[String]) -> Verdict {
     match built(loaded, overrides) {
         Ok(verdict) => verdict,
         Err(error) => Verdict::refused(&error),
@@ -150,7 +150,7 @@ impl Target for Pipelines {
     fn run(&self, input: &[u8]) -> Verdict {
         let file = self.configs.get_or_init(Configs::new).file();
         match fs::write(&file, input) {
-            Ok(()) => judged(load(&file, &[]), &[]),
+            Ok(()) => evaluated(load(&file, &[]), &[]),
             Err(error) => Verdict::Fault(format!("the input could not be written: {error}")),
         }
     }
@@ -210,6 +210,6 @@ impl Target for Overrides {
         let words: Vec<String> = text.lines().take(64).map(String::from).collect();
         let configs = self.configs.get_or_init(Configs::new);
         let file = configs.0.path().join("configs/smoke/trades.yaml");
-        judged(load(&file, &words).map_err(|error: Error| error.context("fuzzed")), &words)
+        evaluated(load(&file, &words).map_err(|error: Error| error.context("fuzzed")), &words)
     }
 }

@@ -138,7 +138,7 @@ impl Target for Records {
         let (made, n) = (self.made(), kind.first().map_or(0, |n| usize::from(*n) % FILES.len()));
         let path = made.place.path().join("run").join(FILES[n]);
         let verdict = match fs::write(&path, file) {
-            Ok(()) => judged(made, FILES[n], file),
+            Ok(()) => evaluated(made, FILES[n], file),
             Err(error) => Verdict::Fault(format!("the input could not be written: {error}")),
         };
         // The other files are good in the next case.
@@ -149,7 +149,7 @@ impl Target for Records {
     }
 }
 
-fn judged(made: &Made, name: &str, file: &[u8]) -> Verdict {
+fn evaluated(made: &Made, name: &str, file: &[u8]) -> Verdict {
     let place: PathBuf = made.place.path().to_path_buf();
     match figures(&place.join("run")) {
         // Another pipeline is another run, and without a state nobody knows which epochs are done.

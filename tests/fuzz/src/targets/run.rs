@@ -4,7 +4,7 @@ use super::{root, scratch};
 use foil::{AtPath, Error, Result, tensors};
 use foil_runs::pipeline::load;
 use foil_runs::record::{
-    Best, Entry, EvalRecord, ImageRecord, MetricsLog, Norm, Row, Stage, Threat, TrustCheck, Values,
+    AttackResult, Best, EvalRecord, ImageRecord, MetricsLog, Norm, Row, Stage, Threat, TrustCheck, Values,
 };
 use foil_runs::record::{metrics, stamp};
 use std::collections::HashMap;
@@ -54,7 +54,7 @@ fn write(run: &Path) -> Result<()> {
         let stages = if *name == "autoattack" { stages } else { Vec::new() };
         images.push(name, right, (0..20).map(|image| image as f32 / 4.0).collect(), &stages);
     }
-    let entry = |(n, name): (usize, &&str)| Entry {
+    let entry = |(n, name): (usize, &&str)| AttackResult {
         name: (*name).to_string(),
         attack: if n == 0 { serde_json::Value::Null } else { serde_json::json!({ "type": name, "eps": 0.3 }) },
         accuracy: 95.0 - 15.0 * n as f64,

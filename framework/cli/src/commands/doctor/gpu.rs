@@ -1,8 +1,9 @@
 //! GPUs, and whether devices compute.
 
 use super::Finding;
-use foil::engine::cuda::Gpu;
-use foil::engine::{devices, guard};
+use foil::cuda::Gpu;
+use foil::engine::devices;
+use foil::guard;
 use std::fs::read_to_string;
 use std::process::Command;
 use tch::{Device, Kind, Tensor};
@@ -29,14 +30,14 @@ pub(super) fn cuda(gpus: &[String]) -> Finding {
         if let Ok(version) = guard(|| Ok(tch::utils::version_cudnn())) {
             finding.found[0] += &format!(", cuDNN {version}");
         }
-        return match foil::engine::cuda::usable() {
+        return match foil::cuda::usable() {
             Ok(()) => {
                 finding.found[0] += ", steps are captured";
-                match foil::engine::cuda::Comm::version() {
+                match foil::cuda::Comm::version() {
                     Ok(version) => finding.found[0] += &format!(", ranks all-reduce over NCCL {version}"),
                     Err(error) => finding.found[0] += &format!(", ranks all-reduce on the CPU: {}", error.message()),
                 }
-                let known = (0..found.cuda).filter_map(|n| Some((n, foil::engine::cuda::gpu(n).ok()?.capability)));
+                let known = (0..found.cuda).filter_map(|n| Some((n, foil::cuda::gpu(n).ok()?.capability)));
                 finding.found.extend(known.map(|(n, capability)| serving(n, capability)));
                 finding
             }

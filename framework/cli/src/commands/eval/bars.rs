@@ -2,12 +2,12 @@
 
 use crate::report::{Progress, Unit};
 use foil::distributed::World;
-use foil_runs::eval::{Standing, Tick};
+use foil_runs::eval::{AttackProgress, Tick};
 use std::time::Instant;
 
 /// One bar for each stage of an attack.
-pub(super) struct Bars<'a> {
-    name: &'a str,
+pub(super) struct Bars {
+    name: String,
     stage: String,
     bar: Option<Progress>,
     /// When the stage began: its first batch counts too.
@@ -16,11 +16,11 @@ pub(super) struct Bars<'a> {
     world: World,
 }
 
-impl<'a> Bars<'a> {
+impl Bars {
     /// For an attack that begins now, on so many images.
-    pub fn new(name: &'a str, images: u64, world: World) -> Self {
+    pub fn new(name: &str, images: u64, world: World) -> Self {
         let bar = world.is_first().then(|| Progress::new(name, images, Unit::IMAGES));
-        Self { name, stage: name.into(), bar, since: Instant::now(), begun: false, world }
+        Self { name: name.into(), stage: name.into(), bar, since: Instant::now(), begun: false, world }
     }
 
     pub fn tick(&mut self, tick: &Tick) {
@@ -32,14 +32,14 @@ impl<'a> Bars<'a> {
         let is_other = self.bar.as_ref().is_none_or(|bar| !self.begun && bar.total() != total);
         if is_other || self.stage != tick.stage {
             let label =
-                if tick.stage == self.name { self.name.into() } else { format!("{} {}", self.name, tick.stage) };
+                if tick.stage == self.name { self.name.clone() } else { format!("{} {}", self.name, tick.stage) };
             let bar = Progress::new(label, total, Unit::IMAGES);
             self.bar = Some(bar.since(self.since));
             self.stage = tick.stage.to_string();
         }
         self.begun = true;
         if let Some(bar) = &mut self.bar {
-            bar.tick(tick.images, || format!("accuracy {:.2} %", tick.standing.accuracy()));
+            bar.tick(tick.images, || format!("accuracy {:.2} %", tick.progress.accuracy()));
         }
         if tick.left == 0 {
             self.since = Instant::now();
@@ -47,11 +47,11 @@ impl<'a> Bars<'a> {
     }
 
     /// A line for the attack stays; those of its stages go.
-    pub fn done(self, standing: &Standing) {
+    pub fn done(self, progress: &AttackProgress) {
         if !self.world.is_first() {
             return;
         }
-        let accuracy = format!("{:.2} %", standing.accuracy());
+        let accuracy = format!("{:.2} %", progress.accuracy());
         match self.bar.filter(|_| self.stage == self.name) {
             Some(bar) => bar.done(&accuracy),
             None => eprintln!("{}: {accuracy}", self.name),

@@ -1,6 +1,7 @@
 //! `foil explain`: a plugin's manual, made from its doc comments.
 
 mod page;
+mod python;
 mod reference;
 mod snippet;
 
@@ -21,6 +22,7 @@ use std::process::ExitCode;
   foil explain attack                    what an attack is, and which there are
   foil explain pipeline                  the keys of a pipeline file
   foil explain train.epochs              one of them
+  foil explain my_loss.py                a plugin in Python: its docstring and its fields
   foil explain loss.beta                 a key of a loss, in each loss that has it
   foil explain --markdown manual         all of it as Markdown, a page for each kind")]
 pub(super) struct Args {
@@ -50,6 +52,13 @@ pub(super) fn run(args: &Args) -> Exit {
         return Ok(ExitCode::SUCCESS);
     }
     let words: Vec<&str> = args.words.iter().flatten().map(String::as_str).collect();
+    if let [file, class @ ..] = words.as_slice()
+        && file.ends_with(".py")
+        && !args.example
+    {
+        print!("{}", python::page(file, class.first().copied())?);
+        return Ok(ExitCode::SUCCESS);
+    }
     let subject = match words.as_slice() {
         [name] => Subject::named(name)?,
         [kind, name] if KINDS.iter().any(|(known, _)| known == kind) => Subject::Plugin(find(kind, name)?),

@@ -46,6 +46,16 @@ fn plugin(entry: &Entry) -> String {
     page
 }
 
+/// A plugin in Python, from the schema of its class.
+pub(super) fn in_python(kind: &str, file: &str, schema: &serde_json::Value) -> String {
+    let text = |key: &str| schema.get(key).and_then(|text| text.as_str()).unwrap_or_default();
+    let mut page = format!("{}, {} {kind} from {file}\n\n", text::bold(text("title")), article(kind));
+    page += &text::wrap(text("description"), text::width(), 0);
+    page += "\nKeys\n";
+    page += &list(&keys(schema));
+    page + &format!("\nExample\n  {kind}: {{ type: python, file: {file} }}\n")
+}
+
 fn kind(kind: &str, about: &str) -> String {
     let noun = foil_config::noun(kind);
     let article = article(kind);

@@ -3,7 +3,7 @@
 use crate::commands::data;
 use crate::report::plot;
 use foil::attack::Attack;
-use foil::engine::guard;
+use foil::guard;
 use foil::loss::{Forward, Loss};
 use foil::model::Model;
 use foil::registry::manual::{Key, keys};

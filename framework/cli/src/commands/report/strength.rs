@@ -6,7 +6,7 @@ use foil::engine::{choose, shown};
 use foil::{AtPath, Error, Result, tensors};
 use foil_runs::eval::{NATURAL, Trial, percent};
 use foil_runs::pipeline::{Loaded, assemble, look};
-use foil_runs::record::{Entry, EvalRecord, card, stamp};
+use foil_runs::record::{AttackResult, EvalRecord, card, stamp};
 use foil_runs::train::Folder;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -32,7 +32,7 @@ pub(super) fn measure(run: &Path, n: i64, out: &Path) -> Result<EvalRecord> {
     let folder = Folder::open(run)?;
     let first = look(&folder.resolved(), &[])?;
     let (attack, eps) = base(&first)?;
-    let threat = first.built(assemble(&first.pipeline, Kind::Float, Device::Cpu, true))?.judged_threat();
+    let threat = first.built(assemble(&first.pipeline, Kind::Float, Device::Cpu, true))?.eval_threat();
     let with = |eps: f64, steps: u64| {
         let mut attack = attack.clone();
         attack.insert("eps".into(), json!(eps.min(1.0)));
@@ -72,7 +72,7 @@ pub(super) fn measure(run: &Path, n: i64, out: &Path) -> Result<EvalRecord> {
         let accuracy = percent(&trial.run(network, &mut |_| {})?);
         progress.tick(1, || format!("{name} {accuracy:.1}"));
         let seconds = started.elapsed().as_secs_f64();
-        entries.push(Entry { name, attack: settings, accuracy, seconds, stages: Vec::new() });
+        entries.push(AttackResult { name, attack: settings, accuracy, seconds, stages: Vec::new() });
     }
     progress.done("");
     let mut record = EvalRecord {

@@ -1,6 +1,6 @@
 //! Figure 6: the trade-off that beta1 controls.
 
-use super::traits::{is_cat, judged_at, method, number, under_pgd};
+use super::traits::{evaluated_at, is_cat, method, number, under_pgd};
 use super::{add, letter, sort};
 use crate::report::chart::{Axis, Figure, Lines, Series};
 use crate::report::{Group, Spread};
@@ -24,7 +24,7 @@ pub(super) fn panels(groups: &[Group], data: &str) -> Result<Vec<Figure>> {
             && group.evals().any(|eval| both(eval).is_some())
     };
     let cat: Vec<&Group> = groups.iter().filter(shown).collect();
-    judged_at(cat.iter().copied(), STEPS)?;
+    evaluated_at(cat.iter().copied(), STEPS)?;
     let [natural, robust] = match data {
         "cifar10" => [80.0, 50.0],
         _ => {

@@ -1,6 +1,6 @@
 //! Figure 3: methods trained at several radii, tested at one.
 
-use super::traits::{is_whole, judged_at, method, number, radius, under_pgd};
+use super::traits::{evaluated_at, is_whole, method, number, radius, under_pgd};
 use super::{add, sort};
 use crate::report::chart::{Axis, Figure, Lines, Series};
 use crate::report::{Group, Spread};
@@ -12,7 +12,7 @@ const STEPS: u64 = 100;
 
 /// (a) Accuracy under PGD-100 without random start, (b) natural accuracy plus that.
 pub(super) fn panels(groups: &[Group]) -> Result<Vec<Figure>> {
-    let Some(judged) = judged_at(groups, STEPS)? else { return Ok(Vec::new()) };
+    let Some(evaluated) = evaluated_at(groups, STEPS)? else { return Ok(Vec::new()) };
     let (mut robust, mut sum): (Vec<Series>, Vec<Series>) = (Vec::new(), Vec::new());
     let trained: Vec<Option<f64>> = groups.iter().map(trained_at).collect();
     let levels = trained.iter().flatten().all(|eps| is_whole(eps * 255.0));
@@ -35,7 +35,7 @@ pub(super) fn panels(groups: &[Group]) -> Result<Vec<Figure>> {
         let y = Axis { limits: Some(limits), ..Axis::default() };
         Lines { name: String::new(), title, x, y, series }.figure()
     };
-    let at = format!("without random start, ε {}", radius(judged));
+    let at = format!("without random start, ε {}", radius(evaluated));
     let robust = panel(format!("(a) PGD-100 {at}, %"), robust, [0.0, 100.0]);
     let sum = panel("(b) natural + PGD-100, %".into(), sum, [0.0, 200.0]);
     Ok(robust.into_iter().chain(sum).collect())

@@ -86,7 +86,7 @@ fn is_pgd(settings: &Value, steps: u64, start: &str) -> bool {
 
 /// The name of the attack of the pipeline that is PGD with these steps and this start.
 pub fn watched(pipeline: &Pipeline, steps: u64, start: &str) -> Option<String> {
-    let settings = |name: &str| serde_yaml::to_value(pipeline.judge(name)).unwrap_or_default();
+    let settings = |name: &str| serde_yaml::to_value(pipeline.attack_settings(name)).unwrap_or_default();
     pipeline.attacks.keys().find(|name| is_pgd(&settings(name), steps, start)).cloned()
 }
 
@@ -103,7 +103,7 @@ pub fn under_pgd(eval: &EvalRecord, steps: u64) -> Option<(f64, f64)> {
 ///
 /// # Errors
 /// When there are several.
-pub fn judged_at<'a>(groups: impl IntoIterator<Item = &'a Group>, steps: u64) -> Result<Option<f64>> {
+pub fn evaluated_at<'a>(groups: impl IntoIterator<Item = &'a Group>, steps: u64) -> Result<Option<f64>> {
     let mut all: Vec<f64> =
         groups.into_iter().flat_map(Group::evals).filter_map(|eval| Some(under_pgd(eval, steps)?.1)).collect();
     all.sort_by(f64::total_cmp);

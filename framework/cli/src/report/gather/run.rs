@@ -149,14 +149,14 @@ impl Run {
     /// The first evaluation that `suits` becomes the one that is used; `suits` is also given the number
     /// of test images. Where none does, nothing changes.
     pub fn use_record(&mut self, suits: impl Fn(&EvalRecord, u64) -> bool) {
-        let images = self.images_to_judge();
+        let images = self.images_to_evaluate();
         if let Some(n) = self.records.iter().position(|one| suits(&one.record, images)) {
             self.records[..=n].rotate_right(1);
         }
     }
 
     /// Test images of its data set; those of its evaluation where that is not known.
-    pub fn images_to_judge(&self) -> u64 {
+    pub fn images_to_evaluate(&self) -> u64 {
         let n = self.eval().map_or(0, |eval| eval.n);
         foil_runs::data::facts(&self.pipeline).map_or(n, |facts| facts.counts.test as u64)
     }
@@ -210,7 +210,7 @@ impl Run {
     }
 
     /// `evaluated on 500 of 10000 test images`; `None` if it was evaluated on all, or not at all.
-    pub fn judged_on_part(&self) -> Option<String> {
+    pub fn evaluated_on_part(&self) -> Option<String> {
         let images = foil_runs::data::facts(&self.pipeline).ok()?.counts.test as u64;
         let eval = self.eval().filter(|eval| eval.n < images)?;
         Some(format!("evaluated on {} of {images} test images", eval.n))

@@ -74,7 +74,7 @@ fn parts(report: &Report, tables: &[(u8, Filled)]) -> Vec<String> {
     for view in report.views.iter().filter(|view| used(&view.label)) {
         let Some(run) = view.group.runs.first() else { continue };
         let trained = format!("trained for {} epochs", run.pipeline.train.epochs);
-        for part in [Some(trained), run.judged_on_part()].into_iter().flatten() {
+        for part in [Some(trained), run.evaluated_on_part()].into_iter().flatten() {
             match parts.iter_mut().find(|(known, _)| *known == part) {
                 Some((_, labels)) => labels.push(&view.label),
                 None => parts.push((part, vec![&view.label])),

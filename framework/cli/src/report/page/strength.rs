@@ -2,7 +2,7 @@
 
 use super::{Report, View, figures as side_by_side};
 use crate::report::chart::{Axis, Figure, Lines, Series};
-use foil_runs::record::{Entry, EvalRecord};
+use foil_runs::record::{AttackResult, EvalRecord};
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -51,7 +51,7 @@ fn records(view: &View) -> impl Iterator<Item = &EvalRecord> {
 /// (number, accuracy) of the largest set of entries whose settings differ in the number `key`
 /// alone. With radii, the accuracy without an attack is that at 0.
 fn points(record: &EvalRecord, key: &str) -> Vec<[f64; 2]> {
-    let split = |entry: &Entry| {
+    let split = |entry: &AttackResult| {
         let mut settings = entry.attack.as_object()?.clone();
         let number = settings.remove(key)?.as_f64()?;
         // A longer or larger attack may use another step size.

@@ -21,7 +21,7 @@ pub struct PaperTable {
     pub is: Conditions,
     /// For each attack of the evaluation, the required settings.
     #[serde(default)]
-    pub judge: BTreeMap<String, Conditions>,
+    pub evaluate: BTreeMap<String, Conditions>,
     /// Overrides that the commands of missing rows need.
     #[serde(default)]
     pub with: Vec<String>,
@@ -65,7 +65,7 @@ pub struct PaperRow {
     pub is: Conditions,
     /// Settings of attacks that this row may have in addition to the table's.
     #[serde(default)]
-    pub judge: BTreeMap<String, Conditions>,
+    pub evaluate: BTreeMap<String, Conditions>,
     /// Its figures in percent, by the columns' keys.
     pub paper: BTreeMap<String, f64>,
 }

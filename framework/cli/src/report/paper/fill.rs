@@ -136,8 +136,8 @@ impl Filled {
     ) -> Option<f64> {
         let entry = eval.entry(&column.entry)?;
         let settings = serde_yaml::to_value(&entry.attack).ok()?;
-        let mut asked = paper.judge.get(&column.entry).cloned().unwrap_or_default();
-        asked.extend(row.judge.get(&column.entry).cloned().unwrap_or_default());
+        let mut asked = paper.evaluate.get(&column.entry).cloned().unwrap_or_default();
+        asked.extend(row.evaluate.get(&column.entry).cloned().unwrap_or_default());
         let other = asked.iter().find(|(key, value)| !fits(&settings, &[((*key).clone(), (*value).clone())].into()));
         let Some((key, value)) = other else { return Some(entry.accuracy) };
         let wanted = serde_yaml::to_string(value).unwrap_or_default().trim().to_string();

@@ -89,8 +89,8 @@ fn sample(problem: Problem, first: &dyn Fn([f64; 2]) -> bool, apart: &dyn Fn([f6
         let looks = (-HALF..=HALF).flat_map(|i| (-HALF..=HALF).map(move |j| [along(i), along(j)]));
         looks.filter(|offset| region([at[0] + offset[0], at[1] + offset[1]])).count()
     };
-    let judged = inside.map(|at| (at, share(at, first), share(at, apart))).filter(|found| found.2 > 0);
-    let best = judged.max_by_key(|&(_, blue, grey)| (blue == 0, grey.min(160), blue.min(60)));
+    let evaluated = inside.map(|at| (at, share(at, first), share(at, apart))).filter(|found| found.2 > 0);
+    let best = evaluated.max_by_key(|&(_, blue, grey)| (blue == 0, grey.min(160), blue.min(60)));
     best.map_or(([0.5, 0.6], true), |(at, blue, _)| (at, blue > 0))
 }
 

@@ -2,7 +2,7 @@
 
 use super::scene::Scene;
 use super::{Finding, is_finite, same};
-use foil::engine::guard;
+use foil::guard;
 use foil::loss::{Forward, Loss, LossInput, LossOutput};
 use foil::nn::{KEEP_THE_GRAPH, Noise, backward};
 use foil::shim::version;

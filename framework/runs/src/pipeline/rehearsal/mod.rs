@@ -15,7 +15,7 @@ mod stand_in;
 mod step;
 
 use super::Pipeline;
-use super::assemble::facts;
+use super::facts::facts;
 use foil::Error;
 use foil::nn::Mode;
 use foil_config::Problem;
@@ -37,8 +37,9 @@ impl Finding {
 
     fn failed(error: Error) -> Self {
         let error = error.placed();
+        let message = error.part().map_or(error.message(), |(_, within)| within);
         Self::new(
-            format!("fails when it is run: {}", error.message()),
+            format!("fails when it is run: {message}"),
             error
                 .suggestion()
                 .unwrap_or("run it alone in a test of its crate: `foil::testing` has images and a small network"),
@@ -46,12 +47,7 @@ impl Finding {
     }
 
     fn at(&self, path: &str, name: &str) -> Problem {
-        let named = |kind: &&str| self.message.contains(&format!(": {kind} `{name}`: "));
-        let message = match ["attack", "loss", "model", "optimizer"].into_iter().find(named) {
-            Some(kind) => self.message.replacen(&format!(": {kind} `{name}`: "), ": ", 1),
-            None => self.message.clone(),
-        };
-        Problem::new(path, format!("`{path}` is `{name}`, which {message}"), self.help.as_str())
+        Problem::new(path, format!("`{path}` is `{name}`, which {}", self.message), self.help.as_str())
     }
 }
 

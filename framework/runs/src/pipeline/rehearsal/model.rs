@@ -3,7 +3,8 @@
 use super::scene::Scene;
 use super::{Finding, is_finite, same};
 use foil::attack::Target;
-use foil::engine::{Network, guard};
+use foil::engine::Network;
+use foil::guard;
 use foil::loss::terms;
 use foil::nn::{KEEP_THE_GRAPH, Mode};
 use tch::{Kind, Tensor};

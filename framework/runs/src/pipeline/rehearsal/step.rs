@@ -6,6 +6,7 @@ use super::scene::Scene;
 use super::stand_in::stand_in;
 use super::{Finding, is_finite, loss, same};
 use foil::engine::{Learner, Outcome, Step};
+use foil::error::Part;
 use foil::shim::version;
 use tch::Tensor;
 
@@ -46,9 +47,8 @@ fn run(scene: &Scene, itself: bool) -> Result<Ran, (&'static str, Finding)> {
     let mut batch = scene.images().batch(&scene.clock);
     let given = [&batch.x, &batch.y, &batch.index].map(version);
     let outcome = step.run(&mut batch).map_err(|error| {
-        let starts = |part: &&str| error.message().starts_with(&format!("{part} `"));
-        let part = ["attack", "loss", "optimizer"].into_iter().find(starts).unwrap_or("model");
-        (part, Finding::failed(error))
+        let part = error.part().map_or(Part::Model, |(part, _)| part);
+        (part.key(), Finding::failed(error))
     })?;
     if [&batch.x, &batch.y, &batch.index].map(version) != given {
         let help = "copy them first: operations whose name ends in `_` change a tensor in place";

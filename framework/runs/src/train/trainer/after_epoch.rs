@@ -1,15 +1,15 @@
 //! What follows an epoch's steps: measuring, choosing the best checkpoint, and writing the
 //! results.
 
-use super::take_up::Curves;
-use super::{Place, Tally, Trainer};
-use crate::eval::{NATURAL, Standing, Trial, UnderWay};
+use super::start_or_resume::Curves;
+use super::{EpochSums, Place, Trainer};
+use crate::eval::{AttackProgress, NATURAL, Trial, UnderWay};
 use crate::record::{Row, Values, metrics, stamp};
-use crate::train::behind::{Draft, kept};
 use crate::train::describe::tag;
 use crate::train::folder::Position;
 use crate::train::heartbeat::Beat;
 use crate::train::state::state;
+use crate::train::writer::{TensorFile, kept};
 use foil::distinct;
 use foil::engine::Network;
 use foil::{AtPath, Error, Result};
@@ -35,27 +35,27 @@ impl Trainer {
             let mut trial = Trial {
                 name,
                 attack: attack.map(|attack| attack.as_mut() as _),
-                data: &self.judge,
+                data: &self.eval_images,
                 batch_size: self.pipeline.train.eval_batch_size as i64,
                 seed: self.pipeline.seed,
                 keeps_images: false,
             };
-            let (heartbeat, mut standing) = (&mut self.heartbeat, trial.begin());
-            let mut say = |standing: &Standing| {
-                let under_way = || Some(UnderWay::new(name, number, names.len(), standing));
+            let (heartbeat, mut progress) = (&mut self.heartbeat, trial.begin());
+            let mut say = |progress: &AttackProgress| {
+                let under_way = || Some(UnderWay::new(name, number, names.len(), progress));
                 if let Some(heartbeat) = heartbeat.as_mut().filter(|heartbeat| heartbeat.due()) {
                     heartbeat.write(Beat { under_way: under_way(), ..now.clone() });
                 }
             };
-            say(&standing);
-            let done = trial.advance(self.parts.step.model.network(), &mut standing, &mut |tick| {
-                say(tick.standing);
+            say(&progress);
+            let done = trial.advance(self.parts.step.model.network(), &mut progress, &mut |tick| {
+                say(tick.progress);
                 !stop.load(Ordering::Relaxed)
             })?;
             if !done {
                 return Ok(None);
             }
-            accuracies.insert(name.clone(), standing.accuracy());
+            accuracies.insert(name.clone(), progress.accuracy());
         }
         Ok(Some(accuracies))
     }
@@ -107,7 +107,7 @@ impl Trainer {
             metrics.append(Row { epoch, step, values }).at("writing", self.folder.path())?;
             files.push(self.folder.draft_of_model(self.folder.last(), same(), &self.card)?);
         }
-        self.tally = Tally::new(self.device);
+        self.epoch_sums = EpochSums::new(self.device);
         (self.position.epoch, self.position.step) = (epoch, 0);
         self.save(files, Place { epoch: epoch - 1, step: steps })
     }
@@ -119,10 +119,10 @@ impl Trainer {
     }
 
     /// Starts writing `files` and then everything that resuming from `place` needs.
-    fn save(&mut self, mut files: Vec<Draft>, place: Place) -> Result<()> {
+    fn save(&mut self, mut files: Vec<TensorFile>, place: Place) -> Result<()> {
         self.settle()?;
-        self.tally.merge(self.world)?;
-        let (sums, images) = self.tally.state();
+        self.epoch_sums.merge(self.world)?;
+        let (sums, images) = self.epoch_sums.state();
         self.position.tallied = images;
         if let Some(Curves { metrics: log, .. }) = &self.curves {
             self.position.metrics = metrics::digest(log.rows(), self.position.epoch).map_err(Error::of)?;
@@ -132,7 +132,7 @@ impl Trainer {
             return Ok(());
         }
         let mut state = state(&self.parts);
-        state.extend(sums.into_iter().map(|(name, sum)| (format!("tally.{name}"), sum)));
+        state.extend(sums.into_iter().map(|(name, sum)| (format!("epoch_sums.{name}"), sum)));
         files.push(self.folder.draft_of_state(kept(&state), &self.position)?);
         self.behind.write(files, self.folder.path(), place)
     }

@@ -10,7 +10,7 @@ impl Trainer {
     /// An error if the loss or the weights are not finite: then they must be neither saved nor
     /// measured.
     pub(super) fn sound(&self) -> Result<()> {
-        let loss = self.tally.loss();
+        let loss = self.epoch_sums.loss();
         let finite = |params: &Parameters| params.flat().isfinite().all().int64_value(&[]) == 1;
         let networks = [("model", Some(&self.parts.step.model)), ("mask network", self.parts.step.attack.learner())];
         let spoilt = networks.iter().find(|(_, learner)| learner.is_some_and(|l| !finite(l.network().params())));
@@ -65,7 +65,7 @@ impl Trainer {
             steps,
             measuring: false,
             under_way: None,
-            values: self.tally.means(),
+            values: self.epoch_sums.means(),
             seconds_left: None,
         }
     }

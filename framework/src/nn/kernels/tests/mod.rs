@@ -7,7 +7,7 @@ mod partial_sums;
 mod steps;
 
 use super::*;
-use crate::engine::cuda::stand_in::StandIn;
+use crate::cuda::stand_in::StandIn;
 use crate::nn::params::EPS;
 use crate::nn::{BatchNorm2d, Builder, ConvInput, Mode, Noise, Parameters, Pass, Shortcut, name_key};
 use crate::shim::channels_last;
@@ -41,7 +41,7 @@ impl On {
 /// where plain loops compute what they promise. Its second argument is the batch sizes to try.
 pub(in crate::nn) fn where_hopper_is(work: impl Fn(Device, &[i64])) {
     HOPPER_ON_CPU.during(|| work(Device::Cpu, &[8, 5]));
-    if crate::engine::devices().cuda > 0 && crate::engine::cuda::conv::is_hopper(Device::Cuda(0)) {
+    if crate::engine::devices().cuda > 0 && crate::cuda::conv::is_hopper(Device::Cuda(0)) {
         work(Device::Cuda(0), &[128, 24, 5]);
     }
 }

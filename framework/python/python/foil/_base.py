@@ -1,0 +1,204 @@
+"""What a plugin in Python is written with: base classes, keys, and what its methods get."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Callable, ClassVar, Mapping, Sequence
+
+from typing_extensions import dataclass_transform
+
+import torch
+from torch import Tensor
+
+
+class Scheduled:
+    """The type of a key that takes a number or a scheduler; `batch.now(NAME)` is its value now."""
+
+
+def key(
+    default: Any = dataclasses.MISSING,
+    *,
+    doc: str = "",
+    above: float | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    unit: str | None = None,
+) -> Any:
+    """A key with a range: `beta: float = foil.key(6.0, at_least=0, doc="Weight of the KL term.")`.
+
+    Without a default the key is required. `unit="image"` is the [0, 1] scale of images, which
+    takes `8/255` and refuses 8.
+    """
+    bounds = {
+        "exclusiveMinimum": above,
+        "minimum": at_least,
+        "maximum": at_most,
+        "exclusiveMaximum": below,
+        "x-unit": unit,
+        "description": doc or None,
+    }
+    schema = {name: value for name, value in bounds.items() if value is not None}
+    if isinstance(default, (list, dict, set)):
+        made = default
+        return dataclasses.field(default_factory=lambda: type(made)(made), metadata={"foil": schema})
+    return dataclasses.field(default=default, metadata={"foil": schema})
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(key, dataclasses.field))
+class Plugin:
+    """A class whose annotated fields are the keys that a pipeline may write."""
+
+    KIND: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **words: Any) -> None:
+        super().__init_subclass__(**words)
+        dataclasses.dataclass(eq=False, kw_only=True)(cls)
+
+
+class LossInput:
+    """What a loss gets: logits, labels, and what the attack provides."""
+
+    __slots__ = ("logits", "y", "side", "_now")
+
+    def __init__(
+        self,
+        logits: dict[str, Tensor],
+        y: Tensor,
+        side: dict[str, Tensor] | None = None,
+        now: dict[str, Tensor] | None = None,
+    ) -> None:
+        self.logits = logits
+        """Logits `[N, K]` by the passes that the loss lists."""
+        self.y = y
+        """Labels `[N]`, int64."""
+        self.side = side or {}
+        """What the attack provides by name, if the loss lists it in `needs`."""
+        self._now = now or {}
+
+    @property
+    def clean(self) -> Tensor:
+        """Logits `[N, K]` of the clean images, in train mode."""
+        found = self.logits.get("clean_first")
+        return self.logits["clean"] if found is None else found
+
+    @property
+    def adversarial(self) -> Tensor:
+        """Logits `[N, K]` of the attacked images, in train mode."""
+        return self.logits["adversarial"]
+
+    def now(self, name: str) -> Tensor:
+        """The value of a key of type `foil.Scheduled` at this step, `[]`."""
+        return self._now[name]
+
+
+class Loss(Plugin):
+    """A training loss: a pure function of logits and labels.
+
+    Write `forward`. It returns a scalar to minimise, a mean over the batch, or the scalar and a
+    dictionary of named scalars for the log. The docstring and the fields are its manual:
+    `foil explain my_loss.py`.
+    """
+
+    KIND: ClassVar[str] = "loss"
+    passes: ClassVar[Sequence[str]] = ("clean", "adversarial")
+    """The forward passes it needs, in order: `clean_first`, `clean`, `adversarial`, `clean_again`,
+    `together` or `clean_after_update`."""
+    needs: ClassVar[Sequence[str]] = ()
+    """Names of the attack's tensors that it reads."""
+    least_classes: ClassVar[int] = 2
+    """The smallest number of classes it is defined for."""
+    capturable: ClassVar[bool] = True
+    """Whether its step may be captured in a CUDA graph: it runs in Python once, and is then
+    replayed. False for a loss that reads the device or has side effects."""
+
+    def forward(self, batch: LossInput) -> Tensor | tuple[Tensor, Mapping[str, Tensor]]:
+        """The loss of a batch."""
+        raise NotImplementedError
+
+
+class Target:
+    """The model as an attack sees it."""
+
+    __slots__ = ("_scene", "_train")
+
+    def __init__(self, scene: Any, train: bool) -> None:
+        self._scene, self._train = scene, train
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits `[N, K]` without gradient."""
+        found: Tensor = self._scene.logits(x, self._train)
+        return found
+
+    def gradient(self, x: Tensor, value: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """The gradient of the sum of `value(logits)`, `[N, K]` to `[N]`, with respect to the images, and
+        the logits."""
+        found: tuple[Tensor, Tensor] = self._scene.gradient(x, value, self._train)
+        return found
+
+
+class AttackBatch:
+    """The images of an attack."""
+
+    __slots__ = ("x", "y", "_scene")
+
+    def __init__(self, x: Tensor, y: Tensor, scene: Any) -> None:
+        self.x = x
+        """Images `[N, C, H, W]` in [0, 1]."""
+        self.y = y
+        """Labels `[N]`, int64."""
+        self._scene = scene
+
+    def uniform(self, name: str) -> Tensor:
+        """Numbers uniform in [0, 1), `[N, C, H, W]`, that follow from the seed, the name and the image."""
+        found: Tensor = self._scene.uniform(name)
+        return found
+
+    def normal(self, name: str) -> Tensor:
+        """Standard normal numbers, likewise."""
+        found: Tensor = self._scene.normal(name)
+        return found
+
+
+class Attack(Plugin):
+    """A way to perturb images. Write `perturb`; random numbers come from the batch alone.
+
+    A field `eps` with `unit="image"` is the radius that records and model cards show.
+    """
+
+    KIND: ClassVar[str] = "attack"
+    norm: ClassVar[str] = "Linf"
+    """The norm of `eps`: `Linf` or `L2`."""
+    train: ClassVar[bool] = False
+    """Whether the model runs in train mode; an attack for evaluation must not."""
+    capturable: ClassVar[bool] = True
+    """As for a loss: whether its step may be captured in a CUDA graph."""
+
+    def perturb(self, target: Target, batch: AttackBatch) -> Tensor:
+        """Attacked images `[N, C, H, W]`, in the batch's order."""
+        raise NotImplementedError
+
+
+class Objective(Plugin):
+    """What an attack ascends: a number for each image, differentiable in the logits."""
+
+    KIND: ClassVar[str] = "objective"
+    least_classes: ClassVar[int] = 2
+    """The smallest number of classes it is defined for."""
+    needs_clean: ClassVar[bool] = False
+    """Whether `value` gets the logits of the clean images; otherwise `clean` is `None`."""
+
+    def value(self, logits: Tensor, y: Tensor, clean: Tensor | None) -> Tensor:
+        """Logits `[N, K]` of the attacked images and labels `[N]` to numbers `[N]`."""
+        raise NotImplementedError
+
+
+class Model(Plugin):
+    """A network. Write `build`, which returns any `torch.nn.Module` from images to logits."""
+
+    KIND: ClassVar[str] = "model"
+
+    def build(self, channels: int, height: int, width: int, classes: int) -> torch.nn.Module:
+        """A module that takes images `[N, channels, height, width]` and returns logits
+        `[N, classes]`. Its weights are where training starts; torch's generator is seeded before."""
+        raise NotImplementedError

@@ -1,0 +1,33 @@
+"""The compiled half."""
+
+from pathlib import Path
+from typing import Callable
+
+from torch import Tensor
+
+VERSION: str
+LIBTORCH: str
+
+Progress = Callable[[int, int, int, int, str], None]
+
+class Loaded:
+    def __init__(self, path: Path, weights: Path | None, device: str) -> None: ...
+    @property
+    def classes(self) -> int: ...
+    def logits(self, x: Tensor) -> Tensor: ...
+    def tensors(self) -> list[tuple[str, Tensor]]: ...
+
+def main(words: list[str]) -> int: ...
+def train(file: Path, overrides: list[str], place: Path | None, progress: Progress | None) -> str: ...
+def resume(folder: Path, progress: Progress | None) -> str: ...
+def attack(
+    yaml: str,
+    logits: Callable[[Tensor, bool], Tensor],
+    x: Tensor,
+    y: Tensor,
+    index: Tensor,
+    classes: int,
+    seed: int,
+) -> Tensor: ...
+def runs(folder: Path) -> tuple[str, list[str]]: ...
+def images(name: str, folder: Path | None, train: bool) -> tuple[Tensor, Tensor]: ...

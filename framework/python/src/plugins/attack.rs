@@ -1,0 +1,78 @@
+//! An attack in Python.
+
+use super::scene::Scene;
+use super::settings::{Manual, schema_of};
+use super::{Object, Settings};
+use crate::tensors::{from_python, to_python};
+use foil::attack::{Adversarial, Threat};
+use foil::prelude::*;
+use foil::registry::Entry;
+use pyo3::prelude::*;
+
+impl Manual for dyn Attack {
+    const TEXT: &'static str = "An attack written in Python.\n\n\
+        The file has a subclass of `foil.Attack`, whose annotated fields are further keys here. Its \
+        `perturb(self, target, batch)` returns attacked images for `batch.x`, `[N, C, H, W]`, with labels `batch.y`, \
+        `[N]`. `target.gradient(x, value)` gives the gradient of a function of the logits with respect to the images, \
+        `target.logits(x)` the logits, `batch.uniform(name)` random numbers that follow from the run's seed.";
+}
+
+struct Written {
+    object: Object,
+    mode: Mode,
+    capturable: bool,
+    threats: Vec<Threat>,
+}
+
+impl Config<dyn Attack> for Settings<dyn Attack> {
+    fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
+        let object = self.object(cx)?;
+        Python::attach(|py| {
+            let (train, norm): (bool, String) = (object.attribute(py, "train")?, object.attribute(py, "norm")?);
+            let norm = match norm.as_str() {
+                "Linf" => Norm::Linf,
+                "L2" => Norm::L2,
+                other => return Err(Error::new(format!("its `norm` is `{other}`")).help("write \"Linf\" or \"L2\"")),
+            };
+            let eps = self.keys.get("eps").and_then(serde_json::Value::as_f64);
+            let capturable = object.attribute(py, "capturable")?;
+            Ok(Box::new(Written {
+                object,
+                mode: if train { Mode::Train } else { Mode::Eval },
+                capturable,
+                threats: eps.into_iter().map(|eps| Threat { norm, eps }).collect(),
+            }) as _)
+        })
+    }
+}
+
+impl Attack for Written {
+    fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
+        let x = Python::attach(|py| {
+            let perturb = |perturb: &Bound<'_, PyAny>, attack: &Bound<'_, PyAny>| {
+                let (scene, _ends) = Scene::new(py, target, batch)?;
+                let (x, y) = (to_python(py, &batch.x)?, to_python(py, &batch.y)?);
+                from_python(&perturb.call1((attack, scene, x, y))?)
+            };
+            self.object.call("perturb", perturb, py)
+        })?;
+        Ok(Adversarial::new(x))
+    }
+
+    fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    fn capturable(&self) -> bool {
+        self.capturable
+    }
+
+    fn threats(&self) -> Vec<Threat> {
+        self.threats.clone()
+    }
+}
+
+foil::__private::inventory::submit! {
+    Entry::new::<dyn Attack, Settings<dyn Attack>>("python", env!("CARGO_PKG_NAME"), "{ file: my_attack.py }")
+        .keyed(schema_of::<dyn Attack>)
+}
