@@ -43,9 +43,9 @@ pub mod prelude {
     pub use crate::engine::{Learner, Network};
     pub use crate::loss::{Forward, Loss, LossInput, LossOutput, terms};
     pub use crate::model::Model;
-    pub use crate::nn::{self, BatchNorm2d, Builder, Conv2d, Linear, Mode, Pass};
+    pub use crate::nn::{self, BatchNorm2d, Builder, Conv2d, Group, Linear, Mode, Pass, Span};
     pub use crate::objective::{Objective, Reference};
-    pub use crate::optim::Optimizer;
+    pub use crate::optim::{Decay, Optimizer};
     pub use crate::registry::{Build, Component, Config, DataPath};
     pub use crate::scheduler::{Clock, Progress, Scheduled, Scheduler};
     pub use crate::{Error, Result, register, settings};

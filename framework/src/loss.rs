@@ -255,6 +255,17 @@ pub mod terms {
         CROSS_ENTROPY.compute(logits, y).unwrap_or_else(|| -of_class(&logits.log_softmax(-1, None::<Kind>), y))
     }
 
+    /// [`cross_entropy`] with smoothed labels, `[N]`: the label has 1 - `smoothing` + `smoothing`/K
+    /// of the weight and each other class `smoothing`/K, as in `torch.nn.CrossEntropyLoss`.
+    pub fn smoothed_cross_entropy(logits: &Tensor, y: &Tensor, smoothing: f64) -> Tensor {
+        let sharp = cross_entropy(logits, y);
+        if smoothing == 0.0 {
+            return sharp;
+        }
+        let even = -logits.log_softmax(-1, None::<Kind>).mean_dim(-1, false, None::<Kind>);
+        sharp * (1.0 - smoothing) + even * smoothing
+    }
+
     /// d([`cross_entropy`])/d(logits), `[N, K]`: the probabilities, less 1 at the label.
     pub fn cross_entropy_grad(logits: &Tensor, y: &Tensor) -> Tensor {
         logit_grad(logits, ObjectiveKernel::CrossEntropy(y))

@@ -1,6 +1,6 @@
 """What plain PyTorch makes of the papers' networks, for plugins/models/tests/goldens.rs.
 
-python3 make.py        (needs torch 2.11 and safetensors; writes NAME.safetensors beside itself)
+python3 make.py [NAME …]   (needs torch 2.11 and safetensors; writes NAME.safetensors beside itself)
 
 Nothing random is stored. Every number that goes in (weights, statistics, images, the directions below) comes from `rule`, a hash of
 a name and a position, which the Rust test computes too. The networks are written here a second time, from the papers, under the
@@ -14,6 +14,7 @@ A file holds, with L = sum(output * rule("head")):
 """
 import math
 import pathlib
+import sys
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +40,8 @@ def weights(name, shape):
     u = rule(name, shape)
     if len(shape) > 1:
         return (2 * u - 1) * math.sqrt(3 / math.prod(shape[1:]))
-    if name.endswith("running_var") or ("bn" in name or "shortcut.1" in name or "downsample.1" in name) and name.endswith("weight"):
+    norm = any(part in name for part in ("bn", "norm", "shortcut.1", "downsample.1"))
+    if name.endswith("running_var") or norm and name.endswith("weight"):
         return u + 0.5
     return (2 * u - 1) * 0.1
 
@@ -49,6 +51,8 @@ def conv3(i, o, stride=1):
 
 
 class PreActBlock(nn.Module):
+    act = staticmethod(F.relu)
+
     def __init__(self, i, o, stride, shortcut="shortcut"):
         super().__init__()
         self.bn1, self.conv1, self.bn2, self.conv2 = nn.BatchNorm2d(i), conv3(i, o, stride), nn.BatchNorm2d(o), conv3(o, o)
@@ -58,9 +62,9 @@ class PreActBlock(nn.Module):
             self.add_module(self.name, nn.Sequential(conv) if self.name == "shortcut" else conv)
 
     def forward(self, x):
-        y = F.relu(self.bn1(x))
+        y = self.act(self.bn1(x))
         skip = getattr(self, self.name)(y) if self.name else x
-        return self.conv2(F.relu(self.bn2(self.conv1(y)))) + skip
+        return self.conv2(self.act(self.bn2(self.conv1(y)))) + skip
 
 
 class BasicBlock(nn.Module):
@@ -82,6 +86,8 @@ def stages(net, block):
 
 
 class PreActResNet18(nn.Module):
+    act = staticmethod(F.relu)
+
     def __init__(self, final_norm=True):
         super().__init__()
         self.conv1 = conv3(3, 64)
@@ -92,7 +98,7 @@ class PreActResNet18(nn.Module):
     def forward(self, x):
         x = self.layer4(self.layer3(self.layer2(self.layer1(self.conv1(x)))))
         if self.bn is not None:
-            x = F.relu(self.bn(x))
+            x = self.act(self.bn(x))
         return self.linear(F.avg_pool2d(x, 4).flatten(1))
 
 
@@ -115,6 +121,8 @@ class ResNet18(nn.Module):
 
 
 class WideResNet(nn.Module):
+    act = staticmethod(F.relu)
+
     def __init__(self, depth, width):
         super().__init__()
         n, widths = (depth - 4) // 6, [16, 16 * width, 32 * width, 64 * width]
@@ -132,7 +140,72 @@ class WideResNet(nn.Module):
         x = self.conv1(x)
         for group in (self.block1, self.block2, self.block3):
             x = group.layer(x)
-        return self.fc(F.avg_pool2d(F.relu(self.bn1(x)), 8).flatten(1))
+        return self.fc(F.avg_pool2d(self.act(self.bn1(x)), 8).flatten(1))
+
+
+def silu(net):
+    for module in net.modules():
+        module.act = F.silu
+    return net
+
+
+class DmBlock(nn.Module):
+    """A block of DeepMind's networks; with `raw` the small one's."""
+
+    def __init__(self, i, o, stride, raw):
+        super().__init__()
+        self.stride, self.raw = stride, raw
+        first, second = ("conv_2d_1", "conv_2d_2") if raw else ("conv_0", "conv_1")
+        self.batchnorm_0, self.batchnorm_1 = nn.BatchNorm2d(i), nn.BatchNorm2d(o)
+        self.add_module(first, nn.Conv2d(i, o, 3, stride, 0, bias=False))
+        self.add_module(second, nn.Conv2d(o, o, 3, 1, 0, bias=False))
+        self.convs = lambda: (getattr(self, first), getattr(self, second))
+        if i != o:
+            self.shortcut = nn.Conv2d(i, o, 3 if raw else 1, stride, 0, bias=False)
+
+    def pad(self, x, stride):
+        return F.pad(x, (1, 1, 1, 1) if stride == 1 else (0, 1, 0, 1))
+
+    def forward(self, x):
+        first, second = self.convs()
+        y = F.silu(self.batchnorm_0(x))
+        skip = x
+        if hasattr(self, "shortcut"):
+            skip = self.shortcut(self.pad(x, self.stride)) if self.raw else self.shortcut(y)
+        y = F.silu(self.batchnorm_1(first(self.pad(y, self.stride))))
+        return second(self.pad(y, 1)) + skip
+
+
+class DmPreActResNet18(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv_2d, widths = conv3(3, 64), [64, 64, 128, 256, 512]
+        for n, (i, o) in enumerate(zip(widths, widths[1:])):
+            self.add_module(f"layer_{n}", nn.Sequential(DmBlock(i, o, 2 if n else 1, True), DmBlock(o, o, 1, True)))
+        self.batchnorm, self.logits = nn.BatchNorm2d(512), nn.Linear(512, 10)
+
+    def forward(self, x):
+        x = self.layer_3(self.layer_2(self.layer_1(self.layer_0(self.conv_2d(x)))))
+        return self.logits(F.avg_pool2d(F.silu(self.batchnorm(x)), 4).flatten(1))
+
+
+class DmWideResNet(nn.Module):
+    def __init__(self, depth, width):
+        super().__init__()
+        n, widths = (depth - 4) // 6, [16, 16 * width, 32 * width, 64 * width]
+        self.init_conv, groups = conv3(3, 16), []
+        for g, (i, o) in enumerate(zip(widths, widths[1:])):
+            group = nn.Module()
+            group.block = nn.Sequential(*[DmBlock(i if b == 0 else o, o, 2 if b == 0 and g else 1, False) for b in range(n)])
+            groups.append(group)
+        self.layer = nn.ModuleList(groups)
+        self.batchnorm, self.logits = nn.BatchNorm2d(widths[3]), nn.Linear(widths[3], 10)
+
+    def forward(self, x):
+        x = self.init_conv(x)
+        for group in self.layer:
+            x = group.block(x)
+        return self.logits(F.avg_pool2d(F.silu(self.batchnorm(x)), 8).flatten(1))
 
 
 class Dropout(nn.Module):
@@ -240,6 +313,10 @@ NETWORKS = {
     "wide_resnet": lambda: WideResNet(16, 2),
     "imagenet_resnet18": lambda: ImageNetResNet([2, 2, 2, 2], False),
     "imagenet_resnet50": lambda: ImageNetResNet([3, 4, 6, 3], True),
+    "preact_resnet18_silu": lambda: silu(PreActResNet18()),
+    "wide_resnet_silu": lambda: silu(WideResNet(16, 2)),
+    "dm_preact_resnet18": DmPreActResNet18,
+    "dm_wide_resnet": lambda: DmWideResNet(16, 2),
 }
 LARGE = ("imagenet_resnet18", "imagenet_resnet50")
 DIGITS = ("small_cnn", "mask_cnn", "trades_cnn", "lenet5_madry")
@@ -277,5 +354,5 @@ def golden(name):
 
 
 if __name__ == "__main__":
-    for name in NETWORKS:
+    for name in sys.argv[1:] or NETWORKS:
         save_file(golden(name), pathlib.Path(__file__).parent / f"{name}.safetensors")

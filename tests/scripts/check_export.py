@@ -16,9 +16,10 @@ from make import NETWORKS, WideResNet  # noqa: E402
 
 foil = sys.argv[1]
 MEAN, STD = [0.4914, 0.4822, 0.4465], [0.2471, 0.2435, 0.2616]
-CASES = {name: (net, f"{{ type: {name} }}") for name, net in NETWORKS.items() if "mask" not in name}
+CASES = {name: (net, f"{{ type: {name} }}") for name, net in NETWORKS.items() if "mask" not in name and "silu" not in name}
 CASES["preact_resnet18_fat"] = (NETWORKS["preact_resnet18_fat"], None)
 CASES["wide_resnet"] = (NETWORKS["wide_resnet"], None)
+CASES["dm_wide_resnet"] = (NETWORKS["dm_wide_resnet"], None)
 CASES["wide_resnet_34_10"] = (lambda: WideResNet(34, 10), None)
 
 

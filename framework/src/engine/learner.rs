@@ -15,6 +15,8 @@ pub struct Learner {
     network: Network,
     /// In a `Held` for the same reason as the network's model.
     optimizer: Held<dyn Optimizer>,
+    /// The longest gradient.
+    clip: Option<f64>,
     keeps: Cell<bool>,
     last: Option<Gradients>,
 }
@@ -29,10 +31,16 @@ impl Learner {
     /// Allocates the optimiser's state on the network's device, unless the build is dry.
     pub fn new(network: Network, mut optimizer: Box<dyn Optimizer>) -> Self {
         if network.params().is_initialised() {
-            optimizer.prepare(network.params().flat());
+            optimizer.prepare(network.params().flat(), &network.params().spans());
         }
         let optimizer = Held::new(optimizer);
-        Self { network, optimizer, keeps: false.into(), last: None }
+        Self { network, optimizer, clip: None, keeps: false.into(), last: None }
+    }
+
+    /// Scales a gradient of more than this Euclidean norm, over all parameters, down to it.
+    #[must_use]
+    pub fn clipping(self, norm: Option<f64>) -> Self {
+        Self { clip: norm, ..self }
     }
 
     /// The network.
@@ -49,6 +57,11 @@ impl Learner {
     /// is lost.
     pub fn descend(&mut self, loss: &Tensor, clock: &Clock) -> Result<Gradients> {
         let gradients = self.gradients(loss)?;
+        if let Some(longest) = self.clip {
+            // As torch.nn.utils.clip_grad_norm_.
+            let share = (longest / (gradients.0.norm() + 1e-6)).clamp_max(1.0);
+            let _ = gradients.0.shallow_clone().g_mul_(&share);
+        }
         lap("backward");
         tch::no_grad(|| self.optimizer.update(self.network.params().flat(), &gradients.0, clock));
         self.network.params().refresh_bf16_copy();

@@ -6,7 +6,7 @@ use super::precision::{Computing, EvalPrecision, Precision};
 use crate::distributed::World;
 use crate::model::Model;
 use crate::nn::kernels::{normalize, normalize_backward};
-use crate::nn::{Builder, MOMENTUM, Mode, Noise, Parameters, Work};
+use crate::nn::{Builder, Mode, Noise, NormSettings, Parameters, Work};
 use crate::plugin::Held;
 use crate::raise;
 use crate::shim::version;
@@ -39,15 +39,16 @@ pub struct Network {
 struct Statistics<'a> {
     /// How many passes it replaces.
     times: u32,
-    /// How far the running statistics move towards the batch's, from 0 to 1.
-    momentum: f64,
+    /// How far the running statistics move towards the batch's, from 0 to 1; `None` for the
+    /// network's own momentum.
+    momentum: Option<f64>,
     /// The images whose statistics are taken, `[N]` booleans; all images if `None`.
     selected: Option<&'a Tensor>,
 }
 
 impl Default for Statistics<'_> {
     fn default() -> Self {
-        Self { times: 1, momentum: MOMENTUM, selected: None }
+        Self { times: 1, momentum: None, selected: None }
     }
 }
 
@@ -165,6 +166,13 @@ impl Network {
         self
     }
 
+    /// Sets batch norm's momentum and eps; PyTorch's by default.
+    #[must_use]
+    pub fn with_norms(mut self, settings: NormSettings) -> Self {
+        self.params = self.params.with_norms(settings);
+        self
+    }
+
     /// Makes it one replica of the network that all ranks of `world` train; with `sync`, batch
     /// norm uses the images of all ranks.
     #[must_use]
@@ -209,7 +217,11 @@ impl Network {
         let number = self.passes.replace(self.passes.get() + 1);
         self.params.track(mode, times, selected);
         let pass = self.params.pass(mode, differentiable, self.is_bf16(), number, noise);
-        let pass = pass.moving_by(momentum).selecting(selected);
+        let pass = pass.selecting(selected);
+        let pass = match momentum {
+            Some(momentum) => pass.moving_by(momentum),
+            None => pass,
+        };
         let before = self.params.work();
         let out = self.unwritten(xs, || self.model.forward(&pass, &self.entering(xs)));
         if !out.defined() {
@@ -284,7 +296,7 @@ impl Network {
     /// [`Network::differentiable`] in train mode, counting as `times` passes; the running
     /// statistics move by `momentum`.
     pub(super) fn differentiable_for(&self, (times, momentum): (u32, f64), xs: &Tensor, noise: &Noise) -> Tensor {
-        self.run_as(xs, Mode::Train, true, Some(noise), Statistics { times, momentum, selected: None })
+        self.run_as(xs, Mode::Train, true, Some(noise), Statistics { times, momentum: Some(momentum), selected: None })
     }
 
     /// Whether two passes over the same images give the same result (no dropout) and change
@@ -330,7 +342,7 @@ impl Network {
         d_logits: &dyn Fn(&Tensor) -> Tensor,
     ) -> Option<(Tensor, Tensor)> {
         // A model's own gradient covers the batch it sees, not those of other ranks.
-        if self.per_image || (mode == Mode::Train && self.params.is_sync()) {
+        if self.per_image || (mode != Mode::Eval && self.params.is_sync()) {
             return None;
         }
         let bf16 = self.is_bf16();
@@ -416,6 +428,28 @@ mod tests {
         let a = 0.75f64.sqrt();
         let expected = Tensor::from_slice2(&[[-a, -a, a, a], [-1.0, 0.0, 0.0, 1.0], [0.0; 4]]);
         assert_close(&network.frozen(&x, Mode::Eval, None), &expected, 1e-12);
+    }
+
+    // By hand: one channel, running mean 0 and variance 1, values 1 and 3. The batch's mean is 2,
+    // its unbiased variance 2; with momentum .01 the running ones become .02 and 1.01. Both modes
+    // normalise by the biased variance 1, here with eps 3: ±1/2.
+    #[test]
+    fn still_takes_the_batchs_statistics_and_moves_nothing() {
+        for (mode, expected) in [(Mode::Train, [0.02, 1.01]), (Mode::Still, [0.0, 1.0])] {
+            let nn = Builder::default();
+            let norm = BatchNorm2d::new(&nn, "bn", 1);
+            let model = Odd { norm, out: Linear::zero(&nn, "fc", 1, 1), drop_rate: 0.0, seen: None };
+            let network = Network::new(Box::new(model), nn, Some(0), Kind::Double, Device::Cpu);
+            let network = network.with_norms(NormSettings { momentum: 0.01, eps: 3.0 });
+            let state: std::collections::BTreeMap<_, _> = network.params().state_dict().into_iter().collect();
+            let _ = state["fc.weight"].shallow_clone().fill_(1.0);
+            let x = Tensor::from_slice(&[1.0f64, 3.0]).view([2, 1, 1, 1]);
+            let out = network.frozen(&x, mode, None);
+            assert_close(&out, &Tensor::from_slice(&[-0.5f64, 0.5]).view([2, 1]), 1e-12);
+            let found = ["bn.running_mean", "bn.running_var"].map(|name| state[name].double_value(&[0]));
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{mode:?} {found:?}");
+            assert_eq!(network.params().storage()[2].1.int64_value(&[0]), i64::from(mode == Mode::Train));
+        }
     }
 
     #[test]

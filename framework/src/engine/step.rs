@@ -167,8 +167,9 @@ impl Step {
         adversarial: &Adversarial,
         logits: &mut Logits,
     ) -> Result<()> {
+        let momentum = self.model.network().params().norm_settings().momentum;
         let run = || {
-            for turn in turns(&passes.asked, passes.skip_attacks_last, passes.repeat) {
+            for turn in turns(&passes.asked, momentum, passes.skip_attacks_last, passes.repeat) {
                 let counts_as = (turn.times, turn.momentum);
                 let forward = |x: &Tensor| self.model.network().differentiable_for(counts_as, x, &batch.noise);
                 let found = match turn.forwards[0].images() {

@@ -7,7 +7,6 @@
 //! pass is enough, if it moves the running statistics as all of them would have, in their order.
 
 use crate::loss::{Forward, Moment};
-use crate::nn::MOMENTUM;
 
 /// One pass in train mode.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,30 +19,31 @@ pub(super) struct Turn {
     pub times: u32,
 }
 
-/// Merges `passes`, those between attack and update. With `skipped` the attack has left out its
+/// Merges `passes`, those between attack and update, of a network with this batch norm's
+/// `momentum`. With `skipped` the attack has left out its
 /// last pass over its result, which is counted here. Without `repeat` (repeated passes differ)
 /// nothing is merged.
-pub(super) fn turns(passes: &[Forward], skipped: bool, repeat: bool) -> Vec<Turn> {
+pub(super) fn turns(passes: &[Forward], momentum: f64, skipped: bool, repeat: bool) -> Vec<Turn> {
     let between = passes.iter().filter(|pass| pass.moment() == Moment::BeforeUpdate);
     let order: Vec<Forward> = skipped.then_some(Forward::Adversarial).into_iter().chain(between.copied()).collect();
     let mut turns: Vec<Turn> = Vec::new();
     // The final weight of each set of images; each later pass scales all earlier ones down.
     for &pass in &order {
-        turns.iter_mut().for_each(|turn| turn.momentum *= 1.0 - MOMENTUM);
+        turns.iter_mut().for_each(|turn| turn.momentum *= 1.0 - momentum);
         let same = turns.iter_mut().find(|turn| repeat && turn.forwards[0].images() == pass.images());
         match same {
             Some(turn) => {
-                turn.momentum += MOMENTUM;
+                turn.momentum += momentum;
                 turn.times += 1;
                 if !turn.forwards.contains(&pass) {
                     turn.forwards.push(pass);
                 }
             }
-            None => turns.push(Turn { forwards: vec![pass], momentum: MOMENTUM, times: 1 }),
+            None => turns.push(Turn { forwards: vec![pass], momentum, times: 1 }),
         }
     }
     if turns.len() == order.len() {
-        turns.iter_mut().for_each(|turn| turn.momentum = MOMENTUM); // exactly, not up to rounding
+        turns.iter_mut().for_each(|turn| turn.momentum = momentum); // exactly, not up to rounding
         return turns;
     }
     // Later merged passes scale the earlier ones down as well.
@@ -59,6 +59,8 @@ pub(super) fn turns(passes: &[Forward], skipped: bool, repeat: bool) -> Vec<Turn
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MOMENTUM: f64 = 0.1;
     use Forward::{Adversarial, Clean, CleanAfterUpdate, CleanAgain, CleanFirst, Together};
 
     /// The final running statistics, starting at 1, if attacked images have statistics 2, clean
@@ -85,7 +87,7 @@ mod tests {
             &[CleanAgain, Together, Clean],
         ];
         for (passes, skipped) in sequences.into_iter().flat_map(|passes| [(passes, false), (passes, true)]) {
-            let [merged, all] = [true, false].map(|repeat| turns(passes, skipped, repeat));
+            let [merged, all] = [true, false].map(|repeat| turns(passes, MOMENTUM, skipped, repeat));
             assert!(merged.len() <= all.len() && all.iter().all(|turn| turn.momentum == MOMENTUM && turn.times == 1));
             assert!((moved(&merged) - moved(&all)).abs() < 1e-15, "{passes:?} {skipped}: {merged:?}");
             assert_eq!(merged.iter().map(|turn| turn.times).sum::<u32>(), all.len() as u32);
@@ -95,12 +97,15 @@ mod tests {
     #[test]
     fn what_repeats_nothing_is_left_as_it_is() {
         let one = |pass| Turn { forwards: vec![pass], momentum: MOMENTUM, times: 1 };
-        assert_eq!(turns(&[Clean, Adversarial, CleanAfterUpdate], false, true), [one(Clean), one(Adversarial)]);
+        assert_eq!(
+            turns(&[Clean, Adversarial, CleanAfterUpdate], MOMENTUM, false, true),
+            [one(Clean), one(Adversarial)]
+        );
     }
 
     #[test]
     fn trades_passes_its_clean_images_once() {
-        let found = turns(&[Clean, Adversarial, CleanAgain], false, true);
+        let found = turns(&[Clean, Adversarial, CleanAgain], MOMENTUM, false, true);
         assert_eq!(
             found.iter().map(|turn| turn.forwards.clone()).collect::<Vec<_>>(),
             [vec![Clean, CleanAgain], vec![Adversarial]]

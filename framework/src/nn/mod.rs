@@ -28,5 +28,6 @@ pub use layers::{
 pub use noise::{Noise, key_of, name_key, permutation};
 pub use norm::{BatchNorm2d, ConvInput, GroupNorm, LayerNorm, NormAddRelu, NormRelu, Shortcut};
 pub use own_parameter::Start;
-pub(crate) use params::MOMENTUM;
-pub use params::{Builder, Given, GivenBuffer, GivenParameter, Gradients, Mode, Parameters, Pass, Work};
+pub use params::{
+    Builder, Given, GivenBuffer, GivenParameter, Gradients, Group, Mode, NormSettings, Parameters, Pass, Span, Work,
+};

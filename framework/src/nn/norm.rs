@@ -11,10 +11,11 @@ pub use layer_norm::{GroupNorm, LayerNorm};
 pub use norm_add_relu::{NormAddRelu, Shortcut};
 pub use norm_relu::NormRelu;
 
-use super::params::{BufferId, Builder, EPS, Group, Init, Mode, NormId, ParamId, Pass};
+use super::params::{BufferId, Builder, Group, Init, Mode, NormId, ParamId, Pass};
 use tch::Tensor;
 
-/// PyTorch's `nn.BatchNorm2d`: weight 1, bias 0, eps 1e-5, momentum 0.1, unbiased running variance.
+/// PyTorch's `nn.BatchNorm2d`: weight 1, bias 0, unbiased running variance. Momentum and eps are
+/// the network's.
 #[derive(Debug, Clone)]
 pub struct BatchNorm2d {
     pub(super) weight: ParamId,
@@ -43,21 +44,21 @@ impl BatchNorm2d {
             let affine = [pass.param(self.weight), pass.param(self.bias)];
             let running = [pass.buffer(self.mean), pass.buffer(self.var)];
             // As tch's operators do: the engine turns the panic into an error.
-            let rates = [pass.momentum(), EPS];
-            return crate::distributed::sync_batch_norm(world, xs, affine, running, rates, pass.selected())
+            return crate::distributed::sync_batch_norm(world, xs, affine, running, pass.rates(), pass.selected())
                 .unwrap_or_else(|error| panic!("{}", error.message()));
         }
         if let Some(selected) = pass.selected() {
             return self.of_selected(pass, xs, selected);
         }
+        let [momentum, eps] = pass.rates();
         xs.batch_norm(
             Some(pass.param(self.weight)),
             Some(pass.param(self.bias)),
             Some(pass.buffer(self.mean)),
             Some(pass.buffer(self.var)),
             pass.mode() == Mode::Train,
-            pass.momentum(),
-            EPS,
+            momentum,
+            eps,
             true,
         )
     }
@@ -69,6 +70,7 @@ impl BatchNorm2d {
     pub(super) fn of_selected(&self, pass: &Pass, xs: &Tensor, selected: &Tensor) -> Tensor {
         let [weight, bias] = [self.weight, self.bias].map(|id| pass.param(id));
         let running = [self.mean, self.var].map(|id| pass.buffer(id));
+        let [momentum, eps] = pass.rates();
         // Sums of bf16 are taken in the statistics' kind.
         let kind = running[0].kind();
         let wide = xs.to_kind(kind);
@@ -85,7 +87,7 @@ impl BatchNorm2d {
         tch::no_grad(|| {
             // PyTorch keeps the unbiased variance.
             let unbiased = &var * (&count / (&count - 1.0).clamp_min(1.0));
-            let rate = any.to_kind(kind) * pass.momentum();
+            let rate = any.to_kind(kind) * momentum;
             for (running, found) in running.into_iter().zip([&mean, &unbiased]) {
                 let moved: Tensor = running * (1.0 - &rate) + found * &rate;
                 // As libtorch's own kernels do it: an earlier pass that waits for its gradient does
@@ -93,7 +95,7 @@ impl BatchNorm2d {
                 running.data().copy_(&moved.where_self(&any, running));
             }
         });
-        let scale = (var + EPS).rsqrt() * weight.to_kind(kind);
+        let scale = (var + eps).rsqrt() * weight.to_kind(kind);
         (centred * by_channel(&scale) + by_channel(&bias.to_kind(kind))).to_kind(xs.kind())
     }
 }

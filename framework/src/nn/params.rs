@@ -1,7 +1,7 @@
 //! Parameters and buffers of a network, each kind in one flat tensor.
 //!
 //! A model first declares what it needs with a [`Builder`]; then [`Parameters`] lays everything
-//! out: convolution and linear weights first, then biases and norms, so that the optimiser, a
+//! out: convolution and linear weights first, then biases, then norms, so that the optimiser, a
 //! checkpoint or an all-reduce touches one tensor. Four-dimensional weights lie channels-last. The
 //! tensors handed to layers are views of the flat ones.
 
@@ -13,9 +13,9 @@ mod pass;
 mod state;
 mod work;
 
-pub(crate) use declare::{BufferId, Group, Init, NormId, ParamId};
-pub use declare::{Builder, Given, GivenBuffer, GivenParameter};
-pub(crate) use pass::MOMENTUM;
+pub(crate) use declare::{BufferId, Init, NormId, ParamId};
+pub use declare::{Builder, Given, GivenBuffer, GivenParameter, Group};
+pub use layout::Span;
 pub use pass::Pass;
 pub use work::Work;
 
@@ -31,7 +31,7 @@ use layout::{positions, views};
 use std::cell::Cell;
 use tch::{Device, Kind, Tensor};
 
-/// PyTorch's two modes, `model.train()` and `model.eval()`.
+/// PyTorch's two modes, `model.train()` and `model.eval()`, and one between them.
 #[settings]
 #[derive(Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -39,10 +39,22 @@ pub enum Mode {
     Train,
     /// Batch norm takes the running statistics; nothing is dropped.
     Eval,
+    /// As in `train`, but the running statistics stay as they are: PyTorch's train mode with
+    /// `track_running_stats` off.
+    Still,
 }
 
-/// What batch norm adds to a variance.
-pub(super) const EPS: f64 = 1e-5;
+/// The numbers of batch norm that are not learned.
+#[settings]
+#[derive(Copy, PartialEq)]
+pub struct NormSettings {
+    /// The weight of a batch in the running statistics; 0.1 in PyTorch.
+    #[set(default = 0.1, above = 0.0, range = ..=1.0)]
+    pub momentum: f64,
+    /// What is added to a variance; 1e-5 in PyTorch.
+    #[set(default = 1e-5, above = 0.0)]
+    pub eps: f64,
+}
 
 /// A network's parameters and buffers.
 #[derive(Debug)]
@@ -74,6 +86,7 @@ pub struct Parameters {
     given: Vec<String>,
     world: World,
     sync: bool,
+    norm_settings: NormSettings,
 }
 
 /// The gradient of every parameter, flat.
@@ -86,7 +99,7 @@ impl Parameters {
     fn new(declared: Declared, seed: Option<u64>, kind: Kind, device: Device) -> Self {
         let Declared { params, buffers, norms, given, kept } = declared;
         let mut layout: Vec<usize> = (0..params.len()).collect();
-        layout.sort_by_key(|&i| params[i].group != Group::Weight);
+        layout.sort_by_key(|&i| params[i].group);
         let in_order: Vec<usize> = (0..buffers.len()).collect();
         let flat = Tensor::empty([params.iter().map(Spec::numel).sum()], (kind, device));
         let stats = Tensor::empty([buffers.iter().map(Spec::numel).sum()], (kind, device));
@@ -114,6 +127,7 @@ impl Parameters {
             given: given.iter().map(|(name, _)| name.clone()).collect(),
             world: World::alone(),
             sync: false,
+            norm_settings: NormSettings::default(),
         };
         if let Some(seed) = seed {
             built.initialise(seed);
@@ -133,6 +147,22 @@ impl Parameters {
     #[must_use]
     pub(crate) fn across(self, world: World, sync: bool) -> Self {
         Self { world, sync: sync && world.is_joined(), ..self }
+    }
+
+    /// Sets batch norm's momentum and eps.
+    #[must_use]
+    pub(crate) fn with_norms(self, norm_settings: NormSettings) -> Self {
+        Self { norm_settings, ..self }
+    }
+
+    /// Batch norm's momentum and eps.
+    pub(crate) fn norm_settings(&self) -> NormSettings {
+        self.norm_settings
+    }
+
+    /// Where each parameter lies in [`Parameters::flat`], in that order: weights, biases, norms.
+    pub fn spans(&self) -> Vec<Span> {
+        layout::spans(&self.params, &self.layout)
     }
 
     /// The ranks that train these numbers together.
@@ -296,6 +326,6 @@ impl Parameters {
 
     /// Every batch norm as an affine map: factors and summands, norm by norm.
     fn affine(&self) -> [Tensor; 2] {
-        super::kernels::fold_norms(&self.flat, &self.stats, self.norm_positions.each_ref(), EPS)
+        super::kernels::fold_norms(&self.flat, &self.stats, self.norm_positions.each_ref(), self.norm_settings.eps)
     }
 }

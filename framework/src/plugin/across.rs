@@ -13,7 +13,7 @@ use crate::data::{DataSource, Dataset, Facts, Located, Reading, Remote};
 use crate::engine::Learner;
 use crate::loss::{Forward, Loss, LossInput, LossOutput};
 use crate::model::Model;
-use crate::nn::{Mode, Pass};
+use crate::nn::{Mode, Pass, Span};
 use crate::objective::{Objective, Reference};
 use crate::optim::Optimizer;
 use crate::registry::{Build, Kind};
@@ -278,7 +278,7 @@ crossing!(DataSource as DataSourceAcross: Send {
 crossing!(Optimizer as OptimizerAcross: Send {
     get learning_rate(progress: &Progress) -> f64;
     get state() -> Vec<(String, Tensor)>;
-    set prepare(values: &Tensor) -> ();
+    set prepare(values: &Tensor, spans: &[Span]) -> ();
     set update(values: &Tensor, gradient: &Tensor, clock: &Clock) -> ();
 });
 

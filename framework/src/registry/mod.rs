@@ -196,6 +196,12 @@ impl Entry {
     }
 }
 
+/// Whether a number is 0: for `#[serde(skip_serializing_if = "…")]` of keys that are off by default,
+/// so that a pipeline without them is written, and hashed, as before there were such keys.
+pub fn is_zero(number: &f64) -> bool {
+    *number == 0.0
+}
+
 /// A kind in a sentence, with its article: `an attack`, `a loss`, `a data set`.
 pub fn article(kind: &str) -> String {
     foil_config::article(kind)

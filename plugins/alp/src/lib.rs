@@ -46,12 +46,7 @@ pub struct Alp {
 impl Alp {
     /// Cross-entropy with smoothed labels, mean over the images.
     fn cross_entropy(&self, logits: &Tensor, y: &Tensor) -> Tensor {
-        let sharp = terms::cross_entropy(logits, y).mean(None::<Kind>);
-        if self.label_smoothing == 0.0 {
-            return sharp;
-        }
-        let even = -logits.log_softmax(-1, None::<Kind>).mean(None::<Kind>);
-        sharp * (1.0 - self.label_smoothing) + even * self.label_smoothing
+        terms::smoothed_cross_entropy(logits, y, self.label_smoothing).mean(None::<Kind>)
     }
 }
 

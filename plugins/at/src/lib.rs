@@ -17,6 +17,10 @@ pub struct At {
     /// images.
     #[set(default = true)]
     pub log_clean: bool,
+    /// Share of the label's weight that is spread evenly over all classes.
+    #[set(default = 0.0, range = 0.0..=1.0)]
+    #[serde(skip_serializing_if = "foil::registry::is_zero")]
+    pub label_smoothing: f64,
 }
 
 impl Loss for At {
@@ -25,7 +29,8 @@ impl Loss for At {
     }
 
     fn forward(&self, input: &LossInput) -> Result<LossOutput> {
-        Ok(LossOutput::new(terms::cross_entropy(input.adversarial()?, input.y()).mean(None::<Kind>)))
+        let ce = terms::smoothed_cross_entropy(input.adversarial()?, input.y(), self.label_smoothing);
+        Ok(LossOutput::new(ce.mean(None::<Kind>)))
     }
 }
 

@@ -27,6 +27,11 @@ pub struct Cat {
     /// log; it moves batch norm's running statistics).
     #[set(default = true)]
     pub log_clean: bool,
+    /// Share of the label's weight that is spread evenly over all classes in the
+    /// cross-entropy.
+    #[set(default = 0.0, range = 0.0..=1.0)]
+    #[serde(skip_serializing_if = "foil::registry::is_zero")]
+    pub label_smoothing: f64,
 }
 
 impl Loss for Cat {
@@ -38,7 +43,7 @@ impl Loss for Cat {
 
     fn forward(&self, input: &LossInput) -> Result<LossOutput> {
         let (clean, calibrated) = (input.clean()?, input.adversarial()?);
-        let natural = terms::cross_entropy(clean, input.y());
+        let natural = terms::smoothed_cross_entropy(clean, input.y(), self.label_smoothing);
         let natural = match self.weighted {
             true => ("weighted_ce", (natural * self.weight(input)?).mean(None::<Kind>)),
             false => ("natural_ce", natural.mean(None::<Kind>)),

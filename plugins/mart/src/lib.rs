@@ -24,6 +24,11 @@ pub struct Mart {
     /// norm's running statistics notice.
     #[set(default = false)]
     pub adversarial_first: bool,
+    /// Share of the label's weight that is spread evenly over all classes in the
+    /// cross-entropy of BCE.
+    #[set(default = 0.0, range = 0.0..=1.0)]
+    #[serde(skip_serializing_if = "foil::registry::is_zero")]
+    pub label_smoothing: f64,
 }
 
 impl Loss for Mart {
@@ -38,7 +43,8 @@ impl Loss for Mart {
         let (clean, adversarial, y) = (input.clean()?, input.adversarial()?, input.y());
         let q = adversarial.softmax(-1, None::<Kind>);
         let others: Tensor = 1.0001 - terms::largest_other(&q, y) + 1e-12;
-        let bce = (terms::cross_entropy(adversarial, y) - others.log()).mean(None::<Kind>);
+        let ce = terms::smoothed_cross_entropy(adversarial, y, self.label_smoothing);
+        let bce = (ce - others.log()).mean(None::<Kind>);
         let kl = terms::kl_above(clean, adversarial, 1e-12);
         let weight: Tensor = 1.000_000_1 - terms::label_probability(clean, y);
         let weighted = (kl * weight).mean(None::<Kind>);

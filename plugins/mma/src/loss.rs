@@ -14,6 +14,11 @@ pub struct Mma {
     /// Share of the clean images' cross-entropy. 0 is OMMA, the paper's variant without it.
     #[set(default = (1.0 / 3.0).into(), range = 0.0..=1.0)]
     pub clean: Scheduled,
+    /// Share of the label's weight that is spread evenly over all classes in both
+    /// cross-entropies.
+    #[set(default = 0.0, range = 0.0..=1.0)]
+    #[serde(skip_serializing_if = "foil::registry::is_zero")]
+    pub label_smoothing: f64,
 }
 
 impl Loss for Mma {
@@ -27,8 +32,9 @@ impl Loss for Mma {
 
     fn forward(&self, input: &LossInput) -> Result<LossOutput> {
         let share = input.now(&self.clean);
-        let natural = terms::cross_entropy(input.clean()?, input.y()).mean(None::<Kind>);
-        let margin = terms::cross_entropy(input.adversarial()?, input.y()) * input.side("mma.weight")?;
+        let ce = |logits: &Tensor| terms::smoothed_cross_entropy(logits, input.y(), self.label_smoothing);
+        let natural = ce(input.clean()?).mean(None::<Kind>);
+        let margin = ce(input.adversarial()?) * input.side("mma.weight")?;
         let margin = margin.mean(None::<Kind>);
         let total = &margin * (1.0 - &share) + &natural * &share;
         Ok(LossOutput::new(total).part("margin", &margin).part("natural", &natural))

@@ -1,6 +1,8 @@
 //! The networks of the papers, with PyTorch's names and initialisations.
 
+mod activation;
 mod blocks;
+mod dm;
 mod imagenet_resnet;
 mod lenet5_madry;
 mod mask_cnn;
@@ -17,6 +19,8 @@ mod trades_cnn;
 mod trunk;
 mod wide_resnet;
 
+pub use activation::Activation;
+pub use dm::{DmPreactResnet18, DmWideResnet};
 pub use imagenet_resnet::ImagenetResnet;
 pub use lenet5_madry::Lenet5Madry;
 pub use mask_cnn::MaskCnn;

@@ -2,16 +2,18 @@
 //! over the image, a linear layer. Written for speed, with the input gradient by hand: to write
 //! your own model, start from `plugins/template/src/model.rs`.
 
+use crate::Activation;
 use crate::blocks::PreActBlock;
 use foil::nn::{ConvInput, NormRelu};
 use foil::prelude::*;
 
-/// The whole network, with or without batch norm and ReLU after the last block.
+/// The whole network, with or without batch norm and activation after the last block.
 pub(crate) struct PreActNet {
     pub(crate) conv1: Conv2d,
     pub(crate) blocks: Vec<PreActBlock>,
     pub(crate) bn: Option<BatchNorm2d>,
     pub(crate) linear: Linear,
+    pub(crate) activation: Activation,
 }
 
 /// What a block keeps for its gradient: its activated input, and what is between its convolutions.
@@ -58,8 +60,29 @@ impl PreActNet {
     }
 }
 
+impl PreActNet {
+    /// Layer by layer, for any activation; there are kernels for ReLU only.
+    fn forward_plainly(&self, pass: &Pass, xs: &Tensor) -> Tensor {
+        let mut sum = self.conv1.forward(pass, xs);
+        for block in &self.blocks {
+            let entering = self.activation.of(block.bn1.forward(pass, &sum));
+            let between = self.activation.of(block.bn2.forward(pass, &block.conv1.forward(pass, &entering)));
+            // At 0 it would still draw, and a network that draws is one whose passes differ.
+            let between = if block.drop_rate > 0.0 { nn::dropout(pass, &between, block.drop_rate) } else { between };
+            let shortcut = block.shortcut.as_ref().map_or(sum, |conv| conv.forward(pass, &entering));
+            sum = block.conv2.forward(pass, &between) + shortcut;
+        }
+        let last =
+            self.bn.as_ref().map_or_else(|| sum.shallow_clone(), |bn| self.activation.of(bn.forward(pass, &sum)));
+        self.linear.forward(pass, &nn::global_average(&last))
+    }
+}
+
 impl Model for PreActNet {
     fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
+        if !self.activation.is_relu() {
+            return self.forward_plainly(pass, xs);
+        }
         let (sum, activated) = self.features(pass, xs, drop);
         let last = activated.map_or(sum, |activated| activated.out);
         self.linear.forward(pass, &nn::global_average(&last))
@@ -72,6 +95,9 @@ impl Model for PreActNet {
         xs: &Tensor,
         d_logits: &dyn Fn(&Tensor) -> Tensor,
     ) -> Option<(Tensor, Tensor)> {
+        if !self.activation.is_relu() {
+            return None;
+        }
         if self.blocks.iter().any(|block| block.drop_rate > 0.0 && pass.mode() == Mode::Train) {
             return None;
         }

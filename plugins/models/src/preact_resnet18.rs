@@ -1,5 +1,6 @@
 //! PreAct-ResNet-18: the CIFAR network of robust_overfitting and of the CAT paper.
 
+use crate::Activation;
 use crate::blocks::{PreActBlock, resnet18_stages};
 use crate::preact::PreActNet;
 use crate::shape;
@@ -18,6 +19,10 @@ pub struct PreactResnet18 {
     /// FAT's copy does not.
     #[set(default = true)]
     pub final_norm: bool,
+    /// What follows each batch norm. With `silu` every layer runs by itself, which is slower.
+    #[set(default = Activation::Relu)]
+    #[serde(skip_serializing_if = "Activation::is_relu")]
+    pub activation: Activation,
 }
 
 impl Config<dyn Model> for PreactResnet18 {
@@ -31,6 +36,7 @@ impl Config<dyn Model> for PreactResnet18 {
             blocks: resnet18_stages(nn, block),
             bn: self.final_norm.then(|| BatchNorm2d::new(nn, "bn", 512)),
             linear: Linear::new(nn, "linear", 512, cx.data.classes),
+            activation: self.activation,
         }))
     }
 }

@@ -1,5 +1,6 @@
 //! Wide residual networks: the larger CIFAR networks of TRADES, MART, FAT, MMA and CAT.
 
+use crate::Activation;
 use crate::blocks::{PreActBlock, stage};
 use crate::preact::PreActNet;
 use crate::shape;
@@ -26,6 +27,10 @@ pub struct WideResnet {
     /// Share of values dropped between a block's convolutions in train mode; the papers drop none.
     #[set(default = 0.0, range = 0.0.., below = 1.0)]
     pub drop_rate: f64,
+    /// What follows each batch norm. With `silu` every layer runs by itself, which is slower.
+    #[set(default = Activation::Relu)]
+    #[serde(skip_serializing_if = "Activation::is_relu")]
+    pub activation: Activation,
 }
 
 impl Config<dyn Model> for WideResnet {
@@ -55,6 +60,7 @@ impl Config<dyn Model> for WideResnet {
                 .collect(),
             bn: Some(BatchNorm2d::new(nn, "bn1", wide)),
             linear: Linear::with_zero_bias(nn, "fc", wide, cx.data.classes),
+            activation: self.activation,
         }))
     }
 }

@@ -38,7 +38,8 @@ fn signed(name: &str, shape: &[i64]) -> Tensor {
 
 /// `make.py`'s `weights`.
 fn weights(name: &str, shape: &[i64]) -> Tensor {
-    let norms = ["bn", "shortcut.1", "downsample.1"].iter().any(|part| name.contains(part)) && name.ends_with("weight");
+    let norms = ["bn", "norm", "shortcut.1", "downsample.1"].iter().any(|part| name.contains(part));
+    let norms = norms && name.ends_with("weight");
     match shape {
         [_, inputs @ ..] if !inputs.is_empty() => {
             signed(name, shape) * (3.0 / inputs.iter().product::<i64>() as f64).sqrt()
@@ -155,4 +156,8 @@ equals_pytorch! {
     wide_resnet: "{ type: wide_resnet, depth: 16, width: 2 }" on COLOUR;
     imagenet_resnet18: "imagenet_resnet" on LARGE;
     imagenet_resnet50: "{ type: imagenet_resnet, depth: 50 }" on LARGE;
+    preact_resnet18_silu: "{ type: preact_resnet18, activation: silu }" on COLOUR;
+    wide_resnet_silu: "{ type: wide_resnet, depth: 16, width: 2, activation: silu }" on COLOUR;
+    dm_preact_resnet18: "dm_preact_resnet18" on COLOUR;
+    dm_wide_resnet: "{ type: dm_wide_resnet, depth: 16, width: 2 }" on COLOUR;
 }

@@ -24,10 +24,18 @@ pub struct Adam {
     /// Weight decay, added to the gradient.
     #[set(default = 0.0, range = 0.0..)]
     pub weight_decay: f64,
+    /// Groups of parameters without weight decay: `norm`, `bias` or both.
+    #[set(default)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub no_decay: Vec<Group>,
 }
 
-struct AdamOptimizer {
+/// Adam's and AdamW's updates, which differ in what weight decay acts on.
+pub(crate) struct AdamOptimizer {
     config: Adam,
+    /// Whether weight decay shrinks the parameters themselves: AdamW.
+    decoupled: bool,
+    decay: Decay,
     mean: Tensor,
     square: Tensor,
     /// β1^t and β2^t, `[2]` double.
@@ -36,23 +44,37 @@ struct AdamOptimizer {
     betas: Tensor,
 }
 
+impl AdamOptimizer {
+    pub(crate) fn new(config: Adam, decoupled: bool, cx: &Build) -> Self {
+        let betas = Tensor::from_slice(&[config.beta1, config.beta2]).to_device(cx.device);
+        let powers = Tensor::ones([2], (Kind::Double, cx.device));
+        let [mean, square] = [(); 2].map(|()| Tensor::new());
+        Self { config, decoupled, decay: Decay::default(), mean, square, powers, betas }
+    }
+}
+
 impl Config<dyn Optimizer> for Adam {
     fn build(&self, cx: &Build) -> Result<Box<dyn Optimizer>> {
-        let betas = Tensor::from_slice(&[self.beta1, self.beta2]).to_device(cx.device);
-        let powers = Tensor::ones([2], (Kind::Double, cx.device));
-        Ok(Box::new(AdamOptimizer { config: self.clone(), mean: Tensor::new(), square: Tensor::new(), powers, betas }))
+        Ok(Box::new(AdamOptimizer::new(self.clone(), false, cx)))
     }
 }
 
 impl Optimizer for AdamOptimizer {
-    fn prepare(&mut self, values: &Tensor) {
+    fn prepare(&mut self, values: &Tensor, spans: &[Span]) {
+        self.decay = Decay::new(self.config.weight_decay, &self.config.no_decay, values, spans);
         self.mean = values.zeros_like();
         self.square = values.zeros_like();
     }
 
     fn update(&mut self, values: &Tensor, gradient: &Tensor, clock: &Clock) {
-        let Adam { lr, beta1, beta2, eps, weight_decay } = &self.config;
-        let gradient = if *weight_decay > 0.0 { gradient + values * *weight_decay } else { gradient.shallow_clone() };
+        let Adam { lr, beta1, beta2, eps, .. } = &self.config;
+        let gradient = match self.decoupled {
+            true => {
+                self.decay.shrink(values, &lr.at(clock));
+                gradient.shallow_clone()
+            }
+            false => self.decay.added(gradient, values),
+        };
         let _ = self.powers.g_mul_(&self.betas);
         let corrections: Tensor = 1.0 - &self.powers;
         let _ = self.mean.g_mul_scalar_(*beta1).g_add_(&(&gradient * (1.0 - beta1)));
@@ -77,11 +99,18 @@ register!(dyn Optimizer, "adam", Adam, "{ lr: 0.001 }");
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::trajectory;
+    use crate::testing::{grouped, trajectory};
 
     // as in sgd.rs, with torch.optim.Adam([p], lr=.1, weight_decay=.01)
     #[test]
     fn equals_pytorch() {
         trajectory("{ type: adam, lr: 0.1, weight_decay: 0.01 }", &[0.7340657489933973, -2.188369660173714]);
+    }
+
+    // as in sgd.rs, with torch.optim.Adam([{"params": [a], "weight_decay": .01}, {"params": [b]}], lr=.1)
+    #[test]
+    fn groups_without_decay_equal_pytorch() {
+        let adam = "{ type: adam, lr: 0.1, weight_decay: 0.01, no_decay: [norm] }";
+        grouped(adam, &[0.7340657489933973, -2.1901657213378956]);
     }
 }

@@ -16,7 +16,7 @@ pub use constant::Constant;
 pub use cosine::Cosine;
 pub use count::Count;
 pub use multistep::Multistep;
-pub use one_cycle::{Down, OneCycle};
+pub use one_cycle::{OneCycle, Side};
 pub use piecewise_linear::PiecewiseLinear;
 pub use steps::Steps;
 pub use warmup::Warmup;

@@ -28,7 +28,7 @@ impl Config<dyn Optimizer> for TemplateOptimizer {
 }
 
 impl Optimizer for Signum {
-    fn prepare(&mut self, values: &Tensor) {
+    fn prepare(&mut self, values: &Tensor, _: &[Span]) {
         self.mean = values.zeros_like();
     }
 
@@ -61,7 +61,7 @@ mod tests {
     fn equals_pytorch_after_three_steps() {
         let mut optimizer = from_yaml::<dyn Optimizer>("{ type: template_optimizer, lr: 0.1 }", Kind::Double);
         let values = Tensor::from_slice(&[1.0, -2.0]);
-        optimizer.prepare(&values);
+        optimizer.prepare(&values, &[]);
         for gradient in [[1.0, 2.0], [-4.0, 1.0], [2.0, 3.0]] {
             optimizer.update(&values, &Tensor::from_slice(&gradient), &Clock::new(1, 3, tch::Device::Cpu));
         }

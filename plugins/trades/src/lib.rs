@@ -24,6 +24,11 @@ pub struct Trades {
     /// Stops the gradient through the clean prediction in the KL, which makes it a fixed target.
     #[set(default = false)]
     pub detach_target: bool,
+    /// Share of the label's weight that is spread evenly over all classes in the
+    /// cross-entropy.
+    #[set(default = 0.0, range = 0.0..=1.0)]
+    #[serde(skip_serializing_if = "foil::registry::is_zero")]
+    pub label_smoothing: f64,
 }
 
 impl Loss for Trades {
@@ -36,7 +41,7 @@ impl Loss for Trades {
     fn forward(&self, input: &LossInput) -> Result<LossOutput> {
         let target = if self.single_clean_pass { input.clean()? } else { input.logits(Forward::CleanAgain)? };
         let target = if self.detach_target { target.detach() } else { target.shallow_clone() };
-        let natural = terms::cross_entropy(input.clean()?, input.y()).mean(None::<Kind>);
+        let natural = terms::smoothed_cross_entropy(input.clean()?, input.y(), self.label_smoothing).mean(None::<Kind>);
         let robust = terms::kl(&target, input.adversarial()?).mean(None::<Kind>);
         let total = &natural + &robust * input.now(&self.beta);
         Ok(LossOutput::new(total).part("natural", &natural).part("robust", &robust))
@@ -49,6 +54,19 @@ register!(dyn Loss, "trades", Trades, "{ beta: 6 }");
 mod tests {
     use super::*;
     use foil::testing::{assert_close, loss_from_yaml, loss_on};
+
+    // import torch, torch.nn.functional as F
+    // z, a = torch.tensor([[2., 0, -1], [.5, 1, 0]]).double(), torch.tensor([[1., 1, -1], [0, .5, 1]]).double()
+    // y = torch.tensor([0, 1])
+    // F.cross_entropy(z, y, label_smoothing=.1) + 5 * F.kl_div(F.log_softmax(a, 1), F.softmax(z, 1), reduction="batchmean")
+    #[test]
+    fn smoothed_labels_equal_pytorchs() {
+        let clean = Tensor::from_slice2(&[[2.0, 0.0, -1.0], [0.5, 1.0, 0.0]]);
+        let attacked = Tensor::from_slice2(&[[1.0, 1.0, -1.0], [0.0, 0.5, 1.0]]);
+        let loss = loss_from_yaml("{ type: trades, beta: 5, label_smoothing: 0.1 }");
+        let output = loss_on(loss.as_ref(), &clean, &attacked, &Tensor::from_slice(&[0i64, 1]));
+        assert_close(&output.total, &Tensor::from(1.8806201943853467), 1e-12);
+    }
 
     // import torch, torch.nn.functional as F
     // c = torch.tensor([[2., 0.], [0., 1.]]); a = torch.tensor([[1., 0.], [1., 0.]]); y = torch.tensor([0, 1])

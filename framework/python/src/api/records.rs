@@ -8,7 +8,7 @@ use foil::{Error, Result};
 use foil_cli::report::gather::{Run, Stage, find};
 use pyo3::prelude::*;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tch::Tensor;
 
 /// The runs in and below a folder, as a list in JSON, and notes about those that cannot be read.
@@ -59,17 +59,14 @@ pub(super) fn images<'py>(
     train: bool,
 ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
     let read = || -> Result<Dataset> {
-        let settings = match &folder {
-            Some(folder) => json!({ "type": name, "path": folder }),
-            None => json!(name),
-        };
-        let set: Component<dyn DataSource> = serde_json::from_value(settings).map_err(Error::of)?;
-        set.build_alone()?.read(&Reading::default())
+        let settings = folder.map_or_else(|| json!(name), |folder| json!({ "type": name, "path": folder }));
+        let data: Component<dyn DataSource> = serde_json::from_value(settings).map_err(Error::of)?;
+        data.build_within(Path::new(""))?.read(&Reading::default())
     };
     let data = given(py, read())?;
     let split = if train { data.train } else { data.test };
     let shape = split.shape().map(|size| size as i64);
-    let labels: Vec<i64> = split.labels.iter().copied().map(i64::from).collect();
+    let labels: Vec<i64> = split.labels.iter().map(|label| i64::from(*label)).collect();
     let (x, y) = (Tensor::from_slice(&split.pixels).view(shape), Tensor::from_slice(&labels));
     Ok((to_python(py, &x)?, to_python(py, &y)?))
 }

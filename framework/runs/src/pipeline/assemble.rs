@@ -115,7 +115,8 @@ pub fn assemble_across(
         (Some(network), Some(optimizer), Some(loss), Some(attack), Some(select)) if problems.is_empty() => {
             let (mean, std) = crate::data::moments(pipeline, dry).map_err(|error| vec![unusable(&error)])?;
             let network = network.normalized(&pipeline.normalize, &mean, &std).captured(pipeline.train.capture);
-            let model = Learner::new(network, optimizer);
+            let network = network.with_norms(pipeline.batch_norm);
+            let model = Learner::new(network, optimizer).clipping(pipeline.train.clip_grad);
             let names = [pipeline.attack.name(), pipeline.loss.name()];
             let evaluate = pipeline.evaluate.clone();
             Ok(Assembled { step: Step { model, attack, loss, names }, attacks, evaluate, select, data })

@@ -5,6 +5,7 @@ use foil::data::{Augment, DataSource};
 use foil::engine::{Capture, EvalPrecision, Normalize, Precision};
 use foil::loss::Loss;
 use foil::model::Model;
+use foil::nn::NormSettings;
 use foil::optim::Optimizer;
 use foil::registry::{Component, FilePath};
 use foil::settings;
@@ -44,6 +45,10 @@ pub struct Pipeline {
     /// CIFAR-10: `{ mean: [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] }`.
     #[set(default = Normalize::NONE)]
     pub normalize: Normalize,
+    /// Momentum and eps of the model's batch norms.
+    #[set(default)]
+    #[serde(skip_serializing_if = "is_usual")]
+    pub batch_norm: NormSettings,
     /// A checkpoint with the model's initial weights, such as `runs/at/best.safetensors`; the
     /// optimiser's state and the epochs are not taken from it. `foil train` copies it into the
     /// run's folder.
@@ -86,6 +91,10 @@ pub struct Pipeline {
     #[set(default)]
     #[serde(skip)]
     pub folder: PathBuf,
+}
+
+fn is_usual(settings: &NormSettings) -> bool {
+    *settings == NormSettings::default()
 }
 
 /// Which images of the data set a run uses, and their content.
@@ -151,6 +160,11 @@ pub struct Train {
     /// arithmetic with subnormal numbers can take several times as long.
     #[set(default = true)]
     pub flush_denormal: bool,
+    /// The largest Euclidean norm of the gradient, over all parameters of the model: a longer one is
+    /// scaled down to it, before weight decay, as `torch.nn.utils.clip_grad_norm_` does.
+    #[set(default, above = 0.0)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_grad: Option<f64>,
     /// Whether a step is captured as a CUDA graph and replayed.
     #[set(default = Capture::Auto)]
     pub capture: Capture,

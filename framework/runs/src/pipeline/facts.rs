@@ -38,7 +38,7 @@ pub(super) fn facts(pipeline: &Pipeline) -> Result<DataFacts, Problem> {
     Ok(DataFacts { train: limit, ..known })
 }
 
-/// A data set of which not even the facts are known.
+/// A data set that cannot be found or read.
 pub(super) fn unusable(error: &foil::Error) -> Problem {
     let help = error.suggestion().unwrap_or_default();
     Problem::new("data", format!("`data` cannot be used: {}", error.message()), help)

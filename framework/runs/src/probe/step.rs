@@ -176,7 +176,7 @@ mod tests {
     use foil::engine::Network;
     use foil::loss::{Loss, LossInput, LossOutput, terms};
     use foil::model::Model;
-    use foil::nn::{Builder, Linear, Mode, Pass};
+    use foil::nn::{Builder, Linear, Mode, Pass, Span};
     use foil::optim::Optimizer;
     use foil::scheduler::Progress;
     use foil::tensors;
@@ -244,7 +244,7 @@ mod tests {
     struct Descent;
 
     impl Optimizer for Descent {
-        fn prepare(&mut self, _: &Tensor) {}
+        fn prepare(&mut self, _: &Tensor, _: &[Span]) {}
 
         fn update(&mut self, values: &Tensor, gradient: &Tensor, _: &Clock) {
             let _ = values.shallow_clone().g_sub_(gradient);

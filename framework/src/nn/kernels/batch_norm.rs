@@ -3,7 +3,6 @@
 use super::PartialSums;
 use super::support::{are_per_channel, is_aligned, supported_gradient, supports};
 use crate::cuda::{Grid, THREADS, VECTOR, kernels};
-use crate::nn::params::EPS;
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 use tch::{Device, Kind, Tensor};
@@ -113,13 +112,14 @@ fn tickets(device: Device) -> Tensor {
     })
 }
 
-/// `xs` (+ `ys`), and the factors of its batch norm; moves the running mean and variance.
+/// `xs` (+ `ys`), and the factors of its batch norm; moves the running mean and variance. `rates`
+/// are momentum and eps.
 pub(in crate::nn) fn statistics(
     xs: &Tensor,
     ys: Option<&Tensor>,
     [weight, bias]: [&Tensor; 2],
     [mean, var]: [&Tensor; 2],
-    momentum: f64,
+    rates: [f64; 2],
 ) -> Option<(Tensor, BatchFactors)> {
     let device = xs.device();
     let applies = match ys {
@@ -133,7 +133,7 @@ pub(in crate::nn) fn statistics(
     let sum = ys.map(|_| xs.empty_like());
     let values = Tensor::empty([4, blocks.channels], (Kind::Float, device));
     let (partial, tickets) = (blocks.empty_sums(device), tickets(device));
-    let ([rows, channels, bits, height], [momentum, eps]) = (blocks.shape(), [momentum, EPS].map(|value| value as f32));
+    let ([rows, channels, bits, height], [momentum, eps]) = (blocks.shape(), rates.map(|value| value as f32));
     kernels::batch_statistics(
         blocks.grid(),
         xs,
@@ -158,20 +158,19 @@ pub(in crate::nn) fn statistics(
 }
 
 /// The factors of a batch norm, from the moments of groups of pixels; moves the running mean and
-/// variance.
+/// variance. `rates` are momentum and eps.
 pub(in crate::nn) fn statistics_from_sums(
     moments: &PartialSums,
     [weight, bias]: [&Tensor; 2],
     [mean, var]: [&Tensor; 2],
-    momentum: f64,
+    rates: [f64; 2],
 ) -> Option<BatchFactors> {
     let (channels, device) = (moments.sums.size()[1], moments.sums.device());
     if !are_per_channel(&[weight, bias, mean, var], channels, device) {
         return None;
     }
     let values = Tensor::empty([4, channels], (Kind::Float, device));
-    let ([rows, channels, bits, height], [momentum, eps]) =
-        (moments.shape(), [momentum, EPS].map(|value| value as f32));
+    let ([rows, channels, bits, height], [momentum, eps]) = (moments.shape(), rates.map(|value| value as f32));
     let (grid, sums) = (moments.grid(), &moments.sums);
     kernels::batch_statistics_of_groups(
         grid, sums, weight, bias, mean, var, momentum, eps, &values, rows, channels, bits, height,

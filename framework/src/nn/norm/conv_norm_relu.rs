@@ -129,7 +129,7 @@ impl BatchNorm2d {
             return None;
         }
         let (sum, activated, other) = match pass.mode() {
-            Mode::Train => {
+            Mode::Train | Mode::Still => {
                 let (outs, moments) = unbiased.forward_statistics(xs, input.upstream(), ys)?;
                 let [first, other] = first_and_second(outs);
                 let first = first?;
@@ -157,7 +157,7 @@ impl BatchNorm2d {
     /// The activation of `xs`, of which these are the moments.
     fn norm_relu_from_sums(&self, pass: &Pass, xs: &Tensor, moments: &PartialSums) -> Option<NormRelu> {
         let learned = self.weight_and_bias(pass);
-        let factors = kernels::statistics_from_sums(moments, learned, self.running(pass), pass.momentum())?;
+        let factors = kernels::statistics_from_sums(moments, learned, self.running(pass), pass.rates())?;
         let out = NormOutput::ScaleShift(factors.scale(), factors.shift()).relu(xs);
         Some(NormRelu { out, saved: Saved::Kernel(xs.shallow_clone(), learned[0].shallow_clone(), factors) })
     }

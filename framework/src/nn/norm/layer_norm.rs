@@ -1,8 +1,11 @@
 //! Norms whose statistics belong to one image: the same in train and eval mode, and whatever batch
 //! the image is in.
 
-use crate::nn::params::{Builder, EPS, Group, Init, ParamId, Pass};
+use crate::nn::params::{Builder, Group, Init, ParamId, Pass};
 use tch::Tensor;
+
+/// PyTorch's default.
+const EPS: f64 = 1e-5;
 
 /// PyTorch's `nn.GroupNorm`: weight 1, bias 0, eps 1e-5. `[N, C, …]`.
 #[derive(Debug, Clone)]

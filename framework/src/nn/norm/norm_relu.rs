@@ -6,7 +6,7 @@
 use crate::nn::kernels::{self, BatchFactors, NormGradients, PartialSums, UpstreamNorm, by_channel};
 use crate::nn::layers::Linear;
 use crate::nn::norm::BatchNorm2d;
-use crate::nn::params::{EPS, Mode, Pass};
+use crate::nn::params::{Mode, Pass};
 use crate::raise;
 use crate::shim::batch_norm_gradients;
 use tch::Tensor;
@@ -101,8 +101,8 @@ impl BatchNorm2d {
         }
         let [weight, bias] = self.weight_and_bias(pass);
         let [mean, var] = self.running(pass).map(Some);
-        let (out, mean, inverse_std) =
-            xs.native_batch_norm(Some(weight), Some(bias), mean, var, true, pass.momentum(), EPS);
+        let [momentum, eps] = pass.rates();
+        let (out, mean, inverse_std) = xs.native_batch_norm(Some(weight), Some(bias), mean, var, true, momentum, eps);
         let saved = Saved::Torch(xs.shallow_clone(), weight.shallow_clone(), [mean, inverse_std]);
         (NormOutput::Computed(out), saved)
     }
@@ -114,7 +114,7 @@ impl BatchNorm2d {
             return None;
         }
         let weight_and_bias = self.weight_and_bias(pass);
-        let (sum, factors) = kernels::batch_statistics(xs, ys, weight_and_bias, self.running(pass), pass.momentum())?;
+        let (sum, factors) = kernels::batch_statistics(xs, ys, weight_and_bias, self.running(pass), pass.rates())?;
         let output = NormOutput::ScaleShift(factors.scale(), factors.shift());
         let saved = Saved::Kernel(sum.shallow_clone(), weight_and_bias[0].shallow_clone(), factors);
         Some((sum, output, saved))
@@ -197,6 +197,9 @@ impl NormRelu {
     }
 }
 
+/// libtorch takes an eps, and reads it only where no statistics are saved; cuDNN wants 1e-5 or more.
+const ANY: f64 = 1e-5;
+
 impl Saved {
     /// The gradient with respect to batch norm's input, from that with respect to its output.
     pub(super) fn backward(&self, gradient: &Tensor, learns: bool) -> NormGradients {
@@ -214,6 +217,6 @@ impl Saved {
             }
         };
         // The shapes are those of the forward pass.
-        raise(batch_norm_gradients(gradient, xs, weight, [&mean, &inverse_std], EPS, learns))
+        raise(batch_norm_gradients(gradient, xs, weight, [&mean, &inverse_std], ANY, learns))
     }
 }

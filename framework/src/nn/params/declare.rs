@@ -4,6 +4,7 @@ use super::Parameters;
 use crate::Error;
 use crate::raise;
 use crate::tensors::MOST_TENSORS;
+use foil_macros::settings;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::Location;
@@ -21,8 +22,9 @@ pub(crate) enum Init {
 }
 
 /// What a parameter is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Group {
+#[settings]
+#[derive(Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
     /// Weights of convolutions and linear layers.
     Weight,
     /// Their biases.

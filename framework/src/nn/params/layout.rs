@@ -1,7 +1,34 @@
 //! Where tensors lie in a flat one.
 
-use super::declare::Spec;
+use super::declare::{Group, Spec};
 use tch::Tensor;
+
+/// Where a parameter lies in the flat tensor of all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// Its name in the `state_dict`.
+    pub name: String,
+    /// What it is for.
+    pub group: Group,
+    /// How many dimensions it has.
+    pub dims: usize,
+    /// The place of its first number.
+    pub start: i64,
+    /// How many numbers it has.
+    pub length: i64,
+}
+
+/// Those of the specs, in memory's order.
+pub(super) fn spans(specs: &[Spec], layout: &[usize]) -> Vec<Span> {
+    let mut next = 0;
+    let span = |&i: &usize| {
+        let Spec { name, shape, group, .. } = &specs[i];
+        let (start, length) = (next, specs[i].numel());
+        next += length;
+        Span { name: name.clone(), group: *group, dims: shape.len(), start, length }
+    };
+    layout.iter().map(span).collect()
+}
 
 /// Views into `flat` in the specs' own order; `layout` is the order in memory.
 pub(super) fn views(flat: &Tensor, specs: &[Spec], layout: &[usize]) -> Vec<Tensor> {

@@ -7,9 +7,6 @@ use crate::nn::noise::Noise;
 use std::cell::{Cell, OnceCell};
 use tch::{Kind, Tensor};
 
-/// The weight of a batch in batch norm's running statistics.
-pub(crate) const MOMENTUM: f64 = 0.1;
-
 impl Parameters {
     /// The context of a forward pass: `frozen` for attacks and evaluation, differentiable for the
     /// update.
@@ -28,6 +25,11 @@ impl Parameters {
             Some(copy) if bf16 => &copy.frozen,
             _ => &self.frozen,
         };
+        // Layers and models know two modes; here the statistics just do not move.
+        let (mode, momentum) = match mode {
+            Mode::Still => (Mode::Train, 0.0),
+            mode => (mode, self.norm_settings.momentum),
+        };
         Pass {
             all: self,
             values: if differentiable { self.grad_views.next(frozen) } else { frozen },
@@ -36,7 +38,7 @@ impl Parameters {
             noise,
             number,
             draws: 0.into(),
-            momentum: MOMENTUM,
+            momentum,
             selected: None,
         }
     }
@@ -78,9 +80,10 @@ impl Pass<'_> {
         Self { momentum, ..self }
     }
 
-    /// How far the running statistics move towards the batch's, of 1.
-    pub(crate) fn momentum(&self) -> f64 {
-        self.momentum
+    /// How far the running statistics move towards the batch's, of 1; and what is added to a
+    /// variance.
+    pub(crate) fn rates(&self) -> [f64; 2] {
+        [self.momentum, self.all.norm_settings.eps]
     }
 
     /// Notes that the model draws random numbers, whatever the mode.

@@ -112,7 +112,7 @@ impl Config<dyn Optimizer> for PanickingOptimizer {
 struct Descent(PanickingOptimizer);
 
 impl Optimizer for Descent {
-    fn prepare(&mut self, _: &Tensor) {
+    fn prepare(&mut self, _: &Tensor, _: &[Span]) {
         here("prepare", &self.0.at);
     }
     fn update(&mut self, values: &Tensor, gradient: &Tensor, clock: &Clock) {

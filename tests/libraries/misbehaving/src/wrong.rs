@@ -169,7 +169,7 @@ impl Config<dyn Optimizer> for WrongOptimizer {
 struct WrongDescent(String);
 
 impl Optimizer for WrongDescent {
-    fn prepare(&mut self, _: &Tensor) {}
+    fn prepare(&mut self, _: &Tensor, _: &[Span]) {}
     fn update(&mut self, values: &Tensor, gradient: &Tensor, _: &Clock) {
         let step = match self.0.as_str() {
             "random" => gradient * Tensor::rand_like(gradient),

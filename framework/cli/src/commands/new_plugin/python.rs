@@ -42,7 +42,8 @@ const TEMPLATES: [(&str, &str, &str, &str); 4] = [
 
 /// The rest of the pipeline: digits that come with foil, sized for two cores.
 const REST: &str = "\
-data: { name: mnist_subset, test_limit: 1000 }
+data: mnist_subset
+images: { test_limit: 1000 }
 optimizer: { type: adam, lr: 0.002 }
 train: { epochs: 2, batch_size: 50 }
 attacks:

@@ -8,7 +8,6 @@ mod steps;
 
 use super::*;
 use crate::cuda::stand_in::StandIn;
-use crate::nn::params::EPS;
 use crate::nn::{BatchNorm2d, Builder, ConvInput, Mode, Noise, Parameters, Pass, Shortcut, name_key};
 use crate::shim::channels_last;
 use std::collections::{BTreeMap, BTreeSet};

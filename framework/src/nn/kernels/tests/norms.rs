@@ -169,13 +169,13 @@ pub(super) fn parameters(on: On) {
         for has_relu in [false, true] {
             let (dx, learned) = on
                 .during(|| {
-                    let (_, factors) = batch_statistics(&x, None, [&weight, &bias], running.each_ref(), 0.1)?;
+                    let (_, factors) = batch_statistics(&x, None, [&weight, &bias], running.each_ref(), [0.1, 1e-5])?;
                     batch_norm_backward(&g, &x, &factors, has_relu, None, true)
                 })
                 .unwrap();
             let [x, g, weight, bias] = [&x, &g, &weight, &bias].map(|t| t.to_device(Device::Cpu).to_kind(Kind::Double));
             let [x, weight, bias] = [x, weight, bias].map(|t| t.set_requires_grad(true));
-            let (out, ..) = x.native_batch_norm(Some(&weight), Some(&bias), None, None, true, 0.1, EPS);
+            let (out, ..) = x.native_batch_norm(Some(&weight), Some(&bias), None, None, true, 0.1, 1e-5);
             let out = if has_relu { out.relu() } else { out };
             let expected = Tensor::run_backward(&[(out * g).sum(Kind::Double)], &[&x, &weight, &bias], false, false);
             for ((what, found), expected) in

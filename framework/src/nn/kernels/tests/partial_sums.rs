@@ -80,13 +80,13 @@ pub(super) fn sums_of_groups(on: On) {
             ["x", "g", "other"].map(|name| images(name, shape, Kind::BFloat16, (Kind::BFloat16, on.device())));
         let x = x + 3;
         let (by_all, by_groups) = (running(), running());
-        let (_, expected) = on.during(|| batch_statistics(&x, None, learned, by_all.each_ref(), 0.1)).unwrap();
+        let (_, expected) = on.during(|| batch_statistics(&x, None, learned, by_all.each_ref(), [0.1, 1e-5])).unwrap();
 
         let xs = by_group(&x, rows);
         let means = xs.mean_dim(1, true, Kind::Float);
         let moments =
             groups([means.squeeze_dim(1), (&xs - &means).square().sum_dim_intlist(1, false, Kind::Float)], rows);
-        let factors = on.during(|| statistics_from_sums(&moments, learned, by_groups.each_ref(), 0.1)).unwrap();
+        let factors = on.during(|| statistics_from_sums(&moments, learned, by_groups.each_ref(), [0.1, 1e-5])).unwrap();
         for (of, expected) in [BatchFactors::scale, BatchFactors::shift, BatchFactors::mean, BatchFactors::inverse_std]
             .map(|number| (number(&factors), number(&expected)))
             .iter()

@@ -179,7 +179,7 @@ fn an_attacks_gradient_by_hoppers_epilogues_is_autograds() {
                         (format!("conv_{side}_turned_mask"), 1),
                         (format!("conv_{side}_turned_mask_sum"), 1),
                     ],
-                    Mode::Train => vec![
+                    Mode::Train | Mode::Still => vec![
                         (format!("conv_{side}_statistics"), 1),
                         (format!("conv_{side}_sum_statistics"), 1),
                         (format!("down_{halved}_statistics"), 1),
