@@ -65,7 +65,7 @@ fn plugins() -> Vec<(String, String)> {
     let listed = json(&["list", "--json"]);
     let word = |row: &Value, key: &str| row[key].as_str().expect("a word").to_string();
     let rows = listed.as_array().expect("an array").iter().map(|row| (word(row, "kind"), word(row, "name")));
-    rows.filter(|(kind, _)| kind != "data").collect()
+    rows.collect()
 }
 
 #[test]
@@ -180,6 +180,27 @@ fn a_page_holds_the_whole_manual() {
     assert!(pipeline.contains(&epochs) && epochs.lines().count() == 2, "{epochs}");
 }
 
+/// The files of the examples of `folder` and `arrays`.
+fn pictures(folder: &Path) {
+    for class in ["train/cat", "train/dog", "test/cat"] {
+        let class = folder.join("pictures").join(class);
+        fs::create_dir_all(&class).expect("a folder");
+        fs::write(class.join("1.png"), "listed, but not read by a check").expect("written");
+    }
+    let array = |name: &str, shape: &str, from: usize, to: usize| {
+        format!(r#""{name}":{{"dtype":"U8","shape":[{shape}],"data_offsets":[{from},{to}]}}"#)
+    };
+    let header = [
+        array("images", "2,3,32,32", 0, 6144),
+        array("labels", "2", 6144, 6146),
+        array("test_images", "2,3,32,32", 6146, 12_290),
+        array("test_labels", "2", 12_290, 12_292),
+    ];
+    let (header, split) = (format!("{{{}}}", header.join(",")), [vec![0; 6145], vec![1]].concat());
+    let whole = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &split, &split].concat();
+    fs::write(folder.join("pictures.safetensors"), whole).expect("written");
+}
+
 #[test]
 fn every_plugin_has_a_page_whose_example_is_a_pipeline() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -202,6 +223,9 @@ fn every_plugin_has_a_page_whose_example_is_a_pipeline() {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/torchscript/tests").join(program);
         fs::copy(program, path(file.into())).expect("copied");
     }
+
+    // And what the examples of data sets name.
+    pictures(folder.path());
 
     // A network is made for one size of image: an example is right if it is right for some data.
     let (mut right, mut problems) = (String::new(), String::new());

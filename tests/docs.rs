@@ -100,8 +100,21 @@ fn holds(line: &str, written: &str) -> bool {
 
 #[test]
 fn a_plugin_from_nothing_to_a_row_beside_trades() {
+    let ran = follow("docs/writing-a-plugin.md");
+    assert!(ran >= 6, "{ran} commands");
+}
+
+#[test]
+fn from_pictures_to_a_robust_classifier() {
+    let ran = follow("docs/own-images.md");
+    assert!(ran >= 6, "{ran} commands");
+}
+
+/// Writes the files of a page and runs its commands, in order; returns how many. What it shows is
+/// in the output of the command before it.
+fn follow(page: &str) -> usize {
     let clone = Clone::new();
-    let page = fs::read_to_string(Path::new(ROOT).join("docs/writing-a-plugin.md")).unwrap();
+    let page = fs::read_to_string(Path::new(ROOT).join(page)).unwrap();
     let mut ran = 0;
     for block in blocks(&page) {
         if let Some((_, file)) = block.info.split_once("file=") {
@@ -123,7 +136,7 @@ fn a_plugin_from_nothing_to_a_row_beside_trades() {
             }
         }
     }
-    assert!(ran >= 6, "{ran} commands");
+    ran
 }
 
 #[test]
@@ -172,7 +185,7 @@ fn messages_in_troubleshooting_are_what_foil_says() {
 
 #[test]
 fn every_template_becomes_a_crate() {
-    for kind in ["loss", "attack", "objective", "model", "optimizer", "scheduler"] {
+    for kind in ["loss", "attack", "objective", "model", "optimizer", "scheduler", "data"] {
         let place = tiny::Place::with("");
         let name = format!("my_{kind}");
         let said = place.foil(&["new-plugin", kind, &name]).ok().out;

@@ -61,7 +61,7 @@ fn example(kind: &str, name: &str) -> Value {
 /// A right pipeline with this plugin, and the path to it.
 fn pipeline(kind: &str, plugin: Value) -> (Value, &'static str) {
     let mut whole = json!({
-        "data": { "name": "mnist_subset" }, "model": "small_cnn", "attack": "none", "loss": "at",
+        "data": "mnist_subset", "model": "small_cnn", "attack": "none", "loss": "at",
         "optimizer": { "type": "sgd", "lr": 0.1 }, "train": { "epochs": 1 },
     });
     let pgd = |objective: Value| json!({ "type": "pgd", "eps": 0.1, "alpha": 0.1, "objective": objective });
@@ -69,6 +69,7 @@ fn pipeline(kind: &str, plugin: Value) -> (Value, &'static str) {
         "objective" => ("attack.objective", pgd(plugin)),
         "scheduler" => ("optimizer.lr", json!({ "type": "sgd", "lr": plugin })),
         "attack" => ("attack", plugin),
+        "data" => ("data", plugin),
         "loss" => ("loss", plugin),
         "model" => ("model", plugin),
         "optimizer" => ("optimizer", plugin),

@@ -52,7 +52,7 @@ fn the_drawing_is_the_house() {
     let (arrows, drawn) = (arrows(), drawn());
     let plugins: BTreeSet<String> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins"))
         .unwrap()
-        .map(|entry| format!("foil-{}", entry.unwrap().file_name().to_str().unwrap()))
+        .map(|entry| arrow(&entry.unwrap().path().join("Cargo.toml")).0)
         .collect();
     assert!(drawn.len() >= 3, "docs/README.md has no drawing: {drawn:?}");
     for (from, to) in drawn.iter().filter(|(from, _)| from != "plugins") {

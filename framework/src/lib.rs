@@ -15,6 +15,9 @@ pub mod model;
 pub mod nn;
 pub mod objective;
 pub mod optim;
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod pickle;
 pub mod plugin;
 pub mod registry;
 pub mod scheduler;

@@ -40,7 +40,8 @@ def weights(name, shape):
     u = rule(name, shape)
     if len(shape) > 1:
         return (2 * u - 1) * math.sqrt(3 / math.prod(shape[1:]))
-    if name.endswith("running_var") or ("bn" in name or "norm" in name or "shortcut.1" in name) and name.endswith("weight"):
+    norm = any(part in name for part in ("bn", "norm", "shortcut.1", "downsample.1"))
+    if name.endswith("running_var") or norm and name.endswith("weight"):
         return u + 0.5
     return (2 * u - 1) * 0.1
 
@@ -247,6 +248,47 @@ class Resize(nn.Module):
         return F.interpolate(x, size=(28, 28))
 
 
+class ImageNetBlock(nn.Module):
+    """torchvision's BasicBlock and Bottleneck, written from its page and He et al. 2015."""
+
+    def __init__(self, i, convs):
+        super().__init__()
+        self.count, width, strides = len(convs), i, 1
+        for n, (kernel, o, stride) in enumerate(convs, 1):
+            self.add_module(f"conv{n}", nn.Conv2d(width, o, kernel, stride, kernel // 2, bias=False))
+            self.add_module(f"bn{n}", nn.BatchNorm2d(o))
+            width, strides = o, strides * stride
+        self.downsample = None
+        if strides != 1 or i != width:
+            self.downsample = nn.Sequential(nn.Conv2d(i, width, 1, strides, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, x):
+        y = x
+        for n in range(1, self.count + 1):
+            y = getattr(self, f"bn{n}")(getattr(self, f"conv{n}")(y))
+            y = F.relu(y) if n < self.count else y
+        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+class ImageNetResNet(nn.Module):
+    def __init__(self, counts, bottleneck):
+        super().__init__()
+        self.conv1, self.bn1, i = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), 64
+        for stage, count in enumerate(counts):
+            blocks, w = [], 64 * 2**stage
+            for n in range(count):
+                s = 2 if n == 0 and stage > 0 else 1
+                blocks.append(ImageNetBlock(i, [(1, w, 1), (3, w, s), (1, 4 * w, 1)] if bottleneck else [(3, w, s), (3, w, 1)]))
+                i = 4 * w if bottleneck else w
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+        self.fc = nn.Linear(i, 10)
+
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(x.mean((2, 3)))
+
+
 def small_cnn():
     pair = lambda i, o, stride: [nn.Conv2d(i, o, 3, stride, 1), nn.ReLU()]
     body = pair(1, 32, 1) + pair(32, 32, 2) + pair(32, 64, 1) + pair(64, 64, 2)
@@ -269,11 +311,14 @@ NETWORKS = {
     "resnet18": ResNet18,
     "mask_resnet18": lambda: ResNet18(mask=True),
     "wide_resnet": lambda: WideResNet(16, 2),
+    "imagenet_resnet18": lambda: ImageNetResNet([2, 2, 2, 2], False),
+    "imagenet_resnet50": lambda: ImageNetResNet([3, 4, 6, 3], True),
     "preact_resnet18_silu": lambda: silu(PreActResNet18()),
     "wide_resnet_silu": lambda: silu(WideResNet(16, 2)),
     "dm_preact_resnet18": DmPreActResNet18,
     "dm_wide_resnet": lambda: DmWideResNet(16, 2),
 }
+LARGE = ("imagenet_resnet18", "imagenet_resnet50")
 DIGITS = ("small_cnn", "mask_cnn", "trades_cnn", "lenet5_madry")
 
 
@@ -288,7 +333,7 @@ def golden(name):
     state = net.state_dict()
     floats = [key for key in state if not key.endswith("num_batches_tracked")]
     net.load_state_dict({key: weights(key, state[key].shape) for key in floats}, strict=False)
-    x = rule("x", (2, 1, 28, 28) if name in DIGITS else (2, 3, 32, 32)).requires_grad_()
+    x = rule("x", (2, 1, 28, 28) if name in DIGITS else (2, 3, 64, 48) if name in LARGE else (2, 3, 32, 32)).requires_grad_()
     loss = lambda out: (out * (2 * rule("head", out.shape) - 1)).sum()
 
     logits = net.eval()(x)

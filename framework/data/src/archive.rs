@@ -45,7 +45,7 @@ pub(crate) fn read(entry: &'static Entry, path: &Path, assembly: &mut Assembly) 
         contents[index] = Some(bytes);
         while let Some(bytes) = contents.get_mut(next).and_then(Option::take) {
             let file = &entry.files[next];
-            assembly.add(file, &bytes).map_err(DataError::bad_file(entry.name, &path.join(file.name)))?;
+            assembly.add(file, &bytes, None).map_err(DataError::bad_file(entry.name, &path.join(file.name)))?;
             next += 1;
         }
         if next == entry.files.len() {

@@ -21,8 +21,9 @@ impl Assembly {
         Assembly { entry, train, test, sums: Vec::new(), notes: Vec::new() }
     }
 
-    /// Check the unpacked content of one file and take over what is in it.
-    pub(crate) fn add(&mut self, file: &'static DataFile, bytes: &[u8]) -> Result<(), Fault> {
+    /// Check the unpacked content of one file and take over what is in it; `stored` is the SHA-256 of
+    /// the file as it is stored, where that is packed and alone.
+    pub(crate) fn add(&mut self, file: &'static DataFile, bytes: &[u8], stored: Option<&str>) -> Result<(), Fault> {
         let [_, height, width] = self.entry.image;
         let images = match file.split {
             Split::Train => &mut self.train,
@@ -44,6 +45,8 @@ impl Assembly {
             }
         }
         let (sha256, note) = sums::verify(file, bytes);
+        let is_download = stored.is_some_and(|sum| self.entry.remotes.iter().any(|remote| remote.sha256 == sum));
+        let note = note.filter(|_| !is_download);
         self.sums.push(FileSum { file: file.name.to_string(), sha256 });
         self.notes.extend(note.filter(|note| !self.notes.contains(note)));
         Ok(())

@@ -26,7 +26,10 @@ pub(crate) fn read(name: &'static str, path: &Path, limit: usize) -> Result<Vec<
 }
 
 /// The content of a file as a stream, unpacked when it is gzipped.
-pub(crate) fn open(path: &Path) -> std::io::Result<Box<dyn Read>> {
+///
+/// # Errors
+/// When the system refuses, or it is not a regular file.
+pub fn open(path: &Path) -> std::io::Result<Box<dyn Read>> {
     // Opening a pipe blocks until someone writes, and a device may never end.
     if !std::fs::metadata(path)?.is_file() {
         return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));

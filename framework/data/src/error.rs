@@ -85,7 +85,7 @@ impl DataError {
             Self::NotFound { name, .. } => format!("`{name}` was not found"),
             Self::Missing { name, files, .. } => format!("`{name}` is not complete: {} missing", list(files)),
             Self::PythonPickles { name, .. } => {
-                format!("`{name}` was found as Python pickles, which foil does not read")
+                format!("`{name}` was found as Python pickles, which are not read here")
             }
             Self::BadFile { name, what, found, expected, .. } => {
                 format!("a file of `{name}` cannot be used: {what}; found {found}, expected {expected}")

@@ -120,10 +120,7 @@ mod tests {
         let around = around(root.path(), cache.path());
         write(&root.path().join("records/records-py/data_batch_1"), b"");
         let error = find_with(&RECORDS, None, &around).unwrap_err().to_string();
-        assert!(
-            error.starts_with("`records` was found as Python pickles, which foil does not read\n  --> "),
-            "{error}"
-        );
+        assert!(error.starts_with("`records` was found as Python pickles, which are not read here\n  --> "), "{error}");
         assert!(error.contains("help: `foil data get records` fetches the binary version"), "{error}");
 
         write(&cache.path().join("records/train.bin"), b"");

@@ -5,7 +5,7 @@ use crate::assemble::Assembly;
 use crate::catalog::{DataFile, Entry};
 use crate::dataset::Dataset;
 use crate::error::DataError;
-use crate::{archive, bounded, strips};
+use crate::{archive, bounded, strips, sums};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -91,7 +91,9 @@ fn read_files(entry: &'static Entry, folder: &Path, assembly: &mut Assembly) -> 
     for (file, path) in found {
         let Some(path) = path else { continue };
         let bytes = bounded::read(entry.name, &path, entry.length_of(file))?;
-        assembly.add(file, &bytes).map_err(DataError::bad_file(entry.name, &path))?;
+        let packed = path.extension().is_some_and(|ending| ending == "gz");
+        let stored = packed.then(|| sums::of_file(&path)).transpose().map_err(DataError::io(&path, "read"))?;
+        assembly.add(file, &bytes, stored.as_deref()).map_err(DataError::bad_file(entry.name, &path))?;
     }
     Ok(())
 }

@@ -39,7 +39,8 @@ mod sums;
 #[doc(hidden)]
 pub mod test_set;
 
-pub use catalog::{CIFAR10, CIFAR100, Entry, MNIST, MNIST_SUBSET, catalog};
+pub use bounded::open;
+pub use catalog::{CIFAR10, CIFAR100, Entry, FASHION_MNIST, MNIST, MNIST_SUBSET, catalog};
 pub use dataset::{Dataset, FileSum, Images, PUBLISHED};
 pub use download::{Progress, download};
 pub use error::{Attempt, DataError};

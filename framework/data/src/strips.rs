@@ -68,7 +68,7 @@ fn read_split(entry: &'static Entry, split: Split, tar: &[u8], assembly: &mut As
         let record = entry.record(coarse_classes);
         let labels = labels(&members, record, total)?;
         let bytes = records(entry, &members, labels, record, first, file)?;
-        assembly.add(file, &bytes)?;
+        assembly.add(file, &bytes, None)?;
         first += file.count;
     }
     Ok(())

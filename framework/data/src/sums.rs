@@ -4,6 +4,7 @@ use crate::catalog::{DataFile, Sum};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
+use std::path::Path;
 
 /// The SHA-256 of a content, and what to note about it: nothing for the published one.
 pub(crate) fn verify(file: &DataFile, bytes: &[u8]) -> (String, Option<String>) {
@@ -21,6 +22,17 @@ pub(crate) fn verify(file: &DataFile, bytes: &[u8]) -> (String, Option<String>) 
         None => Some(format!("{} is well formed but not the published file (SHA-256 {sha256})", file.name)),
     };
     (sha256, note)
+}
+
+/// The SHA-256 of a file as it is stored.
+pub(crate) fn of_file(path: &Path) -> std::io::Result<String> {
+    let (mut file, mut sum, mut buffer) = (std::fs::File::open(path)?, Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match std::io::Read::read(&mut file, &mut buffer)? {
+            0 => return Ok(hex(&sum.finalize())),
+            n => sum.update(&buffer[..n]),
+        }
+    }
 }
 
 /// In lower-case hexadecimal.

@@ -7,7 +7,8 @@ use foil::registry::Component;
 use foil::{Error, Result};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 /// A data set's settings, and the folder that paths in them are relative to.
@@ -160,13 +161,41 @@ pub(crate) fn content(pipeline: &Pipeline, keep: bool) -> Result<Option<String>>
     Ok(Some(content))
 }
 
+/// Shows the reading of the data set with a name until it ends, which the flag says.
+pub type Watcher = fn(&str, &Reading, &AtomicBool);
+
+static WATCHER: OnceLock<Watcher> = OnceLock::new();
+
+/// Has the reading of data sets shown by `watcher`, in a thread of its own.
+pub fn watched_by(watcher: Watcher) {
+    let _ = WATCHER.set(watcher);
+}
+
+/// Calls `read`, which is shown if there is a watcher; `name` is the data set's.
+///
+/// # Errors
+/// Those of `read`.
+pub fn watched<T>(name: &str, read: impl FnOnce(&Reading) -> Result<T>) -> Result<T> {
+    let (progress, ended) = (Reading::default(), AtomicBool::new(false));
+    let Some(watcher) = WATCHER.get() else { return read(&progress) };
+    std::thread::scope(|scope| {
+        scope.spawn(|| watcher(name, &progress, &ended));
+        let done = foil::guard(|| read(&progress));
+        ended.store(true, Ordering::Relaxed);
+        done
+    })
+}
+
 /// The data, kept or read now.
 fn taken(pipeline: &Pipeline) -> Result<(Dataset, Source)> {
     let source = source(pipeline, locate(pipeline)?)?;
     let kept = known(|known| known.kept.take_if(|(kept, _)| *kept == source));
     let data = match kept {
         Some((_, data)) => data,
-        None => pipeline.data.build_within(&pipeline.folder)?.read(&Reading::default())?,
+        None => {
+            let set = pipeline.data.build_within(&pipeline.folder)?;
+            watched(pipeline.data.name(), |progress| set.read(progress))?
+        }
     };
     Ok((data, source))
 }

@@ -1,6 +1,6 @@
 //! The trait of data sets.
 
-use crate::Result;
+use crate::{Error, Result};
 use foil_data::{Dataset, Facts, Located, Remote};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,6 +29,19 @@ pub trait DataSource: Send {
     /// # Errors
     /// When it is not here, or a file is not what it should be, with what was found and expected.
     fn read(&self, progress: &Reading) -> Result<Dataset>;
+
+    /// The parts that an evaluation judges one by one, such as `fog@3`; none for most sets.
+    fn parts(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Reads one of its parts, as the test images of a set.
+    ///
+    /// # Errors
+    /// As [`DataSource::read`], and when there is no such part.
+    fn read_part(&self, part: &str, _progress: &Reading) -> Result<Dataset> {
+        Err(Error::new(format!("there is no part `{part}`")))
+    }
 
     /// The files that `foil data get` fetches; none where nothing can be fetched.
     fn remotes(&self) -> Vec<Remote> {

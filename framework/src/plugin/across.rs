@@ -268,9 +268,11 @@ crossing!(Scheduler as SchedulerAcross: Send Sync {
 
 crossing!(DataSource as DataSourceAcross: Send {
     get remotes() -> Vec<Remote>;
+    get parts() -> Vec<String>;
     try_get facts() -> Facts;
     try_get locate() -> Located;
     try_get read(progress: &Reading) -> Dataset;
+    try_get read_part(part: &str, progress: &Reading) -> Dataset;
 });
 
 crossing!(Optimizer as OptimizerAcross: Send {

@@ -1,8 +1,9 @@
 //! The data sets with a catalog entry: constants, checksums and mirrors.
 
+use crate::pickles;
 use foil::data::Remote;
 use foil::prelude::*;
-use foil_data::{CIFAR10, CIFAR100, Entry, MNIST, MNIST_SUBSET};
+use foil_data::{CIFAR10, CIFAR100, DataError, Entry, FASHION_MNIST, MNIST, MNIST_SUBSET};
 use std::path::PathBuf;
 
 /// A published data set, and its folder where a pipeline names one.
@@ -17,11 +18,17 @@ impl DataSource for Published {
     }
 
     fn locate(&self) -> Result<Located> {
-        Ok(self.entry.locate(self.folder.as_deref())?)
+        match self.entry.locate(self.folder.as_deref()) {
+            Err(DataError::PythonPickles { place, .. }) => pickles::locate(&place),
+            found => Ok(found?),
+        }
     }
 
     fn read(&self, _: &Reading) -> Result<Dataset> {
-        Ok(self.entry.load(self.folder.as_deref())?)
+        match self.entry.load(self.folder.as_deref()) {
+            Err(DataError::PythonPickles { place, .. }) => pickles::read(self.entry, &place),
+            found => Ok(found?),
+        }
     }
 
     fn remotes(&self) -> Vec<Remote> {
@@ -55,6 +62,9 @@ published! {
     /// MNIST: handwritten digits in 10 classes, grey, 28 x 28, 60,000 to train on and 10,000 to
     /// test on (LeCun et al., 1998).
     Mnist, "mnist", MNIST;
+    /// Fashion-MNIST: photographs of clothes in 10 classes, grey, 28 x 28, 60,000 to train on and
+    /// 10,000 to test on (Xiao et al., 2017).
+    FashionMnist, "fashion_mnist", FASHION_MNIST;
     /// CIFAR-10: photographs in 10 classes, colour, 32 x 32, 50,000 to train on and 10,000 to test
     /// on (Krizhevsky, 2009).
     Cifar10, "cifar10", CIFAR10;

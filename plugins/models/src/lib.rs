@@ -3,6 +3,7 @@
 mod activation;
 mod blocks;
 mod dm;
+mod imagenet_resnet;
 mod lenet5_madry;
 mod mask_cnn;
 mod mask_resnet18;
@@ -20,6 +21,7 @@ mod wide_resnet;
 
 pub use activation::Activation;
 pub use dm::{DmPreactResnet18, DmWideResnet};
+pub use imagenet_resnet::ImagenetResnet;
 pub use lenet5_madry::Lenet5Madry;
 pub use mask_cnn::MaskCnn;
 pub use mask_resnet18::MaskResnet18;

@@ -21,3 +21,10 @@ pub(crate) fn require_eight_pixels(cx: &Build) {
     let fits = cx.data.height.min(cx.data.width) >= 8;
     require(cx, fits, "images of at least 8 x 8", "`small_cnn` takes images of any size");
 }
+
+/// For networks with ImageNet's stem, which make the image four times smaller before the first
+/// stage.
+pub(crate) fn require_large(cx: &Build) {
+    let fits = cx.data.height.min(cx.data.width) >= 32;
+    require(cx, fits, "images of at least 32 x 32", "`resnet18` takes images of at least 8 x 8");
+}

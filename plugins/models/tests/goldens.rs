@@ -15,6 +15,7 @@ use tch::{Device, Kind, Tensor};
 use foil_models as _;
 
 const DIGITS: DataFacts = DataFacts { channels: 1, height: 28, width: 28, classes: 10, train: 2 };
+const LARGE: DataFacts = DataFacts { channels: 3, height: 64, width: 48, classes: 10, train: 2 };
 const COLOUR: DataFacts = DataFacts { channels: 3, height: 32, width: 32, classes: 10, train: 2 };
 
 /// `make.py`'s `rule`.
@@ -37,7 +38,8 @@ fn signed(name: &str, shape: &[i64]) -> Tensor {
 
 /// `make.py`'s `weights`.
 fn weights(name: &str, shape: &[i64]) -> Tensor {
-    let norms = ["bn", "norm", "shortcut.1"].iter().any(|part| name.contains(part)) && name.ends_with("weight");
+    let norms = ["bn", "norm", "shortcut.1", "downsample.1"].iter().any(|part| name.contains(part));
+    let norms = norms && name.ends_with("weight");
     match shape {
         [_, inputs @ ..] if !inputs.is_empty() => {
             signed(name, shape) * (3.0 / inputs.iter().product::<i64>() as f64).sqrt()
@@ -152,6 +154,8 @@ equals_pytorch! {
     resnet18: "resnet18" on COLOUR;
     mask_resnet18: "mask_resnet18" on COLOUR;
     wide_resnet: "{ type: wide_resnet, depth: 16, width: 2 }" on COLOUR;
+    imagenet_resnet18: "imagenet_resnet" on LARGE;
+    imagenet_resnet50: "{ type: imagenet_resnet, depth: 50 }" on LARGE;
     preact_resnet18_silu: "{ type: preact_resnet18, activation: silu }" on COLOUR;
     wide_resnet_silu: "{ type: wide_resnet, depth: 16, width: 2, activation: silu }" on COLOUR;
     dm_preact_resnet18: "dm_preact_resnet18" on COLOUR;

@@ -1,5 +1,8 @@
 //! `foil data`: which data sets there are, where they lie, and fetching them.
 
+mod show;
+mod write;
+
 use super::{Exit, text};
 use foil::Result;
 use foil::data::DataSource;
@@ -9,12 +12,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// List data sets and where they are, or fetch one.
+/// List data sets and where they are, fetch one, or look at one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil data list
   foil data get cifar10
   foil data get mnist --dir data/mnist
+  foil data show mnist_subset
 
 foil looks for a data set in its `path` if the pipeline sets that; otherwise in $FOIL_DATA, in data/ in the current
 folder, and in the cache folder that `foil data get` fills.")]
@@ -32,6 +36,38 @@ enum Command {
         /// Print a JSON array.
         #[arg(long)]
         json: bool,
+    },
+    /// Print how many images each class has, and write a sheet of the first ones.
+    #[command(after_help = "Examples:
+  foil data show mnist_subset
+  foil data show configs/cifar10/at.yaml --out cifar10.png
+  foil data show my.yaml data.path=elsewhere")]
+    Show {
+        /// Its name, or a pipeline that uses it.
+        what: String,
+        /// Changes of the pipeline's keys.
+        #[arg(value_name = "KEY=VALUE")]
+        overrides: Vec<String>,
+        /// The picture to write.
+        #[arg(long, default_value = "sheet.png", value_name = "PNG")]
+        out: PathBuf,
+    },
+    /// Write a data set as a folder of pictures: train/CLASS/*.png and test/CLASS/*.png.
+    #[command(after_help = "Examples:
+  foil data write mnist_subset --out pictures --each 100
+  foil data write cifar10 --out photographs")]
+    Write {
+        /// Its name, or a pipeline that uses it.
+        what: String,
+        /// Changes of the pipeline's keys.
+        #[arg(value_name = "KEY=VALUE")]
+        overrides: Vec<String>,
+        /// The folder to make.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Training images of each class, the first ones; a fifth as many test images.
+        #[arg(long, default_value_t = 100, value_name = "N")]
+        each: usize,
     },
     /// Fetch a data set from its public mirrors; an interrupted download resumes.
     #[command(after_help = "Examples:
@@ -60,6 +96,11 @@ pub(super) fn run(args: &Args) -> Exit {
         Command::List { json: true } => {
             let known: Vec<Known> = sets().iter().filter_map(|(entry, set)| Known::of(entry, set.as_ref())).collect();
             println!("{}", super::json(&known)?);
+        }
+        Command::Show { what, overrides, out } => show::show(what, overrides, out)?,
+        Command::Write { what, overrides, out, each } => {
+            let written = write::write(what, overrides, out, *each)?;
+            println!("{written} pictures are in {}", out.display());
         }
         Command::Get { name, dir } => get(name, dir.as_deref())?,
     }

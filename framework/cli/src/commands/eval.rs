@@ -101,7 +101,13 @@ pub(super) fn show(path: &Path, options: &Options, world: World) -> Exit {
     if !world.is_first() {
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{}", table(std::slice::from_ref(&record), Last::Avg).terminal(Style::stdout()));
+    if !record.entries.is_empty() {
+        println!("{}", table(std::slice::from_ref(&record), Last::Avg).terminal(Style::stdout()));
+    }
+    if let Some(corruptions) = &record.corruptions {
+        println!("{}", table::by_severity(corruptions).terminal(Style::stdout()));
+        println!("{}: {:.2} % of {} images in the mean", corruptions.dataset, corruptions.mean, corruptions.n);
+    }
     for entry in record.entries.iter().filter(|entry| !entry.stages.is_empty()) {
         let stages: Vec<String> = entry.stages.iter().map(|s| format!("{} {:.2}", s.name, s.accuracy)).collect();
         println!("{}: {}", entry.name, stages.join(", "));

@@ -129,6 +129,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         let _ = tracing_subscriber::registry().with(warnings()).try_init();
     }
     signals::report_full_files();
+    foil_runs::data::watched_by(crate::report::reading);
     foil::engine::memory::keep();
     foil::engine::devices();
     foil::engine::cores::limit_threads();

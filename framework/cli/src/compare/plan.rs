@@ -134,6 +134,9 @@ impl Task {
         let mut words = vec![format!("evaluate={}", serde_json::json!(pipeline.evaluate))];
         let attacks = pipeline.evaluate.iter().filter(|name| pipeline.attacks.contains_key(*name));
         words.extend(attacks.map(|name| format!("attacks.{name}={}", pipeline.attack_settings(name))));
+        if pipeline.evaluates_corruptions() {
+            words.push(format!("corruptions={}", pipeline.attack_settings(foil_runs::eval::CORRUPTIONS)));
+        }
         let limit = pipeline.images.test_limit.map_or("null".to_string(), |limit| limit.to_string());
         words.push(format!("images.test_limit={limit}"));
         words.push(format!("train.eval_precision={}", pipeline.train.eval_precision.name()));

@@ -1,7 +1,7 @@
 //! What a run's attack does to images: digits, attacked digits, the perturbation, and for CAT mask
 //! and calibrated digits, as in Figure 2 of the CAT paper.
 
-use super::picture::{Grid, GridRow, Image, Palette, PictureError, Tone};
+use super::picture::{Grid, GridRow, Image, Palette, PictureError, Tone, shown_channels};
 use foil::attack::{Attack, Batch, Target};
 use foil::engine::Network;
 use foil::guard;
@@ -64,6 +64,7 @@ pub fn gallery(network: &Network, attack: &mut dyn Attack, batch: &Batch, class_
 }
 
 fn picture(image: &Tensor, shown: Shown, limit: f32) -> Result<Image, PictureError> {
+    let image = image.narrow(0, 0, shown_channels(image.size()[0] as usize) as i64);
     let size: Vec<usize> = image.size().iter().map(|&n| n as usize).collect();
     let flat = image.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous().view(-1);
     let mut values = vec![0f32; flat.numel()];

@@ -20,5 +20,5 @@ pub mod table;
 
 pub use gather::{Group, Run, Spread, Stage};
 pub(crate) use number::thousands;
-pub use progress::{Progress, Unit};
+pub use progress::{Progress, Unit, reading};
 pub use table::{Align, Cell, Column, Style, Table};

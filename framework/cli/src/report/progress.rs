@@ -8,6 +8,7 @@
 //! The last line is what remains of both. All of it goes to standard error; results go elsewhere.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -53,6 +54,28 @@ pub struct Progress {
     shown: Instant,
     every: Duration,
     show: Show,
+}
+
+/// Shows the reading of a data set that takes longer than a moment, until `ended`.
+pub fn reading(name: &str, progress: &foil::data::Reading, ended: &AtomicBool) {
+    let started = Instant::now();
+    let mut bar: Option<(Progress, u64)> = None;
+    while !ended.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(20));
+        let (done, of) = progress.state();
+        if bar.is_none() && of > 0 && started.elapsed() > Duration::from_millis(500) {
+            bar = Some((Progress::new(format!("reading {name}"), of, Unit::IMAGES), 0));
+        }
+        if let Some((bar, shown)) = &mut bar
+            && done > *shown
+        {
+            bar.tick(done - *shown, String::new);
+            *shown = done;
+        }
+    }
+    if let Some((bar, _)) = bar {
+        bar.done("");
+    }
 }
 
 enum Show {

@@ -1,5 +1,6 @@
 //! The shape of an entry of the catalog.
 
+use crate::assemble::Assembly;
 use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::facts::{Counts, Facts, Located, Remote};
@@ -155,6 +156,31 @@ impl Entry {
     /// not what it should be.
     pub fn load(&'static self, folder: Option<&Path>) -> Result<Dataset, DataError> {
         layout::read(self, &find::find(self, folder)?)
+    }
+
+    /// Names of its published files, unpacked.
+    pub fn file_names(&self) -> impl Iterator<Item = &'static str> {
+        self.files.iter().map(|file| file.name)
+    }
+
+    /// The data set from the contents of its published files, which `content` gives by name,
+    /// wherever they come from; `origin` says that. `None` stops.
+    ///
+    /// # Errors
+    /// `BadFile` when a content is not what it should be; `Missing` when there is none.
+    pub fn assemble(
+        &'static self,
+        origin: String,
+        content: &mut dyn FnMut(&str) -> Option<Vec<u8>>,
+    ) -> Result<Dataset, DataError> {
+        let place = Path::new(&origin);
+        let mut assembly = Assembly::new(self);
+        for file in self.files {
+            let missing = || DataError::Missing { name: self.name, place: place.into(), files: vec![file.name.into()] };
+            let bytes = content(file.name).ok_or_else(missing)?;
+            assembly.add(file, &bytes, None).map_err(DataError::bad_file(self.name, &place.join(file.name)))?;
+        }
+        Ok(assembly.finish(origin))
     }
 
     /// Bytes that a download fetches; 0 for what is built in.

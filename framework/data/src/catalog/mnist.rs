@@ -81,6 +81,61 @@ pub static MNIST: Entry = Entry {
     forms: Forms { subfolders: &["raw", "MNIST/raw"], archives: &[], pickles: &[], built_in: None, strips: false },
 };
 
+/// Fashion-MNIST. Sums of the gzipped files: TensorFlow Datasets
+/// (`url_checksums/fashion_mnist.txt`); unpacked files are checked by their form alone.
+pub static FASHION_MNIST: Entry = Entry {
+    name: "fashion_mnist",
+    title: "Fashion-MNIST",
+    about: "photographs of clothes in 10 classes, grey, 28 x 28",
+    licence: "MIT (Zalando SE)",
+    citation: "Xiao, Rasul, Vollgraf: Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms. arXiv:1708.07747, 2017.",
+    homepage: "https://github.com/zalandoresearch/fashion-mnist",
+    class_names: names::CLOTHES,
+    image: [1, 28, 28],
+    counts: Counts { train: 60_000, test: 10_000 },
+    mean: &[],
+    std: &[],
+    remotes: &[
+        clothes(
+            "train-images-idx3-ubyte.gz",
+            26_421_880,
+            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        ),
+        clothes(
+            "train-labels-idx1-ubyte.gz",
+            29_515,
+            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        ),
+        clothes(
+            "t10k-images-idx3-ubyte.gz",
+            4_422_102,
+            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        ),
+        clothes("t10k-labels-idx1-ubyte.gz", 5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+    ],
+    files: &[
+        unpacked("train-images-idx3-ubyte", Split::Train, 60_000, Content::IdxImages),
+        unpacked("train-labels-idx1-ubyte", Split::Train, 60_000, Content::IdxLabels),
+        unpacked("t10k-images-idx3-ubyte", Split::Test, 10_000, Content::IdxImages),
+        unpacked("t10k-labels-idx1-ubyte", Split::Test, 10_000, Content::IdxLabels),
+    ],
+    forms: Forms {
+        subfolders: &["raw", "FashionMNIST/raw"],
+        archives: &[],
+        pickles: &[],
+        built_in: None,
+        strips: false,
+    },
+};
+
+const fn clothes(file: &'static str, bytes: u64, sha256: &'static str) -> Remote {
+    Remote { file, bytes, sha256, mirrors: &["http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"] }
+}
+
+const fn unpacked(name: &'static str, split: Split, count: usize, content: Content) -> DataFile {
+    DataFile { name, split, count, content, known: &[] }
+}
+
 /// A tenth of MNIST, built in: see `assets/mnist_subset/README.md` for the selection and how it was made.
 pub static MNIST_SUBSET: Entry = Entry {
     name: "mnist_subset",

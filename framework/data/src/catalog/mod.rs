@@ -8,11 +8,11 @@ mod names;
 pub use cifar::{CIFAR10, CIFAR100};
 pub use entry::Entry;
 pub(crate) use entry::{BuiltIn, Content, DataFile, Forms, Known, Split, Sum};
-pub use mnist::{MNIST, MNIST_SUBSET};
+pub use mnist::{FASHION_MNIST, MNIST, MNIST_SUBSET};
 
 /// Every published data set with constants of its own.
 pub fn catalog() -> &'static [&'static Entry] {
-    static ALL: [&Entry; 4] = [&CIFAR10, &CIFAR100, &MNIST, &MNIST_SUBSET];
+    static ALL: [&Entry; 5] = [&CIFAR10, &CIFAR100, &FASHION_MNIST, &MNIST, &MNIST_SUBSET];
     &ALL
 }
 
@@ -24,7 +24,9 @@ mod tests {
     fn each_entry_agrees_with_itself() {
         for entry in catalog() {
             let [channels, ..] = entry.image;
-            assert_eq!((entry.mean.len(), entry.std.len()), (channels, channels), "{}", entry.name);
+            // Empty where they are measured.
+            let lengths = (entry.mean.len(), entry.std.len());
+            assert!([(channels, channels), (0, 0)].contains(&lengths), "{}", entry.name);
             for (split, count) in [(Split::Train, entry.counts.train), (Split::Test, entry.counts.test)] {
                 let labelled = entry.files.iter().filter(|f| f.split == split && f.content != Content::IdxImages);
                 assert_eq!(labelled.map(|f| f.count).sum::<usize>(), count, "{}", entry.name);

@@ -7,6 +7,12 @@ pub(super) const CIFAR10: &[&str] =
 /// The digits themselves.
 pub(super) const DIGITS: &[&str] = &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
+/// The table of labels on Fashion-MNIST's page.
+#[rustfmt::skip] // one name a line otherwise
+pub(super) const CLOTHES: &[&str] = &[
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+];
+
 /// `fine_label_names.txt` of CIFAR-100.
 #[rustfmt::skip] // one name a line otherwise
 pub(super) const CIFAR100: &[&str] = &[

@@ -4,10 +4,9 @@
 use super::http::{self, Stop};
 use super::{Order, Progress};
 use crate::error::{Attempt, DataError};
-use crate::sums::hex;
-use sha2::{Digest, Sha256};
+use crate::sums;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use ureq::Agent;
 
@@ -101,18 +100,9 @@ fn length(part: &Path, order: &Order) -> Result<u64, DataError> {
 
 /// Whether a file has the length and the SHA-256 ordered.
 fn is_right(path: &Path, order: &Order) -> Result<bool, DataError> {
-    let sum = || {
-        let mut file = File::open(path)?;
-        if file.metadata()?.len() != order.bytes {
-            return Ok(None);
-        }
-        let (mut sum, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok(Some(hex(&sum.finalize()))),
-                n => sum.update(&buffer[..n]),
-            }
-        }
+    let sum = || match fs::metadata(path)?.len() == order.bytes {
+        true => sums::of_file(path).map(Some),
+        false => Ok(None),
     };
     let found = sum().map_err(DataError::io(path, "read"))?;
     Ok(found.as_deref() == Some(order.sha256.as_str()))

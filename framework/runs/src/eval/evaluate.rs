@@ -2,7 +2,7 @@
 
 use super::place::{self, default_place};
 use super::trust::{Depth, Subject};
-use super::{AttackProgress, HeartbeatFile, Images, Saved, Tick, Trial, UnderWay};
+use super::{AttackProgress, Corruptions, HeartbeatFile, Images, measure_corruptions, Saved, Tick, Trial, UnderWay};
 use crate::interop::METHOD;
 use crate::pipeline::{Assembled, Pipeline, assemble, assemble_across, load, load_across};
 use crate::record::{AttackResult, EvalRecord, ImageRecord, TrustCheck, card, stamp};
@@ -51,6 +51,11 @@ pub trait Observer {
         let _ = progress;
     }
 
+    /// The accuracy on a part of the corrupted images, such as `fog@3`, in percent.
+    fn part_measured(&mut self, part: &str, accuracy: f64) {
+        let _ = (part, accuracy);
+    }
+
     /// Something that the user should know.
     fn note(&mut self, text: &str) {
         tracing::info!("{text}");
@@ -96,6 +101,7 @@ pub fn evaluate(
     let mut saved = Saved::open_across(world, &out, &config, &digest, images)?;
     let mut heartbeat = world.is_first().then(|| HeartbeatFile::new(folder.path(), shown(device)));
     let run = Attacks { pipeline, test: &test, keeps_images: options.save_adversarial };
+    let corruptions = corrupted(pipeline, &parts, observer)?;
     let (entries, images) = run.all(&mut parts, &mut saved, &mut heartbeat, observer)?;
     drop(heartbeat);
 
@@ -109,6 +115,7 @@ pub fn evaluate(
         n: test.len() as u64,
         entries,
         worst_case: images.worst_case(),
+        corruptions,
         trust: Vec::new(),
         avg: None,
         foil_version: foil::VERSION.into(),
@@ -187,6 +194,15 @@ fn write(
     Ok(out)
 }
 
+/// The network on corrupted images, where `evaluate` names them.
+fn corrupted(pipeline: &Pipeline, parts: &Assembled, observer: &mut dyn Observer) -> Result<Option<Corruptions>> {
+    if !pipeline.evaluates_corruptions() {
+        return Ok(None);
+    }
+    let mut done = |part: &str, accuracy: f64| observer.part_measured(part, accuracy);
+    measure_corruptions(pipeline, parts.step.model.network(), parts.data, &mut done).map(Some)
+}
+
 /// The attacks of an evaluation.
 struct Attacks<'a> {
     pipeline: &'a Pipeline,
@@ -205,8 +221,8 @@ impl Attacks<'_> {
     ) -> Result<(Vec<AttackResult>, ImageRecord)> {
         let (pipeline, test) = (self.pipeline, self.test);
         let (mut entries, mut images) = (Vec::new(), ImageRecord::new(test.index(), test.labels()));
-        let (network, all) = (parts.step.model.network(), pipeline.evaluate.len());
-        for (number, name) in (1..).zip(&pipeline.evaluate) {
+        let (network, all) = (parts.step.model.network(), pipeline.evaluated().count());
+        for (number, name) in (1..).zip(pipeline.evaluated()) {
             let attack = parts.attacks.get_mut(name);
             let mut trial = Trial {
                 name,

@@ -5,6 +5,7 @@
 //! can be stored and resumed; [`HeartbeatFile`] reports its progress to other processes.
 
 mod adversarial;
+mod corruptions;
 mod evaluate;
 mod heartbeat;
 mod place;
@@ -15,6 +16,7 @@ pub mod trust;
 mod under_way;
 
 pub use adversarial::{Found, Images};
+pub use corruptions::{CORRUPTIONS, Corruptions, Part, measure as measure_corruptions, source as corruptions};
 pub use evaluate::{Observer, Options, evaluate};
 pub use heartbeat::{EvalHeartbeat, HeartbeatFile};
 pub use progress::AttackProgress;

@@ -1,7 +1,7 @@
 //! A checkpoint: the state_dicts that a file holds, and the values beside them.
 
 use super::container::{self, Container};
-use super::pickle::{Id, Strided, Table, Value};
+use foil::pickle::{Id, Strided, Table, Value};
 use foil::tensors::{MOST_TENSORS, Named};
 use foil::{Error, Result};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};

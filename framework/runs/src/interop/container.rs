@@ -1,6 +1,6 @@
 //! The files that hold weights: PyTorch's zip archives, its older plain files, and safetensors.
 
-use super::pickle::{self, Strided, Table, Value};
+use foil::pickle::{self, Strided, Table, Value};
 use foil::tensors::{self, Named};
 use foil::{AtPath, Error, Result, regular};
 use std::collections::HashMap;
@@ -28,6 +28,8 @@ pub(super) enum Storages {
     Plain { file: File, places: HashMap<String, (u64, u64)>, path: PathBuf },
 }
 
+/// The largest pickle that is read; tensors are stored outside it.
+const LONGEST: usize = 64 << 20;
 /// The start of the older format: a pickle of the number 0x1950a86a20f9469cfc6c.
 const MAGIC: &[u8] = &[0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
 /// The older format's version, which follows: a pickle of 1001.
@@ -109,8 +111,9 @@ fn zipped(path: &Path, file: File) -> Result<Container> {
         }
     }
     let name = format!("{prefix}/data.pkl");
-    let bytes = entry(&mut archive, &name, pickle::LONGEST as u64).at("reading", path)?;
-    let (table, _) = pickle::read(&bytes).map_err(|refused| refused.told(&format!("{}: {name}", path.display())))?;
+    let bytes = entry(&mut archive, &name, LONGEST as u64).at("reading", path)?;
+    let (table, _) =
+        pickle::read(&bytes, LONGEST).map_err(|refused| refused.told(&format!("{}: {name}", path.display())))?;
     Ok(Container::PyTorch { table, storages: Storages::Zip { archive, prefix, path: path.to_path_buf() } })
 }
 
@@ -135,7 +138,7 @@ fn entry<R: Read + Seek>(archive: &mut ZipArchive<R>, name: &str, most: u64) -> 
 fn plain(path: &Path, mut file: File) -> Result<Container> {
     let length = file.metadata().at("reading", path)?.len();
     let mut head = Vec::new();
-    (&file).take(2 * pickle::LONGEST as u64).read_to_end(&mut head).at("reading", path)?;
+    (&file).take(2 * LONGEST as u64).read_to_end(&mut head).at("reading", path)?;
     let broken = |why: &str| Error::new(format!("{}: {why}", path.display())).help("was it cut short while copying?");
     let start = MAGIC.len() + VERSION.len();
     if head.get(MAGIC.len()..start) != Some(VERSION) {
@@ -143,8 +146,8 @@ fn plain(path: &Path, mut file: File) -> Result<Container> {
     }
     let mut at = start;
     let mut next = |what: &str| {
-        let (table, used) =
-            pickle::read(&head[at..]).map_err(|refused| refused.told(&format!("{}: {what}", path.display())))?;
+        let (table, used) = pickle::read(&head[at..], LONGEST)
+            .map_err(|refused| refused.told(&format!("{}: {what}", path.display())))?;
         at += used;
         Ok::<_, Error>(table)
     };

@@ -10,7 +10,6 @@ mod container;
 mod described;
 pub mod export;
 mod import;
-mod pickle;
 mod program;
 mod recognise;
 mod standard;

@@ -1,7 +1,7 @@
 //! Whether the parts of a pipeline fit together. Each check reports its problems to the [`Build`].
 
 use super::Pipeline;
-use crate::eval::NATURAL;
+use crate::eval::{CORRUPTIONS, NATURAL};
 use crate::record::Rule;
 use foil::attack::Attack;
 use foil::engine::{Capture, Network};
@@ -104,7 +104,10 @@ pub(super) fn selection(cx: &Build, pipeline: &Pipeline) -> Option<Rule> {
     };
     for (key, names) in [("evaluate", &pipeline.evaluate), ("train.watch", &pipeline.train.watch)] {
         for (i, name) in names.iter().enumerate().filter(|(_, name)| !known.contains(&name.as_str())) {
-            unknown(&format!("{key}.{i}"), name);
+            match key == "evaluate" && name == CORRUPTIONS {
+                true => corrupted_images(cx, pipeline, i),
+                false => unknown(&format!("{key}.{i}"), name),
+            }
         }
     }
     let rule = Rule::parse(&pipeline.select);
@@ -120,4 +123,12 @@ pub(super) fn selection(cx: &Build, pipeline: &Pipeline) -> Option<Rule> {
         cx.problem("select", format!("at {error}"), error.help.as_str());
     }
     rule.ok()
+}
+
+/// Whether there are corrupted images for entry `i` of `evaluate`.
+fn corrupted_images(cx: &Build, pipeline: &Pipeline, i: usize) {
+    if let Err(error) = crate::eval::corruptions(pipeline) {
+        let message = format!("is `{CORRUPTIONS}`, but {}", error.message());
+        cx.problem(&format!("evaluate.{i}"), message, error.suggestion().unwrap_or_default());
+    }
 }

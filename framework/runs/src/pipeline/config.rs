@@ -73,9 +73,15 @@ pub struct Pipeline {
     /// and the names in `attacks`. Only a strictly larger value replaces it.
     #[set(default = "natural")]
     pub select: String,
-    /// Rows of the final evaluation: `natural` and names in `attacks`.
+    /// Rows of the final evaluation: `natural` and names in `attacks`. `corruptions` measures the
+    /// accuracy on corrupted images as well.
     #[set(default = vec!["natural".to_string()])]
     pub evaluate: Vec<String>,
+    /// The corrupted images that `corruptions` in `evaluate` measures on; by default the set called
+    /// after the data set: `cifar10_c` of `cifar10`.
+    #[set(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corruptions: Option<Component<dyn DataSource>>,
     /// Makes the file a sweep for `foil sweep`: dotted keys and the values that each takes, in all
     /// combinations, as in `{ loss.beta: [5, 4, 3], attack.objective: [ce, cw] }`. A run has none.
     #[set(default)]

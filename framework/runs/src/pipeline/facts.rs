@@ -6,16 +6,27 @@ use foil_config::Problem;
 
 /// Shape and size of the data set that a pipeline names, without reading it.
 pub(super) fn facts(pipeline: &Pipeline) -> Result<DataFacts, Problem> {
-    let known = DataFacts::from(&crate::data::facts(pipeline).map_err(|error| unusable(&error))?);
+    let facts = crate::data::facts(pipeline).map_err(|error| unusable(&error))?;
+    let lacking = |what: &str, help: &str| {
+        Err(Problem::new("data", format!("`data` is `{}`, which has no {what} images", pipeline.data.name()), help))
+    };
+    if facts.counts.train == 0 {
+        return lacking("training", "a set to evaluate on belongs under `corruptions`");
+    }
+    if facts.counts.test == 0 {
+        return lacking("test", "name some: a run is evaluated on them");
+    }
+    let known = DataFacts::from(&facts);
     let limit = pipeline.images.train_limit.map_or(known.train, |limit| limit.min(known.train as u64) as i64);
-    if pipeline.images.validation >= limit as u64 {
+    let held = pipeline.images.validation;
+    if held >= limit as u64 {
         return Err(Problem::new(
             "images.validation",
-            format!("`images.validation` holds out {} of {limit} training images", pipeline.images.validation),
+            format!("`images.validation` holds out {held} of {limit} training images"),
             "hold out fewer, so that some are left to train on",
         ));
     }
-    let images = limit as u64 - pipeline.images.validation;
+    let images = limit as u64 - held;
     if pipeline.train.steps(images) == 0 {
         let size = pipeline.train.batch_size;
         return Err(Problem::new(

@@ -26,6 +26,7 @@ impl Pipeline {
         bare.images.content = bare.images.content.filter(|content| content != foil::data::PUBLISHED);
         bare.train.checkpoint_steps = None;
         bare.evaluate.clear();
+        bare.corruptions = None;
         bare.sweep.clear();
         let rule = Rule::parse(&self.select).ok();
         let selects = |name: &str| rule.as_ref().is_none_or(|rule| rule.names().contains(&name));

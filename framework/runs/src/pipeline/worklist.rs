@@ -1,6 +1,7 @@
 //! The runs of a comparison: files × the combinations of their sweeps × seeds.
 
 use super::{Assembled, Combination, Loaded, Pipeline, assemble, load};
+use crate::eval::{CORRUPTIONS, Corruptions};
 use crate::record::{EvalRecord, stamp};
 use foil::{Error, Result};
 use std::collections::HashMap;
@@ -119,20 +120,43 @@ pub fn evaluated_alike(a: &Pipeline, b: &Pipeline) -> bool {
 }
 
 impl Pipeline {
-    /// The settings of an attack of the evaluation as its record has them; null for `natural`.
+    /// The settings of an attack of the evaluation as its record has them; null for `natural`; of
+    /// `corruptions`, the set.
     pub fn attack_settings(&self, name: &str) -> serde_json::Value {
-        self.attacks.get(name).map_or(serde_json::Value::Null, |a| serde_json::to_value(a).unwrap_or_default())
+        let corrupted = || crate::eval::corruptions(self).ok().and_then(|set| serde_json::to_value(set).ok());
+        match self.attacks.get(name) {
+            Some(attack) => serde_json::to_value(attack).unwrap_or_default(),
+            None if name == CORRUPTIONS => corrupted().unwrap_or_default(),
+            None => serde_json::Value::Null,
+        }
     }
 
     /// Whether a record answers what the evaluation asks: the same attacks with the same settings, on
     /// `images` images, in the same arithmetic.
     pub fn is_evaluated_by(&self, record: &EvalRecord, images: u64) -> bool {
-        let names = record.entries.iter().map(|entry| &entry.name);
-        names.eq(&self.evaluate)
+        let names = record.entries.iter().map(|entry| entry.name.as_str());
+        names.eq(self.evaluated())
+            && record.corruptions.as_ref().map(Corruptions::names) == self.corrupted_parts()
             && record.entries.iter().all(|entry| entry.attack == self.attack_settings(&entry.name))
             && record.seed == self.seed
             && record.n == self.images.test_limit.map_or(images, |limit| limit.min(images))
             && record.precision == self.train.eval_precision.name()
+    }
+
+    /// The attacks of the evaluation, and `natural`, in order.
+    pub fn evaluated(&self) -> impl Iterator<Item = &str> {
+        self.evaluate.iter().map(String::as_str).filter(|name| *name != CORRUPTIONS)
+    }
+
+    /// The parts of the corrupted images that the evaluation measures on; `None` if it does not.
+    fn corrupted_parts(&self) -> Option<Vec<String>> {
+        let set = self.evaluates_corruptions().then(|| crate::eval::corruptions(self).ok())??;
+        Some(set.build_within(&self.folder).ok()?.parts())
+    }
+
+    /// Whether the evaluation measures on corrupted images.
+    pub fn evaluates_corruptions(&self) -> bool {
+        self.evaluate.iter().any(|name| name == CORRUPTIONS)
     }
 
     /// Of what it asks of an evaluation: 8 hex digits, the same wherever [`Pipeline::is_evaluated_by`] is.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::card;
 use super::trust::TrustCheck;
+use crate::eval::Corruptions;
 use foil::atomic;
 use foil::attack::Threat;
 use foil::tensors;
@@ -39,6 +40,10 @@ pub struct EvalRecord {
     /// image over the whole evaluation. Absent in old records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worst_case: Option<f64>,
+    /// Accuracy on corrupted images, where that was asked for. It is not part of `avg` and
+    /// `worst_case`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corruptions: Option<Corruptions>,
     /// Whether these figures can be trusted; empty if nothing was checked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trust: Vec<TrustCheck>,
@@ -177,7 +182,10 @@ impl EvalRecord {
     fn problem(&self) -> Option<String> {
         let stages = self.entries.iter().flat_map(|entry| entry.stages.iter().map(|s| (&s.name, s.accuracy)));
         let entries = self.entries.iter().map(|entry| (&entry.name, entry.accuracy));
-        let (name, accuracy) = entries.chain(stages).find(|(_, accuracy)| !(0.0..=100.0).contains(accuracy))?;
+        let parts =
+            self.corruptions.iter().flat_map(|all| all.parts.iter().map(|part| (&part.corruption, part.accuracy)));
+        let (name, accuracy) =
+            entries.chain(stages).chain(parts).find(|(_, accuracy)| !(0.0..=100.0).contains(accuracy))?;
         Some(format!("the accuracy of `{name}` is {accuracy}, not a percentage"))
     }
 }
@@ -208,6 +216,7 @@ mod tests {
             n: 10_000,
             entries: accuracies.iter().map(entry).collect(),
             worst_case: None,
+            corruptions: None,
             trust: vec![],
             avg: None,
             foil_version: "0.1.0".into(),

@@ -4,6 +4,7 @@ mod checkpoints;
 mod data;
 mod elf;
 mod faults;
+mod images;
 mod locks;
 mod pickles;
 mod pipelines;
@@ -55,6 +56,7 @@ pub fn all() -> Vec<Box<dyn Target>> {
         Box::new(pickles::Pickles::new()),
         Box::new(pickles::Plain::new()),
         Box::new(data::Data::new()),
+        Box::new(images::Images::new()),
         Box::new(elf::Plugins::new()),
         Box::new(locks::Locks::new()),
         Box::new(records::Records::new()),

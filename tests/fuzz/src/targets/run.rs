@@ -77,6 +77,7 @@ fn write(run: &Path) -> Result<()> {
         n: 20,
         entries: names.iter().enumerate().map(entry).collect(),
         worst_case: images.worst_case(),
+        corruptions: None,
         trust: vec![check],
         avg: None,
         foil_version: foil::VERSION.into(),

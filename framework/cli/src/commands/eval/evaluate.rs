@@ -45,6 +45,12 @@ impl Observer for Terminal {
         self.bars.take().into_iter().for_each(|bars| bars.done(progress));
     }
 
+    fn part_measured(&mut self, part: &str, accuracy: f64) {
+        if self.world.is_first() {
+            eprintln!("{part}: {accuracy:.2}");
+        }
+    }
+
     fn note(&mut self, text: &str) {
         note(text);
     }

@@ -2,6 +2,7 @@
 
 use crate::report::table::heading;
 use crate::report::{Cell, Column, Table};
+use foil_runs::eval::Corruptions;
 use foil_runs::record::EvalRecord;
 
 /// The last column.
@@ -34,4 +35,30 @@ pub(in crate::commands) fn table(records: &[EvalRecord], last: Last) -> Table {
         row
     });
     Table { title: "Accuracy under attack, percent".into(), columns, rows: rows.collect() }
+}
+
+/// Corruptions as rows and severities as columns, with the mean of each row.
+pub(super) fn by_severity(corruptions: &Corruptions) -> Table {
+    let severity = |part: &foil_runs::eval::Part| part.severity.map_or("all".to_string(), |n| n.to_string());
+    let severities = foil::distinct(corruptions.parts.iter().map(severity));
+    let mut columns = vec![Column::text("corruption")];
+    columns.extend(severities.iter().map(|name| Column::accuracy(name.clone())));
+    columns.push(Column::accuracy("mean"));
+    let rows = corruptions.rows().into_iter().map(|(name, parts)| {
+        let cell = |wanted: &String| {
+            let found = parts.iter().find(|part| severity(part) == *wanted);
+            found.map_or(Cell::Missing, |part| Cell::Percent(part.accuracy))
+        };
+        let mean = parts.iter().map(|part| part.accuracy).sum::<f64>() / parts.len().max(1) as f64;
+        std::iter::once(Cell::Text(name.into()))
+            .chain(severities.iter().map(cell))
+            .chain([Cell::Percent(mean)])
+            .collect()
+    });
+    Table {
+        title: "Accuracy by corruption and severity, percent".into(),
+        columns,
+        rows: rows.collect(),
+        ..Table::default()
+    }
 }

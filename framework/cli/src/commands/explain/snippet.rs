@@ -1,5 +1,6 @@
 //! A plugin's example as a part of a pipeline, ready to be pasted.
 
+use crate::commands::data;
 use crate::report::plot;
 use foil::attack::Attack;
 use foil::guard;
@@ -59,6 +60,9 @@ fn example(entry: &Entry) -> Result<Mapping> {
 
 /// The key of a pipeline that takes this plugin.
 fn root_key(entry: &Entry) -> Option<String> {
+    if data::built(entry).is_some_and(|set| !set.parts().is_empty()) {
+        return Some("corruptions".into());
+    }
     let fits = |key: &Key| key.components == [entry.kind()] && key.path == entry.kind();
     let key = keys(&root_schema()).into_iter().find(fits)?;
     (!is_mask(entry)).then_some(key.path)

@@ -85,6 +85,7 @@ pub(super) fn measure(run: &Path, n: i64, out: &Path) -> Result<EvalRecord> {
         n: test.len() as u64,
         entries,
         worst_case: None,
+        corruptions: None,
         trust: Vec::new(),
         avg: None,
         foil_version: foil::VERSION.into(),

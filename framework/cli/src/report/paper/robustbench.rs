@@ -37,6 +37,7 @@ pub fn model_info(row: &Row) -> Option<Value> {
         "clean_acc": eval.entry(NATURAL).map(|entry| percent(entry.accuracy)),
         "reported": lowest.map(percent),
         "autoattack_acc": autoattack,
+        "corruptions_acc": eval.corruptions.as_ref().map(|all| percent(all.mean)),
         "unreliable": eval.trust.iter().any(|check| check.passed == Some(false)),
         "foil": {
             "threat_model": eval.threat.norm, "images": eval.n, "seed": eval.seed, "precision": eval.precision, "version": eval.foil_version,

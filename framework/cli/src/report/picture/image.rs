@@ -47,6 +47,11 @@ pub enum PictureError {
     Png(#[from] png::EncodingError),
 }
 
+/// How many channels of an image a picture of it shows, the first ones: not its transparency.
+pub fn shown_channels(channels: usize) -> usize {
+    if channels < 3 { channels.min(1) } else { 3 }
+}
+
 impl Image {
     /// An image of `channels` (1 grey, 3 red, green, blue) times `height` times `width` values in
     /// that order, as in a torch tensor `[C, H, W]`.

@@ -13,5 +13,5 @@ mod palette;
 mod plan;
 
 pub use grid::{Caption, Grid, GridRow, Picture, Tone};
-pub use image::{Image, PictureError};
+pub use image::{Image, PictureError, shown_channels};
 pub use palette::Palette;

@@ -22,6 +22,8 @@ pub enum Value {
     Float(f64),
     /// UTF-8, checked.
     Text(Span),
+    /// Other bytes.
+    Bytes(Span),
     Tuple(Vec<Id>),
     List(Vec<Id>),
     /// Entries in order, and the additional attributes of an `OrderedDict`.
@@ -29,6 +31,10 @@ pub enum Value {
     Callable(Callable),
     Storage(Storage),
     Tensor(Box<Strided>),
+    /// A numpy array, once its content was set.
+    Array(Option<Box<Array>>),
+    /// A numpy dtype, with its name where it has one.
+    Dtype(Option<Id>),
     /// Data whose content is not needed, such as a numpy scalar; a description of it.
     Other(&'static str),
 }
@@ -44,6 +50,8 @@ pub enum Callable {
     Size,
     Storage(Kind),
     Set,
+    Array,
+    Dtype,
     Other(&'static str),
 }
 
@@ -72,8 +80,8 @@ impl Callable {
             ("__builtin__" | "builtins", "set" | "frozenset") => Self::Set,
             ("__builtin__" | "builtins", "int" | "float" | "list" | "dict") => Self::Other("a type"),
             ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => Self::Other("a numpy scalar"),
-            ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => Self::Other("a numpy array"),
-            ("numpy", "dtype") => Self::Other("a numpy dtype"),
+            ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => Self::Array,
+            ("numpy", "dtype") => Self::Dtype,
             ("numpy", "ndarray") => Self::Other("a type"),
             (
                 "pathlib" | "pathlib._local",
@@ -91,6 +99,17 @@ pub struct Storage {
     pub kind: Kind,
     pub key: Span,
     pub numel: u64,
+}
+
+/// The content of a numpy array, each by the number of its value.
+#[derive(Debug, Clone, Copy)]
+pub struct Array {
+    pub shape: Id,
+    pub dtype: Id,
+    /// Whether its first index moves fastest.
+    pub by_columns: Id,
+    /// Its bytes.
+    pub data: Id,
 }
 
 /// A tensor: a view that lies within a storage.
@@ -145,6 +164,14 @@ impl Table {
     /// The string of a span; its bytes were checked when it was read.
     pub fn text(&self, span: Span) -> &str {
         std::str::from_utf8(bytes_of(&self.bytes, span)).unwrap_or_default()
+    }
+
+    /// The value's bytes, if it is bytes or a string.
+    pub fn as_bytes(&self, id: Id) -> Option<&[u8]> {
+        match self.get(id) {
+            Value::Text(span) | Value::Bytes(span) => Some(bytes_of(&self.bytes, *span)),
+            _ => None,
+        }
     }
 
     /// The value's string, if it is one.

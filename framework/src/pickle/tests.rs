@@ -3,8 +3,10 @@
 use super::*;
 use proptest::prelude::*;
 
+const LONGEST: usize = 64 << 20;
+
 fn fault(bytes: &[u8]) -> Fault {
-    read(bytes).map(|(table, _)| table.values.len()).expect_err("it was read").fault
+    read(bytes, LONGEST).map(|(table, _)| table.values.len()).expect_err("it was read").fault
 }
 
 /// `code` repeated between a start and an end.
@@ -19,7 +21,7 @@ fn repeated(start: &[u8], code: &[u8], times: usize, end: &[u8]) -> Vec<u8> {
 #[test]
 fn a_call_is_named_with_its_place() {
     let bytes = b"\x80\x02}(X\x01\x00\x00\x00aK\x01X\x05\x00\x00\x00state}X\x01\x00\x00\x00b]cposix\nsystem\nX\x02\x00\x00\x00id\x85Rasu.";
-    let refused = read(bytes).unwrap_err();
+    let refused = read(bytes, LONGEST).unwrap_err();
     assert_eq!(refused.fault, Fault::Global("posix.system".into()));
     assert_eq!((refused.at, refused.near.as_str()), (30, "b"));
     let told = refused.told("net.pt: data.pkl").to_string();
@@ -164,13 +166,13 @@ proptest! {
 
     #[test]
     fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let _ = read(&bytes);
+        let _ = read(&bytes, LONGEST);
     }
 
     #[test]
     fn any_instructions(codes in proptest::collection::vec(instruction(), 0..80)) {
         let bytes = [codes.concat(), b".".to_vec()].concat();
-        if let Ok((table, used)) = read(&bytes) {
+        if let Ok((table, used)) = read(&bytes, LONGEST) {
             prop_assert!(used <= bytes.len() && table.values.len() <= bytes.len());
             prop_assert!((table.root as usize) < table.values.len());
         }
@@ -183,7 +185,7 @@ proptest! {
         bytes[at % length] = byte;
         bytes[other % length] ^= 1 << (byte % 8);
         bytes.truncate(cut.max(1));
-        if let Err(refused) = read(&bytes) {
+        if let Err(refused) = read(&bytes, LONGEST) {
             prop_assert!(refused.at <= bytes.len());
             prop_assert!(refused.told("x").message().starts_with("x, byte "));
         }

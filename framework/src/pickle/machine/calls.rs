@@ -1,7 +1,7 @@
 //! Names and calls in a pickle: from arguments to data.
 
 use super::super::Fault;
-use super::super::value::{Callable, Id, Storage, Strided, Value, bytes_of};
+use super::super::value::{Array, Callable, Id, Storage, Strided, Value, bytes_of};
 use super::{Done, MOST, Machine, TOO_MANY};
 
 const SHAPE: Fault = Fault::Broken("a tensor is not described as PyTorch does");
@@ -70,6 +70,8 @@ impl<'a> Machine<'a> {
                 [sizes, ..] => self.sequence(*sizes).ok_or(SHAPE)?.to_vec(),
             }),
             Callable::Set => Value::Other("a set"),
+            Callable::Array => Value::Array(None),
+            Callable::Dtype => Value::Dtype(arguments.first().copied().filter(|name| self.text(*name).is_some())),
             Callable::Other(what) => Value::Other(what),
             Callable::Storage(_) => return Err(Fault::Unknown("a storage within the pickle".into())),
         };
@@ -144,6 +146,14 @@ impl<'a> Machine<'a> {
             Value::Dict(items, _) => Some(items.clone()),
             _ => None,
         };
+        let content = match self.value(state) {
+            // (version, shape, dtype, whether by columns, bytes)
+            Value::Tuple(parts) => match parts.as_slice() {
+                &[_, shape, dtype, by_columns, data] => Some(Box::new(Array { shape, dtype, by_columns, data })),
+                _ => None,
+            },
+            _ => None,
+        };
         match &mut self.values[top as usize] {
             Value::Dict(items, attributes) => {
                 if items.is_empty() {
@@ -151,7 +161,8 @@ impl<'a> Machine<'a> {
                 }
                 *attributes = Some(state);
             }
-            Value::Other(_) => {}
+            Value::Array(array) => *array = content,
+            Value::Other(_) | Value::Dtype(_) => {}
             _ => return Err(Fault::Broken("it sets attributes on something that is not an object")),
         }
         Ok(())

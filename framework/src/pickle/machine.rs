@@ -9,15 +9,15 @@ use std::collections::HashMap;
 /// Values of one pickle. A network has a few thousand; with optimiser and scheduler states, ten
 /// times that.
 const MOST: usize = 4_000_000;
-/// The largest pickle that is read; tensors are stored outside it.
-pub const LONGEST: usize = 64 << 20;
 
-/// Reads the pickle at the start of `bytes`; returns its values, and where it ends.
+/// Reads the pickle at the start of `bytes`, which is not longer than `longest`; returns its values,
+/// and where it ends.
 ///
 /// # Errors
 /// [`Refused`], with the place.
-pub fn read(bytes: &[u8]) -> Result<(Table, usize), Refused> {
-    let bytes = &bytes[..bytes.len().min(LONGEST)];
+pub fn read(bytes: &[u8], longest: usize) -> Result<(Table, usize), Refused> {
+    // Positions are kept in 32 bits.
+    let bytes = &bytes[..bytes.len().min(longest).min(u32::MAX as usize)];
     let mut machine = Machine {
         bytes,
         at: 0,
@@ -222,7 +222,7 @@ impl<'a> Machine<'a> {
         // Both fit: a pickle is shorter than 2^32 bytes.
         let span = Span { start: start as u32, length: bytes.len() as u32 };
         let is_text = text && std::str::from_utf8(bytes).is_ok();
-        self.push(if is_text { Value::Text(span) } else { Value::Other("bytes") })
+        self.push(if is_text { Value::Text(span) } else { Value::Bytes(span) })
     }
 
     // The stack.

@@ -1,17 +1,18 @@
-//! A reader of the pickles in which PyTorch keeps weights, which runs nothing.
+//! A reader of the pickles in which PyTorch keeps weights and CIFAR is published, which runs
+//! nothing.
 //!
 //! A pickle is a small program that may call any Python function by name. Here a name is looked up
 //! in a short list ([`value::Callable`]), and each entry is a way to build data: a dictionary, a
-//! tensor's shape and position, a numpy scalar. Any other name is an error that says which name and
+//! tensor's shape and position, a numpy array. Any other name is an error that says which name and
 //! where. Time and memory are linear in the bytes.
 
 mod machine;
 mod value;
 
-pub use machine::{LONGEST, read};
-pub use value::{Id, Strided, Table, Value};
+pub use machine::read;
+pub use value::{Array, Id, Strided, Table, Value};
 
-use foil::Error;
+use crate::Error;
 
 /// Why a pickle cannot be read.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,8 +47,8 @@ impl Refused {
                 let error =
                     Error::new(format!("{place}: it calls `{global}`, which is Python code that foil does not run"));
                 error.help(
-                    "foil reads only tensors, numbers and strings; where you trust the file, save its weights alone in Python: \
-                     torch.save(model.state_dict(), \"weights.pt\")",
+                    "foil reads only arrays, tensors, numbers and strings; where you trust the file, save its weights alone in \
+                     Python: torch.save(model.state_dict(), \"weights.pt\")",
                 )
             }
             Fault::Broken(why) => {
