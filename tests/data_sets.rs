@@ -143,7 +143,8 @@ fn images_of_other_shapes_are_trained_evaluated_and_shown() {
         arrays(&place.path("x.safetensors"), 10, shape);
         let run = format!("run{}", shape[0]);
         let model = format!("model={model}");
-        let train = ["train", "tiny.yaml", &model, "train.epochs=1", "train.batch_size=5", "--no-eval", "--run-dir", &run];
+        let train =
+            ["train", "tiny.yaml", &model, "train.epochs=1", "train.batch_size=5", "--no-eval", "--run-dir", &run];
         foil(&place, &train).ok();
         if shape[0] % 2 == 0 {
             // Grey and colour are shown in other tests.

@@ -2,7 +2,7 @@
 
 use super::place::{self, default_place};
 use super::trust::{Depth, Subject};
-use super::{AttackProgress, Corruptions, HeartbeatFile, Images, measure_corruptions, Saved, Tick, Trial, UnderWay};
+use super::{AttackProgress, Corruptions, HeartbeatFile, Images, Saved, Tick, Trial, UnderWay, measure_corruptions};
 use crate::interop::METHOD;
 use crate::pipeline::{Assembled, Pipeline, assemble, assemble_across, load, load_across};
 use crate::record::{AttackResult, EvalRecord, ImageRecord, TrustCheck, card, stamp};
