@@ -27,7 +27,8 @@ class Small(torch.nn.Module):
         self.out = torch.nn.Linear(784, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out(self.norm(x).flatten(1))
+        out: Tensor = self.out(self.norm(x).flatten(1))
+        return out
 
 
 @pytest.fixture

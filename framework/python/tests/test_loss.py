@@ -174,3 +174,13 @@ def test_a_template_passes_its_test_and_trains(foil_command: Run, tmp_path: Path
     foil_command("check", "my_own.yaml")
     foil_command("train", "my_own.yaml", *small)
     assert (tmp_path / "runs/my_own/eval.json").exists()
+
+
+def test_two_ranks_train_what_one_does(foil_command: Run, mine: Path, tmp_path: Path) -> None:
+    program = str(Path(sys.executable).with_name("foil"))
+    ranks = [sys.executable, "-m", "torch.distributed.run", "--no-python", "--nproc-per-node", "2"]
+    words = [*ranks, program, "train", "mine.yaml", "--run-dir", "two", "--no-eval"]
+    subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+    foil_command("train", "mine.yaml", "--run-dir", "one", "--no-eval")
+    two, one = (curve(tmp_path / run)[-1]["train_loss"] for run in ("two", "one"))
+    assert two == pytest.approx(one, rel=1e-4)

@@ -130,9 +130,7 @@ def test_a_module_trains_resumes_and_keeps_its_names(foil_command: Run, tmp_path
     ]
     foil_command("export", "whole")
     state = torch.load(tmp_path / "whole/best.pth", weights_only=True)
-    net = torch.nn.Sequential(
-        torch.nn.BatchNorm2d(1), torch.nn.Flatten(), torch.nn.Dropout(), torch.nn.Linear(784, 10)
-    )
+    net = torch.nn.Sequential(torch.nn.BatchNorm2d(1), torch.nn.Flatten(), torch.nn.Dropout(), torch.nn.Linear(784, 10))
     net.load_state_dict(state)
     x, _ = foil.data("mnist_subset", limit=20)
     assert torch.allclose(net.eval()(x), foil.load(tmp_path / "whole")(x), atol=1e-5)
@@ -143,5 +141,9 @@ def test_a_module_that_gives_no_logits_is_named(foil_command: Run, tmp_path: Pat
     (tmp_path / "net.py").write_text(MODEL.replace("height * width, classes)", "height * width, 7)"))
     (tmp_path / "net.yaml").write_text(PIPELINE.replace("model: small_cnn", "model: { type: python, file: net.py }"))
     assert "`model` is `python`" in foil_command("check", "net.yaml", code=1).stderr
-    (tmp_path / "net.py").write_text(MODEL.replace("return torch.nn.Sequential(", "return list(") .replace("            torch.nn.BatchNorm2d(channels),\n", "            [torch.nn.BatchNorm2d(channels),\n").replace("classes),\n        )", "classes)],\n        )"))
+    (tmp_path / "net.py").write_text(
+        MODEL.replace("return torch.nn.Sequential(", "return list(")
+        .replace("            torch.nn.BatchNorm2d(channels),\n", "            [torch.nn.BatchNorm2d(channels),\n")
+        .replace("classes),\n        )", "classes)],\n        )")
+    )
     assert "build returned list, but must return" in foil_command("check", "net.yaml", code=1).stderr

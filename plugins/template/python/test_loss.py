@@ -3,9 +3,9 @@
 import math
 
 import torch
+from template_loss import TemplateLoss
 
 import foil
-from template_loss import TemplateLoss
 
 
 def test_equals_the_formula_on_an_image() -> None:

@@ -1,7 +1,6 @@
 """Run it with `pytest`."""
 
 import torch
-
 from template_model import TemplateModel
 
 

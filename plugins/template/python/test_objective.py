@@ -1,7 +1,6 @@
 """Run it with `pytest`. Numbers worked out by hand keep the formula what it is."""
 
 import torch
-
 from template_objective import TemplateObjective
 
 

@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterable, Mapping, Sequence, Union
+from typing import Any, Union
 
 import torch
 from torch import Tensor
@@ -241,7 +242,9 @@ def attack(name: str, *, seed: int = 0, batch_size: int = 500, **keys: Any) -> A
     return attacked
 
 
-def autoattack(*, norm: str = "Linf", eps: float = 8 / 255, seed: int = 0, batch_size: int = 500, **keys: Any) -> Attack:
+def autoattack(
+    *, norm: str = "Linf", eps: float = 8 / 255, seed: int = 0, batch_size: int = 500, **keys: Any
+) -> Attack:
     """AutoAttack's standard version as a function; see `foil.attack`."""
     return attack("autoattack", norm=norm, eps=eps, seed=seed, batch_size=batch_size, **keys)
 
@@ -255,7 +258,9 @@ def _check(x: Tensor, y: Tensor) -> None:
         raise Error(f"labels are {list(y.shape)} {y.dtype} on {y.device}, but must be [{len(x)}] int64 on {x.device}")
 
 
-def data(name: str, *, train: bool = False, folder: PathLike | None = None, limit: int | None = None) -> tuple[Tensor, Tensor]:
+def data(
+    name: str, *, train: bool = False, folder: PathLike | None = None, limit: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Images `[N, C, H, W]` in [0, 1] and labels `[N]` of a data set that foil knows.
 
     Args:
@@ -306,7 +311,9 @@ def evaluate(
     if overrides is not None:
         raise Error("overrides are for a run", "give a module's attacks as attacks={'pgd': foil.attack('pgd', ...)}")
     if data is None:
-        raise Error("a module is evaluated on images", "foil.evaluate(model, (x, y)), or foil.evaluate(model, 'cifar10')")
+        raise Error(
+            "a module is evaluated on images", "foil.evaluate(model, (x, y)), or foil.evaluate(model, 'cifar10')"
+        )
     x, y = _images(data) if isinstance(data, str) else data
     here = next((one.device for one in model.parameters()), x.device)
     x, y = x.to(here), y.to(here)

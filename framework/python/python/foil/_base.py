@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Callable, ClassVar, Mapping, Sequence
-
-from typing_extensions import dataclass_transform
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import dataclass_transform
 
 
 class Scheduled:
@@ -131,8 +131,8 @@ class Target:
         return found
 
     def gradient(self, x: Tensor, value: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        """The gradient of the sum of `value(logits)`, `[N, K]` to `[N]`, with respect to the images, and
-        the logits."""
+        """The gradient of the sum of `value(logits)`, `[N, K]` to `[N]`, with respect to the
+        images, and the logits."""
         found: tuple[Tensor, Tensor] = self._scene.gradient(x, value, self._train)
         return found
 
@@ -150,7 +150,7 @@ class AttackBatch:
         self._scene = scene
 
     def uniform(self, name: str) -> Tensor:
-        """Numbers uniform in [0, 1), `[N, C, H, W]`, that follow from the seed, the name and the image."""
+        """Numbers uniform in [0, 1), `[N, C, H, W]`, from the seed, the name and the image."""
         found: Tensor = self._scene.uniform(name)
         return found
 
@@ -200,5 +200,5 @@ class Model(Plugin):
 
     def build(self, channels: int, height: int, width: int, classes: int) -> torch.nn.Module:
         """A module that takes images `[N, channels, height, width]` and returns logits
-        `[N, classes]`. Its weights are where training starts; torch's generator is seeded before."""
+        `[N, classes]`. Training starts from its weights; torch's generator is seeded before."""
         raise NotImplementedError

@@ -1,7 +1,7 @@
 """The compiled half."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""Finds a plugin's class in a file, describes its keys, and makes it. Rust calls these functions."""
+"""Finds a plugin's class in a file, describes its keys, and makes it. Rust calls this."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import sys
 import traceback
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping, Union
+from typing import Any, Union
 
 import torch
 from torch import Tensor
@@ -38,7 +39,9 @@ def _module(file: str) -> types.ModuleType:
     try:
         source = path.read_bytes()
     except OSError as error:
-        raise Fault("file", f"`{file}` cannot be read: {error.strerror}", "paths are relative to the pipeline") from None
+        raise Fault(
+            "file", f"`{file}` cannot be read: {error.strerror}", "paths are relative to the pipeline"
+        ) from None
     name = f"foil_plugin_{hashlib.sha256(bytes(str(path.resolve()), 'utf-8') + source).hexdigest()[:16]}"
     if name in sys.modules:
         return sys.modules[name]
@@ -54,7 +57,9 @@ def _module(file: str) -> types.ModuleType:
         del sys.modules[name]
         if not isinstance(error, Exception):
             raise
-        raise Fault("file", f"`{file}` cannot be imported: {where(error, file)}", f"try it alone: python {file}") from error
+        raise Fault(
+            "file", f"`{file}` cannot be imported: {where(error, file)}", f"try it alone: python {file}"
+        ) from error
     finally:
         sys.dont_write_bytecode = keeps
     return module
@@ -72,11 +77,17 @@ def _class(kind: str, file: str, name: str | None) -> type[Any]:
             return next(iter(own.values()))
         found = ", ".join(own) or "none"
         message = f"`{file}` must have one subclass of foil.{base.__name__}, and has {found}"
-        raise Fault("file", message, "name it: class: " + next(iter(own)) if own else f"write class MyClass(foil.{base.__name__}):")
+        raise Fault(
+            "file",
+            message,
+            "name it: class: " + next(iter(own)) if own else f"write class MyClass(foil.{base.__name__}):",
+        )
     if name in own:
         return own[name]
     if isinstance(vars(module).get(name), type):
-        raise Fault("class", f"`{name}` in `{file}` is not a foil.{base.__name__}", f"write class {name}(foil.{base.__name__}):")
+        raise Fault(
+            "class", f"`{name}` in `{file}` is not a foil.{base.__name__}", f"write class {name}(foil.{base.__name__}):"
+        )
     help = f"it has {', '.join(own)}" if own else f"write class {name}(foil.{base.__name__}):"
     raise Fault("class", f"`{file}` has no class `{name}`", help)
 
@@ -106,7 +117,9 @@ def schema(kind: str, file: str, name: str | None) -> str:
     try:
         hints = typing.get_type_hints(cls)
     except Exception as error:
-        raise Fault("class", f"the types of `{cls.__name__}` cannot be read: {error}", "annotate fields with types of Python") from error
+        raise Fault(
+            "class", f"the types of `{cls.__name__}` cannot be read: {error}", "annotate fields with types of Python"
+        ) from error
     about = inspect.cleandoc(cls.__dict__.get("__doc__") or "")
     if not about or about.startswith(f"{cls.__name__}("):  # what dataclasses write where there is none
         raise Fault("class", f"`{cls.__name__}` in `{file}` has no docstring", "write one: it is the manual")
@@ -118,12 +131,18 @@ def schema(kind: str, file: str, name: str | None) -> str:
     required = ["file"]
     for field in dataclasses.fields(cls):
         if field.name in RESERVED:
-            raise Fault("class", f"`{cls.__name__}` has a field `{field.name}`, which is a key of every plugin in Python", "call it something else")
+            raise Fault(
+                "class",
+                f"`{cls.__name__}` has a field `{field.name}`, which is a key of every plugin in Python",
+                "call it something else",
+            )
         try:
             of_type = _of_type(hints[field.name])
         except TypeError:
             message = f"the field `{field.name}` of `{cls.__name__}` has the type {field.type}, which no key has"
-            raise Fault("class", message, "keys are float, int, bool, str, Literal, list, X | None or foil.Scheduled") from None
+            raise Fault(
+                "class", message, "keys are float, int, bool, str, Literal, list, X | None or foil.Scheduled"
+            ) from None
         entry = {**of_type, **field.metadata.get("foil", {})}
         if field.default is not dataclasses.MISSING:
             entry["default"] = field.default
@@ -173,13 +192,13 @@ def where(error: BaseException, file: str) -> str:
     return f"{said} ({file}:{frames[-1].lineno}, in {frames[-1].name})"
 
 
-class _Reads(TorchDispatchMode):
+class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes operations that wait for the device, or whose result has a shape that depends on it."""
 
     WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero")
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.seen: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -190,12 +209,14 @@ class _Reads(TorchDispatchMode):
 
 
 def trial(loss: _base.Loss, file: str, classes: int) -> tuple[bool, list[str]]:
-    """Calls a loss on made-up tensors on the CPU: whether its step may be captured, and warnings."""
+    """Calls a loss on made-up tensors: whether its step may be captured, and warnings."""
     unknown = [one for one in loss.passes if one not in PASSES]
     if unknown:
-        raise Fault("class", f"`passes` of `{type(loss).__name__}` has `{unknown[0]}`", f"passes are {', '.join(PASSES)}")
+        raise Fault(
+            "class", f"`passes` of `{type(loss).__name__}` has `{unknown[0]}`", f"passes are {', '.join(PASSES)}"
+        )
     y = torch.arange(4) % max(classes, 1)
-    logits = {}
+    logits: dict[str, Tensor] = {}
     for one in loss.passes:
         for read in {"together": ("clean", "adversarial"), "clean_after_update": ()}.get(one, (one,)):
             values = torch.arange(4 * classes, dtype=torch.float32).view(4, classes)
@@ -243,7 +264,7 @@ def network(plugin: _base.Model, channels: int, height: int, width: int, classes
 
 
 def tensors(module: torch.nn.Module) -> list[tuple[str, Tensor, bool, bool]]:
-    """Names and values of parameters and buffers, whether each is trained, and whether it is a buffer."""
+    """Names and values, whether each is trained, and whether it is a buffer."""
     found = [(name, one.detach(), one.requires_grad, False) for name, one in module.named_parameters()]
     return found + [(name, one.detach(), False, True) for name, one in module.named_buffers()]
 

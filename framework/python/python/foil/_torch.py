@@ -35,7 +35,9 @@ def folder() -> Path:
     found = Path(next(iter(spec.submodule_search_locations)))
     version = _version(found)
     if version.split("+")[0].split(".")[:2] != MADE_FOR.split("."):
-        raise TorchError(f"foil needs torch {MADE_FOR}, and this Python has torch {version or 'of no known version'}: {INSTALL}")
+        raise TorchError(
+            f"foil needs torch {MADE_FOR}, and this Python has torch {version or 'of no known version'}: {INSTALL}"
+        )
     return found
 
 

@@ -102,8 +102,8 @@ impl Images {
     }
 }
 
-/// Attacked images for `x` `[N, C, H, W]` with labels `y` `[N]`, which have the places `index` `[N]`
-/// in their set: an image's random numbers depend on its place and the seed alone.
+/// Attacked images for `x` `[N, C, H, W]` with labels `y` `[N]`, which have the places `index`,
+/// `[N]`, in their set: an image's random numbers depend on its place and the seed alone.
 #[pyfunction]
 #[pyo3(signature = (yaml, logits, x, y, index, classes, seed))]
 pub(super) fn attack<'py>(

@@ -33,6 +33,11 @@ impl<K: ?Sized> fmt::Debug for Settings<K> {
     }
 }
 
+/// Descriptions of keys.
+const FILE: &str = "The Python file, relative to the folder of this config; it is copied into the run's folder.";
+const SHA256: &str = "The file's SHA-256 in 64 hexadecimal digits; a different file is refused. `resolved.yaml` of a \
+                      run contains it.";
+
 /// The manual of each kind.
 pub(crate) trait Manual {
     /// What the class must be, in Markdown.
@@ -51,7 +56,7 @@ impl<K: Manual + ?Sized> schemars::JsonSchema for Settings<K> {
             "properties": {
                 "file": {
                     "type": "string", "x-file": true,
-                    "description": "The Python file, relative to the folder of this config; it is copied into the run's folder.",
+                    "description": FILE,
                 },
                 "class": {
                     "type": ["string", "null"], "default": null,
@@ -59,7 +64,7 @@ impl<K: Manual + ?Sized> schemars::JsonSchema for Settings<K> {
                 },
                 "sha256": {
                     "type": ["string", "null"], "default": null,
-                    "description": "The file's SHA-256 in 64 hexadecimal digits; a different file is refused. `resolved.yaml` of a run contains it.",
+                    "description": SHA256,
                 },
             },
             "required": ["file"],
