@@ -1,6 +1,7 @@
 //! The command line as a user meets it: help, what you can combine, the manual, the schema, the
 //! machine, exit codes.
 
+use foil_models as _;
 use serde_json::Value;
 use std::fs;
 use std::io::Read;
@@ -226,6 +227,16 @@ fn every_plugin_has_a_page_whose_example_is_a_pipeline() {
 
     // And what the examples of data sets name.
     pictures(folder.path());
+    // The networks that examples of losses name.
+    let problems = std::cell::RefCell::default();
+    let digits = foil::registry::DataFacts { channels: 1, height: 28, width: 28, classes: 10, train: 1 };
+    let cx = foil::registry::Build::new(digits, 0, tch::Kind::Float, tch::Device::Cpu, &problems);
+    let small = serde_json::from_value(serde_json::json!("small_cnn")).expect("a model");
+    let weights = cx.network("model", &small, 1).expect("a network").params().state_dict();
+    for name in ["teacher", "helper"] {
+        let file = folder.path().join(format!("{name}.safetensors"));
+        foil::tensors::write(&file, &weights, std::collections::HashMap::new()).expect("written");
+    }
 
     // A network is made for one size of image: an example is right if it is right for some data.
     let (mut right, mut problems) = (String::new(), String::new());

@@ -66,6 +66,17 @@ fn trades() {
 }
 
 #[test]
+fn moved_weights_averages_and_a_teacher_that_learns() {
+    let words = "update: { type: awp, gamma: 0.01 }\naverage: { type: ema, decay: 0.5, ramp: false }\n\
+                 networks: { teacher: { model: small_cnn, optimizer: { type: sgd, lr: 0.05 } } }\n";
+    // AWP takes the gradient a second time, where the first one's rounding has moved the weights.
+    same_as_one(&(AT.replace("loss: at", "loss: { type: lbgat, beta: 1 }") + words), &[2, 4], 2e-5);
+    // Batch norm's statistics over the images of all ranks.
+    let words = "average: { type: swa, start: 0 }\n";
+    same_as_one(&(NORM.to_string() + words).replace("mode: train", "mode: eval"), &[2], 1e-4);
+}
+
+#[test]
 fn mma_with_its_radii() {
     // A bisection takes another turn where a margin is 0 to rounding; so far from that no image of
     // these is.

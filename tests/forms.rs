@@ -6,18 +6,23 @@ use foil::registry::entries;
 use foil_alp as _;
 use foil_at as _;
 use foil_attacks as _;
+use foil_averages as _;
 use foil_cat as _;
 use foil_config::{Catalog, Library, Problem, fraction};
 use foil_datasets as _;
+use foil_distillation as _;
 use foil_fat as _;
+use foil_hat as _;
 use foil_mart as _;
 use foil_mma as _;
 use foil_models as _;
 use foil_optimizers as _;
 use foil_runs::pipeline::{Registry, root_schema};
 use foil_schedulers as _;
+use foil_score as _;
 use foil_torchscript as _;
 use foil_trades as _;
+use foil_updates as _;
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -73,6 +78,8 @@ fn pipeline(kind: &str, plugin: Value) -> (Value, &'static str) {
         "loss" => ("loss", plugin),
         "model" => ("model", plugin),
         "optimizer" => ("optimizer", plugin),
+        "update" => ("update", plugin),
+        "average" => ("average", plugin),
         _ => return (whole, ""),
     };
     whole[path.split('.').next().unwrap()] = value;

@@ -22,15 +22,20 @@ use tch::{Device, Kind, Tensor};
 use foil_alp as _;
 use foil_at as _;
 use foil_attacks as _;
+use foil_averages as _;
 use foil_cat as _;
 use foil_datasets as _;
+use foil_distillation as _;
 use foil_fat as _;
+use foil_hat as _;
 use foil_mart as _;
 use foil_mma as _;
 use foil_models as _;
 use foil_optimizers as _;
 use foil_schedulers as _;
+use foil_score as _;
 use foil_trades as _;
+use foil_updates as _;
 
 /// Epoch, step, and the images of the step; the last one of an epoch has fewer.
 const STEPS: [(u64, u64, [i64; 2]); 6] =
@@ -42,6 +47,8 @@ type Left = Vec<(String, Tensor)>;
 
 fn left(parts: &Assembled, losses: Vec<Tensor>) -> Left {
     let mut all = parts.step.model.state("model.");
+    all.extend(parts.step.networks.state("networks."));
+    all.extend(parts.step.average.iter().flat_map(|average| average.state("average.")));
     all.extend(parts.step.attack.state());
     all.extend(losses.into_iter().enumerate().map(|(i, loss)| (format!("loss of step {i}"), loss)));
     all.into_iter().map(|(name, t)| (name, t.copy())).collect()
@@ -192,7 +199,9 @@ fn steps_of_two(pipeline: &Pipeline, data: &Resident, blind: bool) -> Vec<Left> 
 fn the_steps_of_several_ranks_can_be_replayed() {
     let sync = "train.batch_norm=sync";
     let resnet = "model={ type: wide_resnet, depth: 10, width: 1 }";
-    let cases: [(&str, &[&str]); 5] = [
+    let cases: [(&str, &[&str]); 7] = [
+        ("awp.yaml", &[resnet]),
+        ("lbgat.yaml", &[]),
         ("at.yaml", &[]),
         ("trades.yaml", &["train.precision=bf16"]),
         ("cat_cw.yaml", &[]),

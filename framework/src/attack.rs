@@ -55,12 +55,21 @@ pub struct Adversarial {
     pub x: Tensor,
     /// Side tensors by the names in [`Attack::provides`].
     pub side: BTreeMap<String, Tensor>,
+    /// Further images `[N, C, H, W]`, in the batch's order, by the names in [`Attack::images`].
+    pub images: BTreeMap<String, Tensor>,
 }
 
 impl Adversarial {
     /// Attacked images without side tensors.
     pub fn new(x: Tensor) -> Self {
-        Self { x, side: BTreeMap::new() }
+        Self { x, side: BTreeMap::new(), images: BTreeMap::new() }
+    }
+
+    /// Adds a set of images.
+    #[must_use]
+    pub fn with_images(mut self, name: &str, images: Tensor) -> Self {
+        self.images.insert(name.to_string(), images);
+        self
     }
 
     /// Adds a side tensor.
@@ -90,6 +99,18 @@ pub trait Attack: Send {
     /// Names of the side tensors it provides.
     fn provides(&self) -> Vec<&'static str> {
         self.inner().map_or_else(Vec::new, |inner| inner.provides())
+    }
+
+    /// Names of the sets of images that it makes besides the attacked ones; a loss may ask for
+    /// passes over them.
+    fn images(&self) -> Vec<&'static str> {
+        self.inner().map_or_else(Vec::new, |inner| inner.images())
+    }
+
+    /// Names of the networks besides the model that it looks at: [`Target::network`]. Such an
+    /// attack cannot evaluate a model.
+    fn networks(&self) -> Vec<String> {
+        self.inner().map_or_else(Vec::new, |inner| inner.networks())
     }
 
     /// Whether it reads [`Batch::clean_logits`].

@@ -7,6 +7,7 @@
 extern crate self as foil;
 
 pub mod attack;
+pub mod average;
 pub mod data;
 pub mod distributed;
 pub mod engine;
@@ -23,6 +24,7 @@ pub mod registry;
 pub mod scheduler;
 pub mod tensors;
 pub mod testing;
+pub mod update;
 
 pub use foil_macros::settings;
 pub use foil_torch::{
@@ -39,15 +41,17 @@ pub const TCH: &str = "0.24.0";
 /// What a plugin needs, in one line.
 pub mod prelude {
     pub use crate::attack::{Adversarial, Ascent, Attack, Batch, Box01, Learning, Norm, Target, Threat};
+    pub use crate::average::Average;
     pub use crate::data::{Counts, DataSource, Dataset, Facts, Images, Located, Reading};
     pub use crate::engine::{Learner, Network};
-    pub use crate::loss::{Forward, Loss, LossInput, LossOutput, terms};
+    pub use crate::loss::{Forward, ImageSet, Loss, LossInput, LossOutput, terms};
     pub use crate::model::Model;
     pub use crate::nn::{self, BatchNorm2d, Builder, Conv2d, Group, Linear, Mode, Pass, Span};
     pub use crate::objective::{Objective, Reference};
     pub use crate::optim::{Decay, Optimizer};
     pub use crate::registry::{Build, Component, Config, DataPath};
     pub use crate::scheduler::{Clock, Progress, Scheduled, Scheduler};
+    pub use crate::update::{Descent, Update};
     pub use crate::{Error, Result, register, settings};
     pub use tch::{self, Kind, Tensor};
     pub use tracing;

@@ -29,10 +29,17 @@ pub enum Forward {
     /// The clean images after the update, without gradient: some code logs this, and it moves the
     /// running statistics.
     CleanAfterUpdate,
+    /// The images of a set that the attack makes besides the attacked ones, by its name; see
+    /// [`Attack::images`](crate::attack::Attack::images).
+    Images(&'static str),
+    /// Images through another network of the pipeline, the one called by this name under
+    /// `networks`. A frozen one runs in eval mode and its logits are constants; one that learns
+    /// runs in train mode, and its logits are differentiable.
+    Network(&'static str, ImageSet),
 }
 
 /// Which images a forward pass runs over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ImageSet {
     /// The clean images, `[N, C, H, W]`.
     Clean,
@@ -40,6 +47,8 @@ pub enum ImageSet {
     Adversarial,
     /// Clean and then attacked images, `[2N, C, H, W]`.
     Both,
+    /// Those of a set that the attack makes, by its name, `[N, C, H, W]`.
+    Named(&'static str),
 }
 
 /// When in a step a forward pass runs.
@@ -60,6 +69,16 @@ impl Forward {
             Self::CleanFirst | Self::Clean | Self::CleanAgain | Self::CleanAfterUpdate => ImageSet::Clean,
             Self::Adversarial => ImageSet::Adversarial,
             Self::Together => ImageSet::Both,
+            Self::Images(name) => ImageSet::Named(name),
+            Self::Network(_, images) => images,
+        }
+    }
+
+    /// The further network that it runs through; `None` for the model.
+    pub fn network(self) -> Option<&'static str> {
+        match self {
+            Self::Network(name, _) => Some(name),
+            _ => None,
         }
     }
 
@@ -67,7 +86,12 @@ impl Forward {
     pub fn moment(self) -> Moment {
         match self {
             Self::CleanFirst => Moment::BeforeAttack,
-            Self::Clean | Self::Adversarial | Self::CleanAgain | Self::Together => Moment::BeforeUpdate,
+            Self::Clean
+            | Self::Adversarial
+            | Self::CleanAgain
+            | Self::Together
+            | Self::Images(_)
+            | Self::Network(..) => Moment::BeforeUpdate,
             Self::CleanAfterUpdate => Moment::AfterUpdate,
         }
     }

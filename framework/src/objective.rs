@@ -32,6 +32,12 @@ pub trait Objective: Send {
         false
     }
 
+    /// The network under `networks` whose logits of the clean images [`Reference::clean`] holds;
+    /// `None`, the default, for the attacked model's own.
+    fn network(&self) -> Option<String> {
+        None
+    }
+
     /// The smallest number of classes it is defined for.
     fn least_classes(&self) -> i64 {
         2

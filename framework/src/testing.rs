@@ -77,7 +77,8 @@ pub fn loss_on(loss: &dyn Loss, clean: &Tensor, adversarial: &Tensor, y: &Tensor
     loss_with(loss, clean, adversarial, y, &BTreeMap::new()).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// As [`loss_on`], with the attack's side tensors, checked by [`LossInput::check`].
+/// As [`loss_on`], with the attack's side tensors, checked by [`LossInput::check`]. For a loss of
+/// other images or networks make a [`LossInput`].
 ///
 /// # Errors
 /// The first problem found.
@@ -89,7 +90,8 @@ pub fn loss_with(
     side: &BTreeMap<String, Tensor>,
 ) -> crate::Result<LossOutput> {
     let mut logits = BTreeMap::new();
-    for pass in loss.passes().into_iter().filter(|pass| pass.moment() != Moment::AfterUpdate) {
+    let own = |pass: &Forward| pass.moment() != Moment::AfterUpdate && pass.network().is_none();
+    for pass in loss.passes().into_iter().filter(own) {
         match pass.images() {
             ImageSet::Clean => drop(logits.insert(pass, clean.shallow_clone())),
             ImageSet::Adversarial => drop(logits.insert(pass, adversarial.shallow_clone())),
@@ -97,6 +99,7 @@ pub fn loss_with(
                 logits.insert(Forward::Clean, clean.shallow_clone());
                 logits.insert(Forward::Adversarial, adversarial.shallow_clone());
             }
+            ImageSet::Named(_) => {}
         }
     }
     let clock = Clock::new(1, 1, Device::Cpu);

@@ -78,7 +78,7 @@ fn a_batch_of_one_image_trains_through_batch_norm() {
         let optimizer = from_yaml("{ type: sgd, lr: 0.1 }", Kind::Double);
         let model = Learner::new(network(Kind::Double), optimizer);
         let attack = attack_from_yaml(attack, Kind::Double);
-        let mut step = foil::engine::Step { model, attack, loss: loss_from_yaml(loss), names: ["attack", "loss"] };
+        let mut step = foil::engine::Step::new(model, attack, loss_from_yaml(loss), ["attack", "loss"]);
         let outcome = step.run(&mut images.batch(1)).unwrap();
         for (name, t) in
             [("loss", &outcome.loss.total), ("gradient", &outcome.gradients.0), ("image", &outcome.adversarial.x)]

@@ -86,7 +86,7 @@ fn losses_and_their_gradients() {
                     logits.insert(Forward::Clean, named("clean"));
                     logits.insert(Forward::Adversarial, named("adversarial"));
                 }
-                Forward::CleanAfterUpdate => {}
+                Forward::CleanAfterUpdate | Forward::Images(_) | Forward::Network(..) => {}
             }
         }
         let side = case.under("side.");
@@ -198,7 +198,7 @@ fn training_steps() {
         let model = Learner::new(network, optimizer);
         let get = |name: &str| shared[name].shallow_clone();
         let attack = Box::new(Given { x_adv: get("x_adv"), weight: get("weight") });
-        let mut step = Step { model, attack, loss: from_yaml(&case.config, case.kind), names: ["given", "loss"] };
+        let mut step = Step::new(model, attack, from_yaml(&case.config, case.kind), ["given", "loss"]);
 
         let (clock, index) = (Clock::new(1, 1, Device::Cpu), Tensor::arange(4, (Kind::Int64, Device::Cpu)));
         let noise = Noise::new(&Tensor::from(0i64), &index);

@@ -80,7 +80,7 @@ fn odd(how: &'static str) -> Network {
 
 fn step(how: &'static str, attack: Box<dyn Attack>, loss: Box<dyn Loss>) -> Result<Gradients> {
     let sgd = from_yaml::<dyn Optimizer>("{ type: sgd, lr: 0.1 }", Kind::Double);
-    let mut step = Step { model: Learner::new(odd(how), sgd), attack, loss, names: ["odd_attack", "odd_loss"] };
+    let mut step = Step::new(Learner::new(odd(how), sgd), attack, loss, ["odd_attack", "odd_loss"]);
     let images = images(6, 1, Kind::Double);
     step.run(&mut images.batch(1)).map(|outcome| outcome.gradients)
 }

@@ -36,7 +36,9 @@ impl Config<dyn Attack> for Unusual {
 
 impl Attack for UnusualAttack {
     fn perturb(&mut self, _: &Target, batch: &Batch) -> Result<Adversarial> {
-        Ok(Adversarial::new(batch.x.shallow_clone()).with("unusual.side", batch.y.shallow_clone()))
+        Ok(Adversarial::new(batch.x.shallow_clone())
+            .with("unusual.side", batch.y.shallow_clone())
+            .with_images("unusual.images", batch.x.shallow_clone()))
     }
 
     fn mode(&self) -> Mode {
@@ -49,6 +51,14 @@ impl Attack for UnusualAttack {
 
     fn needs_clean_logits(&self) -> bool {
         true
+    }
+
+    fn images(&self) -> Vec<&'static str> {
+        vec!["unusual.images"]
+    }
+
+    fn networks(&self) -> Vec<String> {
+        vec!["unusual".into()]
     }
 
     fn capturable(&self) -> bool {
@@ -99,11 +109,13 @@ const OWN: [&str; 8] =
     ["perturb", "ends_with_train_pass", "complete", "stages", "inner", "inner_mut", "learning", "learning_mut"];
 
 /// What a wrapper does not forward, on purpose.
-const KEPT: [(&str, &str); 2] = [
+const KEPT: [(&str, &str); 4] = [
     // It returns side tensors of its own.
     ("calibrated", "provides"),
+    ("calibrated", "images"),
     // It mixes the images of several attacks, whose side tensors belong to other images.
     ("worst_of", "provides"),
+    ("worst_of", "images"),
 ];
 
 /// The example of a wrapper with every attack in it replaced; `None` for other attacks.
@@ -130,6 +142,8 @@ fn answers(attack: &mut dyn Attack) -> Vec<(&'static str, bool)> {
     let mut answers = vec![
         ("mode", attack.mode() == Mode::Train),
         ("provides", attack.provides().contains(&"unusual.side")),
+        ("images", attack.images().contains(&"unusual.images")),
+        ("networks", attack.networks() == ["unusual"]),
         ("needs_clean_logits", attack.needs_clean_logits()),
         ("capturable", !attack.capturable()),
         ("threats", attack.threats() == [UNUSUAL]),
@@ -138,6 +152,8 @@ fn answers(attack: &mut dyn Attack) -> Vec<(&'static str, bool)> {
     let batch = images.batch(1);
     let target = Target::new(&network, &batch.noise);
     let found = attack.perturb(&target, &batch).unwrap();
+    let made = attack.images().into_iter().all(|name| found.images.contains_key(name));
+    assert!(made, "it names images that it does not make");
     if let Some(learning) = attack.learning() {
         let (state, per_image) = (learning.state(), learning.per_image());
         let means = [("mask_mean", 0.5), ("unusual_learned", 1.0)].map(|(name, mean)| (name.to_string(), mean));
@@ -201,7 +217,7 @@ fn a_wrapper_forwards_everything() {
         assert_eq!(asked, all, "{}: this test asks for every method", entry.name());
         seen.push(entry.name());
     }
-    assert_eq!(seen, ["as_trained", "calibrated", "correct_only", "worst_of"]);
+    assert_eq!(seen, ["as_trained", "beyond", "calibrated", "correct_only", "worst_of"]);
 }
 
 /// The engine counts its own pass twice for one that an attack leaves out, so the attack must leave

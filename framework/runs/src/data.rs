@@ -3,6 +3,7 @@
 
 use crate::pipeline::Pipeline;
 use foil::data::{DataSource, Dataset, Facts, Located, Reading};
+use foil::engine::Normalize;
 use foil::registry::Component;
 use foil::{Error, Result};
 use std::collections::HashMap;
@@ -72,7 +73,9 @@ pub fn moments(pipeline: &Pipeline, dry: bool) -> Result<(Vec<f64>, Vec<f64>)> {
     if !facts.mean.is_empty() {
         return Ok((facts.mean, facts.std));
     }
-    if dry || !pipeline.normalize.is_of_data() {
+    let networks = pipeline.networks.values().map(|network| &network.normalize);
+    let measures = networks.chain([&pipeline.normalize]).any(Normalize::is_of_data);
+    if dry || !measures {
         return Ok((vec![0.0; facts.image[0]], vec![1.0; facts.image[0]]));
     }
     let (data, source) = taken(pipeline)?;

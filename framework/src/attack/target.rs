@@ -1,7 +1,7 @@
 //! The model as an attack sees it.
 
-use crate::engine::Network;
 use crate::engine::lap;
+use crate::engine::{Network, Networks};
 use crate::nn::{KEEP_THE_GRAPH, Mode, Noise, backward};
 use crate::objective::{Objective, Reference};
 use crate::raise;
@@ -22,6 +22,7 @@ pub struct Ascent {
 #[derive(Debug)]
 pub struct Target<'a> {
     network: &'a Network,
+    networks: Option<&'a Networks>,
     noise: &'a Noise,
     iterates: Option<&'a RefCell<Vec<Tensor>>>,
     shrinks: bool,
@@ -33,7 +34,48 @@ pub struct Target<'a> {
 impl<'a> Target<'a> {
     /// The network, with the batch's random numbers for its dropout.
     pub fn new(network: &'a Network, noise: &'a Noise) -> Self {
-        Self { network, noise, iterates: None, shrinks: false, skips_last_pass: false, selected: None, eot: 1 }
+        Self {
+            network,
+            networks: None,
+            noise,
+            iterates: None,
+            shrinks: false,
+            skips_last_pass: false,
+            selected: None,
+            eot: 1,
+        }
+    }
+
+    /// Lets the attack see the networks besides the model.
+    #[must_use]
+    pub fn among(self, networks: &'a Networks) -> Self {
+        Self { networks: Some(networks), ..self }
+    }
+
+    /// The network called `name` under `networks`, as it is, for constants: run it in
+    /// [`Mode::Eval`].
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn network(&self, name: &str) -> Result<Target<'_>> {
+        let none = Networks::default();
+        match self.networks {
+            Some(networks) => Ok(Target { network: networks.get(name)?.network(), eot: 1, selected: None, ..*self }),
+            None => Err(none.get(name).err().unwrap_or_else(|| Error::new("it sees no other networks"))),
+        }
+    }
+
+    /// The logits `[N, K]` of the clean images `x` that `objective` compares with, if it does: the
+    /// model's in `mode`, or another network's.
+    ///
+    /// # Errors
+    /// When there is no such network.
+    pub fn clean_logits(&self, objective: &dyn Objective, x: &Tensor, mode: Mode) -> Result<Option<Tensor>> {
+        match objective.network() {
+            _ if !objective.needs_clean() => Ok(None),
+            None => Ok(Some(self.logits(x, mode))),
+            Some(name) => Ok(Some(self.network(&name)?.logits(x, Mode::Eval))),
+        }
     }
 
     /// The same model, whose batch norm in train mode takes its statistics over the images that

@@ -3,7 +3,8 @@
 use super::Network;
 use super::lap;
 use crate::Result;
-use crate::nn::Gradients;
+use crate::distributed::World;
+use crate::nn::{Gradients, Parameters, Span};
 use crate::optim::Optimizer;
 use crate::plugin::Held;
 use crate::scheduler::{Clock, Progress};
@@ -17,6 +18,7 @@ pub struct Learner {
     optimizer: Held<dyn Optimizer>,
     /// The longest gradient.
     clip: Option<f64>,
+    spans: Vec<Span>,
     keeps: Cell<bool>,
     last: Option<Gradients>,
 }
@@ -30,11 +32,12 @@ impl std::fmt::Debug for Learner {
 impl Learner {
     /// Allocates the optimiser's state on the network's device, unless the build is dry.
     pub fn new(network: Network, mut optimizer: Box<dyn Optimizer>) -> Self {
+        let spans = network.params().spans();
         if network.params().is_initialised() {
-            optimizer.prepare(network.params().flat(), &network.params().spans());
+            optimizer.prepare(network.params().flat(), &spans);
         }
         let optimizer = Held::new(optimizer);
-        Self { network, optimizer, clip: None, keeps: false.into(), last: None }
+        Self { network, optimizer, clip: None, spans, keeps: false.into(), last: None }
     }
 
     /// Scales a gradient of more than this Euclidean norm, over all parameters, down to it.
@@ -56,35 +59,31 @@ impl Learner {
     /// When `loss` is not a differentiable scalar or does not depend on the network, or when a rank
     /// is lost.
     pub fn descend(&mut self, loss: &Tensor, clock: &Clock) -> Result<Gradients> {
-        let gradients = self.gradients(loss)?;
+        let params = [self.network.params()];
+        let gradients = gradients_over(&params, loss, self.network.world())?.remove(0);
+        lap("backward");
+        Ok(self.apply(gradients, clock))
+    }
+
+    /// The optimiser's step with these gradients; returns them, clipped if they are to be.
+    pub(super) fn apply(&mut self, gradients: Gradients, clock: &Clock) -> Gradients {
         if let Some(longest) = self.clip {
             // As torch.nn.utils.clip_grad_norm_.
             let share = (longest / (gradients.0.norm() + 1e-6)).clamp_max(1.0);
             let _ = gradients.0.shallow_clone().g_mul_(&share);
         }
-        lap("backward");
         tch::no_grad(|| self.optimizer.update(self.network.params().flat(), &gradients.0, clock));
         self.network.params().refresh_bf16_copy();
         lap("update");
         if self.keeps.get() {
             self.last = Some(Gradients(gradients.0.shallow_clone()));
         }
-        Ok(gradients)
+        gradients
     }
 
-    fn gradients(&self, loss: &Tensor) -> Result<Gradients> {
-        let (params, world) = (self.network.params(), self.network.world());
-        if !world.is_joined() {
-            return params.gradients(loss);
-        }
-        // Weighted before the backward pass: synchronised batch norm adds other ranks' gradients to
-        // this one's on the way.
-        let mut gradients = params.gradients(&(loss * world.weight()))?;
-        if !world.counts() {
-            let _ = gradients.0.zero_();
-        }
-        world.sum(&gradients.0)?;
-        Ok(gradients)
+    /// Where each parameter lies in the flat tensor of all.
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
     }
 
     /// Keeps the gradient of every later [`Learner::descend`] for [`Learner::last_gradients`]; for
@@ -109,4 +108,26 @@ impl Learner {
         let optimizer = self.optimizer.state().into_iter().map(|(name, t)| (format!("optimizer.{name}"), t));
         network.chain(optimizer).map(|(name, t)| (format!("{prefix}{name}"), t)).collect()
     }
+}
+
+/// The gradients of `loss` by several networks' parameters, in one backward pass; with several
+/// ranks, each of which passes the mean over its share, those of the mean over the whole batch.
+///
+/// # Errors
+/// When `loss` is not a differentiable scalar or does not depend on the first network, or when a
+/// rank is lost.
+pub(super) fn gradients_over(params: &[&Parameters], loss: &Tensor, world: World) -> Result<Vec<Gradients>> {
+    if !world.is_joined() {
+        return Parameters::gradients_of(params, loss);
+    }
+    // Weighted before the backward pass: synchronised batch norm adds other ranks' gradients to
+    // this one's on the way.
+    let mut all = Parameters::gradients_of(params, &(loss * world.weight()))?;
+    for gradients in &mut all {
+        if !world.counts() {
+            let _ = gradients.0.zero_();
+        }
+        world.sum(&gradients.0)?;
+    }
+    Ok(all)
 }

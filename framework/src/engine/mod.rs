@@ -4,15 +4,20 @@
 //! flat buffers, without host reads, so that on CUDA it can be captured as a graph; the CPU runs
 //! the same sequence eagerly.
 
+mod averaged;
 mod capture;
+mod descent;
 mod device;
 mod learner;
 mod network;
+mod networks;
 mod normalize;
+mod passes;
 mod precision;
 mod step;
 mod turns;
 
+pub use averaged::Averaged;
 pub use capture::{Capture, Recorded, Repeated};
 pub use device::choose_for;
 pub use foil_torch::device::{DEVICE, Devices, choose, devices, is_device, named, shown};
@@ -20,6 +25,7 @@ pub use foil_torch::stopwatch::{lap, watched};
 pub use foil_torch::{Ceiling, cores, memory, wait};
 pub use learner::Learner;
 pub use network::Network;
+pub use networks::{Further, Networks};
 pub use normalize::{MeanStd, Normalize, Usual};
 pub use precision::{Computing, EvalPrecision, Precision};
 pub use step::{Outcome, Step};

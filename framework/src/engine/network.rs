@@ -299,6 +299,12 @@ impl Network {
         self.run_as(xs, Mode::Train, true, Some(noise), Statistics { times, momentum: Some(momentum), selected: None })
     }
 
+    /// A pass in train mode without gradient, after which the running statistics have moved by
+    /// `momentum` towards the batch's.
+    pub(super) fn moving_by(&self, momentum: f64, xs: &Tensor) -> Tensor {
+        self.run_as(xs, Mode::Train, false, None, Statistics { times: 1, momentum: Some(momentum), selected: None })
+    }
+
     /// Whether two passes over the same images give the same result (no dropout) and change
     /// nothing but batch norm's statistics. The first call runs a pass in eval mode to find out,
     /// before any other pass of the step: with one image on the CPU, elsewhere with the whole

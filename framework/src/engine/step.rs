@@ -5,7 +5,7 @@
 //! being in its signatures, since they belong to the thread or the process that runs it:
 //! - `foil profile`'s stopwatch ([`super::stopwatch`]) is started around a step by
 //!   [`super::watched`], on its thread. [`lap`] ends a phase: here, in [`Target`], and in
-//!   [`Learner::descend`]. Without a stopwatch it does nothing.
+//!   [`Descending`]. Without a stopwatch it does nothing.
 //! - With several ranks a step sees its share of a batch. Whoever runs the step sets it before
 //!   ([`World::set_share`](crate::distributed::World::set_share)): the trainer, `foil profile`, and
 //!   [`super::Repeated`], which sets the share that a graph was made for. Gradients
@@ -14,14 +14,19 @@
 //!   [`Network::evaluating`](super::Network::evaluating) lives; the guard also switches TF32, which is one
 //!   switch for the process.
 
+use super::averaged::Averaged;
+use super::descent::{Descended, Descending};
 use super::lap;
 use super::learner::Learner;
-use super::turns::turns;
+use super::network::Network;
+use super::networks::Networks;
+use super::passes::{Logits, Passes};
 use crate::attack::{Adversarial, Attack, Batch, Target};
 use crate::error::{ErrorKind, Part};
 use crate::guard;
-use crate::loss::{Forward, ImageSet, Loss, LossInput, LossOutput, Moment};
-use crate::nn::{Gradients, KEEP_THE_GRAPH, Mode};
+use crate::loss::{Forward, Loss, LossInput, LossOutput, Moment};
+use crate::nn::Gradients;
+use crate::update::Update;
 use crate::{Error, Result};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -35,7 +40,14 @@ pub struct Step {
     pub attack: Box<dyn Attack>,
     /// What is descended.
     pub loss: Box<dyn Loss>,
-    /// Names of the two plugins, for messages.
+    /// How the loss becomes a change of the weights, with its name; `None`: the optimiser is handed
+    /// its gradient.
+    pub update: Option<(Box<dyn Update>, &'static str)>,
+    /// Teachers and helpers.
+    pub networks: Networks,
+    /// What is judged in the model's place.
+    pub average: Option<Averaged>,
+    /// Names of attack and loss, for messages.
     pub names: [&'static str; 2],
 }
 
@@ -59,15 +71,40 @@ pub struct Outcome {
 }
 
 impl Step {
+    /// A step of these parts, and nothing else: no further networks, a plain update, no average.
+    pub fn new(model: Learner, attack: Box<dyn Attack>, loss: Box<dyn Loss>, names: [&'static str; 2]) -> Self {
+        Self { model, attack, loss, update: None, networks: Networks::default(), average: None, names }
+    }
+
+    /// The network that is measured, selected and saved: the average, or the model.
+    pub fn evaluated(&self) -> &Network {
+        self.average.as_ref().map_or_else(|| self.model.network(), Averaged::network)
+    }
+
+    /// Sets the average to the model: when the model's weights are not its initial ones.
+    pub fn begin_average(&self) {
+        if let Some(average) = &self.average {
+            average.equal(self.model.network().params());
+        }
+    }
+
+    /// The networks that learn.
+    fn learners(&self) -> impl Iterator<Item = &Learner> {
+        let of_step = [Some(&self.model), self.attack.learner()].into_iter().flatten();
+        of_step.chain(self.networks.learners().map(|(_, learner)| learner))
+    }
+
     /// The part that cannot be captured in a CUDA graph, if there is one.
     pub fn against_capture(&self) -> Option<String> {
         let [attack, loss] = self.names;
         let because = |what: &str, name: &str| format!("the {what} `{name}` does not support it");
         let attack = (!self.attack.capturable()).then(|| because("attack", attack));
         let loss = || (!self.loss.capturable()).then(|| because("loss", loss));
-        let networks = [Some(&self.model), self.attack.learner()].into_iter().flatten();
-        let model = || networks.map(Learner::network).find(|network| !network.capturable());
-        attack.or_else(loss).or_else(|| model().map(|_| "the model does not support it".to_string()))
+        let update = || self.update.as_ref().filter(|(update, _)| !update.capturable());
+        let update = || update().map(|(_, name)| because("update", name));
+        let networks = self.learners().map(Learner::network).chain(self.networks.iter().map(|(_, one)| one.network()));
+        let model = || networks.into_iter().find(|network| !network.capturable());
+        attack.or_else(loss).or_else(update).or_else(|| model().map(|_| "the model does not support it".to_string()))
     }
 
     /// Runs the step on `batch`, which must not be empty.
@@ -100,17 +137,17 @@ impl Step {
         let mut logits = BTreeMap::new();
         self.pass_clean_first(&passes, batch, &mut logits)?;
         let adversarial = self.perturb(&passes, batch, given, iterates)?;
-        self.pass_between(&passes, batch, &adversarial, &mut logits)?;
-        let (mut loss, logits) = self.compute_loss(batch, &adversarial, logits)?;
-        let gradients = self.update(&mut loss, batch, &logits)?;
+        let Descended { mut loss, logits, gradients } = self.descend(&passes, batch, &adversarial, logits)?;
         loss.parts.extend(self.train_attack(batch, &adversarial)?);
         let logits = self.pass_clean_after(&passes, batch, logits);
         self.average_statistics()?;
+        self.follow(batch);
         Ok(Outcome { adversarial, logits, loss, gradients })
     }
 
     /// Starts the networks' step, and plans the loss's passes; `attacks`: whether the attack runs.
     fn begin(&self, batch: &Batch, attacks: bool) -> Result<Passes> {
+        self.networks.iter().for_each(|(_, further)| further.network().start_step());
         for learner in [Some(&self.model), self.attack.learner()].into_iter().flatten() {
             learner.network().start_step();
         }
@@ -119,20 +156,9 @@ impl Step {
         let first = asked.iter().find(|pass| pass.moment() != Moment::BeforeAttack);
         let attacked_is_next = attacks && repeat && first == Some(&Forward::Adversarial);
         let ends_with_it = guard(|| Ok(self.attack.ends_with_train_pass())).map_err(in_attack(self.names))?;
-        let skip_attacks_last = attacked_is_next && ends_with_it;
+        let at_these_weights = !self.update.as_ref().is_some_and(|(update, _)| update.moves());
+        let skip_attacks_last = attacked_is_next && ends_with_it && at_these_weights;
         Ok(Passes { asked, repeat, skip_attacks_last })
-    }
-
-    /// The clean images before the attack, which sees their logits.
-    fn pass_clean_first(&self, passes: &Passes, batch: &mut Batch, logits: &mut Logits) -> Result<()> {
-        if passes.asked.contains(&Forward::CleanFirst) {
-            let pass = || Ok(self.model.network().differentiable(&batch.x, Mode::Train, Some(&batch.noise)));
-            let clean = guard(pass).map_err(in_loss(self.names))?;
-            batch.clean_logits = Some(clean.detach());
-            logits.insert(Forward::CleanFirst, clean);
-            lap("forward passes before the attack");
-        }
-        Ok(())
     }
 
     /// The images to train on.
@@ -143,7 +169,7 @@ impl Step {
         given: Option<Tensor>,
         iterates: Option<&RefCell<Vec<Tensor>>>,
     ) -> Result<Adversarial> {
-        let mut target = Target::new(self.model.network(), &batch.noise);
+        let mut target = Target::new(self.model.network(), &batch.noise).among(&self.networks);
         if let Some(iterates) = iterates {
             target = target.recording(iterates);
         }
@@ -159,60 +185,47 @@ impl Step {
         adversarial.map_err(in_attack(self.names))
     }
 
-    /// The passes between attack and update.
-    fn pass_between(
-        &self,
+    /// From the attacked images to changed weights: the loss's passes, the loss, its gradient and
+    /// the optimiser's step, in the order of the update.
+    fn descend(
+        &mut self,
         passes: &Passes,
         batch: &Batch,
         adversarial: &Adversarial,
-        logits: &mut Logits,
-    ) -> Result<()> {
-        let momentum = self.model.network().params().norm_settings().momentum;
-        let run = || {
-            for turn in turns(&passes.asked, momentum, passes.skip_attacks_last, passes.repeat) {
-                let counts_as = (turn.times, turn.momentum);
-                let forward = |x: &Tensor| self.model.network().differentiable_for(counts_as, x, &batch.noise);
-                let found = match turn.forwards[0].images() {
-                    ImageSet::Clean => forward(&batch.x),
-                    ImageSet::Adversarial => forward(&adversarial.x),
-                    ImageSet::Both => {
-                        let both = forward(&Tensor::cat(&[&batch.x, &adversarial.x], 0)).chunk(2, 0);
-                        logits.extend([Forward::Clean, Forward::Adversarial].into_iter().zip(both));
-                        continue;
-                    }
-                };
-                logits.extend(turn.forwards.iter().map(|&pass| (pass, found.shallow_clone())));
-            }
-            Ok(())
-        };
-        guard(run).map_err(in_loss(self.names))?;
-        lap("forward passes of the loss");
-        Ok(())
+        before: Logits,
+    ) -> Result<Descended> {
+        let mut update = self.update.take();
+        let done = Descending::new(self, passes, batch, adversarial, before).and_then(|mut descending| {
+            match &mut update {
+                None => descending.plainly(),
+                Some((update, _)) => guard(|| update.update(&mut descending, batch.clock)),
+            }?;
+            descending.finish()
+        });
+        let name = update.as_ref().map(|(_, name)| *name);
+        self.update = update;
+        done.map_err(|error| match name {
+            Some(name) if error.part().is_none() => error.placed().in_part(Part::Update, name),
+            _ => error,
+        })
     }
 
     /// The loss of the passes' logits, and the logits back.
-    fn compute_loss(&self, batch: &Batch, adversarial: &Adversarial, logits: Logits) -> Result<(LossOutput, Logits)> {
+    pub(super) fn compute_loss(
+        &self,
+        batch: &Batch,
+        adversarial: &Adversarial,
+        logits: Logits,
+    ) -> Result<(LossOutput, Logits)> {
         let input = LossInput::new(logits, &batch.y, &adversarial.side, batch.clock);
         let output = guard(|| self.loss.forward(&input)).map_err(in_loss(self.names))?;
         lap("loss");
         Ok((output, input.logits))
     }
 
-    /// Descends the loss; its total is a plain number afterwards.
-    fn update(&mut self, loss: &mut LossOutput, batch: &Batch, logits: &Logits) -> Result<Gradients> {
-        if !logits.is_empty() && !logits.values().any(Tensor::requires_grad) {
-            return Err(Error::new("its logits in train mode do not depend differentiably on its parameters")
-                .help(KEEP_THE_GRAPH)
-                .context(self.model.network().name()));
-        }
-        let gradients = guard(|| self.model.descend(&loss.total, batch.clock).map_err(in_loss(self.names)))?;
-        loss.total = loss.total.detach();
-        Ok(gradients)
-    }
-
     /// The attack learns on the updated model.
     fn train_attack(&mut self, batch: &Batch, adversarial: &Adversarial) -> Result<Vec<(&'static str, Tensor)>> {
-        let target = Target::new(self.model.network(), &batch.noise);
+        let target = Target::new(self.model.network(), &batch.noise).among(&self.networks);
         let attack = &mut self.attack;
         let learned = guard(|| match attack.learning_mut() {
             Some(learning) => learning.after_update(&target, batch, adversarial),
@@ -222,40 +235,24 @@ impl Step {
         learned.map_err(in_attack(self.names))
     }
 
-    /// The clean images after the update, if asked for; all logits without their graph.
-    fn pass_clean_after(&self, passes: &Passes, batch: &Batch, mut logits: Logits) -> Logits {
-        if passes.asked.contains(&Forward::CleanAfterUpdate) {
-            let target = Target::new(self.model.network(), &batch.noise);
-            logits.insert(Forward::CleanAfterUpdate, target.logits(&batch.x, Mode::Train));
-            lap("forward passes after the update");
-        }
-        logits.into_iter().map(|(pass, z)| (pass, z.detach())).collect()
-    }
-
     /// Batch norm's statistics over all ranks.
     fn average_statistics(&self) -> Result<()> {
-        let networks = [Some(&self.model), self.attack.learner()].into_iter().flatten();
-        networks.map(Learner::network).try_for_each(|network| network.params().average_statistics())
+        self.learners().try_for_each(|learner| learner.network().params().average_statistics())
     }
-}
 
-/// Logits `[N, K]` by forward pass.
-type Logits = BTreeMap<Forward, Tensor>;
-
-/// The forward passes of a step.
-struct Passes {
-    /// What the loss asks for, in order.
-    asked: Vec<Forward>,
-    /// Whether passes over the same images give the same, and are made once.
-    repeat: bool,
-    /// Whether the attack leaves its last pass to the first one of the loss, which counts twice.
-    skip_attacks_last: bool,
+    /// The average follows the updated model.
+    fn follow(&mut self, batch: &Batch) {
+        if let Some(average) = &mut self.average {
+            average.follow_update(self.model.network().params(), batch.clock);
+            lap("average");
+        }
+    }
 }
 
 fn in_attack(names: [&str; 2]) -> impl Fn(Error) -> Error {
     move |error| error.placed().in_part(Part::Attack, names[0])
 }
 
-fn in_loss(names: [&str; 2]) -> impl Fn(Error) -> Error {
+pub(super) fn in_loss(names: [&str; 2]) -> impl Fn(Error) -> Error {
     move |error| error.placed().in_part(Part::Loss, names[1])
 }

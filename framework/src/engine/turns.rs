@@ -24,7 +24,10 @@ pub(super) struct Turn {
 /// last pass over its result, which is counted here. Without `repeat` (repeated passes differ)
 /// nothing is merged.
 pub(super) fn turns(passes: &[Forward], momentum: f64, skipped: bool, repeat: bool) -> Vec<Turn> {
-    let between = passes.iter().filter(|pass| pass.moment() == Moment::BeforeUpdate);
+    let between = passes.iter().filter(|pass| {
+        let may_be = pass.moment() == Moment::BeforeUpdate;
+        may_be && pass.network().is_none()
+    });
     let order: Vec<Forward> = skipped.then_some(Forward::Adversarial).into_iter().chain(between.copied()).collect();
     let mut turns: Vec<Turn> = Vec::new();
     // The final weight of each set of images; each later pass scales all earlier ones down.

@@ -218,6 +218,34 @@ impl Parameters {
         &self.flat
     }
 
+    /// Batch norm's running statistics and the model's own buffers, `[S]`.
+    pub(crate) fn stats(&self) -> &Tensor {
+        &self.stats
+    }
+
+    /// Whether there is a batch norm.
+    pub(crate) fn has_norms(&self) -> bool {
+        !self.norms.is_empty()
+    }
+
+    /// Counts batches as `other` does, and takes over its buffers of other kinds.
+    pub(crate) fn count_as(&self, other: &Self) {
+        tch::no_grad(|| self.tracked.shallow_clone().copy_(&other.tracked));
+        for ((_, own), (_, theirs)) in self.kept.iter().zip(&other.kept) {
+            tch::no_grad(|| own.shallow_clone().copy_(theirs));
+        }
+    }
+
+    /// Sets batch norm's running statistics to mean 0 and variance 1, seen no batch.
+    pub(crate) fn reset_statistics(&self) {
+        for norm in &self.norms {
+            for (BufferId(at), start) in norm.buffers.iter().zip([0.0, 1.0]) {
+                let _ = self.buffer_views[*at].shallow_clone().fill_(start);
+            }
+        }
+        let _ = self.tracked.shallow_clone().zero_();
+    }
+
     /// The number of trainable values.
     pub fn count(&self) -> i64 {
         self.flat.numel() as i64
@@ -250,11 +278,25 @@ impl Parameters {
     /// # Errors
     /// When `loss` is not a differentiable scalar, or reaches no parameter at all.
     pub fn gradients(&self, loss: &Tensor) -> Result<Gradients> {
-        let inputs = self.drain_grad_views();
-        let found = super::backward(loss, &inputs)?;
-        if found.iter().all(Option::is_none) {
+        Ok(Self::gradients_of(&[self], loss)?.remove(0))
+    }
+
+    /// The same for several networks, in one backward pass. Only the first must be reached.
+    pub(crate) fn gradients_of(all: &[&Self], loss: &Tensor) -> Result<Vec<Gradients>> {
+        let inputs: Vec<Vec<&Tensor>> = all.iter().map(|params| params.drain_grad_views()).collect();
+        let mut found = super::backward(loss, &inputs.concat())?;
+        if found.iter().take(inputs.first().map_or(0, Vec::len)).all(Option::is_none) {
             return Err(Error::new("the loss does not depend on the network's parameters").help(super::KEEP_THE_GRAPH));
         }
+        let gathered = all.iter().zip(&inputs).map(|(params, inputs)| {
+            let rest = found.split_off(inputs.len());
+            params.gathered(&std::mem::replace(&mut found, rest))
+        });
+        Ok(gathered.collect())
+    }
+
+    /// The gradients of the passes' views, pass by pass, added up in one flat tensor.
+    fn gathered(&self, found: &[Option<Tensor>]) -> Gradients {
         let flat = self.flat.empty_like();
         let pieces = views(&flat, &self.params, &self.layout).into_iter().enumerate().map(|(i, piece)| {
             let of_passes = found.iter().skip(i).step_by(self.params.len());
@@ -272,7 +314,7 @@ impl Parameters {
                 }
             }
         }
-        Ok(Gradients(flat))
+        Gradients(flat)
     }
 
     /// A gradient's pieces under the parameters' names, in declaration order.

@@ -46,13 +46,13 @@ fn every_way_to_name_a_function_meets_the_same_list() {
 #[test]
 fn nothing_recurses() {
     let deep = 1_000_000;
-    let (table, _) = read(&repeated(b"", b"]", deep, &[&b"a".repeat(deep - 1)[..], b"."].concat())).unwrap();
+    let (table, _) = read(&repeated(b"", b"]", deep, &[&b"a".repeat(deep - 1)[..], b"."].concat()), LONGEST).unwrap();
     assert_eq!(table.values.len(), deep);
-    read(&repeated(b"N", b"\x85", deep, b".")).unwrap();
+    read(&repeated(b"N", b"\x85", deep, b"."), LONGEST).unwrap();
     // A list and a dictionary that hold themselves.
-    let (table, _) = read(b"]q\x00h\x00a.").unwrap();
+    let (table, _) = read(b"]q\x00h\x00a.", LONGEST).unwrap();
     assert!(matches!(table.get(table.root), Value::List(items) if items[..] == [table.root]));
-    read(b"}q\x00X\x01\x00\x00\x00ah\x00s.").unwrap();
+    read(b"}q\x00X\x01\x00\x00\x00ah\x00s.", LONGEST).unwrap();
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn sample() -> Vec<u8> {
 
 #[test]
 fn a_state_dict() {
-    let (table, used) = read(&sample()).unwrap();
+    let (table, used) = read(&sample(), LONGEST).unwrap();
     assert_eq!(used, sample().len());
     let Value::Dict(items, Some(attributes)) = table.get(table.root) else { panic!("{:?}", table.get(table.root)) };
     assert_eq!(table.as_text(items[0].0), Some("w"));

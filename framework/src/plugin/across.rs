@@ -9,6 +9,7 @@
 //! the message that the user reads.
 
 use crate::attack::{Adversarial, Attack, Batch, Learning, Target, Threat};
+use crate::average::{Average, Buffers};
 use crate::data::{DataSource, Dataset, Facts, Located, Reading, Remote};
 use crate::engine::Learner;
 use crate::loss::{Forward, Loss, LossInput, LossOutput};
@@ -18,6 +19,7 @@ use crate::objective::{Objective, Reference};
 use crate::optim::Optimizer;
 use crate::registry::{Build, Kind};
 use crate::scheduler::{Clock, Progress, Scheduler};
+use crate::update::{Descent, Update};
 use crate::{Error, Result};
 use crate::{guard, raise};
 use std::collections::BTreeMap;
@@ -204,6 +206,8 @@ crossing!(Attack as AttackAcross: Send LearningAcross {
     get needs_clean_logits() -> bool;
     get ends_with_train_pass() -> bool;
     get threats() -> Vec<Threat>;
+    get images() -> Vec<&'static str>;
+    get networks() -> Vec<String>;
     try_set perturb(target: &Target, batch: &Batch) -> Adversarial;
     try_set complete(target: &Target, batch: &Batch, x_adv: Tensor) -> Adversarial;
     // What it learns crosses method by method, through this object.
@@ -258,6 +262,7 @@ crossing!(Objective as ObjectiveAcross: Send {
     get value(logits: &Tensor, reference: Reference) -> Tensor;
     get logit_grad(logits: &Tensor, reference: Reference) -> Option<Tensor>;
     get needs_clean() -> bool;
+    get network() -> Option<String>;
     get least_classes() -> i64;
 });
 
@@ -280,6 +285,20 @@ crossing!(Optimizer as OptimizerAcross: Send {
     get state() -> Vec<(String, Tensor)>;
     set prepare(values: &Tensor, spans: &[Span]) -> ();
     set update(values: &Tensor, gradient: &Tensor, clock: &Clock) -> ();
+});
+
+crossing!(Update as UpdateAcross: Send {
+    get moves() -> bool;
+    get capturable() -> bool;
+    try_set update(descent: &mut dyn Descent, clock: &Clock) -> ();
+});
+
+crossing!(Average as AverageAcross: Send {
+    get after_epoch(progress: &Progress) -> Option<f64>;
+    get buffers() -> Buffers;
+    get begins(epochs: u64) -> f64;
+    get state() -> Vec<(String, Tensor)>;
+    set after_update(clock: &Clock) -> Option<Tensor>;
 });
 
 /// A model calls back while it computes its gradient, so calls cross both ways, and the trait is
@@ -382,6 +401,8 @@ mod tests {
         held::<dyn Model>("Model", include_str!("../model.rs"));
         held::<dyn Scheduler>("Scheduler", include_str!("../scheduler.rs"));
         held::<dyn Optimizer>("Optimizer", include_str!("../optim.rs"));
+        held::<dyn Update>("Update", include_str!("../update.rs"));
+        held::<dyn Average>("Average", include_str!("../average.rs"));
     }
 
     struct Panics;

@@ -174,6 +174,8 @@ const LAYOUT: u64 = {
         crate::attack::Threat,
         crate::engine::Learner,
         crate::engine::Network,
+        crate::engine::Networks,
+        crate::nn::Span,
         crate::loss::LossInput<'static>,
         Result<crate::loss::LossOutput>,
         crate::nn::Noise,

@@ -16,6 +16,7 @@ pub use file::{DataPath, FilePath};
 pub use foreign::admitting;
 
 use crate::attack::Attack;
+use crate::average::Average;
 use crate::data::DataSource;
 use crate::loss::Loss;
 use crate::model::Model;
@@ -23,6 +24,7 @@ use crate::objective::Objective;
 use crate::optim::Optimizer;
 use crate::plugin::{Held, across, shared};
 use crate::scheduler::Scheduler;
+use crate::update::Update;
 use crate::{Error, Result};
 use component::Settings;
 use foil_config::suggest;
@@ -82,6 +84,8 @@ kinds! {
     Model as ModelAcross in model, "model", "turns images into logits";
     Scheduler as SchedulerAcross in scheduler, "scheduler", "is a number as a function of progress";
     Optimizer as OptimizerAcross in optimizer, "optimizer", "updates the parameters from their gradient";
+    Update as UpdateAcross in update, "update", "turns a step's loss into a change of the weights";
+    Average as AverageAcross in average, "average", "follows the weights and is judged in their place";
 }
 
 /// One registered plugin.

@@ -47,6 +47,8 @@ pub enum Part {
     Model,
     /// `optimizer`
     Optimizer,
+    /// `update`
+    Update,
 }
 
 impl Part {
@@ -57,6 +59,7 @@ impl Part {
             Part::Loss => "loss",
             Part::Model => "model",
             Part::Optimizer => "optimizer",
+            Part::Update => "update",
         }
     }
 }

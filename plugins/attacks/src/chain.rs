@@ -65,6 +65,10 @@ impl Attack for Chain {
         self.0.iter().any(|(_, attack)| attack.needs_clean_logits())
     }
 
+    fn networks(&self) -> Vec<String> {
+        foil::distinct(self.0.iter().flat_map(|(_, attack)| attack.networks()))
+    }
+
     fn threats(&self) -> Vec<Threat> {
         foil::distinct(self.0.iter().flat_map(|(_, attack)| attack.threats()))
     }

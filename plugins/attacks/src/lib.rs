@@ -11,6 +11,7 @@ mod live;
 mod none;
 mod objectives;
 mod pgd;
+mod single_step;
 mod square;
 
 pub use apgd::{Apgd, ApgdT};
@@ -20,4 +21,5 @@ pub use chain::WorstOf;
 pub use fab::FabT;
 pub use objectives::{Ce, Cw, Dlr, Kl, LeastLikely, Slm};
 pub use pgd::{Pgd, Start};
+pub use single_step::{FgsmRs, NFgsm};
 pub use square::Square;

@@ -20,7 +20,13 @@ impl Objective for Ce {
 ///
 /// At x' = x its gradient is zero, so an attack on it must start elsewhere. The clean logits are constant here.
 #[settings]
-pub struct Kl {}
+pub struct Kl {
+    /// The network under `networks` whose prediction for the clean image is meant; by default the
+    /// attacked model's own. With `teacher` it is RSLAD's inner maximisation.
+    #[set(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+}
 
 impl Objective for Kl {
     fn value(&self, logits: &Tensor, reference: Reference) -> Tensor {
@@ -32,6 +38,10 @@ impl Objective for Kl {
 
     fn logit_grad(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
         reference.clean.map(|clean| terms::kl_grad(&clean.detach(), logits))
+    }
+
+    fn network(&self) -> Option<String> {
+        self.of.clone()
     }
 
     fn needs_clean(&self) -> bool {

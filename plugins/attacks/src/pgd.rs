@@ -114,7 +114,7 @@ impl Attack for PgdAttack {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
         let (mode, target) = (self.mode(), &target.averaging(self.config.eot));
         let (eps, alpha) = (batch.now(&self.config.eps), batch.now(&self.config.alpha));
-        let clean = self.objective.needs_clean().then(|| target.logits(&batch.x, mode));
+        let clean = target.clean_logits(self.objective.as_ref(), &batch.x, mode)?;
         let reference = Reference { y: &batch.y, clean: clean.as_ref() };
         let pick = self.config.restarts > 1 || self.config.keep == Keep::Worst;
         let ball = Ball::new(self.config.norm, &batch.x, &eps, self.config.clip);
@@ -157,6 +157,10 @@ impl Attack for PgdAttack {
 
     fn mode(&self) -> Mode {
         self.config.mode
+    }
+
+    fn networks(&self) -> Vec<String> {
+        self.objective.network().into_iter().collect()
     }
 }
 

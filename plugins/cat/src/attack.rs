@@ -115,6 +115,10 @@ impl Attack for CalibratedAttack {
         vec!["x_adv", "x_cali", "delta", "mask"]
     }
 
+    fn images(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
     fn learning(&self) -> Option<&dyn Learning> {
         Some(self)
     }

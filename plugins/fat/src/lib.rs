@@ -91,7 +91,7 @@ impl Attack for EarlyStoppedPgdAttack {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
         let (eps, alpha) = (batch.now(&self.config.eps), batch.now(&self.config.alpha));
         let ball = Box01::new(&batch.x, &eps, true);
-        let clean = self.objective.needs_clean().then(|| target.logits(&batch.x, Mode::Eval));
+        let clean = target.clean_logits(self.objective.as_ref(), &batch.x, Mode::Eval)?;
         let reference = Reference { y: &batch.y, clean: clean.as_ref() };
 
         let mut x = self.start(batch, &eps);
@@ -120,6 +120,10 @@ impl Attack for EarlyStoppedPgdAttack {
 
     fn mode(&self) -> Mode {
         Mode::Eval
+    }
+
+    fn networks(&self) -> Vec<String> {
+        self.objective.network().into_iter().collect()
     }
 }
 

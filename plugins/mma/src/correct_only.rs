@@ -28,7 +28,9 @@ impl Attack for CorrectOnlyAttack {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
         let right = target.logits(&batch.x, self.mode()).argmax(-1, false).eq_tensor(&batch.y);
         let mut adversarial = self.inner.perturb(target, batch)?;
-        adversarial.x = adversarial.x.where_self(&right.view([-1, 1, 1, 1]), &batch.x);
+        let only_right = |images: &Tensor| images.where_self(&right.view([-1, 1, 1, 1]), &batch.x);
+        adversarial.x = only_right(&adversarial.x);
+        adversarial.images.values_mut().for_each(|images| *images = only_right(images));
         Ok(adversarial)
     }
 

@@ -94,6 +94,7 @@ register!(dyn Optimizer, "sgd", Sgd, "{ lr: 0.1, weight_decay: 0.0005 }");
 mod tests {
     use super::*;
     use crate::testing::{grouped, trajectory};
+    use foil_schedulers as _;
 
     // p = torch.tensor([1., -2.], dtype=torch.float64, requires_grad=True)
     // o = torch.optim.SGD([p], lr=.1, momentum=.9, weight_decay=.01)   # nesterov=True: the second

@@ -114,7 +114,7 @@ fn trains_as_the_same_network_of_foil() {
     let mut steps = [script, native].map(|network| {
         let optimizer = component::<dyn Optimizer>("{ type: sgd, lr: 0.1, momentum: 0.9, weight_decay: 0.0005 }");
         let (attack, loss) = (component::<dyn Attack>(attack), component::<dyn Loss>("at"));
-        Step { model: Learner::new(network, optimizer), attack, loss, names: ["pgd", "at"] }
+        Step::new(Learner::new(network, optimizer), attack, loss, ["pgd", "at"])
     });
     for step in 0..6u64 {
         let losses = steps.each_mut().map(|one| {
@@ -172,7 +172,7 @@ fn without_a_gradient_there_is_an_error_that_names_the_program() {
     };
     let step = |how: &str, attack: Box<dyn Attack>, loss: &str| {
         let (optimizer, loss) = (component::<dyn Optimizer>("{ type: sgd, lr: 0.1 }"), component::<dyn Loss>(loss));
-        let mut step = Step { model: Learner::new(odd(how), optimizer), attack, loss, names: ["pgd", "at"] };
+        let mut step = Step::new(Learner::new(odd(how), optimizer), attack, loss, ["pgd", "at"]);
         step.run(&mut digits(&clock)).map(drop).map_err(|error| error.to_string())
     };
     let flat = |mode: &str| {

@@ -76,7 +76,8 @@ impl Steps {
     pub(super) fn work(&mut self) -> Result<Work> {
         let asked = |parts: &Assembled| {
             let mask = parts.step.attack.learner().map_or(Work::default(), |mask| mask.network().work());
-            parts.step.model.network().work().plus(mask, 1.0)
+            let further = parts.step.networks.iter().map(|(_, one)| one.network().work());
+            further.fold(parts.step.model.network().work().plus(mask, 1.0), |sum, work| sum.plus(work, 1.0))
         };
         let before = asked(&self.parts);
         self.take()?;

@@ -95,7 +95,7 @@ fn step(task: &Task, objective: Objective, epochs: u64, seed: u64) -> Result<Ste
         Error::new(format!("this program lacks what the two-dimensional problems are trained with{found}"))
             .help("they take the plugins mlp, adam, multistep, pgd and at")
     })?;
-    Ok(Step { model: Learner::new(network, optimizer), attack, loss, names: ["inner maximum", objective.name()] })
+    Ok(Step::new(Learner::new(network, optimizer), attack, loss, ["inner maximum", objective.name()]))
 }
 
 fn part<T: foil::registry::Kind + ?Sized>(settings: serde_json::Value) -> Result<Component<T>> {

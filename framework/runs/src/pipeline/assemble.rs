@@ -1,12 +1,12 @@
 //! Builds the parts of a run from a checked pipeline.
 
 use super::facts::{facts, unusable};
-use super::{BatchNorm, Pipeline, checks};
+use super::{BatchNorm, Pipeline, checks, networks, provisions};
 use crate::record::Rule;
 use foil::attack::Attack;
 use foil::distinct;
 use foil::distributed::World;
-use foil::engine::{Learner, Step};
+use foil::engine::{Learner, Network, Step};
 use foil::registry::{Build, DataFacts};
 use foil_config::Problem;
 use std::cell::RefCell;
@@ -99,10 +99,22 @@ pub fn assemble_across(
     let optimizer = cx.component("optimizer", &pipeline.optimizer);
     let loss = cx.component("loss", &pipeline.loss);
     let attack = cx.component("attack", &pipeline.attack);
+    let update = pipeline.update.as_ref().and_then(|update| cx.component("update", update));
+    let moments = crate::data::moments(pipeline, dry);
+    let usual = [0.0, 1.0].map(|number| vec![number; data.channels as usize]).into();
+    let (mean, std) = moments.as_ref().unwrap_or(&usual);
+    let prepared = |network: Network| {
+        let network = network.normalized(&pipeline.normalize, mean, std).captured(pipeline.train.capture);
+        network.with_norms(pipeline.batch_norm)
+    };
+    let networks = networks::networks(&cx, pipeline, [mean, std]);
+    let average = networks::average(&cx, pipeline, prepared);
     let attacks = attacks(&cx, pipeline);
     checks::evaluation(&cx, &attacks);
+    provisions::evaluation(&cx, &attacks);
     if let (Some(loss), Some(attack)) = (&loss, &attack) {
         checks::loss_and_attack(&cx, pipeline, loss.as_ref(), attack.as_ref());
+        provisions::check(&cx, pipeline, loss.as_ref(), attack.as_ref(), update.as_deref());
     }
     if let Some(network) = &network {
         checks::classifier(&cx, pipeline, network);
@@ -111,15 +123,19 @@ pub fn assemble_across(
 
     // A mask network with the model's optimiser reports the same problems of it again.
     let problems = distinct(problems.into_inner());
-    match (network, optimizer, loss, attack, select) {
-        (Some(network), Some(optimizer), Some(loss), Some(attack), Some(select)) if problems.is_empty() => {
-            let (mean, std) = crate::data::moments(pipeline, dry).map_err(|error| vec![unusable(&error)])?;
-            let network = network.normalized(&pipeline.normalize, &mean, &std).captured(pipeline.train.capture);
-            let network = network.with_norms(pipeline.batch_norm);
-            let model = Learner::new(network, optimizer).clipping(pipeline.train.clip_grad);
+    if let (Err(error), true) = (&moments, problems.is_empty()) {
+        return Err(vec![unusable(error)]);
+    }
+    match (network, optimizer, loss, attack, average, select) {
+        (Some(network), Some(optimizer), Some(loss), Some(attack), Some(average), Some(select))
+            if problems.is_empty() =>
+        {
+            let model = Learner::new(prepared(network), optimizer).clipping(pipeline.train.clip_grad);
             let names = [pipeline.attack.name(), pipeline.loss.name()];
             let evaluate = pipeline.evaluate.clone();
-            Ok(Assembled { step: Step { model, attack, loss, names }, attacks, evaluate, select, data })
+            let update = update.zip(networks::name_of(pipeline.update.as_ref()));
+            let step = Step { update, networks, average, ..Step::new(model, attack, loss, names) };
+            Ok(Assembled { step, attacks, evaluate, select, data })
         }
         _ => Err(problems),
     }

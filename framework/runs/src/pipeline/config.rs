@@ -1,6 +1,7 @@
 //! The keys of a pipeline file.
 
 use foil::attack::Attack;
+use foil::average::Average;
 use foil::data::{Augment, DataSource};
 use foil::engine::{Capture, EvalPrecision, Normalize, Precision};
 use foil::loss::Loss;
@@ -9,6 +10,7 @@ use foil::nn::NormSettings;
 use foil::optim::Optimizer;
 use foil::registry::{Component, FilePath};
 use foil::settings;
+use foil::update::Update;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -55,10 +57,23 @@ pub struct Pipeline {
     #[set(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<FilePath>,
+    /// Networks besides the model, by name: the teachers and helpers that a loss or an attack asks
+    /// for.
+    #[set(default)]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub networks: BTreeMap<String, NetworkConfig>,
     /// The attack that makes the training images.
     pub attack: Component<dyn Attack>,
     /// The loss that training minimises.
     pub loss: Component<dyn Loss>,
+    /// How a step changes the weights. By default the optimiser is handed the loss's gradient; `awp`
+    /// and `sam` take it at other weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update: Option<Component<dyn Update>>,
+    /// What is measured, selected, saved and exported in the model's place: an average of its
+    /// weights over the training. The state keeps both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average: Option<Component<dyn Average>>,
     /// How the parameters are updated, including the learning rate's schedule.
     pub optimizer: Component<dyn Optimizer>,
     /// Epochs, batches and precision of training.
@@ -95,6 +110,29 @@ pub struct Pipeline {
 
 fn is_usual(settings: &NormSettings) -> bool {
     *settings == NormSettings::default()
+}
+
+/// A network besides the model.
+#[settings]
+pub struct NetworkConfig {
+    /// The network.
+    pub model: Component<dyn Model>,
+    /// A checkpoint with its weights, such as `runs/natural/best.safetensors`. `foil train` copies
+    /// it into the run's folder.
+    #[set(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<FilePath>,
+    /// Its own normalisation of images; see the pipeline's `normalize`.
+    #[set(default = Normalize::NONE)]
+    pub normalize: Normalize,
+    /// Momentum and eps of its batch norms.
+    #[set(default)]
+    #[serde(skip_serializing_if = "is_usual")]
+    pub batch_norm: NormSettings,
+    /// How it learns, from the loss, with the model. Without it the network is frozen, and runs in
+    /// eval mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optimizer: Option<Component<dyn Optimizer>>,
 }
 
 /// Which images of the data set a run uses, and their content.

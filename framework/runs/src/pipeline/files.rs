@@ -9,8 +9,12 @@ use foil_config::Checked;
 use serde_yaml::Value;
 use std::path::{Path, PathBuf, absolute};
 
-/// The key of a pipeline's own file; others are keys of plugins.
-const INIT: &str = "init";
+/// Whether this is the path of a pipeline's own file: `init`, `networks.NAME.init`. Others are keys
+/// of plugins.
+pub(super) fn is_init(path: &str) -> bool {
+    let of_network = |path: &str| path.strip_suffix(".init").is_some_and(|name| !name.contains('.'));
+    path == "init" || path.strip_prefix("networks.").is_some_and(of_network)
+}
 
 /// Calls `change` with the key path and the map of the pipeline and of every component that names a
 /// file or the place of a data set, the key, and which of both it is.
@@ -24,7 +28,7 @@ fn each(
     let plugin = map.get("type").and_then(Value::as_str).map(String::from);
     for key in keys {
         let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        let is_own = inner == INIT && map.get(INIT).is_some_and(Value::is_string);
+        let is_own = is_init(&inner) && map.get("init").is_some_and(Value::is_string);
         let named = plugin.as_ref().and_then(|name| key_of_plugin(name, &key)).unwrap_or(Names::Nothing);
         let named = if is_own { Names::File } else { named };
         if named != Names::Nothing {

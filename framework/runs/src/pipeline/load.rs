@@ -1,6 +1,7 @@
 //! Reading a file into a checked pipeline.
 
 use super::Pipeline;
+use super::networks::name_of;
 use super::{Looking, Registry};
 use foil::distributed::World;
 use foil::registry::admitting;
@@ -161,9 +162,12 @@ impl Loaded {
 }
 
 impl Pipeline {
-    /// The attack that it trains with and its loss, as in model cards: `pgd + trades`.
+    /// The attack that it trains with and its loss, as in model cards: `pgd + trades`; then its update
+    /// and its average, if it has them: `pgd + trades + awp + ema`.
     pub fn method(&self) -> String {
-        format!("{} + {}", self.attack.name(), self.loss.name())
+        let parts = [Some(self.attack.name()), Some(self.loss.name()), name_of(self.update.as_ref())];
+        let parts = parts.into_iter().chain([name_of(self.average.as_ref())]).flatten();
+        parts.collect::<Vec<_>>().join(" + ")
     }
 
     /// Writes the lock of a run folder, if the pipeline uses libraries: the run can be resumed and

@@ -20,7 +20,8 @@ pub(super) fn more_problems(rest: &serde_yaml::Value, known: &[Problem]) -> Vec<
         _ => problems_of_parts(rest),
     };
     // The file's folder is not known here, so files that it names cannot be found.
-    problems.retain(|problem| !["init", "data"].contains(&problem.path.as_str()) && !problem.building);
+    let of_a_file = |path: &str| path == "data" || super::files::is_init(path);
+    problems.retain(|problem| !of_a_file(&problem.path) && !problem.building);
     problems
 }
 

@@ -1,13 +1,13 @@
 //! The input of a probe, and the checks of it.
 
 use super::{LEARNER, per_image};
-use foil::engine::Step;
+use foil::engine::{Further, Step};
 use foil::nn::Parameters;
 use foil::registry::DataFacts;
 use foil::tensors::{self, Named};
 use foil::{Error, Result};
 use foil_config::did_you_mean;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use tch::{Kind, Tensor};
 
@@ -18,6 +18,8 @@ pub struct Inputs {
     pub(super) model: Named,
     /// Those of the attack's own network.
     pub(super) learner: Named,
+    /// Those of each network besides the model, by its name.
+    pub(super) networks: BTreeMap<String, Named>,
     /// The attack's state for the batch's images, `[N]` each, by name.
     pub(super) state: Named,
     /// Images `[N, C, H, W]`.
@@ -77,6 +79,11 @@ impl Inputs {
         let model = w.network("", step.model.network().params(), &mut known);
         let learner = step.attack.learner();
         let learner = learner.map(|learner| w.network(LEARNER, learner.network().params(), &mut known));
+        let of_network = |(name, further): (&str, &Further)| {
+            let values = w.network(&format!("{name}."), further.network().params(), &mut known);
+            (name.to_string(), values)
+        };
+        let networks = step.networks.iter().map(of_network).collect();
         let mut state = Named::new();
         for (name, all) in per_image(step.attack.as_ref(), data) {
             let shape: Vec<i64> = std::iter::once(n).chain(all.size()[1..].iter().copied()).collect();
@@ -100,6 +107,7 @@ impl Inputs {
         Ok(Self {
             model,
             learner: learner.unwrap_or_default(),
+            networks,
             state: all_ours(state),
             x: ours(x),
             y: ours(y),

@@ -3,7 +3,7 @@
 use super::{Inputs, LEARNER, per_image};
 use foil::attack::Batch;
 use foil::engine::{Learner, Step};
-use foil::loss::Forward;
+use foil::loss::{Forward, ImageSet};
 use foil::nn::{Gradients, Noise, key_of, name_key};
 use foil::registry::DataFacts;
 use foil::scheduler::Clock;
@@ -50,18 +50,25 @@ pub fn probe(
     inputs: Inputs,
     iterates: bool,
 ) -> Result<Probed> {
-    let Inputs { model, learner, state, x, y, index, x_adv, draws } = inputs;
+    let Inputs { model, learner, networks, state, x, y, index, x_adv, draws } = inputs;
     step.model.network().params().load(&model)?;
+    step.begin_average();
     if let Some(own) = step.attack.learner() {
         own.network().params().load(&learner)?;
         own.keep_gradients();
     }
+    for (name, values) in networks {
+        step.networks.get(&name)?.network().params().load(&values)?;
+    }
+    step.networks.learners().for_each(|(_, learner)| learner.keep_gradients());
     for (name, all) in per_image(step.attack.as_ref(), data) {
         if let Some(rows) = state.get(&name) {
             let _ = all.shallow_clone().index_copy_(0, &index, &rows.to_kind(all.kind()));
         }
     }
     let before = [Some(&step.model), step.attack.learner()].map(|learner| learner.map(values));
+    let mut further: BTreeMap<String, _> =
+        step.networks.learners().map(|(name, own)| (name.to_string(), values(own))).collect();
 
     let key = Tensor::from(key_of(&[seed, name_key("train"), 0])).to_device(x.device());
     let mut noise = Noise::new(&key, &index);
@@ -78,6 +85,7 @@ pub fn probe(
     // An attack that trains on other images than the attacked ones provides a side tensor of this
     // name.
     out.add("x_adv", &outcome.adversarial.x);
+    outcome.adversarial.images.iter().for_each(|(name, t)| out.add(&format!("images.{name}"), t));
     outcome.adversarial.side.iter().for_each(|(name, t)| out.add(name, t));
     points.into_inner().iter().enumerate().for_each(|(k, t)| out.add(&format!("iterate.{k}"), t));
     let one_clean = !outcome.logits.contains_key(&Forward::Clean);
@@ -88,6 +96,13 @@ pub fn probe(
     out.learner("", &step.model, Some(&outcome.gradients), model_before);
     if let Some(own) = step.attack.learner() {
         out.learner(LEARNER, own, own.last_gradients(), learner_before);
+    }
+    for (name, own) in step.networks.learners() {
+        out.learner(&format!("{name}."), own, own.last_gradients(), further.remove(name));
+    }
+    if let Some(average) = &step.average {
+        let averaged = average.network().params().state_dict();
+        averaged.iter().for_each(|(name, t)| out.add(&format!("average.{name}"), t));
     }
     for (name, all) in per_image(step.attack.as_ref(), data) {
         out.add(&name, &all.index_select(0, &batch.index));
@@ -103,8 +118,18 @@ fn values(learner: &Learner) -> BTreeMap<String, Tensor> {
 
 /// The name of a pass in the file; `one_clean` when there is no other clean pass before the
 /// update.
-fn name_of(pass: Forward, one_clean: bool) -> &'static str {
-    match pass {
+fn name_of(pass: Forward, one_clean: bool) -> String {
+    let name = match pass {
+        Forward::Network(network, images) => {
+            let images = match images {
+                ImageSet::Clean => "clean",
+                ImageSet::Adversarial => "adv",
+                ImageSet::Both => "together",
+                ImageSet::Named(name) => name,
+            };
+            return format!("{network}.{images}");
+        }
+        Forward::Images(name) => name,
         Forward::CleanFirst if one_clean => "clean",
         Forward::CleanFirst => "clean_first",
         Forward::Clean => "clean",
@@ -112,7 +137,8 @@ fn name_of(pass: Forward, one_clean: bool) -> &'static str {
         Forward::CleanAgain => "clean_again",
         Forward::Together => "together",
         Forward::CleanAfterUpdate => "clean_after_update",
-    }
+    };
+    name.to_string()
 }
 
 /// The problem with the given draws, if any. After a step that failed, draws may be missing for
@@ -264,7 +290,7 @@ mod tests {
         let model = Box::new(Flat(Linear::new(&builder, "fc", 2, 2)));
         let network = Network::new(model, builder, Some(0), Kind::Double, Device::Cpu);
         let attack = Box::new(Radii(Tensor::full([DATA.train], 0.1, (Kind::Float, Device::Cpu))));
-        Step { model: Learner::new(network, Box::new(Descent)), attack, loss: Box::new(Ce), names: ["radii", "ce"] }
+        Step::new(Learner::new(network, Box::new(Descent)), attack, Box::new(Ce), ["radii", "ce"])
     }
 
     fn doubles(values: &[f64], shape: &[i64]) -> Tensor {

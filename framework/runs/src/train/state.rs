@@ -10,6 +10,8 @@ use tch::{Device, Tensor};
 /// Everything a step keeps between steps, by name, sharing its memory.
 pub(super) fn state(parts: &Assembled) -> Vec<(String, Tensor)> {
     let mut state = parts.step.model.state("model.");
+    state.extend(parts.step.networks.state("networks."));
+    state.extend(parts.step.average.iter().flat_map(|average| average.state("average.")));
     state.extend(parts.step.attack.state().into_iter().map(|(name, t)| (format!("attack.{name}"), t)));
     state
 }

@@ -5,6 +5,7 @@
 //! one that was not (on the CPU).
 
 mod after_epoch;
+mod averaging;
 mod health;
 mod start_or_resume;
 
@@ -172,6 +173,7 @@ impl Trainer {
                 vec![foil_config::Problem::new("init", format!("`init`: {}", error.message()), BEGINNING)]
             })?;
         }
+        parts.step.begin_average();
         Ok(parts)
     }
 
@@ -274,6 +276,7 @@ impl Trainer {
 
         self.clock.set(epoch, steps - 1); // where it is, unless the run was stopped in the measurements and resumed here
         self.epoch_sums.merge(self.world)?;
+        self.average_epoch(&order)?;
         self.agree(&order)?;
         let mut values = self.epoch_sums.means();
         values.insert("lr".into(), self.parts.step.model.learning_rate(&self.clock.progress()));

@@ -70,6 +70,7 @@ impl Run {
     fn start(&self, target: &Target, batch: &Batch, eps: &Tensor) -> Path {
         let (center, y) = (batch.x.shallow_clone(), batch.y.shallow_clone());
         let x = (&center + self.norm.random(batch, &format!("{}.start", self.name)) * eps).clamp(0.0, 1.0);
+        // An objective of another network cannot be evaluated, so this is the model.
         let clean = self.objective.needs_clean().then(|| target.logits(&center, Mode::Eval));
         let (gradient, best, logits) = self.look(target, &x, &y, clean.as_ref());
         let ball = Ball::new(self.norm, &center, eps, true);
@@ -194,6 +195,10 @@ impl Attack for Run {
 
     fn mode(&self) -> Mode {
         Mode::Eval
+    }
+
+    fn networks(&self) -> Vec<String> {
+        self.objective.network().into_iter().collect()
     }
 }
 

@@ -4,7 +4,7 @@ use crate::commands::data;
 use crate::report::plot;
 use foil::attack::Attack;
 use foil::guard;
-use foil::loss::{Forward, Loss};
+use foil::loss::{Forward, ImageSet, Loss};
 use foil::model::Model;
 use foil::registry::manual::{Key, keys};
 use foil::registry::{Build, Component, DataFacts, Entry, entries};
@@ -26,8 +26,14 @@ const HOSTS: [&str; 3] = ["optimizer", "attack", "loss"];
 /// When the registered example is not YAML, or no key takes plugins of this kind.
 pub(super) fn yaml(entry: &Entry) -> Result<String> {
     let mut parts = placed(entry)?;
-    if let Some(partner) = partner(entry) {
+    let partner = partner(entry);
+    if let Some(partner) = partner {
         parts.extend(placed(partner)?);
+    }
+    let mut named = networks(entry);
+    named.extend(partner.into_iter().flat_map(networks));
+    if !named.is_empty() {
+        parts.insert("networks".into(), Value::Mapping(named));
     }
     serde_yaml::to_string(&parts).map_err(Error::of)
 }
@@ -82,13 +88,37 @@ fn is_mask(entry: &Entry) -> bool {
     entry.kind() == "model" && built(entry, network).is_some_and(|network| network.is_mask())
 }
 
-/// The attack whose side tensors a loss needs; or the loss that computes clean logits for an
+/// The networks besides the model that a loss or an attack asks for.
+fn networks(entry: &Entry) -> Mapping {
+    let of_loss = || built(entry, |cx, loss: &Component<dyn Loss>| cx.component("loss", loss));
+    let of_attack = || built(entry, |cx, attack: &Component<dyn Attack>| cx.component("attack", attack));
+    let names: Vec<String> = match entry.kind() {
+        "loss" => of_loss().map_or_else(Vec::new, |loss| {
+            loss.passes().into_iter().filter_map(Forward::network).map(String::from).collect()
+        }),
+        "attack" => of_attack().map_or_else(Vec::new, |attack| attack.networks()),
+        _ => Vec::new(),
+    };
+    let example = |name: String| {
+        let keys = [("model", "small_cnn".to_string()), ("init", format!("{name}.safetensors"))];
+        let keys: Mapping = keys.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        (name.into(), Value::Mapping(keys))
+    };
+    names.into_iter().map(example).collect()
+}
+
+/// The attack whose side tensors or images a loss needs; or the loss that computes clean logits for an
 /// attack that needs them, and uses what that attack provides.
 fn partner(entry: &Entry) -> Option<&'static Entry> {
     let loss = |entry: &Entry| built(entry, |cx, loss: &Component<dyn Loss>| cx.component("loss", loss));
     let attack = |entry: &Entry| built(entry, |cx, attack: &Component<dyn Attack>| cx.component("attack", attack));
     let fit = |loss: &dyn Loss, attack: &dyn Attack| {
-        let (needs, provided) = (loss.needs(), attack.provides());
+        let images = loss.passes().into_iter().filter_map(|pass| match pass.images() {
+            ImageSet::Named(name) => Some(name),
+            _ => None,
+        });
+        let (needs, provided) =
+            ([loss.needs(), images.collect()].concat(), [attack.provides(), attack.images()].concat());
         !needs.is_empty()
             && needs.iter().all(|need| provided.contains(need))
             && (!attack.needs_clean_logits() || loss.passes().contains(&Forward::CleanFirst))

@@ -80,10 +80,10 @@ const TEMPLATES: [(&str, &str, &str); 7] = [
 ];
 
 /// Names that the prelude or cargo already uses.
-const TAKEN: &str = "adversarial ascent attack batch batch_norm2d box01 build builder clock component config conv2d core counts data data_path \
-    data_source dataset error facts images located reading forward \
-    foil kind learner linear loss loss_input loss_output mode model network nn objective optimizer pass progress reference result \
-    scheduled scheduler std target tch tensor terms test";
+const TAKEN: &str = "adversarial ascent attack average batch batch_norm2d box01 build builder clock component config conv2d core counts \
+    data data_path data_source dataset decay descent error facts foil forward group image_set images kind learner linear located loss loss_input \
+    loss_output mode model network nn objective optimizer pass progress reading reference result scheduled scheduler span std target tch \
+    tensor terms test update";
 /// Rust keywords that could be a name.
 const KEYWORDS: &str = "abstract as async await become box break const continue crate do dyn else enum extern false final fn for gen \
     if impl in let loop macro match mod move mut override priv pub ref return self static struct super trait true try type typeof \

@@ -56,9 +56,9 @@ fn architecture(pipeline: &Pipeline) -> String {
     let settings = serde_json::to_value(&pipeline.model).unwrap_or_default();
     let number = |key: &str| settings.get(key).map(Value::to_string).unwrap_or_default();
     match pipeline.model.name() {
-        "preact_resnet18" => "PreActResNet-18".into(),
+        "preact_resnet18" | "dm_preact_resnet18" => "PreActResNet-18".into(),
         "resnet18" => "ResNet-18".into(),
-        "wide_resnet" => format!("WideResNet-{}-{}", number("depth"), number("width")),
+        "wide_resnet" | "dm_wide_resnet" => format!("WideResNet-{}-{}", number("depth"), number("width")),
         other => other.to_string(),
     }
 }

@@ -81,7 +81,8 @@ fn run(
     });
     batch.clean_logits = made.map_err(Finding::failed)?;
     let before = asked.passes();
-    let target = Target::new(&network, &batch.noise);
+    let networks = scene.networks()?;
+    let target = Target::new(&network, &batch.noise).among(&networks);
     let target = if evaluates { target.shrinking() } else { target };
     let made = guard(|| batch.unwritten(|| attack.perturb(&target, &batch))).map_err(Finding::failed)?;
     (seen.passes, seen.gradients) = (asked.passes() - before, asked.gradients());

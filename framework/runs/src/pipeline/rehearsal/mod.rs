@@ -92,7 +92,8 @@ impl Rehearsal {
 
         // What follows a part with a fault would report the same fault again.
         if let (Some(attack), true) = (steps, model.findings.is_empty()) {
-            let parts: [&dyn erased_serde::Serialize; 3] = [&pipeline.attack, &pipeline.loss, &pipeline.optimizer];
+            let Pipeline { attack: own, loss, optimizer, update, average, networks, .. } = pipeline;
+            let parts: [&dyn erased_serde::Serialize; 6] = [own, loss, optimizer, update, average, networks];
             let key = of_model + &scene.key(&parts);
             let found = self.steps.entry(key).or_insert_with(|| step::look(&scene, &model, &attack));
             problems.extend(found.iter().map(|(part, found)| found.at(part, name_of(pipeline, part))));
@@ -102,10 +103,15 @@ impl Rehearsal {
 }
 
 fn name_of(pipeline: &Pipeline, part: &str) -> &'static str {
+    fn name<T: foil::registry::Kind + ?Sized>(part: Option<&foil::registry::Component<T>>) -> &'static str {
+        crate::pipeline::networks::name_of(part).unwrap_or_default()
+    }
     match part {
         "attack" => pipeline.attack.name(),
         "loss" => pipeline.loss.name(),
         "optimizer" => pipeline.optimizer.name(),
+        "update" => name(pipeline.update.as_ref()),
+        "average" => name(pipeline.average.as_ref()),
         _ => pipeline.model.name(),
     }
 }

@@ -1,15 +1,17 @@
 //! What plugins are rehearsed with: made-up images, and fresh copies of the pipeline's parts.
 
 use super::Finding;
-use crate::pipeline::Pipeline;
+use super::stand_in::stand_in;
 use crate::pipeline::assemble::context;
+use crate::pipeline::{NetworkConfig, Pipeline};
 use foil::attack::{Attack, Batch};
-use foil::engine::{Capture, Network, Precision};
+use foil::engine::{Averaged, Capture, Further, Learner, Network, Networks, Precision};
 use foil::loss::Loss;
 use foil::nn::{Mode, Noise};
 use foil::optim::Optimizer;
 use foil::registry::{Build, Component, DataFacts, Kind as Registered};
 use foil::scheduler::Clock;
+use foil::update::Update;
 use foil_config::Problem;
 use std::cell::RefCell;
 use tch::{Device, Kind, Tensor};
@@ -76,6 +78,30 @@ impl Scene {
 
     pub fn optimizer(&self) -> Result<Box<dyn Optimizer>, Finding> {
         self.component(&self.pipeline.optimizer)
+    }
+
+    /// How the weights are changed, if it is not the optimiser alone.
+    pub fn update(&self) -> Result<Option<(Box<dyn Update>, &'static str)>, Finding> {
+        self.pipeline.update.as_ref().map(|part| Ok((self.component(part)?, part.name()))).transpose()
+    }
+
+    /// A small network that follows one like it.
+    pub fn average(&self) -> Result<Option<Averaged>, Finding> {
+        let build = |part| Ok(Averaged::new(stand_in(&self.data).0, self.component(part)?));
+        self.pipeline.average.as_ref().map(build).transpose()
+    }
+
+    /// A small network in the place of each one besides the model.
+    pub fn networks(&self) -> Result<Networks, Finding> {
+        let build = |(name, config): (&String, &NetworkConfig)| {
+            let network = stand_in(&self.data).0;
+            let further = match &config.optimizer {
+                None => Further::Frozen(network),
+                Some(optimizer) => Further::Learning(Learner::new(network, self.component(optimizer)?)),
+            };
+            Ok((name.clone(), further))
+        };
+        Ok(Networks::new(self.pipeline.networks.iter().map(build).collect::<Result<_, Finding>>()?))
     }
 
     /// The model with its initial parameters.

@@ -39,11 +39,20 @@ fn run(scene: &Scene, itself: bool) -> Result<Ran, (&'static str, Finding)> {
     let pipeline = &scene.pipeline;
     let network = if itself { scene.model().map_err(at("model"))? } else { stand_in(&scene.data).0 };
     let mut step = Step {
-        model: Learner::new(network, scene.optimizer().map_err(at("optimizer"))?),
-        attack: scene.attack(&pipeline.attack).map_err(at("attack"))?,
-        loss: scene.loss().map_err(at("loss"))?,
-        names: [pipeline.attack.name(), pipeline.loss.name()],
+        update: scene.update().map_err(at("update"))?,
+        networks: scene.networks().map_err(at("optimizer"))?,
+        average: scene.average().map_err(at("average"))?,
+        ..Step::new(
+            Learner::new(network, scene.optimizer().map_err(at("optimizer"))?),
+            scene.attack(&pipeline.attack).map_err(at("attack"))?,
+            scene.loss().map_err(at("loss"))?,
+            [pipeline.attack.name(), pipeline.loss.name()],
+        )
     };
+    if itself {
+        // The average is a small network: it follows one like it.
+        step.average = None;
+    }
     let mut batch = scene.images().batch(&scene.clock);
     let given = [&batch.x, &batch.y, &batch.index].map(version);
     let outcome = step.run(&mut batch).map_err(|error| {

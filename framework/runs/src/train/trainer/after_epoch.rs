@@ -48,7 +48,7 @@ impl Trainer {
                 }
             };
             say(&progress);
-            let done = trial.advance(self.parts.step.model.network(), &mut progress, &mut |tick| {
+            let done = trial.advance(self.parts.step.evaluated(), &mut progress, &mut |tick| {
                 say(tick.progress);
                 !stop.load(Ordering::Relaxed)
             })?;
@@ -77,7 +77,7 @@ impl Trainer {
         self.card.created = stamp::now();
         let (is_first, mut files) = (self.world.is_first(), Vec::new());
         let numbers = |network: &Network| if is_first { kept(&network.params().state_dict()) } else { Vec::new() };
-        let weights = numbers(self.parts.step.model.network());
+        let weights = numbers(self.parts.step.evaluated());
         let same = || weights.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
         if measured {
             let score = self.parts.select.eval(|name| values.get(name).copied()).map_err(Error::of)?;

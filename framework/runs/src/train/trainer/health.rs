@@ -12,8 +12,10 @@ impl Trainer {
     pub(super) fn sound(&self) -> Result<()> {
         let loss = self.epoch_sums.loss();
         let finite = |params: &Parameters| params.flat().isfinite().all().int64_value(&[]) == 1;
-        let networks = [("model", Some(&self.parts.step.model)), ("mask network", self.parts.step.attack.learner())];
-        let spoilt = networks.iter().find(|(_, learner)| learner.is_some_and(|l| !finite(l.network().params())));
+        let step = &self.parts.step;
+        let own = [Some(("model", &step.model)), step.attack.learner().map(|mask| ("mask network", mask))];
+        let mut networks = own.into_iter().flatten().chain(step.networks.learners());
+        let spoilt = networks.find(|(_, learner)| !finite(learner.network().params()));
         let what = match spoilt {
             _ if loss.is_some_and(|loss| !loss.is_finite()) => "the loss is not finite".to_string(),
             Some((what, _)) => format!("the weights of the {what} are not finite"),

@@ -1,0 +1,63 @@
+//! Whether loss and attack find the images and networks that they ask for.
+
+use super::Pipeline;
+use foil::attack::Attack;
+use foil::loss::{Forward, ImageSet, Loss};
+use foil::registry::Build;
+use foil::update::Update;
+use std::collections::BTreeMap;
+
+/// Reports what is asked for and not there, with what is.
+pub(super) fn check(
+    cx: &Build,
+    pipeline: &Pipeline,
+    loss: &dyn Loss,
+    attack: &dyn Attack,
+    update: Option<&dyn Update>,
+) {
+    let (loss_name, attack_name) = (pipeline.loss.name(), pipeline.attack.name());
+    let makes = attack.images();
+    let networks: Vec<&str> = pipeline.networks.keys().map(String::as_str).collect();
+    for pass in loss.passes() {
+        if let ImageSet::Named(set) = pass.images()
+            && !makes.contains(&set)
+        {
+            let message = format!("is `{loss_name}`, which asks for images `{set}`, but the attack `{attack_name}`");
+            let help = format!("`foil explain loss {loss_name}` shows an attack that goes with it");
+            cx.problem("loss", format!("{message} makes {}", listed(&makes)), help);
+        }
+        if let Some(name) = pass.network().filter(|name| !networks.contains(name)) {
+            unknown(cx, "loss", loss_name, name, &networks);
+        }
+        if pass == Forward::CleanFirst && update.is_some_and(Update::moves) {
+            let message = format!("is `{loss_name}`, whose logits from before the attack do not see the moved weights");
+            cx.problem("loss", message, "choose another loss, or leave `update` out");
+        }
+    }
+    for name in attack.networks().iter().filter(|name| !networks.contains(&name.as_str())) {
+        unknown(cx, "attack", attack_name, name, &networks);
+    }
+}
+
+/// Reports attacks that cannot evaluate, since they look at other networks.
+pub(super) fn evaluation(cx: &Build, attacks: &BTreeMap<String, Box<dyn Attack>>) {
+    for (name, attack) in attacks {
+        if let Some(network) = attack.networks().first() {
+            let message = format!("looks at the network `{network}`, so it cannot evaluate a model");
+            cx.at("attacks").problem(name, message, "choose an objective of the model alone");
+        }
+    }
+}
+
+fn unknown(cx: &Build, key: &str, part: &str, network: &str, known: &[&str]) {
+    let message = format!("is `{part}`, which asks for the network `{network}`, but `networks` has");
+    let help = format!("write `networks: {{ {network}: {{ model: …, init: … }} }}`");
+    cx.problem(key, format!("{message} {}", listed(known)), help);
+}
+
+fn listed(names: &[&str]) -> String {
+    match names {
+        [] => "none".into(),
+        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    }
+}

@@ -1,0 +1,126 @@
+//! A step from its attacked images to its changed weights: what an update works with.
+
+use super::lap;
+use super::learner::gradients_over;
+use super::passes::{Logits, Passes};
+use super::step::{Step, in_loss};
+use crate::attack::{Adversarial, Batch};
+use crate::guard;
+use crate::loss::LossOutput;
+use crate::nn::{Gradients, KEEP_THE_GRAPH, Mode, Parameters, Span};
+use crate::update::Descent;
+use crate::{Error, Result};
+use tch::Tensor;
+
+/// What a descent leaves: the loss and the logits of its last gradient, and the gradient that the
+/// optimiser was handed.
+pub(super) struct Descended {
+    pub loss: LossOutput,
+    pub logits: Logits,
+    pub gradients: Gradients,
+}
+
+/// A descent under way.
+pub(super) struct Descending<'a> {
+    step: &'a mut Step,
+    passes: &'a Passes,
+    batch: &'a Batch<'a>,
+    adversarial: &'a Adversarial,
+    /// Logits of the passes before the attack, until a gradient takes them.
+    before: Logits,
+    /// Those of frozen networks, which are the same for each gradient.
+    fixed: Logits,
+    /// Of the last gradient.
+    found: Option<(LossOutput, Logits)>,
+    /// The last gradients of further networks that learn.
+    others: Vec<Gradients>,
+    used: Option<Gradients>,
+}
+
+impl<'a> Descending<'a> {
+    pub fn new(
+        step: &'a mut Step,
+        passes: &'a Passes,
+        batch: &'a Batch<'a>,
+        adversarial: &'a Adversarial,
+        before: Logits,
+    ) -> Result<Self> {
+        let fixed = step.pass_frozen(passes, batch, adversarial)?;
+        Ok(Self { step, passes, batch, adversarial, before, fixed, found: None, others: Vec::new(), used: None })
+    }
+
+    /// The gradient of the loss, to the optimiser.
+    pub fn plainly(&mut self) -> Result<()> {
+        let gradient = self.gradient(Mode::Train)?;
+        self.step(&gradient)
+    }
+
+    /// What it leaves.
+    ///
+    /// # Errors
+    /// When no step was taken.
+    pub fn finish(self) -> Result<Descended> {
+        match (self.found, self.used) {
+            (Some((loss, logits)), Some(gradients)) => Ok(Descended { loss, logits, gradients }),
+            _ => Err(Error::new("it takes no step").help("call `gradient` and then `step`")),
+        }
+    }
+
+    /// The gradients of `loss` by the model's parameters and those of each further network that
+    /// learns.
+    fn gradients(&self, loss: &LossOutput) -> Result<Vec<Gradients>> {
+        let learners = || std::iter::once(&self.step.model).chain(self.step.networks.learners().map(|(_, l)| l));
+        let params: Vec<&Parameters> = learners().map(|learner| learner.network().params()).collect();
+        let world = self.step.model.network().world();
+        gradients_over(&params, &loss.total, world).map_err(in_loss(self.step.names))
+    }
+}
+
+impl Descent for Descending<'_> {
+    fn weights(&self) -> &Tensor {
+        self.step.model.network().params().flat()
+    }
+
+    fn spans(&self) -> &[Span] {
+        self.step.model.spans()
+    }
+
+    fn gradient(&mut self, mode: Mode) -> Result<Tensor> {
+        guard(|| {
+            let mut logits = std::mem::take(&mut self.before);
+            logits.extend(self.fixed.iter().map(|(pass, z)| (*pass, z.shallow_clone())));
+            self.step.pass_between(self.passes, mode, self.batch, self.adversarial, &mut logits)?;
+            let (mut loss, logits) = self.step.compute_loss(self.batch, self.adversarial, logits)?;
+            if !logits.is_empty() && !logits.values().any(Tensor::requires_grad) {
+                return Err(Error::new("its logits in train mode do not depend differentiably on its parameters")
+                    .help(KEEP_THE_GRAPH)
+                    .context(self.step.model.network().name()));
+            }
+            let mut gradients = self.gradients(&loss)?;
+            lap("backward");
+            loss.total = loss.total.detach();
+            let of_model = gradients.remove(0);
+            self.others = gradients;
+            self.found = Some((loss, logits));
+            Ok(of_model.0)
+        })
+    }
+
+    fn shift(&mut self, by: &Tensor, times: f64) -> Result<()> {
+        guard(|| {
+            tch::no_grad(|| drop(self.weights().shallow_clone().g_add_(&(by * times))));
+            self.step.model.network().params().refresh_bf16_copy();
+            Ok(())
+        })
+    }
+
+    fn step(&mut self, gradient: &Tensor) -> Result<()> {
+        guard(|| {
+            self.used = Some(self.step.model.apply(Gradients(gradient.shallow_clone()), self.batch.clock));
+            for (learner, gradients) in self.step.networks.learners_mut().zip(self.others.drain(..)) {
+                learner.apply(gradients, self.batch.clock);
+            }
+            Ok(())
+        })
+    }
+}

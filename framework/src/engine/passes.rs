@@ -1,0 +1,121 @@
+//! A step's forward passes: those that the loss asks for, through the model and other networks.
+
+use super::lap;
+use super::networks::Further;
+use super::step::{Step, in_loss};
+use super::turns::turns;
+use crate::attack::{Adversarial, Batch, Target};
+use crate::guard;
+use crate::loss::{Forward, ImageSet};
+use crate::nn::Mode;
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use tch::Tensor;
+
+/// Logits `[N, K]` by forward pass.
+pub(super) type Logits = BTreeMap<Forward, Tensor>;
+
+/// The forward passes of a step.
+pub(super) struct Passes {
+    /// What the loss asks for, in order.
+    pub asked: Vec<Forward>,
+    /// Whether passes over the same images give the same, and are made once.
+    pub repeat: bool,
+    /// Whether the attack leaves its last pass to the first one of the loss, which counts twice.
+    pub skip_attacks_last: bool,
+}
+
+impl Step {
+    /// The clean images before the attack, which sees their logits.
+    pub(super) fn pass_clean_first(&self, passes: &Passes, batch: &mut Batch, logits: &mut Logits) -> Result<()> {
+        if passes.asked.contains(&Forward::CleanFirst) {
+            let pass = || Ok(self.model.network().differentiable(&batch.x, Mode::Train, Some(&batch.noise)));
+            let clean = guard(pass).map_err(in_loss(self.names))?;
+            batch.clean_logits = Some(clean.detach());
+            logits.insert(Forward::CleanFirst, clean);
+            lap("forward passes before the attack");
+        }
+        Ok(())
+    }
+
+    /// The passes of frozen networks, whose logits are constants.
+    pub(super) fn pass_frozen(&self, passes: &Passes, batch: &Batch, adversarial: &Adversarial) -> Result<Logits> {
+        self.pass_networks(passes, true, Mode::Eval, batch, adversarial)
+    }
+
+    /// The passes through networks besides the model, those that are `frozen` or those that learn.
+    fn pass_networks(
+        &self,
+        passes: &Passes,
+        frozen: bool,
+        mode: Mode,
+        batch: &Batch,
+        adversarial: &Adversarial,
+    ) -> Result<Logits> {
+        let mut logits = Logits::new();
+        for &pass in &passes.asked {
+            let Some(name) = pass.network() else { continue };
+            if matches!(self.networks.get(name).map_err(in_loss(self.names))?, Further::Frozen(_)) == frozen {
+                let images = images_of(pass.images(), batch, adversarial).map_err(in_loss(self.names))?;
+                logits.insert(pass, guard(|| self.networks.pass(name, &images, mode, &batch.noise))?);
+            }
+        }
+        Ok(logits)
+    }
+
+    /// The passes between attack and update. With [`Mode::Still`] no running statistics move.
+    pub(super) fn pass_between(
+        &self,
+        passes: &Passes,
+        mode: Mode,
+        batch: &Batch,
+        adversarial: &Adversarial,
+        logits: &mut Logits,
+    ) -> Result<()> {
+        let momentum = self.model.network().params().norm_settings().momentum;
+        let run = || {
+            for turn in turns(&passes.asked, momentum, passes.skip_attacks_last, passes.repeat) {
+                let counts_as = (turn.times, turn.momentum);
+                let network = self.model.network();
+                let images = images_of(turn.forwards[0].images(), batch, adversarial)?;
+                let found = match mode {
+                    Mode::Still => network.differentiable(&images, mode, Some(&batch.noise)),
+                    _ => network.differentiable_for(counts_as, &images, &batch.noise),
+                };
+                if turn.forwards[0] == Forward::Together {
+                    logits.extend([Forward::Clean, Forward::Adversarial].into_iter().zip(found.chunk(2, 0)));
+                } else {
+                    logits.extend(turn.forwards.iter().map(|&pass| (pass, found.shallow_clone())));
+                }
+            }
+            Ok(())
+        };
+        guard(run).map_err(in_loss(self.names))?;
+        logits.extend(self.pass_networks(passes, false, mode, batch, adversarial)?);
+        lap("forward passes of the loss");
+        Ok(())
+    }
+
+    /// The clean images after the update, if asked for; all logits without their graph.
+    pub(super) fn pass_clean_after(&self, passes: &Passes, batch: &Batch, mut logits: Logits) -> Logits {
+        if passes.asked.contains(&Forward::CleanAfterUpdate) {
+            let target = Target::new(self.model.network(), &batch.noise);
+            logits.insert(Forward::CleanAfterUpdate, target.logits(&batch.x, Mode::Train));
+            lap("forward passes after the update");
+        }
+        logits.into_iter().map(|(pass, z)| (pass, z.detach())).collect()
+    }
+}
+
+/// The images of a set.
+fn images_of(set: ImageSet, batch: &Batch, adversarial: &Adversarial) -> Result<Tensor> {
+    Ok(match set {
+        ImageSet::Clean => batch.x.shallow_clone(),
+        ImageSet::Adversarial => adversarial.x.shallow_clone(),
+        ImageSet::Both => Tensor::cat(&[&batch.x, &adversarial.x], 0),
+        ImageSet::Named(name) => match adversarial.images.get(name) {
+            Some(images) => images.shallow_clone(),
+            None => return Err(Error::new(format!("the attack makes no images called `{name}`"))),
+        },
+    })
+}

@@ -1,0 +1,7 @@
+//! Averages of the weights over the training, which are judged in place of the weights.
+
+mod ema;
+mod swa;
+
+pub use ema::Ema;
+pub use swa::Swa;

@@ -1,0 +1,98 @@
+//! What a step may have besides model, attack, loss and optimiser, in the real program: a frozen
+//! helper with images of its own, and what `foil probe` shows of it.
+
+mod tiny;
+
+use foil::tensors;
+use std::collections::HashMap;
+use std::fs;
+use tch::{Device, Kind, Tensor};
+use tiny::{AT, Place};
+
+/// HAT with the run `natural` as its helper, averaged.
+const HAT: &str = "
+extends: tiny.yaml
+networks: { helper: { model: small_cnn, init: natural/best.safetensors } }
+attack:
+  type: beyond
+  inner: { type: pgd, objective: kl, eps: 0.3, alpha: 0.1, steps: 2, start: gaussian }
+loss: { type: hat, label_smoothing: 0.1 }
+update: { type: awp, gamma: 0.01 }
+average: { type: ema, decay: 0.9, ramp: false }
+";
+
+fn with_a_helper() -> Place {
+    let place = Place::with(AT);
+    place.train("natural", &["attack={ type: none }", "train.epochs=1"]);
+    fs::write(place.path("hat.yaml"), HAT).unwrap();
+    place
+}
+
+#[test]
+fn a_helper_is_carried_along_and_stays_as_it_is() {
+    let place = with_a_helper();
+    let train = ["train", "hat.yaml", "--no-eval", "--run-dir"];
+    place.foil(&[&train[..], &["whole"]].concat()).ok();
+    let whole = place.run("whole");
+    assert!(whole.text("resolved.yaml").contains("init: networks.helper.safetensors"), "{:?}", whole.files());
+    let weights = |run: &str, file: &str| place.run(run).tensors(file).0;
+    assert!(weights("whole", "networks.helper.safetensors") == weights("natural", "best.safetensors"));
+
+    let mut running = place.start(&[&train[..], &["killed"]].concat());
+    assert!(running.wait_for("epoch 2/3"));
+    assert!(running.kill());
+    // The run has its own copy.
+    fs::remove_dir_all(place.path("natural")).unwrap();
+    place.foil(&["train", "--resume", "killed", "--no-eval"]).ok();
+    place.run("killed").assert_same(&whole);
+    place.foil(&["eval", "whole"]).ok();
+}
+
+#[test]
+fn a_helper_of_another_model_is_refused() {
+    let place = with_a_helper();
+    let error = place.foil(&["check", "hat.yaml", "networks.helper.model=trades_cnn"]).error();
+    assert!(error.contains("`networks.helper.init` cannot be used: natural/best.safetensors: "), "{error}");
+    assert!(error.contains("these weights do not fit the model"), "{error}");
+    let error = place.foil(&["check", "hat.yaml", "networks.helper.init=nowhere.safetensors"]).error();
+    assert!(error.contains("`networks.helper.init` cannot be used: "), "{error}");
+    let error = place.foil(&[
+        "check",
+        "hat.yaml",
+        "networks={ teacher: { model: small_cnn, init: natural/best.safetensors } }",
+    ]);
+    let error = error.error();
+    assert!(error.contains("`hat`, which asks for the network `helper`, but `networks` has `teacher`"), "{error}");
+}
+
+#[test]
+fn a_probe_shows_networks_images_and_averages() {
+    let place = with_a_helper();
+    let (own, _) = tensors::read(&place.path("natural/best.safetensors")).unwrap();
+    let helper = own.iter().map(|(name, t)| (format!("helper.{name}"), t.shallow_clone()));
+    let weights: Vec<(String, Tensor)> =
+        own.iter().map(|(name, t)| (name.clone(), t.shallow_clone())).chain(helper).collect();
+    tensors::write(&place.path("w.safetensors"), &weights, HashMap::new()).unwrap();
+    let x = Tensor::arange(2 * 28 * 28, (Kind::Float, Device::Cpu)).remainder(7).view([2, 1, 28, 28]) / 7.0;
+    let batch = [("x".to_string(), x), ("y".to_string(), Tensor::from_slice(&[3i64, 5]))];
+    tensors::write(&place.path("b.safetensors"), &batch, HashMap::new()).unwrap();
+    let words =
+        ["probe", "hat.yaml", "--weights", "w.safetensors", "--batch", "b.safetensors", "--out", "o.safetensors"];
+    place.foil(&words).ok();
+    let (found, _) = tensors::read(&place.path("o.safetensors")).unwrap();
+    let close = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]) < 1e-6;
+    // x + 2 (x' - x)
+    assert!(close(&found["images.beyond"], &(&found["x_adv"] * 2.0 - &batch[0].1)));
+    assert_eq!(found["logits.helper.adv"].size(), [2, 10]);
+    assert_eq!(found["logits.beyond"].size(), [2, 10]);
+    // A tenth of the way from the weights before to those after.
+    for (name, before) in &own {
+        let after = &found[&format!("after.{name}")];
+        let average = before + (after - before) * 0.1;
+        assert!(close(&found[&format!("average.{name}")], &average), "{name}");
+    }
+    // Without the helper's weights the file does not fit.
+    tensors::write(&place.path("w.safetensors"), &weights[..own.len()], HashMap::new()).unwrap();
+    let error = place.foil(&words).error();
+    assert!(error.contains("`helper.") && error.contains("is missing"), "{error}");
+}
