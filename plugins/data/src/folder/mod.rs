@@ -22,10 +22,10 @@ pub struct Folder {
     /// The folder with `train` and `test` in it.
     pub path: DataPath,
     /// Height and width of the images, in pixels.
-    #[set(range = 4..=1024, unit = "pixels")]
+    #[set(range = 1..=1024, unit = "pixels")]
     pub size: usize,
     /// The width, where it is not the height.
-    #[set(default, range = 4..=1024, unit = "pixels")]
+    #[set(default, range = 1..=1024, unit = "pixels")]
     pub width: Option<usize>,
     /// Channels: 1 for grey, 3 for colour, 4 for colour with transparency.
     #[set(default = 3, range = 1..=4)]
