@@ -3,7 +3,7 @@
 use super::{Object, helper};
 use crate::faults;
 use foil::Result;
-use foil::registry::{Build, FilePath, Kind};
+use foil::registry::{Build, FilePath, Kind, article};
 use foil_config::{Problem, Written};
 use pyo3::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -77,7 +77,11 @@ impl<K: Manual + ?Sized> schemars::JsonSchema for Settings<K> {
 pub(crate) fn schema_of<K: Kind + ?Sized>(written: &[Written]) -> Result<serde_json::Value, Problem> {
     let of = |key: &str| written.iter().find(|one| one.key == key);
     let Some(file) = of("file") else {
-        return Err(Problem::new("", format!("a {} in Python has no `file`", K::NAME), "write file: my_plugin.py"));
+        return Err(Problem::new(
+            "",
+            format!("{} in Python has no `file`", article(K::NAME)),
+            "write file: my_plugin.py",
+        ));
     };
     let path = file.folder.join(&file.text);
     Python::attach(|py| {

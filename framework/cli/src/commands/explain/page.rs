@@ -49,7 +49,7 @@ fn plugin(entry: &Entry) -> String {
 /// A plugin in Python, from the schema of its class.
 pub(super) fn in_python(kind: &str, file: &str, schema: &serde_json::Value) -> String {
     let text = |key: &str| schema.get(key).and_then(|text| text.as_str()).unwrap_or_default();
-    let mut page = format!("{}, {} {kind} from {file}\n\n", text::bold(text("title")), article(kind));
+    let mut page = format!("{}, {} from {file}\n\n", text::bold(text("title")), article(kind));
     page += &text::wrap(text("description"), text::width(), 0);
     page += "\nKeys\n";
     page += &list(&keys(schema));
