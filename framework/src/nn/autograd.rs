@@ -108,14 +108,9 @@ unsafe extern "C" fn run(
                 // The shim takes it over.
                 *place = gradient.map_or(null_mut(), |gradient| ManuallyDrop::new(gradient).as_mut_ptr().cast());
             }
-            null_mut()
+            Message::NONE
         }
-        Err(error) => {
-            let text = CString::new(error.message().replace('\0', " ")).unwrap_or_default();
-            // SAFETY: `strdup` copies the string, which lives through the call; the shim frees the
-            // copy.
-            unsafe { libc::strdup(text.as_ptr()) }
-        }
+        Err(error) => Message::of(&CString::new(error.message().replace('\0', " ")).unwrap_or_default()),
     }
 }
 

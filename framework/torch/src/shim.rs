@@ -21,8 +21,22 @@ use tch::Tensor;
 
 /// What tch calls `C_tensor`: an `at::Tensor`.
 pub type At = c_void;
-/// Null, or a message to give back to `foil_free`.
-pub type Message = *mut c_char;
+/// What a function of the shim says: nothing, or why it failed.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct Message(*mut c_char);
+
+impl Message {
+    /// All is well.
+    pub const NONE: Self = Self(std::ptr::null_mut());
+
+    /// What a Rust function that the shim calls says to it.
+    pub fn of(text: &CStr) -> Self {
+        // SAFETY: `strdup` copies the string, which lives through the call; who gets the message
+        // frees the copy.
+        Self(unsafe { libc::strdup(text.as_ptr()) })
+    }
+}
 
 unsafe extern "C" {
     fn foil_free(message: Message);
@@ -62,13 +76,13 @@ unsafe extern "C" {
 
 /// Takes a message over.
 pub fn check(message: Message) -> Result<()> {
-    if message.is_null() {
+    if message.0.is_null() {
         return Ok(());
     }
     // SAFETY: The shim's messages are C strings from `strdup`; this one is read once, then freed,
     // and not used again.
     let text = unsafe {
-        let text = CStr::from_ptr(message).to_string_lossy().into_owned();
+        let text = CStr::from_ptr(message.0).to_string_lossy().into_owned();
         foil_free(message);
         text
     };

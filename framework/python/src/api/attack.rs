@@ -106,6 +106,7 @@ impl Images {
 /// `[N]`, in their set: an image's random numbers depend on its place and the seed alone.
 #[pyfunction]
 #[pyo3(signature = (yaml, logits, x, y, index, classes, seed))]
+#[expect(clippy::too_many_arguments, reason = "what Python hands over, each by its name")]
 pub(super) fn attack<'py>(
     py: Python<'py>,
     yaml: &str,

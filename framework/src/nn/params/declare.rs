@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn a_name_that_is_taken_is_refused_with_both_places() {
         let nn = Builder::default();
-        let first = Linear::new(&nn, "fc", 4, 2);
+        let _first = Linear::new(&nn, "fc", 4, 2);
         let lines = (line!() - 1, line!() + 1);
         let error = guard(|| Ok(Linear::new(&nn, "fc", 2, 2))).unwrap_err();
         let [a, b] = [lines.0, lines.1].map(|line| format!("{}:{line}:", file!()));
@@ -240,14 +240,14 @@ mod tests {
             "{message}"
         );
         assert!(message.contains(&b), "{message}");
-        drop(first);
     }
 
     #[test]
     fn every_kind_of_tensor_has_a_name_of_its_own() {
         let values = Tensor::zeros([2], (Kind::Float, Device::Cpu));
-        let kinds: [(&str, &dyn Fn(&Builder)); 4] = [
-            ("bn.running_mean", &|nn| drop(BatchNorm2d::new(nn, "bn", 2))),
+        type Declare<'a> = &'a dyn Fn(&Builder);
+        let kinds: [(&str, Declare); 4] = [
+            ("bn.running_mean", &|nn| _ = BatchNorm2d::new(nn, "bn", 2)),
             ("x", &|nn| _ = nn.given("x", &values, true)),
             ("x", &|nn| _ = nn.given("x", &values, false)),
             ("x", &|nn| nn.kept("x", &values)),
@@ -256,7 +256,11 @@ mod tests {
             let nn = Builder::default();
             nn.scope("a", |nn| nn.kept(name, &values));
             declare(&nn); // another name: there it had a scope
-            let error = guard(|| Ok(declare(&nn))).unwrap_err();
+            let declared_again = || {
+                declare(&nn);
+                Ok(())
+            };
+            let error = guard(declared_again).unwrap_err();
             assert!(error.message().contains("it declares two tensors called `"), "{error}");
         }
     }

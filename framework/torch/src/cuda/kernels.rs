@@ -92,6 +92,9 @@ kernels! {
     ) where (grid.y << bits) * 8 == c && height > 0;
     /// The affine maps of n batch norms in eval mode. `weight` and `bias` index `values`, `mean`
     /// and `var` index `stats`.
+    ///
+    /// # Safety
+    /// The indices lie within `values` and `stats`.
     [unsafe] fn fold_norms(
         values: input f32[0], stats: input f32[0], weight: input i64[n], bias: input i64[n], mean: input i64[n],
         var: input i64[n], eps: float, scale: output f32[n], shift: output f32[n], n: long,
@@ -209,6 +212,9 @@ kernels! {
     ) where width > 0;
     /// Images `[n / (c h w), h, w, c]` of a data set's bytes `[.., c, h, w]`, which `rows` index;
     /// cropped and mirrored with a key.
+    ///
+    /// # Safety
+    /// `rows` index images of the data set.
     [unsafe] fn images_of_bytes(
         bytes: input u8[0], rows: input i64[n / (c * h * w)], key: maybe_input i64[1],
         index: maybe_input i64[n / (c * h * w)], out: output f32[n], by_y: long, by_x: long, by_flip: long,
@@ -220,6 +226,9 @@ kernels! {
         out: output f32[n], n: long,
     );
     /// Sums of tensors, each into its place (pieces.h).
+    ///
+    /// # Safety
+    /// Of each piece the words say where it and its gradients are, and how long.
     [unsafe] fn sum_pieces(pieces: words);
     /// One step of SGD with momentum.
     fn sgd(

@@ -82,7 +82,8 @@ fn safetensors_are_read() {
 #[test]
 fn each_thing_wrong_is_named_with_its_array() {
     let images = || ("images", npy("|u1", "(2, 2, 2, 3)", &colours()));
-    let cases: Vec<(Vec<(&str, Vec<u8>)>, &str)> = vec![
+    type Parts = Vec<(&'static str, Vec<u8>)>;
+    let cases: Vec<(Parts, &str)> = vec![
         (vec![images()], "FILE, array `labels`: there is no such array in the file\n  help: it has: images"),
         (vec![images(), ("labels", npy("|u1", "(3,)", &[0, 1, 2]))], "3 labels for 2 images"),
         (

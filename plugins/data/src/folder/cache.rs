@@ -131,7 +131,6 @@ fn content(root: &Path, listing: &Listing) -> Result<String> {
             });
         }
     });
-    drop(work);
     let mut lines = String::new();
     for ((path, sum), number) in files.iter().zip(sums).zip(0..) {
         let sum = sum.map_err(|error| Error::new(format!("reading {}: {error}", path.display())))?;

@@ -66,7 +66,6 @@ pub fn all(pictures: &[&Picture], image: [usize; 3], fit: Fit, alpha: Alpha, pro
             });
         }
     });
-    drop(work);
     let mut wrong = wrong.into_inner().unwrap_or_else(PoisonError::into_inner);
     wrong.sort();
     refused(&wrong, "cannot be read", "repair these files, or move them out of the folder")?;

@@ -20,7 +20,7 @@ impl Loss for WrongLoss {
         let logits = input.adversarial()?;
         let each = terms::cross_entropy(logits, input.y());
         let mean = each.mean(None::<Kind>);
-        let zero = (logits - logits).sum(None::<Kind>);
+        let zero = (logits * 0.0).sum(None::<Kind>);
         Ok(LossOutput::new(match self.how.as_str() {
             "detached" => mean.detach(),
             "not_scalar" => each,
@@ -64,7 +64,7 @@ impl Config<dyn Model> for WrongModel {
         let classes = cx.data.classes - i64::from(self.how == "classes");
         let fc = Linear::new(cx.builder(), "fc", pixels, classes);
         if self.how == "twice" {
-            drop(Linear::new(cx.builder(), "fc", classes, classes));
+            let _ = Linear::new(cx.builder(), "fc", classes, classes);
         }
         let random = || Tensor::randn([classes], (Kind::Float, cx.device));
         let given = (self.how == "given").then(|| cx.builder().given("scale", &random(), true));
@@ -82,7 +82,7 @@ impl Model for WrongNet {
         match self.how.as_str() {
             "shape" => logits.unsqueeze(1),
             "double" => logits.to_kind(Kind::Double),
-            "nan" => (&logits - &logits).log() - f64::INFINITY * 0.0,
+            "nan" => (&logits * 0.0).log() - f64::INFINITY * 0.0,
             "random" => &logits + Tensor::rand_like(&logits),
             "detached" => logits.detach(),
             "flat" => self.fc.forward(pass, &xs.round().detach().flatten(1, -1)),

@@ -66,7 +66,7 @@ fn counts(data: &Dataset) -> Table {
         .collect();
     rows.push(vec![Cell::Missing, Cell::Text("all".into()), cell(data.train.len()), cell(data.test.len())]);
     let columns = vec![number("label"), Column::text("class"), number("training images"), number("test images")];
-    Table { title: data.facts.title.clone(), columns, rows, ..Table::default() }
+    Table { title: data.facts.title.clone(), columns, rows }
 }
 
 /// The first images of the first classes, a row each; those with transparency without it.

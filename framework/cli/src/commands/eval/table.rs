@@ -59,6 +59,5 @@ pub(super) fn by_severity(corruptions: &Corruptions) -> Table {
         title: "Accuracy by corruption and severity, percent".into(),
         columns,
         rows: rows.collect(),
-        ..Table::default()
     }
 }

@@ -16,6 +16,9 @@ use foil_config::Problem;
 use std::cell::RefCell;
 use tch::{Device, Kind, Tensor};
 
+/// A plugin and its name.
+type Named<T> = (Box<T>, &'static str);
+
 /// A pipeline as it is rehearsed: in fp32 on the CPU.
 pub(super) struct Scene {
     pub pipeline: Pipeline,
@@ -80,8 +83,8 @@ impl Scene {
         self.component(&self.pipeline.optimizer)
     }
 
-    /// How the weights are changed, if it is not the optimiser alone.
-    pub fn update(&self) -> Result<Option<(Box<dyn Update>, &'static str)>, Finding> {
+    /// How the weights are changed, with its name, if it is not the optimiser alone.
+    pub fn update(&self) -> Result<Option<Named<dyn Update>>, Finding> {
         self.pipeline.update.as_ref().map(|part| Ok((self.component(part)?, part.name()))).transpose()
     }
 
