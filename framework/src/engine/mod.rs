@@ -9,13 +9,13 @@ mod capture;
 mod descent;
 mod device;
 mod learner;
+mod merged_passes;
 mod network;
 mod networks;
 mod normalize;
 mod passes;
 mod precision;
 mod step;
-mod turns;
 
 pub use averaged::Averaged;
 pub use capture::{Capture, Recorded, Repeated};

@@ -1,9 +1,9 @@
 //! A step's forward passes: those that the loss asks for, through the model and other networks.
 
 use super::lap;
+use super::merged_passes::merge_passes;
 use super::networks::Further;
 use super::step::{Step, in_loss};
-use super::turns::turns;
 use crate::attack::{Adversarial, Batch, Target};
 use crate::guard;
 use crate::loss::{Forward, ImageSet};
@@ -74,18 +74,18 @@ impl Step {
     ) -> Result<()> {
         let momentum = self.model.network().params().norm_settings().momentum;
         let run = || {
-            for turn in turns(&passes.asked, momentum, passes.skip_attacks_last, passes.repeat) {
-                let counts_as = (turn.times, turn.momentum);
+            for merged in merge_passes(&passes.asked, momentum, passes.skip_attacks_last, passes.repeat) {
+                let counts_as = (merged.times, merged.momentum);
                 let network = self.model.network();
-                let images = images_of(turn.forwards[0].images(), batch, adversarial)?;
+                let images = images_of(merged.forwards[0].images(), batch, adversarial)?;
                 let found = match mode {
                     Mode::Still => network.differentiable(&images, mode, Some(&batch.noise)),
                     _ => network.differentiable_for(counts_as, &images, &batch.noise),
                 };
-                if turn.forwards[0] == Forward::Together {
+                if merged.forwards[0] == Forward::Together {
                     logits.extend([Forward::Clean, Forward::Adversarial].into_iter().zip(found.chunk(2, 0)));
                 } else {
-                    logits.extend(turn.forwards.iter().map(|&pass| (pass, found.shallow_clone())));
+                    logits.extend(merged.forwards.iter().map(|&pass| (pass, found.shallow_clone())));
                 }
             }
             Ok(())

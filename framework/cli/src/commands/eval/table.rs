@@ -55,9 +55,5 @@ pub(super) fn by_severity(corruptions: &Corruptions) -> Table {
             .chain([Cell::Percent(mean)])
             .collect()
     });
-    Table {
-        title: "Accuracy by corruption and severity, percent".into(),
-        columns,
-        rows: rows.collect(),
-    }
+    Table { title: "Accuracy by corruption and severity, percent".into(), columns, rows: rows.collect() }
 }

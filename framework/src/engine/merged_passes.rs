@@ -10,7 +10,7 @@ use crate::loss::{Forward, Moment};
 
 /// One pass in train mode.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Turn {
+pub(super) struct MergedPass {
     /// What it is for.
     pub forwards: Vec<Forward>,
     /// The weight of its statistics in the running ones.
@@ -20,43 +20,42 @@ pub(super) struct Turn {
 }
 
 /// Merges `passes`, those between attack and update, of a network with this batch norm's
-/// `momentum`. With `skipped` the attack has left out its
-/// last pass over its result, which is counted here. Without `repeat` (repeated passes differ)
-/// nothing is merged.
-pub(super) fn turns(passes: &[Forward], momentum: f64, skipped: bool, repeat: bool) -> Vec<Turn> {
+/// `momentum`. With `skipped` the attack has left out its last pass over its result, which is
+/// counted here. Without `repeat` (repeated passes differ) nothing is merged.
+pub(super) fn merge_passes(passes: &[Forward], momentum: f64, skipped: bool, repeat: bool) -> Vec<MergedPass> {
     let between = passes.iter().filter(|pass| {
         let may_be = pass.moment() == Moment::BeforeUpdate;
         may_be && pass.network().is_none()
     });
     let order: Vec<Forward> = skipped.then_some(Forward::Adversarial).into_iter().chain(between.copied()).collect();
-    let mut turns: Vec<Turn> = Vec::new();
+    let mut merged: Vec<MergedPass> = Vec::new();
     // The final weight of each set of images; each later pass scales all earlier ones down.
-    for &pass in &order {
-        turns.iter_mut().for_each(|turn| turn.momentum *= 1.0 - momentum);
-        let same = turns.iter_mut().find(|turn| repeat && turn.forwards[0].images() == pass.images());
+    for &forward in &order {
+        merged.iter_mut().for_each(|pass| pass.momentum *= 1.0 - momentum);
+        let same = merged.iter_mut().find(|pass| repeat && pass.forwards[0].images() == forward.images());
         match same {
-            Some(turn) => {
-                turn.momentum += momentum;
-                turn.times += 1;
-                if !turn.forwards.contains(&pass) {
-                    turn.forwards.push(pass);
+            Some(pass) => {
+                pass.momentum += momentum;
+                pass.times += 1;
+                if !pass.forwards.contains(&forward) {
+                    pass.forwards.push(forward);
                 }
             }
-            None => turns.push(Turn { forwards: vec![pass], momentum, times: 1 }),
+            None => merged.push(MergedPass { forwards: vec![forward], momentum, times: 1 }),
         }
     }
-    if turns.len() == order.len() {
-        turns.iter_mut().for_each(|turn| turn.momentum = momentum); // exactly, not up to rounding
-        return turns;
+    if merged.len() == order.len() {
+        merged.iter_mut().for_each(|pass| pass.momentum = momentum); // exactly, not up to rounding
+        return merged;
     }
     // Later merged passes scale the earlier ones down as well.
     let mut later = 0.0;
-    for turn in turns.iter_mut().rev() {
-        let weight = turn.momentum;
-        turn.momentum = weight / (1.0 - later);
+    for pass in merged.iter_mut().rev() {
+        let weight = pass.momentum;
+        pass.momentum = weight / (1.0 - later);
         later += weight;
     }
-    turns
+    merged
 }
 
 #[cfg(test)]
@@ -68,14 +67,14 @@ mod tests {
 
     /// The final running statistics, starting at 1, if attacked images have statistics 2, clean
     /// ones 3 and both together 5.
-    fn moved(turns: &[Turn]) -> f64 {
-        turns.iter().fold(1.0, |running, turn| {
-            let found = match turn.forwards[0] {
+    fn moved(merged: &[MergedPass]) -> f64 {
+        merged.iter().fold(1.0, |running, pass| {
+            let found = match pass.forwards[0] {
                 Adversarial => 2.0,
                 Together => 5.0,
                 _ => 3.0,
             };
-            running + turn.momentum * (found - running)
+            running + pass.momentum * (found - running)
         })
     }
 
@@ -90,27 +89,27 @@ mod tests {
             &[CleanAgain, Together, Clean],
         ];
         for (passes, skipped) in sequences.into_iter().flat_map(|passes| [(passes, false), (passes, true)]) {
-            let [merged, all] = [true, false].map(|repeat| turns(passes, MOMENTUM, skipped, repeat));
-            assert!(merged.len() <= all.len() && all.iter().all(|turn| turn.momentum == MOMENTUM && turn.times == 1));
+            let [merged, all] = [true, false].map(|repeat| merge_passes(passes, MOMENTUM, skipped, repeat));
+            assert!(merged.len() <= all.len() && all.iter().all(|pass| pass.momentum == MOMENTUM && pass.times == 1));
             assert!((moved(&merged) - moved(&all)).abs() < 1e-15, "{passes:?} {skipped}: {merged:?}");
-            assert_eq!(merged.iter().map(|turn| turn.times).sum::<u32>(), all.len() as u32);
+            assert_eq!(merged.iter().map(|pass| pass.times).sum::<u32>(), all.len() as u32);
         }
     }
 
     #[test]
     fn what_repeats_nothing_is_left_as_it_is() {
-        let one = |pass| Turn { forwards: vec![pass], momentum: MOMENTUM, times: 1 };
+        let one = |pass| MergedPass { forwards: vec![pass], momentum: MOMENTUM, times: 1 };
         assert_eq!(
-            turns(&[Clean, Adversarial, CleanAfterUpdate], MOMENTUM, false, true),
+            merge_passes(&[Clean, Adversarial, CleanAfterUpdate], MOMENTUM, false, true),
             [one(Clean), one(Adversarial)]
         );
     }
 
     #[test]
     fn trades_passes_its_clean_images_once() {
-        let found = turns(&[Clean, Adversarial, CleanAgain], MOMENTUM, false, true);
+        let found = merge_passes(&[Clean, Adversarial, CleanAgain], MOMENTUM, false, true);
         assert_eq!(
-            found.iter().map(|turn| turn.forwards.clone()).collect::<Vec<_>>(),
+            found.iter().map(|pass| pass.forwards.clone()).collect::<Vec<_>>(),
             [vec![Clean, CleanAgain], vec![Adversarial]]
         );
     }
