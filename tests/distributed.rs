@@ -72,10 +72,10 @@ fn moved_weights_averages_and_a_teacher_that_learns() {
     // One epoch: after more, a pixel whose gradient is 0 to rounding steps the other way, which AWP
     // enlarges; one process with two threads then differs from one with one by as much as 0.03.
     let config = AT.replace("loss: at", "loss: { type: lbgat, beta: 1 }").replace("epochs: 3", "epochs: 1");
-    same_as_one(&(config + words), &[2, 4], 5e-6);
-    // Batch norm's statistics over the images of all ranks.
+    same_as_one(&(config + words), &[2, 4], 2e-5);
+    // Batch norm over the images of all ranks, whose rounding decides where a ReLU is 0.
     let words = "average: { type: swa, start: 0 }\n";
-    same_as_one(&(NORM.to_string() + words).replace("mode: train", "mode: eval"), &[2], 1e-4);
+    same_as_one(&(NORM.to_string() + words).replace("mode: train", "mode: eval"), &[2], 2e-3);
 }
 
 #[test]

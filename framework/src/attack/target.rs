@@ -205,9 +205,10 @@ impl<'a> Target<'a> {
 
     fn needed(&self, (gradient, logits): (Option<Tensor>, Tensor), mode: Mode) -> Result<Ascent> {
         let gradient = gradient.ok_or_else(|| {
-            let (model, mode) = (self.network.name(), format!("{mode:?}").to_lowercase());
-            Error::new(format!("{model}: its logits in {mode} mode do not depend differentiably on its images"))
-                .help(format!("{KEEP_THE_GRAPH}; attacks without gradients, such as square, can still evaluate it"))
+            let mode = format!("{mode:?}").to_lowercase();
+            let error = Error::new(format!("its logits in {mode} mode do not depend differentiably on its images"));
+            let help = format!("{KEEP_THE_GRAPH}; attacks without gradients, such as square, can still evaluate it");
+            self.network.blamed(error.help(help))
         })?;
         Ok(Ascent { gradient, logits })
     }

@@ -92,9 +92,8 @@ impl Descent for Descending<'_> {
             self.step.pass_between(self.passes, mode, self.batch, self.adversarial, &mut logits)?;
             let (mut loss, logits) = self.step.compute_loss(self.batch, self.adversarial, logits)?;
             if !logits.is_empty() && !logits.values().any(Tensor::requires_grad) {
-                return Err(Error::new("its logits in train mode do not depend differentiably on its parameters")
-                    .help(KEEP_THE_GRAPH)
-                    .context(self.step.model.network().name()));
+                let error = Error::new("its logits in train mode do not depend differentiably on its parameters");
+                return Err(self.step.model.network().blamed(error.help(KEEP_THE_GRAPH)));
             }
             let mut gradients = self.gradients(&loss)?;
             lap("backward");

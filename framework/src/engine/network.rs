@@ -7,10 +7,11 @@ use super::Normalize;
 use super::capture::Capture;
 use super::precision::{EvalPrecision, Precision};
 use crate::distributed::World;
+use crate::error::Part;
 use crate::model::Model;
 use crate::nn::{Builder, NormSettings, Parameters, Work};
 use crate::plugin::Held;
-use crate::{Result, tensors};
+use crate::{Error, Result, tensors};
 use std::cell::{Cell, OnceCell};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
@@ -68,9 +69,9 @@ impl Network {
         Self { called: name, ..self }
     }
 
-    /// The model as messages name it: "model `resnet18`".
-    pub(crate) fn name(&self) -> String {
-        if self.called.is_empty() { "the model".into() } else { format!("model `{}`", self.called) }
+    /// An error of the model, which names it: "model `resnet18`: …".
+    pub(crate) fn blamed(&self, error: Error) -> Error {
+        if self.called.is_empty() { error.context("the model") } else { error.in_part(Part::Model, self.called) }
     }
 
     /// Sets the precision of training and of evaluation.
@@ -162,7 +163,7 @@ impl Network {
     }
 
     /// Whether its passes can be captured in a CUDA graph.
-    pub(crate) fn capturable(&self) -> bool {
+    pub fn capturable(&self) -> bool {
         self.model.capturable()
     }
 

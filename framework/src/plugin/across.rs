@@ -12,6 +12,7 @@ use crate::attack::{Adversarial, Attack, Batch, Learning, Target, Threat};
 use crate::average::{Average, Buffers};
 use crate::data::{DataSource, Dataset, Facts, Located, Reading, Remote};
 use crate::engine::Learner;
+use crate::error::Part;
 use crate::loss::{Forward, Loss, LossInput, LossOutput};
 use crate::model::Model;
 use crate::nn::{Mode, Pass, Span};
@@ -54,7 +55,10 @@ impl<T: Kind + ?Sized> Held<T> {
     /// Adds the plugin's name to an error from another copy.
     fn told<R>(&self, result: Result<R>) -> Result<R> {
         result.map_err(|error| match self.name {
-            Some(name) => error.context(format_args!("{} `{name}`", T::NAME)),
+            Some(name) => match Part::of(T::NAME) {
+                Some(part) => error.in_part(part, name),
+                None => error.context(format_args!("{} `{name}`", T::NAME)),
+            },
             None => error,
         })
     }

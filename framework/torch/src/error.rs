@@ -52,6 +52,11 @@ pub enum Part {
 }
 
 impl Part {
+    /// The part with this key.
+    pub fn of(key: &str) -> Option<Self> {
+        [Part::Attack, Part::Loss, Part::Model, Part::Optimizer].into_iter().find(|part| part.key() == key)
+    }
+
     /// Its key in a pipeline.
     pub fn key(self) -> &'static str {
         match self {
@@ -126,9 +131,11 @@ impl Error {
 
     /// Says which part of a pipeline raised it: `attack `pgd`: message`.
     #[must_use]
-    pub fn in_part(mut self, part: Part, name: &str) -> Self {
-        self.part = Some((part, self.message.clone()));
-        self.context(format!("{} `{name}`", part.key()))
+    pub fn in_part(self, part: Part, name: &str) -> Self {
+        let within = self.message.clone();
+        let said = self.context(format!("{} `{name}`", part.key()));
+        // It may be said where the plugin is called, and again by the step.
+        if said.message == within { said } else { Self { part: Some((part, within)), ..said } }
     }
 
     /// The part of a pipeline that raised it, and the message within that part.

@@ -19,6 +19,7 @@ pub use adversarial::{Found, Images};
 pub use corruptions::{CORRUPTIONS, Corruptions, Part, measure as measure_corruptions, source as corruptions};
 pub use evaluate::{Observer, Options, evaluate};
 pub use heartbeat::{EvalHeartbeat, HeartbeatFile};
+pub use place::check_out;
 pub use progress::AttackProgress;
 pub use saved::Saved;
 pub use trial::{Tick, Trial};

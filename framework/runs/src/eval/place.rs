@@ -11,12 +11,21 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Refuses a record that is not a file.
+///
+/// # Errors
+/// That it is none.
+pub fn check_out(out: &Path) -> Result<()> {
+    if !atomic::is_stream(out) {
+        return Ok(());
+    }
+    let why = format!("--out {} is not a file, and a table of the images goes beside the record", out.display());
+    Err(Error::new(why).help("name a file"))
+}
+
 /// Whether the record can be written, before an hour of attacks.
 pub(super) fn check(out: Option<&Path>, folder: &Folder, weights: &Path, world: World) -> Result<()> {
-    if let Some(out) = out.filter(|out| atomic::is_stream(out)) {
-        let why = format!("--out {} is not a file, and a table of the images goes beside the record", out.display());
-        return Err(Error::new(why).help("name a file"));
-    }
+    out.map_or(Ok(()), check_out)?;
     if world.is_first() {
         let out = out.map_or_else(|| first(folder, weights), Path::to_path_buf);
         atomic::probe(&out).map_err(|error| {

@@ -277,6 +277,7 @@ fn word(table: &Table, id: Id) -> Option<String> {
         Value::Text(span) => format!("{:?}", table.text(*span).chars().take(40).collect::<String>()),
         Value::Tuple(items) | Value::List(items) => format!("{} entries", items.len()),
         Value::Tensor(strided) => format!("a tensor {:?}", strided.shape),
+        Value::Array(_) => "a numpy array".to_string(),
         Value::Other(what) => (*what).to_string(),
         _ => return None,
     })

@@ -65,7 +65,7 @@ impl Network {
         let before = self.params.work();
         let out = self.unwritten(xs, || self.model.forward(&pass, &self.entering(xs)));
         if !out.defined() {
-            raise(Err(Error::new(format!("{}: it returns a tensor that was never computed", self.name()))))
+            raise(Err(self.blamed(Error::new("it returns a tensor that was never computed"))))
         }
         // The gradient with respect to the input costs as much as the forward pass, and that with
         // respect to the parameters again.
@@ -84,8 +84,9 @@ impl Network {
         let before = version(xs);
         let out = pass();
         if version(xs) != before {
-            let why = format!("{}: its forward pass writes into the images it is given", self.name());
-            raise(Err(Error::new(why).help("compute new tensors in place of `sub_`, `clamp_` or `copy_` on the input")))
+            let error = Error::new("its forward pass writes into the images it is given");
+            let help = "compute new tensors in place of `sub_`, `clamp_` or `copy_` on the input";
+            raise(Err(self.blamed(error.help(help))))
         }
         out
     }

@@ -7,6 +7,7 @@ use foil_alp as _;
 use foil_at as _;
 use foil_attacks as _;
 use foil_cat as _;
+use foil_datasets as _;
 use foil_fat as _;
 use foil_mart as _;
 use foil_mma as _;
@@ -20,6 +21,7 @@ foil::export_plugin!(
     "foil-at",
     "foil-attacks",
     "foil-cat",
+    "foil-datasets",
     "foil-fat",
     "foil-mart",
     "foil-mma",

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// Evaluates the checkpoint at `path`, and writes and returns its record.
 pub(in crate::commands) fn evaluate(path: &Path, options: &Options, world: World) -> Result<(EvalRecord, PathBuf)> {
+    options.out.as_deref().map_or(Ok(()), eval::check_out)?;
     let _ends = AtOnce::new(path)?;
     let (folder, weights) =
         if world.is_first() { checkpoint(path)? } else { (Folder::named(path), path.to_path_buf()) };

@@ -13,6 +13,9 @@ use tch::{Kind, Tensor};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
     pub findings: Vec<Finding>,
+    /// Whether its passes can be captured. Others may have an executor of their own, as TorchScript
+    /// programs do, whose bits change while it optimises.
+    pub capturable: bool,
     /// Operations of one forward pass over the made-up images.
     pub operations: f64,
     /// The modes in which its logits have a gradient with respect to the images.
@@ -34,6 +37,7 @@ fn examine(scene: &Scene, network: &Network, seen: &mut Seen) -> Result<(), Find
     if !network.params().given().is_empty() {
         starts_alike(network, &scene.model()?)?;
     }
+    seen.capturable = network.capturable();
     let images = scene.images();
     let (x, y, noise) = (&images.x, &images.y, &images.noise);
     let frozen = |mode: Mode| {
