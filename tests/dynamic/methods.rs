@@ -40,7 +40,9 @@ fn each_method_from_a_library_trains_to_the_bits_of_the_linked_one() {
 #[test]
 fn each_kind_of_plugin_trains_alike_linked_and_loaded() {
     let (place, custom, template) = (Place::with(EVERY_KIND), custom(), path("foil_template"));
-    run(&place, &custom, &["train", "tiny.yaml", "--no-eval", "--run-dir", "linked"]).ok();
+    // The digits are in the library of methods.
+    let methods = path("foil_methods");
+    run(&place, &custom, &["train", "tiny.yaml", "--no-eval", "--run-dir", "linked", "--plugins", &methods]).ok();
     place.foil(&["train", "tiny.yaml", "--no-eval", "--run-dir", "loaded", "--plugins", &template]).ok();
     same(&place, "linked", "loaded");
 }

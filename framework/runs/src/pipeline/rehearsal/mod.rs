@@ -37,7 +37,10 @@ impl Finding {
 
     fn failed(error: Error) -> Self {
         let error = error.placed();
-        let message = error.part().map_or(error.message(), |(_, within)| within);
+        // Without the part's name, which the problem says, but with the place behind.
+        let all = error.message();
+        let within = error.part().and_then(|(_, within)| all.find(within)).unwrap_or_default();
+        let message = &all[within..];
         Self::new(
             format!("fails when it is run: {message}"),
             error
