@@ -62,7 +62,8 @@ const fn file(name: &'static str, split: Split, count: usize, content: Content) 
     DataFile { name, split, count, content, known: &[] }
 }
 
-/// Reads one of them from a folder or an archive, as [`load`](crate::load) reads the real ones.
+/// Reads one of them from a folder or an archive, as [`Entry::load`](crate::Entry::load) reads the
+/// real ones.
 ///
 /// # Errors
 /// As that.

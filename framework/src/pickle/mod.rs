@@ -2,7 +2,7 @@
 //! nothing.
 //!
 //! A pickle is a small program that may call any Python function by name. Here a name is looked up
-//! in a short list ([`value::Callable`]), and each entry is a way to build data: a dictionary, a
+//! in a short list (`value::Callable`), and each entry is a way to build data: a dictionary, a
 //! tensor's shape and position, a numpy array. Any other name is an error that says which name and
 //! where. Time and memory are linear in the bytes.
 
