@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(
             failure,
             "error: xtask has no command `train`\n  \
-             help: it has: demo, foil, verify, setup, cuda, fuzz, bundle, wheel; `cargo foil` takes the program's own commands"
+             help: it has: demo, foil, verify, setup, cuda, fuzz, bundle, install, wheel; `cargo foil` takes the program's own commands"
         );
     }
 
