@@ -183,7 +183,7 @@ fn time(
     let mut steps = Steps::new(&loaded, None, world)?;
     let device = steps.device;
     if let Device::Cuda(n) = device {
-        // Without the library there is no peak to reset, and none to report.
+        // Without the library the peak is neither reset nor reported.
         let _ = cuda::reset_peak(n);
     }
     let work = steps.work()?;

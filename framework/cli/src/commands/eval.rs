@@ -60,7 +60,7 @@ fn depth() -> impl TypedValueParser<Value = Depth> {
         .map(move |given| known.iter().find(|(name, _)| *name == given).map_or(Depth::default(), |(_, depth)| *depth))
 }
 
-/// What `foil eval` can be told.
+/// The options of `foil eval`.
 #[derive(Debug, Default)]
 pub(super) struct Options {
     overrides: Vec<String>,

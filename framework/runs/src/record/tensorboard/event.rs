@@ -2,8 +2,14 @@
 //!
 //! Source: TensorBoard, `tensorboard/compat/proto/{event,summary}.proto`:
 //! ```proto
-//! message Event { double wall_time = 1; int64 step = 2; string file_version = 3; Summary summary = 5; SessionLog session_log = 7; }
-//! message Summary { message Value { string tag = 1; float simple_value = 2; } repeated Value value = 1; }
+//! message Event {
+//!   double wall_time = 1; int64 step = 2; string file_version = 3; Summary summary = 5;
+//!   SessionLog session_log = 7;
+//! }
+//! message Summary {
+//!   message Value { string tag = 1; float simple_value = 2; }
+//!   repeated Value value = 1;
+//! }
 //! message SessionLog { enum SessionStatus { START = 1; } SessionStatus status = 1; }
 //! ```
 
@@ -77,10 +83,14 @@ mod tests {
         encode(1.5, step, what).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    // from tensorboard.compat.proto.event_pb2 import Event, SessionLog; from tensorboard.compat.proto.summary_pb2 import Summary
-    // V = Summary.Value; values = [V(tag="loss", simple_value=.5), V(tag="natural", simple_value=83.25)]
-    // for e in [Event(wall_time=1.5, file_version="brain.Event:2"), Event(wall_time=1.5, step=391, summary=Summary(value=values)),
-    //           Event(wall_time=1.5, step=392, session_log=SessionLog(status=SessionLog.START))]: print(e.SerializeToString().hex())
+    // from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+    // from tensorboard.compat.proto.summary_pb2 import Summary
+    // V = Summary.Value
+    // values = [V(tag="loss", simple_value=.5), V(tag="natural", simple_value=83.25)]
+    // for e in [Event(wall_time=1.5, file_version="brain.Event:2"),
+    //           Event(wall_time=1.5, step=391, summary=Summary(value=values)),
+    //           Event(wall_time=1.5, step=392, session_log=SessionLog(status=SessionLog.START))]:
+    //     print(e.SerializeToString().hex())
     #[test]
     fn events_as_tensorboard_writes_them() {
         assert_eq!(hex(0, What::Version), "09000000000000f83f1a0d627261696e2e4576656e743a32");
