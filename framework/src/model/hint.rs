@@ -18,13 +18,13 @@ pub struct Hint {
     pub renamed: &'static [(&'static str, &'static str)],
     /// The `normalize` of that code base's `Sequential` before the network, if it has no tensors
     /// that the file could hold.
-    pub behind: Option<&'static str>,
+    pub normalize: Option<&'static str>,
 }
 
 impl Hint {
     /// A hint for the model `model` without special cases.
     pub const fn of(model: &'static str, settings: fn(&Shapes) -> Option<String>) -> Self {
-        Self { model, settings, unused: &[], renamed: &[], behind: None }
+        Self { model, settings, unused: &[], renamed: &[], normalize: None }
     }
 
     /// This code base's name for ours, if it differs.

@@ -90,7 +90,7 @@ hint! { Hint { unused: &["sub_block1."], ..Hint::of("wide_resnet", settings) } }
 const MMA: [(&str, &str); 4] =
     [("block1", "convgroup1"), ("block2", "convgroup2"), ("block3", "convgroup3"), ("convShortcut", "conv_shortcut")];
 
-hint! { Hint { renamed: &MMA, behind: Some("per_image"), ..Hint::of("wide_resnet", settings_of_mma) } }
+hint! { Hint { renamed: &MMA, normalize: Some("per_image"), ..Hint::of("wide_resnet", settings_of_mma) } }
 
 register!(dyn Model, "wide_resnet", WideResnet, "{ depth: 34, width: 10 }");
 

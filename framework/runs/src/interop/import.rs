@@ -229,11 +229,11 @@ fn normalize(
         return Ok(base.normalize.clone());
     }
     let is_second = fit.prefix.split('.').any(|part| part == "1");
-    if let (true, Some(behind)) = (is_second, fit.behind) {
+    if let (true, Some(normalize)) = (is_second, fit.normalize) {
         notes.push(format!(
-            "the names are those of a code base that normalises with `normalize: {behind}`; --normalize overrides it"
+            "the names are those of a code base that normalises with `normalize: {normalize}`; --normalize overrides it"
         ));
-        return serde_yaml::from_str(behind).map_err(|e| Error::new(format!("{behind}: {e}")));
+        return serde_yaml::from_str(normalize).map_err(|e| Error::new(format!("{normalize}: {e}")));
     }
     if is_second {
         return Err(Error::new(format!(

@@ -39,7 +39,7 @@ pub struct Fit<'a> {
     /// The file's mean and standard deviation, if it has them.
     pub normalisation: Option<(&'a StoredTensor, &'a StoredTensor)>,
     /// The normalisation of the code base, if a [`Hint`] recognises its names.
-    pub behind: Option<&'static str>,
+    pub normalize: Option<&'static str>,
     /// Other tensors of the file that are not read, in words.
     pub unused: Vec<String>,
     /// All mismatches.
@@ -197,12 +197,12 @@ fn fit<'a>(
 ) -> Fit<'a> {
     let (mut tensors, mut missing, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
     let mut used = HashSet::new();
-    let mut behind = None;
+    let mut normalize = None;
     for (name, shape) in own {
         let hinted = || {
             let hints = Hint::all().filter(|hint| hint.model == model.name());
             let found = hints.filter_map(|hint| Some((named.get(hint.name(name)?.as_str())?, hint))).next()?;
-            behind = behind.or(found.1.behind);
+            normalize = normalize.or(found.1.normalize);
             Some(found.0)
         };
         let spelt = || spellings(name).find_map(|other| named.get(other.as_str()));
@@ -235,7 +235,7 @@ fn fit<'a>(
         prefix,
         tensors,
         normalisation,
-        behind,
+        normalize,
         unused,
         wrong,
         missing,
