@@ -1,4 +1,4 @@
-"""Writes what lies beside it, except itself and README.md, from the parity pack.
+"""Writes what lies beside it, except itself, README.md and pipelines, from the parity pack.
 
     python make.py PACK        (needs numpy and safetensors)
 
@@ -11,7 +11,6 @@ tensor is kept, which tests/digest/mod.rs computes of foil's.
 
 import json
 import pathlib
-import shutil
 import sys
 
 import numpy as np
@@ -42,11 +41,24 @@ CASES = {
     "cat_cent_mnist": ("mnist_mask", "cat_mnist"),
     "fgsm_rs": ("norm", "uniform"),
     "n_fgsm": ("norm", "n_fgsm"),
+    "at_awp": ("norm", "uniform"),
+    "trades_awp": ("raw", "gaussian"),
+    "hat": ("raw_helper", "gaussian"),
+}
+
+# Where the pack and foil name a tensor differently; None for what foil does not write.
+NAMES = {
+    "x_helper": "images.beyond",
+    "logits.helper": "logits.beyond",
+    "logits.helper_model": "logits.helper.adv",
+    "loss.helper": "loss.beyond",
+    "y_helper": None,
+    "loss.awp": None,
 }
 
 # File: the one over which it lies.
 OVER = {
-    "weights": {"norm_mask": "norm", "mma": "raw", "mmaall": "mma", "mma_mnist": "mlp"},
+    "weights": {"raw_helper": "raw", "norm_mask": "norm", "mma": "raw", "mmaall": "mma", "mma_mnist": "mlp"},
     "batches": {
         **dict.fromkeys(["fat", "gaussian", "gaussian_clamped", "mma", "n_fgsm"], "uniform"),
         "mmaall": "mma",
@@ -99,12 +111,14 @@ def inputs(pack, kind, names):
 def expected(pack, case):
     weights, batch = CASES[case]
     tensors, about = read(pack / f"expected/{case}.f64.safetensors")
+    tensors = {NAMES.get(name, name): t for name, t in tensors.items() if not name.startswith("awp.")}
+    tensors.pop(None, None)
     head = {
         "repository": about["official.repository"],
         "commit": about["official.commit"],
         "weights": weights,
         "batch": batch,
-        "left_out": about["left_out"].split(),
+        "left_out": [name for name in about["left_out"].split() if not name.startswith("awp.")],
     }
     parts = {"f64": tensors}
     single = pack / f"expected/{case}.f32.safetensors"
@@ -120,10 +134,9 @@ def expected(pack, case):
 
 def main():
     pack = pathlib.Path(sys.argv[1])
-    for folder in ["pipelines", "weights", "batches", "expected"]:
+    for folder in ["weights", "batches", "expected"]:
         (HERE / folder).mkdir(exist_ok=True)
     for case in CASES:
-        shutil.copyfile(pack / f"pipelines/{case}.yaml", HERE / f"pipelines/{case}.yaml")
         expected(pack, case)
     inputs(pack, "weights", {weights for weights, _ in CASES.values()})
     inputs(pack, "batches", {batch for _, batch in CASES.values()} | {"uniform"})

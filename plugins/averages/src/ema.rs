@@ -99,6 +99,23 @@ mod tests {
         assert_eq!(plain, [3.0, 2.25]);
     }
 
+    // What imrahulr/adversarial_robustness_pytorch 6df6a8f computed, `ema_update` of
+    // core/utils/watrain.py: one number of a network in three updates. Without a warm-up, with one
+    // of two steps, and with a decay of 0.9 that does not grow.
+    #[test]
+    fn equals_the_official_code() {
+        let clock = Clock::new(4, 1, tch::Device::Cpu);
+        let (start, weights) = (0.11945296214882584, [0.041468634276193295, 0.5475406028445067, 0.16066188739122433]);
+        for (yaml, expected) in [
+            ("ema", [0.0556476029803083, 0.4245673528784571, 0.24186356907960366]),
+            ("{ type: ema, warm_up: 0.5 }", [0.041468634276193295, 0.4969334059876753, 0.22180216349966997]),
+            ("{ type: ema, decay: 0.9, ramp: false }", [0.11165452936156259, 0.15524313670985698, 0.15578501177799373]),
+        ] {
+            let found = averages(yaml, &clock, start, &weights);
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-15), "{yaml}: {found:?}");
+        }
+    }
+
     // The warm-up is not rounded: of 4 epochs of 98 steps 0.025 are 9.8, so update 9 still copies,
     // and update 10 has decay 1.2/10.2. The ramp reaches 0.995 1790 updates after the warm-up.
     #[test]

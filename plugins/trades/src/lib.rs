@@ -24,6 +24,11 @@ pub struct Trades {
     /// Stops the gradient through the clean prediction in the KL, which makes it a fixed target.
     #[set(default = false)]
     pub detach_target: bool,
+    /// Passes the attacked images before the clean ones, as the code of TRADES-AWP does. Only batch
+    /// norm's running statistics see the order.
+    #[set(default = false)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub attacked_first: bool,
     /// Share of the label's weight that is spread evenly over all classes in the
     /// cross-entropy.
     #[set(default = 0.0, range = 0.0..=1.0)]
@@ -34,6 +39,9 @@ pub struct Trades {
 impl Loss for Trades {
     fn passes(&self) -> Vec<Forward> {
         let mut passes = vec![Forward::Clean, Forward::Adversarial];
+        if self.attacked_first {
+            passes.reverse();
+        }
         passes.extend((!self.single_clean_pass).then_some(Forward::CleanAgain));
         passes
     }
