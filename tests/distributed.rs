@@ -78,6 +78,13 @@ fn moved_weights_averages_and_a_teacher_that_learns() {
 }
 
 #[test]
+fn losses_that_keep_something_of_classes_and_images() {
+    for loss in ["{ type: dkl, alpha: 1, beta: 5 }", "{ type: self_adaptive, beta: 1, start: 1 }"] {
+        same_as_one(&AT.replace("loss: at", &format!("loss: {loss}")), &[2, 4], 5e-5);
+    }
+}
+
+#[test]
 fn mma_with_its_radii() {
     // A bisection takes another turn where a margin is 0 to rounding; so far from that no image of
     // these is.

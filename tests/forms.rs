@@ -2,7 +2,7 @@
 //! each form over each: in a file over what it extends, and on the command line. The keys and their
 //! forms are read from the JSON Schemas.
 
-use foil::registry::entries;
+use foil::registry::plugins;
 use foil_alp as _;
 use foil_at as _;
 use foil_attacks as _;
@@ -11,6 +11,7 @@ use foil_cat as _;
 use foil_config::{Catalog, Library, Problem, fraction};
 use foil_datasets as _;
 use foil_distillation as _;
+use foil_dkl as _;
 use foil_fat as _;
 use foil_hat as _;
 use foil_mart as _;
@@ -20,6 +21,7 @@ use foil_optimizers as _;
 use foil_runs::pipeline::{Registry, root_schema};
 use foil_schedulers as _;
 use foil_score as _;
+use foil_self_adaptive as _;
 use foil_torchscript as _;
 use foil_trades as _;
 use foil_updates as _;
@@ -57,8 +59,8 @@ struct Key {
 
 /// A plugin's example as a map with its `type`.
 fn example(kind: &str, name: &str) -> Value {
-    let entry = entries().into_iter().find(|entry| entry.kind() == kind && entry.name() == name).unwrap();
-    let mut map: Map<String, Value> = serde_yaml::from_str(entry.example()).unwrap();
+    let plugin = plugins().into_iter().find(|plugin| plugin.kind() == kind && plugin.name() == name).unwrap();
+    let mut map: Map<String, Value> = serde_yaml::from_str(plugin.example()).unwrap();
     map.insert("type".into(), name.into());
     map.into()
 }
@@ -141,9 +143,9 @@ fn all_keys() -> Vec<Key> {
     let mut found = Vec::new();
     let root = root_schema();
     keys(&root, &root, "", &pipeline("", Value::Null).0, &mut found);
-    for entry in entries() {
-        let (around, path) = pipeline(entry.kind(), example(entry.kind(), entry.name()));
-        keys(&entry.schema(), &entry.schema(), path, &around, &mut found);
+    for plugin in plugins() {
+        let (around, path) = pipeline(plugin.kind(), example(plugin.kind(), plugin.name()));
+        keys(&plugin.schema(), &plugin.schema(), path, &around, &mut found);
     }
     found
 }
@@ -161,14 +163,14 @@ fn values(option: &Value) -> Vec<Value> {
     match form(option) {
         "component" => {
             let kind = option["x-component"].as_str().unwrap();
-            let of_kind: Vec<_> = entries().into_iter().filter(|entry| entry.kind() == kind).collect();
+            let of_kind: Vec<_> = plugins().into_iter().filter(|plugin| plugin.kind() == kind).collect();
             let plain =
-                |entry: &&foil::registry::Entry| entry.schema()["required"].as_array().is_none_or(Vec::is_empty);
+                |plugin: &&foil::registry::Plugin| plugin.schema()["required"].as_array().is_none_or(Vec::is_empty);
             let maps = of_kind
                 .iter()
-                .map(|entry| example(kind, entry.name()))
+                .map(|plugin| example(kind, plugin.name()))
                 .filter(|map| map.as_object().unwrap().len() > 1);
-            let names = of_kind.iter().copied().filter(plain).map(|entry| json!(entry.name()));
+            let names = of_kind.iter().copied().filter(plain).map(|plugin| json!(plugin.name()));
             maps.take(2).chain(names.take(2)).collect()
         }
         "string" if option["const"].is_string() => vec![option["const"].clone()],

@@ -26,6 +26,7 @@ use foil_averages as _;
 use foil_cat as _;
 use foil_datasets as _;
 use foil_distillation as _;
+use foil_dkl as _;
 use foil_fat as _;
 use foil_hat as _;
 use foil_mart as _;
@@ -34,6 +35,7 @@ use foil_models as _;
 use foil_optimizers as _;
 use foil_schedulers as _;
 use foil_score as _;
+use foil_self_adaptive as _;
 use foil_trades as _;
 use foil_updates as _;
 
@@ -199,9 +201,11 @@ fn steps_of_two(pipeline: &Pipeline, data: &Resident, blind: bool) -> Vec<Left> 
 fn the_steps_of_several_ranks_can_be_replayed() {
     let sync = "train.batch_norm=sync";
     let resnet = "model={ type: wide_resnet, depth: 10, width: 1 }";
-    let cases: [(&str, &[&str]); 7] = [
+    let cases: [(&str, &[&str]); 9] = [
         ("awp.yaml", &[resnet]),
         ("lbgat.yaml", &[]),
+        ("dkl.yaml", &["loss.gamma=0.2"]),
+        ("self_adaptive.yaml", &[]),
         ("at.yaml", &[]),
         ("trades.yaml", &["train.precision=bf16"]),
         ("cat_cw.yaml", &[]),

@@ -24,6 +24,10 @@ batch_norm: { momentum: 0.01 }
 train: { clip_grad: 1 }
 ";
 
+/// Losses that keep something: of each class and epoch, and of each image.
+const DKL: &str = "loss: { type: dkl, alpha: 1, beta: 5 }";
+const SELF_ADAPTIVE: &str = "loss: { type: self_adaptive, beta: 1, start: 1 }\nupdate: { type: awp, gamma: 0.01 }";
+
 /// The tiny run with these keys in the place of its own.
 fn with(keys: &str) -> String {
     let mut whole: serde_yaml::Mapping = serde_yaml::from_str(AT).unwrap();
@@ -60,6 +64,21 @@ fn with_averages_moved_weights_and_other_networks() {
         assert!(average.windows(4).any(|number| number == &first.2[..4]), "the saved weights are not the average's");
         let method = &card["foil.method"];
         assert!(method.contains(" + ema") || method.contains(" + swa"), "{method}");
+    }
+}
+
+#[test]
+fn with_losses_that_keep_something() {
+    for (keys, kept) in [(DKL, "loss.classes"), (SELF_ADAPTIVE, "loss.labels")] {
+        let place = Place::with(&with(keys));
+        let whole = place.train("whole", &[]);
+        let mut running = place.start(&["train", "tiny.yaml", "--no-eval", "--run-dir", "killed"]);
+        assert!(running.wait_for("epoch 2/3"));
+        assert!(running.kill());
+        place.foil(&["train", "--resume", "killed", "--no-eval"]).ok();
+        place.run("killed").assert_same(&whole);
+        let (state, _) = whole.tensors("state.safetensors");
+        assert!(state[kept].2.iter().any(|byte| *byte != 0), "{kept} was never written");
     }
 }
 

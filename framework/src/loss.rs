@@ -3,8 +3,10 @@
 //!
 //! A loss is a pure function. It lists the forward passes it needs, in order (batch norm's running
 //! statistics depend on it), and gets their logits with the labels. The engine runs the passes in
-//! train mode.
+//! train mode. A loss may keep something between steps, such as soft labels of each image; it reads
+//! that in [`Loss::forward`], and writes it in [`Loss::after_update`] and [`Loss::after_epoch`].
 
+use crate::distributed::World;
 use crate::scheduler::{Clock, Scheduled};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -104,6 +106,8 @@ pub struct LossInput<'a> {
     y: &'a Tensor,
     side: &'a BTreeMap<String, Tensor>,
     clock: &'a Clock,
+    index: Option<&'a Tensor>,
+    world: World,
 }
 
 impl<'a> LossInput<'a> {
@@ -114,7 +118,14 @@ impl<'a> LossInput<'a> {
         side: &'a BTreeMap<String, Tensor>,
         clock: &'a Clock,
     ) -> Self {
-        Self { logits, y, side, clock }
+        Self { logits, y, side, clock, index: None, world: World::alone() }
+    }
+
+    /// The same, of the training images at `index`, `[N]`: the part of a batch that this rank of
+    /// `world` has.
+    #[must_use]
+    pub fn of_images(self, index: &'a Tensor, world: World) -> Self {
+        Self { index: Some(index), world, ..self }
     }
 
     /// Labels `[N]`, int64.
@@ -146,6 +157,37 @@ impl<'a> LossInput<'a> {
     /// When neither `Adversarial` nor `Together` was asked for.
     pub fn adversarial(&self) -> Result<&Tensor> {
         self.logits(Forward::Adversarial)
+    }
+
+    /// The images' indices in the training set, `[N]`, int64: the rows of what a loss keeps of each.
+    ///
+    /// # Errors
+    /// When the input was made without them.
+    pub fn index(&self) -> Result<&Tensor> {
+        self.index.ok_or_else(|| Error::new("this input does not say which training images it has"))
+    }
+
+    /// The sum of `sum`, of any shape, over the ranks that share the batch; no gradient flows. It
+    /// makes a sum over this rank's images one over the batch's.
+    ///
+    /// # Errors
+    /// When a rank is lost.
+    pub fn sum_over_ranks(&self, sum: &Tensor) -> Result<Tensor> {
+        sum_over_ranks(self.world, sum)
+    }
+
+    /// The ranks that share the batch.
+    pub fn world(&self) -> World {
+        self.world
+    }
+
+    /// The mean of `values` `[N]` over the images of the batch on all ranks, `[]`; no gradient
+    /// flows.
+    ///
+    /// # Errors
+    /// When a rank is lost.
+    pub fn mean_over_batch(&self, values: &Tensor) -> Result<Tensor> {
+        self.sum_over_ranks(&(values.mean(values.kind()) * self.world.weight()))
     }
 
     /// A tensor that the attack provides by name, such as MMA's `weight`.
@@ -209,6 +251,17 @@ impl<'a> LossInput<'a> {
     }
 }
 
+/// See [`LossInput::sum_over_ranks`].
+///
+/// # Errors
+/// When a rank is lost.
+pub fn sum_over_ranks(world: World, sum: &Tensor) -> Result<Tensor> {
+    // The images of a rank without a share do not count.
+    let sum = (sum.detach() * if world.counts() { 1.0 } else { 0.0 }).contiguous();
+    world.sum(&sum)?;
+    Ok(sum)
+}
+
 /// A loss and its parts.
 #[derive(Debug)]
 pub struct LossOutput {
@@ -262,6 +315,34 @@ pub trait Loss: Send {
     /// # Errors
     /// When an input it asked for is missing; tensor operations that fail are caught by the engine.
     fn forward(&self, input: &LossInput) -> Result<LossOutput>;
+
+    /// Everything it keeps between steps, by name. The tensors share its memory: checkpoints copy
+    /// from and into them. [`Loss::forward`] only reads them, since an update may compute the loss
+    /// several times.
+    fn state(&self) -> Vec<(String, Tensor)> {
+        Vec::new()
+    }
+
+    /// Names in [`Loss::state`] whose rows belong to training images, `[train, …]` by index. Each
+    /// image is visited by one rank per epoch, so ranks hold different rows until they are merged.
+    /// All other state must be the same on every rank; [`LossInput::sum_over_ranks`] adds up what
+    /// each found.
+    fn per_image(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Called once a step, after the update, with the logits (without their graph) of its last
+    /// gradient: here it changes its state, in place.
+    ///
+    /// # Errors
+    /// As [`Loss::forward`].
+    fn after_update(&mut self, input: &LossInput) -> Result<()> {
+        let _ = input;
+        Ok(())
+    }
+
+    /// Called after an epoch's last step; here it may change its state too.
+    fn after_epoch(&mut self) {}
 }
 
 /// Formulas that several methods share, in the field's conventions.

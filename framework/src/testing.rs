@@ -15,6 +15,7 @@
 //! what.
 
 use crate::attack::{Attack, Batch};
+use crate::distributed::World;
 use crate::engine::Network;
 use crate::loss::{Forward, ImageSet, Loss, LossInput, LossOutput, Moment};
 use crate::model::Model;
@@ -103,7 +104,8 @@ pub fn loss_with(
         }
     }
     let clock = Clock::new(1, 1, Device::Cpu);
-    let input = LossInput::new(logits, y, side, &clock);
+    let index = Tensor::arange(y.size()[0], (Kind::Int64, Device::Cpu));
+    let input = LossInput::new(logits, y, side, &clock).of_images(&index, World::alone());
     input.check(loss)?;
     loss.forward(&input)
 }

@@ -21,6 +21,7 @@ use foil_averages as _;
 use foil_cat as _;
 use foil_datasets as _;
 use foil_distillation as _;
+use foil_dkl as _;
 use foil_fat as _;
 use foil_hat as _;
 use foil_mart as _;
@@ -29,6 +30,7 @@ use foil_models as _;
 use foil_optimizers as _;
 use foil_schedulers as _;
 use foil_score as _;
+use foil_self_adaptive as _;
 use foil_trades as _;
 use foil_updates as _;
 
@@ -72,7 +74,7 @@ register!(dyn Model, "tiny_mask", TinyMask, "{}");
 #[test]
 fn every_example_builds() {
     let mut built = 0;
-    for entry in foil::registry::entries() {
+    for entry in foil::registry::plugins() {
         let yaml = entry.example().replacen('{', &format!("{{ type: {}, ", entry.name()), 1);
         match entry.kind() {
             "attack" => drop(foil::testing::from_yaml::<dyn Attack>(&yaml, Kind::Float)),

@@ -119,9 +119,9 @@ const KEPT: [(&str, &str); 4] = [
 ];
 
 /// The example of a wrapper with every attack in it replaced; `None` for other attacks.
-fn around(entry: &foil::registry::Entry, inner: &Value) -> Option<Value> {
-    let schema = entry.schema();
-    let mut config: Value = serde_yaml::from_str(entry.example()).unwrap();
+fn around(plugin: &foil::registry::Plugin, inner: &Value) -> Option<Value> {
+    let schema = plugin.schema();
+    let mut config: Value = serde_yaml::from_str(plugin.example()).unwrap();
     let mut wraps = false;
     for (key, property) in schema["properties"].as_object().into_iter().flatten() {
         if property["x-component"] == "attack" {
@@ -133,7 +133,7 @@ fn around(entry: &foil::registry::Entry, inner: &Value) -> Option<Value> {
     if config.get("mask").is_some() {
         config["mask"] = "tiny_mask".into();
     }
-    config["type"] = entry.name().into();
+    config["type"] = plugin.name().into();
     wraps.then_some(config)
 }
 
@@ -187,9 +187,9 @@ fn methods() -> Vec<&'static str> {
 fn a_wrapper_forwards_everything() {
     let [learns, plain] = [true, false].map(|learns| serde_json::json!({ "type": "unusual", "learns": learns }));
     let mut seen = Vec::new();
-    for entry in foil::registry::entries().into_iter().filter(|entry| entry.kind() == "attack") {
-        let Some(config) = around(entry, &learns) else { continue };
-        let kept = |method: &str| KEPT.contains(&(entry.name(), method));
+    for plugin in foil::registry::plugins().into_iter().filter(|plugin| plugin.kind() == "attack") {
+        let Some(config) = around(plugin, &learns) else { continue };
+        let kept = |method: &str| KEPT.contains(&(plugin.name(), method));
         let component: Component<dyn Attack> = serde_json::from_value(config.clone()).unwrap();
         let problems = RefCell::default();
         let built =
@@ -199,12 +199,12 @@ fn a_wrapper_forwards_everything() {
         let mut attack = if refused.is_empty() {
             built.unwrap()
         } else {
-            assert!(refused[0].message.contains("learns or keeps something"), "{}: {refused:?}", entry.name());
-            attack_from_yaml(&around(entry, &plain).unwrap().to_string(), Kind::Double)
+            assert!(refused[0].message.contains("learns or keeps something"), "{}: {refused:?}", plugin.name());
+            attack_from_yaml(&around(plugin, &plain).unwrap().to_string(), Kind::Double)
         };
         let answers = answers(attack.as_mut());
         for (method, forwarded) in &answers {
-            assert_eq!(*forwarded, !kept(method), "`{}` does not forward `{method}`", entry.name());
+            assert_eq!(*forwarded, !kept(method), "`{}` does not forward `{method}`", plugin.name());
         }
         let mut asked: Vec<&str> = answers.iter().map(|(method, _)| *method).collect();
         let mut all = methods();
@@ -214,8 +214,8 @@ fn a_wrapper_forwards_everything() {
         }
         asked.sort_unstable();
         all.sort_unstable();
-        assert_eq!(asked, all, "{}: this test asks for every method", entry.name());
-        seen.push(entry.name());
+        assert_eq!(asked, all, "{}: this test asks for every method", plugin.name());
+        seen.push(plugin.name());
     }
     assert_eq!(seen, ["as_trained", "beyond", "calibrated", "correct_only", "worst_of"]);
 }

@@ -2,7 +2,7 @@
 
 use crate::assemble::Assembly;
 use crate::bounded;
-use crate::catalog::Entry;
+use crate::catalog::DatasetInfo;
 use crate::error::DataError;
 use crate::fault::Fault;
 use std::ffi::OsStr;
@@ -16,43 +16,43 @@ const OTHER_FILES: usize = 1 << 20;
 /// they come.
 ///
 /// Nothing is written to disk, and no more is unpacked than the published archives hold.
-pub(crate) fn read(entry: &'static Entry, path: &Path, assembly: &mut Assembly) -> Result<(), DataError> {
-    let bad = |fault| DataError::bad_file(entry.name, path)(fault);
+pub(crate) fn read(info: &'static DatasetInfo, path: &Path, assembly: &mut Assembly) -> Result<(), DataError> {
+    let bad = |fault| DataError::bad_file(info.name, path)(fault);
     let broken = |error: io::Error| match error.get_ref() {
         // tar wraps what it could not parse in `Other`; everything else is gzip's or the system's.
         _ if error.kind() == io::ErrorKind::Other => {
             bad(Fault::new("it is not a tar archive", error.to_string(), "the published archive"))
         }
-        _ => bounded::explain(error, entry.name, path, 0),
+        _ => bounded::explain(error, info.name, path, 0),
     };
-    let needed: usize = entry.files.iter().map(|file| entry.length_of(file)).sum();
+    let needed: usize = info.files.iter().map(|file| info.length_of(file)).sum();
     let stream = bounded::open(path).map_err(DataError::io(path, "read"))?.take((needed + OTHER_FILES) as u64);
 
     // The catalog's order is kept: a file that comes early waits for those before it.
-    let mut contents: Vec<Option<Vec<u8>>> = entry.files.iter().map(|_| None).collect();
+    let mut contents: Vec<Option<Vec<u8>>> = info.files.iter().map(|_| None).collect();
     let mut next = 0;
     for member in tar::Archive::new(stream).entries().map_err(broken)? {
         let mut member = member.map_err(broken)?;
         let place = member.path().map_err(broken)?.into_owned();
-        let wanted = entry.files.iter().position(|file| place.file_name() == Some(OsStr::new(file.name)));
+        let wanted = info.files.iter().position(|file| place.file_name() == Some(OsStr::new(file.name)));
         let Some(index) = wanted.filter(|&index| index >= next && contents[index].is_none()) else { continue };
         if !member.header().entry_type().is_file() {
             continue;
         }
-        let length = entry.length_of(&entry.files[index]);
+        let length = info.length_of(&info.files[index]);
         let mut bytes = Vec::with_capacity(length + 1);
         member.by_ref().take(length as u64 + 1).read_to_end(&mut bytes).map_err(broken)?;
         contents[index] = Some(bytes);
         while let Some(bytes) = contents.get_mut(next).and_then(Option::take) {
-            let file = &entry.files[next];
-            assembly.add(file, &bytes, None).map_err(DataError::bad_file(entry.name, &path.join(file.name)))?;
+            let file = &info.files[next];
+            assembly.add(file, &bytes, None).map_err(DataError::bad_file(info.name, &path.join(file.name)))?;
             next += 1;
         }
-        if next == entry.files.len() {
+        if next == info.files.len() {
             return Ok(());
         }
     }
     let missing = (next..contents.len()).filter(|&index| contents[index].is_none());
-    let files = missing.map(|index| entry.files[index].name.to_string()).collect();
-    Err(DataError::Missing { name: entry.name, place: path.to_path_buf(), files })
+    let files = missing.map(|index| info.files[index].name.to_string()).collect();
+    Err(DataError::Missing { name: info.name, place: path.to_path_buf(), files })
 }

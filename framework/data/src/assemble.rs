@@ -1,13 +1,13 @@
 //! From the contents of the published files, whatever they were stored as, to a [`Dataset`].
 
-use crate::catalog::{Content, DataFile, Entry, Split};
+use crate::catalog::{Content, DataFile, DatasetInfo, Split};
 use crate::dataset::{Dataset, FileSum, Images};
 use crate::fault::Fault;
 use crate::{idx, records, sums};
 
 /// Takes the files one by one, in the order of the catalog.
 pub(crate) struct Assembly {
-    entry: &'static Entry,
+    info: &'static DatasetInfo,
     train: Images,
     test: Images,
     sums: Vec<FileSum>,
@@ -15,16 +15,16 @@ pub(crate) struct Assembly {
 }
 
 impl Assembly {
-    pub(crate) fn new(entry: &'static Entry) -> Self {
-        let images = |n| Images::with_room(n, entry.image);
-        let (train, test) = (images(entry.counts.train), images(entry.counts.test));
-        Assembly { entry, train, test, sums: Vec::new(), notes: Vec::new() }
+    pub(crate) fn new(info: &'static DatasetInfo) -> Self {
+        let images = |n| Images::with_room(n, info.image);
+        let (train, test) = (images(info.counts.train), images(info.counts.test));
+        Assembly { info, train, test, sums: Vec::new(), notes: Vec::new() }
     }
 
     /// Check the unpacked content of one file and take over what is in it; `stored` is the SHA-256 of
     /// the file as it is stored, where that is packed and alone.
     pub(crate) fn add(&mut self, file: &'static DataFile, bytes: &[u8], stored: Option<&str>) -> Result<(), Fault> {
-        let [_, height, width] = self.entry.image;
+        let [_, height, width] = self.info.image;
         let images = match file.split {
             Split::Train => &mut self.train,
             Split::Test => &mut self.test,
@@ -36,16 +36,16 @@ impl Assembly {
             Content::IdxLabels => {
                 let labels = idx::parse(bytes, &[file.count])?;
                 for (index, &label) in labels.iter().enumerate() {
-                    records::check_label("label", index, label, self.entry.classes())?;
+                    records::check_label("label", index, label, self.info.classes())?;
                 }
                 images.labels.extend(labels.iter().copied().map(u16::from));
             }
             Content::Records { coarse_classes } => {
-                self.entry.record(coarse_classes).parse(bytes, file.count, images)?;
+                self.info.record(coarse_classes).parse(bytes, file.count, images)?;
             }
         }
         let (sha256, note) = sums::verify(file, bytes);
-        let is_download = stored.is_some_and(|sum| self.entry.remotes.iter().any(|remote| remote.sha256 == sum));
+        let is_download = stored.is_some_and(|sum| self.info.remotes.iter().any(|remote| remote.sha256 == sum));
         let note = note.filter(|_| !is_download);
         self.sums.push(FileSum { file: file.name.to_string(), sha256 });
         self.notes.extend(note.filter(|note| !self.notes.contains(note)));
@@ -54,8 +54,8 @@ impl Assembly {
 
     /// The data set, once every file was added.
     pub(crate) fn finish(self, origin: String) -> Dataset {
-        let Assembly { entry, train, test, sums, notes } = self;
+        let Assembly { info, train, test, sums, notes } = self;
         let published = notes.is_empty();
-        Dataset { facts: entry.facts(), train, test, origin, sums, published, notes }
+        Dataset { facts: info.facts(), train, test, origin, sums, published, notes }
     }
 }

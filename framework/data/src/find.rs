@@ -1,6 +1,6 @@
 //! Where a data set may be on this machine, and where it is.
 
-use crate::catalog::Entry;
+use crate::catalog::DatasetInfo;
 use crate::error::DataError;
 use crate::layout::{self, Layout};
 use std::env;
@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// `NotFound` with the places searched; `PythonPickles` when only the pickled
 /// version is there.
-pub(crate) fn find(entry: &'static Entry, folder: Option<&Path>) -> Result<Layout, DataError> {
-    find_with(entry, folder, &Surroundings::of_process())
+pub(crate) fn find(info: &'static DatasetInfo, folder: Option<&Path>) -> Result<Layout, DataError> {
+    find_with(info, folder, &Surroundings::of_process())
 }
 
 /// The places in which a data set is looked for, in order.
@@ -61,19 +61,19 @@ fn places_with(name: &str, folder: Option<&Path>, around: &Surroundings) -> Vec<
     places
 }
 
-fn find_with(entry: &'static Entry, folder: Option<&Path>, around: &Surroundings) -> Result<Layout, DataError> {
-    if entry.is_built_in() {
+fn find_with(info: &'static DatasetInfo, folder: Option<&Path>, around: &Surroundings) -> Result<Layout, DataError> {
+    if info.is_built_in() {
         return Ok(Layout::BuiltIn);
     }
-    let looked = places_with(entry.name, folder, around);
+    let looked = places_with(info.name, folder, around);
     let mut pickles = None;
     for place in &looked {
-        if let Some(layout) = layout::detect(entry, place) {
+        if let Some(layout) = layout::detect(info, place) {
             return Ok(layout);
         }
-        pickles = pickles.or_else(|| layout::pickles(entry, place));
+        pickles = pickles.or_else(|| layout::pickles(info, place));
     }
-    let (name, download_bytes) = (entry.name, entry.download_bytes());
+    let (name, download_bytes) = (info.name, info.download_bytes());
     Err(match pickles {
         Some(place) => DataError::PythonPickles { name, place },
         None => DataError::NotFound { name, download_bytes, looked },

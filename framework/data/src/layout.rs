@@ -2,7 +2,7 @@
 //! form.
 
 use crate::assemble::Assembly;
-use crate::catalog::{DataFile, Entry};
+use crate::catalog::{DataFile, DatasetInfo};
 use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::{archive, bounded, strips, sums};
@@ -37,15 +37,15 @@ impl fmt::Display for Layout {
 ///
 /// A complete form is preferred to one with files missing; among equals, files to an archive to
 /// strips.
-pub(crate) fn detect(entry: &Entry, place: &Path) -> Option<Layout> {
+pub(crate) fn detect(info: &DatasetInfo, place: &Path) -> Option<Layout> {
     if place.is_file() {
-        return (!entry.forms.archives.is_empty()).then(|| Layout::Archive(place.to_path_buf()));
+        return (!info.forms.archives.is_empty()).then(|| Layout::Archive(place.to_path_buf()));
     }
-    let forms = &entry.forms;
+    let forms = &info.forms;
     let mut incomplete = None;
     for folder in std::iter::once(place.to_path_buf()).chain(forms.subfolders.iter().map(|sub| place.join(sub))) {
-        let here = entry.files.iter().filter(|file| stored(&folder, file).is_some()).count();
-        if here == entry.files.len() {
+        let here = info.files.iter().filter(|file| stored(&folder, file).is_some()).count();
+        if here == info.files.len() {
             return Some(Layout::Files(folder));
         }
         incomplete = incomplete.or((here > 0).then_some(Layout::Files(folder)));
@@ -65,35 +65,35 @@ pub(crate) fn detect(entry: &Entry, place: &Path) -> Option<Layout> {
 }
 
 /// The files that show that `place` has the data set as Python pickles.
-pub(crate) fn pickles(entry: &Entry, place: &Path) -> Option<PathBuf> {
-    entry.forms.pickles.iter().map(|name| place.join(name)).find(|path| path.exists())
+pub(crate) fn pickles(info: &DatasetInfo, place: &Path) -> Option<PathBuf> {
+    info.forms.pickles.iter().map(|name| place.join(name)).find(|path| path.exists())
 }
 
 /// Read the data set from where it was found, one published file after the other.
-pub(crate) fn read(entry: &'static Entry, layout: &Layout) -> Result<Dataset, DataError> {
-    let mut assembly = Assembly::new(entry);
+pub(crate) fn read(info: &'static DatasetInfo, layout: &Layout) -> Result<Dataset, DataError> {
+    let mut assembly = Assembly::new(info);
     match layout {
-        Layout::Files(folder) => read_files(entry, folder, &mut assembly)?,
-        Layout::Archive(path) => archive::read(entry, path, &mut assembly)?,
-        Layout::Strips(folder) => strips::read_folder(entry, folder, &mut assembly)?,
-        Layout::BuiltIn => strips::read_built_in(entry, &mut assembly)?,
+        Layout::Files(folder) => read_files(info, folder, &mut assembly)?,
+        Layout::Archive(path) => archive::read(info, path, &mut assembly)?,
+        Layout::Strips(folder) => strips::read_folder(info, folder, &mut assembly)?,
+        Layout::BuiltIn => strips::read_built_in(info, &mut assembly)?,
     }
     Ok(assembly.finish(layout.to_string()))
 }
 
-fn read_files(entry: &'static Entry, folder: &Path, assembly: &mut Assembly) -> Result<(), DataError> {
-    let found: Vec<_> = entry.files.iter().map(|file| (file, stored(folder, file))).collect();
+fn read_files(info: &'static DatasetInfo, folder: &Path, assembly: &mut Assembly) -> Result<(), DataError> {
+    let found: Vec<_> = info.files.iter().map(|file| (file, stored(folder, file))).collect();
     let missing: Vec<_> =
         found.iter().filter(|(_, path)| path.is_none()).map(|(file, _)| file.name.to_string()).collect();
     if !missing.is_empty() {
-        return Err(DataError::Missing { name: entry.name, place: folder.to_path_buf(), files: missing });
+        return Err(DataError::Missing { name: info.name, place: folder.to_path_buf(), files: missing });
     }
     for (file, path) in found {
         let Some(path) = path else { continue };
-        let bytes = bounded::read(entry.name, &path, entry.length_of(file))?;
+        let bytes = bounded::read(info.name, &path, info.length_of(file))?;
         let packed = path.extension().is_some_and(|ending| ending == "gz");
         let stored = packed.then(|| sums::of_file(&path)).transpose().map_err(DataError::io(&path, "read"))?;
-        assembly.add(file, &bytes, stored.as_deref()).map_err(DataError::bad_file(entry.name, &path))?;
+        assembly.add(file, &bytes, stored.as_deref()).map_err(DataError::bad_file(info.name, &path))?;
     }
     Ok(())
 }

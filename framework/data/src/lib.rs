@@ -17,7 +17,7 @@
 //!    they may hold;
 //! 4. `idx`, `records`, `sums`, `assemble`: those bytes checked and turned into [`Images`].
 //!
-//! `download` puts the published files where `find` looks. To add a data set, add an [`Entry`] to
+//! `download` puts the published files where `find` looks. To add a data set, add an [`DatasetInfo`] to
 //! the catalog.
 
 mod archive;
@@ -40,7 +40,7 @@ mod sums;
 pub mod test_set;
 
 pub use bounded::open;
-pub use catalog::{CIFAR10, CIFAR100, Entry, FASHION_MNIST, MNIST, MNIST_SUBSET, catalog};
+pub use catalog::{CIFAR10, CIFAR100, DatasetInfo, FASHION_MNIST, MNIST, MNIST_SUBSET, catalog};
 pub use dataset::{Dataset, FileSum, Images, PUBLISHED};
 pub use download::{Progress, download};
 pub use error::{Attempt, DataError};

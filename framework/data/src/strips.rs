@@ -7,7 +7,7 @@
 
 use crate::assemble::Assembly;
 use crate::bounded;
-use crate::catalog::{Content, DataFile, Entry, Split};
+use crate::catalog::{Content, DataFile, DatasetInfo, Split};
 use crate::error::DataError;
 use crate::fault::{Fault, grouped};
 use crate::records::Record;
@@ -27,25 +27,25 @@ pub(crate) const TARS: [&str; 2] = ["train.tar", "test.tar"];
 pub(crate) const PER_STRIP: usize = 500;
 
 /// Read the two tars of a folder.
-pub(crate) fn read_folder(entry: &'static Entry, folder: &Path, assembly: &mut Assembly) -> Result<(), DataError> {
+pub(crate) fn read_folder(info: &'static DatasetInfo, folder: &Path, assembly: &mut Assembly) -> Result<(), DataError> {
     let missing: Vec<_> = TARS.into_iter().filter(|tar| !folder.join(tar).is_file()).map(str::to_string).collect();
     if !missing.is_empty() {
-        return Err(DataError::Missing { name: entry.name, place: folder.to_path_buf(), files: missing });
+        return Err(DataError::Missing { name: info.name, place: folder.to_path_buf(), files: missing });
     }
     for (split, tar) in [Split::Train, Split::Test].into_iter().zip(TARS) {
         let path = folder.join(tar);
-        let bytes = bounded::read(entry.name, &path, most_bytes(entry, split))?;
-        read_split(entry, split, &bytes, assembly).map_err(DataError::bad_file(entry.name, &path))?;
+        let bytes = bounded::read(info.name, &path, most_bytes(info, split))?;
+        read_split(info, split, &bytes, assembly).map_err(DataError::bad_file(info.name, &path))?;
     }
     Ok(())
 }
 
 /// Read the two tars inside the program.
-pub(crate) fn read_built_in(entry: &'static Entry, assembly: &mut Assembly) -> Result<(), DataError> {
-    if let Some(tars) = &entry.forms.built_in {
+pub(crate) fn read_built_in(info: &'static DatasetInfo, assembly: &mut Assembly) -> Result<(), DataError> {
+    if let Some(tars) = &info.forms.built_in {
         for (split, bytes) in [(Split::Train, tars.train), (Split::Test, tars.test)] {
             let place = Path::new("(built in)");
-            read_split(entry, split, bytes, assembly).map_err(DataError::bad_file(entry.name, place))?;
+            read_split(info, split, bytes, assembly).map_err(DataError::bad_file(info.name, place))?;
         }
     }
     Ok(())
@@ -53,21 +53,21 @@ pub(crate) fn read_built_in(entry: &'static Entry, assembly: &mut Assembly) -> R
 
 /// Lossless WebP of photographs takes about half of this; noise would take a little more than the
 /// records themselves.
-fn most_bytes(entry: &Entry, split: Split) -> usize {
-    let records: usize = entry.files.iter().filter(|f| f.split == split).map(|file| entry.length_of(file)).sum();
+fn most_bytes(info: &DatasetInfo, split: Split) -> usize {
+    let records: usize = info.files.iter().filter(|f| f.split == split).map(|file| info.length_of(file)).sum();
     records + records / 4 + (1 << 20)
 }
 
-fn read_split(entry: &'static Entry, split: Split, tar: &[u8], assembly: &mut Assembly) -> Result<(), Fault> {
+fn read_split(info: &'static DatasetInfo, split: Split, tar: &[u8], assembly: &mut Assembly) -> Result<(), Fault> {
     let members = tar_index::members(tar)?;
-    let files = || entry.files.iter().filter(move |file| file.split == split);
+    let files = || info.files.iter().filter(move |file| file.split == split);
     let total: usize = files().map(|file| file.count).sum();
     let mut first = 0;
     for file in files() {
         let Content::Records { coarse_classes } = file.content else { continue };
-        let record = entry.record(coarse_classes);
+        let record = info.record(coarse_classes);
         let labels = labels(&members, record, total)?;
-        let bytes = records(entry, &members, labels, record, first, file)?;
+        let bytes = records(info, &members, labels, record, first, file)?;
         assembly.add(file, &bytes, None)?;
         first += file.count;
     }
@@ -94,7 +94,7 @@ fn member<'a>(members: &Members<'a>, name: &str) -> Result<&'a [u8], Fault> {
 
 /// The content of one published file: the records from `first` on, which must start a strip.
 fn records(
-    entry: &Entry,
+    info: &DatasetInfo,
     members: &Members<'_>,
     labels: &[u8],
     record: Record,
@@ -120,7 +120,7 @@ fn records(
             .map(|(strips, out)| {
                 scope.spawn(move || {
                     for ((webp, name, count), out) in strips.iter().zip(out.chunks_mut(PER_STRIP * record.length())) {
-                        webp::decode(webp, entry.image, *count, record, out).map_err(|fault| fault.inside(name))?;
+                        webp::decode(webp, info.image, *count, record, out).map_err(|fault| fault.inside(name))?;
                     }
                     Ok(())
                 })

@@ -1,7 +1,7 @@
 //! Two tiny data sets for tests and fuzzing, in every layout: `records` (CIFAR's format, 2 x 2 colour) and
 //! `digits` (MNIST's, 2 x 2 grey).
 
-use crate::catalog::{Content, DataFile, Entry, Forms, Split};
+use crate::catalog::{Content, DataFile, DatasetInfo, Forms, Split};
 use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::facts::Counts;
@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::Path;
 
 /// Three classes, two training files of 500 and 3 records and a test file of 2.
-pub static RECORDS: Entry = Entry {
+pub static RECORDS: DatasetInfo = DatasetInfo {
     name: "records",
     title: "Records",
     image: [3, 2, 2],
@@ -34,9 +34,9 @@ pub static RECORDS: Entry = Entry {
 };
 
 /// Three classes, three training images and two test images.
-pub static DIGITS: Entry = BASE;
+pub static DIGITS: DatasetInfo = BASE;
 
-const BASE: Entry = Entry {
+const BASE: DatasetInfo = DatasetInfo {
     name: "digits",
     title: "Digits",
     about: "for the tests",
@@ -62,14 +62,14 @@ const fn file(name: &'static str, split: Split, count: usize, content: Content) 
     DataFile { name, split, count, content, known: &[] }
 }
 
-/// Reads one of them from a folder or an archive, as [`Entry::load`](crate::Entry::load) reads the
+/// Reads one of them from a folder or an archive, as [`DatasetInfo::load`](crate::DatasetInfo::load) reads the
 /// real ones.
 ///
 /// # Errors
 /// As that.
-pub fn load(entry: &'static Entry, place: &Path) -> Result<Dataset, DataError> {
-    let looked = || DataError::NotFound { name: entry.name, download_bytes: 0, looked: vec![place.into()] };
-    layout::read(entry, &layout::detect(entry, place).ok_or_else(looked)?)
+pub fn load(info: &'static DatasetInfo, place: &Path) -> Result<Dataset, DataError> {
+    let looked = || DataError::NotFound { name: info.name, download_bytes: 0, looked: vec![place.into()] };
+    layout::read(info, &layout::detect(info, place).ok_or_else(looked)?)
 }
 
 /// An IDX file with these sizes.

@@ -5,7 +5,8 @@ use crate::key::{Fallback, Key};
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 use syn::{
-    Attribute, Data, DataEnum, DeriveInput, Error, Expr, ExprLit, Fields, Ident, Lit, LitStr, parse_quote, parse2,
+    Attribute, Data, DataEnum, DeriveInput, Error, Expr, ExprLit, Field, Fields, Ident, Lit, LitStr, parse_quote,
+    parse2,
 };
 
 /// The whole of `#[settings]`.
@@ -64,34 +65,47 @@ fn keys(name: &Ident, attributes: &[Attribute], fields: &mut Fields, problems: &
             return TokenStream::new();
         }
     };
-    let mut functions = Vec::new();
-    let mut defaults = Vec::new();
-    let mut all_default = true;
+    let mut made = Defaults { all: true, ..Defaults::default() };
     for field in fields {
         let Some(ident) = field.ident.clone() else { continue };
         problems.note(docs::require(&ident, &field.attrs));
-        let key = match Key::take(&mut field.attrs) {
-            Ok(key) => key,
-            Err(error) => {
-                problems.note(Err(error));
-                continue;
-            }
-        };
-        let kind = &field.ty;
+        match Key::take(&mut field.attrs) {
+            Ok(key) => made.add(name, field, ident, key),
+            Err(error) => problems.note(Err(error)),
+        }
+    }
+    made.beside(name, derives_default(attributes))
+}
+
+/// The defaults of a struct's keys.
+#[derive(Default)]
+struct Defaults {
+    /// The functions that make those that are not their type's.
+    functions: Vec<TokenStream>,
+    /// Each field's, as in a struct expression.
+    fields: Vec<TokenStream>,
+    /// Whether every key has one.
+    all: bool,
+}
+
+impl Defaults {
+    /// Annotates `field` of the struct `name`, and notes its default.
+    fn add(&mut self, name: &Ident, field: &mut Field, ident: Ident, key: Key) {
+        let of_type = quote!(#ident: ::core::default::Default::default());
         match key.fallback {
-            Fallback::Required if is_option(kind) => defaults.push(quote!(#ident: ::core::default::Default::default())),
-            Fallback::Required => all_default = false,
+            Fallback::Required if is_option(&field.ty) => self.fields.push(of_type),
+            Fallback::Required => self.all = false,
             Fallback::OfType => {
                 field.attrs.push(parse_quote!(#[serde(default)]));
-                defaults.push(quote!(#ident: ::core::default::Default::default()));
+                self.fields.push(of_type);
             }
             Fallback::Is(value) => {
                 let function = format_ident!("__default_{}", ident);
                 let path = LitStr::new(&format!("{name}::{function}"), ident.span());
                 field.attrs.push(parse_quote!(#[serde(default = #path)]));
-                let value = owned(&value);
-                functions.push(quote! { fn #function() -> #kind { #value } });
-                defaults.push(quote!(#ident: Self::#function()));
+                let (kind, value) = (&field.ty, owned(&value));
+                self.functions.push(quote! { fn #function() -> #kind { #value } });
+                self.fields.push(quote!(#ident: Self::#function()));
             }
         }
         if !key.keywords.is_empty() {
@@ -100,15 +114,19 @@ fn keys(name: &Ident, attributes: &[Attribute], fields: &mut Fields, problems: &
         }
     }
 
-    let functions = (!functions.is_empty()).then(|| quote! { impl #name { #(#functions)* } });
-    let default = (all_default && !derives_default(attributes)).then(|| {
-        quote! {
-            impl ::core::default::Default for #name {
-                fn default() -> Self { Self { #(#defaults),* } }
+    /// What stands beside the struct: the functions, and `Default` if each key has one.
+    fn beside(self, name: &Ident, derived: bool) -> TokenStream {
+        let Self { functions, fields, all } = self;
+        let functions = (!functions.is_empty()).then(|| quote! { impl #name { #(#functions)* } });
+        let default = (all && !derived).then(|| {
+            quote! {
+                impl ::core::default::Default for #name {
+                    fn default() -> Self { Self { #(#fields),* } }
+                }
             }
-        }
-    });
-    quote!(#functions #default)
+        });
+        quote!(#functions #default)
+    }
 }
 
 /// Checks the names of a choice.

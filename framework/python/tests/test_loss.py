@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import PIPELINE, Run
+from safetensors.torch import load_file
 
 LOSS = Path(__file__).with_name("my_loss.py")
 
@@ -174,6 +176,109 @@ def test_a_template_passes_its_test_and_trains(foil_command: Run, tmp_path: Path
     foil_command("check", "my_own.yaml")
     foil_command("train", "my_own.yaml", *small)
     assert (tmp_path / "runs/my_own/eval.json").exists()
+
+
+KEEPS = '''
+import torch
+import torch.nn.functional as F
+
+import foil
+
+
+class Keeps(foil.Loss):
+    """Cross-entropy weighted by how often an image was seen, and the mean logits of each class."""
+
+    per_image = ("seen",)
+
+    def state(self, data: foil.DataFacts):
+        return {"seen": torch.zeros(data.train), "sums": torch.zeros(data.classes, data.classes), "epochs": torch.zeros(())}
+
+    def forward(self, batch):
+        weight = 1 + self.seen[batch.index] / 10
+        return (weight * F.cross_entropy(batch.adversarial, batch.y, reduction="none")).mean() + 0 * batch.clean.sum()
+
+    def after_update(self, batch):
+        self.seen.index_add_(0, batch.index, torch.ones(len(batch.y)))
+        mine = torch.zeros_like(self.sums).index_add_(0, batch.y, batch.clean)
+        self.sums += batch.sum_over_ranks(mine)
+
+    def after_epoch(self):
+        self.epochs += 1
+'''
+
+
+def kept(run: Path) -> dict[str, torch.Tensor]:
+    state = load_file(run / "state.safetensors")
+    return {name.removeprefix("loss."): state[name] for name in state if name.startswith("loss.")}
+
+
+def keeping(folder: Path) -> list[str]:
+    (folder / "keeps.py").write_text(KEEPS)
+    text = PIPELINE.replace("loss: at", "loss: { type: python, file: keeps.py }").replace("epochs: 1", "epochs: 3")
+    (folder / "keeps.yaml").write_text(text)
+    return ["train", "keeps.yaml", "--no-eval", "--run-dir"]
+
+
+def test_what_a_loss_keeps_is_saved_and_resumed(foil_command: Run, tmp_path: Path) -> None:
+    train = keeping(tmp_path)
+    foil_command(*train, "whole")
+    found = kept(tmp_path / "whole")
+    assert found["seen"].tolist() == [3.0] * 200 and found["epochs"].item() == 3 and found["sums"].abs().sum() > 0
+    program = Path(sys.executable).with_name("foil")
+    running = subprocess.Popen([program, *train, "killed"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert running.stderr is not None
+    next(line for line in running.stderr if "epoch 1/3" in line)
+    running.kill()
+    running.wait()
+    foil_command("train", "--resume", "killed", "--no-eval")
+    again = kept(tmp_path / "killed")
+    assert all(torch.equal(found[name], again[name]) for name in found)
+    assert curve(tmp_path / "killed") == curve(tmp_path / "whole")
+
+
+def test_what_a_loss_keeps_is_the_same_over_ranks(foil_command: Run, tmp_path: Path) -> None:
+    train = keeping(tmp_path)
+    foil_command(*train, "one")
+    program = str(Path(sys.executable).with_name("foil"))
+    ranks = [sys.executable, "-m", "torch.distributed.run", "--no-python", "--nproc-per-node", "2"]
+    subprocess.run([*ranks, program, *train, "two"], cwd=tmp_path, check=True, capture_output=True)
+    one, two = kept(tmp_path / "one"), kept(tmp_path / "two")
+    assert torch.equal(one["seen"], two["seen"]) and torch.equal(one["epochs"], two["epochs"])
+    assert torch.allclose(one["sums"], two["sums"], rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('return {"seen": 3}', "the state 'seen' is not a tensor under a name"),
+        ('return {"seen": torch.zeros(7)}', "`per_image` names `seen`, but no state of this name has a row for each"),
+        ('return {"seen": torch.zeros(data.train), "passes": torch.zeros(1)}', "`passes` has the name of something"),
+    ],
+)
+def test_state_that_cannot_be_kept_is_refused(foil_command: Run, tmp_path: Path, line: str, said: str) -> None:
+    keeping(tmp_path)
+    start = KEEPS.index('        return {"seen"')
+    text = KEEPS[:start] + f"        {line}" + KEEPS[KEEPS.index("\n", start) :]
+    (tmp_path / "keeps.py").write_text(text)
+    assert said in foil_command("check", "keeps.yaml", code=1).stderr
+
+
+def test_state_is_changed_in_place_and_in_its_methods(foil_command: Run, tmp_path: Path) -> None:
+    train = keeping(tmp_path)
+    (tmp_path / "keeps.py").write_text(KEEPS.replace("self.epochs += 1", "self.epochs = self.epochs + 1"))
+    assert "`self.epochs` is another tensor now" in foil_command(*train, "run", code=1).stderr
+    (tmp_path / "keeps.py").write_text(KEEPS.replace("weight = 1 +", "self.seen += 1\n        weight = 1 +"))
+    assert "writes into its state `seen` in `forward`" in foil_command("check", "keeps.yaml", code=1).stderr
+
+
+def test_a_learning_rate_is_an_expression(foil_command: Run, tmp_path: Path, pipeline: Path) -> None:
+    pipeline.write_text(PIPELINE.replace("lr: 0.002", 'lr: { type: python, value: "0.001 * math.sqrt(1 + epoch)" }'))
+    foil_command("train", "tiny.yaml", "train.epochs=2", "--run-dir", "run", "--no-eval")
+    assert [row["lr"] for row in curve(tmp_path / "run")] == pytest.approx([0.001, 0.001 * 2**0.5])
+    for wrong, said in [("1 +", "SyntaxError"), ("epoc", "name 'epoc' is not defined"), ("'a'", "TypeError")]:
+        pipeline.write_text(PIPELINE.replace("lr: 0.002", f'lr: {{ type: python, value: "{wrong}" }}'))
+        error = foil_command("check", "tiny.yaml", code=1).stderr
+        assert "cannot be computed" in error and said in error
 
 
 def test_two_ranks_train_what_one_does(foil_command: Run, mine: Path, tmp_path: Path) -> None:

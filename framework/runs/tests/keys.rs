@@ -1,7 +1,7 @@
 //! What `foil explain` says of a pipeline's keys.
 
-use foil::registry::entries;
 use foil::registry::manual::{Fallback, Key, keys};
+use foil::registry::plugins;
 use foil_runs::pipeline::root_schema;
 
 fn key(path: &str) -> Key {
@@ -29,7 +29,7 @@ fn the_keys_of_a_pipeline_in_words() {
 
 #[test]
 fn every_key_and_every_word_means_something() {
-    let all = entries().into_iter().map(|entry| (entry.name(), entry.schema())).chain([("pipeline", root_schema())]);
+    let all = plugins().into_iter().map(|plugin| (plugin.name(), plugin.schema())).chain([("pipeline", root_schema())]);
     for (name, schema) in all {
         assert!(!schema["description"].as_str().unwrap_or_default().is_empty(), "{name} has no description");
         for key in keys(&schema) {

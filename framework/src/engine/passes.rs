@@ -96,14 +96,14 @@ impl Step {
         Ok(())
     }
 
-    /// The clean images after the update, if asked for; all logits without their graph.
+    /// The clean images after the update, if asked for.
     pub(super) fn pass_clean_after(&self, passes: &Passes, batch: &Batch, mut logits: Logits) -> Logits {
         if passes.asked.contains(&Forward::CleanAfterUpdate) {
             let target = Target::new(self.model.network(), &batch.noise);
             logits.insert(Forward::CleanAfterUpdate, target.logits(&batch.x, Mode::Train));
             lap("forward passes after the update");
         }
-        logits.into_iter().map(|(pass, z)| (pass, z.detach())).collect()
+        logits
     }
 }
 

@@ -26,6 +26,7 @@ use crate::error::{ErrorKind, Part};
 use crate::guard;
 use crate::loss::{Forward, Loss, LossInput, LossOutput, Moment};
 use crate::nn::Gradients;
+use crate::scheduler::Progress;
 use crate::update::Update;
 use crate::{Error, Result};
 use std::cell::RefCell;
@@ -49,6 +50,8 @@ pub struct Step {
     pub average: Option<Averaged>,
     /// Names of attack and loss, for messages.
     pub names: [&'static str; 2],
+    /// Epochs whose end the loss has seen, `[]` int64 on the host.
+    pub epochs_of_loss: Tensor,
 }
 
 impl std::fmt::Debug for Step {
@@ -73,7 +76,16 @@ pub struct Outcome {
 impl Step {
     /// A step of these parts, and nothing else: no further networks, a plain update, no average.
     pub fn new(model: Learner, attack: Box<dyn Attack>, loss: Box<dyn Loss>, names: [&'static str; 2]) -> Self {
-        Self { model, attack, loss, update: None, networks: Networks::default(), average: None, names }
+        Self {
+            model,
+            attack,
+            loss,
+            update: None,
+            networks: Networks::default(),
+            average: None,
+            names,
+            epochs_of_loss: Tensor::from(0i64),
+        }
     }
 
     /// The network that is measured, selected and saved: the average, or the model.
@@ -138,6 +150,7 @@ impl Step {
         self.pass_clean_first(&passes, batch, &mut logits)?;
         let adversarial = self.perturb(&passes, batch, given, iterates)?;
         let Descended { mut loss, logits, gradients } = self.descend(&passes, batch, &adversarial, logits)?;
+        let logits = self.change_state_of_loss(batch, &adversarial, logits)?;
         loss.parts.extend(self.train_attack(batch, &adversarial)?);
         let logits = self.pass_clean_after(&passes, batch, logits);
         self.average_statistics()?;
@@ -217,10 +230,51 @@ impl Step {
         adversarial: &Adversarial,
         logits: Logits,
     ) -> Result<(LossOutput, Logits)> {
-        let input = LossInput::new(logits, &batch.y, &adversarial.side, batch.clock);
+        let input = self.input_of_loss(batch, adversarial, logits);
         let output = guard(|| self.loss.forward(&input)).map_err(in_loss(self.names))?;
         lap("loss");
         Ok((output, input.logits))
+    }
+
+    fn input_of_loss<'a>(&self, batch: &'a Batch, adversarial: &'a Adversarial, logits: Logits) -> LossInput<'a> {
+        let input = LossInput::new(logits, &batch.y, &adversarial.side, batch.clock);
+        input.of_images(&batch.index, self.model.network().world())
+    }
+
+    /// The loss changes what it keeps; the logits back, without their graph.
+    fn change_state_of_loss(&mut self, batch: &Batch, adversarial: &Adversarial, logits: Logits) -> Result<Logits> {
+        let logits = logits.into_iter().map(|(pass, z)| (pass, z.detach())).collect();
+        let input = self.input_of_loss(batch, adversarial, logits);
+        let loss = &mut self.loss;
+        guard(|| tch::no_grad(|| loss.after_update(&input))).map_err(in_loss(self.names))?;
+        Ok(input.logits)
+    }
+
+    /// Ends an epoch, of which `progress` is the last step, for the loss; again, it does nothing.
+    ///
+    /// # Errors
+    /// What the loss panics with.
+    pub fn end_epoch(&mut self, progress: &Progress) -> Result<()> {
+        let done = progress.epoch as i64 + 1;
+        if self.epochs_of_loss.int64_value(&[]) < done {
+            let _ = self.epochs_of_loss.fill_(done);
+            let loss = &mut self.loss;
+            let ended = guard(|| {
+                tch::no_grad(|| loss.after_epoch());
+                Ok(())
+            });
+            ended.map_err(in_loss(self.names))?;
+        }
+        Ok(())
+    }
+
+    /// What the loss keeps between steps, by name, sharing its memory.
+    pub fn state_of_loss(&self) -> Vec<(String, Tensor)> {
+        let mut state = self.loss.state();
+        if !state.is_empty() {
+            state.push(("epochs-ended".to_string(), self.epochs_of_loss.shallow_clone()));
+        }
+        state
     }
 
     /// The attack learns on the updated model.

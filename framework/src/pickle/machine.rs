@@ -57,8 +57,13 @@ const TOO_MANY: &str = "more values than any checkpoint has";
 const SHORT: Fault = Fault::Broken("the pickle ends too early");
 const EMPTY: Fault = Fault::Broken("the pickle takes more values than there are");
 
+fn unknown(code: u8) -> Fault {
+    Fault::Unknown(format!("instruction 0x{code:02x}, which PyTorch writes no weights with"))
+}
+
 impl<'a> Machine<'a> {
-    /// One instruction; the root once it is the last.
+    /// One instruction; the root once it is the last. Their codes are those of Python's
+    /// `pickletools`; those that only occur in pickles of other programs are refused.
     fn step(&mut self) -> Done<Option<Id>> {
         let code = self.byte()?;
         match code {
@@ -73,115 +78,136 @@ impl<'a> Machine<'a> {
                 let top = self.top()?;
                 self.stack.push(top);
             }
-            b'N' => self.push(Value::None)?,
-            0x88 => self.push(Value::Bool(true))?,
-            0x89 => self.push(Value::Bool(false))?,
-            b'K' => self.integer(1)?,
-            b'M' => self.integer(2)?,
+            b'N' | 0x88 | 0x89 | b'K' | b'M' | b'J' | 0x8a | b'G' => self.number(code)?,
+            b'X' | 0x8c | 0x8d | b'U' | b'T' | b'C' | b'B' | 0x8e => self.string(code)?,
+            b')' | 0x85..=0x87 | b't' | b']' | 0x8f | b'l' | 0x91 | b'}' | b'd' => self.container(code)?,
+            b'a' | b'e' | 0x90 | b's' | b'u' => self.fill(code)?,
+            b'q' | b'r' | 0x94 | b'h' | b'j' => self.memoize(code)?,
+            b'c' | 0x93 | b'Q' | b'R' | 0x81 | b'b' => self.object(code)?,
+            other => return Err(unknown(other)),
+        }
+        Ok(None)
+    }
+
+    /// `None`, a truth value or a number.
+    fn number(&mut self, code: u8) -> Done {
+        match code {
+            b'N' => self.push(Value::None),
+            0x88 => self.push(Value::Bool(true)),
+            0x89 => self.push(Value::Bool(false)),
+            b'K' => self.integer(1),
+            b'M' => self.integer(2),
             b'J' => {
                 let bytes = self.array::<4>()?;
-                self.push(Value::Int(i32::from_le_bytes(bytes).into()))?;
+                self.push(Value::Int(i32::from_le_bytes(bytes).into()))
             }
             0x8a => {
                 let length = self.byte()?.into();
                 let bytes = self.take(length)?;
-                self.push(long(bytes))?;
+                self.push(long(bytes))
             }
             b'G' => {
                 let bytes = self.array::<8>()?;
-                self.push(Value::Float(f64::from_be_bytes(bytes)))?;
+                self.push(Value::Float(f64::from_be_bytes(bytes)))
             }
-            b'X' => self.sized(4, true)?,
-            0x8c => self.sized(1, true)?,
-            0x8d => self.sized(8, true)?,
+            other => Err(unknown(other)),
+        }
+    }
+
+    /// Text or bytes.
+    fn string(&mut self, code: u8) -> Done {
+        match code {
+            b'X' => self.sized(4, true),
+            0x8c => self.sized(1, true),
+            0x8d => self.sized(8, true),
             // Python 2 strings are bytes; keys of old files are of this kind.
-            b'U' => self.sized(1, true)?,
-            b'T' => self.sized(4, true)?,
-            b'C' => self.sized(1, false)?,
-            b'B' => self.sized(4, false)?,
-            0x8e => self.sized(8, false)?,
-            b')' => self.push(Value::Tuple(Vec::new()))?,
+            b'U' => self.sized(1, true),
+            b'T' => self.sized(4, true),
+            b'C' => self.sized(1, false),
+            b'B' => self.sized(4, false),
+            0x8e => self.sized(8, false),
+            other => Err(unknown(other)),
+        }
+    }
+
+    /// A new tuple, list (a set is read as one) or dictionary.
+    fn container(&mut self, code: u8) -> Done {
+        let value = match code {
+            b')' => Value::Tuple(Vec::new()),
             0x85..=0x87 => {
                 let from = self.below(usize::from(code - 0x84))?;
-                let items = self.stack.split_off(from);
-                self.push(Value::Tuple(items))?;
+                Value::Tuple(self.stack.split_off(from))
             }
-            b't' => {
-                let items = self.above_mark()?;
-                self.push(Value::Tuple(items))?;
-            }
-            b']' | 0x8f => self.push(Value::List(Vec::new()))?,
-            b'l' | 0x91 => {
-                let items = self.above_mark()?;
-                self.push(Value::List(items))?;
-            }
-            b'}' => self.push(Value::Dict(Vec::new(), None))?,
-            b'd' => {
-                let items = self.above_mark()?;
-                self.push(Value::Dict(pairs(&items)?, None))?;
-            }
+            b't' => Value::Tuple(self.above_mark()?),
+            b']' | 0x8f => Value::List(Vec::new()),
+            b'l' | 0x91 => Value::List(self.above_mark()?),
+            b'}' => Value::Dict(Vec::new(), None),
+            b'd' => Value::Dict(pairs(&self.above_mark()?)?, None),
+            other => return Err(unknown(other)),
+        };
+        self.push(value)
+    }
+
+    /// Adds items to the list or dictionary on the stack.
+    fn fill(&mut self, code: u8) -> Done {
+        match code {
             b'a' => {
                 let item = self.pop()?;
-                self.extend_list(&[item])?;
+                self.extend_list(&[item])
             }
             b'e' | 0x90 => {
                 let items = self.above_mark()?;
-                self.extend_list(&items)?;
+                self.extend_list(&items)
             }
             b's' => {
                 let from = self.below(2)?;
                 let items = self.stack.split_off(from);
-                self.extend_dict(&items)?;
+                self.extend_dict(&items)
             }
             b'u' => {
                 let items = self.above_mark()?;
-                self.extend_dict(&items)?;
+                self.extend_dict(&items)
             }
-            b'q' => {
-                let number = self.byte()?.into();
-                self.remember(number)?;
-            }
-            b'r' => {
-                let number = u32::from_le_bytes(self.array()?);
-                self.remember(number)?;
-            }
-            0x94 => {
-                let number = self.memo.len() as u32;
-                self.remember(number)?;
-            }
-            b'h' => {
-                let number = self.byte()?.into();
-                self.recall(number)?;
-            }
-            b'j' => {
-                let number = u32::from_le_bytes(self.array()?);
-                self.recall(number)?;
-            }
+            other => Err(unknown(other)),
+        }
+    }
+
+    /// Keeps the value on top of the stack under a number, or pushes one that was kept.
+    fn memoize(&mut self, code: u8) -> Done {
+        let number = match code {
+            b'q' | b'h' => self.byte()?.into(),
+            b'r' | b'j' => u32::from_le_bytes(self.array()?),
+            0x94 => self.memo.len() as u32,
+            other => return Err(unknown(other)),
+        };
+        if matches!(code, b'h' | b'j') { self.recall(number) } else { self.remember(number) }
+    }
+
+    /// A name, a stored tensor's bytes, a call or an object's attributes.
+    fn object(&mut self, code: u8) -> Done {
+        match code {
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
-                self.global(module, name)?;
+                self.global(module, name)
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let [Some(module), Some(name)] = [module, name].map(|id| self.text(id)) else {
                     return Err(Fault::Broken("a name is not a string"));
                 };
-                self.global(module, name)?;
+                self.global(module, name)
             }
             b'Q' => {
                 let id = self.pop()?;
-                self.persistent(id)?;
+                self.persistent(id)
             }
             b'R' | 0x81 => {
                 let (arguments, callable) = (self.pop()?, self.pop()?);
-                self.call(callable, arguments)?;
+                self.call(callable, arguments)
             }
-            b'b' => self.attributes()?,
-            other => {
-                return Err(Fault::Unknown(format!("instruction 0x{other:02x}, which PyTorch writes no weights with")));
-            }
+            b'b' => self.attributes(),
+            other => Err(unknown(other)),
         }
-        Ok(None)
     }
 
     // Bytes.

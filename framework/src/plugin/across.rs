@@ -200,7 +200,11 @@ crossing!(Loss as LossAcross: Send {
     get passes() -> Vec<Forward>;
     get needs() -> Vec<&'static str>;
     get least_classes() -> i64;
+    get state() -> Vec<(String, Tensor)>;
+    get per_image() -> Vec<String>;
+    set after_epoch() -> ();
     try_get forward(input: &LossInput) -> LossOutput;
+    try_set after_update(input: &LossInput) -> ();
 });
 
 crossing!(Attack as AttackAcross: Send LearningAcross {

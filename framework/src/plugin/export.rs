@@ -2,7 +2,7 @@
 
 use super::shared::{Shared, adopt};
 use crate::guard;
-use crate::registry::{Entry, linked};
+use crate::registry::{Plugin, linked};
 use crate::{Error, Result};
 use std::any::TypeId;
 use std::ffi::c_void;
@@ -41,7 +41,7 @@ pub(super) struct Hello {
 
 /// The library's answer.
 pub(super) struct Brought {
-    pub entries: Vec<&'static Entry>,
+    pub entries: Vec<&'static Plugin>,
     /// Connects the library's log to the program's, if both have the same `tracing`.
     pub listen: fn(&Dispatch),
     pub tracing: u64,
@@ -69,7 +69,7 @@ pub(super) unsafe extern "C" fn start(hello: *const c_void) -> *mut c_void {
         }
         // The framework's own plugins are linked in too, and those of the crates that this one
         // uses.
-        let entries = linked().filter(|entry| hello.crates.iter().any(|name| name == entry.source())).collect();
+        let entries = linked().filter(|plugin| hello.crates.iter().any(|name| name == plugin.source())).collect();
         Ok(Brought { entries, listen, tracing: tracing_id() })
     });
     Box::into_raw(Box::new(answer)).cast()

@@ -5,7 +5,7 @@ use super::library::{Found, Library};
 use super::lock::{LOCK, Lock, Pin};
 use super::record::{PLAIN, Record};
 use super::shared::shared;
-use crate::registry::{self, Entry};
+use crate::registry::{self, Plugin};
 use crate::{AtPath, Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -101,7 +101,7 @@ pub fn look(path: &Path) -> Result<Vec<Library>> {
 /// The shared libraries in a folder, sorted.
 fn libraries(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder).at("reading", folder)?;
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let mut files: Vec<PathBuf> = entries.flatten().map(|plugin| plugin.path()).collect();
     files.retain(|file| file.is_file() && file.extension().is_some_and(|end| end == std::env::consts::DLL_EXTENSION));
     files.sort();
     Ok(files)
@@ -130,11 +130,11 @@ fn one(library: &Library, lock: Option<&(PathBuf, Lock)>) -> Result<()> {
     let named = |error: Error| error.context(library.path.display());
     let brought = open(&path, library).map_err(named)?;
     let file: &'static str = Box::leak(library.file_name().into_boxed_str());
-    let entries: Vec<Entry> = brought.entries.iter().map(|entry| entry.of_library(file)).collect();
+    let entries: Vec<Plugin> = brought.entries.iter().map(|plugin| plugin.of_library(file)).collect();
     if entries.is_empty() {
         return Err(named(Error::new("it registers nothing")).help("write a `register!` line for each plugin"));
     }
-    let plugins = entries.iter().map(|entry| (entry.kind(), entry.name())).collect();
+    let plugins = entries.iter().map(|plugin| (plugin.kind(), plugin.name())).collect();
     registry::add(entries).map_err(named)?;
     let listen = (brought.tracing == tracing_id()).then_some(brought.listen);
     if listen.is_none() {

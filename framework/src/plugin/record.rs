@@ -165,7 +165,7 @@ const LAYOUT: u64 = {
         (tch::Kind, tch::Device),
         Error,
         crate::registry::Build<'static>,
-        crate::registry::Entry,
+        crate::registry::Plugin,
         crate::registry::Slots,
         crate::attack::Batch<'static>,
         crate::attack::Adversarial,

@@ -1,7 +1,7 @@
 //! Names to constructors: how a config's `type: pgd` becomes an attack.
 //!
 //! A plugin's config struct is registered under a kind and a name with
-//! [`register!`](crate::register). The entries of everything linked into the program are collected
+//! [`register!`](crate::register). The plugins of everything linked into the program are collected
 //! by `inventory`; a [`Component`] can then be read from a config, built, and written back.
 
 mod build;
@@ -90,7 +90,7 @@ kinds! {
 
 /// One registered plugin.
 #[derive(Clone)]
-pub struct Entry {
+pub struct Plugin {
     kind: &'static str,
     name: &'static str,
     source: &'static str,
@@ -105,9 +105,9 @@ pub struct Entry {
 /// a problem whose path is one of the plugin's keys, or empty.
 pub type SchemaOf = fn(&[foil_config::Written]) -> Result<serde_json::Value, foil_config::Problem>;
 
-inventory::collect!(Entry);
+inventory::collect!(Plugin);
 
-impl Entry {
+impl Plugin {
     /// Used by [`register!`](crate::register).
     #[doc(hidden)]
     pub const fn new<T: Kind + ?Sized, C: Config<T> + serde::de::DeserializeOwned + schemars::JsonSchema + 'static>(
@@ -213,16 +213,16 @@ pub fn article(kind: &str) -> String {
 
 /// The plugins of a process, by kind and name. There is one table, the program's; libraries are
 /// handed it when they are loaded.
-pub(crate) type Table = BTreeMap<(&'static str, &'static str), &'static Entry>;
+pub(crate) type Table = BTreeMap<(&'static str, &'static str), &'static Plugin>;
 
 /// What is linked into this copy of the framework: for a library its own plugins, and the
 /// framework's a second time.
-pub(crate) fn linked() -> impl Iterator<Item = &'static Entry> {
-    inventory::iter::<Entry>.into_iter()
+pub(crate) fn linked() -> impl Iterator<Item = &'static Plugin> {
+    inventory::iter::<Plugin>.into_iter()
 }
 
-/// All entries, by kind and name.
-pub fn entries() -> Vec<&'static Entry> {
+/// All plugins, by kind and name.
+pub fn plugins() -> Vec<&'static Plugin> {
     shared().table.read().map(|t| t.values().copied().collect()).unwrap_or_default()
 }
 
@@ -231,24 +231,24 @@ pub fn entries() -> Vec<&'static Entry> {
 /// # Errors
 /// When one of its plugins has the name of another, saying where both come from; or cannot say its
 /// keys.
-pub(crate) fn add(entries: Vec<Entry>) -> Result<()> {
+pub(crate) fn add(plugins: Vec<Plugin>) -> Result<()> {
     let mut added: Table = BTreeMap::new();
     let mut table = shared().table.write().unwrap_or_else(PoisonError::into_inner);
-    for entry in entries {
-        let key = (entry.kind, entry.name);
+    for plugin in plugins {
+        let key = (plugin.kind, plugin.name);
         if let Some(other) = table.get(&key).or_else(|| added.get(&key)) {
-            let message = format!("two plugins are called `{}` ({})", entry.name, entry.kind);
-            return Err(Error::new(format!("{message}: {}, and {}", place(other), place(&entry)))
+            let message = format!("two plugins are called `{}` ({})", plugin.name, plugin.kind);
+            return Err(Error::new(format!("{message}: {}, and {}", place(other), place(&plugin)))
                 .help("rename one of them in its `register!` line, or do not load both"));
         }
-        added.insert(key, Box::leak(Box::new(entry)));
+        added.insert(key, Box::leak(Box::new(plugin)));
     }
     table.extend(added.clone());
     drop(table);
     // Only now, because a plugin's defaults may name others of the same library.
-    let checked = added.values().try_for_each(|entry| {
-        let what = || format!("its {} `{}` cannot say which keys it has", entry.kind, entry.name);
-        entry.try_schema().map(drop).map_err(|error| error.context(what()))
+    let checked = added.values().try_for_each(|plugin| {
+        let what = || format!("its {} `{}` cannot say which keys it has", plugin.kind, plugin.name);
+        plugin.try_schema().map(drop).map_err(|error| error.context(what()))
     });
     checked.inspect_err(|_| {
         let mut table = shared().table.write().unwrap_or_else(PoisonError::into_inner);
@@ -256,19 +256,19 @@ pub(crate) fn add(entries: Vec<Entry>) -> Result<()> {
     })
 }
 
-/// As [`Entry::origin`], saying of what is part of the program that it is.
-fn place(entry: &Entry) -> String {
-    if entry.library.is_none() { format!("built-in {}", entry.source) } else { entry.origin() }
+/// As [`Plugin::origin`], saying of what is part of the program that it is.
+fn place(plugin: &Plugin) -> String {
+    if plugin.library.is_none() { format!("built-in {}", plugin.source) } else { plugin.origin() }
 }
 
-/// The entry called `name` among those of `kind`.
+/// The plugin called `name` among those of `kind`.
 ///
 /// # Errors
 /// Lists the known names, and says which one was perhaps meant.
-pub fn find(kind: &str, name: &str) -> Result<&'static Entry> {
-    let all = entries();
-    if let Some(entry) = all.iter().find(|e| e.kind == kind && e.name == name) {
-        return Ok(entry);
+pub fn find(kind: &str, name: &str) -> Result<&'static Plugin> {
+    let all = plugins();
+    if let Some(plugin) = all.iter().find(|e| e.kind == kind && e.name == name) {
+        return Ok(plugin);
     }
     let known: Vec<&str> = all.iter().filter(|e| e.kind == kind).map(|e| e.name).collect();
     Err(Error::new(format!("no {} is called `{name}`", foil_config::noun(kind))).help(suggest(name, &known, "known")))
@@ -287,8 +287,8 @@ pub enum Names {
 
 /// What the key of this name names of some plugin called `name` that has one.
 pub fn key_of_plugin(name: &str, key: &str) -> Option<Names> {
-    entries().into_iter().filter(|entry| entry.name == name).find_map(|entry| {
-        let schema = entry.schema();
+    plugins().into_iter().filter(|plugin| plugin.name == name).find_map(|plugin| {
+        let schema = plugin.schema();
         let key = schema.get("properties")?.get(key)?.to_string();
         // Inside an `anyOf` where the key is optional.
         Some(match (key.contains("\"x-file\":"), key.contains("\"x-data\":")) {
@@ -308,7 +308,7 @@ pub fn key_of_plugin(name: &str, key: &str) -> Option<Names> {
 macro_rules! register {
     (dyn $trait:path, $name:literal, $config:ty, $example:literal) => {
         $crate::__private::inventory::submit! {
-            $crate::registry::Entry::new::<dyn $trait, $config>($name, env!("CARGO_PKG_NAME"), $example)
+            $crate::registry::Plugin::new::<dyn $trait, $config>($name, env!("CARGO_PKG_NAME"), $example)
         }
     };
 }

@@ -40,7 +40,7 @@ struct Kept {
     title: &'static str,
     /// The folder in the published archive.
     folder: &'static str,
-    clean: &'static foil_data::Entry,
+    clean: &'static foil_data::DatasetInfo,
     remote: Remote,
     homepage: &'static str,
 }

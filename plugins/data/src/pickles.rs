@@ -8,7 +8,7 @@
 use foil::pickle::{self, Id, Table, Value};
 use foil::prelude::*;
 use foil::{AtPath, regular};
-use foil_data::{DataError, Entry};
+use foil_data::{DataError, DatasetInfo};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
@@ -24,19 +24,19 @@ pub fn locate(place: &Path) -> Result<Located> {
     let mut files = vec![place.to_path_buf()];
     if place.is_dir() {
         let entries = place.read_dir().at("reading", place)?;
-        files = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect();
+        files = entries.filter_map(|info| Some(info.ok()?.path())).filter(|path| path.is_file()).collect();
         files.sort();
     }
     Ok(Located { place: place.display().to_string(), files })
 }
 
-/// Reads the data set of `entry` from pickles: a folder that has them, one of them, or the archive.
+/// Reads the data set of `info` from pickles: a folder that has them, one of them, or the archive.
 ///
 /// # Errors
 /// When a file is missing, not such a pickle, or calls anything.
-pub fn read(entry: &'static Entry, place: &Path) -> Result<Dataset> {
+pub fn read(info: &'static DatasetInfo, place: &Path) -> Result<Dataset> {
     let archived = place.extension().is_some_and(|ending| ending == "gz" || ending == "tar");
-    let mut members = if archived { unpacked(entry, place)? } else { BTreeMap::new() };
+    let mut members = if archived { unpacked(info, place)? } else { BTreeMap::new() };
     let folder = if place.is_dir() { place } else { place.parent().unwrap_or(Path::new(".")) };
     let mut failed = None;
     let mut content = |file: &str| {
@@ -50,11 +50,11 @@ pub fn read(entry: &'static Entry, place: &Path) -> Result<Dataset> {
                 false => regular::read(&own, LONGEST).at("reading", &own)?,
             };
             let shown = if archived { place.join(name) } else { own.clone() };
-            records(&bytes, &shown.display().to_string(), entry.image.iter().product())
+            records(&bytes, &shown.display().to_string(), info.image.iter().product())
         };
         records().map_err(|error| failed = Some(error)).ok()
     };
-    let read = entry.assemble(place.display().to_string(), &mut content);
+    let read = info.assemble(place.display().to_string(), &mut content);
     match (read, failed) {
         (_, Some(error)) => Err(error),
         (read, None) => Ok(read.map_err(|error: DataError| Error::from(error))?),
@@ -62,8 +62,8 @@ pub fn read(entry: &'static Entry, place: &Path) -> Result<Dataset> {
 }
 
 /// The pickles in an archive, by name.
-fn unpacked(entry: &Entry, path: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
-    let wanted: Vec<&str> = entry.file_names().map(|name| name.trim_end_matches(".bin")).collect();
+fn unpacked(info: &DatasetInfo, path: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let wanted: Vec<&str> = info.file_names().map(|name| name.trim_end_matches(".bin")).collect();
     let stream = foil_data::open(path).at("reading", path)?.take(2 * LONGEST);
     let mut found = BTreeMap::new();
     for member in tar::Archive::new(stream).entries().at("unpacking", path)? {

@@ -1,44 +1,44 @@
-//! The data sets with a catalog entry: constants, checksums and mirrors.
+//! The data sets in the catalog: constants, checksums and mirrors.
 
 use crate::pickles;
 use foil::data::Remote;
 use foil::prelude::*;
-use foil_data::{CIFAR10, CIFAR100, DataError, Entry, FASHION_MNIST, MNIST, MNIST_SUBSET};
+use foil_data::{CIFAR10, CIFAR100, DataError, DatasetInfo, FASHION_MNIST, MNIST, MNIST_SUBSET};
 use std::path::PathBuf;
 
 /// A published data set, and its folder where a pipeline names one.
 struct Published {
-    entry: &'static Entry,
+    info: &'static DatasetInfo,
     folder: Option<PathBuf>,
 }
 
 impl DataSource for Published {
     fn facts(&self) -> Result<Facts> {
-        Ok(self.entry.facts())
+        Ok(self.info.facts())
     }
 
     fn locate(&self) -> Result<Located> {
-        match self.entry.locate(self.folder.as_deref()) {
+        match self.info.locate(self.folder.as_deref()) {
             Err(DataError::PythonPickles { place, .. }) => pickles::locate(&place),
             found => Ok(found?),
         }
     }
 
     fn read(&self, _: &Reading) -> Result<Dataset> {
-        match self.entry.load(self.folder.as_deref()) {
-            Err(DataError::PythonPickles { place, .. }) => pickles::read(self.entry, &place),
+        match self.info.load(self.folder.as_deref()) {
+            Err(DataError::PythonPickles { place, .. }) => pickles::read(self.info, &place),
             found => Ok(found?),
         }
     }
 
     fn remotes(&self) -> Vec<Remote> {
-        self.entry.remotes.to_vec()
+        self.info.remotes.to_vec()
     }
 }
 
-/// Settings with a `path`, under the name of the catalog's entry.
+/// Settings with a `path`, under the name of a data set in the catalog.
 macro_rules! published {
-    ($($(#[$about:meta])+ $config:ident, $name:literal, $entry:ident;)+) => {$(
+    ($($(#[$about:meta])+ $config:ident, $name:literal, $info:ident;)+) => {$(
         $(#[$about])+
         #[settings]
         pub struct $config {
@@ -50,7 +50,7 @@ macro_rules! published {
 
         impl Config<dyn DataSource> for $config {
             fn build(&self, cx: &Build) -> Result<Box<dyn DataSource>> {
-                Ok(Box::new(Published { entry: &$entry, folder: self.path.as_ref().map(|path| cx.place(path)) }))
+                Ok(Box::new(Published { info: &$info, folder: self.path.as_ref().map(|path| cx.place(path)) }))
             }
         }
 
@@ -79,7 +79,7 @@ pub struct MnistSubset {}
 
 impl Config<dyn DataSource> for MnistSubset {
     fn build(&self, _: &Build) -> Result<Box<dyn DataSource>> {
-        Ok(Box::new(Published { entry: &MNIST_SUBSET, folder: None }))
+        Ok(Box::new(Published { info: &MNIST_SUBSET, folder: None }))
     }
 }
 

@@ -6,7 +6,7 @@ mod write;
 use super::{Exit, text};
 use foil::Result;
 use foil::data::DataSource;
-use foil::registry::{Component, Entry, Kind, entries, find};
+use foil::registry::{Component, Kind, Plugin, find, plugins};
 use foil_data::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
@@ -85,16 +85,16 @@ enum Command {
 pub(super) fn run(args: &Args) -> Exit {
     match &args.command {
         Command::List { json: false } => {
-            let pages: Vec<String> = entries_of_data()
-                .map(|entry| match built(entry) {
-                    Some(set) => page(entry, set.as_ref()),
-                    None => to_be_told(entry),
+            let pages: Vec<String> = data_plugins()
+                .map(|plugin| match built(plugin) {
+                    Some(set) => page(plugin, set.as_ref()),
+                    None => to_be_told(plugin),
                 })
                 .collect();
             print!("{}", pages.join("\n"));
         }
         Command::List { json: true } => {
-            let known: Vec<Known> = sets().iter().filter_map(|(entry, set)| Known::of(entry, set.as_ref())).collect();
+            let known: Vec<Known> = sets().iter().filter_map(|(plugin, set)| Known::of(plugin, set.as_ref())).collect();
             println!("{}", super::json(&known)?);
         }
         Command::Show { what, overrides, out } => show::show(what, overrides, out)?,
@@ -107,18 +107,18 @@ pub(super) fn run(args: &Args) -> Exit {
     Ok(ExitCode::SUCCESS)
 }
 
-fn entries_of_data() -> impl Iterator<Item = &'static Entry> {
-    entries().into_iter().filter(|entry| entry.kind() == <dyn DataSource>::NAME)
+fn data_plugins() -> impl Iterator<Item = &'static Plugin> {
+    plugins().into_iter().filter(|plugin| plugin.kind() == <dyn DataSource>::NAME)
 }
 
 /// The data sets that need no keys.
-pub(super) fn sets() -> Vec<(&'static Entry, Box<dyn DataSource>)> {
-    entries_of_data().filter_map(|entry| Some((entry, built(entry)?))).collect()
+pub(super) fn sets() -> Vec<(&'static Plugin, Box<dyn DataSource>)> {
+    data_plugins().filter_map(|plugin| Some((plugin, built(plugin)?))).collect()
 }
 
 /// A data set with every key at its default; `None` for other plugins and where it needs keys.
-pub(super) fn built(entry: &Entry) -> Option<Box<dyn DataSource>> {
-    let component = (entry.kind() == <dyn DataSource>::NAME).then(|| Component::named(entry.name()).ok())??;
+pub(super) fn built(plugin: &Plugin) -> Option<Box<dyn DataSource>> {
+    let component = (plugin.kind() == <dyn DataSource>::NAME).then(|| Component::named(plugin.name()).ok())??;
     component.build_alone().ok()
 }
 
@@ -142,10 +142,10 @@ struct Known {
 }
 
 impl Known {
-    fn of(entry: &Entry, set: &dyn DataSource) -> Option<Self> {
+    fn of(plugin: &Plugin, set: &dyn DataSource) -> Option<Self> {
         let facts = set.facts().ok()?;
         Some(Self {
-            name: entry.name(),
+            name: plugin.name(),
             classes: facts.classes(),
             title: facts.title,
             about: facts.about,
@@ -162,15 +162,15 @@ impl Known {
 }
 
 /// A data set's description for the terminal: what is known of it, and where it is.
-pub(super) fn page(entry: &Entry, set: &dyn DataSource) -> String {
+pub(super) fn page(plugin: &Plugin, set: &dyn DataSource) -> String {
     let facts = match set.facts() {
         Ok(facts) => facts,
-        Err(error) => return format!("{}  {error}\n", text::bold(entry.name())),
+        Err(error) => return format!("{}  {error}\n", text::bold(plugin.name())),
     };
     let [channels, height, width] = facts.image;
     let place = set.locate().map_or_else(
         |error| {
-            let message = error.message().trim_start_matches(&format!("`{}` ", entry.name()));
+            let message = error.message().trim_start_matches(&format!("`{}` ", plugin.name()));
             let mut lines = message.lines().map(|line| line.trim_start_matches("  --> "));
             let first = lines.next().unwrap_or_default();
             let places: Vec<&str> = lines.collect();
@@ -191,7 +191,7 @@ pub(super) fn page(entry: &Entry, set: &dyn DataSource) -> String {
         ("cite", &facts.citation),
         ("page", &facts.homepage),
     ];
-    let mut page = format!("{}  {}: {}\n", text::bold(entry.name()), facts.title, facts.about);
+    let mut page = format!("{}  {}: {}\n", text::bold(plugin.name()), facts.title, facts.about);
     for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_empty()) {
         let value = text::wrap(value, text::width(), 11);
         page += &format!("  {name:<9}{}", value.trim_start());
@@ -200,14 +200,14 @@ pub(super) fn page(entry: &Entry, set: &dyn DataSource) -> String {
 }
 
 /// A data set that needs keys.
-fn to_be_told(entry: &Entry) -> String {
-    let summary = text::wrap(&entry.summary(), text::width(), 2);
-    format!("{}\n{summary}  its keys: `foil explain data {}`\n", text::bold(entry.name()), entry.name())
+fn to_be_told(plugin: &Plugin) -> String {
+    let summary = text::wrap(&plugin.summary(), text::width(), 2);
+    format!("{}\n{summary}  its keys: `foil explain data {}`\n", text::bold(plugin.name()), plugin.name())
 }
 
 fn get(name: &str, dir: Option<&Path>) -> Result<()> {
-    let entry = find(<dyn DataSource>::NAME, name)?;
-    let set = built(entry);
+    let plugin = find(<dyn DataSource>::NAME, name)?;
+    let set = built(plugin);
     let remotes = set.as_ref().map(|set| set.remotes()).unwrap_or_default();
     if remotes.is_empty() {
         let is_inside = set.is_some_and(|set| set.locate().is_ok_and(|located| located.files.is_empty()));
@@ -219,7 +219,7 @@ fn get(name: &str, dir: Option<&Path>) -> Result<()> {
     let folder = dir.map_or_else(|| foil_data::cache_folder(name), Path::to_path_buf);
     foil_data::download(name, &remotes, &folder, &mut |progress| shown.tell(progress))?;
     println!("`{name}` is in {}", folder.display());
-    if dir.is_some() && built(entry).is_some_and(|set| set.locate().is_err()) {
+    if dir.is_some() && built(plugin).is_some_and(|set| set.locate().is_err()) {
         let folder = folder.display();
         println!(
             "to use it, write `data: {{ type: {name}, path: {folder} }}` in a pipeline or set FOIL_DATA to that folder"

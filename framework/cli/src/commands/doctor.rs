@@ -6,7 +6,7 @@ mod machine;
 use super::{Exit, data, text};
 use foil::distributed::{Launch, Transport};
 use foil::engine::devices;
-use foil::registry::{KINDS, entries};
+use foil::registry::{KINDS, plugins};
 use gpu::{computing, cuda, driver, gpus, works};
 use machine::{memory, processor};
 use serde::Serialize;
@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args) -> Exit {
         driver(&gpus),
         computing(),
         ranks(),
-        plugins(),
+        plugins_found(),
         data_sets(),
     ];
     if args.json {
@@ -134,8 +134,8 @@ fn ranks() -> Finding {
     finding
 }
 
-fn plugins() -> Finding {
-    let count = |kind: &str| entries().iter().filter(|entry| entry.kind() == kind).count();
+fn plugins_found() -> Finding {
+    let count = |kind: &str| plugins().iter().filter(|plugin| plugin.kind() == kind).count();
     let counts: Vec<String> = KINDS.iter().map(|(kind, _)| format!("{kind} {}", count(kind))).collect();
     let missing: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).filter(|kind| count(kind) == 0).collect();
     let finding = Finding::new("plugins", counts.join(", "));

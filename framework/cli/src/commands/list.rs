@@ -3,7 +3,7 @@
 use super::Exit;
 use super::as_typed::as_typed;
 use crate::report::{Cell, Column, Style, Table};
-use foil::registry::{KINDS, entries};
+use foil::registry::{KINDS, plugins};
 use foil::{Error, Result};
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -71,7 +71,7 @@ fn known(kind: &str) -> Result<()> {
 fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for (kind, _) in KINDS {
-        let of_kind = entries().into_iter().filter(|entry| entry.kind() == *kind);
+        let of_kind = plugins().into_iter().filter(|entry| entry.kind() == *kind);
         rows.extend(of_kind.map(|entry| Row {
             kind,
             name: entry.name(),

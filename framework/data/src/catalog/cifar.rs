@@ -4,7 +4,7 @@
 //! the files in them: rai-project/dldataset, and for CIFAR-10 public CMake scripts
 //! (`fetch_cifar10`), which agree. SHA-256 of the files: this project's.
 
-use super::{Content, DataFile, Entry, Forms, Known, Split, Sum, names};
+use super::{Content, DataFile, DatasetInfo, Forms, Known, Split, Sum, names};
 use crate::facts::{Counts, Remote};
 
 const LICENCE: &str = "none stated by its authors; cite it";
@@ -15,7 +15,7 @@ const MIRRORS: &[&str] = &["https://www.cs.toronto.edu/~kriz/"];
 const RESTORED: &str = "this copy of CIFAR-10 was restored from several sources: 77 training and 21 test images come from JPEG and differ from the published pixels (by about 8/255, root mean square); `foil data get cifar10` fetches the published ones";
 
 /// CIFAR-10.
-pub static CIFAR10: Entry = Entry {
+pub static CIFAR10: DatasetInfo = DatasetInfo {
     name: "cifar10",
     title: "CIFAR-10",
     about: "photographs in 10 classes, colour, 32 x 32",
@@ -93,7 +93,7 @@ pub static CIFAR10: Entry = Entry {
 };
 
 /// CIFAR-100.
-pub static CIFAR100: Entry = Entry {
+pub static CIFAR100: DatasetInfo = DatasetInfo {
     name: "cifar100",
     title: "CIFAR-100",
     about: "photographs in 100 classes (20 coarse ones), colour, 32 x 32",

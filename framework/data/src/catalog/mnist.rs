@@ -4,7 +4,7 @@
 //! files those that TensorFlow Datasets keeps (`url_checksums/mnist.txt`). Both mirrors hold the
 //! files of yann.lecun.com/exdb/mnist unchanged.
 
-use super::{BuiltIn, Content, DataFile, Entry, Forms, Known, Split, Sum, names};
+use super::{BuiltIn, Content, DataFile, DatasetInfo, Forms, Known, Split, Sum, names};
 use crate::facts::{Counts, Remote};
 
 const TITLE: &str = "MNIST";
@@ -17,7 +17,7 @@ const MIRRORS: &[&str] =
     &["https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"];
 
 /// MNIST.
-pub static MNIST: Entry = Entry {
+pub static MNIST: DatasetInfo = DatasetInfo {
     name: "mnist",
     title: TITLE,
     about: "handwritten digits, grey, 28 x 28",
@@ -83,7 +83,7 @@ pub static MNIST: Entry = Entry {
 
 /// Fashion-MNIST. Sums of the gzipped files: TensorFlow Datasets
 /// (`url_checksums/fashion_mnist.txt`); unpacked files are checked by their form alone.
-pub static FASHION_MNIST: Entry = Entry {
+pub static FASHION_MNIST: DatasetInfo = DatasetInfo {
     name: "fashion_mnist",
     title: "Fashion-MNIST",
     about: "photographs of clothes in 10 classes, grey, 28 x 28",
@@ -137,7 +137,7 @@ const fn unpacked(name: &'static str, split: Split, count: usize, content: Conte
 }
 
 /// A tenth of MNIST, built in: see `assets/mnist_subset/README.md` for the selection and how it was made.
-pub static MNIST_SUBSET: Entry = Entry {
+pub static MNIST_SUBSET: DatasetInfo = DatasetInfo {
     name: "mnist_subset",
     title: "MNIST subset (10,000 + 2,000)",
     about: "the first 1,000 training and 200 test images of each digit of MNIST; built in",

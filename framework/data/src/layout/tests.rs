@@ -14,8 +14,8 @@ fn folder(files: &[(&str, Vec<u8>)]) -> TempDir {
     folder
 }
 
-fn load(entry: &'static Entry, folder: &TempDir) -> Result<Dataset, DataError> {
-    read(entry, &detect(entry, folder.path()).expect("something is there"))
+fn load(info: &'static DatasetInfo, folder: &TempDir) -> Result<Dataset, DataError> {
+    read(info, &detect(info, folder.path()).expect("something is there"))
 }
 
 /// The message of loading the digits with one file replaced, with the folder's own path taken out.

@@ -25,7 +25,19 @@ _PLACES = {
         "runs",
         "train",
     ),
-    "_base": ("Attack", "AttackBatch", "Loss", "LossInput", "Model", "Objective", "Scheduled", "Target", "key"),
+    "_base": (
+        "Attack",
+        "AttackBatch",
+        "Data",
+        "DataFacts",
+        "Loss",
+        "LossInput",
+        "Model",
+        "Objective",
+        "Scheduled",
+        "Target",
+        "key",
+    ),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 __all__ = ["__version__", *_MODULES]

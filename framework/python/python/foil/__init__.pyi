@@ -38,6 +38,12 @@ from ._base import (
     AttackBatch as AttackBatch,
 )
 from ._base import (
+    Data as Data,
+)
+from ._base import (
+    DataFacts as DataFacts,
+)
+from ._base import (
     Loss as Loss,
 )
 from ._base import (

@@ -59,7 +59,7 @@ class Plugin:
 class LossInput:
     """What a loss gets: logits, labels, and what the attack provides."""
 
-    __slots__ = ("logits", "y", "side", "_now")
+    __slots__ = ("logits", "y", "side", "index", "_now", "_sum")
 
     def __init__(
         self,
@@ -67,6 +67,8 @@ class LossInput:
         y: Tensor,
         side: dict[str, Tensor] | None = None,
         now: dict[str, Tensor] | None = None,
+        index: Tensor | None = None,
+        sum_over_ranks: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.logits = logits
         """Logits `[N, K]` by the passes that the loss lists."""
@@ -74,7 +76,10 @@ class LossInput:
         """Labels `[N]`, int64."""
         self.side = side or {}
         """What the attack provides by name, if the loss lists it in `needs`."""
+        self.index = torch.arange(len(y), device=y.device) if index is None else index
+        """Indices of the images in the training set, `[N]`, int64: the rows of per-image state."""
         self._now = now or {}
+        self._sum = sum_over_ranks
 
     @property
     def clean(self) -> Tensor:
@@ -91,13 +96,34 @@ class LossInput:
         """The value of a key of type `foil.Scheduled` at this step, `[]`."""
         return self._now[name]
 
+    def sum_over_ranks(self, value: Tensor) -> Tensor:
+        """The sum of a tensor over the ranks that share the batch, without a gradient: it makes a
+        sum over this rank's images one over the batch's. In one process, the tensor itself."""
+        return value.detach() if self._sum is None else self._sum(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFacts:
+    """What is known of a run's images."""
+
+    train: int
+    """Number of training images."""
+    classes: int
+    channels: int
+    height: int
+    width: int
+
 
 class Loss(Plugin):
-    """A training loss: a pure function of logits and labels.
+    """A training loss: a function of logits, labels, and what it keeps between steps.
 
     Write `forward`. It returns a scalar to minimise, a mean over the batch, or the scalar and a
     dictionary of named scalars for the log. The docstring and the fields are its manual:
     `foil explain my_loss.py`.
+
+    A loss that keeps something, such as soft labels of each image, returns its tensors from
+    `state`; they become attributes. It reads them in `forward` and changes them, in place, in
+    `after_update` and `after_epoch`. foil saves and resumes them.
     """
 
     KIND: ClassVar[str] = "loss"
@@ -112,9 +138,23 @@ class Loss(Plugin):
     """Whether its step may be captured in a CUDA graph: it runs in Python once, and is then
     replayed. False for a loss that reads the device or has side effects."""
 
+    per_image: ClassVar[Sequence[str]] = ()
+    """Names in `state` whose rows belong to training images, `[train, ...]`. All other state must
+    be the same on every rank."""
+
     def forward(self, batch: LossInput) -> Tensor | tuple[Tensor, Mapping[str, Tensor]]:
         """The loss of a batch."""
         raise NotImplementedError
+
+    def state(self, data: DataFacts) -> Mapping[str, Tensor]:
+        """The tensors that it keeps, by name, as they are at the start of a run."""
+        return {}
+
+    def after_update(self, batch: LossInput) -> None:
+        """Called once a step, after the update, with logits that have no gradient."""
+
+    def after_epoch(self) -> None:
+        """Called after an epoch's last step."""
 
 
 class Target:
@@ -202,3 +242,21 @@ class Model(Plugin):
         """A module that takes images `[N, channels, height, width]` and returns logits
         `[N, classes]`. Training starts from its weights; torch's generator is seeded before."""
         raise NotImplementedError
+
+
+class Data(Plugin):
+    """Images with their labels. Write `load`; images are kept as bytes."""
+
+    KIND: ClassVar[str] = "data"
+
+    def load(self) -> tuple[Any, Any]:
+        """The training and the test images. Each is a map-style dataset, whose items are an image
+        and its label, or a pair of arrays, images and labels.
+
+        An image is a PIL image, an array `[H, W, C]` or `[H, W]`, or a tensor `[C, H, W]`; bytes,
+        or floating-point numbers from 0 to 1. Labels are whole numbers from 0."""
+        raise NotImplementedError
+
+    def class_names(self) -> Sequence[str] | None:
+        """What each label means; by default the labels themselves."""
+        return None

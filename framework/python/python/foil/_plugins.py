@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.util
@@ -11,7 +12,7 @@ import sys
 import traceback
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Union
 
@@ -21,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import _base
 
-BASES = {base.KIND: base for base in (_base.Attack, _base.Loss, _base.Objective, _base.Model)}
+BASES = {base.KIND: base for base in (_base.Attack, _base.Data, _base.Loss, _base.Objective, _base.Model)}
 RESERVED = ("type", "file", "class", "sha256")
 PASSES = ("clean_first", "clean", "adversarial", "clean_again", "together", "clean_after_update")
 
@@ -208,6 +209,23 @@ class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
+def state(loss: _base.Loss, train: int, classes: int, channels: int, height: int, width: int) -> list[tuple[str, Tensor]]:
+    """The tensors that a loss keeps, by name."""
+    made = loss.state(_base.DataFacts(train, classes, channels, height, width))
+    if not isinstance(made, Mapping):
+        raise TypeError(f"state returned {type(made).__name__}, but must return a dictionary of tensors")
+    wrong = [name for name, kept in made.items() if not isinstance(kept, Tensor) or not isinstance(name, str)]
+    if wrong:
+        raise TypeError(f"the state {wrong[0]!r} is not a tensor under a name")
+    taken = [name for name in made if hasattr(loss, name)]
+    if taken:
+        raise TypeError(f"the state `{taken[0]}` has the name of something that the loss has already")
+    for name in loss.per_image:
+        if name not in made or made[name].shape[:1] != (train,):
+            raise TypeError(f"`per_image` names `{name}`, but no state of this name has a row for each of {train} images")
+    return [(name, kept.detach().contiguous()) for name, kept in made.items()]
+
+
 def trial(loss: _base.Loss, file: str, classes: int) -> tuple[bool, list[str]]:
     """Calls a loss on made-up tensors: whether its step may be captured, and warnings."""
     unknown = [one for one in loss.passes if one not in PASSES]
@@ -225,13 +243,13 @@ def trial(loss: _base.Loss, file: str, classes: int) -> tuple[bool, list[str]]:
     now = {name: torch.tensor(1.0, dtype=torch.float64) for name in scheduled(loss)}
     before = dict(vars(loss))
     with _Reads() as reads:
-        step(loss, logits, y, side, now)
+        step(loss, logits, y, side, now, torch.zeros(4, dtype=torch.int64), None)
     changed = [word for word, value in vars(loss).items() if before.get(word) is not value]
     may, said = bool(loss.capturable), []
     if may and changed:
         said.append(
             f"{file}: forward sets `self.{changed[0]}`, but on a GPU a captured step runs it once; "
-            "write capturable = False"
+            "write capturable = False, or return it from `state` and change it in `after_update`"
         )
     if may and reads.seen:
         said.append(f"{file}: forward reads the device ({reads.seen[0]}), so its step is not captured in a CUDA graph")
@@ -239,10 +257,16 @@ def trial(loss: _base.Loss, file: str, classes: int) -> tuple[bool, list[str]]:
 
 
 def step(
-    loss: _base.Loss, logits: dict[str, Tensor], y: Tensor, side: dict[str, Tensor], now: dict[str, Tensor]
+    loss: _base.Loss,
+    logits: dict[str, Tensor],
+    y: Tensor,
+    side: dict[str, Tensor],
+    now: dict[str, Tensor],
+    index: Tensor | None,
+    sum_over_ranks: Any,
 ) -> tuple[Tensor, list[tuple[str, Tensor]]]:
     """The total and its parts."""
-    made = loss.forward(_base.LossInput(logits, y, side, now))
+    made = loss.forward(_base.LossInput(logits, y, side, now, index, sum_over_ranks))
     total, parts = made if isinstance(made, tuple) and len(made) == 2 else (made, {})
     if not isinstance(total, Tensor) or not isinstance(parts, Mapping):
         found = type(made).__name__
@@ -251,6 +275,36 @@ def step(
     if wrong:
         raise TypeError(f"the part {wrong[0]!r} is not a tensor under a name")
     return total, [(name, part.detach()) for name, part in parts.items()]
+
+
+def after_update(
+    loss: _base.Loss,
+    logits: dict[str, Tensor],
+    y: Tensor,
+    side: dict[str, Tensor],
+    now: dict[str, Tensor],
+    index: Tensor | None,
+    sum_over_ranks: Any,
+) -> None:
+    """The loss changes what it keeps."""
+    with torch.no_grad(), _kept(loss):
+        loss.after_update(_base.LossInput(logits, y, side, now, index, sum_over_ranks))
+
+
+def after_epoch(loss: _base.Loss) -> None:
+    """The same, at the end of an epoch."""
+    with torch.no_grad(), _kept(loss):
+        loss.after_epoch()
+
+
+@contextlib.contextmanager
+def _kept(loss: _base.Loss) -> Iterator[None]:
+    """Refuses another tensor in the place of one that foil saves."""
+    before = {name: value for name, value in vars(loss).items() if isinstance(value, Tensor)}
+    yield
+    for name, value in before.items():
+        if vars(loss).get(name) is not value:
+            raise TypeError(f"`self.{name}` is another tensor now, but foil saves the first; change it in place: copy_")
 
 
 def network(plugin: _base.Model, channels: int, height: int, width: int, classes: int, seed: int) -> torch.nn.Module:

@@ -6,7 +6,7 @@ use super::{Object, Settings};
 use crate::tensors::{from_python, to_python};
 use foil::attack::{Adversarial, Threat};
 use foil::prelude::*;
-use foil::registry::Entry;
+use foil::registry::Plugin;
 use pyo3::prelude::*;
 
 impl Manual for dyn Attack {
@@ -73,6 +73,6 @@ impl Attack for Written {
 }
 
 foil::__private::inventory::submit! {
-    Entry::new::<dyn Attack, Settings<dyn Attack>>("python", env!("CARGO_PKG_NAME"), "{ file: my_attack.py }")
+    Plugin::new::<dyn Attack, Settings<dyn Attack>>("python", env!("CARGO_PKG_NAME"), "{ file: my_attack.py }")
         .keyed(schema_of::<dyn Attack>)
 }

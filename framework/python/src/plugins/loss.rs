@@ -1,19 +1,20 @@
 //! A loss in Python.
 
 use super::settings::{Manual, schema_of};
-use super::{Object, Settings, lasting, warn_once};
+use super::{Object, Settings, lasting, raise, warn_once};
 use crate::tensors::{from_python, to_python};
 use foil::prelude::*;
-use foil::registry::Entry;
+use foil::registry::Plugin;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyCFunction, PyDict};
 
 impl Manual for dyn Loss {
     const TEXT: &'static str = "A loss written in Python.\n\n\
         The file has a subclass of `foil.Loss`, whose annotated fields are further keys here. Its \
         `forward(self, batch)` gets the logits `batch.clean` and `batch.adversarial`, `[N, K]`, of the passes that \
         it lists, and the labels `batch.y`, `[N]`. It returns a scalar, or a scalar and a dictionary of named scalars \
-        for the log. `foil explain FILE.py` prints its own manual.";
+        for the log. Tensors that its `state(self, data)` returns are kept between steps, saved and resumed. `foil \
+        explain FILE.py` prints its own manual.";
 }
 
 /// The names of passes in Python.
@@ -34,12 +35,16 @@ struct Written {
     capturable: bool,
     /// Keys that take a number or a scheduler.
     numbers: Vec<(String, Scheduled)>,
+    /// What it keeps; the object's attributes of these names are the same tensors.
+    state: Vec<(String, Tensor)>,
+    per_image: Vec<String>,
 }
 
 impl Config<dyn Loss> for Settings<dyn Loss> {
     fn build(&self, cx: &Build) -> Result<Box<dyn Loss>> {
         let object = self.object(cx)?;
         Python::attach(|py| {
+            let state = kept(py, &object, cx)?;
             let (capturable, said): (bool, Vec<String>) = object.call(
                 "trial",
                 |trial, loss| trial.call1((loss, &object.file, cx.data.classes))?.extract(),
@@ -64,6 +69,8 @@ impl Config<dyn Loss> for Settings<dyn Loss> {
                 least_classes: object.attribute(py, "least_classes")?,
                 capturable,
                 numbers: numbers.collect::<Result<_>>()?,
+                per_image: object.attribute(py, "per_image")?,
+                state,
                 object,
             }) as _)
         })
@@ -88,23 +95,10 @@ impl Loss for Written {
     }
 
     fn forward(&self, input: &LossInput) -> Result<LossOutput> {
-        let mut logits = Vec::new();
-        for pass in &self.passes {
-            match pass {
-                Forward::CleanAfterUpdate => {}
-                Forward::Together => logits.extend([("clean", input.clean()?), ("adversarial", input.adversarial()?)]),
-                pass => logits.push((name(*pass), input.logits(*pass)?)),
-            }
-        }
-        let side = self.needs.iter().map(|name| Ok((*name, input.side(name)?))).collect::<Result<Vec<_>>>()?;
-        let now: Vec<(&str, Tensor)> =
-            self.numbers.iter().map(|(name, number)| (name.as_str(), input.now(number))).collect();
+        let given = self.given(input)?;
         Python::attach(|py| {
             let step = |step: &Bound<'_, PyAny>, loss: &Bound<'_, PyAny>| {
-                let now = now.iter().map(|(name, tensor)| (*name, tensor));
-                let arguments = (dict(py, logits)?, to_python(py, input.y())?, dict(py, side)?, dict(py, now)?);
-                let (logits, y, side, now) = arguments;
-                let made = step.call1((loss, logits, y, side, now))?;
+                let made = given.call(py, step, loss, input)?;
                 let (total, parts): (Bound<'_, PyAny>, Vec<(String, Bound<'_, PyAny>)>) = made.extract()?;
                 let mut output = LossOutput::new(from_python(&total)?);
                 for (name, part) in parts {
@@ -115,6 +109,104 @@ impl Loss for Written {
             self.object.call("step", step, py)
         })
     }
+
+    fn state(&self) -> Vec<(String, Tensor)> {
+        self.state.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+    }
+
+    fn per_image(&self) -> Vec<String> {
+        self.per_image.clone()
+    }
+
+    fn after_update(&mut self, input: &LossInput) -> Result<()> {
+        if self.state.is_empty() {
+            return Ok(());
+        }
+        let given = self.given(input)?;
+        Python::attach(|py| {
+            let after =
+                |after: &Bound<'_, PyAny>, loss: &Bound<'_, PyAny>| given.call(py, after, loss, input).map(drop);
+            self.object.call("after_update", after, py)
+        })
+    }
+
+    fn after_epoch(&mut self) {
+        let done =
+            Python::attach(|py| self.object.call("after_epoch", |after, loss| after.call1((loss,)).map(drop), py));
+        done.unwrap_or_else(|error| raise(error));
+    }
+}
+
+/// What a loss gets, by name.
+struct Given<'a> {
+    logits: Vec<(&'a str, &'a Tensor)>,
+    side: Vec<(&'a str, &'a Tensor)>,
+    now: Vec<(&'a str, Tensor)>,
+}
+
+impl Written {
+    fn given<'a>(&'a self, input: &'a LossInput) -> Result<Given<'a>> {
+        let mut logits = Vec::new();
+        for pass in &self.passes {
+            match pass {
+                Forward::CleanAfterUpdate => {}
+                Forward::Together => logits.extend([("clean", input.clean()?), ("adversarial", input.adversarial()?)]),
+                pass => logits.push((name(*pass), input.logits(*pass)?)),
+            }
+        }
+        let side = self.needs.iter().map(|name| Ok((*name, input.side(name)?))).collect::<Result<_>>()?;
+        let now = self.numbers.iter().map(|(name, number)| (name.as_str(), input.now(number))).collect();
+        Ok(Given { logits, side, now })
+    }
+}
+
+impl Given<'_> {
+    /// Calls a helper that takes the loss and its input.
+    fn call<'py>(
+        &self,
+        py: Python<'py>,
+        helper: &Bound<'py, PyAny>,
+        loss: &Bound<'py, PyAny>,
+        input: &LossInput,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let of = |tensors: &[(&str, &Tensor)]| dict(py, tensors.iter().copied());
+        let now = dict(py, self.now.iter().map(|(name, tensor)| (*name, tensor)))?;
+        let index = input.index().ok().map(|index| to_python(py, index)).transpose()?;
+        let world = input.world();
+        let sum = world.is_joined().then(|| {
+            PyCFunction::new_closure(py, None, None, move |arguments, _| {
+                let py = arguments.py();
+                let value = from_python(&arguments.get_item(0)?)?;
+                let sum =
+                    foil::loss::sum_over_ranks(world, &value).map_err(|error| crate::faults::raised(py, &error))?;
+                Ok::<_, PyErr>(to_python(py, &sum)?.unbind())
+            })
+        });
+        let arguments =
+            (loss, of(&self.logits)?, to_python(py, input.y())?, of(&self.side)?, now, index, sum.transpose()?);
+        helper.call1(arguments)
+    }
+}
+
+/// The tensors that the loss keeps, on the run's device, and as the object's attributes.
+fn kept(py: Python<'_>, object: &Object, cx: &Build) -> Result<Vec<(String, Tensor)>> {
+    let data = cx.data;
+    let sizes = (data.train, data.classes, data.channels, data.height, data.width);
+    let keep = |state: &Bound<'_, PyAny>, loss: &Bound<'_, PyAny>| {
+        let (train, classes, channels, height, width) = sizes;
+        let named: Vec<(String, Bound<'_, PyAny>)> =
+            state.call1((loss, train, classes, channels, height, width))?.extract()?;
+        named
+            .into_iter()
+            .map(|(name, tensor)| {
+                // A copy: two objects of the class must not share what they keep.
+                let own = from_python(&tensor)?.to_device(cx.device).copy();
+                loss.setattr(name.as_str(), to_python(py, &own)?)?;
+                Ok((name, own))
+            })
+            .collect()
+    };
+    object.call("state", keep, py)
 }
 
 /// The name of a pass in Python.
@@ -135,6 +227,6 @@ fn dict<'py, 'a>(
 }
 
 foil::__private::inventory::submit! {
-    Entry::new::<dyn Loss, Settings<dyn Loss>>("python", env!("CARGO_PKG_NAME"), "{ file: my_loss.py }")
+    Plugin::new::<dyn Loss, Settings<dyn Loss>>("python", env!("CARGO_PKG_NAME"), "{ file: my_loss.py }")
         .keyed(schema_of::<dyn Loss>)
 }

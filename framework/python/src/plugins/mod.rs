@@ -4,10 +4,12 @@
 //! Rust implements.
 
 mod attack;
+mod data;
 mod loss;
 mod model;
 mod objective;
 mod scene;
+mod scheduler;
 mod settings;
 
 use foil::{Error, Result};

@@ -6,7 +6,7 @@ use crate::tensors::{from_python, to_python};
 use foil::engine::Precision;
 use foil::nn::{Given, GivenBuffer, GivenParameter};
 use foil::prelude::*;
-use foil::registry::Entry;
+use foil::registry::Plugin;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -118,6 +118,6 @@ impl Model for Net {
 }
 
 foil::__private::inventory::submit! {
-    Entry::new::<dyn Model, Settings<dyn Model>>("python", env!("CARGO_PKG_NAME"), "{ file: my_model.py }")
+    Plugin::new::<dyn Model, Settings<dyn Model>>("python", env!("CARGO_PKG_NAME"), "{ file: my_model.py }")
         .keyed(schema_of::<dyn Model>)
 }

@@ -4,7 +4,7 @@ use super::settings::{Manual, schema_of};
 use super::{Object, Settings, raise};
 use crate::tensors::{from_python, to_python};
 use foil::prelude::*;
-use foil::registry::Entry;
+use foil::registry::Plugin;
 use pyo3::prelude::*;
 
 impl Manual for dyn Objective {
@@ -53,6 +53,6 @@ impl Objective for Written {
 }
 
 foil::__private::inventory::submit! {
-    Entry::new::<dyn Objective, Settings<dyn Objective>>("python", env!("CARGO_PKG_NAME"), "{ file: my_objective.py }")
+    Plugin::new::<dyn Objective, Settings<dyn Objective>>("python", env!("CARGO_PKG_NAME"), "{ file: my_objective.py }")
         .keyed(schema_of::<dyn Objective>)
 }

@@ -4,7 +4,7 @@ use super::{Trial, percent};
 use crate::pipeline::Pipeline;
 use foil::data::{DataSource, Resident};
 use foil::engine::Network;
-use foil::registry::{Component, DataFacts, Kind, entries};
+use foil::registry::{Component, DataFacts, Kind, plugins};
 use foil::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -47,7 +47,7 @@ pub fn source(pipeline: &Pipeline) -> Result<Component<dyn DataSource>> {
     }
     let own = format!("{}_c", pipeline.data.name());
     Component::named(&own).map_err(|_| {
-        let ours = entries().into_iter().filter(|entry| entry.kind() == <dyn DataSource>::NAME);
+        let ours = plugins().into_iter().filter(|entry| entry.kind() == <dyn DataSource>::NAME);
         let known: Vec<&str> = ours.map(|entry| entry.name()).filter(|name| name.ends_with("_c")).collect();
         Error::new(format!("there are no corrupted images of `{}`", pipeline.data.name()))
             .help(format!("name a set of them, as in `corruptions: {}`", known.first().unwrap_or(&"cifar10_c")))

@@ -55,74 +55,86 @@ pub fn import(request: &Request) -> Result<Imported> {
     }
     let mut checkpoint = Checkpoint::open(&request.file)?;
     let file = request.file.display().to_string();
-    let mut notes = Vec::new();
     let base = request.config.as_deref().map(|path| load(path, &[])).transpose()?.map(|loaded| loaded.pipeline);
-    let ignore = request.known.ignore.clone();
-    let asked = match &base {
-        Some(base) => Known {
-            model: Some(base.model.clone()),
-            data: Some(base.data.clone()),
-            ignore,
-            folder: base.folder.clone(),
-        },
-        None => Known {
-            model: request.known.model.clone(),
-            data: request.known.data.clone(),
-            ignore,
-            folder: PathBuf::new(),
-        },
-    };
-    let dict = chosen(&checkpoint, request.key.as_deref(), &asked).map_err(|e| e.context(&file))?;
-    let others: Vec<&str> = checkpoint
-        .dicts
-        .iter()
-        .map(|other| other.key.as_str())
-        .filter(|key| *key != dict.key && !key.is_empty())
-        .collect();
-    if !others.is_empty() {
-        let (taken, others) = (quoted(&dict.key), others[..others.len().min(8)].join(", "));
-        notes.push(format!("it holds several sets of weights, and {taken} is used; --key selects another: {others}"));
-    }
-    let mut said = Described::of(&dict.texts);
-    if said.names_files && base.is_none() && request.known.model.is_none() {
-        return Err(Error::new(format!("{file} holds weights of a network whose program is a separate file"))
-            .help("--config names a pipeline with that file, such as the run's resolved.yaml"));
-    }
-    // The request takes precedence over the card.
-    if base.is_some() || request.known.model.is_some() {
-        said.model = None;
-    }
-    if base.is_some() || request.known.data.is_some() {
-        said.data = None;
-    }
-    if base.is_some() || request.normalize.is_some() {
-        said.normalize = None;
-    }
-    if base.is_some() {
-        said.threat = None;
-    }
-    notes.extend(said.note());
-    // If a pipeline was given, the card is ignored.
+    let known = asked(request, base.as_ref());
+    let dict = chosen(&checkpoint, request.key.as_deref(), &known).map_err(|e| e.context(&file))?;
+    let mut notes: Vec<String> = unused(&checkpoint, &dict).into_iter().collect();
+    let described = described(request, base.as_ref(), &dict)?;
+    notes.extend(described.note());
     let known = Known {
-        model: asked.model.or_else(|| said.model.clone()),
-        data: asked.data.or_else(|| said.data.clone()),
-        ..asked
+        model: known.model.or_else(|| described.model.clone()),
+        data: known.data.or_else(|| described.data.clone()),
+        ..known
     };
     let fit = recognise(&dict.tensors, &known).map_err(|e| e.context(&file))?;
     refuse(&fit, &file)?;
     notes.extend(differences(&fit));
-    let given = request.normalize.clone().or_else(|| said.normalize.clone());
+    let given = request.normalize.clone().or_else(|| described.normalize.clone());
     let normalize = normalize(given, base.as_ref(), &fit, &mut checkpoint, &mut notes)?;
 
     let name = request.file.file_stem().map_or("imported".into(), |stem| stem.to_string_lossy().into_owned());
     let pipeline = match base {
         // The weights are in the folder, so there is no `init`.
         Some(base) => Pipeline { normalize, init: None, ..base },
-        None => standard(&name, &fit.model, &fit.data, &normalize, said.threat)?,
+        None => standard(&name, &fit.model, &fit.data, &normalize, described.threat)?,
     };
-    let named = fit.tensors.iter().map(|(own, entry)| (own.clone(), *entry));
-    let weights = checkpoint.tensors(named)?;
-    let parts = assemble(&pipeline, Kind::Float, Device::Cpu, true)
+    let parts = filled(&pipeline, &fit, &mut checkpoint)?;
+    let folder = write(request, &name, &pipeline, &parts)?;
+    Ok(Imported { folder, notes })
+}
+
+/// What the request says of the network: by its pipeline if it names one.
+fn asked(request: &Request, base: Option<&Pipeline>) -> Known {
+    match base {
+        Some(base) => Known {
+            model: Some(base.model.clone()),
+            data: Some(base.data.clone()),
+            ignore: request.known.ignore.clone(),
+            folder: base.folder.clone(),
+        },
+        None => Known { folder: PathBuf::new(), ..request.known.clone() },
+    }
+}
+
+/// The note on the sets of weights that are not imported, if there are any.
+fn unused(checkpoint: &Checkpoint, used: &StateDict) -> Option<String> {
+    const SHOWN: usize = 8;
+    let keys = checkpoint.dicts.iter().map(|dict| dict.key.as_str());
+    let others: Vec<&str> = keys.filter(|key| *key != used.key && !key.is_empty()).take(SHOWN).collect();
+    (!others.is_empty()).then(|| {
+        let (used, others) = (quoted(&used.key), others.join(", "));
+        format!("it holds several sets of weights, and {used} is used; --key selects another: {others}")
+    })
+}
+
+/// What the file says about its network, without what the request says: that takes precedence, and
+/// a pipeline says everything.
+fn described(request: &Request, base: Option<&Pipeline>, dict: &StateDict) -> Result<Described> {
+    let mut described = Described::of(&dict.texts);
+    if described.names_files && base.is_none() && request.known.model.is_none() {
+        let file = request.file.display();
+        return Err(Error::new(format!("{file} holds weights of a network whose program is a separate file"))
+            .help("--config names a pipeline with that file, such as the run's resolved.yaml"));
+    }
+    if base.is_some() || request.known.model.is_some() {
+        described.model = None;
+    }
+    if base.is_some() || request.known.data.is_some() {
+        described.data = None;
+    }
+    if base.is_some() || request.normalize.is_some() {
+        described.normalize = None;
+    }
+    if base.is_some() {
+        described.threat = None;
+    }
+    Ok(described)
+}
+
+/// The pipeline's parts, with the file's weights in the model.
+fn filled(pipeline: &Pipeline, fit: &Fit, checkpoint: &mut Checkpoint) -> Result<Assembled> {
+    let weights = checkpoint.tensors(fit.tensors.iter().map(|(own, stored)| (own.clone(), *stored)))?;
+    let parts = assemble(pipeline, Kind::Float, Device::Cpu, true)
         .map_err(|problems| Error::from(foil_config::Problems::from(problems)))?;
     let params = parts.step.model.network().params();
     params.load(&weights)?;
@@ -130,8 +142,7 @@ pub fn import(request: &Request) -> Result<Imported> {
     if let Some((name, _)) = state.iter().find(|(_, t)| t.isfinite().all().int64_value(&[]) == 0) {
         tracing::warn!("`{name}` holds numbers that are not finite");
     }
-    let folder = write(request, &name, &pipeline, &parts)?;
-    Ok(Imported { folder, notes })
+    Ok(parts)
 }
 
 /// The set of weights at `key`. Without a key, the one whose name says so, or the only one that

@@ -4,7 +4,7 @@
 use super::checkpoint::StoredTensor;
 use foil::data::{DataSource, Facts};
 use foil::model::{Hint, Model, Shapes};
-use foil::registry::{Build, Component, DataFacts, Kind as _, entries};
+use foil::registry::{Build, Component, DataFacts, Kind as _, plugins};
 use foil::{Error, Result};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
@@ -72,7 +72,7 @@ impl Fit<'_> {
 }
 
 /// What the user gave.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Known {
     /// The model.
     pub model: Option<Component<dyn Model>>,
@@ -136,7 +136,7 @@ fn candidates(named: &BTreeMap<&str, &StoredTensor>, known: &Known) -> Vec<Compo
         return vec![model.clone()];
     }
     let shapes: Shapes = named.iter().map(|(name, t)| ((*name).to_string(), t.shape.clone())).collect();
-    let models = entries().into_iter().filter(|entry| entry.kind() == <dyn Model>::NAME);
+    let models = plugins().into_iter().filter(|entry| entry.kind() == <dyn Model>::NAME);
     models
         .flat_map(|entry| {
             let hints = Hint::all().filter(|hint| hint.model == entry.name());

@@ -1,7 +1,7 @@
 //! The registered plugins as the config checker sees them.
 
 use foil::Error;
-use foil::registry::{Component, Kind as _, entries, find};
+use foil::registry::{Component, Kind as _, find, plugins};
 use foil::scheduler::Scheduler;
 use foil_config::{Catalog, Library, Problem, Written};
 use serde_yaml::Value;
@@ -12,10 +12,10 @@ pub struct Registry;
 
 impl Catalog for Registry {
     fn names(&self, kind: &str) -> Vec<String> {
-        entries().iter().filter(|e| e.kind() == kind).map(|e| e.name().to_string()).collect()
+        plugins().iter().filter(|e| e.kind() == kind).map(|e| e.name().to_string()).collect()
     }
     fn schema(&self, kind: &str, name: &str) -> Option<serde_json::Value> {
-        find(kind, name).ok().map(foil::registry::Entry::schema)
+        find(kind, name).ok().map(foil::registry::Plugin::schema)
     }
     fn schema_of(&self, kind: &str, name: &str, written: &[Written]) -> Option<Result<serde_json::Value, Problem>> {
         find(kind, name).ok()?.schema_of(written)

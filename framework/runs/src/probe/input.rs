@@ -85,7 +85,7 @@ impl Inputs {
         };
         let networks = step.networks.iter().map(of_network).collect();
         let mut state = Named::new();
-        for (name, all) in per_image(step.attack.as_ref(), data) {
+        for (name, all) in per_image(step, data) {
             let shape: Vec<i64> = std::iter::once(n).chain(all.size()[1..].iter().copied()).collect();
             state.extend(w.floats(&name, &shape, Must::MayBe).map(|rows| (name.clone(), rows)));
             known.push(name);

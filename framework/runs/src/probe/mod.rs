@@ -12,15 +12,16 @@ pub use compare::{Comparison, Difference, compare};
 pub use input::Inputs;
 pub use step::{Probed, Update, probe};
 
-use foil::attack::Attack;
+use foil::engine::Step;
 use foil::registry::DataFacts;
 use tch::Tensor;
 
 /// The prefix of the attack network's tensor names, such as those of CAT's mask g.
 const LEARNER: &str = "mask.";
 
-/// The attack's state per training image, such as MMA's `radius`: its state tensors with one row
-/// for each image.
-fn per_image(attack: &dyn Attack, data: &DataFacts) -> Vec<(String, Tensor)> {
-    attack.state().into_iter().filter(|(_, t)| t.size().first() == Some(&data.train)).collect()
+/// What attack and loss keep of each training image, such as MMA's `radius`: their state tensors
+/// with one row for each image.
+fn per_image(step: &Step, data: &DataFacts) -> Vec<(String, Tensor)> {
+    let state = step.attack.state().into_iter().chain(step.loss.state());
+    state.filter(|(_, t)| t.size().first() == Some(&data.train)).collect()
 }

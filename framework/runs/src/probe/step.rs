@@ -61,7 +61,7 @@ pub fn probe(
         step.networks.get(&name)?.network().params().load(&values)?;
     }
     step.networks.learners().for_each(|(_, learner)| learner.keep_gradients());
-    for (name, all) in per_image(step.attack.as_ref(), data) {
+    for (name, all) in per_image(step, data) {
         if let Some(rows) = state.get(&name) {
             let _ = all.shallow_clone().index_copy_(0, &index, &rows.to_kind(all.kind()));
         }
@@ -104,7 +104,7 @@ pub fn probe(
         let averaged = average.network().params().state_dict();
         averaged.iter().for_each(|(name, t)| out.add(&format!("average.{name}"), t));
     }
-    for (name, all) in per_image(step.attack.as_ref(), data) {
+    for (name, all) in per_image(step, data) {
         out.add(&name, &all.index_select(0, &batch.index));
     }
     let random = drawn.into_keys().filter(|name| !given.contains_key(name)).collect();

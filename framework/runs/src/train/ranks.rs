@@ -33,18 +33,26 @@ impl Visited<'_> {
 /// Sets the state of each image to that of the rank that saw the image last, bit for bit.
 ///
 /// # Errors
-/// When a rank is lost, or the attack names state that it does not have.
+/// When a rank is lost, or attack or loss name state that they do not have.
 pub(super) fn merge(world: World, parts: &Assembled, visited: &Visited) -> Result<()> {
-    let names = parts.step.attack.learning().map_or_else(Vec::new, |learning| learning.per_image());
-    if !world.is_joined() || names.is_empty() {
+    if !world.is_joined() {
+        return Ok(());
+    }
+    let of_attack = parts.step.attack.learning().map_or_else(Vec::new, |learning| learning.per_image());
+    merge_rows(world, "attack", &of_attack, &parts.step.attack.state(), visited)?;
+    merge_rows(world, "loss", &parts.step.loss.per_image(), &parts.step.loss.state(), visited)
+}
+
+/// Merges the tensors called `names` of a part's `state`.
+fn merge_rows(world: World, part: &str, names: &[String], state: &[(String, Tensor)], visited: &Visited) -> Result<()> {
+    if names.is_empty() {
         return Ok(());
     }
     let (mine, all) = visited.by(world.rank(), world.size());
-    let kept = parts.step.attack.state();
     for name in names {
-        let Some((_, tensor)) = kept.iter().find(|(kept, _)| *kept == name) else {
+        let Some((_, tensor)) = state.iter().find(|(kept, _)| kept == name) else {
             return Err(
-                Error::new(format!("the attack keeps no `{name}` by image")).help("`per_image` names parts of `state`")
+                Error::new(format!("the {part} keeps no `{name}` by image")).help("`per_image` names parts of `state`")
             );
         };
         // All other ranks contribute zero bits, so the sum as integers is that of the rank that

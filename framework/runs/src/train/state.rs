@@ -13,6 +13,7 @@ pub(super) fn state(parts: &Assembled) -> Vec<(String, Tensor)> {
     state.extend(parts.step.networks.state("networks."));
     state.extend(parts.step.average.iter().flat_map(|average| average.state("average.")));
     state.extend(parts.step.attack.state().into_iter().map(|(name, t)| (format!("attack.{name}"), t)));
+    state.extend(parts.step.state_of_loss().into_iter().map(|(name, t)| (format!("loss.{name}"), t)));
     state
 }
 

@@ -6,29 +6,30 @@
 
 mod after_epoch;
 mod averaging;
+mod epoch;
 mod health;
 mod start_or_resume;
 
-use super::describe::{card, summary};
+use super::describe::card;
 use super::epoch_sums::EpochSums;
 use super::folder::{Folder, Lock, Position};
 use super::heartbeat::Heartbeat;
 use super::observer::Observer;
-use super::ranks::{self, Visited};
-use super::step_on::step_on;
+use super::ranks;
 use super::writer::BackgroundWriter;
-use crate::pipeline::{Assembled, Pipeline, assemble_across};
+use crate::pipeline::{Assembled, ImagesConfig, Pipeline, assemble_across};
 use crate::record::{ModelCard, stamp};
-use foil::data::Resident;
-use foil::distributed::{Vote, World, share};
+use foil::data::{Dataset, Resident};
+use foil::distributed::{Vote, World};
 use foil::engine::{Outcome, Repeated};
 use foil::guard;
-use foil::nn::{key_of, name_key, permutation};
 use foil::scheduler::Clock;
 use foil::{AtPath, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use start_or_resume::{Curves, start_or_resume};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 use tch::{Device, Kind, Tensor};
 
 /// A run that trains.
@@ -48,7 +49,7 @@ pub struct Trainer {
     /// Whether a state was saved, which the other ranks may not see.
     saved: bool,
     /// The checkpoint that is being written.
-    behind: BackgroundWriter<Place>,
+    writer: BackgroundWriter<Place>,
     epoch_sums: EpochSums,
     /// The attack's last remark.
     remark: Option<String>,
@@ -93,41 +94,26 @@ impl Trainer {
     pub fn new(
         pipeline: Pipeline,
         parts: Assembled,
-        data: foil::data::Dataset,
+        data: Dataset,
         folder: Folder,
         lock: Option<Lock>,
         device: Device,
         world: World,
     ) -> Result<Self> {
-        let limited = |images, limit: Option<u64>| {
-            let all = Resident::new(images, device);
-            limit.map_or_else(|| all.first(i64::MAX), |n| all.first(i64::try_from(n).unwrap_or(i64::MAX)))
-        };
-        let train = limited(&data.train, pipeline.images.train_limit);
-        let (train, eval_images) = match pipeline.images.validation {
-            0 => (train, limited(&data.test, pipeline.images.test_limit)),
-            held => train.hold_out(held as i64),
-        };
+        let (train, eval_images) = split(&data, &pipeline.images, device);
         let resolved = pipeline.to_yaml()?;
         let steps = pipeline.train.steps(train.len() as u64);
         let clock = Clock::new(pipeline.train.epochs, steps, device);
         let card = card(&pipeline, &parts, &data, &resolved, world);
         let config = stamp::config_hash(&resolved);
-        let (position, epoch_sums, curves) = match &lock {
+        let (state, epoch_sums, curves) = match &lock {
             Some(_) => {
                 let (position, epoch_sums, curves) = start_or_resume(&folder, &parts, config, steps, device)?;
-                (position, epoch_sums, Some(curves))
+                ((position, folder.state().exists()), epoch_sums, Some(curves))
             }
-            None => (Position::default(), EpochSums::new(device), None),
+            None => (Default::default(), EpochSums::new(device), None),
         };
-        let saved = folder.state().exists();
-        let (position, saved) = match world.is_joined() {
-            false => (position, saved),
-            true => {
-                let text = serde_json::to_string(&(position, saved)).at("telling", &folder.state())?;
-                serde_json::from_str(&world.first_says(&text)?).at("reading", &folder.state())?
-            }
-        };
+        let (position, saved) = as_first(world, state, &folder)?;
         // Initial weights too: different processors may disagree on the last bit of a logarithm.
         ranks::follow(world, &parts)?;
         let key = Tensor::zeros([] as [i64; 0], (Kind::Int64, device));
@@ -150,7 +136,7 @@ impl Trainer {
             vote,
             position,
             saved,
-            behind: BackgroundWriter::idle(),
+            writer: BackgroundWriter::idle(),
             epoch_sums,
             remark: None,
             card,
@@ -201,7 +187,7 @@ impl Trainer {
     pub fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Ended> {
         // Panics in a plugin's callbacks outside of a step are reported like a step's errors.
         guard(|| self.epochs(observer, stop)).map_err(|error| {
-            if let Some((_, Ok(()))) = self.behind.wait() {
+            if let Some((_, Ok(()))) = self.writer.wait() {
                 self.saved = true;
             }
             if self.world.is_joined() && self.world.is_explained() { error } else { self.here(error) }
@@ -221,92 +207,30 @@ impl Trainer {
         Ok(ended)
     }
 
-    /// One epoch; false when it was stopped within.
-    fn epoch(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<bool> {
-        let (epoch, epochs) = (self.position.epoch, self.pipeline.train.epochs);
-        let started = Instant::now();
-        let size = self.pipeline.train.batch_size as i64;
-        let steps = self.steps_an_epoch();
-        let seed = self.pipeline.seed;
-        let order = permutation(&[seed, name_key("shuffle"), epoch], self.train.len(), self.device);
-        let _ = self.key.fill_(key_of(&[seed, name_key("train"), epoch]));
-        let observer: &mut dyn Observer = if self.world.is_first() { observer } else { &mut () };
-        observer.epoch_started(epoch + 1, epochs, steps, self.position.step);
-
-        while self.position.step < steps {
-            if self.vote.stop(self.world, stop.load(Ordering::Relaxed))? {
-                observer.epoch_ended("stopped");
-                self.agree(&order)?;
-                return Ok(false);
-            }
-            let step = self.position.step as i64;
-            let first = step * size;
-            let share = share(size.min(self.train.len() - first), self.world.rank(), self.world.size());
-            self.world.set_share(share);
-            let (start, count) = share.rows();
-            let rows = order.narrow(0, first + start, count);
-            self.clock.set(epoch, step as u64);
-            let Self { parts, train, key, clock, pipeline, .. } = self;
-            let augment = pipeline.augment.as_ref();
-            let (outcome, labels) = self
-                .steps
-                .run(&[&rows], &mut |inputs| step_on(&mut parts.step, train, &inputs[0], key, clock, augment))?;
-            self.epoch_sums.step(outcome, labels, share.mine > 0);
-            if self.behind.has_ended() {
-                self.settle()?;
-            }
-            let done = self.position.step + 1;
-            let due =
-                done < steps && self.pipeline.train.checkpoint_steps.is_some_and(|every| done.is_multiple_of(every));
-            // On the CPU reading the loss is free; elsewhere it waits for the device, so it is
-            // read only now and then.
-            if due || done == steps || self.device == Device::Cpu || done.is_multiple_of(50) {
-                self.sound()?;
-            }
-            self.position.step = done;
-            observer.step_done(&|| format!("loss {:.3}", self.epoch_sums.loss().unwrap_or(f64::NAN)));
-            if self.heartbeat.as_ref().is_some_and(Heartbeat::due) {
-                self.beat(steps);
-            }
-            if due {
-                self.agree(&order)?;
-                self.save_state()?;
-            }
-        }
-
-        self.clock.set(epoch, steps - 1); // where it is, unless the run was stopped in the measurements and resumed here
-        self.epoch_sums.merge(self.world)?;
-        self.average_epoch(&order)?;
-        self.agree(&order)?;
-        let mut values = self.epoch_sums.means();
-        values.insert("lr".into(), self.parts.step.model.learning_rate(&self.clock.progress()));
-        let trained = started.elapsed();
-        let measured = (epoch + 1).is_multiple_of(self.pipeline.train.eval_every) || epoch + 1 == epochs;
-        if measured {
-            let Some(accuracies) = self.measure(steps, stop)? else {
-                observer.epoch_ended("stopped");
-                return Ok(false);
-            };
-            values.extend(accuracies);
-        }
-        observer.epoch_ended(&summary(&values));
-        self.finish_epoch(values, measured, steps, trained, started.elapsed())?;
-        Ok(true)
-    }
-
-    /// Makes the ranks' state consistent before it is saved.
-    fn agree(&self, order: &Tensor) -> Result<()> {
-        if !self.world.is_joined() {
-            return Ok(());
-        }
-        let order = self.train.indices(order);
-        let (size, steps) = (self.pipeline.train.batch_size as i64, self.position.step as i64);
-        ranks::merge(self.world, &self.parts, &Visited { order: &order, size, steps })?;
-        ranks::compare(self.world, &self.parts)
-    }
-
     /// The epoch of the run's best checkpoint, and its score by the selection rule.
     pub fn best(&self) -> Option<(u64, f64)> {
         self.position.best.held.map(|held| (held.epoch, held.score))
     }
+}
+
+/// The images that train, and those that are measured for the selection.
+fn split(data: &Dataset, images: &ImagesConfig, device: Device) -> (Resident, Resident) {
+    let limited = |images, limit: Option<u64>| {
+        let all = Resident::new(images, device);
+        limit.map_or_else(|| all.first(i64::MAX), |n| all.first(i64::try_from(n).unwrap_or(i64::MAX)))
+    };
+    let train = limited(&data.train, images.train_limit);
+    match images.validation {
+        0 => (train, limited(&data.test, images.test_limit)),
+        held => train.hold_out(held as i64),
+    }
+}
+
+/// The first rank's `value`: the others do not read the folder.
+fn as_first<T: Serialize + DeserializeOwned>(world: World, value: T, folder: &Folder) -> Result<T> {
+    if !world.is_joined() {
+        return Ok(value);
+    }
+    let text = serde_json::to_string(&value).at("sending", &folder.state())?;
+    serde_json::from_str(&world.first_says(&text)?).at("reading", &folder.state())
 }

@@ -90,14 +90,14 @@ mod tests {
     fn what_is_written_is_what_was_there() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
-        let mut behind = BackgroundWriter::idle();
-        assert!(!behind.has_ended() && behind.wait().is_none());
+        let mut writer = BackgroundWriter::idle();
+        assert!(!writer.has_ended() && writer.wait().is_none());
         let mut live = vec![("x".to_string(), Tensor::ones([1 << 20], (Kind::Float, Device::Cpu)))];
         let file = draft(path.clone(), &live);
-        behind.write(vec![file], folder.path(), 7).unwrap();
+        writer.write(vec![file], folder.path(), 7).unwrap();
         let _ = live[0].1.fill_(2.0);
-        let (at, ended) = behind.wait().unwrap();
-        assert!(at == 7 && ended.is_ok() && !behind.has_ended());
+        let (at, ended) = writer.wait().unwrap();
+        assert!(at == 7 && ended.is_ok() && !writer.has_ended());
         let (found, _) = tensors::read(&path).unwrap();
         assert_eq!(found["x"].sum(Kind::Double).double_value(&[]), f64::from(1 << 20));
     }
@@ -106,9 +106,9 @@ mod tests {
     fn after_a_file_that_cannot_be_written_none_is() {
         let folder = tempfile::tempdir().unwrap();
         let [missing, last] = ["no/folder", "last"].map(|name| folder.path().join(name));
-        let mut behind = BackgroundWriter::idle();
-        behind.write(vec![draft(missing, &[]), draft(last.clone(), &[])], folder.path(), ()).unwrap();
-        let error = behind.wait().unwrap().1.unwrap_err();
+        let mut writer = BackgroundWriter::idle();
+        writer.write(vec![draft(missing, &[]), draft(last.clone(), &[])], folder.path(), ()).unwrap();
+        let error = writer.wait().unwrap().1.unwrap_err();
         assert!(error.message().contains("no/folder") && !last.exists(), "{error}");
     }
 
@@ -116,10 +116,10 @@ mod tests {
     fn who_drops_it_waits() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
-        let mut behind = BackgroundWriter::idle();
+        let mut writer = BackgroundWriter::idle();
         let large = vec![("x".to_string(), Tensor::ones([1 << 22], (Kind::Float, Device::Cpu)))];
-        behind.write(vec![draft(path.clone(), &large)], folder.path(), ()).unwrap();
-        drop(behind);
+        writer.write(vec![draft(path.clone(), &large)], folder.path(), ()).unwrap();
+        drop(writer);
         assert!(path.exists());
     }
 }

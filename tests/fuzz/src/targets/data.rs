@@ -5,7 +5,7 @@ use crate::mutate;
 use crate::verdict::Verdict;
 use fastrand::Rng;
 use foil_data::test_set::{DIGITS, RECORDS, digits, gzip, load, record_files, strips, tar};
-use foil_data::{Dataset, Entry};
+use foil_data::{Dataset, DatasetInfo};
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
@@ -22,12 +22,12 @@ impl Data {
 /// What the changed file is: its name in a folder of its own, and whether it is packed after the
 /// change, so that checksums hold.
 struct Form {
-    set: &'static Entry,
+    set: &'static DatasetInfo,
     file: &'static str,
     packed: bool,
 }
 
-const fn form(set: &'static Entry, file: &'static str, packed: bool) -> Form {
+const fn form(set: &'static DatasetInfo, file: &'static str, packed: bool) -> Form {
     Form { set, file, packed }
 }
 
@@ -74,12 +74,12 @@ fn good(form: &Form) -> Vec<(String, Vec<u8>)> {
 }
 
 /// Whether a data set that was read is one.
-fn sound(entry: &Entry, data: &Dataset) -> bool {
-    [(&data.train, entry.counts.train), (&data.test, entry.counts.test)].iter().all(|(images, n)| {
-        let size: usize = entry.image.iter().product();
+fn sound(info: &DatasetInfo, data: &Dataset) -> bool {
+    [(&data.train, info.counts.train), (&data.test, info.counts.test)].iter().all(|(images, n)| {
+        let size: usize = info.image.iter().product();
         images.labels.len() == *n
             && images.pixels.len() == n * size
-            && images.labels.iter().all(|label| usize::from(*label) < entry.classes())
+            && images.labels.iter().all(|label| usize::from(*label) < info.classes())
     })
 }
 

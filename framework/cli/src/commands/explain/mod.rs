@@ -6,7 +6,7 @@ mod reference;
 mod snippet;
 
 use super::Exit;
-use foil::registry::{Entry, KINDS, entries, find, manual};
+use foil::registry::{KINDS, Plugin, find, manual, plugins};
 use foil::{Error, Result};
 use foil_config::did_you_mean;
 use foil_runs::pipeline::root_schema;
@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args) -> Exit {
     };
     match (&subject, args.example) {
         (_, false) => print!("{}", page::of(&subject)),
-        (Subject::Plugin(entry), true) => print!("{}", snippet::yaml(entry)?),
+        (Subject::Plugin(plugin), true) => print!("{}", snippet::yaml(plugin)?),
         (_, true) => return Err(Error::new("only a plugin has an example").help("foil explain NAME --example")),
     }
     Ok(ExitCode::SUCCESS)
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args) -> Exit {
 /// What can be explained.
 enum Subject {
     /// One plugin.
-    Plugin(&'static Entry),
+    Plugin(&'static Plugin),
     /// A kind of plugin with what it does.
     Kind(&'static str, &'static str),
     /// A whole pipeline file.
@@ -84,18 +84,18 @@ enum Subject {
     /// A key of a pipeline, and those below it.
     Keys(Vec<manual::Key>),
     /// A key of plugins, in each that has it.
-    PluginKeys(Vec<(&'static Entry, manual::Key)>),
+    PluginKeys(Vec<(&'static Plugin, manual::Key)>),
 }
 
 impl Subject {
     fn named(name: &str) -> Result<Self> {
-        let plugins: Vec<&Entry> = entries().into_iter().filter(|entry| entry.name() == name).collect();
-        match plugins.as_slice() {
+        let called: Vec<&Plugin> = plugins().into_iter().filter(|plugin| plugin.name() == name).collect();
+        match called.as_slice() {
             [] => {}
             [one] => return Ok(Self::Plugin(one)),
             several => {
                 let ways: Vec<String> = several.iter().map(|e| format!("`foil explain {} {name}`", e.kind())).collect();
-                let kinds: Vec<&str> = several.iter().map(|entry| entry.kind()).collect();
+                let kinds: Vec<&str> = several.iter().map(|plugin| plugin.kind()).collect();
                 let message = format!("`{name}` is the name of several plugins: {}", kinds.join(", "));
                 return Err(Error::new(message).help(ways.join(" or ")));
             }
@@ -117,8 +117,8 @@ impl Subject {
         if !of_plugins.is_empty() {
             return Ok(Self::PluginKeys(of_plugins));
         }
-        let plugins = entries();
-        let mut known: Vec<&str> = plugins.iter().map(|entry| entry.name()).chain(kinds()).collect();
+        let all = plugins();
+        let mut known: Vec<&str> = all.iter().map(|plugin| plugin.name()).chain(kinds()).collect();
         known.extend(keys.iter().map(|key| key.path.as_str()).chain(["pipeline"]));
         let having = having(name);
         match having.is_empty() {
@@ -131,14 +131,14 @@ impl Subject {
 
 /// `loss.beta`, `attacks.pgd20.steps` or `attack.inner.steps`: the key in each plugin of the kinds
 /// that the first word takes, or that their keys take in turn.
-fn plugin_keys(path: &str, pipeline: &[manual::Key]) -> Vec<(&'static Entry, manual::Key)> {
+fn plugin_keys(path: &str, pipeline: &[manual::Key]) -> Vec<(&'static Plugin, manual::Key)> {
     let Some((first, rest)) = path.split_once('.') else { return Vec::new() };
     let mut kinds: Vec<String> =
         KINDS.iter().filter(|(kind, _)| *kind == first).map(|(kind, _)| kind.to_string()).collect();
     kinds.extend(pipeline.iter().filter(|key| key.path == first).flat_map(|key| key.components.clone()));
-    let having = |kinds: &[String], key: &str| -> Vec<(&'static Entry, manual::Key)> {
-        let of_kind = entries().into_iter().filter(|entry| kinds.iter().any(|kind| kind == entry.kind()));
-        let found = of_kind.flat_map(|entry| manual::keys(&entry.schema()).into_iter().map(move |key| (entry, key)));
+    let having = |kinds: &[String], key: &str| -> Vec<(&'static Plugin, manual::Key)> {
+        let of_kind = plugins().into_iter().filter(|plugin| kinds.iter().any(|kind| kind == plugin.kind()));
+        let found = of_kind.flat_map(|plugin| manual::keys(&plugin.schema()).into_iter().map(move |key| (plugin, key)));
         found.filter(|(_, one)| one.path == key).collect()
     };
     // Whole, then without what may be a name (`attacks.NAME.steps`) or a key that takes a plugin.
@@ -158,8 +158,8 @@ fn plugin_keys(path: &str, pipeline: &[manual::Key]) -> Vec<(&'static Entry, man
 
 /// Plugins with a key of this name.
 fn having(key: &str) -> Vec<String> {
-    let has = |entry: &&Entry| manual::keys(&entry.schema()).iter().any(|one| one.path == key);
-    entries().into_iter().filter(has).map(|entry| format!("{} {}", entry.kind(), entry.name())).collect()
+    let has = |plugin: &&Plugin| manual::keys(&plugin.schema()).iter().any(|one| one.path == key);
+    plugins().into_iter().filter(has).map(|plugin| format!("{} {}", plugin.kind(), plugin.name())).collect()
 }
 
 fn kinds() -> Vec<&'static str> {

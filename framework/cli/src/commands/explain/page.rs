@@ -3,12 +3,12 @@
 use super::{Subject, snippet};
 use crate::commands::{data, text};
 use foil::registry::manual::{Fallback, Key, keys};
-use foil::registry::{Entry, article, entries};
+use foil::registry::{Plugin, article, plugins};
 use foil_runs::pipeline::root_schema;
 
 pub(super) fn of(subject: &Subject) -> String {
     match subject {
-        Subject::Plugin(entry) => plugin(entry),
+        Subject::Plugin(one) => plugin(one),
         Subject::Kind(kind, about) => self::kind(kind, about),
         Subject::Pipeline => {
             let schema = root_schema();
@@ -19,27 +19,27 @@ pub(super) fn of(subject: &Subject) -> String {
         }
         Subject::Keys(keys) => list(keys),
         Subject::PluginKeys(found) => {
-            let of_one = |(entry, one): &(&Entry, Key)| format!("{} {}\n{}", entry.kind(), entry.name(), key(one));
+            let of_one = |(plugin, one): &(&Plugin, Key)| format!("{} {}\n{}", plugin.kind(), plugin.name(), key(one));
             found.iter().map(of_one).collect::<Vec<_>>().join("\n")
         }
     }
 }
 
-fn plugin(entry: &Entry) -> String {
-    let (kind, name) = (entry.kind(), entry.name());
-    let mut page = format!("{}, {} from {}\n\n", text::bold(name), article(kind), entry.origin());
-    page += &text::wrap(&entry.description(), text::width(), 0);
-    if let Some(set) = data::built(entry) {
-        page += &format!("\n{}", data::page(entry, set.as_ref()));
+fn plugin(plugin: &Plugin) -> String {
+    let (kind, name) = (plugin.kind(), plugin.name());
+    let mut page = format!("{}, {} from {}\n\n", text::bold(name), article(kind), plugin.origin());
+    page += &text::wrap(&plugin.description(), text::width(), 0);
+    if let Some(set) = data::built(plugin) {
+        page += &format!("\n{}", data::page(plugin, set.as_ref()));
     }
-    let keys = keys(&entry.schema());
+    let keys = keys(&plugin.schema());
     page += if keys.is_empty() { "\nIt has no keys.\n" } else { "\nKeys\n" };
     page += &list(&keys);
-    if let Ok(example) = snippet::yaml(entry) {
+    if let Ok(example) = snippet::yaml(plugin) {
         page += "\nExample\n";
         page.extend(example.lines().map(|line| format!("  {line}\n")));
     }
-    if let Some(curve) = snippet::curve(entry) {
+    if let Some(curve) = snippet::curve(plugin) {
         page.push('\n');
         page.extend(curve.lines().map(|line| format!("  {line}").trim_end().to_string() + "\n"));
     }
@@ -61,10 +61,10 @@ fn kind(kind: &str, about: &str) -> String {
     let article = article(kind);
     let an = if article.starts_with("an ") { "An" } else { "A" };
     let mut page = format!("{an} {} {about}.\n\n", text::bold(noun));
-    let of_kind: Vec<&Entry> = entries().into_iter().filter(|entry| entry.kind() == kind).collect();
-    let width = of_kind.iter().map(|entry| entry.name().len()).max().unwrap_or(0) + 4;
-    for entry in of_kind {
-        page += &labelled(entry.name(), &entry.summary(), 2, width);
+    let of_kind: Vec<&Plugin> = plugins().into_iter().filter(|plugin| plugin.kind() == kind).collect();
+    let width = of_kind.iter().map(|plugin| plugin.name().len()).max().unwrap_or(0) + 4;
+    for plugin in of_kind {
+        page += &labelled(plugin.name(), &plugin.summary(), 2, width);
     }
     page += &format!("\nIt is chosen by name, `{kind}: NAME`, or with keys, `{kind}: {{ type: NAME, … }}`");
     page += &places(kind);
@@ -76,9 +76,9 @@ fn places(kind: &str) -> String {
     let takes = |key: &Key| key.components.iter().any(|component| component == kind);
     let mut places: Vec<String> =
         keys(&root_schema()).into_iter().filter(takes).map(|key| key.path).filter(|path| path != kind).collect();
-    for entry in entries() {
-        let inside = keys(&entry.schema()).into_iter().filter(takes);
-        places.extend(inside.map(|key| format!("{} of {} {}", key.path, entry.kind(), entry.name())));
+    for plugin in plugins() {
+        let inside = keys(&plugin.schema()).into_iter().filter(takes);
+        places.extend(inside.map(|key| format!("{} of {} {}", key.path, plugin.kind(), plugin.name())));
     }
     if places.is_empty() {
         return ".\n".into();

@@ -1,7 +1,7 @@
 //! The page of a plugin in Python, from its file.
 
 use super::page;
-use foil::registry::{Entry, entries};
+use foil::registry::{Plugin, plugins};
 use foil::{Error, Result};
 use foil_config::{Problem, Written};
 
@@ -10,16 +10,16 @@ pub(super) fn page(file: &str, class: Option<&str>) -> Result<String> {
     let written = |key: &str, text: &str| Written { key: key.into(), text: text.into(), folder: Default::default() };
     let mut keys = vec![written("file", file)];
     keys.extend(class.map(|class| written("class", class)));
-    let tried: Vec<(&Entry, Result<serde_json::Value, Problem>)> =
-        entries().into_iter().filter_map(|entry| Some((entry, entry.schema_of(&keys)?))).collect();
+    let tried: Vec<(&Plugin, Result<serde_json::Value, Problem>)> =
+        plugins().into_iter().filter_map(|plugin| Some((plugin, plugin.schema_of(&keys)?))).collect();
     if tried.is_empty() {
         return Err(Error::new("this foil has no Python in it, so it cannot read a plugin in Python")
             .help("install the one that has: pip install foil-train"));
     }
     let mut problem = None;
-    for (entry, schema) in tried {
+    for (plugin, schema) in tried {
         match schema {
-            Ok(schema) => return Ok(page::in_python(entry.kind(), file, &schema)),
+            Ok(schema) => return Ok(page::in_python(plugin.kind(), file, &schema)),
             Err(found) => problem = problem.or(Some(found)),
         }
     }

@@ -3,7 +3,7 @@
 use super::snippet;
 use foil::atomic;
 use foil::registry::manual::{Fallback, Key, keys};
-use foil::registry::{Entry, KINDS, article, entries};
+use foil::registry::{KINDS, Plugin, article, plugins};
 use foil::{AtPath, Result};
 use std::path::{Path, PathBuf};
 
@@ -25,28 +25,28 @@ pub(super) fn write(folder: &Path) -> Result<Vec<PathBuf>> {
 fn page(kind: &str, about: &str) -> String {
     let a_kind = article(kind);
     let a_kind = a_kind[..1].to_uppercase() + &a_kind[1..];
-    let of_kind: Vec<&Entry> = entries().into_iter().filter(|entry| entry.kind() == kind).collect();
+    let of_kind: Vec<&Plugin> = plugins().into_iter().filter(|plugin| plugin.kind() == kind).collect();
     let kinds = foil_config::plural(kind);
     let mut text = format!(
         "# {}\n\n<!-- Written by `foil explain --markdown docs/reference` from doc comments; do not edit. -->\n\n{a_kind} {about}.\n",
         kinds[..1].to_uppercase() + &kinds[1..]
     );
-    for entry in of_kind {
-        text += &section(entry);
+    for plugin in of_kind {
+        text += &section(plugin);
     }
     text
 }
 
-fn section(entry: &Entry) -> String {
-    let mut text = format!("\n## `{}`\n\n{}\n\nFrom {}.", entry.name(), entry.description().trim(), entry.origin());
-    let keys = keys(&entry.schema());
+fn section(plugin: &Plugin) -> String {
+    let mut text = format!("\n## `{}`\n\n{}\n\nFrom {}.", plugin.name(), plugin.description().trim(), plugin.origin());
+    let keys = keys(&plugin.schema());
     if keys.is_empty() {
         text += " It has no keys.\n";
     } else {
         text += "\n\n| key | takes | default | meaning |\n|---|---|---|---|\n";
         text.extend(keys.iter().map(row));
     }
-    if let Ok(example) = snippet::yaml(entry) {
+    if let Ok(example) = snippet::yaml(plugin) {
         text += &format!("\n```yaml\n{example}```\n");
     }
     text

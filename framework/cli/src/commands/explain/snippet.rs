@@ -7,7 +7,7 @@ use foil::guard;
 use foil::loss::{Forward, ImageSet, Loss};
 use foil::model::Model;
 use foil::registry::manual::{Key, keys};
-use foil::registry::{Build, Component, DataFacts, Entry, entries};
+use foil::registry::{Build, Component, DataFacts, Plugin, plugins};
 use foil::scheduler::{Progress, Scheduler};
 use foil::{Error, Result};
 use foil_runs::pipeline::root_schema;
@@ -24,13 +24,13 @@ const HOSTS: [&str; 3] = ["optimizer", "attack", "loss"];
 ///
 /// # Errors
 /// When the registered example is not YAML, or no key takes plugins of this kind.
-pub(super) fn yaml(entry: &Entry) -> Result<String> {
-    let mut parts = placed(entry)?;
-    let partner = partner(entry);
+pub(super) fn yaml(plugin: &Plugin) -> Result<String> {
+    let mut parts = placed(plugin)?;
+    let partner = partner(plugin);
     if let Some(partner) = partner {
         parts.extend(placed(partner)?);
     }
-    let mut named = networks(entry);
+    let mut named = networks(plugin);
     named.extend(partner.into_iter().flat_map(networks));
     if !named.is_empty() {
         parts.insert("networks".into(), Value::Mapping(named));
@@ -38,16 +38,16 @@ pub(super) fn yaml(entry: &Entry) -> Result<String> {
     serde_yaml::to_string(&parts).map_err(Error::of)
 }
 
-fn placed(entry: &Entry) -> Result<Mapping> {
-    let component = match example(entry)? {
-        only_type if only_type.len() == 1 => entry.name().into(),
+fn placed(plugin: &Plugin) -> Result<Mapping> {
+    let component = match example(plugin)? {
+        only_type if only_type.len() == 1 => plugin.name().into(),
         map => Value::Mapping(map),
     };
-    if let Some(key) = root_key(entry) {
+    if let Some(key) = root_key(plugin) {
         return Ok(map(&key, component));
     }
     let (host, key) =
-        host(entry).ok_or_else(|| Error::new(format!("no plugin takes the {} `{}`", entry.kind(), entry.name())))?;
+        host(plugin).ok_or_else(|| Error::new(format!("no plugin takes the {} `{}`", plugin.kind(), plugin.name())))?;
     let mut outer = example(host)?;
     outer.insert(key.path.as_str().into(), component);
     let root = root_key(host).ok_or_else(|| Error::new(format!("`{}` has no place in a pipeline", host.name())))?;
@@ -55,44 +55,44 @@ fn placed(entry: &Entry) -> Result<Mapping> {
 }
 
 /// `type` and the keys of the registered example.
-fn example(entry: &Entry) -> Result<Mapping> {
-    let keys: Value = serde_yaml::from_str(entry.example())
-        .map_err(|error| Error::new(format!("the example of {} `{}`: {error}", entry.kind(), entry.name())))?;
+fn example(plugin: &Plugin) -> Result<Mapping> {
+    let keys: Value = serde_yaml::from_str(plugin.example())
+        .map_err(|error| Error::new(format!("the example of {} `{}`: {error}", plugin.kind(), plugin.name())))?;
     let mut map = Mapping::new();
-    map.insert("type".into(), entry.name().into());
+    map.insert("type".into(), plugin.name().into());
     map.extend(keys.as_mapping().cloned().unwrap_or_default());
     Ok(map)
 }
 
 /// The key of a pipeline that takes this plugin.
-fn root_key(entry: &Entry) -> Option<String> {
-    if data::built(entry).is_some_and(|set| !set.parts().is_empty()) {
+fn root_key(plugin: &Plugin) -> Option<String> {
+    if data::built(plugin).is_some_and(|set| !set.parts().is_empty()) {
         return Some("corruptions".into());
     }
-    let fits = |key: &Key| key.components == [entry.kind()] && key.path == entry.kind();
+    let fits = |key: &Key| key.components == [plugin.kind()] && key.path == plugin.kind();
     let key = keys(&root_schema()).into_iter().find(fits)?;
-    (!is_mask(entry)).then_some(key.path)
+    (!is_mask(plugin)).then_some(key.path)
 }
 
 /// The first plugin with a key that takes this one.
-fn host(entry: &Entry) -> Option<(&'static Entry, Key)> {
-    HOSTS.iter().flat_map(|kind| entries().into_iter().filter(move |host| host.kind() == *kind)).find_map(|host| {
-        let takes = |key: &Key| key.components.iter().any(|kind| kind == entry.kind());
+fn host(plugin: &Plugin) -> Option<(&'static Plugin, Key)> {
+    HOSTS.iter().flat_map(|kind| plugins().into_iter().filter(move |host| host.kind() == *kind)).find_map(|host| {
+        let takes = |key: &Key| key.components.iter().any(|kind| kind == plugin.kind());
         Some((host, keys(&host.schema()).into_iter().find(takes)?))
     })
 }
 
 /// Whether it is a mask network, which belongs inside an attack.
-fn is_mask(entry: &Entry) -> bool {
+fn is_mask(plugin: &Plugin) -> bool {
     let network = |cx: &Build, model: &Component<dyn Model>| cx.network("model", model, 1);
-    entry.kind() == "model" && built(entry, network).is_some_and(|network| network.is_mask())
+    plugin.kind() == "model" && built(plugin, network).is_some_and(|network| network.is_mask())
 }
 
 /// The networks besides the model that a loss or an attack asks for.
-fn networks(entry: &Entry) -> Mapping {
-    let of_loss = || built(entry, |cx, loss: &Component<dyn Loss>| cx.component("loss", loss));
-    let of_attack = || built(entry, |cx, attack: &Component<dyn Attack>| cx.component("attack", attack));
-    let names: Vec<String> = match entry.kind() {
+fn networks(plugin: &Plugin) -> Mapping {
+    let of_loss = || built(plugin, |cx, loss: &Component<dyn Loss>| cx.component("loss", loss));
+    let of_attack = || built(plugin, |cx, attack: &Component<dyn Attack>| cx.component("attack", attack));
+    let names: Vec<String> = match plugin.kind() {
         "loss" => of_loss().map_or_else(Vec::new, |loss| {
             loss.passes().into_iter().filter_map(Forward::network).map(String::from).collect()
         }),
@@ -109,9 +109,9 @@ fn networks(entry: &Entry) -> Mapping {
 
 /// The attack whose side tensors or images a loss needs; or the loss that computes clean logits for an
 /// attack that needs them, and uses what that attack provides.
-fn partner(entry: &Entry) -> Option<&'static Entry> {
-    let loss = |entry: &Entry| built(entry, |cx, loss: &Component<dyn Loss>| cx.component("loss", loss));
-    let attack = |entry: &Entry| built(entry, |cx, attack: &Component<dyn Attack>| cx.component("attack", attack));
+fn partner(plugin: &Plugin) -> Option<&'static Plugin> {
+    let loss = |plugin: &Plugin| built(plugin, |cx, loss: &Component<dyn Loss>| cx.component("loss", loss));
+    let attack = |plugin: &Plugin| built(plugin, |cx, attack: &Component<dyn Attack>| cx.component("attack", attack));
     let fit = |loss: &dyn Loss, attack: &dyn Attack| {
         let images = loss.passes().into_iter().filter_map(|pass| match pass.images() {
             ImageSet::Named(name) => Some(name),
@@ -123,12 +123,12 @@ fn partner(entry: &Entry) -> Option<&'static Entry> {
             && needs.iter().all(|need| provided.contains(need))
             && (!attack.needs_clean_logits() || loss.passes().contains(&Forward::CleanFirst))
     };
-    let mut others = entries().into_iter();
-    match entry.kind() {
-        "loss" => loss(entry).and_then(|loss| {
+    let mut others = plugins().into_iter();
+    match plugin.kind() {
+        "loss" => loss(plugin).and_then(|loss| {
             others.find(|other| other.kind() == "attack" && attack(other).is_some_and(|attack| fit(&*loss, &*attack)))
         }),
-        "attack" => attack(entry).filter(|attack| attack.needs_clean_logits()).and_then(|attack| {
+        "attack" => attack(plugin).filter(|attack| attack.needs_clean_logits()).and_then(|attack| {
             others.find(|other| other.kind() == "loss" && loss(other).is_some_and(|loss| fit(&*loss, &*attack)))
         }),
         _ => None,
@@ -137,23 +137,23 @@ fn partner(entry: &Entry) -> Option<&'static Entry> {
 
 /// The plugin's example, built for digits; `None` if it cannot be built.
 fn built<T: foil::registry::Kind + ?Sized, B>(
-    entry: &Entry,
+    plugin: &Plugin,
     build: impl Fn(&Build, &Component<T>) -> Option<B>,
 ) -> Option<B> {
     let digits = DataFacts { channels: 1, height: 28, width: 28, classes: 10, train: 1 };
     let problems = RefCell::default();
     let cx = Build::new(digits, 0, Kind::Float, Device::Cpu, &problems).dry(true);
-    guard(|| Ok(build(&cx, &read(entry)?))).ok().flatten()
+    guard(|| Ok(build(&cx, &read(plugin)?))).ok().flatten()
 }
 
 /// A plot of a scheduler's example over the epochs; `None` for other plugins.
-pub(super) fn curve(entry: &Entry) -> Option<String> {
-    if entry.kind() != "scheduler" {
+pub(super) fn curve(plugin: &Plugin) -> Option<String> {
+    if plugin.kind() != "scheduler" {
         return None;
     }
-    let epochs = epochs(entry);
+    let epochs = epochs(plugin);
     let values = guard(|| {
-        let scheduler = read::<dyn Scheduler>(entry)?.build_alone()?;
+        let scheduler = read::<dyn Scheduler>(plugin)?.build_alone()?;
         let start_of = |epoch: u64| Progress { epoch, step: 0, steps_per_epoch: 100, epochs };
         Ok((0..epochs).map(|epoch| scheduler.value(&start_of(epoch))).collect::<Vec<f64>>())
     })
@@ -163,9 +163,9 @@ pub(super) fn curve(entry: &Entry) -> Option<String> {
 
 /// A run long enough to show everything: a third longer than the largest time in the example, or
 /// 100 epochs.
-fn epochs(entry: &Entry) -> u64 {
-    let in_epochs = keys(&entry.schema()).into_iter().filter(|key| key.unit.as_deref() == Some("epochs"));
-    let example = example(entry).unwrap_or_default();
+fn epochs(plugin: &Plugin) -> u64 {
+    let in_epochs = keys(&plugin.schema()).into_iter().filter(|key| key.unit.as_deref() == Some("epochs"));
+    let example = example(plugin).unwrap_or_default();
     let largest = in_epochs.filter_map(|key| largest(example.get(key.path.as_str())?)).fold(0.0, f64::max);
     if largest > 0.0 { (largest * 4.0 / 30.0).ceil().min(1000.0) as u64 * 10 } else { 100 }
 }
@@ -177,8 +177,8 @@ fn largest(value: &Value) -> Option<f64> {
     }
 }
 
-fn read<T: foil::registry::Kind + ?Sized>(entry: &Entry) -> Result<Component<T>> {
-    serde_yaml::from_value(Value::Mapping(example(entry)?)).map_err(Error::of)
+fn read<T: foil::registry::Kind + ?Sized>(plugin: &Plugin) -> Result<Component<T>> {
+    serde_yaml::from_value(Value::Mapping(example(plugin)?)).map_err(Error::of)
 }
 
 fn map(key: &str, value: Value) -> Mapping {

@@ -4,7 +4,7 @@ mod python;
 
 use super::Exit;
 use super::as_typed::as_typed;
-use foil::registry::{entries, find};
+use foil::registry::{find, plugins};
 use foil::{AtPath, Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -142,7 +142,7 @@ fn check_name(kind: &str, name: &str) -> Result<()> {
     if let Ok(other) = find(kind, name) {
         return wrong(format!("{kind} `{name}` already exists, from {}", other.origin()), "choose another name");
     }
-    if entries().iter().any(|entry| entry.source() == name) {
+    if plugins().iter().any(|entry| entry.source() == name) {
         return wrong(format!("a crate `{name}` already exists"), "choose another name");
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use super::scene::Scene;
 use super::{Finding, is_finite, same};
+use foil::distributed::World;
 use foil::guard;
 use foil::loss::{Forward, Loss, LossInput, LossOutput};
 use foil::nn::{KEEP_THE_GRAPH, Noise, backward};
@@ -19,7 +20,11 @@ pub(super) fn look(scene: &Scene, side: &BTreeMap<String, Tensor>) -> Result<(),
         (true, None) => return Ok(()),
     };
     let message = format!("gives {what} when it runs a second time on the same logits");
-    Err(Finding::new(message, "a loss is a function of its input: it draws no random numbers and keeps nothing"))
+    Err(Finding::new(
+        message,
+        "a loss is a function of its input and its state: it draws no random numbers, and changes its \
+                state in `after_update` only",
+    ))
 }
 
 /// One run of a fresh copy.
@@ -28,16 +33,22 @@ fn run(scene: &Scene, side: &BTreeMap<String, Tensor>) -> Result<LossOutput, Fin
     let images = scene.images();
     let (leaves, logits) = logits(scene, loss.as_ref())?;
     let watched: Vec<_> = logits.iter().map(|(pass, z)| (*pass, z.shallow_clone())).collect();
-    let input = LossInput::new(logits, &images.y, side, &scene.clock);
+    let input = LossInput::new(logits, &images.y, side, &scene.clock).of_images(&images.index, World::alone());
+    let state = guard(|| Ok(loss.state())).map_err(Finding::failed)?;
     let given = || {
         let logits = watched.iter().map(|(pass, z)| (format!("the logits of the pass {pass:?}"), version(z)));
         let side = side.iter().map(|(name, t)| (format!("the attack's `{name}`"), version(t)));
-        logits.chain(side).chain([("the labels".to_string(), version(&images.y))]).collect::<Vec<_>>()
+        let state = state.iter().map(|(name, t)| (format!("its state `{name}` in `forward`"), version(t)));
+        let labels = [("the labels".to_string(), version(&images.y))];
+        logits.chain(side).chain(state).chain(labels).collect::<Vec<_>>()
     };
     let before = given();
     let output = guard(|| loss.forward(&input)).map_err(Finding::failed)?;
     if let Some(((what, _), _)) = given().into_iter().zip(before).find(|(after, before)| after != before) {
-        let help = "copy it first: operations whose name ends in `_` change a tensor in place";
+        let help = match what.starts_with("its state") {
+            true => "change it in `after_update` or `after_epoch`: an update may compute the loss several times",
+            false => "copy it first: operations whose name ends in `_` change a tensor in place",
+        };
         return Err(Finding::new(format!("writes into {what}"), help));
     }
     fit(&output)?;

@@ -134,13 +134,13 @@ impl Trainer {
         let mut state = state(&self.parts);
         state.extend(sums.into_iter().map(|(name, sum)| (format!("epoch_sums.{name}"), sum)));
         files.push(self.folder.draft_of_state(kept(&state), &self.position)?);
-        self.behind.write(files, self.folder.path(), place)
+        self.writer.write(files, self.folder.path(), place)
     }
 
     /// Waits until the last save is on disk. If it failed, the error reports the run's position at
     /// that save.
     pub(super) fn settle(&mut self) -> Result<()> {
-        let Some((place, written)) = self.behind.wait() else { return Ok(()) };
+        let Some((place, written)) = self.writer.wait() else { return Ok(()) };
         match &written {
             Ok(()) => self.saved = true,
             Err(_) => (self.position.epoch, self.position.step) = (place.epoch, place.step),

@@ -1,4 +1,4 @@
-//! The shape of an entry of the catalog.
+//! What is known of a data set in the catalog.
 
 use crate::assemble::Assembly;
 use crate::dataset::Dataset;
@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// One data set that foil knows.
 #[derive(Debug)]
-pub struct Entry {
+pub struct DatasetInfo {
     /// As in a config: `cifar10`.
     pub name: &'static str,
     /// As in a text: `CIFAR-10`.
@@ -107,7 +107,7 @@ pub(crate) struct BuiltIn {
     pub test: &'static [u8],
 }
 
-impl Entry {
+impl DatasetInfo {
     /// Number of classes.
     pub fn classes(&self) -> usize {
         self.class_names.len()
