@@ -11,19 +11,20 @@ mod start_or_resume;
 
 use super::describe::{card, summary};
 use super::epoch_sums::EpochSums;
+use super::feed::{At, Feed};
 use super::folder::{Folder, Lock, Position};
 use super::heartbeat::Heartbeat;
 use super::observer::Observer;
 use super::ranks::{self, Visited};
 use super::step_on::step_on;
 use super::writer::BackgroundWriter;
-use crate::pipeline::{Assembled, Pipeline, assemble_across};
+use crate::pipeline::{Assembled, Pipeline, assemble_across, mixes};
 use crate::record::{ModelCard, stamp};
-use foil::data::Resident;
-use foil::distributed::{Vote, World, share};
+use foil::data::{Images, Resident};
+use foil::distributed::{Vote, World};
 use foil::engine::{Outcome, Repeated};
 use foil::guard;
-use foil::nn::{key_of, name_key, permutation};
+use foil::nn::{key_of, name_key};
 use foil::scheduler::Clock;
 use foil::{AtPath, Result};
 use start_or_resume::{Curves, start_or_resume};
@@ -36,7 +37,7 @@ use tch::{Device, Kind, Tensor};
 pub struct Trainer {
     pipeline: Pipeline,
     parts: Assembled,
-    train: Resident,
+    train: Feed,
     eval_images: Resident,
     clock: Clock,
     folder: Folder,
@@ -84,32 +85,30 @@ pub enum Ended {
 }
 
 impl Trainer {
-    /// Prepares a run in `folder`, which `lock` keeps for it: builds everything, reads the data,
-    /// and resumes from the saved state if there is one. With several ranks the first one has the
-    /// lock, and is the only one that reads and writes the folder.
+    /// Prepares a run in `folder`, which `lock` keeps for it, on `data` and the `extra` images that
+    /// the pipeline mixes in: builds everything, and resumes from the saved state if there is one.
+    /// With several ranks the first one has the lock, and is the only one that reads and writes the
+    /// folder.
     ///
     /// # Errors
     /// What is wrong with the pipeline, the data or the saved state.
     pub fn new(
         pipeline: Pipeline,
         parts: Assembled,
-        data: foil::data::Dataset,
+        (data, extra): (foil::data::Dataset, Option<Images>),
         folder: Folder,
         lock: Option<Lock>,
         device: Device,
         world: World,
     ) -> Result<Self> {
-        let limited = |images, limit: Option<u64>| {
-            let all = Resident::new(images, device);
-            limit.map_or_else(|| all.first(i64::MAX), |n| all.first(i64::try_from(n).unwrap_or(i64::MAX)))
+        let (feed, held) = Feed::of(&pipeline, &data.train, extra, device)?;
+        let test = || {
+            let limit = pipeline.images.test_limit.map_or(i64::MAX, |n| i64::try_from(n).unwrap_or(i64::MAX));
+            Resident::new(&data.test, device).first(limit)
         };
-        let train = limited(&data.train, pipeline.images.train_limit);
-        let (train, eval_images) = match pipeline.images.validation {
-            0 => (train, limited(&data.test, pipeline.images.test_limit)),
-            held => train.hold_out(held as i64),
-        };
+        let eval_images = held.unwrap_or_else(test);
         let resolved = pipeline.to_yaml()?;
-        let steps = pipeline.train.steps(train.len() as u64);
+        let steps = pipeline.train.steps(feed.base().len() as u64);
         let clock = Clock::new(pipeline.train.epochs, steps, device);
         let card = card(&pipeline, &parts, &data, &resolved, world);
         let config = stamp::config_hash(&resolved);
@@ -141,7 +140,7 @@ impl Trainer {
             heartbeat,
             pipeline,
             parts,
-            train,
+            train: feed,
             eval_images,
             clock,
             folder,
@@ -168,6 +167,7 @@ impl Trainer {
     /// The problems of the pipeline, by key path.
     pub fn assemble(pipeline: &Pipeline, device: Device, world: World) -> Result<Assembled, Vec<foil_config::Problem>> {
         let parts = assemble_across(world, pipeline, Kind::Float, device, false)?.trainable()?;
+        mixes(pipeline, parts.step.attack.as_ref())?;
         if let Some(path) = pipeline.begins_with() {
             parts.step.model.network().read(&path).map_err(|error| {
                 vec![foil_config::Problem::new("init", format!("`init`: {}", error.message()), BEGINNING)]
@@ -225,10 +225,9 @@ impl Trainer {
     fn epoch(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<bool> {
         let (epoch, epochs) = (self.position.epoch, self.pipeline.train.epochs);
         let started = Instant::now();
-        let size = self.pipeline.train.batch_size as i64;
         let steps = self.steps_an_epoch();
         let seed = self.pipeline.seed;
-        let order = permutation(&[seed, name_key("shuffle"), epoch], self.train.len(), self.device);
+        let order = self.train.order(epoch);
         let _ = self.key.fill_(key_of(&[seed, name_key("train"), epoch]));
         let observer: &mut dyn Observer = if self.world.is_first() { observer } else { &mut () };
         observer.epoch_started(epoch + 1, epochs, steps, self.position.step);
@@ -239,18 +238,16 @@ impl Trainer {
                 self.agree(&order)?;
                 return Ok(false);
             }
-            let step = self.position.step as i64;
-            let first = step * size;
-            let share = share(size.min(self.train.len() - first), self.world.rank(), self.world.size());
+            let step = self.position.step;
+            let share = self.train.share(step, self.world);
             self.world.set_share(share);
-            let (start, count) = share.rows();
-            let rows = order.narrow(0, first + start, count);
-            self.clock.set(epoch, step as u64);
+            self.clock.set(epoch, step);
             let Self { parts, train, key, clock, pipeline, .. } = self;
-            let augment = pipeline.augment.as_ref();
-            let (outcome, labels) = self
-                .steps
-                .run(&[&rows], &mut |inputs| step_on(&mut parts.step, train, &inputs[0], key, clock, augment))?;
+            let inputs = train.inputs(At { epoch, step, order: &order }, share, steps)?;
+            let inputs: Vec<&Tensor> = inputs.iter().collect();
+            let (base, augment) = (train.base(), pipeline.augment.as_ref());
+            let (outcome, labels) =
+                self.steps.run(&inputs, &mut |inputs| step_on(&mut parts.step, base, inputs, key, clock, augment))?;
             self.epoch_sums.step(outcome, labels, share.mine > 0);
             if self.behind.has_ended() {
                 self.settle()?;
@@ -299,7 +296,7 @@ impl Trainer {
         if !self.world.is_joined() {
             return Ok(());
         }
-        let order = self.train.indices(order);
+        let order = self.train.base().indices(order);
         let (size, steps) = (self.pipeline.train.batch_size as i64, self.position.step as i64);
         ranks::merge(self.world, &self.parts, &Visited { order: &order, size, steps })?;
         ranks::compare(self.world, &self.parts)
