@@ -126,6 +126,10 @@ fn keys(schema: &Value, root: &Value, path: &str, around: &Value, found: &mut Ve
             (options.iter().map(form).collect(), |word| move |form: &&str| *form == word);
         let many = forms.iter().any(|form| *form != forms[0]);
         for option in options.iter().filter(|option| form(option) == "object") {
+            let around = match path.as_str() {
+                "extra" => &with(around.clone(), "extra", &json!({ "data": "mnist_subset", "share": 0.5 })),
+                _ => around,
+            };
             keys(option, root, &path, around, found);
             // Maps by names of one's own, such as `attacks`.
             if option["additionalProperties"]["x-component"].is_string() {
@@ -183,6 +187,7 @@ fn values(option: &Value) -> Vec<Value> {
                 .filter_map(|(key, schema)| {
                     let value = match form(schema) {
                         "array" => Value::Array(of_type(&schema["items"])),
+                        "component" => values(schema).pop()?,
                         _ => of_type(schema).first()?.clone(),
                     };
                     Some((key.clone(), value))

@@ -89,13 +89,13 @@ fn steps_of(
         seen.push(count);
         let loss = if blind && again {
             let unknowing = clock.without_time();
-            let work = &mut |inputs: &[Tensor]| step_on(&mut parts.step, data, &inputs[0], &key, &unknowing, augment);
+            let work = &mut |inputs: &[Tensor]| step_on(&mut parts.step, data, inputs, &key, &unknowing, augment);
             repeated.run(&[&rows], work).unwrap().0.loss.total.copy()
         } else if blind {
-            let work = &mut |inputs: &[Tensor]| step_on(&mut parts.step, data, &inputs[0], &key, &clock, augment);
+            let work = &mut |inputs: &[Tensor]| step_on(&mut parts.step, data, inputs, &key, &clock, augment);
             repeated.run(&[&rows], work).unwrap().0.loss.total.copy()
         } else {
-            step_on(&mut parts.step, data, &rows, &key, &clock, augment).unwrap().0.loss.total
+            step_on(&mut parts.step, data, &[rows], &key, &clock, augment).unwrap().0.loss.total
         };
         losses.push(loss);
     }

@@ -62,6 +62,33 @@ impl Images {
         (0..self.channels).map(of).unzip()
     }
 
+    /// A copy of the `n` images from `first`, or of fewer where it ends.
+    #[must_use]
+    pub fn part(&self, first: usize, n: usize) -> Self {
+        let size = self.channels * self.height * self.width;
+        let end = first.saturating_add(n).min(self.len());
+        let first = first.min(end);
+        let pixels = self.pixels[first * size..end * size].to_vec();
+        Self { pixels, labels: self.labels[first..end].to_vec(), ..*self }
+    }
+
+    /// The images at `rows`, one after another: `[n, channels, height, width]`. A row past the end
+    /// is left out.
+    #[must_use]
+    pub fn pixels_of(&self, rows: &[i64]) -> Vec<u8> {
+        let mut pixels = Vec::with_capacity(rows.len() * self.channels * self.height * self.width);
+        for image in rows.iter().filter_map(|&row| self.image(usize::try_from(row).ok()?)) {
+            pixels.extend_from_slice(image);
+        }
+        pixels
+    }
+
+    /// Keeps the first `n` images, or all if there are fewer.
+    pub fn truncate(&mut self, n: usize) {
+        self.labels.truncate(n);
+        self.pixels.truncate(n.saturating_mul(self.channels * self.height * self.width));
+    }
+
     /// How many images each class has, `[classes]`. Labels of `classes` and above are not counted.
     pub fn per_class(&self, classes: usize) -> Vec<usize> {
         let mut counts = vec![0; classes];
@@ -139,5 +166,12 @@ mod tests {
         assert_eq!(images.image(usize::MAX), None);
         assert_eq!(images.shape(), [2, 1, 2, 2]);
         assert_eq!(images.per_class(2), [0, 2]);
+        assert_eq!(images.part(1, 9), Images { pixels: vec![4, 5, 6, 7], labels: vec![1], ..images });
+        assert_eq!((images.part(2, 1).len(), images.part(9, 1).len()), (0, 0));
+        assert_eq!(images.pixels_of(&[1, 0, 1, 2, -1]), [4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7]);
+        let (mut first, mut all) = (images.clone(), images.clone());
+        first.truncate(1);
+        all.truncate(usize::MAX);
+        assert_eq!((first.pixels, first.labels, all), (vec![0, 1, 2, 3], vec![1], images));
     }
 }

@@ -1,7 +1,11 @@
-//! The data set of a run: what is known about it, and the content by which a run is tied to the data
-//! it was trained on, wherever they are.
+//! The data sets of a run: what is known about them, and the content by which a run is tied to the
+//! data it was trained on, wherever they are.
 
-use crate::pipeline::Pipeline;
+mod labelled;
+
+pub use labelled::{Labelled, labelled};
+
+use crate::pipeline::{ExtraConfig, Pipeline};
 use foil::data::{DataSource, Dataset, Facts, Located, Reading};
 use foil::engine::Normalize;
 use foil::registry::Component;
@@ -28,8 +32,34 @@ struct Source {
 struct Known {
     facts: HashMap<Settings, Facts>,
     contents: HashMap<Source, String>,
-    /// Read only for its content, but needed again soon.
-    kept: Option<(Source, Dataset)>,
+    /// Read only for their content, but needed again soon.
+    kept: Vec<(Source, Dataset)>,
+}
+
+/// One of a pipeline's data sets.
+#[derive(Clone, Copy)]
+struct Set<'a> {
+    data: &'a Component<dyn DataSource>,
+    folder: &'a Path,
+    /// The content that it must have.
+    content: Option<&'a String>,
+    /// The keys of its content and its place.
+    keys: [&'static str; 2],
+}
+
+impl<'a> Set<'a> {
+    /// The one that is trained and tested on.
+    fn base(pipeline: &'a Pipeline) -> Self {
+        let content = pipeline.images.content.as_ref();
+        Self { data: &pipeline.data, folder: &pipeline.folder, content, keys: ["images.content", "data.path"] }
+    }
+
+    /// The one that is mixed in.
+    fn extra(pipeline: &'a Pipeline) -> Option<Self> {
+        let ExtraConfig { data, content, .. } = pipeline.extra.as_ref()?;
+        let keys = ["extra.content", "extra.data.path"];
+        Some(Self { data, folder: &pipeline.folder, content: content.as_ref(), keys })
+    }
 }
 
 static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
@@ -62,6 +92,14 @@ pub fn name(pipeline: &Pipeline) -> String {
     facts(pipeline).map_or_else(|_| pipeline.data.name().to_string(), |facts| facts.name)
 }
 
+/// The pipeline's data in a sentence: `cifar10`, or `cifar10 with 70% of each batch from edm`.
+pub fn described(pipeline: &Pipeline) -> String {
+    let Some(extra) = &pipeline.extra else { return name(pipeline) };
+    let of = facts_of(&extra.data, &pipeline.folder).map_or_else(|_| extra.data.name().into(), |facts| facts.name);
+    let labels = if extra.labels.is_some() { ", labelled by a network" } else { "" };
+    format!("{} with {}% of each batch from {of}{labels}", name(pipeline), extra.share * 100.0)
+}
+
 /// Mean and standard deviation of the training images per channel, in [0, 1] image units; they are
 /// measured where the data set does not state them. With `dry`, and where `normalize` does not need
 /// them, they may be 0 and 1 instead.
@@ -78,22 +116,23 @@ pub fn moments(pipeline: &Pipeline, dry: bool) -> Result<(Vec<f64>, Vec<f64>)> {
     if dry || !measures {
         return Ok((vec![0.0; facts.image[0]], vec![1.0; facts.image[0]]));
     }
-    let (data, source) = taken(pipeline)?;
+    let (data, source) = taken(Set::base(pipeline))?;
     let moments = data.train.moments();
-    known(|known| known.kept = Some((source, data)));
+    known(|known| known.kept.push((source, data)));
     Ok(moments)
 }
 
-/// Checks that the data set of a pipeline is on this machine, without reading it.
+/// Checks that the data sets that a pipeline trains on are on this machine, without reading them.
 ///
 /// # Errors
-/// When it is not, with the places searched and what to do.
+/// When one is not, with the places searched and what to do.
 pub fn find(pipeline: &Pipeline) -> Result<()> {
-    locate(pipeline).map(drop)
+    let sets = [Some(Set::base(pipeline)), Set::extra(pipeline)];
+    sets.into_iter().flatten().try_for_each(|set| locate(set).map(drop))
 }
 
-fn locate(pipeline: &Pipeline) -> Result<Located> {
-    pipeline.data.build_within(&pipeline.folder)?.locate()
+fn locate(set: Set) -> Result<Located> {
+    set.data.build_within(set.folder)?.locate()
 }
 
 /// Reads the data set of `pipeline`; notes about it go to the log.
@@ -109,8 +148,24 @@ pub fn read(pipeline: &Pipeline) -> Result<Dataset> {
 
 /// As [`read`] where there is no log yet; call [`tell`] once there is.
 pub fn load(pipeline: &Pipeline) -> Result<Dataset> {
-    let (data, source) = taken(pipeline)?;
-    let content = agreed(pipeline, &data)?;
+    load_set(Set::base(pipeline))
+}
+
+/// The set that `pipeline` mixes in, if it does; unlabelled images have the label 0. Notes about it
+/// are for [`tell`].
+///
+/// # Errors
+/// As [`read`], with `extra.content`.
+pub fn load_extra(pipeline: &Pipeline) -> Result<Option<Dataset>> {
+    let Some(mut data) = Set::extra(pipeline).map(load_set).transpose()? else { return Ok(None) };
+    let limit = pipeline.extra.as_ref().and_then(|extra| extra.limit).unwrap_or(u64::MAX);
+    data.train.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(Some(data))
+}
+
+fn load_set(set: Set) -> Result<Dataset> {
+    let (data, source) = taken(set)?;
+    let content = agreed(set, &data)?;
     known(|known| known.contents.insert(source, content));
     Ok(data)
 }
@@ -123,16 +178,16 @@ pub fn tell(data: &Dataset) {
 }
 
 /// The content of `data`, checked against the pipeline's if that is set.
-fn agreed(pipeline: &Pipeline, data: &Dataset) -> Result<String> {
+fn agreed(set: Set, data: &Dataset) -> Result<String> {
     let content = data.content();
-    let Some(expected) = pipeline.images.content.as_ref().filter(|expected| **expected != content) else {
+    let Some(expected) = set.content.filter(|expected| **expected != content) else {
         return Ok(content);
     };
-    let (name, origin) = (&data.facts.name, &data.origin);
+    let (name, origin, [key, path]) = (&data.facts.name, &data.origin, set.keys);
     Err(Error::new(format!(
-        "`{name}` in {origin} has the content {content}, but `images.content` is {expected}: the run is on other data"
+        "`{name}` in {origin} has the content {content}, but `{key}` is {expected}: the run is on other data"
     ))
-    .help("put the data of the run back, say where they are with `data.path`, or take these: images.content=null"))
+    .help(format!("put the data of the run back, say where they are with `{path}`, or take these: {key}=null")))
 }
 
 /// The content of the data set of `pipeline`: as set in the pipeline, or else from its files;
@@ -142,24 +197,34 @@ fn agreed(pipeline: &Pipeline, data: &Dataset) -> Result<String> {
 /// When it is not found, its files are damaged, or with `keep` its content differs from the
 /// pipeline's.
 pub(crate) fn content(pipeline: &Pipeline, keep: bool) -> Result<Option<String>> {
-    let said = pipeline.images.content.as_ref();
-    if !keep && let Some(content) = said {
+    content_of(Set::base(pipeline), keep)
+}
+
+/// As [`content`], of the set that is mixed in; `None` where there is none.
+pub(crate) fn content_of_extra(pipeline: &Pipeline, keep: bool) -> Result<Option<String>> {
+    Set::extra(pipeline).map_or(Ok(None), |set| content_of(set, keep))
+}
+
+fn content_of(set: Set, keep: bool) -> Result<Option<String>> {
+    if !keep && let Some(content) = set.content {
         return Ok(Some(content.clone()));
     }
-    let located = locate(pipeline)?;
+    let located = locate(set)?;
     if located.files.is_empty() {
         return Ok(None);
     }
-    let source = source(pipeline, located)?;
+    let source = source(set, located)?;
     let found = known(|known| known.contents.get(&source).cloned());
-    if let Some(content) = found.filter(|content| said.is_none_or(|said| said == content)) {
+    if let Some(content) = found.filter(|content| set.content.is_none_or(|said| said == content)) {
         return Ok(Some(content));
     }
-    let (data, source) = taken(pipeline)?;
-    let content = agreed(pipeline, &data)?;
+    let (data, source) = taken(set)?;
+    let content = agreed(set, &data)?;
     known(|known| {
         known.contents.insert(source.clone(), content.clone());
-        known.kept = keep.then_some((source, data));
+        if keep {
+            known.kept.push((source, data));
+        }
     });
     Ok(Some(content))
 }
@@ -190,14 +255,17 @@ pub fn watched<T>(name: &str, read: impl FnOnce(&Reading) -> Result<T>) -> Resul
 }
 
 /// The data, kept or read now.
-fn taken(pipeline: &Pipeline) -> Result<(Dataset, Source)> {
-    let source = source(pipeline, locate(pipeline)?)?;
-    let kept = known(|known| known.kept.take_if(|(kept, _)| *kept == source));
+fn taken(set: Set) -> Result<(Dataset, Source)> {
+    let source = source(set, locate(set)?)?;
+    let kept = known(|known| {
+        let at = known.kept.iter().position(|(kept, _)| *kept == source);
+        at.map(|at| known.kept.swap_remove(at))
+    });
     let data = match kept {
         Some((_, data)) => data,
         None => {
-            let set = pipeline.data.build_within(&pipeline.folder)?;
-            watched(pipeline.data.name(), |progress| set.read(progress))?
+            let built = set.data.build_within(set.folder)?;
+            watched(set.data.name(), |progress| built.read(progress))?
         }
     };
     Ok((data, source))
@@ -207,13 +275,13 @@ fn settings(data: &Component<dyn DataSource>, folder: &Path) -> Result<Settings>
     Ok((serde_yaml::to_string(data).map_err(Error::of)?, folder.to_path_buf()))
 }
 
-fn source(pipeline: &Pipeline, located: Located) -> Result<Source> {
+fn source(set: Set, located: Located) -> Result<Source> {
     let facts = |path: PathBuf| {
         let facts = std::fs::metadata(&path).ok()?;
         Some((path, facts.len(), facts.modified().ok()))
     };
     let files = located.files.into_iter().filter_map(facts).collect();
-    Ok(Source { settings: settings(&pipeline.data, &pipeline.folder)?, place: located.place, files })
+    Ok(Source { settings: settings(set.data, set.folder)?, place: located.place, files })
 }
 
 fn known<T>(look: impl FnOnce(&mut Known) -> T) -> T {

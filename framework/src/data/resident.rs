@@ -13,6 +13,19 @@ pub struct Resident {
     index: Tensor,
 }
 
+/// Images of another set for one batch, on the run's device.
+#[derive(Debug)]
+pub struct Extra {
+    /// As bytes, `[M, C, H, W]`.
+    pub images: Tensor,
+    /// `[M]`.
+    pub labels: Tensor,
+    /// What their random numbers are keyed by, `[M]`.
+    pub index: Tensor,
+    /// For each place in the batch its place among the base images followed by these, `[N]`.
+    pub order: Tensor,
+}
+
 impl Resident {
     /// Copies `images` to the device.
     pub fn new(images: &foil_data::Images, device: Device) -> Self {
@@ -85,15 +98,23 @@ impl Resident {
     pub fn batch(&self, rows: &Tensor, kind: Kind, augment: Option<(&Augment, &Tensor)>) -> (Tensor, Tensor, Tensor) {
         let index = self.index.index_select(0, rows);
         let labels = self.labels.index_select(0, rows);
-        if let Some(images) = gather(&self.images, rows, augment.map(|(augment, key)| (augment, key, &index))) {
-            return (images.to_kind(kind), labels, index);
-        }
-        let bytes = self.images.index_select(0, rows);
-        let bytes = match augment {
-            Some((augment, key)) => augment.apply(&bytes, &Noise::new(key, &index)),
-            None => bytes,
-        };
-        (scaled(&bytes, kind), labels, index)
+        (pictures(&self.images, rows, &index, kind, augment), labels, index)
+    }
+
+    /// As [`Resident::batch`] for the images at `rows` and those of another set, put together.
+    pub fn mixed(
+        &self,
+        rows: &Tensor,
+        extra: &Extra,
+        kind: Kind,
+        augment: Option<(&Augment, &Tensor)>,
+    ) -> (Tensor, Tensor, Tensor) {
+        let both = |own: &Tensor, more: &Tensor| Tensor::cat(&[&own.index_select(0, rows), more], 0);
+        let ordered = |own: &Tensor, more: &Tensor| both(own, more).index_select(0, &extra.order);
+        let labels = ordered(&self.labels, &extra.labels);
+        let index = ordered(&self.index, &extra.index);
+        let bytes = both(&self.images, &extra.images);
+        (pictures(&bytes, &extra.order, &index, kind, augment), labels, index)
     }
 
     /// As [`Resident::batch`] for the images from `start`, at most `count` of them, in order.
@@ -102,6 +123,19 @@ impl Resident {
         let piece = |t: &Tensor| t.narrow(0, start, count);
         (scaled(&piece(&self.images), kind), piece(&self.labels), piece(&self.index))
     }
+}
+
+/// The images at `rows` of `bytes`, `[N, C, H, W]` in [0, 1], augmented by noise keyed by `index`.
+fn pictures(bytes: &Tensor, rows: &Tensor, index: &Tensor, kind: Kind, augment: Option<(&Augment, &Tensor)>) -> Tensor {
+    if let Some(images) = gather(bytes, rows, augment.map(|(augment, key)| (augment, key, index))) {
+        return images.to_kind(kind);
+    }
+    let bytes = bytes.index_select(0, rows);
+    let bytes = match augment {
+        Some((augment, key)) => augment.apply(&bytes, &Noise::new(key, index)),
+        None => bytes,
+    };
+    scaled(&bytes, kind)
 }
 
 /// Bytes to numbers in [0, 1], channels-last as the networks' weights are, so that no layer copies

@@ -5,14 +5,15 @@ use super::{Exit, json};
 use crate::report::{Cell, Column, Style, Table};
 use foil::cuda;
 use foil::distributed::{Agreement, World};
-use foil::engine::{Ceiling, Precision};
+use foil::engine::{Ceiling, Precision, wait};
 use foil::{AtPath, Error, Result};
-use foil_runs::pipeline::load;
+use foil_runs::pipeline::{Pipeline, load};
+use foil_runs::train::{At, Feed};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
-use tch::Device;
+use tch::{Device, Tensor};
 
 /// Time training steps on random images: median time, images per second, and the share of the
 /// device's measured peak.
@@ -25,7 +26,9 @@ use tch::Device;
 
 With --methods or --batch it prints a table. It counts the operations of convolutions and linear layers (a multiply-add is two) and
 the bytes of their inputs, weights and outputs, each moved once. The ceilings are measured in the same run, with a large matrix product
-in the run's precision and a large copy.")]
+in the run's precision and a large copy.
+
+Of a pipeline with `extra` it also measures how long a mixed batch takes to put together, on the pipeline's own images.")]
 pub(super) struct Args {
     /// The pipeline file, and overrides.
     #[arg(required_unless_present = "methods")]
@@ -84,6 +87,12 @@ struct Timing {
     of_arithmetic: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     of_memory: Option<f64>,
+    /// Milliseconds that it takes to put a batch together, with the images of `extra`; and the share
+    /// of a step by which this is longer than without them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mixing: Option<f64>,
     /// Seconds from the pipeline to its first step, and to its third, which is the first replay of
     /// a captured one.
     first_step_seconds: f64,
@@ -210,6 +219,7 @@ fn time(
         None => None,
     };
     let rate = |ceiling: Ceiling| if precision == Precision::Bf16 { ceiling.bf16 } else { ceiling.fp32 };
+    let batch = batches(pipeline, device, world, runs)?;
     Ok(Timing {
         name: pipeline.name.clone().unwrap_or_default(),
         attack: pipeline.attack.name(),
@@ -231,15 +241,46 @@ fn time(
         bytes: work.bytes,
         of_arithmetic: shares.map(|ceiling| work.operations / (ms / 1e3) / rate(ceiling)),
         of_memory: shares.map(|ceiling| work.bytes / (ms / 1e3) / ceiling.memory),
+        batch_ms: batch.map(|(with, _)| with),
+        mixing: batch.map(|(with, without)| (with - without) / ms),
         first_step_seconds,
         third_step_seconds,
         memory: if let Device::Cuda(n) = device { cuda::peak(n).ok() } else { None },
     })
 }
 
+/// Milliseconds that putting a batch together takes (the median), with the images of `extra` and
+/// without; `None` for a pipeline that mixes in none. Nothing else runs meanwhile, so that the whole
+/// work counts, also what a run's thread does beside a step.
+fn batches(pipeline: &Pipeline, device: Device, world: World, runs: usize) -> Result<Option<(f64, f64)>> {
+    let Some(extra) = foil_runs::data::load_extra(pipeline)? else { return Ok(None) };
+    let data = foil_runs::data::load(pipeline)?;
+    let mixed = Feed::of(pipeline, &data.train, Some(extra.train), device)?.0;
+    let plain = Feed::of(&Pipeline { extra: None, ..pipeline.clone() }, &data.train, None, device)?.0;
+    let key = Tensor::zeros([] as [i64; 0], (tch::Kind::Int64, device));
+    let median = |mut feed: Feed| {
+        let augment = pipeline.augment.as_ref().map(|augment| (augment, &key));
+        // Only full batches; as many as were timed of the step, but enough for a steady median.
+        let steps = (feed.base().len() as u64 / pipeline.train.batch_size).max(1);
+        let mut times = Vec::new();
+        let order = feed.order(0);
+        for at in 0..(runs as u64).max(50) {
+            let start = Instant::now();
+            let at = At { epoch: at / steps, step: at % steps, order: &order };
+            let inputs = feed.inputs(at, feed.share(at.step, world), steps)?;
+            drop(feed.batch(&inputs, augment));
+            wait(device);
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+        times.sort_by(f64::total_cmp);
+        Ok::<f64, Error>(times[times.len() / 2])
+    };
+    Ok(Some((median(mixed)?, median(plain)?)))
+}
+
 fn line(t: &Timing) -> String {
     format!(
-        "{} + {} on {}, batch {}, {}: {:.2} ms a step (median of {}; {:.2} to {:.2}), {:.0} images/s{}",
+        "{} + {} on {}, batch {}, {}: {:.2} ms a step (median of {}; {:.2} to {:.2}), {:.0} images/s{}{}",
         t.attack,
         t.loss,
         t.model,
@@ -251,6 +292,9 @@ fn line(t: &Timing) -> String {
         t.ms_max,
         t.images_per_second,
         t.in_sums.map_or(String::new(), |share| format!(", {:.1} % of the time in all-reduce", share * 100.0)),
+        t.batch_ms.zip(t.mixing).map_or(String::new(), |(ms, mixing)| {
+            format!("; a mixed batch takes {ms:.2} ms, the mixing {:.2} % of a step", mixing * 100.0)
+        }),
     )
 }
 

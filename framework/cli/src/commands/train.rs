@@ -5,6 +5,7 @@ use crate::report::{Progress, Unit, thousands};
 use foil::distributed::{Agreement, Launch, World, checksum};
 use foil::engine::{choose_for, devices, shown};
 use foil::{AtPath, Error, Result};
+use foil_runs::data::Labelled;
 use foil_runs::pipeline::{BatchNorm, Loaded, Pipeline, load, load_across};
 use foil_runs::train::{Ended, Folder, Lock, Observer, Trainer};
 use std::io::Write;
@@ -190,16 +191,20 @@ pub(super) fn train(
     // Everything is built and checked before a folder is made.
     let parts = loaded.built(Trainer::assemble(pipeline, device, world))?;
     let data = foil_runs::data::load(pipeline)?;
-    agree(pipeline, &data, device, world)?;
+    let mut pipeline = pipeline.clone();
+    let extra = extra(&mut pipeline, &place, device, world)?;
+    agree(&pipeline, &data, extra.as_ref(), device, world)?;
     let (folder, lock, pipeline) =
-        if world.is_first() { take(pipeline, place)? } else { (Folder::default(), None, pipeline.clone()) };
+        if world.is_first() { take(&pipeline, place)? } else { (Folder::default(), None, pipeline) };
     let path = world.first_says(&folder.path().display().to_string())?;
     let folder = if world.is_first() { folder } else { Folder::named(Path::new(&path)) };
     if world.is_first() {
         run_log::start(&folder)?;
         foil_runs::data::tell(&data);
+        extra.iter().try_for_each(|extra| extra.keep(&folder))?;
     }
-    let mut trainer = Trainer::new(pipeline.clone(), parts, data, folder.clone(), lock, device, world)?;
+    let extra = extra.map(|extra| extra.images);
+    let mut trainer = Trainer::new(pipeline.clone(), parts, (data, extra), folder.clone(), lock, device, world)?;
     say(world, &introduction(&pipeline, &trainer, &folder, device, world));
     let ended = trainer.run(observer, stop).inspect_err(|error| tracing::error!("{error}"))?;
     match (ended, trainer.best()) {
@@ -210,6 +215,21 @@ pub(super) fn train(
         _ => tracing::info!("{ended:?}."),
     }
     Ok((folder, ended))
+}
+
+/// The images that the pipeline mixes in, with their labels; what these are is noted in the
+/// pipeline.
+fn extra(pipeline: &mut Pipeline, place: &Place, device: tch::Device, world: World) -> Result<Option<Labelled>> {
+    let Some(data) = foil_runs::data::load_extra(pipeline)? else { return Ok(None) };
+    if world.is_first() {
+        foil_runs::data::tell(&data);
+    }
+    let run = if let Place::Old(folder) = place { Some(folder) } else { None };
+    let labelled = foil_runs::data::labelled(pipeline, data, run, device, world)?;
+    if let Some(extra) = &mut pipeline.extra {
+        extra.labels_content = labelled.content();
+    }
+    Ok(Some(labelled))
 }
 
 /// A progress bar for each epoch.
@@ -256,17 +276,25 @@ fn take(pipeline: &Pipeline, place: Place) -> Result<(Folder, Option<Lock>, Pipe
 }
 
 /// Refuses to train if the ranks do not run the same.
-fn agree(pipeline: &Pipeline, data: &foil::data::Dataset, device: tch::Device, world: World) -> Result<()> {
+fn agree(
+    pipeline: &Pipeline,
+    data: &foil::data::Dataset,
+    extra: Option<&Labelled>,
+    device: tch::Device,
+    world: World,
+) -> Result<()> {
     if !world.is_joined() {
         return Ok(());
     }
     let labels =
         |images: &foil::data::Images| images.labels.iter().flat_map(|label| label.to_le_bytes()).collect::<Vec<u8>>();
+    let extra = extra.map_or(String::new(), |extra| checksum(&[&extra.images.pixels, &labels(&extra.images)]));
     let libtorch = devices().libtorch.as_deref().and_then(doctor::version_of).unwrap_or_default();
     let device = if device.is_cuda() { "cuda" } else { "cpu" };
     Agreement::default()
         .with("pipeline", pipeline.to_yaml()?)
         .with("data", checksum(&[&data.train.pixels, &labels(&data.train), &data.test.pixels, &labels(&data.test)]))
+        .with("extra images", extra)
         .with("foil", foil::VERSION)
         .with_program()
         .with("libtorch", libtorch)
@@ -309,7 +337,7 @@ fn introduction(pipeline: &Pipeline, trainer: &Trainer, folder: &Folder, device:
         pipeline.loss.name(),
         pipeline.model.name(),
         thousands(parameters),
-        foil_runs::data::name(pipeline),
+        foil_runs::data::described(pipeline),
         pipeline.select,
         folder.path().display(),
     )

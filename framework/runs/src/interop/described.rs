@@ -1,11 +1,11 @@
 //! The model card that foil stored in a file.
 
 use crate::record::Threat;
+use crate::record::card::said;
 use foil::data::DataSource;
 use foil::engine::Normalize;
 use foil::model::Model;
 use foil::registry::{Component, Names, key_of_plugin};
-use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 
 /// The parts of a card that make a pipeline; each is `None` if the file does not have it.
@@ -21,20 +21,17 @@ pub(super) struct Described {
 
 impl Described {
     pub fn of(texts: &HashMap<String, String>) -> Self {
-        fn json<T: DeserializeOwned>(texts: &HashMap<String, String>, field: &str) -> Option<T> {
-            serde_json::from_str(texts.get(&format!("foil.{field}"))?).ok()
-        }
-        let settings: Option<serde_json::Map<String, serde_json::Value>> = json(texts, "model");
+        let settings: Option<serde_json::Map<String, serde_json::Value>> = said(texts, "model");
         let names_files = settings.is_some_and(|settings| {
             let plugin = settings.get("type").and_then(|name| name.as_str()).unwrap_or_default();
             settings.keys().any(|key| key_of_plugin(plugin, key) == Some(Names::File))
         });
         Self {
-            model: json(texts, "model").filter(|_| !names_files),
+            model: said(texts, "model").filter(|_| !names_files),
             names_files,
             data: texts.get("foil.dataset").and_then(|name| Component::named(name).ok()),
-            normalize: json(texts, "normalize"),
-            threat: json(texts, "threat"),
+            normalize: said(texts, "normalize"),
+            threat: said(texts, "threat"),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Builds the parts of a run from a checked pipeline.
 
 use super::facts::{facts, unusable};
-use super::{BatchNorm, Pipeline, checks, networks, provisions};
+use super::{BatchNorm, Pipeline, checks, extra, networks, provisions};
 use crate::record::Rule;
 use foil::attack::Attack;
 use foil::distinct;
@@ -118,6 +118,10 @@ pub fn assemble_across(
     }
     if let Some(network) = &network {
         checks::classifier(&cx, pipeline, network);
+    }
+    // Only those who train need the images.
+    if dry {
+        extra::check(&cx, pipeline, attack.as_deref(), loss.as_deref());
     }
     let select = checks::selection(&cx, pipeline);
 

@@ -1,5 +1,6 @@
 //! The keys of a pipeline file.
 
+use super::ExtraConfig;
 use foil::attack::Attack;
 use foil::average::Average;
 use foil::data::{Augment, DataSource};
@@ -37,6 +38,10 @@ pub struct Pipeline {
     /// Which of its images are used, and what they must contain.
     #[set(default)]
     pub images: ImagesConfig,
+    /// More images, of another set, that are mixed into each batch.
+    #[set(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extra: Option<ExtraConfig>,
     /// Random crops and flips of training images.
     #[set(default)]
     pub augment: Option<Augment>,

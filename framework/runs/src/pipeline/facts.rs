@@ -16,6 +16,10 @@ pub(super) fn facts(pipeline: &Pipeline) -> Result<DataFacts, Problem> {
     if facts.counts.test == 0 {
         return lacking("test", "name some: a run is evaluated on them");
     }
+    if facts.class_names.is_empty() {
+        let message = format!("`data` is `{}`, which has no labels", pipeline.data.name());
+        return Err(Problem::new("data", message, "unlabelled images can be mixed into a labelled set: `extra`"));
+    }
     let known = DataFacts::from(&facts);
     let limit = pipeline.images.train_limit.map_or(known.train, |limit| limit.min(known.train as u64) as i64);
     let held = pipeline.images.validation;

@@ -1,6 +1,7 @@
 //! Files that a pipeline names: resolving their paths, and copying them into a run's folder.
 
 use super::Pipeline;
+use super::extra::checkpoint;
 use foil::atomic;
 use foil::plugin::{Lock, loaded};
 use foil::registry::{Names, admitting, key_of_plugin};
@@ -9,11 +10,11 @@ use foil_config::Checked;
 use serde_yaml::Value;
 use std::path::{Path, PathBuf, absolute};
 
-/// Whether this is the path of a pipeline's own file: `init`, `networks.NAME.init`. Others are keys
-/// of plugins.
-pub(super) fn is_init(path: &str) -> bool {
+/// Whether this is the path of a pipeline's own file: `init`, `networks.NAME.init`, `extra.labels`.
+/// Others are keys of plugins.
+pub(super) fn is_own(path: &str) -> bool {
     let of_network = |path: &str| path.strip_suffix(".init").is_some_and(|name| !name.contains('.'));
-    path == "init" || path.strip_prefix("networks.").is_some_and(of_network)
+    ["init", "extra.labels"].contains(&path) || path.strip_prefix("networks.").is_some_and(of_network)
 }
 
 /// Calls `change` with the key path and the map of the pipeline and of every component that names a
@@ -28,7 +29,7 @@ fn each(
     let plugin = map.get("type").and_then(Value::as_str).map(String::from);
     for key in keys {
         let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        let is_own = is_init(&inner) && map.get("init").is_some_and(Value::is_string);
+        let is_own = is_own(&inner) && map.get(key.as_str()).is_some_and(Value::is_string);
         let named = plugin.as_ref().and_then(|name| key_of_plugin(name, &key)).unwrap_or(Names::Nothing);
         let named = if is_own { Names::File } else { named };
         if named != Names::Nothing {
@@ -80,6 +81,7 @@ impl Pipeline {
                 return Ok(());
             }
             let source = self.folder.join(map.get(key).and_then(Value::as_str).unwrap_or_default());
+            let source = checkpoint(source);
             let said = map.remove("sha256").and_then(|said| said.as_str().map(String::from));
             if let Some(sum) = foil::hash::file_hash(&source).ok().or(said) {
                 map.insert(key.into(), sum.into());
@@ -121,6 +123,7 @@ impl Pipeline {
                 map.insert(key.into(), whole.display().to_string().into());
                 return Ok(());
             }
+            let source = checkpoint(source);
             let part = path.rsplit_once('.').map_or(path, |(part, _)| part);
             let name = match source.extension() {
                 Some(extension) => format!("{part}.{}", extension.display()),

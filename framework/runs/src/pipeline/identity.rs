@@ -9,7 +9,8 @@ impl Pipeline {
     /// The hash of what is trained: equal for two pipelines whose training gives the same
     /// checkpoint.
     ///
-    /// Files and libraries count by their content, and the data by `images.content`: see
+    /// Files and libraries count by their content, and the data by `images.content` and
+    /// `extra.content`: see
     /// [`Pipeline::pinned`].
     ///
     /// It leaves out the name, the device, the folder of the data, how often the state is saved,
@@ -24,6 +25,11 @@ impl Pipeline {
         bare.device = "auto".into();
         // The default, published data, need not be stated.
         bare.images.content = bare.images.content.filter(|content| content != foil::data::PUBLISHED);
+        if let Some(extra) = &mut bare.extra {
+            extra.content = extra.content.take().filter(|content| content != foil::data::PUBLISHED);
+            // It follows from the images and the network.
+            extra.labels_content = None;
+        }
         bare.train.checkpoint_steps = None;
         bare.evaluate.clear();
         bare.corruptions = None;
@@ -40,8 +46,7 @@ impl Pipeline {
     /// # Errors
     /// When the data are not found, or their files are damaged.
     pub fn pinned(self) -> Result<Self> {
-        let content = crate::data::content(&self, false)?;
-        self.with_content(content)
+        self.with_content(false)
     }
 
     /// As [`Pipeline::pinned`], for a run that is about to start: the data stay in memory until
@@ -50,12 +55,16 @@ impl Pipeline {
     /// # Errors
     /// As [`Pipeline::pinned`].
     pub fn pinned_to_begin(self) -> Result<Self> {
-        let content = crate::data::content(&self, true)?;
-        self.with_content(content)
+        self.with_content(true)
     }
 
-    fn with_content(mut self, content: Option<String>) -> Result<Self> {
+    fn with_content(mut self, keep: bool) -> Result<Self> {
+        let content = crate::data::content(&self, keep)?;
+        let of_extra = crate::data::content_of_extra(&self, keep)?;
         self.images.content = content;
+        if let Some(extra) = &mut self.extra {
+            extra.content = of_extra;
+        }
         if self.normalize.is_of_data() && crate::data::facts(&self)?.mean.is_empty() {
             let (mean, std) = crate::data::moments(&self, false)?;
             self.normalize = Normalize::given(mean, std);

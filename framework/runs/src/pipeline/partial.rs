@@ -20,7 +20,7 @@ pub(super) fn more_problems(rest: &serde_yaml::Value, known: &[Problem]) -> Vec<
         _ => problems_of_parts(rest),
     };
     // The file's folder is not known here, so files that it names cannot be found.
-    let of_a_file = |path: &str| path == "data" || super::files::is_init(path);
+    let of_a_file = |path: &str| ["data", "extra.data"].contains(&path) || super::files::is_own(path);
     problems.retain(|problem| !of_a_file(&problem.path) && !problem.building);
     problems
 }

@@ -87,6 +87,12 @@ impl ModelCard {
     }
 }
 
+/// A field of the card in a file's texts that is stored as JSON; `None` if it is not there or is
+/// something else.
+pub fn said<T: serde::de::DeserializeOwned>(texts: &HashMap<String, String>, field: &str) -> Option<T> {
+    serde_json::from_str(texts.get(&format!("foil.{field}"))?).ok()
+}
+
 /// The number of epochs in the texts of a card; 0 if there is none.
 pub fn epochs(texts: &HashMap<String, String>) -> u64 {
     texts.get("foil.epochs").and_then(|epochs| epochs.parse().ok()).unwrap_or(0)

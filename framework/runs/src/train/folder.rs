@@ -21,6 +21,7 @@ use tch::Tensor;
 /// `resolved.yaml` is the pipeline, `metrics.jsonl`, `metrics.csv` and `events.out.tfevents.*` its
 /// curves, `best.safetensors` and `last.safetensors` its weights under PyTorch's names with a model
 /// card, `best_mask.safetensors` CAT's mask network, `state.safetensors` what resuming needs,
+/// `extra_labels.safetensors` the labels of extra images,
 /// `log.txt` what happened; `run.lock` is locked while a process trains in it, `work.lock` while
 /// one of several that share a list of runs has it, and `failed.txt` is what such a one says of a
 /// run that failed.
@@ -144,6 +145,14 @@ impl Folder {
     /// The weights after the last epoch that finished.
     pub fn last(&self) -> PathBuf {
         self.0.join("last.safetensors")
+    }
+
+    /// What [`Folder::extra_labels`] is called.
+    pub const EXTRA_LABELS: &str = "extra_labels.safetensors";
+
+    /// The labels that a network gave to the run's extra images.
+    pub fn extra_labels(&self) -> PathBuf {
+        self.0.join(Self::EXTRA_LABELS)
     }
 
     /// What resuming needs.

@@ -2,6 +2,7 @@
 
 mod describe;
 mod epoch_sums;
+mod feed;
 mod folder;
 mod heartbeat;
 mod observer;
@@ -12,6 +13,7 @@ mod trainer;
 mod writer;
 
 pub use epoch_sums::EpochSums;
+pub use feed::{At, Feed};
 pub use folder::{Done, Folder, Lock};
 pub use heartbeat::Beat;
 pub use observer::Observer;

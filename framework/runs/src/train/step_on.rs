@@ -1,5 +1,6 @@
 //! The captured part of a training step: from the indices of its images to its outcome.
 
+use super::feed::batch;
 use foil::Result;
 use foil::attack::Batch;
 use foil::data::{Augment, Resident};
@@ -7,12 +8,12 @@ use foil::engine::lap;
 use foil::engine::{Outcome, Step};
 use foil::nn::Noise;
 use foil::scheduler::Clock;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
-/// Gathers, augments and scales the images at `rows` `[N]` of `data`, and runs `step` on them;
-/// returns their labels too.
+/// Gathers, augments and scales images of `data`, and runs `step` on them; returns their labels
+/// too. `inputs` are the rows `[N]` of `data`, or what [`Feed::inputs`](super::Feed::inputs) gives.
 ///
-/// Between two steps only tensors change: `rows`, `key` (`[]`, the epoch's key of the random
+/// Between two steps only tensors change: `inputs`, `key` (`[]`, the epoch's key of the random
 /// numbers) and the clock's scalars.
 ///
 /// # Errors
@@ -20,12 +21,12 @@ use tch::{Kind, Tensor};
 pub fn step_on(
     step: &mut Step,
     data: &Resident,
-    rows: &Tensor,
+    inputs: &[Tensor],
     key: &Tensor,
     clock: &Clock,
     augment: Option<&Augment>,
 ) -> Result<(Outcome, Tensor)> {
-    let (x, y, index) = data.batch(rows, Kind::Float, augment.map(|augment| (augment, key)));
+    let (x, y, index) = batch(data, inputs, augment.map(|augment| (augment, key)));
     lap("data");
     let noise = Noise::new(key, &index);
     let labels = y.shallow_clone();

@@ -12,14 +12,15 @@ mod start_or_resume;
 
 use super::describe::card;
 use super::epoch_sums::EpochSums;
+use super::feed::Feed;
 use super::folder::{Folder, Lock, Position};
 use super::heartbeat::Heartbeat;
 use super::observer::Observer;
 use super::ranks;
 use super::writer::BackgroundWriter;
-use crate::pipeline::{Assembled, ImagesConfig, Pipeline, assemble_across};
+use crate::pipeline::{Assembled, Pipeline, assemble_across, mixes};
 use crate::record::{ModelCard, stamp};
-use foil::data::{Dataset, Resident};
+use foil::data::{Dataset, Images, Resident};
 use foil::distributed::{Vote, World};
 use foil::engine::{Outcome, Repeated};
 use foil::guard;
@@ -37,7 +38,7 @@ use tch::{Device, Kind, Tensor};
 pub struct Trainer {
     pipeline: Pipeline,
     parts: Assembled,
-    train: Resident,
+    train: Feed,
     eval_images: Resident,
     clock: Clock,
     folder: Folder,
@@ -85,24 +86,30 @@ pub enum Ended {
 }
 
 impl Trainer {
-    /// Prepares a run in `folder`, which `lock` keeps for it: builds everything, reads the data,
-    /// and resumes from the saved state if there is one. With several ranks the first one has the
-    /// lock, and is the only one that reads and writes the folder.
+    /// Prepares a run in `folder`, which `lock` keeps for it, on `data` and the `extra` images that
+    /// the pipeline mixes in: builds everything, and resumes from the saved state if there is one.
+    /// With several ranks the first one has the lock, and is the only one that reads and writes the
+    /// folder.
     ///
     /// # Errors
     /// What is wrong with the pipeline, the data or the saved state.
     pub fn new(
         pipeline: Pipeline,
         parts: Assembled,
-        data: Dataset,
+        (data, extra): (Dataset, Option<Images>),
         folder: Folder,
         lock: Option<Lock>,
         device: Device,
         world: World,
     ) -> Result<Self> {
-        let (train, eval_images) = split(&data, &pipeline.images, device);
+        let (feed, held) = Feed::of(&pipeline, &data.train, extra, device)?;
+        let test = || {
+            let limit = pipeline.images.test_limit.map_or(i64::MAX, |n| i64::try_from(n).unwrap_or(i64::MAX));
+            Resident::new(&data.test, device).first(limit)
+        };
+        let eval_images = held.unwrap_or_else(test);
         let resolved = pipeline.to_yaml()?;
-        let steps = pipeline.train.steps(train.len() as u64);
+        let steps = pipeline.train.steps(feed.base().len() as u64);
         let clock = Clock::new(pipeline.train.epochs, steps, device);
         let card = card(&pipeline, &parts, &data, &resolved, world);
         let config = stamp::config_hash(&resolved);
@@ -127,7 +134,7 @@ impl Trainer {
             heartbeat,
             pipeline,
             parts,
-            train,
+            train: feed,
             eval_images,
             clock,
             folder,
@@ -154,6 +161,7 @@ impl Trainer {
     /// The problems of the pipeline, by key path.
     pub fn assemble(pipeline: &Pipeline, device: Device, world: World) -> Result<Assembled, Vec<foil_config::Problem>> {
         let parts = assemble_across(world, pipeline, Kind::Float, device, false)?.trainable()?;
+        mixes(pipeline, parts.step.attack.as_ref(), parts.step.loss.as_ref())?;
         if let Some(path) = pipeline.begins_with() {
             parts.step.model.network().read(&path).map_err(|error| {
                 vec![foil_config::Problem::new("init", format!("`init`: {}", error.message()), BEGINNING)]
@@ -210,19 +218,6 @@ impl Trainer {
     /// The epoch of the run's best checkpoint, and its score by the selection rule.
     pub fn best(&self) -> Option<(u64, f64)> {
         self.position.best.held.map(|held| (held.epoch, held.score))
-    }
-}
-
-/// The images that train, and those that are measured for the selection.
-fn split(data: &Dataset, images: &ImagesConfig, device: Device) -> (Resident, Resident) {
-    let limited = |images, limit: Option<u64>| {
-        let all = Resident::new(images, device);
-        limit.map_or_else(|| all.first(i64::MAX), |n| all.first(i64::try_from(n).unwrap_or(i64::MAX)))
-    };
-    let train = limited(&data.train, images.train_limit);
-    match images.validation {
-        0 => (train, limited(&data.test, images.test_limit)),
-        held => train.hold_out(held as i64),
     }
 }
 

@@ -13,8 +13,8 @@ use std::path::PathBuf;
 /// Images as arrays of numbers: `.npz`, `.npy` or `.safetensors`, with images `[n, H, W, C]`, `[n,
 /// C, H, W]` or `[n, H, W]` as bytes or as floating-point numbers from 0 to 1, and labels `[n]`.
 ///
-/// Test images may be in the same file or another; a set that is only mixed into another needs
-/// none.
+/// Test images may be in the same file or another. A set that is only mixed into another
+/// (`extra`) needs none, and no labels if a network gives them.
 #[settings]
 pub struct Arrays {
     /// The file with the training images.
@@ -22,9 +22,9 @@ pub struct Arrays {
     /// The name of their array; a `.npy` file has only one.
     #[set(default = "images")]
     pub images: String,
-    /// The name of the array of their labels.
-    #[set(default = "labels")]
-    pub labels: String,
+    /// The name of the array of their labels; `null` where there are none.
+    #[set(default = Some("labels".to_string()))]
+    pub labels: Option<String>,
     /// The file with their labels; by default that of the images.
     #[set(default)]
     pub labels_path: Option<DataPath>,
@@ -55,7 +55,8 @@ pub struct Arrays {
 #[derive(Debug)]
 struct Split {
     images: Named,
-    labels: Named,
+    /// `None` where there are none.
+    labels: Option<Named>,
 }
 
 #[derive(Debug)]
@@ -70,13 +71,17 @@ struct Files {
 impl Config<dyn DataSource> for Arrays {
     fn build(&self, cx: &Build) -> Result<Box<dyn DataSource>> {
         let path = cx.place(&self.path);
-        let split = |path: &PathBuf, images: &str, labels: &str, labels_path: &Option<DataPath>| Split {
+        let split = |path: &PathBuf, images: &str, labels: Option<&String>, labels_path: &Option<DataPath>| Split {
             images: Named { path: path.clone(), key: images.into() },
-            labels: Named { path: labels_path.as_ref().map_or(path.clone(), |own| cx.place(own)), key: labels.into() },
+            labels: labels.map(|key| Named {
+                path: labels_path.as_ref().map_or(path.clone(), |own| cx.place(own)),
+                key: key.clone(),
+            }),
         };
-        let train = split(&path, &self.images, &self.labels, &self.labels_path);
+        let train = split(&path, &self.images, self.labels.as_ref(), &self.labels_path);
         let test_path = self.test_path.as_ref().map_or(path.clone(), |own| cx.place(own));
-        let test = split(&test_path, &self.test_images, &self.test_labels, &self.test_labels_path);
+        let test_labels = self.labels.as_ref().and(Some(&self.test_labels));
+        let test = split(&test_path, &self.test_images, test_labels, &self.test_labels_path);
         let named = self.test_path.is_some()
             || (test.images.is_there() && test.images.path.extension() != Some("npy".as_ref()));
         let own = path.file_stem().map_or("arrays".into(), |stem| stem.to_string_lossy().into_owned());
@@ -101,33 +106,38 @@ impl Split {
     }
 
     fn read(&self, layout: Layout, classes: usize, progress: &Reading) -> Result<Images> {
-        let labels = self.labels()?;
+        let own = self.labels()?;
         let images = self.images.with(|header, from| convert::images(header, from, layout, progress))?;
         let [channels, height, width] = images.0;
         let pixels = images.1;
         let n = pixels.len() / (channels * height * width).max(1);
+        let Some((place, labels)) = self.labels.as_ref().zip(own) else {
+            return Ok(Images { pixels, labels: vec![0; n], channels, height, width });
+        };
         if labels.len() != n {
             let message = format!("{} labels for {n} images in {}", labels.len(), self.images);
-            return Err(self.labels.about(Error::new(message)));
+            return Err(place.about(Error::new(message)));
         }
         if let Some((at, label)) = labels.iter().enumerate().find(|(_, label)| usize::from(**label) >= classes) {
             let message = format!("label {at} is {label}, expected 0 to {}", classes.saturating_sub(1));
-            return Err(self.labels.about(Error::new(message)));
+            return Err(place.about(Error::new(message)));
         }
         Ok(Images { pixels, labels, channels, height, width })
     }
 
-    fn labels(&self) -> Result<Vec<u16>> {
-        self.labels.with(convert::labels)
+    /// `None` where there are none.
+    fn labels(&self) -> Result<Option<Vec<u16>>> {
+        self.labels.as_ref().map(|labels| labels.with(convert::labels)).transpose()
     }
 }
 
 impl Files {
     fn class_names(&self) -> Result<Vec<String>> {
-        if !self.classes.is_empty() {
+        if !self.classes.is_empty() && self.train.labels.is_some() {
             return Ok(self.classes.clone());
         }
-        let largest = self.train.labels()?.into_iter().max().unwrap_or(0);
+        let Some(labels) = self.train.labels()? else { return Ok(Vec::new()) };
+        let largest = labels.into_iter().max().unwrap_or(0);
         Ok((0..=largest).map(|class| class.to_string()).collect())
     }
 
@@ -155,8 +165,10 @@ impl DataSource for Files {
     }
 
     fn locate(&self) -> Result<Located> {
-        let mut files: Vec<PathBuf> =
-            self.splits().flat_map(|split| [split.images.path.clone(), split.labels.path.clone()]).collect();
+        let of = |split: &Split| {
+            std::iter::once(&split.images).chain(&split.labels).map(|array| array.path.clone()).collect()
+        };
+        let mut files: Vec<PathBuf> = self.splits().flat_map(|split| -> Vec<PathBuf> { of(split) }).collect();
         files.sort();
         files.dedup();
         for file in &files {

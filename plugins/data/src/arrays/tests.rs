@@ -80,6 +80,13 @@ fn safetensors_are_read() {
 }
 
 #[test]
+fn images_may_have_no_labels() {
+    let (_folder, path) = npz(&[("images", npy("|u1", "(2, 2, 2, 3)", &colours()))], false);
+    let data = read(&path, ", labels: null, classes: [a, b]").unwrap();
+    assert_eq!((data.train.labels, data.facts.class_names), (vec![0, 0], vec![String::new(); 0]));
+}
+
+#[test]
 fn each_thing_wrong_is_named_with_its_array() {
     let images = || ("images", npy("|u1", "(2, 2, 2, 3)", &colours()));
     type Parts = Vec<(&'static str, Vec<u8>)>;

@@ -1,10 +1,10 @@
 //! The average at the end of an epoch.
 
 use super::Trainer;
+use crate::train::feed::At;
 use foil::Result;
-use foil::distributed::share;
 use foil::engine::Step;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 impl Trainer {
     /// Moves the average, and estimates its batch norm's statistics if it asks for that, over the
@@ -17,16 +17,15 @@ impl Trainer {
         }
         average.forget();
         let augment = self.pipeline.augment.as_ref().map(|augment| (augment, &self.key));
-        let (size, all) = (self.pipeline.train.batch_size as i64, self.train.len());
-        let mut first = 0;
-        while first < all {
-            let count = size.min(all - first);
-            let share = share(count, self.world.rank(), self.world.size());
+        let epoch = self.position.epoch;
+        let steps = (self.train.base().len() as u64).div_ceil(self.pipeline.train.batch_size);
+        let mut seen = 0;
+        for step in 0..steps {
+            let share = self.train.share(step, self.world);
             self.world.set_share(share);
-            let (start, mine) = share.rows();
-            let (images, ..) = self.train.batch(&order.narrow(0, first + start, mine), Kind::Float, augment);
-            average.see(&images, first, count)?;
-            first += count;
+            let inputs = self.train.inputs(At { epoch, step, order }, share, steps)?;
+            average.see(&self.train.batch(&inputs, augment).0, seen, share.all)?;
+            seen += share.all;
         }
         Ok(())
     }

@@ -3,13 +3,13 @@
 use super::Trainer;
 use crate::record::Values;
 use crate::train::describe::summary;
+use crate::train::feed::At;
 use crate::train::heartbeat::Heartbeat;
 use crate::train::observer::Observer;
 use crate::train::ranks::{self, Visited};
 use crate::train::step_on::step_on;
 use foil::Result;
-use foil::distributed::share;
-use foil::nn::{key_of, name_key, permutation};
+use foil::nn::{key_of, name_key};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tch::{Device, Tensor};
@@ -55,27 +55,25 @@ impl Trainer {
         Ok(true)
     }
 
-    /// The order of the epoch's images, `[N]`; sets the key of its random numbers.
+    /// The order of the base set's images, `[N]`; sets the key of the epoch's random numbers.
     fn shuffle(&mut self) -> Tensor {
         let (seed, epoch) = (self.pipeline.seed, self.position.epoch);
         let _ = self.key.fill_(key_of(&[seed, name_key("train"), epoch]));
-        permutation(&[seed, name_key("shuffle"), epoch], self.train.len(), self.device)
+        self.train.order(epoch)
     }
 
     /// One step: on this rank's share of the next batch of `order`.
     fn step(&mut self, order: &Tensor) -> Result<()> {
-        let step = self.position.step;
-        let size = self.pipeline.train.batch_size as i64;
-        let first = step as i64 * size;
-        let share = share(size.min(self.train.len() - first), self.world.rank(), self.world.size());
+        let (epoch, step, steps) = (self.position.epoch, self.position.step, self.steps_an_epoch());
+        let share = self.train.share(step, self.world);
         self.world.set_share(share);
-        let (start, count) = share.rows();
-        let rows = order.narrow(0, first + start, count);
-        self.clock.set(self.position.epoch, step);
+        self.clock.set(epoch, step);
         let Self { parts, train, key, clock, pipeline, .. } = self;
-        let augment = pipeline.augment.as_ref();
+        let inputs = train.inputs(At { epoch, step, order }, share, steps)?;
+        let inputs: Vec<&Tensor> = inputs.iter().collect();
+        let (base, augment) = (train.base(), pipeline.augment.as_ref());
         let (outcome, labels) =
-            self.steps.run(&[&rows], &mut |inputs| step_on(&mut parts.step, train, &inputs[0], key, clock, augment))?;
+            self.steps.run(&inputs, &mut |inputs| step_on(&mut parts.step, base, inputs, key, clock, augment))?;
         self.epoch_sums.step(outcome, labels, share.mine > 0);
         if self.writer.has_ended() {
             self.settle()?;
@@ -83,7 +81,7 @@ impl Trainer {
         let done = step + 1;
         // On the CPU reading the loss is free; elsewhere it waits for the device, so it is read
         // only now and then.
-        let read = self.device == Device::Cpu || done.is_multiple_of(50) || done == self.steps_an_epoch();
+        let read = self.device == Device::Cpu || done.is_multiple_of(50) || done == steps;
         if read || self.is_due(done) {
             self.sound()?;
         }
@@ -115,7 +113,7 @@ impl Trainer {
         if !self.world.is_joined() {
             return Ok(());
         }
-        let order = self.train.indices(order);
+        let order = self.train.base().indices(order);
         let (size, steps) = (self.pipeline.train.batch_size as i64, self.position.step as i64);
         ranks::merge(self.world, &self.parts, &Visited { order: &order, size, steps })?;
         ranks::compare(self.world, &self.parts)

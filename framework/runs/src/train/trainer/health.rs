@@ -47,7 +47,7 @@ impl Trainer {
 
     /// The number of steps of an epoch.
     pub(super) fn steps_an_epoch(&self) -> u64 {
-        self.pipeline.train.steps(self.train.len() as u64)
+        self.pipeline.train.steps(self.train.base().len() as u64)
     }
 
     /// Writes a heartbeat for `foil watch`.

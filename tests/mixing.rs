@@ -1,0 +1,162 @@
+//! Runs that mix in images of another set: what their batches hold is tested beside `Mixture` and
+//! `Feed`; here, that runs of the real program end with the same bits however they are run, and
+//! that they keep to the images and labels that they began with.
+
+mod ranks;
+mod tiny;
+
+use foil::data::{DataSource, Images, Reading};
+use foil::registry::Component;
+use foil_datasets::test_set::npy;
+use std::fs;
+use std::path::Path;
+use tiny::{Place, Run};
+
+/// Twelve of twenty images of a batch are extra ones, augmented like the others.
+const MIXED: &str = "
+name: tiny
+seed: 7
+device: cpu
+data: mnist_subset
+images: { train_limit: 43, test_limit: 30 }
+extra: { data: { type: arrays, path: extra.npy, labels_path: labels.npy }, share: 0.6 }
+augment: { pad: 2, flip: true }
+model: small_cnn
+attack: { type: pgd, eps: 0.3, alpha: 0.1, steps: 2, start: uniform, mode: train }
+loss: at
+optimizer: { type: sgd, lr: 0.05, momentum: 0.9, weight_decay: 0.0005 }
+train: { epochs: 3, batch_size: 20, eval_batch_size: 50, checkpoint_steps: 1 }
+evaluate: [natural]
+";
+
+/// The test images of the subset.
+fn test_images() -> Images {
+    let set = Component::<dyn DataSource>::named("mnist_subset").unwrap().build_alone().unwrap();
+    set.read(&Reading::default()).unwrap().test
+}
+
+/// Writes `images` as arrays of bytes: `extra.npy` and `labels.npy`.
+fn write(place: &Place, images: &Images) {
+    let n = images.len();
+    let labels: Vec<u8> = images.labels.iter().map(|&label| label as u8).collect();
+    fs::write(place.path("extra.npy"), npy("|u1", &format!("({n}, 28, 28)"), &images.pixels)).unwrap();
+    fs::write(place.path("labels.npy"), npy("|u1", &format!("({n},)"), &labels)).unwrap();
+}
+
+fn with_extra(yaml: &str) -> Place {
+    let place = Place::with(yaml);
+    write(&place, &test_images().part(0, 25));
+    place
+}
+
+#[test]
+fn killed_and_resumed() {
+    let place = with_extra(MIXED);
+    let whole = place.train("whole", &[]);
+    let mut running = place.start(&["train", "tiny.yaml", "--no-eval", "--run-dir", "killed"]);
+    assert!(running.wait_for("epoch 2/3"));
+    assert!(running.kill());
+    place.foil(&["train", "--resume", "killed", "--no-eval"]).ok();
+    place.run("killed").assert_same(&whole);
+    // As many steps as the 43 images alone make, and other weights than they alone give.
+    assert_eq!(whole.metrics()[0]["step"], 3);
+    let plain = place.train("plain", &["extra=null"]);
+    assert_eq!(plain.metrics()[0]["step"], 3);
+    assert_ne!(plain.tensors("last.safetensors").0, whole.tensors("last.safetensors").0);
+    assert!(
+        whole.text("log.txt").contains("mnist_subset with 60% of each batch from extra"),
+        "{}",
+        whole.text("log.txt")
+    );
+}
+
+#[test]
+fn an_average_is_estimated_over_mixed_batches_too() {
+    let norm = "model: { type: wide_resnet, depth: 10, width: 1 }\naverage: { type: swa, start: 0 }";
+    let place = with_extra(&MIXED.replace("model: small_cnn", norm).replace("epochs: 3", "epochs: 1"));
+    let [mixed, plain] = [("mixed", &[][..]), ("plain", &["extra=null"][..])].map(|(run, more)| place.train(run, more));
+    let stats = |run: &Run| run.tensors("state.safetensors").0["average.stats"].clone();
+    assert_ne!(stats(&mixed), stats(&plain));
+}
+
+#[test]
+fn several_ranks_do_as_one() {
+    let place = with_extra(&MIXED.replace("epochs: 3", "epochs: 2"));
+    let one = place.train("one", &[]);
+    for size in [2, 3] {
+        ranks::assert_close(&ranks::train(&place, size, &format!("ranks{size}"), &[]), &one, 2e-6);
+    }
+}
+
+#[test]
+fn a_run_keeps_to_its_extra_images() {
+    let place = with_extra(MIXED);
+    let run = place.train("run", &["train.epochs=1"]);
+    let images = test_images().part(1, 25);
+    assert!(run.text("resolved.yaml").contains("content: "), "{}", run.text("resolved.yaml"));
+    write(&place, &images);
+    let error = place.foil(&["train", "--resume", "run", "--no-eval"]).error();
+    assert!(error.contains("but `extra.content` is") && error.contains("the run is on other data"), "{error}");
+    // A run that is evaluated does not need them.
+    for name in ["extra.npy", "labels.npy"] {
+        fs::remove_file(place.path(name)).unwrap();
+    }
+    place.foil(&["eval", "run"]).ok();
+    let error = place.foil(&["train", "--resume", "run", "--no-eval"]).error();
+    assert!(error.contains("`extra.data`") && error.contains("extra.npy"), "{error}");
+}
+
+/// The program with a cache folder of its own, so that nothing is kept from another test.
+fn foil(place: &Place, args: &[&str]) -> tiny::Ended {
+    let mut command = place.command(env!("CARGO_BIN_EXE_foil"), args);
+    let output = command.env("XDG_CACHE_HOME", place.path("cache")).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    tiny::Ended { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+fn labels_of(path: &Path) -> Vec<i64> {
+    Vec::try_from(&foil::tensors::read(path).unwrap().0["labels"].to_kind(tch::Kind::Int64)).unwrap()
+}
+
+#[test]
+fn unlabelled_images_get_the_labels_of_a_run() {
+    let place = with_extra(MIXED);
+    // A network that is right now and then: as often as its evaluation says of the same images.
+    let natural =
+        "attack=none train.epochs=4 extra=null images.train_limit=400 images.test_limit=200 evaluate=[natural]";
+    let natural: Vec<&str> = natural.split(' ').collect();
+    foil(&place, &[&["train", "tiny.yaml", "--run-dir", "runs/natural"], &natural[..]].concat()).ok();
+    let accuracy = place.run("runs/natural").json("eval.json")["entries"][0]["accuracy"].as_f64().unwrap();
+    let images = test_images().part(0, 200);
+    write(&place, &images);
+    let extra = "extra={ data: { type: arrays, path: extra.npy, labels: null }, share: 0.6, labels: runs/natural }";
+    let train = |run: &str, more: &[&str]| {
+        foil(&place, &[&["train", "tiny.yaml", "--no-eval", "--run-dir", run, extra], more].concat()).ok();
+        place.run(run)
+    };
+    let run = train("run", &[]);
+    let labels = labels_of(&run.file("extra_labels.safetensors"));
+    let right = labels.iter().zip(&images.labels).filter(|(found, label)| **found == i64::from(**label)).count();
+    assert_eq!((labels.len(), right as f64 / 2.0), (200, accuracy));
+    assert!(right > 60, "{right} of 200 labels are right");
+
+    // The checkpoint and the labels are the run's own; a second run computes none.
+    let resolved = run.text("resolved.yaml");
+    assert!(resolved.contains("labels: extra.safetensors") && resolved.contains("labels_content: "), "{resolved}");
+    let kept = fs::read_dir(place.path("cache/foil/data/labels")).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(labels_of(&kept), labels);
+    fs::remove_dir_all(place.path("runs/natural")).unwrap();
+    let resume = |run: &str| foil(&place, &["train", "--resume", run, "--no-eval"]);
+    resume("run").ok();
+
+    // Others are refused, and lost ones are found again.
+    let own = run.file("extra_labels.safetensors");
+    let other = tch::Tensor::from_slice(&labels.iter().map(|label| (9 - label) as i32).collect::<Vec<_>>());
+    foil::tensors::write(&own, &[("labels".to_string(), other)], Default::default()).unwrap();
+    let error = resume("run").error();
+    assert!(error.contains("the labels of the extra images are not those that the run began with"), "{error}");
+    fs::remove_file(&own).unwrap();
+    fs::remove_dir_all(place.path("cache")).unwrap();
+    resume("run").ok();
+    assert_eq!(labels_of(&own), labels);
+}
