@@ -5,7 +5,7 @@ mod tiny;
 use serde_json::{Value, json};
 use std::fs;
 use std::process::Command;
-use tiny::Place;
+use tiny::{AT, Place};
 
 const CONFIGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/configs");
 
@@ -225,6 +225,86 @@ fn tables_of_their_own() {
         record["autoattack_acc"].is_null() && record["unreliable"] == false && record["number_forward_passes"] == 1,
         "{record}"
     );
+}
+
+/// The card by the rules of RobustBench's own reader: texts with two decimals, a text for eps, a
+/// truth value for additional data.
+#[test]
+fn a_submission_to_robustbench() {
+    let place = Place::with(&AT.replace("epochs: 3", "epochs: 1"));
+    let run = place.train("run", &["extra={ data: mnist_subset, share: 0.5, limit: 2000 }"]);
+    let words = ["robustbench", "run", "--title", "The Robust Digits", "--authors", "Ada Lovelace, Alan Turing"];
+    let error = place.foil(&words).error();
+    assert!(error.contains("run is not evaluated") && error.contains("evaluate=[natural,autoattack]"), "{error}");
+
+    let entry = |name: &str, attack: Value, accuracy: f64| json!({ "name": name, "attack": attack, "accuracy": accuracy, "seconds": 1.0 });
+    let mut record = json!({
+        "model": "at", "dataset": "mnist_subset", "threat": { "norm": "Linf", "eps": 0.3 }, "precision": "fp32",
+        "device": "cpu", "seed": 0, "n": 40, "worst_case": 51.5, "avg": null, "foil_version": "0.1.0",
+        "libtorch": "2.11.0", "date": "2026-11-30T00:00:00Z", "config_hash": "", "epoch": 1,
+        "entries": [entry("natural", Value::Null, 97.5), entry("autoattack", json!({ "type": "autoattack", "eps": 0.3 }), 52.25)],
+    });
+    let write = |record: &Value| fs::write(run.file("eval.json"), record.to_string()).unwrap();
+    write(&record);
+    let error = place.foil(&words).error();
+    assert!(error.contains("its evaluation has 40 images, but a leaderboard takes all 2000"), "{error}");
+    record["n"] = json!(2000);
+    write(&record);
+
+    let ended = place.foil(&words).ok();
+    assert!(ended.err.contains("RobustBench has leaderboards for cifar10, cifar100, imagenet"), "{}", ended.err);
+    let year = &this_year();
+    let name = format!("Lovelace{year}Robust");
+    let read = |file: &str| fs::read_to_string(run.file(&format!("robustbench/{file}"))).unwrap();
+    let card: Value = serde_json::from_str(&read(&format!("{name}.json"))).unwrap();
+    let two_decimals = |text: &str| text.split_once('.').is_some_and(|(_, decimals)| decimals.len() == 2);
+    for key in ["clean_acc", "reported", "autoattack_acc", "external"] {
+        assert!(card[key].as_str().is_some_and(two_decimals), "{key}: {card}");
+    }
+    for key in ["link", "name", "authors", "dataset", "venue", "architecture", "eps"] {
+        assert!(card[key].is_string(), "{key}: {card}");
+    }
+    let known = [
+        "link",
+        "name",
+        "authors",
+        "additional_data",
+        "number_forward_passes",
+        "dataset",
+        "venue",
+        "architecture",
+        "eps",
+        "clean_acc",
+        "reported",
+        "autoattack_acc",
+        "external",
+        "footnote",
+        "unreliable",
+    ];
+    assert!(card.as_object().unwrap().keys().all(|key| known.contains(&key.as_str())), "{card}");
+    assert_eq!((&card["autoattack_acc"], &card["external"]), (&json!("52.25"), &json!("51.50")));
+    assert_eq!((&card["additional_data"], &card["number_forward_passes"]), (&json!(true), &json!(1)));
+
+    place.foil(&[&words[..], &["--synthetic", "--out", "again"]].concat()).ok();
+    let card: Value =
+        serde_json::from_str(&fs::read_to_string(place.path(&format!("again/{name}.json"))).unwrap()).unwrap();
+    assert_eq!(card["additional_data"], false);
+    assert_eq!(card["footnote"], "It uses additional 2K synthetic images in training.");
+    assert!(
+        read("SUBMISSION.md").contains("- Threat model: Linf 0.3") && read("model.py").contains(&format!("{name}.pt"))
+    );
+    // The weights are those of the run.
+    let program = tch::CModule::load(run.file(&format!("robustbench/{name}.pt"))).unwrap();
+    let logits =
+        program.forward_ts(&[tch::Tensor::zeros([1, 1, 28, 28], (tch::Kind::Float, tch::Device::Cpu))]).unwrap();
+    assert_eq!(logits.size(), [1, 10]);
+}
+
+/// This year, as the program's clock has it.
+fn this_year() -> String {
+    let days = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() / 86_400;
+    // Good to a day at the turn of a year.
+    (1970 + (days as f64 / 365.2425) as u64).to_string()
 }
 
 /// A leaderboard's figure is the worst case of each image, which may be below every attack's own.

@@ -22,6 +22,7 @@ mod probe;
 mod profile;
 mod ranks;
 mod report;
+mod robustbench;
 mod run_log;
 mod schema;
 mod shell;
@@ -90,6 +91,7 @@ enum Command {
     Table(table::Args),
     Import(import::Args),
     Export(export::Args),
+    Robustbench(robustbench::Args),
     Watch(watch::Args),
     Check(check::Args),
     Bench(bench::Args),
@@ -146,6 +148,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Table(args) => table::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Robustbench(args) => robustbench::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => ranks::together(|world| guard(|| bench::run(&args, world))),

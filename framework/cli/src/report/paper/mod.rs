@@ -11,4 +11,4 @@ mod robustbench;
 pub use data::{Conditions, PaperColumn, PaperRow, PaperTable, fits, numbers, table};
 pub use fill::{Filled, Ours, fill};
 pub use log::{PaperLog, logs};
-pub use robustbench::model_info;
+pub use robustbench::{Paper, card, has_autoattack, model_info};
