@@ -62,7 +62,7 @@ impl Library {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::new(format!("there is no plugin library {}", path.display()))
-                    .help("cargo puts it into target/release: cargo build --release -p NAME"));
+                    .help("cargo puts it into target/release, or where its .cargo/config.toml says: cargo build --release"));
             }
             error => error.at("reading", path)?,
         };

@@ -1,9 +1,10 @@
 //! `foil export`: a run's weights for PyTorch.
 
-use super::{Exit, eval};
+use super::{Exit, eval, note};
+use foil::distributed::World;
 use foil::{Error, tensors};
-use foil_runs::interop::export::{Format, export};
-use foil_runs::pipeline::{assemble, load};
+use foil_runs::interop::export::{Format, Names, export};
+use foil_runs::pipeline::{assemble_evaluation, load_to_evaluate};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tch::{Device, Kind};
@@ -13,7 +14,9 @@ use tch::{Device, Kind};
 #[command(after_help = "Examples:
   foil export runs/trades                        runs/trades/best.pth, for model.load_state_dict(torch.load(FILE))
   foil export runs/trades --format torchscript   runs/trades/best.pt, for torch.jit.load(FILE)(images)
-  foil export runs/trades/last.safetensors --out trades.pth")]
+  foil export runs/trades/last.safetensors --out trades.pth
+
+The tensors of a run that `foil import` made get back the names that they came with.")]
 pub(super) struct Args {
     /// A run folder, or a checkpoint in one.
     run: PathBuf,
@@ -21,6 +24,9 @@ pub(super) struct Args {
     /// inside.
     #[arg(long, default_value = "pt")]
     format: Format,
+    /// Name the tensors of an imported run as foil's reference implementation does.
+    #[arg(long)]
+    foil_names: bool,
     /// The file to write (default: beside the checkpoint).
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -28,18 +34,24 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Exit {
     let (folder, weights) = eval::checkpoint(&args.run)?;
-    let loaded = load(&folder.resolved(), &[])?;
-    let parts = loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, true))?;
-    let (named, card) = tensors::read(&weights)?;
-    let network = parts.step.model.network();
+    let (loaded, missing) = load_to_evaluate(World::alone(), &folder.resolved(), &[])?;
+    missing.iter().for_each(note);
+    let parts = loaded.built(assemble_evaluation(World::alone(), &loaded.pipeline, Kind::Float, Device::Cpu, true))?;
+    let (named, mut card) = tensors::read(&weights)?;
+    let network = &parts.network;
     network.params().load(&named).map_err(|e| e.context(weights.display()))?;
     let out = args.out.clone().unwrap_or_else(|| weights.with_extension(args.format.extension()));
     if same(&out, &weights) {
         return Err(Error::new(format!("{} is the checkpoint itself", out.display()))
             .help("it is already safetensors; give another file with --out"));
     }
-    export(network, args.format, parts.data, card, &out)?;
+    let names = Names::taken(&mut card).filter(|_| !args.foil_names);
+    let renamed = names.as_ref().map(|names| (names, &loaded.pipeline.normalize));
+    export(network, renamed, args.format, parts.data, card, &out)?;
     println!("{}: {}", out.display(), gist(args.format, &out));
+    if renamed.is_some() && args.format != Format::Torchscript {
+        println!("its tensors have the names that the checkpoint came with; --foil-names gives them foil's");
+    }
     if args.format != Format::Torchscript {
         let normalize = serde_json::to_string(&loaded.pipeline.normalize).unwrap_or_default();
         println!(

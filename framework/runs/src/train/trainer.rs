@@ -7,6 +7,7 @@
 mod after_epoch;
 mod averaging;
 mod health;
+mod logging;
 mod start_or_resume;
 
 use super::describe::{card, summary};
@@ -137,7 +138,7 @@ impl Trainer {
         let seconds = if device == Device::Cpu { 1 } else { 10 };
         let heartbeat = world.is_first().then(|| Heartbeat::new(&folder, Duration::from_secs(seconds)));
         let vote = Vote::default();
-        Ok(Self {
+        let mut trainer = Self {
             heartbeat,
             pipeline,
             parts,
@@ -158,7 +159,9 @@ impl Trainer {
             key,
             steps: repeated,
             _lock: lock,
-        })
+        };
+        trainer.log_start()?;
+        Ok(trainer)
     }
 
     /// Builds the parts of `pipeline` on its device, as one rank of `world`, with the model's
@@ -218,6 +221,9 @@ impl Trainer {
             }
         }
         self.settle()?;
+        if ended == Ended::Finished {
+            self.log_end()?;
+        }
         Ok(ended)
     }
 
@@ -252,10 +258,16 @@ impl Trainer {
                 .steps
                 .run(&[&rows], &mut |inputs| step_on(&mut parts.step, train, &inputs[0], key, clock, augment))?;
             self.epoch_sums.step(outcome, labels, share.mine > 0);
+            let done = self.position.step + 1;
+            let updates = epoch * steps + done;
+            let logged = self.pipeline.log.steps.is_some_and(|every| updates.is_multiple_of(every));
+            let scalars = (logged && self.curves.is_some()).then(|| Self::scalars(outcome));
+            if let Some(scalars) = scalars {
+                self.log_step(updates, scalars)?;
+            }
             if self.behind.has_ended() {
                 self.settle()?;
             }
-            let done = self.position.step + 1;
             let due =
                 done < steps && self.pipeline.train.checkpoint_steps.is_some_and(|every| done.is_multiple_of(every));
             // On the CPU reading the loss is free; elsewhere it waits for the device, so it is
@@ -288,6 +300,7 @@ impl Trainer {
                 return Ok(false);
             };
             values.extend(accuracies);
+            self.log_images((epoch + 1) * steps)?;
         }
         observer.epoch_ended(&summary(&values));
         self.finish_epoch(values, measured, steps, trained, started.elapsed())?;
