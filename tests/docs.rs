@@ -206,7 +206,10 @@ fn every_template_becomes_a_crate() {
             let text = fs::read_to_string(place.path(&name).join(file)).unwrap();
             let here = place.path("");
             for absolute in [ROOT, here.to_str().unwrap()] {
-                assert!(!text.contains(&format!("\"{absolute}")) && !text.contains(&format!("[{absolute}")), "{file}: {text}");
+                assert!(
+                    !text.contains(&format!("\"{absolute}")) && !text.contains(&format!("[{absolute}")),
+                    "{file}: {text}"
+                );
             }
         }
         let again = place.foil(&["new-plugin", kind, &name]).error();

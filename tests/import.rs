@@ -312,7 +312,10 @@ fn an_imported_run_goes_out_as_it_came() {
         place.foil(&["export", what, "--foil-names", "--out", "own.pth"]).ok();
         let mut own = Checkpoint::open(&place.path("own.pth")).unwrap();
         let names: Vec<String> = own.choose(None).unwrap().tensors.iter().map(|entry| entry.name.clone()).collect();
-        assert!(names.iter().all(|name| !name.starts_with(prefix)) && names.iter().any(|name| name == "bn1.weight"), "{names:?}");
+        assert!(
+            names.iter().all(|name| !name.starts_with(prefix)) && names.iter().any(|name| name == "bn1.weight"),
+            "{names:?}"
+        );
     }
 }
 

@@ -82,10 +82,8 @@ fn runs_that_start_at_once_take_folders_of_their_own() {
     let mut names: Vec<_> = place.path("runs").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     names.sort();
     assert_eq!(names.len(), 2, "{names:?}");
-    let seeds: Vec<bool> = names
-        .iter()
-        .map(|run| fs::read_to_string(run.join("resolved.yaml")).unwrap().contains("seed: 1"))
-        .collect();
+    let seeds: Vec<bool> =
+        names.iter().map(|run| fs::read_to_string(run.join("resolved.yaml")).unwrap().contains("seed: 1")).collect();
     assert_ne!(seeds[0], seeds[1]);
 }
 

@@ -198,7 +198,8 @@ fn a_run_is_evaluated_by_its_largest_radius() {
         let loaded = foil_runs::pipeline::load_text("run.yaml".as_ref(), &text, &[]).unwrap();
         let whole = foil_runs::pipeline::assemble(&loaded.pipeline, Kind::Float, tch::Device::Cpu, true).unwrap();
         let alone = foil::distributed::World::alone();
-        let evaluated = foil_runs::pipeline::assemble_evaluation(alone, &loaded.pipeline, Kind::Float, tch::Device::Cpu, true);
+        let evaluated =
+            foil_runs::pipeline::assemble_evaluation(alone, &loaded.pipeline, Kind::Float, tch::Device::Cpu, true);
         (whole, evaluated.unwrap())
     };
     let [linf, l2] = [(Norm::Linf, 0.1), (Norm::L2, 0.5)].map(|(norm, eps)| Threat { norm, eps });

@@ -331,7 +331,8 @@ fn free_folder(pipeline: &mut Pipeline) -> Result<PathBuf> {
     if let Some(path) = made(&name)? {
         return Ok(path);
     }
-    let there = look(&runs.join(&name).join("resolved.yaml"), &[]).and_then(|there| pipeline.change_from(&there.pipeline));
+    let there =
+        look(&runs.join(&name).join("resolved.yaml"), &[]).and_then(|there| pipeline.change_from(&there.pipeline));
     let change = there.unwrap_or_default();
     if let Some(folder) = change.folder(&name)
         && let Some(path) = made(&folder)?

@@ -261,14 +261,7 @@ fn trust_checks(
     let (x, y, index) = few.slice(0, few.len(), Kind::Float);
     let noise = Noise::new(&Tensor::from(key_of(&[pipeline.seed, name_key("trust")])).to_device(device), &index);
     let batch = Batch { x, y, index, noise, clock: &clock, clean_logits: None };
-    let subject = Subject {
-        network,
-        batch: &batch,
-        data: parts.data,
-        threats: &parts.threats(),
-        depth,
-        other,
-    };
+    let subject = Subject { network, batch: &batch, data: parts.data, threats: &parts.threats(), depth, other };
     subject.checks()
 }
 

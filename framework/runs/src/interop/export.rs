@@ -61,14 +61,15 @@ impl Format {
 }
 
 /// Writes the network to `path`, its tensors under `names` if they came with others than foil's;
-/// `card` is the text map of its model card, which is stored with it.
+/// `card` is the text map of its model card, which is stored with it. With `half` the weights of a
+/// state_dict are stored in half precision.
 ///
 /// # Errors
 /// When the file cannot be written, or the network cannot be traced.
 pub fn export(
     network: &Network,
+    (format, half): (Format, bool),
     names: Option<(&Names, &Normalize)>,
-    format: Format,
     data: DataFacts,
     card: HashMap<String, String>,
     path: &Path,
@@ -78,6 +79,10 @@ pub fn export(
         Some((names, normalize)) => names.restored(&weights, normalize),
         None => weights,
     };
+    let halved = |tensor: &Tensor| {
+        if half && tensor.is_floating_point() { tensor.to_kind(Kind::Half) } else { tensor.shallow_clone() }
+    };
+    let weights: Vec<(String, Tensor)> = weights.iter().map(|(name, tensor)| (name.clone(), halved(tensor))).collect();
     match format {
         Format::Pt => write::state_dict(path, &weights, &card),
         Format::Safetensors => tensors::write(path, &weights, card),

@@ -46,8 +46,7 @@ pub fn load_to_evaluate(world: World, path: &Path, overrides: &[String]) -> Resu
     let listed = checked.value.get("plugins").cloned();
     match admitting(|| loaded(path, checked)) {
         Ok(mut loaded) if !missing.is_empty() && catalog.knows_what_evaluates() => {
-            loaded.pipeline.plugins =
-                listed.and_then(|listed| serde_yaml::from_value(listed).ok()).unwrap_or_default();
+            loaded.pipeline.plugins = listed.and_then(|listed| serde_yaml::from_value(listed).ok()).unwrap_or_default();
             Ok((loaded, missing))
         }
         _ => Err(strict),

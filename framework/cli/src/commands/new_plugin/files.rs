@@ -87,7 +87,8 @@ impl Crate<'_> {
 
     fn example(&self, part: &str) -> String {
         let (name, kind) = (self.name, self.kind);
-        let library = format!("{}/release/{}{name}{}", self.target(), std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+        let library =
+            format!("{}/release/{}{name}{}", self.target(), std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
         let part = part.replace(&format!("template_{kind}"), name);
         let lacks = |key: &str| !part.lines().any(|line| line.starts_with(key));
         let data = if lacks("data:") { "data: mnist_subset\nimages: { test_limit: 1000 }\n" } else { "" };
@@ -211,7 +212,8 @@ mod tests {
         let manifest = |source: &Source| files(source, "/home/me/mine").swap_remove(0).1;
         let clone = Source::Clone { found: "/home/me/foil".into(), real: "/home/me/foil".into() };
         assert!(manifest(&clone).contains("foil = { path = \"../foil/framework\" }"));
-        let git = |rev: Option<&str>| Source::Git { url: "https://example.org/foil".into(), rev: rev.map(String::from) };
+        let git =
+            |rev: Option<&str>| Source::Git { url: "https://example.org/foil".into(), rev: rev.map(String::from) };
         assert!(manifest(&git(None)).contains("foil = { git = \"https://example.org/foil\" }"));
         assert!(manifest(&git(Some("v1"))).contains("foil = { git = \"https://example.org/foil\", rev = \"v1\" }"));
         assert!(manifest(&Source::Version("0.1.0".into())).contains("foil = \"=0.1.0\""));

@@ -7,9 +7,9 @@ mod source;
 
 use super::Exit;
 use super::as_typed::as_typed;
+use files::Crate;
 use foil::registry::{entries, find};
 use foil::{AtPath, Error, Result};
-use files::Crate;
 use source::Source;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -133,7 +133,9 @@ pub(super) fn run(args: &Args) -> Exit {
         false => (format!("cd {shown} && "), String::new()),
     };
     if !linked {
-        println!("  first   put PyTorch's package `torch` at {shown}/.libtorch/torch; .cargo/config.toml there says how");
+        println!(
+            "  first   put PyTorch's package `torch` at {shown}/.libtorch/torch; .cargo/config.toml there says how"
+        );
     }
     println!("  write   {shown}/src/lib.rs");
     println!("  test    {go}cargo test --release{package}");

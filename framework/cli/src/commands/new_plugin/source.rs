@@ -39,7 +39,8 @@ impl Source {
             Self::Clone { .. } => Vec::new(),
         };
         match words.into_iter().flatten().find(|word| word.is_empty() || word.contains(['"', '\\', '\n'])) {
-            Some(word) => Err(Error::new(format!("`{word}` names no foil")).help("--foil DIR, --foil-git URL or --foil-version VERSION")),
+            Some(word) => Err(Error::new(format!("`{word}` names no foil"))
+                .help("--foil DIR, --foil-git URL or --foil-version VERSION")),
             None => Ok(source),
         }
     }

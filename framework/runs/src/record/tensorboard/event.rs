@@ -92,10 +92,7 @@ mod tests {
             "09000000000000f83f1087032a1d0a0b0a046c6f7373150000003f0a0e0a076e61747572616c150080a642"
         );
         let png = Png { width: 300, height: 1, channels: 3, bytes: b"png".to_vec() };
-        assert_eq!(
-            hex(7, What::Image("x", &png)),
-            "IMAGE_HEX"
-        );
+        assert_eq!(hex(7, What::Image("x", &png)), "09000000000000f83f10072a130a110a0178220c080110ac0218032203706e67");
         assert_eq!(hex(392, What::Start), "09000000000000f83f1088033a020801");
     }
 }

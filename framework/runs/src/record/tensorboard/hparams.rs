@@ -33,11 +33,10 @@ pub fn started(hparams: &[(String, Value)], metrics: &[String], time: f64) -> [P
         _ => 1,
     };
     let info = |name: &str, value: &Value| Message::default().bytes(1, name).whole(4, kind(value));
-    let experiment =
-        hparams.iter().fold(Message::default(), |all, (name, value)| all.message(4, info(name, value)));
-    let experiment = metrics.iter().fold(experiment, |all, tag| {
-        all.message(5, Message::default().message(1, Message::default().bytes(2, tag)))
-    });
+    let experiment = hparams.iter().fold(Message::default(), |all, (name, value)| all.message(4, info(name, value)));
+    let experiment = metrics
+        .iter()
+        .fold(experiment, |all, tag| all.message(5, Message::default().message(1, Message::default().bytes(2, tag))));
     let number = |value: &Value| match value {
         Value::Bool(truth) => Message::default().whole(4, u64::from(*truth)),
         Value::Number(number) => Message::default().double(2, number.as_f64().unwrap_or(f64::NAN)),
@@ -86,15 +85,15 @@ mod tests {
         let [experiment, _] = started(&all, &["accuracy/natural".into()], 1.5);
         assert_eq!(
             hex(&experiment),
-            "EXPERIMENT_HEX"
+            "123b22060a026c72200322110a0d64657465726d696e6973746963200222080a046c6f737320012a140a12121061636375726163792f6e61747572616c"
         );
         for (n, expected) in [
-            (0, "START0_HEX"),
-            (1, "START1_HEX"),
-            (2, "START2_HEX"),
+            (0, "1a1a0a0f0a026c721209119a9999999999b93f29000000000000f83f"),
+            (1, "1a1e0a130a0d64657465726d696e69737469631202200129000000000000f83f"),
+            (2, "1a170a0c0a046c6f737312041a02617429000000000000f83f"),
         ] {
             assert_eq!(hex(&started(&all[n..=n], &[], 1.5)[1]), expected);
         }
-        assert_eq!(hex(&ended(2.5)), "END_HEX");
+        assert_eq!(hex(&ended(2.5)), "220b0801110000000000000440");
     }
 }

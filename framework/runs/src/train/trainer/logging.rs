@@ -12,8 +12,7 @@ use serde_json::Value;
 use tch::{Kind, Tensor};
 
 /// Keys of a pipeline that say nothing of how it is trained.
-const OTHER: [&str; 9] =
-    ["name", "plugins", "device", "attacks", "select", "evaluate", "corruptions", "log", "sweep"];
+const OTHER: [&str; 9] = ["name", "plugins", "device", "attacks", "select", "evaluate", "corruptions", "log", "sweep"];
 
 /// Every key of the training and its value, as in `optimizer.lr`.
 fn hyper_parameters(pipeline: &Pipeline) -> Vec<(String, Value)> {

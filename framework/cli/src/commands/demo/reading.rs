@@ -1,0 +1,82 @@
+//! What the demo's table says, in words.
+
+use foil_runs::record::EvalRecord;
+
+/// A network of the table: percent of clean digits, and of those that no attack broke.
+struct Row<'a> {
+    name: &'a str,
+    natural: f64,
+    worst: f64,
+}
+
+/// Why a method may leave less than another on these digits, for readers of the table.
+const WHY: [(&str, &str); 3] = [
+    (
+        "TRADES",
+        "its attack moves the two outputs apart instead of raising the loss, and beta 2 leaves weight on clean digits",
+    ),
+    (
+        "CAT_cw",
+        "its mask takes back what changes a digit's look, so it trains on weaker attacks than it is evaluated with",
+    ),
+    ("AT", "it attacks with five steps in training, and nothing else"),
+];
+
+/// The table in words: what the attacks did to each network, and who did worse than whom, by how much
+/// and why. What lies within the scatter of so few digits is called level.
+pub(super) fn text(records: &[EvalRecord]) -> String {
+    let rows: Vec<Row> = records.iter().filter_map(row).collect();
+    let n = records.first().map_or(0, |record| record.n);
+    let [undefended, short, long @ ..] = rows.as_slice() else { return String::new() };
+    let mut lines = vec![
+        format!(
+            "Cells are percentages of {n} test digits read correctly; every pixel may change by {}. A digit counts in the last",
+            records.first().map_or(0.0, |record| record.threat.eps)
+        ),
+        "column if none of the attacks broke it.".to_string(),
+        format!(
+            "- {} reads {:.1} % of clean digits, and {:.1} % of attacked ones.",
+            undefended.name, undefended.natural, undefended.worst
+        ),
+    ];
+    let mut long: Vec<&Row> = long.iter().collect();
+    if let Some(same) = long.iter().find(|row| method(row) == method(short)) {
+        lines.push(format!("- {}: {}.", short.name, against(short, same, n, "it was trained for longer")));
+    }
+    long.sort_by(|a, b| b.worst.total_cmp(&a.worst));
+    if let [best, others @ ..] = long.as_slice() {
+        for other in others {
+            let why = WHY.iter().find(|(name, _)| *name == method(other)).map_or("", |(_, why)| why);
+            lines.push(format!("- {}: {}.", other.name, against(other, best, n, why)));
+        }
+    }
+    lines.join("\n")
+}
+
+/// A network's name up to the length of its training.
+fn method<'a>(row: &Row<'a>) -> &'a str {
+    row.name.split(',').next().unwrap_or_default()
+}
+
+fn row(record: &EvalRecord) -> Option<Row<'_>> {
+    Some(Row { name: &record.model, natural: record.entry("natural")?.accuracy, worst: record.worst_case? })
+}
+
+/// How `row` compares with `other` in the worst case; `why` is said where it is really less.
+fn against(row: &Row, other: &Row, n: u64, why: &str) -> String {
+    let variance = |percent: f64| percent * (100.0 - percent) / n.max(1) as f64;
+    let error = (variance(row.worst) + variance(other.worst)).sqrt();
+    let less = other.worst - row.worst;
+    if less > 2.0 * error {
+        format!("{:.1} % under attack, {less:.1} points less than {}: {why}", row.worst, other.name)
+    } else {
+        format!(
+            "{:.1} % under attack, {} {:.1} than {}; {n} digits tell differences above {:.1} points",
+            row.worst,
+            if less < 0.0 { "more by" } else { "less by" },
+            less.abs(),
+            other.name,
+            2.0 * error
+        )
+    }
+}
