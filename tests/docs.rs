@@ -41,7 +41,8 @@ impl Clone {
             let name = entry.file_name();
             match name.to_str() {
                 Some("plugins" | "mine" | "runs" | "target" | ".git") => {}
-                Some("Cargo.lock") => drop(fs::copy(entry.path(), place.path().join(&name)).unwrap()),
+                // git follows no link to the list of what it leaves out.
+                Some("Cargo.lock" | ".gitignore") => drop(fs::copy(entry.path(), place.path().join(&name)).unwrap()),
                 _ => symlink(entry.path(), place.path().join(&name)).unwrap(),
             }
         }

@@ -6,7 +6,6 @@ use foil::prelude::*;
 use foil::testing::{loss_from_yaml, loss_on};
 use foil_optimizers as _;
 use foil_template as _; // the same plugins linked in, to compare with
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The template library with its plugins under other names, `templat0_loss` and so on: ten

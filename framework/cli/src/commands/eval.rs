@@ -70,13 +70,6 @@ pub(super) struct Options {
     save_adversarial: bool,
 }
 
-impl Options {
-    /// Those of an evaluation whose pipeline is overridden.
-    pub(super) fn overriding(overrides: &[String]) -> Self {
-        Self { overrides: overrides.to_vec(), ..Self::default() }
-    }
-}
-
 pub(super) fn run(args: &Args, world: World) -> Exit {
     let (files, overrides) = split(&args.overrides);
     if let Some(file) = files.first() {

@@ -11,15 +11,13 @@ struct Row<'a> {
 
 /// Why a method may leave less than another on these digits, for readers of the table.
 const WHY: [(&str, &str); 3] = [
-    (
-        "TRADES",
-        "its attack moves the two outputs apart instead of raising the loss, and beta 2 leaves weight on clean digits",
-    ),
+    ("TRADES", "beta 2 leaves a part of its loss to clean digits"),
     (
         "CAT_cw",
-        "its mask takes back what changes a digit's look, so it trains on weaker attacks than it is evaluated with",
+        "it learns at half the rate of the others, which keeps its mask open, and AT at that rate is worse, too \
+         (docs/results/demo.md)",
     ),
-    ("AT", "it attacks with five steps in training, and nothing else"),
+    ("AT", "its attack in training takes five steps from one start"),
 ];
 
 /// The table in words: what the attacks did to each network, and who did worse than whom, by how much
@@ -41,7 +39,7 @@ pub(super) fn text(records: &[EvalRecord]) -> String {
     ];
     let mut long: Vec<&Row> = long.iter().collect();
     if let Some(same) = long.iter().find(|row| method(row) == method(short)) {
-        lines.push(format!("- {}: {}.", short.name, against(short, same, n, "it was trained for longer")));
+        lines.push(format!("- {}: {}.", short.name, against(short, same, n, "its training was shorter")));
     }
     long.sort_by(|a, b| b.worst.total_cmp(&a.worst));
     if let [best, others @ ..] = long.as_slice() {

@@ -2,6 +2,8 @@
 //! versions nothing is built twice, and `tracing` is the program's.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
 use std::sync::LazyLock;
 
 const LOCK: &str = include_str!("../../../../../Cargo.lock");
@@ -36,19 +38,22 @@ impl<'a> Package<'a> {
         Some(Self { name: value("name")?, version: value("version")?, dependencies: dependencies.collect(), text })
     }
 
-    /// Whether a build of the library needs the dependency.
+    /// Whether a build of the library needs the dependency: not if it is only for foil's tests, or for
+    /// a feature.
     fn needs(&self, dependency: &str) -> bool {
         let name = dependency.split(' ').next().unwrap_or_default();
         let Some((_, manifest)) = CRATES.iter().find(|(known, _)| *known == self.name) else { return true };
-        let mut section = "";
-        manifest.lines().any(|line| {
+        let (mut section, mut built, mut left_out) = ("", false, false);
+        for line in manifest.lines() {
             if line.starts_with('[') {
                 section = line;
+            } else if line.split(['.', ' ', '=']).next() == Some(name) {
+                let is_optional = line.contains("optional = true");
+                built |= !is_optional && (section == "[dependencies]" || section == "[build-dependencies]");
+                left_out |= is_optional || section == "[dev-dependencies]";
             }
-            let key = line.split(['.', ' ', '=']).next().unwrap_or_default();
-            let is_built = section == "[dependencies]" || section == "[build-dependencies]";
-            is_built && key == name && !line.contains("optional = true")
-        })
+        }
+        built || !left_out
     }
 }
 
@@ -75,7 +80,8 @@ pub(super) fn has(package: &str) -> bool {
     NEEDED.iter().any(|needed| needed.name == package)
 }
 
-/// The lock of the crate `name`. Where foil is not `local`, cargo adds foil's own crates.
+/// The lock of the crate `name`. It may hold a package too many, for a feature that is not used:
+/// cargo drops that when it first looks. Where foil is not `local`, cargo adds foil's own crates.
 pub(super) fn of(name: &str, local: bool) -> String {
     let head = LOCK.split("[[package]]\n").next().unwrap_or_default();
     let own = format!("name = \"{name}\"\nversion = \"0.1.0\"\ndependencies = [\n \"foil\",\n]\n");
@@ -97,6 +103,13 @@ pub(super) fn of(name: &str, local: bool) -> String {
     format!("{head}[[package]]\n{}", entries.join("\n[[package]]\n"))
 }
 
+/// Lets cargo drop what it does not need from the lock in `dir`, so that a first build leaves the
+/// file as it is. Without cargo that happens later.
+pub(super) fn settle(dir: &Path) {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let _ = cargo.args(["metadata", "--offline", "--format-version", "1"]).current_dir(dir).output();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,7 +117,7 @@ mod tests {
     #[test]
     fn it_has_what_the_library_needs_and_not_the_command_line() {
         let lock = of("mine", true);
-        for package in ["foil", "foil-torch", "foil-shim", "tch", "torch-sys", "tracing", "serde", "mine"] {
+        for package in ["foil", "foil-torch", "foil-shim", "tch", "torch-sys", "serde_yaml_ng", "tracing", "mine"] {
             assert!(lock.contains(&format!("name = \"{package}\"\n")), "{package}");
         }
         for package in ["foil-cli", "foil-runs", "foil-host-kernels", "clap", "ratatui", "resvg", "proptest", "mpi"] {

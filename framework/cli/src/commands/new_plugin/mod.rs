@@ -123,6 +123,9 @@ pub(super) fn run(args: &Args) -> Exit {
     let crate_ = Crate { kind, name: &args.name, dir: &dir, source: &source };
     let files = crate_.files(code, example);
     write(&dir, &files)?;
+    if source.is_local() && !crate_.is_member() {
+        lock::settle(&dir);
+    }
     let linked = source.is_local() || files::link_libtorch(&dir).is_some();
 
     let shown = files::relative(&here, &dir);
