@@ -9,6 +9,9 @@ use foil::nn::Mode;
 use foil::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
+/// Pixels at a mask's edge that do not count.
+const EDGE: i64 = 3;
+
 /// How an image's values are shown.
 #[derive(Clone, Copy)]
 enum Shown {
@@ -96,8 +99,8 @@ pub fn attacked(
     row(label, images)
 }
 
-/// The masks of an attack that has them; `None` if their values all lie within `spread`: then there
-/// is nothing to see.
+/// The masks of an attack that has them; `None` if their values all lie within `spread`, the edges
+/// aside: then there is nothing to see.
 ///
 /// # Errors
 /// What the attack reports.
@@ -111,7 +114,10 @@ pub fn mask(
     let target = Target::new(network, &batch.noise);
     let made = guard(|| attack.perturb(&target, batch))?;
     let Some(mask) = made.side.get("mask") else { return Ok(None) };
-    if (mask.max() - mask.min()).double_value(&[]) < spread {
+    // A convolution sees the zeros around an image, so that the mask's edge says nothing.
+    let [height, width] = [2, 3].map(|side| mask.size()[side] - 2 * EDGE);
+    let inner = mask.narrow(2, EDGE, height.max(1)).narrow(3, EDGE, width.max(1));
+    if (inner.max() - inner.min()).double_value(&[]) < spread {
         return Ok(None);
     }
     let images = (0..mask.size()[0]).map(|i| Ok(Some(picture(&mask.get(i), Shown::Mask, 1.0)?)));

@@ -65,16 +65,36 @@ fn against(row: &Row, other: &Row, n: u64, why: &str) -> String {
     let variance = |percent: f64| percent * (100.0 - percent) / n.max(1) as f64;
     let error = (variance(row.worst) + variance(other.worst)).sqrt();
     let less = other.worst - row.worst;
-    if less > 2.0 * error {
-        format!("{:.1} % under attack, {less:.1} points less than {}: {why}", row.worst, other.name)
+    let (worst, name, scatter) = (row.worst, other.name, 2.0 * error);
+    if less > scatter {
+        format!("{worst:.1} % under attack, {less:.1} points less than {name}: {why}")
     } else {
+        let (by, more) = (less.abs(), if less < 0.0 { "more" } else { "less" });
         format!(
-            "{:.1} % under attack, {} {:.1} than {}; {n} digits tell differences above {:.1} points",
-            row.worst,
-            if less < 0.0 { "more by" } else { "less by" },
-            less.abs(),
-            other.name,
-            2.0 * error
+            "{worst:.1} % under attack, {by:.1} points {more} than {name}, which is within the scatter of {n} digits \
+             ({scatter:.1});\n  docs/results/demo.md has 1,000 digits, and reasons"
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(worst: f64, best: f64) -> String {
+        let row = |name, worst| Row { name, natural: 99.0, worst };
+        against(&row("CAT_cw, 20 epochs", worst), &row("AT", best), 100, "why")
+    }
+
+    /// Twice the standard error of the difference of 50 % and 80 % of 100 is 2 sqrt(25 + 16) = 12.8.
+    #[test]
+    fn who_does_worse_is_said_with_a_reason_and_scatter_is_called_that() {
+        assert_eq!(told(50.0, 80.0), "50.0 % under attack, 30.0 points less than AT: why");
+        let level = told(80.0, 85.0);
+        assert!(level.starts_with("80.0 % under attack, 5.0 points less than AT, which is within the scatter of 100"));
+        assert!(level.contains("(10.7)") && !level.contains("why"), "{level}");
+        assert!(told(85.0, 80.0).contains("5.0 points more than AT"));
+        let row = Row { name: "CAT_cw, 20 epochs", natural: 0.0, worst: 0.0 };
+        assert!(WHY.iter().any(|(name, _)| *name == method(&row)));
     }
 }
