@@ -77,7 +77,7 @@ fn a_newcomer_sees_networks_fooled_and_resisting() {
     let page = fs::read_to_string(place.path("runs/demo/report.html")).unwrap();
     assert!(page.contains("CAT_cw, 20 epochs"));
     let table = fs::read_to_string(place.path("runs/demo/table.md")).unwrap();
-    assert_eq!(table.lines().filter(|line| line.starts_with("| ")).count(), 6, "{table}");
+    assert_eq!(table.lines().filter(|line| line.starts_with("| ")).count(), 7, "{table}");
     // A row of digits, one for each network, and CAT's mask if it shows something.
     let png = png::Decoder::new(std::io::BufReader::new(fs::File::open(place.path("runs/demo/digits.png")).unwrap()));
     let info = png.read_info().unwrap().info().clone();

@@ -115,8 +115,11 @@ pub fn mask(
     let made = guard(|| attack.perturb(&target, batch))?;
     let Some(mask) = made.side.get("mask") else { return Ok(None) };
     // A convolution sees the zeros around an image, so that the mask's edge says nothing.
-    let [height, width] = [2, 3].map(|side| mask.size()[side] - 2 * EDGE);
-    let inner = mask.narrow(2, EDGE, height.max(1)).narrow(3, EDGE, width.max(1));
+    let inner = [2, 3].into_iter().fold(mask.shallow_clone(), |mask, side| {
+        let pixels = mask.size()[side as usize];
+        let edge = EDGE.min((pixels - 1) / 2);
+        mask.narrow(side, edge, pixels - 2 * edge)
+    });
     if (inner.max() - inner.min()).double_value(&[]) < spread {
         return Ok(None);
     }

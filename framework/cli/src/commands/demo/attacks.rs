@@ -35,7 +35,7 @@ pub(super) fn all(runs: &[PathBuf], overrides: &[String]) -> Result<Vec<EvalReco
     });
     match failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
         Some(error) => Err(error),
-        None => runs.iter().map(|run| EvalRecord::load(&record(run)).map_err(Error::of)).collect(),
+        None => runs.iter().map(|run| EvalRecord::load(record(run)).map_err(Error::of)).collect(),
     }
 }
 
@@ -54,7 +54,7 @@ fn one(run: &Path, overrides: &[String], threads: usize) -> Result<()> {
         let error = said.find("error: ").map_or("it was stopped", |at| &said[at + "error: ".len()..]);
         return Err(Error::new(error.trim()).context(format!("evaluating {}", run.display())));
     }
-    let found = EvalRecord::load(&record(run)).map_err(Error::of)?;
+    let found = EvalRecord::load(record(run)).map_err(Error::of)?;
     let accuracies = found.entries.iter().map(|entry| format!("{} {:.1} %", entry.name, entry.accuracy));
     eprintln!("{}: {}", found.model, accuracies.collect::<Vec<_>>().join(", "));
     Ok(())
