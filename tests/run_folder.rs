@@ -348,7 +348,7 @@ fn scalars(mut event: &[u8], curves: &mut Curves) {
                             let number = f32::from_le_bytes(number[1..5].try_into().unwrap());
                             curves.entry(tag).or_default().push((step, number));
                         }
-                        // An image (4) or what belongs to a page of TensorBoard's (9) is found by its tag.
+                        // An image (4), or what is for a page of TensorBoard's (9).
                         _ => curves.entry(format!("other/{tag}")).or_default().push((step, number.len() as f32)),
                     }
                 }

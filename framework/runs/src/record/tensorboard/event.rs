@@ -7,8 +7,12 @@
 //!   SessionLog session_log = 7;
 //! }
 //! message Summary {
-//!   message Image { int32 height = 1; int32 width = 2; int32 colorspace = 3; bytes encoded_image_string = 4; }
-//!   message Value { string tag = 1; float simple_value = 2; Image image = 4; SummaryMetadata metadata = 9; }
+//!   message Image {
+//!     int32 height = 1; int32 width = 2; int32 colorspace = 3; bytes encoded_image_string = 4;
+//!   }
+//!   message Value {
+//!     string tag = 1; float simple_value = 2; Image image = 4; SummaryMetadata metadata = 9;
+//!   }
 //!   repeated Value value = 1;
 //! }
 //! message SummaryMetadata {

@@ -3,13 +3,20 @@
 //! Source: TensorBoard, `tensorboard/plugins/hparams/{plugin_data,api}.proto`:
 //! ```proto
 //! message HParamsPluginData {
-//!   oneof data { Experiment experiment = 2; SessionStartInfo session_start_info = 3; SessionEndInfo session_end_info = 4; }
+//!   oneof data {
+//!     Experiment experiment = 2; SessionStartInfo session_start_info = 3;
+//!     SessionEndInfo session_end_info = 4;
+//!   }
 //! }
 //! message Experiment { repeated HParamInfo hparam_infos = 4; repeated MetricInfo metric_infos = 5; }
-//! message HParamInfo { string name = 1; DataType type = 4; } enum DataType { STRING = 1; BOOL = 2; FLOAT64 = 3; }
+//! message HParamInfo { string name = 1; DataType type = 4; }
+//! enum DataType { STRING = 1; BOOL = 2; FLOAT64 = 3; }
 //! message MetricInfo { MetricName name = 1; } message MetricName { string tag = 2; }
-//! message SessionStartInfo { map<string, google.protobuf.Value> hparams = 1; double start_time_secs = 5; }
-//! message SessionEndInfo { Status status = 1; double end_time_secs = 2; } enum Status { SUCCESS = 1; }
+//! message SessionStartInfo {
+//!   map<string, google.protobuf.Value> hparams = 1; double start_time_secs = 5;
+//! }
+//! message SessionEndInfo { Status status = 1; double end_time_secs = 2; }
+//! enum Status { SUCCESS = 1; }
 //! ```
 
 use super::message::Message;
@@ -76,8 +83,9 @@ mod tests {
     //                  metric_infos=[a.MetricInfo(name=a.MetricName(tag="accuracy/natural"))])
     // print(p.HParamsPluginData(experiment=e).SerializeToString().hex())
     // s = p.SessionStartInfo(start_time_secs=1.5); s.hparams["lr"].number_value = 0.1
-    // print(p.HParamsPluginData(session_start_info=s).SerializeToString().hex())   # and so for the others
-    // print(p.HParamsPluginData(session_end_info=p.SessionEndInfo(status=1, end_time_secs=2.5)).SerializeToString().hex())
+    // print(p.HParamsPluginData(session_start_info=s).SerializeToString().hex())   # and the others
+    // e = p.SessionEndInfo(status=1, end_time_secs=2.5)
+    // print(p.HParamsPluginData(session_end_info=e).SerializeToString().hex())
     #[test]
     fn parts_as_tensorboard_writes_them() {
         let all = [("lr", json!(0.1)), ("deterministic", json!(true)), ("loss", json!("at"))];
