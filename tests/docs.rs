@@ -40,8 +40,9 @@ impl Clone {
         for entry in fs::read_dir(ROOT).unwrap().map(Result::unwrap) {
             let name = entry.file_name();
             match name.to_str() {
-                Some("plugins" | "runs" | "target" | ".git") => {}
-                Some("Cargo.lock") => drop(fs::copy(entry.path(), place.path().join(&name)).unwrap()),
+                Some("plugins" | "mine" | "runs" | "target" | ".git") => {}
+                // git follows no link to the list of what it leaves out.
+                Some("Cargo.lock" | ".gitignore") => drop(fs::copy(entry.path(), place.path().join(&name)).unwrap()),
                 _ => symlink(entry.path(), place.path().join(&name)).unwrap(),
             }
         }
@@ -55,6 +56,10 @@ impl Clone {
 
     /// Runs a command of the documentation; training is cut short.
     fn run(&self, command: &str) -> Output {
+        let (folder, command) = match command.strip_prefix("cd ").and_then(|rest| rest.split_once(" && ")) {
+            Some((folder, command)) => (self.0.path().join(folder), command),
+            None => (self.0.path().to_path_buf(), command),
+        };
         let mut words: Vec<&str> = command.split_whitespace().collect();
         let program = match words.as_slice() {
             ["cargo", "foil", ..] => {
@@ -76,7 +81,7 @@ impl Clone {
             ]);
         }
         let mut run = Command::new(program);
-        run.args(words).current_dir(self.0.path()).env("OMP_NUM_THREADS", "1").env("CARGO_TARGET_DIR", target());
+        run.args(words).current_dir(folder).env("OMP_NUM_THREADS", "1").env("CARGO_TARGET_DIR", target());
         run.output().unwrap()
     }
 }
@@ -157,8 +162,6 @@ fn the_reference_is_what_doc_comments_say() {
     assert!(stale.is_empty(), "{stale:?} are stale; write them again: cargo foil explain --markdown docs/reference");
 }
 
-/// What `new-plugin` writes is the template that the workspace builds and tests, under another
-/// name.
 /// The source files of a folder, one text.
 fn sources(folder: &Path, all: &mut String) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -183,6 +186,8 @@ fn messages_in_troubleshooting_are_what_foil_says() {
     }
 }
 
+/// What `new-plugin` writes is the template that the workspace builds and tests, under another
+/// name.
 #[test]
 fn every_template_becomes_a_crate() {
     for kind in ["loss", "attack", "objective", "model", "optimizer", "scheduler", "data"] {
@@ -198,13 +203,22 @@ fn every_template_becomes_a_crate() {
         if kind == "loss" {
             assert!(code.lines().count() <= 60, "{} lines", code.lines().count());
         }
-        for file in ["Cargo.toml", "example.yaml", ".cargo/config.toml", "Cargo.lock"] {
-            assert!(place.path(&name).join(file).is_file(), "{file}");
+        for file in ["Cargo.toml", "example.yaml", ".cargo/config.toml", "Cargo.lock", ".gitignore"] {
+            let text = fs::read_to_string(place.path(&name).join(file)).unwrap();
+            let here = place.path("");
+            for absolute in [ROOT, here.to_str().unwrap()] {
+                assert!(
+                    !text.contains(&format!("\"{absolute}")) && !text.contains(&format!("[{absolute}")),
+                    "{file}: {text}"
+                );
+            }
         }
         let again = place.foil(&["new-plugin", kind, &name]).error();
         assert!(again.contains("already exists"), "{again}");
     }
     let place = tiny::Place::with("");
+    let message = place.foil(&["new-plugin", "loss", "mine", "--foil", "."]).error();
+    assert!(message.contains(". is not a clone of foil"), "{message}");
     for (words, part) in [
         (["loss", "My-Loss"], "write `my_loss`"),
         (["loss", "trades"], "loss `trades` already exists"),
@@ -215,4 +229,45 @@ fn every_template_becomes_a_crate() {
         let message = place.foil(&["new-plugin", words[0], words[1]]).error();
         assert!(message.contains(part), "{message}");
     }
+}
+
+/// cargo as in the crate that `new-plugin` made in `folder`, without the network.
+fn cargo(folder: &Path, words: &[&str]) -> String {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo).args(words).args(["--offline", "--locked"]).current_dir(folder).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+/// Its own lock is complete, and the command line is not built with it.
+#[test]
+fn a_plugin_is_built_without_the_command_line() {
+    let place = tiny::Place::with("");
+    place.foil(&["new-plugin", "loss", "mine"]).ok();
+    let tree = cargo(&place.path("mine"), &["tree", "--prefix", "none", "-e", "normal,build,dev"]);
+    let has = |name: &str| tree.lines().any(|line| line.split(' ').next() == Some(name));
+    assert!(["mine", "foil", "foil-torch", "tch"].iter().all(|name| has(name)), "{tree}");
+    assert!(!["foil-cli", "foil-runs", "clap", "ratatui", "resvg", "maud"].iter().any(|name| has(name)), "{tree}");
+}
+
+/// In a clone the plugin's folder is left out by git; `plugins/` is for what becomes part of foil.
+#[test]
+fn a_plugin_in_a_clone_leaves_git_status_clean() {
+    let clone = Clone::new();
+    let git = |words: &[&str]| {
+        let output = Command::new("git").args(words).current_dir(clone.0.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "--all"]);
+    git(&["-c", "user.name=a", "-c", "user.email=a@b.org", "commit", "--quiet", "-m", "all"]);
+    let made = clone.run("cargo foil new-plugin loss mine_too");
+    let said = String::from_utf8(made.stdout).unwrap();
+    assert!(said.starts_with("made mine/mine_too: Cargo.toml, src/lib.rs, example.yaml"), "{said}");
+    assert_eq!(git(&["status", "--porcelain"]), "");
+    let said = String::from_utf8(clone.run("cargo foil new-plugin loss ours --dir plugins/ours").stdout).unwrap();
+    assert!(said.contains("cargo test --release -p ours") && said.contains("a part of foil now"), "{said}");
+    assert!(git(&["status", "--porcelain"]).contains("plugins/ours/"));
 }

@@ -277,6 +277,50 @@ fn a_trained_run_goes_out_and_comes_back() {
     assert!(wrong.code == Some(2) && wrong.err.contains("torch.onnx.export"), "{}", wrong.err);
 }
 
+/// What was imported goes out under the names that it came with, with the normalisation that it had,
+/// and comes in again.
+#[test]
+fn an_imported_run_goes_out_as_it_came() {
+    let place = Place::with("");
+    for (file, what, prefix) in [("trades.pt", "trades", "module."), ("normalised.pth", "normalised", "1.")] {
+        imported(&place, file, what, &[]);
+        let mut came = Checkpoint::open(Path::new(&golden(file))).unwrap();
+        let came_with = came.choose(None).unwrap().clone();
+        for format in ["pt", "safetensors"] {
+            let out = format!("{what}.{format}");
+            let told = place.foil(&["export", what, "--format", format, "--out", &out]).ok().out;
+            assert!(told.contains("the names that the checkpoint came with"), "{told}");
+            let mut file = Checkpoint::open(&place.path(&out)).unwrap();
+            let dict = file.choose(None).unwrap().clone();
+            assert!(!dict.tensors.is_empty() && !dict.texts.contains_key("foil.names"));
+            for entry in &dict.tensors {
+                let same = came_with.tensors.iter().find(|came| came.name == entry.name);
+                let same = same.unwrap_or_else(|| panic!("`{}` is not a name that {what} came with", entry.name));
+                assert_eq!(same.shape, entry.shape, "{}", entry.name);
+                // foil holds single precision, whatever the file has.
+                let equal = came.tensor(same).unwrap().to_kind(entry.kind) == file.tensor(entry).unwrap();
+                assert!(equal, "{}", entry.name);
+            }
+            // What is lacking is what no forward pass reads.
+            let has = |name: &str| dict.tensors.iter().any(|entry| entry.name == name);
+            let lost: Vec<&str> =
+                came_with.tensors.iter().map(|came| came.name.as_str()).filter(|name| !has(name)).collect();
+            assert!(lost.iter().all(|name| name.contains("sub_block1") || name.ends_with("_tracked")), "{lost:?}");
+            let again = format!("{what}-{format}");
+            place.foil(&["import", &out, "--out", &again]).ok();
+            let x = Tensor::rand([2, 3, 32, 32], (Kind::Float, Device::Cpu));
+            assert_eq!(logits(&place.path(&again), &x), logits(&place.path(what), &x));
+        }
+        place.foil(&["export", what, "--foil-names", "--out", "own.pth"]).ok();
+        let own = Checkpoint::open(&place.path("own.pth")).unwrap();
+        let names: Vec<String> = own.choose(None).unwrap().tensors.iter().map(|entry| entry.name.clone()).collect();
+        assert!(
+            names.iter().all(|name| !name.starts_with(prefix)) && names.iter().any(|name| name == "bn1.weight"),
+            "{names:?}"
+        );
+    }
+}
+
 /// Every file cut short or changed at any place is refused with words, or read; nothing panics.
 #[test]
 fn damaged_files() {

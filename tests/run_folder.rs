@@ -245,6 +245,11 @@ fn tensorboard_shows_the_metrics_also_after_a_resume() {
     place.foil(&["train", "--resume", "run", "--no-eval"]).ok();
 
     let mut shown = framed(&run);
+    let parts = ["experiment", "session_start_info", "session_end_info"];
+    for tag in parts.map(|part| format!("other/_hparams_/{part}")) {
+        // One of each process that trained.
+        assert_eq!(shown.remove(&tag).map(|found| found.len()), Some(2), "{tag}");
+    }
     if let Some(python) = std::env::var_os("FOIL_TEST_PYTHON") {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts/check_tensorboard.py");
         let output = Command::new(python).arg(script).arg(&run.0).output().unwrap();
@@ -261,6 +266,41 @@ fn tensorboard_shows_the_metrics_also_after_a_resume() {
         let expected: Vec<_> =
             rows.iter().map(|r| (r["step"].as_u64().unwrap(), r[metric].as_f64().unwrap() as f32)).collect();
         assert_eq!(shown.remove(tag), Some(expected), "{tag}");
+    }
+}
+
+#[test]
+fn tensorboard_gets_steps_and_attacked_images_where_asked_for() {
+    let place = Place::with(AT);
+    let plain = place.train("plain", &["train.epochs=2"]);
+    let run = place.train("run", &["train.epochs=2", "log={ steps: 3, images: 5 }"]);
+    // 4 steps an epoch.
+    let (shown, steps) = (framed(&run), |tag: &str, shown: &Curves| -> Vec<u64> {
+        shown.get(tag).into_iter().flatten().map(|(step, _)| *step).collect()
+    });
+    for tag in ["step/loss", "step/lr"] {
+        assert_eq!(steps(tag, &shown), [3, 6], "{tag}: {shown:?}");
+    }
+    assert_eq!(steps("other/attacked/pgd2", &shown), [4, 8]);
+    assert!(framed(&plain).keys().all(|tag| !tag.starts_with("step/") && !tag.contains("attacked")));
+    // What is logged changes nothing that is trained.
+    for name in ["last.safetensors", "metrics.jsonl"] {
+        match name.ends_with("jsonl") {
+            true => assert_eq!(run.text(name), plain.text(name)),
+            false => assert!(run.tensors(name).0 == plain.tensors(name).0, "{name}"),
+        }
+    }
+    let error = place.foil(&["check", "tiny.yaml", "log.images=0"]).error();
+    assert!(error.contains("`log.images`"), "{error}");
+    if let Some(python) = std::env::var_os("FOIL_TEST_PYTHON") {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts/check_tensorboard.py");
+        let output = Command::new(python).arg(script).args(["--more"]).arg(&run.0).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let read: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(read["images"]["attacked/pgd2"], serde_json::json!([[4, 144, 57], [8, 144, 57]]));
+        assert_eq!(read["hparams"]["optimizer"], "sgd");
+        assert_eq!(read["hparams"]["optimizer.lr"], 0.05);
+        assert_eq!(read["metrics"], serde_json::json!(["accuracy/natural", "accuracy/pgd2"]));
     }
 }
 
@@ -302,8 +342,15 @@ fn scalars(mut event: &[u8], curves: &mut Curves) {
                     summary = after;
                     let (length, tail) = varint(&value[1..]);
                     let (tag, number) = tail.split_at(length as usize);
-                    let number = f32::from_le_bytes(number[1..5].try_into().unwrap());
-                    curves.entry(String::from_utf8(tag.to_vec()).unwrap()).or_default().push((step, number));
+                    let tag = String::from_utf8(tag.to_vec()).unwrap();
+                    match number[0] {
+                        0x15 => {
+                            let number = f32::from_le_bytes(number[1..5].try_into().unwrap());
+                            curves.entry(tag).or_default().push((step, number));
+                        }
+                        // An image (4), or what is for a page of TensorBoard's (9).
+                        _ => curves.entry(format!("other/{tag}")).or_default().push((step, number.len() as f32)),
+                    }
                 }
             }
             _ => {

@@ -64,11 +64,11 @@ fn killed_and_repeated_it_trains_only_what_is_missing() {
 fn runs_with_other_settings_get_folders_of_their_own() {
     let place = Place::with(&format!("{AT}sweep: {{ attack.eps: [0.1] }}\n"));
     place.foil(&SWEEP).ok();
-    place.foil(&[&SWEEP[..], &["loss.log_clean=true", "seed=8"]].concat()).ok();
+    place.foil(&[&SWEEP[..], &["loss.log_clean=false", "seed=8"]].concat()).ok();
     let plan = place.foil(&[&SWEEP[..], &["--dry-run"]].concat()).ok();
     assert!(plan.out.contains("grid/attack.eps=0.1 ") && plan.out.contains("1 of 1 runs done"), "{}", plan.out);
-    let eights = fs::read_to_string(place.path("grid/attack.eps=0.1-seed8/resolved.yaml")).unwrap();
-    assert!(eights.contains("seed: 8"), "{eights}");
+    let eights = fs::read_to_string(place.path("grid/attack.eps=0.1-log_clean=false-seed8/resolved.yaml")).unwrap();
+    assert!(eights.contains("seed: 8") && eights.contains("name: attack.eps=0.1-log_clean=false\n"), "{eights}");
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn libraries_that_were_built_otherwise() {
                 "plugin library libother.so was built differently from this program; it was not loaded",
                 "this program",
                 "the plugin",
-                "cargo build --release -p foil-template",
+                "rebuild foil-template in its folder, with what built this program: cargo build --release",
             ],
         );
         let differing: Vec<&str> = message.lines().filter(|line| line.ends_with("   differs")).collect();

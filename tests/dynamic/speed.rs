@@ -6,7 +6,6 @@ use foil::prelude::*;
 use foil::testing::{loss_from_yaml, loss_on};
 use foil_optimizers as _;
 use foil_template as _; // the same plugins linked in, to compare with
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The template library with its plugins under other names, `templat0_loss` and so on: ten
@@ -39,7 +38,7 @@ fn ten_libraries_load_at_once_and_a_call_costs_nothing() {
     let place = Place::with("");
     let files: Vec<_> = (0..10).map(|n| renamed(&place, n)).collect();
     let start = Instant::now();
-    files.iter().for_each(|file| foil::plugin::load(file, Path::new(".")).unwrap());
+    files.iter().for_each(|file| foil::plugin::load(file).unwrap());
     let loading = start.elapsed();
 
     let logits = Tensor::rand([100, 10], (Kind::Float, tch::Device::Cpu));

@@ -196,10 +196,15 @@ fn a_run_is_evaluated_by_its_largest_radius() {
              train: {{ epochs: 1, batch_size: 10 }} }}"
         );
         let loaded = foil_runs::pipeline::load_text("run.yaml".as_ref(), &text, &[]).unwrap();
-        foil_runs::pipeline::assemble(&loaded.pipeline, Kind::Float, tch::Device::Cpu, true).unwrap()
+        let whole = foil_runs::pipeline::assemble(&loaded.pipeline, Kind::Float, tch::Device::Cpu, true).unwrap();
+        let alone = foil::distributed::World::alone();
+        let evaluated =
+            foil_runs::pipeline::assemble_evaluation(alone, &loaded.pipeline, Kind::Float, tch::Device::Cpu, true);
+        (whole, evaluated.unwrap())
     };
     let [linf, l2] = [(Norm::Linf, 0.1), (Norm::L2, 0.5)].map(|(norm, eps)| Threat { norm, eps });
-    let parts = run("{ type: pgd, eps: 0.1, alpha: 0.02 }");
-    assert_eq!((parts.threat(), parts.eval_threat(), parts.eval_threats()), (linf, l2, vec![linf, l2]));
-    assert_eq!(run("none").threat(), l2);
+    let (whole, evaluated) = run("{ type: pgd, eps: 0.1, alpha: 0.02 }");
+    assert_eq!((whole.threat(), whole.eval_threat()), (linf, l2));
+    assert_eq!((evaluated.threat(), evaluated.threats()), (l2, vec![linf, l2]));
+    assert_eq!(run("none").0.threat(), l2);
 }

@@ -14,15 +14,15 @@ pub struct Library {
     /// Its path, or that of a folder of libraries; what is relative in a file is relative to that
     /// file.
     pub path: PathBuf,
-    /// The folder of the file that lists it; empty for an override, which is the current folder's.
-    pub from: PathBuf,
+    /// The file that lists it; `None` for an override.
+    pub file: Option<PathBuf>,
 }
 
 impl Library {
     fn new(text: &str, place: &Place) -> Self {
-        let file = place.line().and_then(|_| Path::new(place.source()).parent());
-        let from = file.map(Path::to_path_buf).unwrap_or_default();
-        Self { path: from.join(text), from }
+        let file = place.line().map(|_| PathBuf::from(place.source()));
+        let from = file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        Self { path: from.join(text), file }
     }
 }
 

@@ -61,8 +61,9 @@ impl Library {
         let file = match regular::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::new(format!("there is no plugin library {}", path.display()))
-                    .help("cargo puts it into target/release: cargo build --release -p NAME"));
+                return Err(Error::new(format!("there is no plugin library {}", path.display())).help(
+                    "cargo puts it into target/release, or where its .cargo/config.toml says: cargo build --release",
+                ));
             }
             error => error.at("reading", path)?,
         };

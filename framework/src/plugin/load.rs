@@ -44,24 +44,28 @@ pub fn loaded() -> Vec<Loaded> {
 /// Loads a library, or every plugin library in a folder, and registers what it brings. One that is
 /// loaded already is left as it is.
 ///
-/// `from` is the folder of whoever names the library; a `plugins.lock` there must hold it.
+/// The user names it, on the command line: a `plugins.lock` in the current folder must hold it.
 ///
 /// # Errors
 /// What is wrong with it. Nothing of a library runs before its record was found equal to this
 /// program's.
-pub fn load(path: &Path, from: &Path) -> Result<()> {
-    let lock = Lock::beside(if from.as_os_str().is_empty() { Path::new(".") } else { from })?;
-    look(path)?.iter().try_for_each(|library| one(library, lock.as_ref()))
+pub fn load(path: &Path) -> Result<()> {
+    under_lock(path, Path::new("."), &format!("foil plugins lock --plugins {}", path.display()))
 }
 
-/// As [`load`], for a library that a file in `from` lists. A run's folder may come from anybody, so
-/// what it lists needs a lock there, or is loaded already because the user named it.
+/// As [`load`], for a library that the pipeline in `file` lists; the lock is beside that. A run's
+/// folder may come from anybody, so what it lists needs a lock there, or is loaded already because
+/// the user named it.
 ///
 /// # Errors
 /// As [`load`], or that the folder has no lock.
-pub fn load_listed(path: &Path, from: &Path) -> Result<()> {
-    if !from.join("resolved.yaml").exists() || Lock::beside(from)?.is_some() {
-        return load(path, from);
+pub fn load_listed(path: &Path, file: &Path) -> Result<()> {
+    let from = file.parent().filter(|from| !from.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let is_run = from.join("resolved.yaml").exists();
+    // A run by its folder, which `foil plugins lock` takes as well.
+    let command = format!("foil plugins lock {}", if is_run { from } else { file }.display());
+    if !is_run || Lock::beside(from).map_or(true, |lock| lock.is_some()) {
+        return under_lock(path, from, &command);
     }
     let known = path.canonicalize().ok();
     if loaded().iter().any(|library| Some(&library.path) == known.as_ref()) {
@@ -69,7 +73,13 @@ pub fn load_listed(path: &Path, from: &Path) -> Result<()> {
     }
     let (library, run) = (path.display(), from.display());
     Err(Error::new(format!("{run} has no {LOCK} that holds {library}; it was not loaded"))
-        .help(format!("if you trust the library: --plugins {library}, or `foil plugins lock {run}`")))
+        .help(format!("if you trust the library: --plugins {library}, or `{command}`")))
+}
+
+/// Loads what the lock in `from` allows, if there is one; `command` writes that lock.
+fn under_lock(path: &Path, from: &Path, command: &str) -> Result<()> {
+    let lock = Lock::beside(from).map_err(|error| error.help(format!("write it again: {command}")))?;
+    look(path)?.iter().try_for_each(|library| one(library, lock.as_ref(), command))
 }
 
 /// Looks at a library, or at every plugin library in a folder, without running anything of it.
@@ -107,9 +117,9 @@ fn libraries(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn one(library: &Library, lock: Option<&(PathBuf, Lock)>) -> Result<()> {
+fn one(library: &Library, lock: Option<&(PathBuf, Lock)>, command: &str) -> Result<()> {
     if let Some((path, lock)) = lock {
-        lock.check(path, library)?;
+        lock.check(path, library, command)?;
     }
     let path = library.path.canonicalize().at("reading", &library.path)?;
     let mut all = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,7 +131,7 @@ fn one(library: &Library, lock: Option<&(PathBuf, Lock)>) -> Result<()> {
         let message =
             format!("plugin library {file} was built differently from this program; it was not loaded\n{table}");
         return Err(Error::new(message).help(format!(
-            "rebuild it with what built this program: cargo build --release -p {package}\n        \
+            "rebuild {package} in its folder, with what built this program: cargo build --release\n        \
              or, if this program is the older one: cargo build --release --workspace --bin foil"
         )));
     }

@@ -57,14 +57,13 @@ impl Lock {
     /// When it cannot be read: a damaged lock refuses everything.
     pub fn beside(folder: &Path) -> Result<Option<(PathBuf, Self)>> {
         let path = folder.join(LOCK);
-        let again = |error: Error| error.help("write it again with `foil plugins lock`");
         let file = match regular::open(&path) {
             // A dangling link is a lock that cannot be read.
             Err(error) if error.kind() == ErrorKind::NotFound && path.symlink_metadata().is_err() => return Ok(None),
-            found => found.at("reading", &path).map_err(again)?,
+            found => found.at("reading", &path)?,
         };
-        let text = regular::content(file, LONGEST).at("reading", &path).map_err(again)?;
-        let lock = Self::parse(&path.display().to_string(), &text).map_err(again)?;
+        let text = regular::content(file, LONGEST).at("reading", &path)?;
+        let lock = Self::parse(&path.display().to_string(), &text)?;
         Ok(Some((path, lock)))
     }
 
@@ -118,10 +117,11 @@ impl Lock {
         Ok(path)
     }
 
-    /// Refuses a library that the lock at `path` does not list with this SHA-256.
-    pub(super) fn check(&self, path: &Path, library: &Library) -> Result<()> {
+    /// Refuses a library that the lock at `path` does not list with this SHA-256; `command` writes the
+    /// lock with it.
+    pub(super) fn check(&self, path: &Path, library: &Library, command: &str) -> Result<()> {
         let (lock, file) = (path.display(), library.path.display());
-        let accept = "`foil plugins lock` accepts it, if you trust it";
+        let accept = format!("if you trust it: {command}");
         match self.0.get(&library.file_name()) {
             Some(pin) if pin.sha256 == library.sha256 => Ok(()),
             Some(pin) => Err(Error::new(format!(
@@ -129,7 +129,15 @@ impl Lock {
                 pin.sha256, library.sha256
             ))
             .help(accept)),
-            None => Err(Error::new(format!("{file} is not in {lock}; it was not loaded")).help(accept)),
+            None => {
+                // The command names libraries by their paths, of which the lock knows the last part.
+                let others: Vec<&str> = self.0.keys().map(String::as_str).collect();
+                let others = match command.contains("--plugins") && !others.is_empty() {
+                    true => format!(", with --plugins for what it holds already: {}", others.join(", ")),
+                    false => String::new(),
+                };
+                Err(Error::new(format!("{file} is not in {lock}; it was not loaded")).help(accept + &others))
+            }
         }
     }
 }

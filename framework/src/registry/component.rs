@@ -206,14 +206,18 @@ impl<'de, T: Kind + ?Sized> Deserialize<'de> for Component<T> {
             }
         };
         let yaml = serde_yaml::to_string(&settings).map_err(D::Error::custom)?;
+        let foreign = |fault| Self {
+            name: foreign::lasting(&name),
+            config: Box::new(foreign::Foreign { yaml: yaml.clone(), fault }),
+        };
         let entry = match find(T::NAME, &name) {
-            Err(_) if foreign::is_admitted() => {
-                return Ok(Self { name: foreign::lasting(&name), config: Box::new(foreign::Foreign(yaml)) });
-            }
+            Err(_) if foreign::is_admitted() => return Ok(foreign(None)),
             found => found.map_err(|e| D::Error::custom(e.message().to_string()))?,
         };
-        let parsed = (entry.parse)(&yaml);
-        let mut slots = parsed.map_err(|e| D::Error::custom(format!("{} `{name}`: {}", T::NAME, e.message())))?;
+        let mut slots = match (entry.parse)(&yaml) {
+            Err(e) if foreign::is_admitted() => return Ok(foreign(Some(e.message().to_string()))),
+            parsed => parsed.map_err(|e| D::Error::custom(format!("{} `{name}`: {}", T::NAME, e.message())))?,
+        };
         let config = T::slot(&mut slots).take();
         let config = config.ok_or_else(|| D::Error::custom(format!("`{name}` is not {}", article(T::NAME))))?;
         Ok(Self { name: entry.name, config })

@@ -1,7 +1,8 @@
-//! Plugins of libraries that are not loaded: their settings can be read and written, but not
-//! built.
+//! Plugins of libraries that are not loaded, and settings that this version of a plugin does not
+//! take: they can be read and written, but not built.
 //!
-//! So a folder of runs can be inspected without running any library that its pipelines name.
+//! So a folder of runs can be inspected without running any library that its pipelines name, and a
+//! run can be evaluated without what trained it.
 
 use super::component::Settings;
 use super::{Build, Kind};
@@ -15,7 +16,8 @@ thread_local! {
     static ADMITTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `work`, in which names that the registry does not know are accepted as components.
+/// Runs `work`, in which names that the registry does not know, and settings that it cannot read,
+/// are accepted as components.
 pub fn admitting<T>(work: impl FnOnce() -> T) -> T {
     let before = ADMITTED.replace(true);
     let done = work();
@@ -39,19 +41,26 @@ pub(super) fn lasting(name: &str) -> &'static str {
     kept
 }
 
-/// The settings of a plugin that is not loaded, as YAML.
-pub(super) struct Foreign(pub String);
+/// The settings of a plugin that cannot be built, as YAML.
+pub(super) struct Foreign {
+    pub yaml: String,
+    /// Why it cannot be built; `None`: it is not loaded.
+    pub fault: Option<String>,
+}
 
 impl<T: Kind + ?Sized> Settings<T> for Foreign {
     fn build(&self, _: &Build) -> Result<Held<T>> {
-        Err(Error::new("its library is not loaded").help("name the library with --plugins, if you trust it"))
+        Err(match &self.fault {
+            None => Error::new("its library is not loaded").help("name the library with --plugins, if you trust it"),
+            Some(fault) => Error::new(fault).help("use the version of the plugin that the settings were written for"),
+        })
     }
 
     fn to_yaml(&self) -> Result<String> {
-        Ok(self.0.clone())
+        Ok(self.yaml.clone())
     }
 
     fn describe(&self) -> String {
-        self.0.clone()
+        self.yaml.clone()
     }
 }

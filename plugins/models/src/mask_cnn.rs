@@ -10,7 +10,11 @@ use foil::prelude::*;
 /// nearest-neighbour resize to the image, conv to the image's channels, sigmoid. 223,233 parameters
 /// on one channel. Names are those of its `nn.Sequential`.
 #[settings]
-pub struct MaskCnn {}
+pub struct MaskCnn {
+    /// Channels of the first convolution; the others have twice as many.
+    #[set(default = 64, range = 1..=1024)]
+    pub width: i64,
+}
 
 struct Net {
     convs: [Conv2d; 3],
@@ -20,14 +24,14 @@ struct Net {
 
 impl Config<dyn Model> for MaskCnn {
     fn build(&self, cx: &Build) -> Result<Box<dyn Model>> {
-        let nn = cx.builder();
+        let (nn, narrow, wide) = (cx.builder(), self.width, 2 * self.width);
         Ok(Box::new(Net {
             convs: [
-                Conv2d::new(nn, "0", [cx.inputs(), 64], 3, 2, 1),
-                Conv2d::new(nn, "2", [64, 128], 3, 1, 1),
-                Conv2d::new(nn, "4", [128, 128], 3, 1, 1),
+                Conv2d::new(nn, "0", [cx.inputs(), narrow], 3, 2, 1),
+                Conv2d::new(nn, "2", [narrow, wide], 3, 1, 1),
+                Conv2d::new(nn, "4", [wide, wide], 3, 1, 1),
             ],
-            out: Conv2d::new(nn, "7", [128, cx.data.channels], 3, 1, 1),
+            out: Conv2d::new(nn, "7", [wide, cx.data.channels], 3, 1, 1),
             size: [cx.data.height, cx.data.width],
         }))
     }
@@ -55,5 +59,7 @@ mod tests {
     fn has_as_many_parameters_as_the_paper() {
         assert_eq!(count("mask_cnn", MNIST), 223_233);
         assert_eq!(count_with_inputs("mask_cnn", MNIST, 2), 223_809);
+        // 9 (8 + 8·16 + 16² + 16) + 8 + 16 + 16 + 1
+        assert_eq!(count("{ type: mask_cnn, width: 8 }", MNIST), 3_713);
     }
 }

@@ -9,7 +9,14 @@ use foil::prelude::*;
 /// conv 32, conv 32 stride 2, conv 64, conv 64 stride 2 (3 x 3, padding 1, ReLU after each), linear
 /// 100, ReLU, linear. Names are those of its `nn.Sequential`.
 #[settings]
-pub struct SmallCnn {}
+pub struct SmallCnn {
+    /// Channels of the first two convolutions; the others have twice as many.
+    #[set(default = 32, range = 1..=1024)]
+    pub width: i64,
+    /// Outputs of the first linear layer.
+    #[set(default = 100, range = 1..=65_536)]
+    pub hidden: i64,
+}
 
 struct Net {
     convs: [Conv2d; 4],
@@ -20,17 +27,18 @@ struct Net {
 impl Config<dyn Model> for SmallCnn {
     fn build(&self, cx: &Build) -> Result<Box<dyn Model>> {
         let quarter = |pixels: i64| (pixels + 3) / 4;
-        let features = 64 * quarter(cx.data.height) * quarter(cx.data.width);
+        let (narrow, wide, hidden) = (self.width, 2 * self.width, self.hidden);
+        let features = wide * quarter(cx.data.height) * quarter(cx.data.width);
         let nn = cx.builder();
         Ok(Box::new(Net {
             convs: [
-                Conv2d::new(nn, "0", [cx.data.channels, 32], 3, 1, 1),
-                Conv2d::new(nn, "2", [32, 32], 3, 2, 1),
-                Conv2d::new(nn, "4", [32, 64], 3, 1, 1),
-                Conv2d::new(nn, "6", [64, 64], 3, 2, 1),
+                Conv2d::new(nn, "0", [cx.data.channels, narrow], 3, 1, 1),
+                Conv2d::new(nn, "2", [narrow, narrow], 3, 2, 1),
+                Conv2d::new(nn, "4", [narrow, wide], 3, 1, 1),
+                Conv2d::new(nn, "6", [wide, wide], 3, 2, 1),
             ],
-            hidden: Linear::new(nn, "9", features, 100),
-            out: Linear::new(nn, "11", 100, cx.data.classes),
+            hidden: Linear::new(nn, "9", features, hidden),
+            out: Linear::new(nn, "11", hidden, cx.data.classes),
         }))
     }
 }
@@ -80,6 +88,9 @@ mod tests {
     #[test]
     fn has_as_many_parameters_as_the_paper() {
         assert_eq!(count("small_cnn", MNIST), 379_702);
+        // The convolutions have 9 (16 + 16² + 16·32 + 32²) + 96, the linear layers 32·49·24 + 24 and
+        // 24·10 + 10.
+        assert_eq!(count("{ type: small_cnn, width: 16, hidden: 24 }", MNIST), 16_368 + 37_656 + 250);
     }
 
     #[test]

@@ -190,7 +190,7 @@ fn tell(text: &str) {
 fn load_plugins(named: &[PathBuf]) -> Result<()> {
     let variable = std::env::var_os("FOIL_PLUGINS").unwrap_or_default();
     let always = std::env::split_paths(&variable).filter(|path| !path.as_os_str().is_empty());
-    always.chain(named.iter().cloned()).try_for_each(|path| foil::plugin::load(&path, Path::new(".")))
+    always.chain(named.iter().cloned()).try_for_each(|path| foil::plugin::load(&path))
 }
 
 /// Shows warnings at the terminal as `warning: …`. Errors are printed where the program ends.

@@ -1,17 +1,15 @@
 //! `foil robustbench`: what a submission to RobustBench consists of.
 
-use super::{Exit, note};
+use super::{Exit, export, note};
 use crate::compare::Row;
 use crate::report::gather::Run;
 use crate::report::paper::{Paper, card, has_autoattack};
-use foil::{AtPath, Error, Result, atomic, tensors};
-use foil_runs::interop::export::{Format, export};
-use foil_runs::pipeline::{assemble, load};
+use foil::{AtPath, Error, Result, atomic};
+use foil_runs::interop::export::Format;
 use foil_runs::record::stamp;
 use foil_runs::train::Folder;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tch::{Device, Kind};
 
 /// Write what a submission to RobustBench needs: the model's card, its weights, a program that
 /// loads them, and the text of the request.
@@ -76,10 +74,11 @@ pub(super) fn run(args: &Args) -> Exit {
     let row = Row { label: name.clone(), runs: vec![(run, None)] };
     let card = card(&row, &paper).ok_or_else(|| Error::new("this run has no evaluation"))?;
     let out = args.out.clone().unwrap_or_else(|| args.run.join("robustbench"));
+    let folder = Folder::open(&args.run)?;
     std::fs::create_dir_all(&out).at("making", &out)?;
     let weights = [("pt", Format::Torchscript), ("pth", Format::Pt)];
     for (ending, format) in weights {
-        write_weights(&args.run, format, &out.join(format!("{name}.{ending}")))?;
+        export::model(&folder, &folder.best(), (format, false), false, &out.join(format!("{name}.{ending}")))?;
     }
     let text = serde_json::to_string_pretty(&card).map_err(Error::of)? + "\n";
     let files = [
@@ -125,17 +124,6 @@ fn model_name(authors: &str, year: &str, title: &str) -> String {
     let mut words = title.split_whitespace().map(letters).filter(|word| !word.is_empty());
     let word = words.find(|word| !["a", "an", "the"].contains(&word.to_ascii_lowercase().as_str()));
     format!("{last}{year}{}", word.unwrap_or_default())
-}
-
-fn write_weights(run: &Path, format: Format, out: &Path) -> Result<()> {
-    let folder = Folder::open(run)?;
-    let loaded = load(&folder.resolved(), &[])?;
-    let parts = loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, true))?;
-    let weights = folder.best();
-    let (named, texts) = tensors::read(&weights)?;
-    let network = parts.step.model.network();
-    network.params().load(&named).map_err(|error| error.context(weights.display()))?;
-    export(network, format, parts.data, texts, out)
 }
 
 /// The program that loads the model.

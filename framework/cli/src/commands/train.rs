@@ -6,7 +6,7 @@ use foil::distributed::{Agreement, Launch, World, checksum};
 use foil::engine::{choose_for, devices, shown};
 use foil::{AtPath, Error, Result};
 use foil_runs::data::Labelled;
-use foil_runs::pipeline::{BatchNorm, Loaded, Pipeline, load, load_across};
+use foil_runs::pipeline::{BatchNorm, Loaded, Pipeline, load, load_across, look};
 use foil_runs::train::{Ended, Folder, Lock, Observer, Trainer};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -170,7 +170,7 @@ pub(super) fn one_run(file: &Path, loaded: Loaded) -> Result<Loaded> {
 
 /// The folder for a run's files.
 pub(super) enum Place {
-    /// `runs/NAME`, or `runs/NAME-2` and so on if it is taken.
+    /// `runs/NAME`, or with what changed, or `runs/NAME-2` and so on, if it is taken.
     Free,
     /// A folder that is to be made.
     New(PathBuf),
@@ -262,8 +262,8 @@ fn take(pipeline: &Pipeline, place: Place) -> Result<(Folder, Option<Lock>, Pipe
             (folder, lock, pipeline.clone())
         }
         Place::Free | Place::New(_) => {
-            let pipeline = pipeline.clone().pinned_to_begin()?;
-            let path = if let Place::New(path) = place { path } else { free_folder(&pipeline)? };
+            let mut pipeline = pipeline.clone().pinned_to_begin()?;
+            let path = if let Place::New(path) = place { path } else { free_folder(&mut pipeline)? };
             let (folder, lock) = Folder::create(&path)?;
             let pipeline = pipeline.carried_into(folder.path())?;
             // Before the pipeline: a run that lists libraries is not used without its lock.
@@ -343,16 +343,34 @@ fn introduction(pipeline: &Pipeline, trainer: &Trainer, folder: &Folder, device:
     )
 }
 
-/// Makes `runs/NAME`, or `runs/NAME-2` and so on: the first that does not exist, even if several
-/// runs start at once.
-fn free_folder(pipeline: &Pipeline) -> Result<PathBuf> {
-    let (runs, name) = (Path::new("runs"), pipeline.name.as_deref().unwrap_or("run"));
+/// Makes `runs/NAME`. If that is taken, the folder and the run are named by what the run trains
+/// otherwise, as in `runs/NAME-beta=2`; or it is `runs/NAME-2` and so on, the first that does not
+/// exist, even if several runs start at once.
+fn free_folder(pipeline: &mut Pipeline) -> Result<PathBuf> {
+    let (runs, name) = (Path::new("runs"), pipeline.name.clone().unwrap_or_else(|| "run".into()));
     std::fs::create_dir_all(runs).at("making", runs)?;
-    for n in 1..10_000 {
-        let path = runs.join(if n == 1 { name.to_string() } else { format!("{name}-{n}") });
+    let made = |folder: &str| {
+        let path = runs.join(folder);
         match std::fs::create_dir(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            made => return made.at("making", &path).map(|()| path),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(None),
+            made => made.at("making", &path).map(|()| Some(path)),
+        }
+    };
+    if let Some(path) = made(&name)? {
+        return Ok(path);
+    }
+    let there =
+        look(&runs.join(&name).join("resolved.yaml"), &[]).and_then(|there| pipeline.change_from(&there.pipeline));
+    let change = there.unwrap_or_default();
+    if let Some(folder) = change.folder(&name)
+        && let Some(path) = made(&folder)?
+    {
+        pipeline.name = change.name(&name).or(Some(name));
+        return Ok(path);
+    }
+    for n in 2..10_000 {
+        if let Some(path) = made(&format!("{name}-{n}"))? {
+            return Ok(path);
         }
     }
     Err(Error::new("runs/ is full").help("choose a folder with --run-dir"))

@@ -69,8 +69,8 @@ pub fn plan(wanted: Vec<Wanted>, dir: &Path) -> Result<(Vec<Task>, Vec<Error>)> 
     let mut members: HashMap<String, usize> = HashMap::new();
     wanted.iter().for_each(|one| *members.entry(one.row.clone()).or_default() += 1);
     let mut taken: HashSet<PathBuf> = HashSet::new();
-    let mut tasks = Vec::new();
-    for wanted in wanted {
+    let mut tasks: Vec<Task> = Vec::new();
+    for mut wanted in wanted {
         let mut found: Vec<(State, &Path)> = runs
             .iter()
             .filter(|run| run.hash == wanted.hash && !taken.contains(&run.path))
@@ -80,7 +80,7 @@ pub fn plan(wanted: Vec<Wanted>, dir: &Path) -> Result<(Vec<Task>, Vec<Error>)> 
         let copies = found.iter().skip(1).map(|(_, path)| path.to_path_buf()).collect();
         let (state, folder) = match found.first() {
             Some((state, path)) => (*state, path.to_path_buf()),
-            None => (State::New, free(dir, &wanted, &taken)),
+            None => (State::New, free(dir, &mut wanted, &tasks, &runs, &taken)),
         };
         taken.insert(folder.clone());
         let alone = members.get(&wanted.row) == Some(&1);
@@ -105,14 +105,26 @@ fn is_evaluated(run: &Run, wanted: &Pipeline) -> bool {
     run.records.iter().any(|one| wanted.is_evaluated_by(&one.record, run.images_to_evaluate()))
 }
 
-/// A folder for a new run: its name, with part of its hash appended if that is taken.
-fn free(dir: &Path, wanted: &Wanted, taken: &HashSet<PathBuf>) -> PathBuf {
-    let name = wanted.pipeline.name.as_deref().unwrap_or("run").replace(['/', '\\'], "_");
-    let seed = wanted.pipeline.seed;
-    let names = [name.clone(), format!("{name}-seed{seed}"), format!("{name}-{}", &wanted.hash[..12])];
+/// A folder for a new run: its name; where that is taken, with what this run trains otherwise, which
+/// is then part of the run's name, too; or else with part of its hash.
+fn free(dir: &Path, wanted: &mut Wanted, tasks: &[Task], runs: &[Run], taken: &HashSet<PathBuf>) -> PathBuf {
+    let name = wanted.pipeline.name.clone().unwrap_or_else(|| "run".into());
+    let folder = name.replace(['/', '\\'], "_");
     let fits = |path: &PathBuf| !taken.contains(path) && !path.join("resolved.yaml").exists();
-    let paths = names.map(|name| dir.join(name));
-    paths.iter().find(|path| fits(path)).unwrap_or(&paths[2]).clone()
+    let plain = dir.join(&folder);
+    if fits(&plain) {
+        return plain;
+    }
+    let task = tasks.iter().find(|task| task.folder == plain).map(|task| &task.wanted.pipeline);
+    let there = task.or_else(|| runs.iter().find(|run| run.path == plain).map(|run| &run.pipeline));
+    let change = there.and_then(|there| wanted.pipeline.change_from(there).ok()).unwrap_or_default();
+    match change.folder(&folder).map(|folder| dir.join(folder)).filter(fits) {
+        Some(path) => {
+            wanted.pipeline.name = change.name(&name).or(Some(name));
+            path
+        }
+        None => dir.join(format!("{folder}-{}", &wanted.hash[..12])),
+    }
 }
 
 impl Task {

@@ -9,6 +9,9 @@ use foil::nn::Mode;
 use foil::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
+/// Pixels at a mask's edge that do not count.
+const EDGE: i64 = 3;
+
 /// How an image's values are shown.
 #[derive(Clone, Copy)]
 enum Shown {
@@ -51,8 +54,7 @@ pub fn gallery(network: &Network, attack: &mut dyn Attack, batch: &Batch, class_
             Ok(Some(match &predicted {
                 Some(predicted) => {
                     let (class, truth) = (predicted.int64_value(&[i]), batch.y.int64_value(&[i]));
-                    let name = class_names.get(class as usize).cloned().unwrap_or_else(|| class.to_string());
-                    image.caption(name, if class == truth { Tone::Right } else { Tone::Wrong })
+                    image.caption(name(class, class_names), if class == truth { Tone::Right } else { Tone::Wrong })
                 }
                 None => image,
             }))
@@ -61,6 +63,76 @@ pub fn gallery(network: &Network, attack: &mut dyn Attack, batch: &Batch, class_
     });
     let rows = grid.collect::<Result<Vec<_>, PictureError>>().map_err(Error::of)?;
     Ok(Grid { rows, ..Grid::default() })
+}
+
+/// The images of `batch` with their labels.
+///
+/// # Errors
+/// When they cannot be shown.
+pub fn natural(batch: &Batch, class_names: &[String]) -> Result<GridRow> {
+    let images = (0..batch.x.size()[0]).map(|i| {
+        let class = batch.y.int64_value(&[i]);
+        Ok(Some(picture(&batch.x.get(i), Shown::Picture, 1.0)?.caption(name(class, class_names), Tone::Neutral)))
+    });
+    row("natural", images)
+}
+
+/// What `attack` makes of the images of `batch` for the network, with its predictions.
+///
+/// # Errors
+/// What the attack reports.
+pub fn attacked(
+    label: &str,
+    network: &Network,
+    attack: &mut dyn Attack,
+    batch: &Batch,
+    class_names: &[String],
+) -> Result<GridRow> {
+    let target = Target::new(network, &batch.noise);
+    let made = guard(|| attack.perturb(&target, batch))?;
+    let predicted = target.logits(&made.x, Mode::Eval).argmax(-1, false);
+    let images = (0..made.x.size()[0]).map(|i| {
+        let (class, truth) = (predicted.int64_value(&[i]), batch.y.int64_value(&[i]));
+        let tone = if class == truth { Tone::Right } else { Tone::Wrong };
+        Ok(Some(picture(&made.x.get(i), Shown::Picture, 1.0)?.caption(name(class, class_names), tone)))
+    });
+    row(label, images)
+}
+
+/// The masks of an attack that has them; `None` if their values all lie within `spread`, the edges
+/// aside: then there is nothing to see.
+///
+/// # Errors
+/// What the attack reports.
+pub fn mask(
+    label: &str,
+    network: &Network,
+    attack: &mut dyn Attack,
+    batch: &Batch,
+    spread: f64,
+) -> Result<Option<GridRow>> {
+    let target = Target::new(network, &batch.noise);
+    let made = guard(|| attack.perturb(&target, batch))?;
+    let Some(mask) = made.side.get("mask") else { return Ok(None) };
+    // A convolution sees the zeros around an image, so that the mask's edge says nothing.
+    let inner = [2, 3].into_iter().fold(mask.shallow_clone(), |mask, side| {
+        let pixels = mask.size()[side as usize];
+        let edge = EDGE.min((pixels - 1) / 2);
+        mask.narrow(side, edge, pixels - 2 * edge)
+    });
+    if (inner.max() - inner.min()).double_value(&[]) < spread {
+        return Ok(None);
+    }
+    let images = (0..mask.size()[0]).map(|i| Ok(Some(picture(&mask.get(i), Shown::Mask, 1.0)?)));
+    row(label, images).map(Some)
+}
+
+fn row(label: &str, images: impl Iterator<Item = Result<Option<Image>, PictureError>>) -> Result<GridRow> {
+    Ok(GridRow { label: label.to_string(), images: images.collect::<Result<_, _>>().map_err(Error::of)? })
+}
+
+fn name(class: i64, class_names: &[String]) -> String {
+    class_names.get(class as usize).cloned().unwrap_or_else(|| class.to_string())
 }
 
 fn picture(image: &Tensor, shown: Shown, limit: f32) -> Result<Image, PictureError> {

@@ -4,13 +4,13 @@ use super::place::{self, default_place};
 use super::trust::{Depth, Subject};
 use super::{AttackProgress, Corruptions, HeartbeatFile, Images, Saved, Tick, Trial, UnderWay, measure_corruptions};
 use crate::interop::METHOD;
-use crate::pipeline::{Assembled, Pipeline, assemble, assemble_across, load, load_across};
+use crate::pipeline::{Evaluated, Pipeline, assemble_evaluation, load_to_evaluate};
 use crate::record::{AttackResult, EvalRecord, ImageRecord, TrustCheck, card, stamp};
 use crate::train::Folder;
 use foil::attack::Batch;
 use foil::data::Resident;
 use foil::distributed::World;
-use foil::engine::{choose_for, shown};
+use foil::engine::{Network, choose_for, shown};
 use foil::nn::{Noise, key_of, name_key};
 use foil::registry::DataFacts;
 use foil::scheduler::Clock;
@@ -78,11 +78,12 @@ pub fn evaluate(
     observer: &mut dyn Observer,
 ) -> Result<(EvalRecord, PathBuf)> {
     place::check(options.out.as_deref(), folder, weights, world)?;
-    let loaded = load_across(world, &folder.resolved(), &options.overrides)?;
+    let (loaded, missing) = load_to_evaluate(world, &folder.resolved(), &options.overrides)?;
+    missing.iter().for_each(|note| observer.note(note));
     let pipeline = &loaded.pipeline;
     let device = choose_for(&pipeline.device, world)?;
-    let mut parts = loaded.built(assemble_across(world, pipeline, Kind::Float, device, false))?;
-    let (digest, epoch) = read_weights(&parts, pipeline, weights, world)?;
+    let mut parts = loaded.built(assemble_evaluation(world, pipeline, Kind::Float, device, false))?;
+    let (digest, epoch) = read_weights(&parts.network, pipeline, weights, world)?;
     let limit = pipeline.images.test_limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
     let test = Resident::new(&crate::data::read(pipeline)?.test, device).first(limit);
     let other = options.transfer.as_ref().map(|run| network_of(run, parts.data, device)).transpose()?;
@@ -108,7 +109,7 @@ pub fn evaluate(
     let mut record = EvalRecord {
         model: pipeline.name.clone().unwrap_or_default(),
         dataset: crate::data::name(pipeline),
-        threat: parts.eval_threat(),
+        threat: parts.threat(),
         precision: pipeline.train.eval_precision.name().into(),
         device: shown(device),
         seed: pipeline.seed,
@@ -148,8 +149,7 @@ pub fn evaluate(
 
 /// Reads the weights on the first rank, and sends them to all. Returns the digest of the numbers
 /// that were read, as training may replace the file meanwhile, and their epoch.
-fn read_weights(parts: &Assembled, pipeline: &Pipeline, weights: &Path, world: World) -> Result<(String, u64)> {
-    let network = parts.step.model.network();
+fn read_weights(network: &Network, pipeline: &Pipeline, weights: &Path, world: World) -> Result<(String, u64)> {
     let (mut digest, mut epoch) = (String::new(), 0);
     if world.is_first() {
         let stored = tensors::load(weights)?;
@@ -195,12 +195,12 @@ fn write(
 }
 
 /// The network on corrupted images, where `evaluate` names them.
-fn corrupted(pipeline: &Pipeline, parts: &Assembled, observer: &mut dyn Observer) -> Result<Option<Corruptions>> {
+fn corrupted(pipeline: &Pipeline, parts: &Evaluated, observer: &mut dyn Observer) -> Result<Option<Corruptions>> {
     if !pipeline.evaluates_corruptions() {
         return Ok(None);
     }
     let mut done = |part: &str, accuracy: f64| observer.part_measured(part, accuracy);
-    measure_corruptions(pipeline, parts.step.model.network(), parts.data, &mut done).map(Some)
+    measure_corruptions(pipeline, &parts.network, parts.data, &mut done).map(Some)
 }
 
 /// The attacks of an evaluation.
@@ -214,14 +214,14 @@ impl Attacks<'_> {
     /// The network under each of `evaluate`: its accuracy, and what became of each image.
     fn all(
         &self,
-        parts: &mut Assembled,
+        parts: &mut Evaluated,
         saved: &mut Saved,
         heartbeat: &mut Option<HeartbeatFile>,
         observer: &mut dyn Observer,
     ) -> Result<(Vec<AttackResult>, ImageRecord)> {
         let (pipeline, test) = (self.pipeline, self.test);
         let (mut entries, mut images) = (Vec::new(), ImageRecord::new(test.index(), test.labels()));
-        let (network, all) = (parts.step.model.network(), pipeline.evaluated().count());
+        let (network, all) = (&parts.network, pipeline.evaluated().count());
         for (number, name) in (1..).zip(pipeline.evaluated()) {
             let attack = parts.attacks.get_mut(name);
             let mut trial = Trial {
@@ -250,36 +250,29 @@ impl Attacks<'_> {
 /// Whether the accuracies can be trusted, from the first images.
 fn trust_checks(
     pipeline: &Pipeline,
-    parts: &Assembled,
+    parts: &Evaluated,
     test: &Resident,
     depth: Depth,
-    other: Option<&Assembled>,
+    other: Option<&Network>,
 ) -> Vec<TrustCheck> {
-    let network = parts.step.model.network();
+    let network = &parts.network;
     let device = network.params().device();
     let (few, clock) = (test.first(depth.images(test.len())), Clock::new(1, 1, device));
     let (x, y, index) = few.slice(0, few.len(), Kind::Float);
     let noise = Noise::new(&Tensor::from(key_of(&[pipeline.seed, name_key("trust")])).to_device(device), &index);
     let batch = Batch { x, y, index, noise, clock: &clock, clean_logits: None };
-    let subject = Subject {
-        network,
-        batch: &batch,
-        data: parts.data,
-        threats: &parts.eval_threats(),
-        depth,
-        other: other.map(|parts| parts.step.model.network()),
-    };
+    let subject = Subject { network, batch: &batch, data: parts.data, threats: &parts.threats(), depth, other };
     subject.checks()
 }
 
-/// Another run's parts, with its weights; it must see the same kind of images.
-fn network_of((folder, weights): &(Folder, PathBuf), data: DataFacts, device: Device) -> Result<Assembled> {
-    let loaded = load(&folder.resolved(), &[])?;
-    let parts = loaded.built(assemble(&loaded.pipeline, Kind::Float, device, false))?;
+/// Another run's network, with its weights; it must see the same kind of images.
+fn network_of((folder, weights): &(Folder, PathBuf), data: DataFacts, device: Device) -> Result<Network> {
+    let (loaded, _) = load_to_evaluate(World::alone(), &folder.resolved(), &[])?;
+    let parts = loaded.built(assemble_evaluation(World::alone(), &loaded.pipeline, Kind::Float, device, false))?;
     if (DataFacts { train: 0, ..parts.data }) != (DataFacts { train: 0, ..data }) {
         let why = format!("--transfer {}: its images or classes differ from this run's", folder.path().display());
         return Err(Error::new(why).help("give a run on the same data set"));
     }
-    parts.step.model.network().read(weights)?;
-    Ok(parts)
+    parts.network.read(weights)?;
+    Ok(parts.network)
 }

@@ -1,9 +1,10 @@
 //! A run's weights as files that PyTorch reads.
 
 use super::container::CARD;
+pub use super::names::Names;
 use super::write;
 use foil::atomic;
-use foil::engine::Network;
+use foil::engine::{Network, Normalize};
 use foil::guard;
 use foil::nn::Mode;
 use foil::registry::DataFacts;
@@ -20,8 +21,8 @@ use zip::{CompressionMethod, ZipArchive};
 /// The format of an exported run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// A state_dict for `torch.load(weights_only=True)`, under the names of the reference
-    /// implementation.
+    /// A state_dict for `torch.load(weights_only=True)`, under the names that an imported network came
+    /// with, or those of the reference implementation.
     Pt,
     /// The same tensors, as safetensors.
     Safetensors,
@@ -59,19 +60,29 @@ impl Format {
     }
 }
 
-/// Writes the network to `path`; `card` is the text map of its model card, which is stored with
-/// it.
+/// Writes the network to `path`, its tensors under `names` if they came with others than foil's;
+/// `card` is the text map of its model card, which is stored with it. With `half` the weights of a
+/// state_dict are stored in half precision.
 ///
 /// # Errors
 /// When the file cannot be written, or the network cannot be traced.
 pub fn export(
     network: &Network,
-    format: Format,
+    (format, half): (Format, bool),
+    names: Option<(&Names, &Normalize)>,
     data: DataFacts,
     card: HashMap<String, String>,
     path: &Path,
 ) -> Result<()> {
     let weights = network.params().state_dict();
+    let weights = match names {
+        Some((names, normalize)) => names.restored(&weights, normalize),
+        None => weights,
+    };
+    let halved = |tensor: &Tensor| {
+        if half && tensor.is_floating_point() { tensor.to_kind(Kind::Half) } else { tensor.shallow_clone() }
+    };
+    let weights: Vec<(String, Tensor)> = weights.iter().map(|(name, tensor)| (name.clone(), halved(tensor))).collect();
     match format {
         Format::Pt => write::state_dict(path, &weights, &card),
         Format::Safetensors => tensors::write(path, &weights, card),

@@ -2,6 +2,7 @@
 
 use super::checkpoint::{Checkpoint, StateDict, StoredTensor};
 use super::described::Described;
+use super::names::Names;
 use super::program;
 use super::recognise::{Fit, Known, recognise};
 use super::standard::standard;
@@ -10,7 +11,7 @@ use crate::record::{ModelCard, Values, stamp};
 use crate::train::Folder;
 use foil::atomic;
 use foil::engine::Normalize;
-use foil::{AtPath, Error, Result};
+use foil::{AtPath, Error, Result, tensors};
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 
@@ -79,7 +80,7 @@ pub fn import(request: &Request) -> Result<Imported> {
         None => standard(&name, &fit.model, &fit.data, &normalize, described.threat)?,
     };
     let parts = filled(&pipeline, &fit, &mut checkpoint)?;
-    let folder = write(request, &name, &pipeline, &parts)?;
+    let folder = write(request, &name, &pipeline, &parts, Some(&Names::of(&fit)))?;
     Ok(Imported { folder, notes })
 }
 
@@ -282,8 +283,15 @@ fn values(checkpoint: &mut Checkpoint, entry: &StoredTensor, channels: usize) ->
     })
 }
 
-/// Makes the run folder: the files that the pipeline names, its weights with a card, and itself.
-pub(super) fn write(request: &Request, name: &str, pipeline: &Pipeline, parts: &Assembled) -> Result<PathBuf> {
+/// Makes the run folder: the files that the pipeline names, its weights with a card and the `names`
+/// that they came with, and itself.
+pub(super) fn write(
+    request: &Request,
+    name: &str,
+    pipeline: &Pipeline,
+    parts: &Assembled,
+    names: Option<&Names>,
+) -> Result<PathBuf> {
     let sha256 = foil::hash::file_hash(&request.file).at("reading", &request.file)?;
     let data = crate::data::facts(pipeline)?;
     let (mean, std) = pipeline.normalize.affine(&data.mean, &data.std).unwrap_or_default();
@@ -313,7 +321,9 @@ pub(super) fn write(request: &Request, name: &str, pipeline: &Pipeline, parts: &
         created: stamp::now(),
         command: format!("foil import {}", request.file.display()),
     };
-    folder.write_model(&folder.best(), &parts.step.model.network().params().state_dict(), &card)?;
+    let mut texts = card.to_metadata().at("writing", &folder.best())?;
+    names.into_iter().for_each(|names| names.put(&mut texts));
+    tensors::write(&folder.best(), &parts.step.model.network().params().state_dict(), texts)?;
     atomic::write(folder.resolved(), resolved).at("writing", &folder.resolved())?;
     Ok(path)
 }

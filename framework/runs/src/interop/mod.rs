@@ -10,6 +10,7 @@ mod container;
 mod described;
 pub mod export;
 mod import;
+mod names;
 mod program;
 mod recognise;
 mod standard;

@@ -53,7 +53,7 @@ pub(super) fn import(request: &Request) -> Result<Imported> {
                 if request.normalize.is_none() && request.config.is_none() {
                     notes.push("images go in unchanged; --normalize overrides this".into());
                 }
-                return Ok(Imported { folder: write(request, &name, &pipeline, &parts)?, notes });
+                return Ok(Imported { folder: write(request, &name, &pipeline, &parts, None)?, notes });
             }
             Err(found) => problem = problem.or_else(|| found.into_iter().next()),
         }

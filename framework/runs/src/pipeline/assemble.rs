@@ -1,5 +1,9 @@
 //! Builds the parts of a run from a checked pipeline.
 
+mod evaluation;
+
+pub use evaluation::{Evaluated, assemble_evaluation};
+
 use super::facts::{facts, unusable};
 use super::{BatchNorm, Pipeline, checks, extra, networks, provisions};
 use crate::record::Rule;
@@ -84,9 +88,8 @@ pub fn assemble_across(
     device: Device,
     dry: bool,
 ) -> Result<Assembled, Vec<Problem>> {
-    if device.is_cuda() && !dry {
-        let deterministic = foil::shim::deterministic(pipeline.train.deterministic);
-        deterministic.map_err(|error| vec![Problem::new("train.deterministic", error.message(), "leave it out")])?;
+    if !dry {
+        make_deterministic(pipeline, device)?;
     }
     let data = facts(pipeline).map_err(|problem| vec![problem])?;
     let problems = RefCell::default();
@@ -103,10 +106,7 @@ pub fn assemble_across(
     let moments = crate::data::moments(pipeline, dry);
     let usual = [0.0, 1.0].map(|number| vec![number; data.channels as usize]).into();
     let (mean, std) = moments.as_ref().unwrap_or(&usual);
-    let prepared = |network: Network| {
-        let network = network.normalized(&pipeline.normalize, mean, std).captured(pipeline.train.capture);
-        network.with_norms(pipeline.batch_norm)
-    };
+    let prepared = |network: Network| prepared(network, pipeline, [mean, std]);
     let networks = networks::networks(&cx, pipeline, [mean, std]);
     let average = networks::average(&cx, pipeline, prepared);
     let attacks = attacks(&cx, pipeline);
@@ -143,6 +143,21 @@ pub fn assemble_across(
         }
         _ => Err(problems),
     }
+}
+
+/// Asks CUDA for the same bits each time, or not.
+fn make_deterministic(pipeline: &Pipeline, device: Device) -> Result<(), Vec<Problem>> {
+    if !device.is_cuda() {
+        return Ok(());
+    }
+    let deterministic = foil::shim::deterministic(pipeline.train.deterministic);
+    deterministic.map_err(|error| vec![Problem::new("train.deterministic", error.message(), "leave it out")])
+}
+
+/// The network as the pipeline's own keys want it; mean and standard deviation are the data's.
+fn prepared(network: Network, pipeline: &Pipeline, [mean, std]: [&[f64]; 2]) -> Network {
+    let network = network.normalized(&pipeline.normalize, mean, std).captured(pipeline.train.capture);
+    network.with_norms(pipeline.batch_norm)
 }
 
 /// The attacks of selection and evaluation that can be built, by name.

@@ -36,7 +36,10 @@ impl Catalog for Registry {
     }
     fn load(&self, library: &Library) -> Result<(), (String, String)> {
         let text = |error: Error| (error.message().to_string(), error.suggestion().unwrap_or_default().to_string());
-        foil::plugin::load_listed(&library.path, &library.from).map_err(text)
+        match &library.file {
+            Some(file) => foil::plugin::load_listed(&library.path, file).map_err(text),
+            None => foil::plugin::load(&library.path).map_err(text),
+        }
     }
 }
 

@@ -83,6 +83,10 @@ pub struct Pipeline {
     pub optimizer: Component<dyn Optimizer>,
     /// Epochs, batches and precision of training.
     pub train: Train,
+    /// What else TensorBoard shows of a run.
+    #[set(default)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub log: Log,
     /// Attacks for selection and evaluation, by the names that `select` and `evaluate` use. A list of
     /// radii makes a row: `pgd20: { type: pgd, eps: [2/255, 4/255, 8/255], … }` is `pgd20@2/255` and so
     /// on, and `evaluate: [pgd20]` means all of them.
@@ -111,6 +115,10 @@ pub struct Pipeline {
     #[set(default)]
     #[serde(skip)]
     pub folder: PathBuf,
+}
+
+fn is_default(log: &Log) -> bool {
+    *log == Log::default()
 }
 
 fn is_usual(settings: &NormSettings) -> bool {
@@ -172,6 +180,21 @@ pub enum BatchNorm {
     /// Each process uses the whole batch, as a single process does: two more sums over the
     /// processes for each layer and pass.
     Sync,
+}
+
+/// What a run's event files hold besides the curves of its epochs and its hyper-parameters. None of it
+/// changes what is trained.
+#[settings]
+#[derive(Copy, PartialEq)]
+pub struct Log {
+    /// Write the loss, its parts and the learning rate every this many steps; of several processes,
+    /// those of the first one's share of the batch.
+    #[set(default, range = 1..)]
+    pub steps: Option<u64>,
+    /// Write this many test images, and below them the same ones under each attack that is measured,
+    /// after each epoch that is measured.
+    #[set(default, range = 1..=64)]
+    pub images: Option<u64>,
 }
 
 /// Epochs, batches and precision of training.

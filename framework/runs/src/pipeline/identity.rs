@@ -1,6 +1,6 @@
 //! The identity of a run, whatever its name and wherever it runs.
 
-use super::Pipeline;
+use super::{Log, Pipeline};
 use crate::record::{Rule, stamp};
 use foil::Result;
 use foil::engine::Normalize;
@@ -13,13 +13,18 @@ impl Pipeline {
     /// `extra.content`: see
     /// [`Pipeline::pinned`].
     ///
-    /// It leaves out the name, the device, the folder of the data, how often the state is saved,
-    /// and what only the final evaluation uses, so that a run is found again under another name or
-    /// for another evaluation.
+    /// It leaves out the name, the device, the folder of the data, how often the state is saved, what
+    /// is logged, and what only the final evaluation uses, so that a run is found again under
+    /// another name or for another evaluation.
     ///
     /// # Errors
     /// When a plugin's settings have no YAML form.
     pub fn training_hash(&self) -> Result<String> {
+        Ok(stamp::config_hash(&self.trained()?.to_yaml()?))
+    }
+
+    /// What the hash is of: the pipeline without what leaves its training as it is.
+    pub(super) fn trained(&self) -> Result<Self> {
         let mut bare = self.by_content()?;
         bare.name = None;
         bare.device = "auto".into();
@@ -31,13 +36,14 @@ impl Pipeline {
             extra.labels_content = None;
         }
         bare.train.checkpoint_steps = None;
+        bare.log = Log::default();
         bare.evaluate.clear();
         bare.corruptions = None;
         bare.sweep.clear();
         let rule = Rule::parse(&self.select).ok();
         let selects = |name: &str| rule.as_ref().is_none_or(|rule| rule.names().contains(&name));
         bare.attacks.retain(|name, _| selects(name) || self.train.watch.contains(name));
-        Ok(stamp::config_hash(&bare.to_yaml()?))
+        Ok(bare)
     }
 
     /// The same pipeline with the content of its data filled in, and with the numbers of

@@ -114,7 +114,7 @@ pub fn look(path: &Path, overrides: &[String]) -> Result<Loaded> {
     })
 }
 
-fn loaded(path: &Path, checked: Checked) -> Result<Loaded> {
+pub(super) fn loaded(path: &Path, checked: Checked) -> Result<Loaded> {
     let value = super::files::locate(&checked, path)?;
     let mut pipeline: Pipeline = serde_yaml::from_value(value).map_err(|e| {
         Error::new(format!("{}: {e}", path.display())).help("if this does not say what to change, please report it")
@@ -140,7 +140,7 @@ fn libraries(pipeline: &Pipeline) -> Result<Vec<String>> {
 }
 
 /// Every value of `type`, at any depth.
-fn types(value: &serde_yaml::Value, found: &mut Vec<String>) {
+pub(super) fn types(value: &serde_yaml::Value, found: &mut Vec<String>) {
     match value {
         serde_yaml::Value::Mapping(map) => map.iter().for_each(|(key, value)| match value.as_str() {
             Some(name) if key.as_str() == Some("type") => found.push(name.to_string()),

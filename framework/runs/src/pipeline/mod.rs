@@ -2,6 +2,7 @@
 
 mod assemble;
 mod catalog;
+mod change;
 mod checks;
 mod config;
 mod extra;
@@ -10,6 +11,7 @@ mod files;
 mod identity;
 mod load;
 mod networks;
+mod older;
 mod partial;
 mod provisions;
 mod rehearsal;
@@ -17,14 +19,16 @@ mod sweep;
 mod threats;
 mod worklist;
 
-pub use assemble::{Assembled, assemble, assemble_across};
+pub use assemble::{Assembled, Evaluated, assemble, assemble_across, assemble_evaluation};
 use catalog::Looking;
 pub use catalog::Registry;
-pub use config::{BatchNorm, ImagesConfig, NetworkConfig, Pipeline, Train};
+pub use change::Change;
+pub use config::{BatchNorm, ImagesConfig, Log, NetworkConfig, Pipeline, Train};
 pub use extra::ExtraConfig;
 pub(crate) use extra::{labelling_network, mixes};
 pub use load::unchecked;
 pub use load::{Loaded, editor_schema, has_python, load, load_across, load_text, look, root_schema};
+pub use older::load_to_evaluate;
 pub use rehearsal::Rehearsal;
 pub use sweep::Combination;
 pub use worklist::{Wanted, WorkList, evaluated_alike};

@@ -103,6 +103,6 @@ fn combination(run: &[(&String, &Value)]) -> Combination {
 }
 
 /// The value as part of a folder's name: `8/255` as `8_255`, `{"type":"cw"}` as `{type:cw}`.
-fn word(value: &Value) -> String {
+pub(super) fn word(value: &Value) -> String {
     value.to_string().replace('"', "").replace(['/', '\\'], "_")
 }

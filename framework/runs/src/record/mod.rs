@@ -29,5 +29,5 @@ pub use images::ImageRecord;
 pub use metrics::{MetricsLog, Row, Values};
 pub use result::{AttackResult, EvalRecord, Stage};
 pub use select::{Best, Rule, RuleError};
-pub use tensorboard::EventWriter;
+pub use tensorboard::{EventWriter, Png};
 pub use trust::TrustCheck;

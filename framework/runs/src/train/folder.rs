@@ -231,13 +231,7 @@ impl Folder {
         atomic::sweep_folder(&self.0);
     }
 
-    /// Writes weights with their card, whole or not at all.
-    pub(crate) fn write_model(&self, path: &Path, weights: &[(String, Tensor)], card: &ModelCard) -> Result<()> {
-        let metadata = card.to_metadata().at("writing", path)?;
-        tensors::write(path, weights, metadata)
-    }
-
-    /// As [`Folder::write_model`], to be written later.
+    /// Weights with their card, to be written later, whole or not at all.
     pub(super) fn draft_of_model(
         &self,
         path: PathBuf,

@@ -8,6 +8,7 @@ mod after_epoch;
 mod averaging;
 mod epoch;
 mod health;
+mod logging;
 mod start_or_resume;
 
 use super::describe::card;
@@ -130,7 +131,7 @@ impl Trainer {
         let seconds = if device == Device::Cpu { 1 } else { 10 };
         let heartbeat = world.is_first().then(|| Heartbeat::new(&folder, Duration::from_secs(seconds)));
         let vote = Vote::default();
-        Ok(Self {
+        let mut trainer = Self {
             heartbeat,
             pipeline,
             parts,
@@ -151,7 +152,9 @@ impl Trainer {
             key,
             steps: repeated,
             _lock: lock,
-        })
+        };
+        trainer.log_start()?;
+        Ok(trainer)
     }
 
     /// Builds the parts of `pipeline` on its device, as one rank of `world`, with the model's
@@ -212,6 +215,9 @@ impl Trainer {
             }
         }
         self.settle()?;
+        if ended == Ended::Finished {
+            self.log_end()?;
+        }
         Ok(ended)
     }
 

@@ -1,13 +1,18 @@
 //! `foil new-plugin`: a crate or a Python file of one's own, to start from.
 
+mod files;
+mod lock;
 mod python;
+mod source;
 
 use super::Exit;
 use super::as_typed::as_typed;
+use files::Crate;
 use foil::registry::{find, plugins};
 use foil::{AtPath, Error, Result};
+use source::Source;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 /// Start a plugin of your own: a Python file with a test, or a small crate that builds, passes its
@@ -15,26 +20,37 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil new-plugin --python loss my_loss           my_loss.py, test_my_loss.py and my_loss.yaml here
-  foil new-plugin loss my_loss                    in a clone of foil: plugins/my_loss
-  foil new-plugin attack my_attack --dir ../mine  anywhere else, with its own Cargo.toml and settings
+  foil new-plugin loss my_loss                    in a clone of foil: mine/my_loss, which git leaves out
+  foil new-plugin attack my_attack --dir ../mine  a repository of its own, built with this clone of foil
+  foil new-plugin loss my_loss --foil-git URL     the same, built with foil from git
 
-docs/writing-a-plugin.md goes from here to a row in a table beside TRADES's.")]
+No file of the crate holds an absolute path. docs/writing-a-plugin.md goes from here to a row in a table beside TRADES's.")]
 pub(super) struct Args {
     /// The kind: loss, attack, objective, model, optimizer, scheduler or data.
     kind: String,
     /// The name, for configs and for the crate: lower case, with underscores.
     name: String,
     /// Write it in Python: for a loss, an attack, an objective or a model. Needs the foil that pip installs.
-    #[arg(long, conflicts_with = "foil")]
+    #[arg(long, conflicts_with_all = ["foil", "foil_git", "foil_version"])]
     python: bool,
-    /// The folder to make (default: plugins/NAME in a checkout of foil, NAME elsewhere; in Python
-    /// the current folder).
+    /// The folder to make (default: mine/NAME in a clone of foil, NAME elsewhere; in Python the
+    /// current folder). plugins/NAME in a clone makes it a part of foil.
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// The checkout of foil to build against (default: the one around the current folder or this
-    /// program).
+    /// Build with the foil in this clone, named by its path relative to the crate (default: the clone
+    /// around the current folder or this program).
     #[arg(long, value_name = "DIR")]
     foil: Option<PathBuf>,
+    /// Build with foil from this git repository.
+    #[arg(long, value_name = "URL", conflicts_with = "foil")]
+    foil_git: Option<String>,
+    /// The commit, branch or tag there (default: the commit of the clone around the current folder or
+    /// this program; without one, the newest of the default branch).
+    #[arg(long, value_name = "REV", requires = "foil_git")]
+    foil_rev: Option<String>,
+    /// Build with this version of foil from cargo's registry.
+    #[arg(long, value_name = "VERSION", conflicts_with_all = ["foil", "foil_git"])]
+    foil_version: Option<String>,
 }
 
 /// The attack of examples that are not about attacks.
@@ -75,7 +91,7 @@ const TEMPLATES: [(&str, &str, &str); 7] = [
     (
         "data",
         include_str!("../../../../../plugins/template/src/data.rs"),
-        concat!("data: template_data\nimages: { test_limit: 500 }\n", pgd!(), "loss: at\n"),
+        concat!("data: template_data\nmodel: small_cnn\n", pgd!(), "loss: at\n"),
     ),
 ];
 
@@ -99,25 +115,54 @@ pub(super) fn run(args: &Args) -> Exit {
         return Err(Error::new(format!("there is no template for the kind `{}`", args.kind)).help(help));
     };
     check_name(kind, &args.name)?;
-    let clone = clone_of_foil(args.foil.as_deref())?;
-    let here = std::env::current_dir().map_err(Error::of)?;
-    let default = if here.starts_with(&clone) { clone.join("plugins").join(&args.name) } else { here.join(&args.name) };
-    let dir = args.dir.as_ref().map_or(default, |dir| here.join(dir));
-    let member = dir.parent().is_some_and(|parent| parent.canonicalize().is_ok_and(|p| p == clone.join("plugins")));
-    let crate_ = Crate { kind, name: &args.name, clone: &clone, member };
-    let files = crate_.files(code, example)?;
+    let source = Source::of(args)?;
+    let here = std::env::current_dir().and_then(|here| here.canonicalize()).map_err(Error::of)?;
+    let own = source.folder().filter(|clone| here.starts_with(clone)).map(|clone| clone.join("mine"));
+    let default = own.unwrap_or_else(|| here.clone()).join(&args.name);
+    let dir = plain(&args.dir.as_ref().map_or(default, |dir| here.join(dir)));
+    let crate_ = Crate { kind, name: &args.name, dir: &dir, source: &source };
+    let files = crate_.files(code, example);
     write(&dir, &files)?;
+    if source.is_local() && !crate_.is_member() {
+        lock::settle(&dir);
+    }
+    let linked = source.is_local() || files::link_libtorch(&dir).is_some();
 
-    let shown = dir.strip_prefix(&here).unwrap_or(&dir).display().to_string();
+    let shown = files::relative(&here, &dir);
     let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
     println!("made {shown}: {}", names.join(", "));
-    let (go, package) =
-        if member { (String::new(), format!(" -p {}", args.name)) } else { (format!("cd {shown} && "), String::new()) };
+    let (go, package) = match crate_.is_member() {
+        true => (String::new(), format!(" -p {}", args.name)),
+        false => (format!("cd {shown} && "), String::new()),
+    };
+    if !linked {
+        println!(
+            "  first   put PyTorch's package `torch` at {shown}/.libtorch/torch; .cargo/config.toml there says how"
+        );
+    }
     println!("  write   {shown}/src/lib.rs");
     println!("  test    {go}cargo test --release{package}");
     println!("  build   {go}cargo build --release{package}");
     println!("{}", as_typed(&format!("  train   foil train {shown}/example.yaml")));
+    if crate_.is_member() {
+        println!("It is a part of foil now: git sees its folder and a changed Cargo.lock.");
+    } else if source.folder().is_some_and(|clone| dir.starts_with(&clone) && !dir.starts_with(clone.join("mine"))) {
+        println!("Git sees this folder as a part of foil's; mine/ is left out.");
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The path without `.` and `..`, which need not exist.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir => {}
+            part => plain.push(part),
+        }
+    }
+    plain
 }
 
 /// A name for configs, files and crates.
@@ -148,123 +193,10 @@ fn check_name(kind: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The checkout that was given, contains the current folder, or built this program.
-fn clone_of_foil(named: Option<&Path>) -> Result<PathBuf> {
-    let is_clone =
-        |folder: &&Path| folder.join("framework/src/registry").is_dir() && folder.join("Cargo.toml").is_file();
-    if let Some(named) = named {
-        let folder = named.canonicalize().at("opening", named)?;
-        return if is_clone(&folder.as_path()) {
-            Ok(folder)
-        } else {
-            Err(Error::new(format!("{} is not a checkout of foil", named.display()))
-                .help("give the folder that contains framework/"))
-        };
-    }
-    let around = [std::env::current_dir().ok(), std::env::current_exe().ok()];
-    let found = around.iter().flatten().find_map(|place| place.ancestors().find(is_clone));
-    found.and_then(|folder| folder.canonicalize().ok()).ok_or_else(|| {
-        Error::new("foil's source was not found, and a plugin is built against it")
-            .help("give a checkout of foil: --foil DIR")
-    })
-}
-
-/// A plugin crate to be made.
-struct Crate<'a> {
-    kind: &'a str,
-    name: &'a str,
-    clone: &'a Path,
-    /// Whether it becomes a member of the checkout's workspace, because it is in its `plugins/`.
-    member: bool,
-}
-
-impl Crate<'_> {
-    fn files(&self, code: &str, example: &str) -> Result<Vec<(String, String)>> {
-        let mut files = vec![
-            ("Cargo.toml".to_string(), self.manifest()?),
-            ("src/lib.rs".to_string(), self.code(code)),
-            ("example.yaml".to_string(), self.example(example)),
-        ];
-        if !self.member {
-            files.push((".cargo/config.toml".to_string(), self.cargo_config()));
-            // The same versions of everything, so that nothing is built twice.
-            let lock = self.clone.join("Cargo.lock");
-            files.push(("Cargo.lock".to_string(), fs::read_to_string(&lock).at("reading", &lock)?));
-        }
-        Ok(files)
-    }
-
-    /// The template's code, renamed, as a separate library.
-    fn code(&self, template: &str) -> String {
-        let old = format!("template_{}", self.kind);
-        let code = template.replace(&old, self.name).replace(&camel(&old), &camel(self.name));
-        code.replace("#[cfg(test)]\nmod tests", "foil::export_plugin!();\n\n#[cfg(test)]\nmod tests")
-    }
-
-    fn manifest(&self) -> Result<String> {
-        let (name, kind) = (self.name, self.kind);
-        let framework = if self.member {
-            "../../framework".to_string()
-        } else {
-            self.clone.join("framework").display().to_string()
-        };
-        let mut text = format!(
-            "[package]\nname = \"{name}\"\ndescription = \"A {kind} for foil.\"\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\n\
-             [lib]\ncrate-type = [\"cdylib\", \"rlib\"] # loaded at run time, or linked into a program\n\n\
-             [dependencies]\nfoil = {{ path = {framework:?} }}\n"
-        );
-        if !self.member {
-            let root = self.clone.join("Cargo.toml");
-            let of_root = fs::read_to_string(&root).at("reading", &root)?;
-            text += "\n[workspace]\n\n# As in foil's own Cargo.toml, so that what it has built is used.\n";
-            text += &sections(&of_root, "[profile.");
-        }
-        Ok(text)
-    }
-
-    fn example(&self, part: &str) -> String {
-        let (name, kind) = (self.name, self.kind);
-        let root = if self.member { "../..".to_string() } else { self.clone.display().to_string() };
-        let library =
-            format!("{root}/target/release/{}{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-        let part = part.replace(&format!("template_{kind}"), name);
-        format!(
-            "# The {kind} `{name}` on digits, as `foil demo` trains. No published figures.\n\
-             extends: {root}/configs/demo/base.yaml\nplugins: [{library}]\nname: {name}\n{part}"
-        )
-    }
-
-    fn cargo_config(&self) -> String {
-        let clone = self.clone.display();
-        format!(
-            "# What foil's own .cargo/config.toml says, for a crate outside of it: libtorch, the build folder and where programs look.\n\
-             [build]\ntarget-dir = \"{clone}/target\"\n\n[env]\nLIBTORCH = \"{clone}/.libtorch/torch\"\n\n\
-             {}",
-            sections(&fs::read_to_string(self.clone.join(".cargo/config.toml")).unwrap_or_default(), "[target.")
-        )
-    }
-}
-
 /// `my_loss` as a type's name: `MyLoss`.
 fn camel(name: &str) -> String {
     let word = |word: &str| word[..1].to_uppercase() + &word[1..];
     name.split('_').filter(|part| !part.is_empty()).map(word).collect()
-}
-
-/// The sections of a TOML text whose headings begin with `heading`, without comments.
-fn sections(toml: &str, heading: &str) -> String {
-    let mut inside = false;
-    let mut text = String::new();
-    for line in toml.lines().filter(|line| !line.starts_with('#')) {
-        if line.starts_with('[') {
-            inside = line.starts_with(heading);
-        }
-        if inside && !line.is_empty() {
-            text += line;
-            text.push('\n');
-        }
-    }
-    text
 }
 
 /// Writes all files or none.

@@ -1,4 +1,4 @@
-//! The protobuf messages of an event file, as far as scalars need them.
+//! The protobuf messages of an event file, as far as foil writes them.
 //!
 //! Source: TensorBoard, `tensorboard/compat/proto/{event,summary}.proto`:
 //! ```proto
@@ -7,11 +7,23 @@
 //!   SessionLog session_log = 7;
 //! }
 //! message Summary {
-//!   message Value { string tag = 1; float simple_value = 2; }
+//!   message Image {
+//!     int32 height = 1; int32 width = 2; int32 colorspace = 3; bytes encoded_image_string = 4;
+//!   }
+//!   message Value {
+//!     string tag = 1; float simple_value = 2; Image image = 4; SummaryMetadata metadata = 9;
+//!   }
 //!   repeated Value value = 1;
+//! }
+//! message SummaryMetadata {
+//!   message PluginData { string plugin_name = 1; bytes content = 2; }
+//!   PluginData plugin_data = 1;
 //! }
 //! message SessionLog { enum SessionStatus { START = 1; } SessionStatus status = 1; }
 //! ```
+
+use super::message::Message;
+use super::{Png, hparams};
 
 /// The content of an event besides its time and step.
 pub enum What<'a> {
@@ -21,58 +33,41 @@ pub enum What<'a> {
     Start,
     /// Tags and their values. The format holds single precision.
     Scalars(&'a [(&'a str, f64)]),
+    /// A tag and its image.
+    Image(&'a str, &'a Png),
+    /// What TensorBoard's page of hyper-parameters shows.
+    Hparams(&'a [hparams::Part]),
 }
 
 /// The bytes of one `Event`. `wall_time` is in seconds since 1970, `step` in model updates.
 pub fn encode(wall_time: f64, step: u64, what: What) -> Vec<u8> {
-    let mut event = Vec::new();
-    tag(&mut event, 1, FIXED64);
-    event.extend_from_slice(&wall_time.to_le_bytes());
-    if step != 0 {
-        tag(&mut event, 2, VARINT);
-        varint(&mut event, step);
-    }
-    match what {
-        What::Version => bytes(&mut event, 3, b"brain.Event:2"),
-        What::Start => bytes(&mut event, 7, &[1 << 3 | VARINT, 1]),
+    let event = Message::default().double(1, wall_time);
+    let event = if step == 0 { event } else { event.whole(2, step) };
+    let event = match what {
+        What::Version => event.bytes(3, b"brain.Event:2"),
+        What::Start => event.message(7, Message::default().whole(1, 1)),
         What::Scalars(scalars) => {
-            let mut summary = Vec::new();
-            for (name, number) in scalars {
-                let mut value = Vec::new();
-                bytes(&mut value, 1, name.as_bytes());
-                tag(&mut value, 2, FIXED32);
-                value.extend_from_slice(&(*number as f32).to_le_bytes());
-                bytes(&mut summary, 1, &value);
-            }
-            bytes(&mut event, 5, &summary);
+            let value = |(tag, number): &(&str, f64)| Message::default().bytes(1, tag).float(2, *number);
+            event.message(5, summary(scalars.iter().map(value)))
         }
-    }
-    event
+        What::Image(tag, png) => {
+            let image = Message::default().whole(1, u64::from(png.height)).whole(2, u64::from(png.width));
+            let image = image.whole(3, u64::from(png.channels)).bytes(4, &png.bytes);
+            event.message(5, summary([Message::default().bytes(1, tag).message(4, image)]))
+        }
+        What::Hparams(parts) => {
+            let value = |part: &hparams::Part| {
+                let data = Message::default().bytes(1, "hparams").bytes(2, &part.content);
+                Message::default().bytes(1, part.tag).message(9, Message::default().message(1, data))
+            };
+            event.message(5, summary(parts.iter().map(value)))
+        }
+    };
+    event.done()
 }
 
-const VARINT: u8 = 0;
-const FIXED64: u8 = 1;
-const LENGTH: u8 = 2;
-const FIXED32: u8 = 5;
-
-/// A field's number (all are below 16, so one byte) and how its value is written.
-fn tag(out: &mut Vec<u8>, field: u8, wire: u8) {
-    out.push(field << 3 | wire);
-}
-
-fn bytes(out: &mut Vec<u8>, field: u8, value: &[u8]) {
-    tag(out, field, LENGTH);
-    varint(out, value.len() as u64);
-    out.extend_from_slice(value);
-}
-
-/// Seven bits a byte, lowest first; the top bit means that more follow.
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
+fn summary(values: impl IntoIterator<Item = Message>) -> Message {
+    values.into_iter().fold(Message::default(), |summary, value| summary.message(1, value))
 }
 
 #[cfg(test)]
@@ -85,10 +80,12 @@ mod tests {
 
     // from tensorboard.compat.proto.event_pb2 import Event, SessionLog
     // from tensorboard.compat.proto.summary_pb2 import Summary
-    // V = Summary.Value
+    // V = Summary.Value; I = Summary.Image
     // values = [V(tag="loss", simple_value=.5), V(tag="natural", simple_value=83.25)]
+    // image = I(height=1, width=300, colorspace=3, encoded_image_string=b"png")
     // for e in [Event(wall_time=1.5, file_version="brain.Event:2"),
     //           Event(wall_time=1.5, step=391, summary=Summary(value=values)),
+    //           Event(wall_time=1.5, step=7, summary=Summary(value=[V(tag="x", image=image)])),
     //           Event(wall_time=1.5, step=392, session_log=SessionLog(status=SessionLog.START))]:
     //     print(e.SerializeToString().hex())
     #[test]
@@ -98,18 +95,8 @@ mod tests {
             hex(391, What::Scalars(&[("loss", 0.5), ("natural", 83.25)])),
             "09000000000000f83f1087032a1d0a0b0a046c6f7373150000003f0a0e0a076e61747572616c150080a642"
         );
+        let png = Png { width: 300, height: 1, channels: 3, bytes: b"png".to_vec() };
+        assert_eq!(hex(7, What::Image("x", &png)), "09000000000000f83f10072a130a110a0178220c080110ac0218032203706e67");
         assert_eq!(hex(392, What::Start), "09000000000000f83f1088033a020801");
-    }
-
-    #[test]
-    fn varints_of_one_two_and_ten_bytes() {
-        let of = |value| {
-            let mut out = Vec::new();
-            varint(&mut out, value);
-            out
-        };
-        assert_eq!(of(127), [0x7f]);
-        assert_eq!(of(300), [0xac, 0x02]); // the example of the protobuf encoding page
-        assert_eq!(of(u64::MAX).len(), 10);
     }
 }

@@ -8,11 +8,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::event::{What, encode};
 use super::record::frame;
+use super::{Png, hparams};
 use foil::atomic;
+use serde_json::Value;
 
 const PREFIX: &str = "events.out.tfevents.";
 
-/// Writes scalars for TensorBoard into a run folder.
+/// Writes scalars, images and hyper-parameters for TensorBoard into a run folder.
 ///
 /// Each process that works on a run writes a file of its own,
 /// `events.out.tfevents.SECONDS.HOST.PID.foil`; TensorBoard reads them in the order of their names.
@@ -53,6 +55,31 @@ impl EventWriter {
     /// so the writer should not be used after that.
     pub fn scalars(&mut self, step: u64, values: &[(&str, f64)]) -> io::Result<()> {
         self.write(step, What::Scalars(values))
+    }
+
+    /// Writes the image of a tag at `step`.
+    ///
+    /// # Errors
+    /// As [`EventWriter::scalars`].
+    pub fn image(&mut self, step: u64, tag: &str, png: &Png) -> io::Result<()> {
+        self.write(step, What::Image(tag, png))
+    }
+
+    /// Writes the run's hyper-parameters, and the tags of the scalars that TensorBoard compares them
+    /// by.
+    ///
+    /// # Errors
+    /// As [`EventWriter::scalars`].
+    pub fn hyper_parameters(&mut self, values: &[(String, Value)], metrics: &[String]) -> io::Result<()> {
+        self.write(0, What::Hparams(&hparams::started(values, metrics, now())))
+    }
+
+    /// Says that the run is done.
+    ///
+    /// # Errors
+    /// As [`EventWriter::scalars`].
+    pub fn done(&mut self) -> io::Result<()> {
+        self.write(0, What::Hparams(&[hparams::ended(now())]))
     }
 
     fn write(&mut self, step: u64, what: What) -> io::Result<()> {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 impl Trainer {
     /// Names to measure each epoch: those of the selection rule, then those watched.
-    fn watched(&self) -> Vec<String> {
+    pub(super) fn watched(&self) -> Vec<String> {
         let selecting = self.parts.select.names().into_iter().map(String::from);
         distinct(selecting.chain(self.pipeline.train.watch.iter().cloned()))
     }

@@ -49,6 +49,7 @@ impl Trainer {
                 return Ok(false);
             };
             values.extend(accuracies);
+            self.log_images((epoch + 1) * steps)?;
         }
         observer.epoch_ended(&summary(&values));
         self.finish_epoch(values, measured, steps, trained, started.elapsed())?;
@@ -75,6 +76,12 @@ impl Trainer {
         let (outcome, labels) =
             self.steps.run(&inputs, &mut |inputs| step_on(&mut parts.step, base, inputs, key, clock, augment))?;
         self.epoch_sums.step(outcome, labels, share.mine > 0);
+        let updates = epoch * steps + step + 1;
+        let logged = self.pipeline.log.steps.is_some_and(|every| updates.is_multiple_of(every));
+        let scalars = (logged && self.curves.is_some()).then(|| Self::scalars(outcome));
+        if let Some(scalars) = scalars {
+            self.log_step(updates, scalars)?;
+        }
         if self.writer.has_ended() {
             self.settle()?;
         }
