@@ -11,11 +11,15 @@ use tiny::Place;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/configs");
 
-/// Every file below `folder`, sorted.
+/// Every pipeline below `folder`, sorted.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-        if entry.is_dir() { found.extend(files(&entry)) } else { found.push(entry) }
+        if entry.is_dir() {
+            found.extend(files(&entry));
+        } else if entry.extension().is_some_and(|end| end == "yaml") {
+            found.push(entry);
+        }
     }
     found.sort();
     found
