@@ -6,6 +6,7 @@ use foil::registry::entries;
 use foil_alp as _;
 use foil_at as _;
 use foil_attacks as _;
+use foil_augmentations as _;
 use foil_averages as _;
 use foil_cat as _;
 use foil_config::{Catalog, Library, Problem, fraction};
@@ -145,7 +146,8 @@ fn all_keys() -> Vec<Key> {
     let mut found = Vec::new();
     let root = root_schema();
     keys(&root, &root, "", &pipeline("", Value::Null).0, &mut found);
-    for entry in entries() {
+    // Entries of a list are replaced with it.
+    for entry in entries().into_iter().filter(|entry| entry.kind() != "augment") {
         let (around, path) = pipeline(entry.kind(), example(entry.kind(), entry.name()));
         keys(&entry.schema(), &entry.schema(), path, &around, &mut found);
     }
@@ -285,7 +287,7 @@ fn each_form_replaces_each() {
         "attack.objective",
         "attack.inner",
         "attack.mask",
-        "augment",
+        "extra.data",
         "attacks.mine",
         "optimizer.lr.then",
     ] {

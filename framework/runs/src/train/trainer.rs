@@ -20,8 +20,8 @@ use super::step_on::step_on;
 use super::writer::BackgroundWriter;
 use crate::pipeline::{Assembled, Pipeline, assemble_across, mixes};
 use crate::record::{ModelCard, stamp};
-use foil::data::{Images, Resident};
-use foil::distributed::{Vote, World};
+use foil::data::{Augmentations, Augmenting, Images, Resident};
+use foil::distributed::{Share, Vote, World};
 use foil::engine::{Outcome, Repeated};
 use foil::guard;
 use foil::nn::{key_of, name_key};
@@ -131,6 +131,9 @@ impl Trainer {
         ranks::follow(world, &parts)?;
         let key = Tensor::zeros([] as [i64; 0], (Kind::Int64, device));
         let against = world.against_capture(device)?.or_else(|| parts.step.against_capture());
+        let augmentation = || parts.augment.against_capture();
+        let unsupported = |name| format!("the augmentation `{name}` does not support it");
+        let against = against.or_else(|| augmentation().map(unsupported));
         let repeated = Repeated::new(pipeline.train.capture, device, against)?.across(world)?;
         // A beat reads the loss, which is free on the CPU but elsewhere waits for the device.
         let seconds = if device == Device::Cpu { 1 } else { 10 };
@@ -242,12 +245,14 @@ impl Trainer {
             let share = self.train.share(step, self.world);
             self.world.set_share(share);
             self.clock.set(epoch, step);
-            let Self { parts, train, key, clock, pipeline, .. } = self;
-            let inputs = train.inputs(At { epoch, step, order: &order }, share, steps)?;
+            let Self { parts, train, key, clock, .. } = self;
+            let Assembled { step: work, augment: list, .. } = parts;
+            let (taken, part) = gathered(list, share);
+            let inputs = train.inputs(At { epoch, step, order: &order }, taken, steps)?;
             let inputs: Vec<&Tensor> = inputs.iter().collect();
-            let (base, augment) = (train.base(), pipeline.augment.as_ref());
+            let (base, augment) = (train.base(), Augmenting { list, key, part });
             let (outcome, labels) =
-                self.steps.run(&inputs, &mut |inputs| step_on(&mut parts.step, base, inputs, key, clock, augment))?;
+                self.steps.run(&inputs, &mut |inputs| step_on(work, base, inputs, augment, clock))?;
             self.epoch_sums.step(outcome, labels, share.mine > 0);
             if self.behind.has_ended() {
                 self.settle()?;
@@ -305,5 +310,14 @@ impl Trainer {
     /// The epoch of the run's best checkpoint, and its score by the selection rule.
     pub fn best(&self) -> Option<(u64, f64)> {
         self.position.best.held.map(|held| (held.epoch, held.score))
+    }
+}
+
+/// The images that a rank gathers for its `share` of a batch, and the part of them that it keeps:
+/// where images are mixed with each other it needs all.
+fn gathered(augment: &Augmentations, share: Share) -> (Share, Option<(i64, i64)>) {
+    match augment.mixing() {
+        Some(_) => (Share { start: 0, mine: share.all, all: share.all }, Some(share.rows())),
+        None => (share, None),
     }
 }
