@@ -4,6 +4,7 @@
 use foil_alp as _;
 use foil_at as _;
 use foil_attacks as _;
+use foil_augmentations as _;
 use foil_averages as _;
 use foil_cat as _;
 use foil_datasets as _;

@@ -175,7 +175,7 @@ fn a_page_holds_the_whole_manual() {
     let pipeline = shown(&["explain", "pipeline"]);
     assert_holds(
         &pipeline,
-        &["  train.epochs: a whole number, 1 to 1000000. Required.", "  augment.flip: true or false."],
+        &["  train.epochs: a whole number, 1 to 1000000. Required.", "  train.drop_last: true or false."],
     );
     let epochs = shown(&["explain", "train.epochs"]);
     assert!(pipeline.contains(&epochs) && epochs.lines().count() == 2, "{epochs}");

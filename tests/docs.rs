@@ -190,7 +190,7 @@ fn messages_in_troubleshooting_are_what_foil_says() {
 /// name.
 #[test]
 fn every_template_becomes_a_crate() {
-    for kind in ["loss", "attack", "objective", "model", "optimizer", "scheduler", "data"] {
+    for kind in ["loss", "attack", "objective", "model", "optimizer", "scheduler", "augment", "data"] {
         let place = tiny::Place::with("");
         let name = format!("my_{kind}");
         let said = place.foil(&["new-plugin", kind, &name]).ok().out;

@@ -6,6 +6,7 @@ use foil::registry::plugins;
 use foil_alp as _;
 use foil_at as _;
 use foil_attacks as _;
+use foil_augmentations as _;
 use foil_averages as _;
 use foil_cat as _;
 use foil_config::{Catalog, Library, Problem, fraction};
@@ -147,7 +148,8 @@ fn all_keys() -> Vec<Key> {
     let mut found = Vec::new();
     let root = root_schema();
     keys(&root, &root, "", &pipeline("", Value::Null).0, &mut found);
-    for plugin in plugins() {
+    // Entries of a list are replaced with it.
+    for plugin in plugins().into_iter().filter(|plugin| plugin.kind() != "augment") {
         let (around, path) = pipeline(plugin.kind(), example(plugin.kind(), plugin.name()));
         keys(&plugin.schema(), &plugin.schema(), path, &around, &mut found);
     }
@@ -287,7 +289,7 @@ fn each_form_replaces_each() {
         "attack.objective",
         "attack.inner",
         "attack.mask",
-        "augment",
+        "extra.data",
         "attacks.mine",
         "optimizer.lr.then",
     ] {

@@ -20,7 +20,7 @@ device: cpu
 data: mnist_subset
 images: { train_limit: 43, test_limit: 30 }
 extra: { data: { type: arrays, path: extra.npy, labels_path: labels.npy }, share: 0.6 }
-augment: { pad: 2, flip: true }
+augment: [{ type: crop, pad: 2 }, flip]
 model: small_cnn
 attack: { type: pgd, eps: 0.3, alpha: 0.1, steps: 2, start: uniform, mode: train }
 loss: at
@@ -159,4 +159,25 @@ fn unlabelled_images_get_the_labels_of_a_run() {
     fs::remove_dir_all(place.path("cache")).unwrap();
     resume("run").ok();
     assert_eq!(labels_of(&own), labels);
+}
+
+/// Everything that augments single images, and both that mix them, with extra images besides.
+const AUGMENTED: &str = "augment: [{ type: crop, pad: 2 }, { type: cutout, size: 6 }, random_erasing, { type: crop, pad: 1 }, { type: mixup, \
+     alpha: 0.4 }, { type: cutmix, probability: 0.5 }]";
+
+#[test]
+fn images_and_labels_are_mixed_alike_however_a_run_goes() {
+    let yaml = MIXED.replace("augment: [{ type: crop, pad: 2 }, flip]", AUGMENTED).replace("epochs: 3", "epochs: 2");
+    let place = with_extra(&yaml);
+    let whole = place.train("whole", &[]);
+    let mut running = place.start(&["train", "tiny.yaml", "--no-eval", "--run-dir", "killed"]);
+    assert!(running.wait_for("epoch 2/2"));
+    assert!(running.kill());
+    place.foil(&["train", "--resume", "killed", "--no-eval"]).ok();
+    place.run("killed").assert_same(&whole);
+    for size in [2, 3] {
+        ranks::assert_close(&ranks::train(&place, size, &format!("ranks{size}"), &[]), &whole, 2e-6);
+    }
+    let plain = place.train("plain", &["augment=null"]);
+    assert_ne!(plain.tensors("last.safetensors").0, whole.tensors("last.safetensors").0);
 }

@@ -7,7 +7,7 @@
 //! graph knows no other share of the batch than that of its first step.
 
 use foil::attack::{Adversarial, Attack, Batch, Target};
-use foil::data::Resident;
+use foil::data::{Augmenting, Resident};
 use foil::distributed::{Launch, Meeting, Transport, World, share};
 use foil::engine::{Outcome, Repeated};
 use foil::nn::{Mode, key_of};
@@ -22,6 +22,7 @@ use tch::{Device, Kind, Tensor};
 use foil_alp as _;
 use foil_at as _;
 use foil_attacks as _;
+use foil_augmentations as _;
 use foil_averages as _;
 use foil_cat as _;
 use foil_datasets as _;
@@ -76,7 +77,7 @@ fn steps_of(
     let mut key = Tensor::zeros([] as [i64; 0], (Kind::Int64, Device::Cpu));
     let mut repeated: Repeated<(Outcome, Tensor)> = Repeated::fixed().across(world).unwrap();
     let (mut losses, mut seen) = (Vec::new(), Vec::new());
-    let augment = pipeline.augment.as_ref();
+    let list = &parts.augment;
     for &(epoch, step, [first, count]) in steps {
         clock.set(epoch, step);
         let _ = key.fill_(key_of(&[epoch]));
@@ -89,13 +90,21 @@ fn steps_of(
         seen.push(count);
         let loss = if blind && again {
             let unknowing = clock.without_time();
-            let work = &mut |inputs: &[Tensor]| step_on(&mut parts.step, data, inputs, &key, &unknowing, augment);
+            let work = &mut |inputs: &[Tensor]| {
+                step_on(&mut parts.step, data, inputs, Augmenting { list, key: &key, part: None }, &unknowing)
+            };
             repeated.run(&[&rows], work).unwrap().0.loss.total.copy()
         } else if blind {
-            let work = &mut |inputs: &[Tensor]| step_on(&mut parts.step, data, inputs, &key, &clock, augment);
+            let work = &mut |inputs: &[Tensor]| {
+                step_on(&mut parts.step, data, inputs, Augmenting { list, key: &key, part: None }, &clock)
+            };
             repeated.run(&[&rows], work).unwrap().0.loss.total.copy()
         } else {
-            step_on(&mut parts.step, data, &[rows], &key, &clock, augment).unwrap().0.loss.total
+            step_on(&mut parts.step, data, &[rows], Augmenting { list, key: &key, part: None }, &clock)
+                .unwrap()
+                .0
+                .loss
+                .total
         };
         losses.push(loss);
     }
@@ -141,7 +150,7 @@ fn scheduled_numbers_and_augmentation_are_read_from_tensors() {
     let growing = "{ type: multistep, start: 0.1, milestones: [0.3, 0.7, 1.4], gamma: 1.5, count: steps }";
     let (eps, beta) = (format!("attack.eps={growing}"), format!("loss.beta={growing}"));
     let (tau, lr) = (format!("attack.tau={growing}"), format!("optimizer.lr={FALLING}"));
-    let augment = "augment={ pad: 2, padding: zero, flip: true }";
+    let augment = "augment=[{ type: crop, pad: 2 }, flip]";
     let resnet = "model={ type: wide_resnet, depth: 10, width: 1, drop_rate: 0.3 }";
     let cases: [(&str, &[&str]); 4] = [
         ("trades.yaml", &[&eps, &beta, &lr]),

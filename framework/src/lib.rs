@@ -7,6 +7,7 @@
 extern crate self as foil;
 
 pub mod attack;
+pub mod augment;
 pub mod average;
 pub mod data;
 pub mod distributed;
@@ -41,12 +42,13 @@ pub const TCH: &str = "0.24.0";
 /// What a plugin needs, in one line.
 pub mod prelude {
     pub use crate::attack::{Adversarial, Ascent, Attack, Batch, Box01, Learning, Norm, Target, Threat};
+    pub use crate::augment::{Augment, Mixed};
     pub use crate::average::Average;
     pub use crate::data::{Counts, DataSource, Dataset, Facts, Images, Located, Reading};
     pub use crate::engine::{Learner, Network};
     pub use crate::loss::{Forward, ImageSet, Loss, LossInput, LossOutput, terms};
     pub use crate::model::Model;
-    pub use crate::nn::{self, BatchNorm2d, Builder, Conv2d, Group, Linear, Mode, Pass, Span};
+    pub use crate::nn::{self, BatchNorm2d, Builder, Conv2d, Group, Linear, Mode, Noise, Pass, Span};
     pub use crate::objective::{Objective, Reference};
     pub use crate::optim::{Decay, Optimizer};
     pub use crate::registry::{Build, Component, Config, DataPath};

@@ -111,7 +111,7 @@ pub struct LossInput<'a> {
 }
 
 impl<'a> LossInput<'a> {
-    /// For tests and `foil probe`: logits by pass, labels `[N]`, the attack's side tensors.
+    /// For tests and `foil probe`: logits by pass, labels `[N]` or `[N, K]`, the attack's side tensors.
     pub fn new(
         logits: BTreeMap<Forward, Tensor>,
         y: &'a Tensor,
@@ -128,7 +128,8 @@ impl<'a> LossInput<'a> {
         Self { index: Some(index), world, ..self }
     }
 
-    /// Labels `[N]`, int64.
+    /// Labels `[N]`, int64; or `[N, K]`, the share of each class, for a loss that has
+    /// [`Loss::soft_labels`].
     pub fn y(&self) -> &Tensor {
         self.y
     }
@@ -214,9 +215,14 @@ impl<'a> LossInput<'a> {
     /// # Errors
     /// The first problem found.
     pub fn check(&self, loss: &dyn Loss) -> Result<()> {
-        let shape = self.y.size();
-        let [n] = shape[..] else { return Err(Error::new(format!("labels are {shape:?}, but must be [N]"))) };
-        if n == 0 || self.y.kind() != Kind::Int64 {
+        let labels = self.y.size();
+        let n = match labels[..] {
+            [n] => n,
+            [n, _] if loss.soft_labels() => n,
+            _ => return Err(Error::new(format!("labels are {labels:?}, but must be [N]"))),
+        };
+        let soft = labels.len() == 2;
+        if n == 0 || soft != (self.y.kind() != Kind::Int64) {
             return Err(Error::new(format!(
                 "labels are {n} of {:?}, but must be at least one of Int64",
                 self.y.kind()
@@ -234,6 +240,12 @@ impl<'a> LossInput<'a> {
             }
             if logits.isfinite().all().int64_value(&[]) == 0 {
                 return Err(Error::new(format!("logits of {pass:?} are not all finite")));
+            }
+            if soft {
+                if labels[1] != classes {
+                    return Err(Error::new(format!("labels are {labels:?}, but must be [{n}, {classes}]")));
+                }
+                continue;
             }
             let (low, high) = (self.y.min().int64_value(&[]), self.y.max().int64_value(&[]));
             if low < 0 || high >= classes {
@@ -304,6 +316,13 @@ pub trait Loss: Send {
         2
     }
 
+    /// Whether it has a meaning for labels `[N, K]`, which give each class a share of the image, as
+    /// mixup makes them: a cross-entropy has, a margin between the label and the other classes has
+    /// none. `foil check` refuses others where images are mixed.
+    fn soft_labels(&self) -> bool {
+        false
+    }
+
     /// Whether it obeys the contract, so that it can be captured in a CUDA graph; see
     /// [`crate::attack::Attack::capturable`].
     fn capturable(&self) -> bool {
@@ -355,8 +374,32 @@ pub mod terms {
         values.gather(1, &class.unsqueeze(1), false).squeeze_dim(1)
     }
 
-    /// Cross-entropy per image, `[N]`, of `logits` `[N, K]` with labels `y` `[N]`.
+    /// Whether labels give each class a share, `[N, K]`, rather than one class to each image.
+    fn are_soft(y: &Tensor) -> bool {
+        y.dim() == 2
+    }
+
+    /// The label of each image, `[N]`, int64, of labels `[N]` or `[N, K]`: the class with the largest
+    /// share, and of equal ones the first.
+    pub fn hard_labels(y: &Tensor) -> Tensor {
+        if are_soft(y) { y.argmax(-1, false) } else { y.shallow_clone() }
+    }
+
+    /// Labels `[N]` or `[N, K]` as shares of `classes` classes, `[N, K]`, of `kind`.
+    pub fn shares(y: &Tensor, classes: i64, kind: Kind) -> Tensor {
+        if are_soft(y) {
+            return y.to_kind(kind);
+        }
+        let none = Tensor::zeros([y.size()[0], classes], (kind, y.device()));
+        none.scatter_value(1, &y.unsqueeze(1), 1.0)
+    }
+
+    /// Cross-entropy per image, `[N]`, of `logits` `[N, K]` with labels `y` `[N]`, or `[N, K]`, of
+    /// which each class's share weights its own.
     pub fn cross_entropy(logits: &Tensor, y: &Tensor) -> Tensor {
+        if are_soft(y) {
+            return -(y * logits.log_softmax(-1, None::<Kind>)).sum_dim_intlist(-1, false, None::<Kind>);
+        }
         CROSS_ENTROPY.compute(logits, y).unwrap_or_else(|| -of_class(&logits.log_softmax(-1, None::<Kind>), y))
     }
 
@@ -371,8 +414,12 @@ pub mod terms {
         sharp * (1.0 - smoothing) + even * smoothing
     }
 
-    /// d([`cross_entropy`])/d(logits), `[N, K]`: the probabilities, less 1 at the label.
+    /// d([`cross_entropy`])/d(logits), `[N, K]`: the probabilities, less 1 at the label, or less the
+    /// shares of labels `[N, K]`, which sum to 1.
     pub fn cross_entropy_grad(logits: &Tensor, y: &Tensor) -> Tensor {
+        if are_soft(y) {
+            return logits.softmax(-1, None::<Kind>) - y;
+        }
         logit_grad(logits, ObjectiveKernel::CrossEntropy(y))
             .unwrap_or_else(|| logits.softmax(-1, None::<Kind>).scatter_value_reduce_(1, &y.unsqueeze(1), -1.0, "add"))
     }

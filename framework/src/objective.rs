@@ -8,7 +8,8 @@ use tch::Tensor;
 /// What an objective may use besides the attacked logits.
 #[derive(Debug, Clone, Copy)]
 pub struct Reference<'a> {
-    /// Labels `[N]`, int64.
+    /// Labels `[N]`, int64; or `[N, K]`, the share of each class, for an objective that has
+    /// [`Objective::soft_labels`].
     pub y: &'a Tensor,
     /// Logits `[N, K]` of the clean images, if [`Objective::needs_clean`].
     pub clean: Option<&'a Tensor>,
@@ -29,6 +30,12 @@ pub trait Objective: Send {
 
     /// Whether [`Reference::clean`] is needed.
     fn needs_clean(&self) -> bool {
+        false
+    }
+
+    /// Whether it has a meaning for labels `[N, K]`, which give each class a share of the image, or
+    /// uses no labels; see [`Loss::soft_labels`](crate::loss::Loss::soft_labels).
+    fn soft_labels(&self) -> bool {
         false
     }
 

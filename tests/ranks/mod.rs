@@ -17,7 +17,7 @@ seed: 7
 device: cpu
 data: mnist_subset
 images: { train_limit: 43, test_limit: 30 }
-augment: { pad: 2, flip: true }
+augment: [{ type: crop, pad: 2 }, flip]
 model: small_cnn
 attack: { type: pgd, eps: 0.3, alpha: 0.1, steps: 2, start: uniform, mode: train }
 loss: at

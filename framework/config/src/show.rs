@@ -68,7 +68,11 @@ pub fn list<S: AsRef<str>>(words: &[S]) -> String {
 
 /// A kind of component in a sentence: the key `data` takes a data set.
 pub fn noun(kind: &str) -> &str {
-    if kind == "data" { "data set" } else { kind }
+    match kind {
+        "data" => "data set",
+        "augment" => "augmentation",
+        kind => kind,
+    }
 }
 
 /// A kind with its article: `an attack`, `a loss`.

@@ -22,9 +22,10 @@ fn the_keys_of_a_pipeline_in_words() {
     assert_eq!(key("name").fallback, Fallback::Unset);
     assert_eq!(key("train.epochs").bounds, "1 to 1000000");
     assert_eq!(key("train.checkpoint_steps").takes, "a whole number");
-    assert_eq!(key("augment.pad").unit.as_deref(), Some("pixels"));
-    let words: Vec<String> = key("augment.padding").choices.into_iter().map(|(word, _)| word).collect();
-    assert_eq!(words, ["zero", "reflect"]);
+    assert_eq!(key("augment").takes, "a list, each an augmentation");
+    assert_eq!(key("augment").components, ["augment"]);
+    let words: Vec<String> = key("train.batch_norm").choices.into_iter().map(|(word, _)| word).collect();
+    assert_eq!(words, ["local", "sync"]);
 }
 
 #[test]

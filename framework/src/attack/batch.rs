@@ -10,7 +10,8 @@ use tch::Tensor;
 pub struct Batch<'a> {
     /// Images `[N, C, H, W]` in [0, 1].
     pub x: Tensor,
-    /// Labels `[N]`, int64.
+    /// Labels `[N]`, int64; or `[N, K]`, the share of each class, where images are mixed
+    /// ([`Augment::mix`](crate::augment::Augment::mix)).
     pub y: Tensor,
     /// The images' indices in the data set `[N]`, int64.
     pub index: Tensor,
@@ -35,6 +36,11 @@ impl Batch<'_> {
         let pick = |t: &Tensor| t.index_select(0, rows);
         let (noise, clean_logits) = (self.noise.rows(rows), self.clean_logits.as_ref().map(pick));
         Self { x: pick(&self.x), y: pick(&self.y), index: pick(&self.index), noise, clock: self.clock, clean_logits }
+    }
+
+    /// The label of each image, `[N]`, int64: of a mixed one that with the largest share.
+    pub fn labels(&self) -> Tensor {
+        crate::loss::terms::hard_labels(&self.y)
     }
 
     /// `[N, C, H, W]` numbers uniform in [0, 1), keyed by `name` and image.

@@ -1,7 +1,8 @@
 //! A split of a data set on the device.
 
-use super::Augment;
 use super::gather::gather;
+use super::{Augmenting, Shift};
+use crate::Result;
 use crate::nn::Noise;
 use tch::{Device, Kind, Tensor};
 
@@ -93,28 +94,26 @@ impl Resident {
         self.index.index_select(0, rows)
     }
 
-    /// Images `[N, C, H, W]` in [0, 1], labels `[N]` and indices `[N]` of `rows` `[N]`; `augment`
-    /// draws from noise keyed by the images' indices and `key`.
-    pub fn batch(&self, rows: &Tensor, kind: Kind, augment: Option<(&Augment, &Tensor)>) -> (Tensor, Tensor, Tensor) {
-        let index = self.index.index_select(0, rows);
-        let labels = self.labels.index_select(0, rows);
-        (pictures(&self.images, rows, &index, kind, augment), labels, index)
+    /// Images `[N, C, H, W]` in [0, 1], labels `[N]` (`[N, K]` if images are mixed) and indices `[N]`
+    /// of `rows` `[N]`, augmented.
+    ///
+    /// # Errors
+    /// Those of an augmentation.
+    pub fn batch(&self, rows: &Tensor, kind: Kind, augment: Option<Augmenting>) -> Result<[Tensor; 3]> {
+        let [labels, index] = [&self.labels, &self.index].map(|of| of.index_select(0, rows));
+        finished(&self.images, rows, [labels, index], kind, augment)
     }
 
     /// As [`Resident::batch`] for the images at `rows` and those of another set, put together.
-    pub fn mixed(
-        &self,
-        rows: &Tensor,
-        extra: &Extra,
-        kind: Kind,
-        augment: Option<(&Augment, &Tensor)>,
-    ) -> (Tensor, Tensor, Tensor) {
+    ///
+    /// # Errors
+    /// As [`Resident::batch`].
+    pub fn mixed(&self, rows: &Tensor, extra: &Extra, kind: Kind, augment: Option<Augmenting>) -> Result<[Tensor; 3]> {
         let both = |own: &Tensor, more: &Tensor| Tensor::cat(&[&own.index_select(0, rows), more], 0);
         let ordered = |own: &Tensor, more: &Tensor| both(own, more).index_select(0, &extra.order);
         let labels = ordered(&self.labels, &extra.labels);
         let index = ordered(&self.index, &extra.index);
-        let bytes = both(&self.images, &extra.images);
-        (pictures(&bytes, &extra.order, &index, kind, augment), labels, index)
+        finished(&both(&self.images, &extra.images), &extra.order, [labels, index], kind, augment)
     }
 
     /// As [`Resident::batch`] for the images from `start`, at most `count` of them, in order.
@@ -125,14 +124,38 @@ impl Resident {
     }
 }
 
-/// The images at `rows` of `bytes`, `[N, C, H, W]` in [0, 1], augmented by noise keyed by `index`.
-fn pictures(bytes: &Tensor, rows: &Tensor, index: &Tensor, kind: Kind, augment: Option<(&Augment, &Tensor)>) -> Tensor {
-    if let Some(images) = gather(bytes, rows, augment.map(|(augment, key)| (augment, key, index))) {
+/// The batch of the images at `rows` of `bytes`, which have these labels and indices.
+fn finished(
+    bytes: &Tensor,
+    rows: &Tensor,
+    [labels, index]: [Tensor; 2],
+    kind: Kind,
+    augment: Option<Augmenting>,
+) -> Result<[Tensor; 3]> {
+    let Some(Augmenting { list, key, part }) = augment else {
+        return Ok([pictures(bytes, rows, kind, None), labels, index]);
+    };
+    let noise = Noise::new(key, &index);
+    let x = match list.only_shift() {
+        Some(shift) => pictures(bytes, rows, kind, shift.map(|shift| (shift, key, &index))),
+        None => scaled(&list.images(bytes.index_select(0, rows), &noise)?, kind),
+    };
+    let (x, labels) = list.mixed(x, labels, &noise)?;
+    Ok(match part {
+        Some((first, count)) => [x, labels, index].map(|whole| whole.narrow(0, first, count)),
+        None => [x, labels, index],
+    })
+}
+
+/// The images at `rows` of `bytes`, `[N, C, H, W]` in [0, 1], shifted by the draws of a key and the
+/// images' indices.
+fn pictures(bytes: &Tensor, rows: &Tensor, kind: Kind, shift: Option<(Shift, &Tensor, &Tensor)>) -> Tensor {
+    if let Some(images) = gather(bytes, rows, shift) {
         return images.to_kind(kind);
     }
     let bytes = bytes.index_select(0, rows);
-    let bytes = match augment {
-        Some((augment, key)) => augment.apply(&bytes, &Noise::new(key, index)),
+    let bytes = match shift {
+        Some((shift, key, index)) => shift.apply(&bytes, &Noise::new(key, index)),
         None => bytes,
     };
     scaled(&bytes, kind)

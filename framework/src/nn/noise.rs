@@ -76,6 +76,36 @@ impl Noise {
         Self { given, ..Self::new(&self.key, &self.index.index_select(0, rows)) }
     }
 
+    /// The same numbers.
+    #[must_use]
+    pub fn all(&self) -> Self {
+        let given = self.given.iter().map(|(name, given)| (name.clone(), given.shallow_clone())).collect();
+        Self { given, ..Self::new(&self.key, &self.index) }
+    }
+
+    /// Other numbers for the same images, those of `purpose`.
+    #[must_use]
+    pub fn other(&self, purpose: u64) -> Self {
+        Self::new(&self.key.bitwise_xor(key_of(&[name_key("other"), purpose])), &self.index)
+    }
+
+    /// Numbers that the whole batch draws once: one row, keyed by the batch's first image, which is
+    /// in no other batch of the epoch.
+    #[must_use]
+    pub fn of_batch(&self) -> Self {
+        let given = self.given.iter().map(|(name, given)| (name.clone(), given.narrow(0, 0, 1))).collect();
+        Self { given, ..Self::new(&self.key, &self.index.narrow(0, 0, 1)) }
+    }
+
+    /// A random order of the batch's images, `[N]` int64. The images' own indices decide it, so it is
+    /// the same wherever the batch is put together.
+    pub fn order(&self, name: &str) -> Tensor {
+        let n = self.index.numel() as i64;
+        // Ties are broken by the place, so that no sort's stability matters.
+        let keys = self.below(name, 1 << 31, &[1]).view(-1) * (1 << 31);
+        (keys + Tensor::arange(n, (Kind::Int64, self.index.device()))).argsort(0, false)
+    }
+
     /// Replaces what the draw called `name` returns; `foil probe` leaves nothing to chance this
     /// way.
     pub fn give(&mut self, name: &str, values: Tensor) {
@@ -216,6 +246,25 @@ mod tests {
         assert_eq!(part.uniform("start", &[4], Kind::Float), b);
         let other = Noise::new(&key, &Tensor::from_slice(&[5i64])).uniform("restart", &[4], Kind::Float);
         assert_ne!(a.get(0), other.get(0));
+    }
+
+    #[test]
+    fn a_batch_draws_by_its_first_image_and_orders_by_all() {
+        let key = Tensor::from(key_of(&[7, 3]));
+        let batch = |index: &[i64]| Noise::new(&key, &Tensor::from_slice(index));
+        let one = |noise: Noise| noise.of_batch().uniform("share", &[1], Kind::Float);
+        assert_eq!(one(batch(&[5, 9, 2])), one(batch(&[5, 1])));
+        assert_ne!(one(batch(&[5, 9, 2])), one(batch(&[9, 5, 2])));
+        let order = noise(1000).order("other");
+        assert_eq!(order.sort(0, false).0, Tensor::arange(1000, (Kind::Int64, Device::Cpu)));
+        // The same images in another order are put into the same one.
+        let index = Tensor::arange(1000, (Kind::Int64, Device::Cpu));
+        let turned = index.flip([0]);
+        let other = Noise { index: turned.shallow_clone(), ..noise(1000) }.order("other");
+        assert_eq!(turned.index_select(0, &other), order);
+        let (first, again) = (noise(4).uniform("x", &[2], Kind::Float), noise(4).all().uniform("x", &[2], Kind::Float));
+        assert_eq!(first, again);
+        assert_ne!(first, noise(4).other(1).uniform("x", &[2], Kind::Float));
     }
 
     #[test]

@@ -9,13 +9,14 @@
 //! the message that the user reads.
 
 use crate::attack::{Adversarial, Attack, Batch, Learning, Target, Threat};
+use crate::augment::{Augment, Mixed};
 use crate::average::{Average, Buffers};
-use crate::data::{DataSource, Dataset, Facts, Located, Reading, Remote};
+use crate::data::{DataSource, Dataset, Facts, Located, Reading, Remote, Shift};
 use crate::engine::Learner;
 use crate::error::Part;
 use crate::loss::{Forward, Loss, LossInput, LossOutput};
 use crate::model::Model;
-use crate::nn::{Mode, Pass, Span};
+use crate::nn::{Mode, Noise, Pass, Span};
 use crate::objective::{Objective, Reference};
 use crate::optim::Optimizer;
 use crate::registry::{Build, Kind};
@@ -195,8 +196,18 @@ macro_rules! crossing {
     };
 }
 
+crossing!(Augment as AugmentAcross: Send {
+    get mixes() -> bool;
+    get shift() -> Option<Shift>;
+    get check(cx: &Build) -> ();
+    get capturable() -> bool;
+    try_get images(images: &Tensor, noise: &Noise) -> Tensor;
+    try_get mix(batch: Mixed, noise: &Noise) -> Mixed;
+});
+
 crossing!(Loss as LossAcross: Send {
     get capturable() -> bool;
+    get soft_labels() -> bool;
     get passes() -> Vec<Forward>;
     get needs() -> Vec<&'static str>;
     get least_classes() -> i64;
@@ -209,6 +220,7 @@ crossing!(Loss as LossAcross: Send {
 
 crossing!(Attack as AttackAcross: Send LearningAcross {
     get capturable() -> bool;
+    get soft_labels() -> bool;
     get mode() -> Mode;
     get provides() -> Vec<&'static str>;
     get needs_clean_logits() -> bool;
@@ -270,6 +282,7 @@ crossing!(Objective as ObjectiveAcross: Send {
     get value(logits: &Tensor, reference: Reference) -> Tensor;
     get logit_grad(logits: &Tensor, reference: Reference) -> Option<Tensor>;
     get needs_clean() -> bool;
+    get soft_labels() -> bool;
     get network() -> Option<String>;
     get least_classes() -> i64;
 });
@@ -401,6 +414,7 @@ mod tests {
             listed.sort_unstable();
             assert_eq!(listed, written(name, source), "`crossing!` must list every method of {name}");
         }
+        held::<dyn Augment>("Augment", include_str!("../augment.rs"));
         held::<dyn Loss>("Loss", include_str!("../loss.rs"));
         held::<dyn Attack>("Attack", include_str!("../attack.rs"));
         held::<dyn Learning>("Learning", include_str!("../attack/learning.rs"));

@@ -2,6 +2,7 @@
 //! plugin's type.
 
 use super::{Build, DataFacts, Kind, Slots, article, find, foreign};
+use crate::augment::Augment;
 use crate::guard;
 use crate::plugin::Held;
 use crate::scheduler::Scheduler;
@@ -17,7 +18,7 @@ use tch::{Device, Kind as Number};
 
 /// A plugin's settings, which can build the plugin.
 ///
-/// A loss, objective or scheduler usually is its own settings; then there is nothing to implement.
+/// A loss, objective, scheduler or augmentation usually is its own settings; then there is nothing to implement.
 pub trait Config<T: ?Sized>: erased_serde::Serialize + fmt::Debug + Send + Sync {
     /// Builds the plugin. Report problems with keys through [`Build::problem`], as many as there
     /// are.
@@ -37,6 +38,13 @@ macro_rules! is_its_own_config {
     };
 }
 is_its_own_config!(crate::loss::Loss, crate::objective::Objective);
+
+impl<C: Augment + Clone + Serialize + fmt::Debug + Send + Sync + 'static> Config<dyn Augment> for C {
+    fn build(&self, cx: &Build) -> Result<Box<dyn Augment>> {
+        self.check(cx);
+        Ok(Box::new(self.clone()))
+    }
+}
 
 impl<C: Scheduler + Clone + Serialize + fmt::Debug + 'static> Config<dyn Scheduler> for C {
     fn build(&self, cx: &Build) -> Result<Box<dyn Scheduler>> {

@@ -16,6 +16,7 @@ pub use file::{DataPath, FilePath};
 pub use foreign::admitting;
 
 use crate::attack::Attack;
+use crate::augment::Augment;
 use crate::average::Average;
 use crate::data::DataSource;
 use crate::loss::Loss;
@@ -78,6 +79,7 @@ macro_rules! kinds {
 
 kinds! {
     DataSource as DataSourceAcross in data, "data", "is the images of a run with their labels";
+    Augment as AugmentAcross in augment, "augment", "changes training images before they are attacked";
     Attack as AttackAcross in attack, "attack", "perturbs a batch of images";
     Loss as LossAcross in loss, "loss", "is what a training step descends";
     Objective as ObjectiveAcross in objective, "objective", "is what an attack ascends";

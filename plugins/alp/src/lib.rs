@@ -55,6 +55,10 @@ impl Loss for Alp {
         if self.clean_ce { vec![Forward::Together] } else { vec![Forward::Clean, Forward::Adversarial] }
     }
 
+    fn soft_labels(&self) -> bool {
+        true
+    }
+
     fn forward(&self, input: &LossInput) -> Result<LossOutput> {
         let (clean, adversarial) = (input.clean()?, input.adversarial()?);
         let mut ce = self.cross_entropy(adversarial, input.y());

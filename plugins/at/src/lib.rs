@@ -28,6 +28,10 @@ impl Loss for At {
         if self.log_clean { vec![Forward::Adversarial, Forward::CleanAfterUpdate] } else { vec![Forward::Adversarial] }
     }
 
+    fn soft_labels(&self) -> bool {
+        true
+    }
+
     fn forward(&self, input: &LossInput) -> Result<LossOutput> {
         let ce = terms::smoothed_cross_entropy(input.adversarial()?, input.y(), self.label_smoothing);
         Ok(LossOutput::new(ce.mean(None::<Kind>)))

@@ -17,6 +17,10 @@ impl Attack for None {
         Ok(Adversarial::new(batch.x.shallow_clone()))
     }
 
+    fn soft_labels(&self) -> bool {
+        true
+    }
+
     fn mode(&self) -> Mode {
         Mode::Eval
     }

@@ -14,6 +14,10 @@ impl Objective for Ce {
     fn logit_grad(&self, logits: &Tensor, reference: Reference) -> Option<Tensor> {
         Some(terms::cross_entropy_grad(logits, reference.y))
     }
+
+    fn soft_labels(&self) -> bool {
+        true
+    }
 }
 
 /// KL(softmax f(x) ‖ softmax f(x')): how far the prediction moves from the clean one (TRADES; Zhang et al. 2019, Algorithm 1).
@@ -45,6 +49,10 @@ impl Objective for Kl {
     }
 
     fn needs_clean(&self) -> bool {
+        true
+    }
+
+    fn soft_labels(&self) -> bool {
         true
     }
 }
@@ -108,6 +116,10 @@ impl Objective for LeastLikely {
     }
 
     fn needs_clean(&self) -> bool {
+        true
+    }
+
+    fn soft_labels(&self) -> bool {
         true
     }
 }

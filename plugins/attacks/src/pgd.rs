@@ -155,6 +155,10 @@ impl Attack for PgdAttack {
         Threat::within(self.config.norm, &self.config.eps)
     }
 
+    fn soft_labels(&self) -> bool {
+        self.objective.soft_labels()
+    }
+
     fn mode(&self) -> Mode {
         self.config.mode
     }

@@ -92,6 +92,10 @@ impl Attack for NFgsmAttack {
         Ok(Adversarial::new(x))
     }
 
+    fn soft_labels(&self) -> bool {
+        self.objective.soft_labels()
+    }
+
     fn mode(&self) -> Mode {
         self.config.mode
     }

@@ -41,6 +41,11 @@ impl Loss for Cat {
         passes
     }
 
+    fn soft_labels(&self) -> bool {
+        // The weight is of one label.
+        !self.weighted
+    }
+
     fn forward(&self, input: &LossInput) -> Result<LossOutput> {
         let (clean, calibrated) = (input.clean()?, input.adversarial()?);
         let natural = terms::smoothed_cross_entropy(clean, input.y(), self.label_smoothing);

@@ -29,6 +29,10 @@ impl Loss for Ard {
         vec![Forward::Adversarial, Forward::Clean, TEACHER]
     }
 
+    fn soft_labels(&self) -> bool {
+        true
+    }
+
     fn forward(&self, input: &LossInput) -> Result<LossOutput> {
         let (teacher, attacked) = (input.logits(TEACHER)?, input.adversarial()?);
         let classes = *teacher.size().last().unwrap_or(&1) as f64;

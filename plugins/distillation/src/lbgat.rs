@@ -26,6 +26,10 @@ impl Loss for Lbgat {
         vec![Forward::Adversarial, Forward::Clean, TEACHER]
     }
 
+    fn soft_labels(&self) -> bool {
+        true
+    }
+
     fn forward(&self, input: &LossInput) -> Result<LossOutput> {
         let (teacher, attacked) = (input.logits(TEACHER)?, input.adversarial()?);
         let boundary = (attacked - teacher).square().mean(None::<Kind>);

@@ -28,6 +28,10 @@ impl Loss for Rslad {
         vec![Forward::Adversarial, Forward::Clean, TEACHER]
     }
 
+    fn soft_labels(&self) -> bool {
+        true
+    }
+
     fn forward(&self, input: &LossInput) -> Result<LossOutput> {
         let target = input.logits(TEACHER)?.softmax(-1, None::<Kind>);
         let log_target = (&target + 1e-5).log();

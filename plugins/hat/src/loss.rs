@@ -32,6 +32,10 @@ impl Loss for Hat {
         vec![Forward::Clean, Forward::Adversarial, Forward::Images(BEYOND), HELPER]
     }
 
+    fn soft_labels(&self) -> bool {
+        true
+    }
+
     fn forward(&self, input: &LossInput) -> Result<LossOutput> {
         let (clean, adversarial) = (input.clean()?, input.adversarial()?);
         let found = input.logits(HELPER)?.argmax(-1, false);

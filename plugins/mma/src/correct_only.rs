@@ -34,6 +34,11 @@ impl Attack for CorrectOnlyAttack {
         Ok(adversarial)
     }
 
+    fn soft_labels(&self) -> bool {
+        // It asks which images are right.
+        false
+    }
+
     fn mode(&self) -> Mode {
         self.inner.mode()
     }

@@ -34,11 +34,17 @@ impl Loss for Score {
         vec![Forward::Clean, Forward::Adversarial]
     }
 
+    fn soft_labels(&self) -> bool {
+        // The bound is the error of a prediction for one label.
+        self.bound.is_none()
+    }
+
     fn forward(&self, input: &LossInput) -> Result<LossOutput> {
         let [p, q] = [input.clean()?, input.adversarial()?].map(|logits| logits.softmax(-1, None::<Kind>));
-        let others = (*p.size().last().unwrap_or(&2) - 1) as f64;
+        let classes = *p.size().last().unwrap_or(&2);
+        let others = (classes - 1) as f64;
         let off = self.label_smoothing / others;
-        let target = p.full_like(off).scatter_value(1, &input.y().unsqueeze(1), 1.0 - self.label_smoothing);
+        let target = terms::shares(input.y(), classes, p.kind()) * (1.0 - self.label_smoothing - off) + off;
         let natural = squares(&(&p - target));
         let robust = squares(&(&q - &p));
         let beta = input.now(&self.beta);
@@ -73,6 +79,10 @@ impl Objective for Squared {
     }
 
     fn needs_clean(&self) -> bool {
+        true
+    }
+
+    fn soft_labels(&self) -> bool {
         true
     }
 }

@@ -4,6 +4,7 @@
 //! its own.
 
 mod attack;
+mod augment;
 mod data;
 mod loss;
 mod model;

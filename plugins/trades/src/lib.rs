@@ -46,6 +46,10 @@ impl Loss for Trades {
         passes
     }
 
+    fn soft_labels(&self) -> bool {
+        true
+    }
+
     fn forward(&self, input: &LossInput) -> Result<LossOutput> {
         let target = if self.single_clean_pass { input.clean()? } else { input.logits(Forward::CleanAgain)? };
         let target = if self.detach_target { target.detach() } else { target.shallow_clone() };

@@ -4,6 +4,7 @@ use super::steps::Steps;
 use super::{Exit, json};
 use crate::report::{Cell, Column, Style, Table};
 use foil::cuda;
+use foil::data::Augmenting;
 use foil::distributed::{Agreement, World};
 use foil::engine::{Ceiling, Precision, wait};
 use foil::{AtPath, Error, Result};
@@ -219,7 +220,7 @@ fn time(
         None => None,
     };
     let rate = |ceiling: Ceiling| if precision == Precision::Bf16 { ceiling.bf16 } else { ceiling.fp32 };
-    let batch = batches(pipeline, device, world, runs)?;
+    let batch = batches(&steps, world, runs)?;
     Ok(Timing {
         name: pipeline.name.clone().unwrap_or_default(),
         attack: pipeline.attack.name(),
@@ -252,14 +253,15 @@ fn time(
 /// Milliseconds that putting a batch together takes (the median), with the images of `extra` and
 /// without; `None` for a pipeline that mixes in none. Nothing else runs meanwhile, so that the whole
 /// work counts, also what a run's thread does beside a step.
-fn batches(pipeline: &Pipeline, device: Device, world: World, runs: usize) -> Result<Option<(f64, f64)>> {
+fn batches(steps: &Steps, world: World, runs: usize) -> Result<Option<(f64, f64)>> {
+    let (pipeline, device, list) = (&steps.pipeline, steps.device, steps.augment());
     let Some(extra) = foil_runs::data::load_extra(pipeline)? else { return Ok(None) };
     let data = foil_runs::data::load(pipeline)?;
     let mixed = Feed::of(pipeline, &data.train, Some(extra.train), device)?.0;
     let plain = Feed::of(&Pipeline { extra: None, ..pipeline.clone() }, &data.train, None, device)?.0;
     let key = Tensor::zeros([] as [i64; 0], (tch::Kind::Int64, device));
     let median = |mut feed: Feed| {
-        let augment = pipeline.augment.as_ref().map(|augment| (augment, &key));
+        let augment = Augmenting { list, key: &key, part: None };
         // Only full batches; as many as were timed of the step, but enough for a steady median.
         let steps = (feed.base().len() as u64 / pipeline.train.batch_size).max(1);
         let mut times = Vec::new();
@@ -268,7 +270,7 @@ fn batches(pipeline: &Pipeline, device: Device, world: World, runs: usize) -> Re
             let start = Instant::now();
             let at = At { epoch: at / steps, step: at % steps, order: &order };
             let inputs = feed.inputs(at, feed.share(at.step, world), steps)?;
-            drop(feed.batch(&inputs, augment));
+            drop(feed.batch(&inputs, Some(augment))?);
             wait(device);
             times.push(start.elapsed().as_secs_f64() * 1e3);
         }

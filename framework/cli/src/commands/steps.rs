@@ -2,6 +2,7 @@
 
 use foil::Result;
 use foil::attack::Batch;
+use foil::data::Augmentations;
 use foil::distributed::{World, share};
 use foil::engine::{Capture, Outcome, Repeated, choose_for, wait};
 use foil::nn::{Noise, Work, key_of};
@@ -82,6 +83,11 @@ impl Steps {
         let before = asked(&self.parts);
         self.take()?;
         Ok(asked(&self.parts).since(before))
+    }
+
+    /// What is done to training images.
+    pub(super) fn augment(&self) -> &Augmentations {
+        &self.parts.augment
     }
 
     /// Images in a step, of all ranks together.

@@ -109,7 +109,7 @@ impl Trial<'_> {
                 let mut images = None;
                 if start < end {
                     let rows = Tensor::from_slice(&progress.todo[start..end]).to_device(device);
-                    let (x, y, index) = self.data.batch(&rows, network.params().kind(), None);
+                    let [x, y, index] = self.data.batch(&rows, network.params().kind(), None)?;
                     let hit = batches.run(&[&x, &y, &index], &mut |inputs| {
                         let [x, y, index] = [0, 1, 2].map(|i| inputs[i].shallow_clone());
                         let noise = Noise::new(&key, &index);

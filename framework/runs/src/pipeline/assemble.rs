@@ -5,9 +5,10 @@ mod evaluation;
 pub use evaluation::{Evaluated, assemble_evaluation};
 
 use super::facts::{facts, unusable};
-use super::{BatchNorm, Pipeline, checks, extra, networks, provisions};
+use super::{BatchNorm, Pipeline, augment, checks, extra, networks, provisions};
 use crate::record::Rule;
 use foil::attack::Attack;
+use foil::data::Augmentations;
 use foil::distinct;
 use foil::distributed::World;
 use foil::engine::{Learner, Network, Step};
@@ -29,6 +30,8 @@ pub struct Assembled {
     pub select: Rule,
     /// Facts about the data.
     pub data: DataFacts,
+    /// What is done to training images.
+    pub augment: Augmentations,
 }
 
 impl std::fmt::Debug for Assembled {
@@ -103,6 +106,7 @@ pub fn assemble_across(
     let loss = cx.component("loss", &pipeline.loss);
     let attack = cx.component("attack", &pipeline.attack);
     let update = pipeline.update.as_ref().and_then(|update| cx.component("update", update));
+    let augment = augment::built(&cx, pipeline);
     let moments = crate::data::moments(pipeline, dry);
     let usual = [0.0, 1.0].map(|number| vec![number; data.channels as usize]).into();
     let (mean, std) = moments.as_ref().unwrap_or(&usual);
@@ -115,6 +119,7 @@ pub fn assemble_across(
     if let (Some(loss), Some(attack)) = (&loss, &attack) {
         checks::loss_and_attack(&cx, pipeline, loss.as_ref(), attack.as_ref());
         provisions::check(&cx, pipeline, loss.as_ref(), attack.as_ref(), update.as_deref());
+        augment::check(&cx, pipeline, loss.as_ref(), attack.as_ref(), &augment);
     }
     if let Some(network) = &network {
         checks::classifier(&cx, pipeline, network);
@@ -139,7 +144,7 @@ pub fn assemble_across(
             let evaluate = pipeline.evaluate.clone();
             let update = update.zip(networks::name_of(pipeline.update.as_ref()));
             let step = Step { update, networks, average, ..Step::new(model, attack, loss, names) };
-            Ok(Assembled { step, attacks, evaluate, select, data })
+            Ok(Assembled { step, attacks, evaluate, select, data, augment })
         }
         _ => Err(problems),
     }

@@ -2,8 +2,9 @@
 
 use super::ExtraConfig;
 use foil::attack::Attack;
+use foil::augment::Augment;
 use foil::average::Average;
-use foil::data::{Augment, DataSource};
+use foil::data::DataSource;
 use foil::engine::{Capture, EvalPrecision, Normalize, Precision};
 use foil::loss::Loss;
 use foil::model::Model;
@@ -42,9 +43,11 @@ pub struct Pipeline {
     #[set(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra: Option<ExtraConfig>,
-    /// Random crops and flips of training images.
+    /// What is done to training images, in order: `[crop, flip]`. Each image draws once an epoch.
+    /// Those that mix images, and their labels with them, come last.
     #[set(default)]
-    pub augment: Option<Augment>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub augment: Vec<Component<dyn Augment>>,
     /// The network f.
     pub model: Component<dyn Model>,
     /// The normalisation of images before the first layer; attacks work on images before it, in

@@ -1,6 +1,7 @@
 //! A training run as YAML: the keys of a file, and how it becomes the parts of a run.
 
 mod assemble;
+mod augment;
 mod catalog;
 mod change;
 mod checks;

@@ -5,7 +5,7 @@
 //! the seed, the epoch and the step, so a resumed run finds the same batches.
 
 use crate::pipeline::Pipeline;
-use foil::data::{Augment, Drawn, Extra, Images, Mixture, Resident};
+use foil::data::{Augmenting, Drawn, Extra, Images, Mixture, Resident};
 use foil::distributed::{Share, World, share};
 use foil::nn::{name_key, permutation};
 use foil::{Error, Result};
@@ -126,18 +126,17 @@ impl Feed {
         Ok(vec![rows, sent(&pixels, self.device), sent(&extra.numbers(&drawn, self.device), self.device)])
     }
 
-    /// Images `[N, C, H, W]` in [0, 1], labels `[N]` and indices `[N]` of what [`Feed::inputs`] gave.
-    pub fn batch(&self, inputs: &[Tensor], augment: Option<(&Augment, &Tensor)>) -> (Tensor, Tensor, Tensor) {
+    /// Images `[N, C, H, W]` in [0, 1], their labels and indices `[N]` of what [`Feed::inputs`] gave.
+    ///
+    /// # Errors
+    /// Those of an augmentation.
+    pub fn batch(&self, inputs: &[Tensor], augment: Option<Augmenting>) -> Result<[Tensor; 3]> {
         batch(&self.base, inputs, augment)
     }
 }
 
 /// As [`Feed::batch`], given the base set.
-pub(super) fn batch(
-    base: &Resident,
-    inputs: &[Tensor],
-    augment: Option<(&Augment, &Tensor)>,
-) -> (Tensor, Tensor, Tensor) {
+pub(super) fn batch(base: &Resident, inputs: &[Tensor], augment: Option<Augmenting>) -> Result<[Tensor; 3]> {
     let [rows, images, numbers] = inputs else { return base.batch(&inputs[0], Kind::Float, augment) };
     let (extra, all) = (images.size()[0], rows.size()[0] + images.size()[0]);
     let part = |first, count| numbers.narrow(0, first, count);
@@ -211,7 +210,7 @@ mod tests {
     fn step(feed: &mut Feed, epoch: u64, step: u64) -> Vec<(i64, i64, i64)> {
         let order = feed.order(epoch);
         let inputs = feed.inputs(At { epoch, step, order: &order }, share(4, 0, 1), 3).unwrap();
-        let (x, y, index) = feed.batch(&inputs, None);
+        let [x, y, index] = feed.batch(&inputs, None).unwrap();
         assert_eq!(x.size(), [4, 1, 2, 2]);
         let pixels = (x.amax([1, 2, 3], false) * 255.0).round();
         (0..4).map(|i| (pixels.double_value(&[i]) as i64, y.int64_value(&[i]), index.int64_value(&[i]))).collect()

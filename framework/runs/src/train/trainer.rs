@@ -126,6 +126,9 @@ impl Trainer {
         ranks::follow(world, &parts)?;
         let key = Tensor::zeros([] as [i64; 0], (Kind::Int64, device));
         let against = world.against_capture(device)?.or_else(|| parts.step.against_capture());
+        let augmentation = || parts.augment.against_capture();
+        let unsupported = |name| format!("the augmentation `{name}` does not support it");
+        let against = against.or_else(|| augmentation().map(unsupported));
         let repeated = Repeated::new(pipeline.train.capture, device, against)?.across(world)?;
         // A beat reads the loss, which is free on the CPU but elsewhere waits for the device.
         let seconds = if device == Device::Cpu { 1 } else { 10 };

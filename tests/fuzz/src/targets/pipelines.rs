@@ -177,7 +177,7 @@ const OVERRIDES: &[&str] = &[
     "sweep={ attack.eps: [0.1, 0.2], seed: [1, 2, 3] }",
     "evaluate=[natural, pgd10]\nattacks.pgd10.eps=[2/255, 4/255]\nselect=natural + 2 * pgd10",
     "loss=trades\nloss.beta={ type: linear, start: 1, end: 6 }\nattack.objective=kl",
-    "normalize={ mean: [0.5], std: [0.25] }\naugment={ pad: 2, flip: true }\nimages.train_limit=80",
+    "normalize={ mean: [0.5], std: [0.25] }\naugment=[{ type: crop, pad: 2 }, flip, mixup]\nimages.train_limit=80",
     "attack={ type: calibrated, inner: { type: pgd, eps: 0.3 }, mask: mask_cnn, beta1: 0.3 }\nloss=cat",
     "train.batch_size=18446744073709551615\nimages.validation=9223372036854775808",
     "name=null\nattack.start=\nseed=0x10\ndevice=cuda:7",

@@ -43,8 +43,9 @@ fn placed(plugin: &Plugin) -> Result<Mapping> {
         only_type if only_type.len() == 1 => plugin.name().into(),
         map => Value::Mapping(map),
     };
-    if let Some(key) = root_key(plugin) {
-        return Ok(map(&key, component));
+    if let Some(path) = root_key(plugin) {
+        let listed = keys(&root_schema()).iter().any(|key| key.path == path && key.takes.starts_with("a list"));
+        return Ok(map(&path, if listed { Value::Sequence(vec![component]) } else { component }));
     }
     let (host, key) =
         host(plugin).ok_or_else(|| Error::new(format!("no plugin takes the {} `{}`", plugin.kind(), plugin.name())))?;

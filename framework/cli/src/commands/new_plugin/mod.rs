@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 No file of the crate holds an absolute path. docs/writing-a-plugin.md goes from here to a row in a table beside TRADES's.")]
 pub(super) struct Args {
-    /// The kind: loss, attack, objective, model, optimizer, scheduler or data.
+    /// The kind: loss, attack, objective, model, optimizer, scheduler, augment or data.
     kind: String,
     /// The name, for configs and for the crate: lower case, with underscores.
     name: String,
@@ -61,7 +61,7 @@ macro_rules! pgd {
 }
 
 /// Kind, its template, and the part of an example pipeline that uses it.
-const TEMPLATES: [(&str, &str, &str); 7] = [
+const TEMPLATES: [(&str, &str, &str); 8] = [
     ("loss", include_str!("../../../../../plugins/template/src/loss.rs"), concat!(pgd!(), "loss: template_loss\n")),
     (
         "attack",
@@ -89,6 +89,11 @@ const TEMPLATES: [(&str, &str, &str); 7] = [
         concat!(pgd!(), "loss: at\noptimizer: { type: adam, lr: { type: template_scheduler, start: 0.002 } }\n"),
     ),
     (
+        "augment",
+        include_str!("../../../../../plugins/template/src/augment.rs"),
+        concat!("augment: [template_augment]\n", pgd!(), "loss: at\n"),
+    ),
+    (
         "data",
         include_str!("../../../../../plugins/template/src/data.rs"),
         concat!("data: template_data\nmodel: small_cnn\n", pgd!(), "loss: at\n"),
@@ -96,9 +101,9 @@ const TEMPLATES: [(&str, &str, &str); 7] = [
 ];
 
 /// Names that the prelude or cargo already uses.
-const TAKEN: &str = "adversarial ascent attack average batch batch_norm2d box01 build builder clock component config conv2d core counts \
+const TAKEN: &str = "adversarial ascent attack augment average batch batch_norm2d box01 build builder clock component config conv2d core counts \
     data data_path data_source dataset decay descent error facts foil forward group image_set images kind learner linear located loss loss_input \
-    loss_output mode model network nn objective optimizer pass progress reading reference result scheduled scheduler span std target tch \
+    loss_output mixed mode model network nn noise objective optimizer pass progress reading reference result scheduled scheduler span std target tch \
     tensor terms test update";
 /// Rust keywords that could be a name.
 const KEYWORDS: &str = "abstract as async await become box break const continue crate do dyn else enum extern false final fn for gen \

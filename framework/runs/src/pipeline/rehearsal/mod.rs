@@ -8,6 +8,7 @@
 //! is run with the model itself where that is cheap, otherwise with the small network.
 
 mod attack;
+mod augment;
 mod loss;
 mod model;
 mod scene;
@@ -59,6 +60,7 @@ impl Finding {
 pub struct Rehearsal {
     models: BTreeMap<String, model::Seen>,
     attacks: BTreeMap<String, attack::Seen>,
+    augmentations: BTreeMap<String, Option<Finding>>,
     steps: BTreeMap<String, Vec<(&'static str, Finding)>>,
 }
 
@@ -71,6 +73,12 @@ impl Rehearsal {
         let data = facts(pipeline).map_err(|problem| vec![problem])?;
         let scene = Scene::new(pipeline, data);
         let mut problems = Vec::new();
+
+        for (i, component) in pipeline.augment.iter().enumerate() {
+            let found = self.augmentations.entry(scene.key(&[component]));
+            let found = found.or_insert_with(|| augment::look(&scene, component).err());
+            problems.extend(found.iter().map(|found| found.at(&format!("augment.{i}"), component.name())));
+        }
 
         let of_model = scene.key(&[&pipeline.model, &pipeline.normalize]);
         let model = self.models.entry(of_model.clone()).or_insert_with(|| model::look(&scene)).clone();
@@ -95,8 +103,8 @@ impl Rehearsal {
 
         // What follows a part with a fault would report the same fault again.
         if let (Some(attack), true) = (steps, model.findings.is_empty()) {
-            let Pipeline { attack: own, loss, optimizer, update, average, networks, .. } = pipeline;
-            let parts: [&dyn erased_serde::Serialize; 6] = [own, loss, optimizer, update, average, networks];
+            let Pipeline { attack: own, loss, optimizer, update, average, networks, augment, .. } = pipeline;
+            let parts: [&dyn erased_serde::Serialize; 7] = [own, loss, optimizer, update, average, networks, augment];
             let key = of_model + &scene.key(&parts);
             let found = self.steps.entry(key).or_insert_with(|| step::look(&scene, &model, &attack));
             problems.extend(found.iter().map(|(part, found)| found.at(part, name_of(pipeline, part))));

@@ -5,6 +5,7 @@ use super::stand_in::stand_in;
 use crate::pipeline::assemble::context;
 use crate::pipeline::{NetworkConfig, Pipeline};
 use foil::attack::{Attack, Batch};
+use foil::augment::Augment;
 use foil::engine::{Averaged, Capture, Further, Learner, Network, Networks, Precision};
 use foil::loss::Loss;
 use foil::nn::{Mode, Noise};
@@ -73,6 +74,16 @@ impl Scene {
 
     pub fn attack(&self, part: &Component<dyn Attack>) -> Result<Box<dyn Attack>, Finding> {
         self.component(part)
+    }
+
+    pub fn augment(&self, part: &Component<dyn Augment>) -> Result<Box<dyn Augment>, Finding> {
+        self.component(part)
+    }
+
+    /// Whether the images of a batch are mixed, and labels with them.
+    pub fn mixes(&self) -> Result<bool, Finding> {
+        let mixes = |part| Ok(self.augment(part)?.mixes());
+        Ok(self.pipeline.augment.iter().map(mixes).collect::<Result<Vec<_>, Finding>>()?.contains(&true))
     }
 
     pub fn loss(&self) -> Result<Box<dyn Loss>, Finding> {

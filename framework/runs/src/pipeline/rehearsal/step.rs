@@ -7,6 +7,7 @@ use super::stand_in::stand_in;
 use super::{Finding, is_finite, loss, same};
 use foil::engine::{Learner, Outcome, Step};
 use foil::error::Part;
+use foil::loss::terms;
 use foil::shim::version;
 use tch::Tensor;
 
@@ -54,6 +55,9 @@ fn run(scene: &Scene, itself: bool) -> Result<Ran, (&'static str, Finding)> {
         step.average = None;
     }
     let mut batch = scene.images().batch(&scene.clock);
+    if scene.mixes().map_err(at("augment"))? {
+        batch.y = terms::shares(&batch.y, scene.data.classes, batch.x.kind());
+    }
     let given = [&batch.x, &batch.y, &batch.index].map(version);
     let outcome = step.run(&mut batch).map_err(|error| {
         let part = error.part().map_or(Part::Model, |(part, _)| part);

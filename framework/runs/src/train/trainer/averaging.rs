@@ -1,8 +1,10 @@
 //! The average at the end of an epoch.
 
 use super::Trainer;
+use super::epoch::gathered;
 use crate::train::feed::At;
 use foil::Result;
+use foil::data::Augmenting;
 use foil::engine::Step;
 use tch::Tensor;
 
@@ -16,15 +18,17 @@ impl Trainer {
             return Ok(());
         }
         average.forget();
-        let augment = self.pipeline.augment.as_ref().map(|augment| (augment, &self.key));
+        let list = &self.parts.augment;
         let epoch = self.position.epoch;
         let steps = (self.train.base().len() as u64).div_ceil(self.pipeline.train.batch_size);
         let mut seen = 0;
         for step in 0..steps {
             let share = self.train.share(step, self.world);
             self.world.set_share(share);
-            let inputs = self.train.inputs(At { epoch, step, order }, share, steps)?;
-            average.see(&self.train.batch(&inputs, augment).0, seen, share.all)?;
+            let (taken, part) = gathered(list, share);
+            let inputs = self.train.inputs(At { epoch, step, order }, taken, steps)?;
+            let [images, ..] = self.train.batch(&inputs, Some(Augmenting { list, key: &self.key, part }))?;
+            average.see(&images, seen, share.all)?;
             seen += share.all;
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! One epoch: its steps, and what follows the last one.
 
 use super::Trainer;
+use crate::pipeline::Assembled;
 use crate::record::Values;
 use crate::train::describe::summary;
 use crate::train::feed::At;
@@ -9,6 +10,8 @@ use crate::train::observer::Observer;
 use crate::train::ranks::{self, Visited};
 use crate::train::step_on::step_on;
 use foil::Result;
+use foil::data::{Augmentations, Augmenting};
+use foil::distributed::Share;
 use foil::nn::{key_of, name_key};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -69,12 +72,13 @@ impl Trainer {
         let share = self.train.share(step, self.world);
         self.world.set_share(share);
         self.clock.set(epoch, step);
-        let Self { parts, train, key, clock, pipeline, .. } = self;
-        let inputs = train.inputs(At { epoch, step, order }, share, steps)?;
+        let Self { parts, train, key, clock, .. } = self;
+        let Assembled { step: work, augment: list, .. } = parts;
+        let (taken, part) = gathered(list, share);
+        let inputs = train.inputs(At { epoch, step, order }, taken, steps)?;
         let inputs: Vec<&Tensor> = inputs.iter().collect();
-        let (base, augment) = (train.base(), pipeline.augment.as_ref());
-        let (outcome, labels) =
-            self.steps.run(&inputs, &mut |inputs| step_on(&mut parts.step, base, inputs, key, clock, augment))?;
+        let (base, augment) = (train.base(), Augmenting { list, key, part });
+        let (outcome, labels) = self.steps.run(&inputs, &mut |inputs| step_on(work, base, inputs, augment, clock))?;
         self.epoch_sums.step(outcome, labels, share.mine > 0);
         let updates = epoch * steps + step + 1;
         let logged = self.pipeline.log.steps.is_some_and(|every| updates.is_multiple_of(every));
@@ -124,5 +128,14 @@ impl Trainer {
         let (size, steps) = (self.pipeline.train.batch_size as i64, self.position.step as i64);
         ranks::merge(self.world, &self.parts, &Visited { order: &order, size, steps })?;
         ranks::compare(self.world, &self.parts)
+    }
+}
+
+/// The images that a rank gathers for its `share` of a batch, and the part of them that it keeps:
+/// where images are mixed with each other it needs all.
+pub(super) fn gathered(augment: &Augmentations, share: Share) -> (Share, Option<(i64, i64)>) {
+    match augment.mixing() {
+        Some(_) => (Share { start: 0, mine: share.all, all: share.all }, Some(share.rows())),
+        None => (share, None),
     }
 }

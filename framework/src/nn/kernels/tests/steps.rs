@@ -3,22 +3,25 @@
 use super::*;
 
 pub(super) fn batches(on: On) {
-    use crate::data::{Augment, Padding, Resident};
+    use crate::data::{Augmentations, Augmenting, Padding, Resident, Shift};
     let [count, channels, height, width] = [20, 3, 7, 6];
     let pixels = (0..count * channels * height * width).map(|i| (i * 37 % 256) as u8).collect();
     let labels = (0..count as u16).collect();
     let images = foil_data::Images { pixels, labels, channels, height, width };
-    let batch = |device: Device, augment: Option<&Augment>| {
+    let batch = |device: Device, shift: Option<Shift>| {
         let [key, rows] = [Tensor::from(77i64), Tensor::from_slice(&[19i64, 3, 3, 0, 7])].map(|t| t.to_device(device));
         let data = Resident::new(&images, device);
-        data.batch(&rows, Kind::Float, augment.map(|augment| (augment, &key))).0
+        let list = shift.map(Augmentations::of_shift);
+        let augment = list.as_ref().map(|list| Augmenting { list, key: &key, part: None });
+        let [images, ..] = data.batch(&rows, Kind::Float, augment).unwrap();
+        images
     };
-    let augments = [Padding::Zero, Padding::Reflect]
-        .map(|padding| [(4, true), (2, false)].map(|(pad, flip)| Augment { pad, padding, flip }));
-    for augment in augments.iter().flatten().map(Some).chain([None]) {
-        let found = on.during(|| batch(on.device(), augment));
+    let shifts = [Padding::Zero, Padding::Reflect]
+        .map(|padding| [(4, true), (2, false)].map(|(pad, flip)| Shift { pad, padding, flip }));
+    for shift in shifts.into_iter().flatten().map(Some).chain([None]) {
+        let found = on.during(|| batch(on.device(), shift));
         assert!(crate::shim::is_channels_last(&found));
-        assert_eq!(found.to_device(Device::Cpu), batch(Device::Cpu, augment), "{augment:?}");
+        assert_eq!(found.to_device(Device::Cpu), batch(Device::Cpu, shift), "{shift:?}");
     }
 }
 

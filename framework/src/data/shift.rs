@@ -1,4 +1,4 @@
-//! Random crops and flips, batched on the device and keyed by image.
+//! Random crops and mirror images, batched on the device and keyed by image.
 
 use crate::nn::Noise;
 use foil_macros::settings;
@@ -14,21 +14,24 @@ pub enum Padding {
     Reflect,
 }
 
-/// Random crop, then random horizontal flip, one draw per image and epoch.
-#[settings]
-pub struct Augment {
+/// Pixels that are moved: a random crop, then a random mirror image, one draw per image and epoch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shift {
     /// Pixels added on each side before a crop of the original size.
-    #[set(default = 4, range = 0..=64, unit = "pixels")]
     pub pad: i64,
     /// The border's content.
-    #[set(default = Padding::Zero)]
     pub padding: Padding,
     /// Whether half of the images are mirrored.
-    #[set(default = true)]
     pub flip: bool,
 }
 
-impl Augment {
+impl Shift {
+    /// This one and then `next` in one, if that is the same: a crop and then a mirror image.
+    #[must_use]
+    pub fn then(self, next: Self) -> Option<Self> {
+        (!self.flip && next.pad == 0).then_some(Self { flip: next.flip, ..self })
+    }
+
     /// Crops and flips `xs` `[N, C, H, W]` of any kind; `noise` is keyed by image.
     pub fn apply(&self, xs: &Tensor, noise: &Noise) -> Tensor {
         let (n, c, h, w) = xs.size4().unwrap_or((0, 0, 0, 0));
@@ -75,9 +78,9 @@ mod tests {
     use tch::Device;
 
     /// Every crop of the padded image, flipped or not, made with libtorch's own padding.
-    fn possible(image: &Tensor, augment: &Augment) -> Vec<Tensor> {
-        let p = augment.pad;
-        let padded = match augment.padding {
+    fn possible(image: &Tensor, shift: &Shift) -> Vec<Tensor> {
+        let p = shift.pad;
+        let padded = match shift.padding {
             Padding::Zero => image.constant_pad_nd([p, p, p, p]),
             Padding::Reflect => image.reflection_pad2d([p, p, p, p]),
         };
@@ -95,12 +98,12 @@ mod tests {
     #[test]
     fn gives_crops_of_the_padded_image_flipped_or_not() {
         for padding in [Padding::Zero, Padding::Reflect] {
-            let augment = Augment { pad: 2, padding, flip: true };
+            let shift = Shift { pad: 2, padding, flip: true };
             let images = Tensor::rand([64, 3, 6, 5], (Kind::Float, Device::Cpu));
-            let out = augment.apply(&images, &Noise::seeded(&[1], 64, Device::Cpu));
+            let out = shift.apply(&images, &Noise::seeded(&[1], 64, Device::Cpu));
             let mut seen = std::collections::BTreeSet::new();
             for i in 0..64 {
-                let place = possible(&images.get(i), &augment).iter().position(|crop| crop == &out.get(i));
+                let place = possible(&images.get(i), &shift).iter().position(|crop| crop == &out.get(i));
                 seen.insert(place.expect("not a crop of the padded image"));
             }
             assert!(seen.len() > 20, "only {} of 50 variants in 64 draws", seen.len());
@@ -110,7 +113,18 @@ mod tests {
     #[test]
     fn nothing_to_do_leaves_images_alone() {
         let images = Tensor::rand([3, 1, 4, 4], (Kind::Float, Device::Cpu));
-        let augment = Augment { pad: 0, padding: Padding::Zero, flip: false };
-        assert_eq!(augment.apply(&images, &Noise::seeded(&[1], 3, Device::Cpu)), images);
+        let shift = Shift { pad: 0, padding: Padding::Zero, flip: false };
+        assert_eq!(shift.apply(&images, &Noise::seeded(&[1], 3, Device::Cpu)), images);
+    }
+
+    #[test]
+    fn a_crop_and_a_mirror_image_in_one_are_the_same() {
+        let images = Tensor::rand([64, 3, 6, 5], (Kind::Float, Device::Cpu));
+        let noise = Noise::seeded(&[1], 64, Device::Cpu);
+        let crop = Shift { pad: 2, padding: Padding::Reflect, flip: false };
+        let flip = Shift { pad: 0, padding: Padding::Zero, flip: true };
+        let both = crop.then(flip).unwrap();
+        assert_eq!(both.apply(&images, &noise), flip.apply(&crop.apply(&images, &noise), &noise));
+        assert_eq!((flip.then(crop), crop.then(crop), both.then(flip)), (None, None, None));
     }
 }
