@@ -39,7 +39,7 @@ fn losses_objectives_and_attacks_say_whether_they_have_a_meaning_for_them() {
         ("{ type: pgd, eps: 0.1, alpha: 0.1, restarts: 3 }", true),
         ("{ type: pgd, eps: 0.1, alpha: 0.1, objective: kl }", true),
         ("{ type: pgd, eps: 0.1, alpha: 0.1, objective: cw }", false),
-        ("{ type: early_stopped_pgd, objective: ce, eps: 0.1, alpha: 0.1 }", false),
+        ("{ type: early_stopped_pgd, objective: ce, eps: 0.1, alpha: 0.1, tau: 1, omega: 0.02 }", false),
         ("{ type: correct_only, inner: { type: fgsm, eps: 0.1 } }", false),
         ("{ type: an_pgd, d_max: 0.3 }", false),
         ("{ type: autoattack, eps: 0.1 }", false),

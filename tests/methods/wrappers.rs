@@ -65,6 +65,10 @@ impl Attack for UnusualAttack {
         false
     }
 
+    fn soft_labels(&self) -> bool {
+        true
+    }
+
     fn threats(&self) -> Vec<Threat> {
         vec![UNUSUAL]
     }
@@ -109,7 +113,10 @@ const OWN: [&str; 8] =
     ["perturb", "ends_with_train_pass", "complete", "stages", "inner", "inner_mut", "learning", "learning_mut"];
 
 /// What a wrapper does not forward, on purpose.
-const KEPT: [(&str, &str); 4] = [
+const KEPT: [(&str, &str); 6] = [
+    // They ask which images are right, and how far from the others each one's label is.
+    ("correct_only", "soft_labels"),
+    ("worst_of", "soft_labels"),
     // It returns side tensors of its own.
     ("calibrated", "provides"),
     ("calibrated", "images"),
@@ -146,6 +153,7 @@ fn answers(attack: &mut dyn Attack) -> Vec<(&'static str, bool)> {
         ("networks", attack.networks() == ["unusual"]),
         ("needs_clean_logits", attack.needs_clean_logits()),
         ("capturable", !attack.capturable()),
+        ("soft_labels", attack.soft_labels()),
         ("threats", attack.threats() == [UNUSUAL]),
     ];
     let (network, images) = (network(Kind::Double), images(4, 1, Kind::Double));

@@ -12,7 +12,8 @@ mod flip;
 mod hue;
 mod jitter;
 mod mixup;
-mod ops;
+#[doc(hidden)]
+pub mod ops;
 mod randaugment;
 mod tables;
 mod window;

@@ -9,6 +9,7 @@ use foil::prelude::*;
 /// An operation on bytes; what its number means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
+    /// Leaves the image as it is.
     Identity,
     /// Pixels to the right for each pixel down.
     ShearX,
@@ -34,8 +35,11 @@ pub enum Op {
     Posterize,
     /// The first byte that is inverted.
     Solarize,
+    /// Stretches each channel.
     Autocontrast,
+    /// Makes each channel's histogram even.
     Equalize,
+    /// Inverts each byte.
     Invert,
 }
 
@@ -100,6 +104,3 @@ pub fn need_colours(cx: &Build) {
         cx.problem("", message, "leave it out, or read the images in colour");
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,8 +1,11 @@
-use super::*;
+//! Each operation on a small picture, against what `make.py` found, one pixel at a time.
+
+use foil::prelude::*;
 use foil::tensors::{Named, read};
+use foil_augmentations::ops::{Moving, Op, by_choice};
 use std::path::Path;
 
-/// What `tests/make.py` found, one pixel at a time.
+/// What `make.py` found.
 fn expected() -> Named {
     read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ops.safetensors")).unwrap().0
 }
