@@ -6,6 +6,7 @@ mod tiny;
 // A plugin crate that nothing names is not linked.
 use foil_at as _;
 use foil_attacks as _;
+use foil_augmentations as _;
 use foil_datasets as _;
 use foil_models as _;
 use foil_optimizers as _;

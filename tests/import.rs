@@ -8,6 +8,7 @@ use foil::nn::Mode;
 use foil::tensors;
 use foil_at as _;
 use foil_attacks as _;
+use foil_augmentations as _;
 use foil_datasets as _;
 use foil_models as _;
 use foil_optimizers as _;

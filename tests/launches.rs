@@ -20,6 +20,7 @@ use tch::{Device, Kind, Tensor};
 use foil_alp as _;
 use foil_at as _;
 use foil_attacks as _;
+use foil_augmentations as _;
 use foil_cat as _;
 use foil_datasets as _;
 use foil_fat as _;
