@@ -300,8 +300,8 @@ fn the_doctor_looks_at_everything() {
     assert_eq!(found, names);
 }
 
-/// What `foil doctor` says of the processor when so many threads are asked for; `before` are words
-/// that foil is started with.
+/// What `foil doctor` says of the processor when this many threads are asked for; `before` are
+/// words that foil is started with.
 #[cfg(target_os = "linux")]
 fn processor(before: &[&str], threads: &str) -> (String, String) {
     let words = [before, &[env!("CARGO_BIN_EXE_foil"), "doctor", "--json"]].concat();

@@ -1,5 +1,5 @@
 //! The real program in several processes on this machine: they compute what one computes, end
-//! together, and go on together.
+//! together, and resume together.
 //!
 //! The ranks get torchrun's variables and meet at 127.0.0.1. How variables are read is tested
 //! beside `Launch`; over MPI they are tested in `mpi.rs`.

@@ -284,7 +284,7 @@ fn a_stopped_or_killed_evaluation_goes_on_to_the_same_figures() {
         let files = fs::read_dir(place.path(&format!("{name}.adversarial"))).unwrap();
         assert_eq!(files.count(), 3, "nothing else is left there");
 
-        // Other settings do not go on from it.
+        // Other settings do not resume from it.
         fs::write(&partial, before).unwrap();
         let mut other = eval(out);
         other.push("evaluate=[natural]");

@@ -278,8 +278,8 @@ fn a_trained_run_goes_out_and_comes_back() {
     assert!(wrong.code == Some(2) && wrong.err.contains("torch.onnx.export"), "{}", wrong.err);
 }
 
-/// What was imported goes out under the names that it came with, with the normalisation that it had,
-/// and comes in again.
+/// What was imported goes out under the names that it came with, with the normalisation that it
+/// had, and comes in again.
 #[test]
 fn an_imported_run_goes_out_as_it_came() {
     let place = Place::with("");

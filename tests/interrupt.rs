@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the run saves its state, says how to go on, and ends with exit code 130.
+//! Ctrl-C and SIGTERM: the run saves its state, says how to resume, and ends with exit code 130.
 
 #![cfg(unix)]
 

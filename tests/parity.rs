@@ -5,15 +5,16 @@
 //! committed inputs are whole. Of what came out a digest is kept (eight numbers of each tensor, its
 //! largest, its norm, its sum under scattered signs), since the tensors themselves are twice as
 //! large as all else together. A number that is off by d moves the signed sum by d, and the norm
-//! against which that is evaluated is at most sqrt(n) times the largest value; so a digest sees what a
-//! comparison of all numbers sees, but for that factor. Scalars, so all losses, are there in full.
+//! against which that is evaluated is at most sqrt(n) times the largest value; so a digest sees
+//! what a comparison of all numbers sees, but for that factor. Scalars, so all losses, are there in
+//! full.
 //!
 //! Bounds, relative to a tensor's largest value: 1e-9 in double precision for every tensor, where
 //! correct programs differ by 1e-12 at most and wrong ones by 1e-5 or more. In single precision
-//! rounding turns the sign of small gradients, so only losses (1e-3) and logits (1e-2) are evaluated.
-//! With FOIL_PARITY naming the folder of the whole pack, from which tests/parity/make.py makes what
-//! is committed, every number of every tensor is compared as well, and the committed inputs with
-//! the pack's.
+//! rounding turns the sign of small gradients, so only losses (1e-3) and logits (1e-2) are
+//! evaluated. With FOIL_PARITY naming the folder of the whole pack, from which tests/parity/make.py
+//! makes what is committed, every number of every tensor is compared as well, and the committed
+//! inputs with the pack's.
 
 mod digest;
 

@@ -1,7 +1,8 @@
 //! Runs that are killed and resumed: they end with the same bits as runs that are not.
 //!
-//! Here: SIGKILL at moments that are hard to hit; at random ones, with every method, in `campaign/`.
-//! Signals that the program can answer are in `interrupt.rs`; damaged folders in `trust.rs`.
+//! Here: SIGKILL at moments that are hard to hit; at random ones, with every method, in
+//! `campaign/`. Signals that the program can answer are in `interrupt.rs`; damaged folders in
+//! `trust.rs`.
 
 mod tiny;
 

@@ -49,7 +49,7 @@ KINDS = {
 
 
 def run(folder: Path, kind: str, steps: int) -> tuple[float, float]:
-    """Seconds on the clock and of the processor for a run of so many steps."""
+    """Seconds on the clock and of the processor for a run of this many steps."""
     command = [Path(sys.executable).with_name("foil"), "train", f"{kind}.yaml", "--no-eval"]
     command += ["--run-dir", "run", f"images.train_limit={100 * steps}", "images.test_limit=100"]
     shutil.rmtree(folder / "run", ignore_errors=True)

@@ -107,9 +107,9 @@ pub trait Attack: Send {
         self.inner().map_or_else(Vec::new, |inner| inner.images())
     }
 
-    /// Whether it can train on labels `[N, K]`, which give each class a share of the image, as mixup
-    /// makes them: if its objective can, and it asks nothing else of a label. A wrapper that reads
-    /// labels itself says so.
+    /// Whether it can train on labels `[N, K]`, which give each class a share of the image, as
+    /// mixup makes them: if its objective can, and it asks nothing else of a label. A wrapper that
+    /// reads labels itself says so.
     fn soft_labels(&self) -> bool {
         self.inner().is_some_and(|inner| inner.soft_labels())
     }

@@ -1,9 +1,9 @@
 //! The augmentation trait: what is done to training images before they are attacked.
 //!
-//! A pipeline lists augmentations, which run in that order on the device, a whole batch at once. One
-//! kind changes single images, as bytes, before they are scaled to [0, 1]: [`Augment::images`]. The
-//! other mixes the images of a batch with each other, and their labels with them: [`Augment::mix`];
-//! these come last. An augmentation is one of both.
+//! A pipeline lists augmentations, which run in that order on the device, a whole batch at once.
+//! One kind changes single images, as bytes, before they are scaled to [0, 1]: [`Augment::images`].
+//! The other mixes the images of a batch with each other, and their labels with them:
+//! [`Augment::mix`]; these come last. An augmentation is one of both.
 
 use crate::data::Shift;
 use crate::nn::Noise;

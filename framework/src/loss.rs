@@ -111,7 +111,8 @@ pub struct LossInput<'a> {
 }
 
 impl<'a> LossInput<'a> {
-    /// For tests and `foil probe`: logits by pass, labels `[N]` or `[N, K]`, the attack's side tensors.
+    /// For tests and `foil probe`: logits by pass, labels `[N]` or `[N, K]`, the attack's side
+    /// tensors.
     pub fn new(
         logits: BTreeMap<Forward, Tensor>,
         y: &'a Tensor,
@@ -160,7 +161,8 @@ impl<'a> LossInput<'a> {
         self.logits(Forward::Adversarial)
     }
 
-    /// The images' indices in the training set, `[N]`, int64: the rows of what a loss keeps of each.
+    /// The images' indices in the training set, `[N]`, int64: the rows of what a loss keeps of
+    /// each.
     ///
     /// # Errors
     /// When the input was made without them.
@@ -379,8 +381,8 @@ pub mod terms {
         y.dim() == 2
     }
 
-    /// The label of each image, `[N]`, int64, of labels `[N]` or `[N, K]`: the class with the largest
-    /// share, and of equal ones the first.
+    /// The label of each image, `[N]`, int64, of labels `[N]` or `[N, K]`: the class with the
+    /// largest share, and of equal ones the first.
     pub fn hard_labels(y: &Tensor) -> Tensor {
         if are_soft(y) { y.argmax(-1, false) } else { y.shallow_clone() }
     }
@@ -414,8 +416,8 @@ pub mod terms {
         sharp * (1.0 - smoothing) + even * smoothing
     }
 
-    /// d([`cross_entropy`])/d(logits), `[N, K]`: the probabilities, less 1 at the label, or less the
-    /// shares of labels `[N, K]`, which sum to 1.
+    /// d([`cross_entropy`])/d(logits), `[N, K]`: the probabilities, less 1 at the label, or less
+    /// the shares of labels `[N, K]`, which sum to 1.
     pub fn cross_entropy_grad(logits: &Tensor, y: &Tensor) -> Tensor {
         if are_soft(y) {
             return logits.softmax(-1, None::<Kind>) - y;

@@ -4,7 +4,7 @@ use crate::tiny::{AT, Place, Run};
 use crate::{Options, Random, Tally};
 use std::fs;
 
-/// What a stopped run goes on from.
+/// What a stopped run resumes from.
 const RESUMED: [&str; 4] = ["state.safetensors", "metrics.jsonl", "last.safetensors", "resolved.yaml"];
 /// What is shown and evaluated of a run that is done.
 const SHOWN: [&str; 5] = ["eval.json", "eval.images.csv", "metrics.jsonl", "best.safetensors", "state.safetensors"];

@@ -1,5 +1,5 @@
-//! Plugins from libraries: what is refused, what `foil check` finds, panics in every callback, logs,
-//! locks, and that a library trains as the same code linked in does.
+//! Plugins from libraries: what is refused, what `foil check` finds, panics in every callback,
+//! logs, locks, and that a library trains as the same code linked in does.
 //!
 //! The libraries are dev-dependencies, so that cargo has built them by now: `plugins/template`,
 //! `tests/libraries`.

@@ -318,7 +318,7 @@ def square(f, x, y, draw, rows, name, eps, norm, n_queries=5000, p_init=0.8, sha
     return x_best
 
 
-# AutoAttack: survivors go on.
+# AutoAttack: survivors continue.
 
 
 def autoattack(f, x, y, draw, eps, norm="Linf", steps=100, n_queries=5000, targets=9, log=None, plane=onto_plane, shared=False):

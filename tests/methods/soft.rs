@@ -122,8 +122,8 @@ fn whole_shares_are_labels() {
     }
 }
 
-/// A loss that asks for one label reports labels of several, and labels of another number of classes
-/// than the logits have are reported.
+/// A loss that asks for one label reports labels of several, and labels of another number of
+/// classes than the logits have are reported.
 #[test]
 fn wrong_labels_are_reported() {
     let [clean, attacked] = logits();

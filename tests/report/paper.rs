@@ -79,6 +79,6 @@ fn a_published_log_is_drawn_beside_its_recipe() {
     for point in ["37.95 at 1", "41.36 at 11", "46.35 at 100"] {
         assert!(html.contains(&format!("published log: {point}<")), "{point} is not drawn");
     }
-    assert!(!html.contains("published log: 51.57"), "a chart of 100 epochs goes on");
+    assert!(!html.contains("published log: 51.57"), "a chart of 100 epochs continues");
     assert!(!about("TRADES").contains("published log"));
 }

@@ -1,7 +1,8 @@
 //! A row of one entry by one of its keys: `pgd20: { eps: [2/255, 4/255] }` under `attacks` is short
 //! for `pgd20@2/255` and `pgd20@4/255`, and `evaluate: [pgd20]` for both.
 //!
-//! The schema says where: `x-row: { key: eps, listed: evaluate }` at a map whose values are plugins.
+//! The schema says where: `x-row: { key: eps, listed: evaluate }` at a map whose values are
+//! plugins.
 
 use crate::node::{Entry, Kind, Map, Node};
 use crate::problem::Problem;

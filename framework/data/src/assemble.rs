@@ -21,8 +21,8 @@ impl Assembly {
         Assembly { info, train, test, sums: Vec::new(), notes: Vec::new() }
     }
 
-    /// Check the unpacked content of one file and take over what is in it; `stored` is the SHA-256 of
-    /// the file as it is stored, where that is packed and alone.
+    /// Check the unpacked content of one file and take over what is in it; `stored` is the SHA-256
+    /// of the file as it is stored, where that is packed and alone.
     pub(crate) fn add(&mut self, file: &'static DataFile, bytes: &[u8], stored: Option<&str>) -> Result<(), Fault> {
         let [_, height, width] = self.info.image;
         let images = match file.split {

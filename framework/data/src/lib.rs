@@ -17,8 +17,8 @@
 //!    they may hold;
 //! 4. `idx`, `records`, `sums`, `assemble`: those bytes checked and turned into [`Images`].
 //!
-//! `download` puts the published files where `find` looks. To add a data set, add an [`DatasetInfo`] to
-//! the catalog.
+//! `download` puts the published files where `find` looks. To add a data set, add an
+//! [`DatasetInfo`] to the catalog.
 
 mod archive;
 mod assemble;

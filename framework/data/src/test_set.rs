@@ -1,5 +1,5 @@
-//! Two tiny data sets for tests and fuzzing, in every layout: `records` (CIFAR's format, 2 x 2 colour) and
-//! `digits` (MNIST's, 2 x 2 grey).
+//! Two tiny data sets for tests and fuzzing, in every layout: `records` (CIFAR's format, 2 x 2
+//! colour) and `digits` (MNIST's, 2 x 2 grey).
 
 use crate::catalog::{Content, DataFile, DatasetInfo, Forms, Split};
 use crate::dataset::Dataset;
@@ -62,8 +62,8 @@ const fn file(name: &'static str, split: Split, count: usize, content: Content) 
     DataFile { name, split, count, content, known: &[] }
 }
 
-/// Reads one of them from a folder or an archive, as [`DatasetInfo::load`](crate::DatasetInfo::load) reads the
-/// real ones.
+/// Reads one of them from a folder or an archive, as
+/// [`DatasetInfo::load`](crate::DatasetInfo::load) reads the real ones.
 ///
 /// # Errors
 /// As that.

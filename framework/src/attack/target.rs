@@ -88,10 +88,10 @@ impl<'a> Target<'a> {
         Target { selected: Some(selected), ..*self }
     }
 
-    /// The same model, each of whose gradients is the mean over `eot` passes, and whose logits beside
-    /// it are those of the last pass: expectation over transformation, for a network that draws random
-    /// numbers (Athalye et al. 2018, "Obfuscated gradients", section 4.1; AutoAttack's `eot_iter`).
-    /// Each pass draws its own. With 1, or 0, it is one pass.
+    /// The same model, each of whose gradients is the mean over `eot` passes, and whose logits
+    /// beside it are those of the last pass: expectation over transformation, for a network that
+    /// draws random numbers (Athalye et al. 2018, "Obfuscated gradients", section 4.1; AutoAttack's
+    /// `eot_iter`). Each pass draws its own. With 1, or 0, it is one pass.
     #[must_use]
     pub fn averaging(&self, eot: u32) -> Target<'_> {
         Target { eot: eot.max(1), ..*self }

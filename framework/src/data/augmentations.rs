@@ -31,8 +31,8 @@ pub struct Augmenting<'a> {
     pub list: &'a Augmentations,
     /// The epoch's key of the random numbers, `[]` int64.
     pub key: &'a Tensor,
-    /// The part of the batch that is kept after its images were mixed: the first one's place, and how
-    /// many. All if `None`.
+    /// The part of the batch that is kept after its images were mixed: the first one's place, and
+    /// how many. All if `None`.
     pub part: Option<(i64, i64)>,
 }
 
@@ -44,7 +44,7 @@ impl std::fmt::Debug for Augmentations {
 }
 
 impl Augmentations {
-    /// `parts` with their names in configs, for images of so many `classes`.
+    /// `parts` with their names in configs, for images of this many `classes`.
     ///
     /// # Errors
     /// What a part panics with.

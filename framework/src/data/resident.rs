@@ -94,8 +94,8 @@ impl Resident {
         self.index.index_select(0, rows)
     }
 
-    /// Images `[N, C, H, W]` in [0, 1], labels `[N]` (`[N, K]` if images are mixed) and indices `[N]`
-    /// of `rows` `[N]`, augmented.
+    /// Images `[N, C, H, W]` in [0, 1], labels `[N]` (`[N, K]` if images are mixed) and indices
+    /// `[N]` of `rows` `[N]`, augmented.
     ///
     /// # Errors
     /// Those of an augmentation.

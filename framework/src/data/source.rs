@@ -49,7 +49,7 @@ pub trait DataSource: Send {
     }
 }
 
-/// How far the reading of a data set is, counted by whoever reads and looked at from another
+/// How far the reading of a data set is, counted by the reader and looked at from another
 /// thread.
 #[derive(Debug, Default)]
 pub struct Reading {

@@ -6,7 +6,7 @@
 //! - `foil profile`'s stopwatch ([`super::stopwatch`]) is started around a step by
 //!   [`super::watched`], on its thread. [`lap`] ends a phase: here, in [`Target`], and in
 //!   [`Descending`]. Without a stopwatch it does nothing.
-//! - With several ranks a step sees its share of a batch. Whoever runs the step sets it before
+//! - With several ranks a step sees its share of a batch. The caller sets it before the step
 //!   ([`World::set_share`](crate::distributed::World::set_share)): the trainer, `foil profile`, and
 //!   [`super::Repeated`], which sets the share that a graph was made for. Gradients
 //!   ([`Learner`]) and [`Parameters::average_statistics`](crate::nn::Parameters) weight with it.

@@ -292,8 +292,8 @@ pub fn max_pool2(xs: &Tensor) -> Tensor {
     xs.max_pool2d([2; 2], [2; 2], [0; 2], [1; 2], false)
 }
 
-/// The mean of each square of `side` x `side` pixels, as `nn.AvgPool2d(side)` does; what is left over
-/// at the last row or column is left out.
+/// The mean of each square of `side` x `side` pixels, as `nn.AvgPool2d(side)` does; what is left
+/// over at the last row or column is left out.
 pub fn avg_pool(xs: &Tensor, side: i64) -> Tensor {
     xs.avg_pool2d([side; 2], [side; 2], [0; 2], false, true, None)
 }

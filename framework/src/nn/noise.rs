@@ -97,8 +97,8 @@ impl Noise {
         Self { given, ..Self::new(&self.key, &self.index.narrow(0, 0, 1)) }
     }
 
-    /// A random order of the batch's images, `[N]` int64. The images' own indices decide it, so it is
-    /// the same wherever the batch is put together.
+    /// A random order of the batch's images, `[N]` int64. The images' own indices decide it, so it
+    /// is the same wherever the batch is put together.
     pub fn order(&self, name: &str) -> Tensor {
         let n = self.index.numel() as i64;
         // Ties are broken by the place, so that no sort's stability matters.

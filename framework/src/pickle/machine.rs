@@ -10,8 +10,8 @@ use std::collections::HashMap;
 /// times that.
 const MOST: usize = 4_000_000;
 
-/// Reads the pickle at the start of `bytes`, which is not longer than `longest`; returns its values,
-/// and where it ends.
+/// Reads the pickle at the start of `bytes`, which is not longer than `longest`; returns its
+/// values, and where it ends.
 ///
 /// # Errors
 /// [`Refused`], with the place.

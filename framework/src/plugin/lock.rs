@@ -117,8 +117,8 @@ impl Lock {
         Ok(path)
     }
 
-    /// Refuses a library that the lock at `path` does not list with this SHA-256; `command` writes the
-    /// lock with it.
+    /// Refuses a library that the lock at `path` does not list with this SHA-256; `command` writes
+    /// the lock with it.
     pub(super) fn check(&self, path: &Path, library: &Library, command: &str) -> Result<()> {
         let (lock, file) = (path.display(), library.path.display());
         let accept = format!("if you trust it: {command}");

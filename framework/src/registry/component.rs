@@ -18,7 +18,8 @@ use tch::{Device, Kind as Number};
 
 /// A plugin's settings, which can build the plugin.
 ///
-/// A loss, objective, scheduler or augmentation usually is its own settings; then there is nothing to implement.
+/// A loss, objective, scheduler or augmentation usually is its own settings; then there is nothing
+/// to implement.
 pub trait Config<T: ?Sized>: erased_serde::Serialize + fmt::Debug + Send + Sync {
     /// Builds the plugin. Report problems with keys through [`Build::problem`], as many as there
     /// are.

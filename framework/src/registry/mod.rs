@@ -202,8 +202,8 @@ impl Plugin {
     }
 }
 
-/// Whether a number is 0: for `#[serde(skip_serializing_if = "…")]` of keys that are off by default,
-/// so that a pipeline without them is written, and hashed, as before there were such keys.
+/// Whether a number is 0: for `#[serde(skip_serializing_if = "…")]` of keys that are off by
+/// default, so that a pipeline without them is written, and hashed, as before there were such keys.
 pub fn is_zero(number: &f64) -> bool {
     *number == 0.0
 }

@@ -21,7 +21,8 @@ enum Program {
 }
 
 impl Program {
-    /// As one types it at the root of the repository: the bare binary may be elsewhere or out of date.
+    /// As one types it at the root of the repository: the bare binary may be elsewhere or out of
+    /// date.
     fn typed(self) -> &'static str {
         match self {
             Program::Cargo => "cargo",

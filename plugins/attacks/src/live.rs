@@ -1,7 +1,7 @@
 //! The images of a batch that an attack has not broken yet.
 //!
 //! A captured attack works on the whole batch to the end. An evaluation lets it shrink ([`Target::shrinks`]): broken images leave
-//! with what was found for them, and the rest go on.
+//! with what was found for them, and the rest continue.
 
 use foil::prelude::*;
 

@@ -158,7 +158,8 @@ impl Worker {
         }
     }
 
-    /// Follows it to its end, or until a case takes longer than `longest`; `fault` hears of each fault that it found itself.
+    /// Follows it to its end, or until a case takes longer than `longest`; `fault` hears of each
+    /// fault that it found itself.
     fn watch(&mut self, longest: Duration, fault: &mut dyn FnMut(u64, &str) -> Result<()>) -> Result<Ended> {
         let mut found = 0;
         loop {

@@ -53,7 +53,7 @@ struct Args {
     /// Cases of each target; by default as many as `cargo verify` tries.
     #[arg(long)]
     cases: Option<u64>,
-    /// Try each target for so many seconds instead.
+    /// Try each target for this many seconds instead.
     #[arg(long, conflicts_with = "cases")]
     seconds: Option<u64>,
     /// Which cases: the same number makes the same ones.

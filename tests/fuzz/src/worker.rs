@@ -1,5 +1,5 @@
-//! The process that runs cases. It says on standard output which one it is at, so that whoever
-//! started it knows what a hang or a crash was about; the input lies in its folder.
+//! The process that runs cases. It says on standard output which one it is at, so that its parent
+//! knows what a hang or a crash was about; the input lies in its folder.
 
 use crate::targets::Target;
 use crate::verdict::{MOST_MIB, Verdict};

@@ -1,4 +1,4 @@
-//! The driver finds each kind of fault, keeps its input, and goes on behind it.
+//! The driver finds each kind of fault, keeps its input, and continues after it.
 
 use std::process::{Command, Output};
 

@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 static COMMANDS: LazyLock<Vec<String>> =
     LazyLock::new(|| Cli::command().get_subcommands().map(|command| command.get_name().to_string()).collect());
 
-/// `text` in which each `foil COMMAND` begins with what the user typed: `cargo foil eval` where foil
-/// was started by `cargo foil`.
+/// `text` in which each `foil COMMAND` begins with what the user typed: `cargo foil eval` where
+/// foil was started by `cargo foil`.
 pub(super) fn as_typed(text: &str) -> String {
     replace(text, foil::program::typed())
 }

@@ -88,8 +88,8 @@ struct Timing {
     of_arithmetic: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     of_memory: Option<f64>,
-    /// Milliseconds that it takes to put a batch together, with the images of `extra`; and the share
-    /// of a step by which this is longer than without them.
+    /// Milliseconds that it takes to put a batch together, with the images of `extra`; and the
+    /// share of a step by which this is longer than without them.
     #[serde(skip_serializing_if = "Option::is_none")]
     batch_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -251,8 +251,8 @@ fn time(
 }
 
 /// Milliseconds that putting a batch together takes (the median), with the images of `extra` and
-/// without; `None` for a pipeline that mixes in none. Nothing else runs meanwhile, so that the whole
-/// work counts, also what a run's thread does beside a step.
+/// without; `None` for a pipeline that mixes in none. Nothing else runs meanwhile, so that the
+/// whole work counts, also what a run's thread does beside a step.
 fn batches(steps: &Steps, world: World, runs: usize) -> Result<Option<(f64, f64)>> {
     let (pipeline, device, list) = (&steps.pipeline, steps.device, steps.augment());
     let Some(extra) = foil_runs::data::load_extra(pipeline)? else { return Ok(None) };

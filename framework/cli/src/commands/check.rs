@@ -136,8 +136,8 @@ fn check(file: &Path, overrides: &[String], mut rehearsal: Option<&mut Rehearsal
     Err(shown.collect::<Vec<_>>().join("\n"))
 }
 
-/// Whether it is a run's pipeline with libraries that are not loaded or plugins in Python: the run may be from anyone,
-/// and checking must not load them.
+/// Whether it is a run's pipeline with libraries that are not loaded or plugins in Python: the run
+/// may be from anyone, and checking must not load them.
 fn is_foreign(file: &Path) -> bool {
     let loaded: Vec<PathBuf> = foil::plugin::loaded().into_iter().map(|library| library.path).collect();
     let listed = || foil_config::libraries(file).unwrap_or_default();

@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Train an undefended network and AT on real digits, and attack them beside AT, TRADES and CAT, whose
-/// weights of a longer training come with foil. Takes a minute and a half.
+/// Train an undefended network and AT on real digits, and attack them beside AT, TRADES and CAT,
+/// whose weights of a longer training come with foil. Takes a minute and a half.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   foil demo

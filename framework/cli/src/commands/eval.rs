@@ -48,8 +48,8 @@ pub(super) struct Args {
     /// Another run, whose adversarial images the checks try on this model.
     #[arg(long, value_name = "RUN")]
     transfer: Option<PathBuf>,
-    /// Save the attacked images, labels and verdicts of each attack, as tensors in a folder beside the
-    /// record: eval.adversarial/pgd20.safetensors.
+    /// Save the attacked images, labels and verdicts of each attack, as tensors in a folder beside
+    /// the record: eval.adversarial/pgd20.safetensors.
     #[arg(long)]
     save_adversarial: bool,
 }

@@ -174,7 +174,7 @@ pub(super) enum Place {
     Free,
     /// A folder that is to be made.
     New(PathBuf),
-    /// The folder of a run that is to go on.
+    /// The folder of a run to resume.
     Old(Folder),
 }
 

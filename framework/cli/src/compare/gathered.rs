@@ -69,9 +69,9 @@ impl Row {
         Some((images.index(), right))
     }
 
-    /// This row against another under an attack. With several seeds of both the methods are compared
-    /// over seeds, otherwise the networks of their first seeds on the images of their evaluations. None
-    /// where they were evaluated on other images, or these are not stored.
+    /// This row against another under an attack. With several seeds of both the methods are
+    /// compared over seeds, otherwise the networks of their first seeds on the images of their
+    /// evaluations. None where they were evaluated on other images, or these are not stored.
     pub fn against(&self, other: &Row, entry: &str) -> Option<Difference> {
         if self.runs.len() > 1 && other.runs.len() > 1 {
             let (ours, theirs) = (self.values(entry), other.values(entry));

@@ -1,8 +1,9 @@
 //! Many runs side by side: what exists, what is still to be done, and the results.
 //!
-//! `foil compare` and `foil sweep` make a [`WorkList`](foil_runs::pipeline::WorkList). [`plan`] finds the runs of it that are on disk,
-//! [`work`] trains and evaluates the rest in processes of their own, [`Comparison`] puts means, deviations and tests in one
-//! table, and [`slurm`] writes the same list for a cluster. Several processes may share the list, as a [`Crew`].
+//! `foil compare` and `foil sweep` make a [`WorkList`](foil_runs::pipeline::WorkList). [`plan`]
+//! finds the runs of it that are on disk, [`work`] trains and evaluates the rest in processes of
+//! their own, [`Comparison`] puts means, deviations and tests in one table, and [`slurm`] writes
+//! the same list for a cluster. Several processes may share the list, as a [`Crew`].
 
 mod crew;
 mod differences;

@@ -105,8 +105,8 @@ fn is_evaluated(run: &Run, wanted: &Pipeline) -> bool {
     run.records.iter().any(|one| wanted.is_evaluated_by(&one.record, run.images_to_evaluate()))
 }
 
-/// A folder for a new run: its name; where that is taken, with what this run trains otherwise, which
-/// is then part of the run's name, too; or else with part of its hash.
+/// A folder for a new run: its name; where that is taken, with what this run trains otherwise,
+/// which is then part of the run's name, too; or else with part of its hash.
 fn free(dir: &Path, wanted: &mut Wanted, tasks: &[Task], runs: &[Run], taken: &HashSet<PathBuf>) -> PathBuf {
     let name = wanted.pipeline.name.clone().unwrap_or_else(|| "run".into());
     let folder = name.replace(['/', '\\'], "_");

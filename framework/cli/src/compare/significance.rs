@@ -235,7 +235,7 @@ mod tests {
         (0..n).map(|_| one(random)).collect()
     }
 
-    /// Of so many pairs of methods `apart` points apart, the share in percent that the test calls different.
+    /// Of this many pairs of methods `apart` points apart, the share in percent that the test calls different.
     fn found(n: usize, apart: f64, trials: usize) -> f64 {
         let mut random = fastrand::Rng::with_seed(n as u64);
         let below = |_: &usize| {

@@ -123,7 +123,8 @@ impl Progress {
         Self { started, ..self }
     }
 
-    /// The same work, of which `n` units were done in an earlier session: they tell nothing of its pace.
+    /// The same work, of which `n` units were done in an earlier session: they tell nothing of its
+    /// pace.
     #[must_use]
     pub fn resumed_after(self, n: u64) -> Self {
         Self { past: n, before: n, ..self }

@@ -24,8 +24,8 @@ pub struct View {
 pub struct Watched {
     /// Its folder.
     pub path: PathBuf,
-    /// Its name, with its seed where another run has the same name, or its folder where that has the
-    /// same seed too.
+    /// Its name, with its seed where another run has the same name, or its folder where that has
+    /// the same seed too.
     pub label: String,
     /// Epochs it will have.
     pub epochs: u64,

@@ -27,7 +27,7 @@ impl Checker<'_> {
         node.to_yaml()
     }
 
-    /// `8/255` becomes the number it stands for.
+    /// `8/255` becomes the number that it means.
     pub(super) fn fraction(&mut self, text: &str, value: f64, keywords: &Keywords<'_>, spot: &Spot<'_>) -> Yaml {
         let shown = format!("`{}`", show::short(text));
         if needs_whole(keywords) {

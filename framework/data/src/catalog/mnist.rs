@@ -136,7 +136,8 @@ const fn unpacked(name: &'static str, split: Split, count: usize, content: Conte
     DataFile { name, split, count, content, known: &[] }
 }
 
-/// A tenth of MNIST, built in: see `assets/mnist_subset/README.md` for the selection and how it was made.
+/// A tenth of MNIST, built in: see `assets/mnist_subset/README.md` for the selection and how it was
+/// made.
 pub static MNIST_SUBSET: DatasetInfo = DatasetInfo {
     name: "mnist_subset",
     title: "MNIST subset (10,000 + 2,000)",

@@ -27,7 +27,7 @@ struct Written {
 /// Images and labels.
 type Pair<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
 
-/// The data set that was read last, for whoever reads it after its facts.
+/// The data set that was read last: it is read again after its facts were asked for.
 static READ: Mutex<Option<(String, Dataset)>> = Mutex::new(None);
 
 impl Config<dyn DataSource> for Settings<dyn DataSource> {

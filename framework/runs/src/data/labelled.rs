@@ -103,7 +103,7 @@ fn kept(pipeline: &Pipeline, path: &Path, content: &str, n: usize, run: Option<&
         return read(&own, n).map(Some);
     }
     let place = place(path, content, n)?;
-    // Whoever damages the cache has the labels computed again.
+    // If the cache is damaged, the labels are computed again.
     Ok(place.exists().then(|| read(&place, n).ok()).flatten())
 }
 

@@ -1,11 +1,11 @@
 //! The attacked images of an evaluation, as tensors in a folder beside the record: `eval.json` has
 //! `eval.adversarial/pgd20.safetensors`.
 //!
-//! Each file has, for all images of the split in order, `x` `[N, C, H, W]` float32 in [0, 1] where the
-//! attack left them, the labels `y` and indices in the test set `index`, `[N]` int64, the verdicts
-//! `right` `[N]` bool, the `margin` `[N]` float32 at `x`, and `broken_by` `[N]` int64: the number of
-//! the stage that broke the image, -1 where none did. `foil.stages` in its string map names the
-//! stages, of which AutoAttack has several.
+//! Each file has, for all images of the split in order, `x` `[N, C, H, W]` float32 in [0, 1] where
+//! the attack left them, the labels `y` and indices in the test set `index`, `[N]` int64, the
+//! verdicts `right` `[N]` bool, the `margin` `[N]` float32 at `x`, and `broken_by` `[N]` int64: the
+//! number of the stage that broke the image, -1 where none did. `foil.stages` in its string map
+//! names the stages, of which AutoAttack has several.
 
 use super::AttackProgress;
 use foil::atomic;

@@ -187,7 +187,7 @@ fn write(
         out = default_place(folder, weights, pipeline, digest, record.n);
         out = place::beside_newer(out, record, weights, observer)?;
     }
-    // The table first: whoever finds a record finds its images. The record before the trust checks:
+    // The table first: where there is a record, there are its images. The record before the trust checks:
     // if they fail, the record stays.
     record.images = Some(images.write(ImageRecord::beside(&out)).map_err(Error::of)?);
     record.write(&out).map_err(Error::of)?;

@@ -1,8 +1,8 @@
 //! Evaluating a network: the share of images it classifies correctly under an attack.
 //!
 //! [`evaluate`] is `foil eval`: a checkpoint under a suite of attacks, up to its record. Within it,
-//! [`Trial`] is one attack over a split, batch by batch; [`AttackProgress`] is its results so far, which
-//! can be stored and resumed; [`HeartbeatFile`] reports its progress to other processes.
+//! [`Trial`] is one attack over a split, batch by batch; [`AttackProgress`] is its results so far,
+//! which can be stored and resumed; [`HeartbeatFile`] reports its progress to other processes.
 
 mod adversarial;
 mod corruptions;

@@ -42,8 +42,9 @@ impl AttackProgress {
         self.stage >= self.stages.len()
     }
 
-    /// Notes what became of the next images. An image that stands keeps its smallest margin, a broken one that which broke it.
-    /// Returns (row of the batch, place in the split) of those whose margin is this one.
+    /// Notes what became of the next images. An image that stands keeps its smallest margin, a
+    /// broken one that which broke it. Returns (row of the batch, place in the split) of those
+    /// whose margin is this one.
     pub(super) fn note(&mut self, verdict: &Verdict) -> Vec<(i64, i64)> {
         let places: Vec<i64> = self.todo.drain(..verdict.right.len()).collect();
         let mut taken = Vec::new();

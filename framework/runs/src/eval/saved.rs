@@ -34,7 +34,7 @@ struct Stored {
 
 impl Saved {
     /// The state of the evaluation whose record goes to `record`: `eval.json` has
-    /// `eval.partial.json`. It goes on where an evaluation with the same config and weights
+    /// `eval.partial.json`. It resumes where an evaluation with the same config and weights
     /// stopped, and says on standard error if it begins again despite a file. `weights` is the
     /// digest of those that are evaluated.
     /// With `images` it keeps the attacked images there, and what was found without them begins

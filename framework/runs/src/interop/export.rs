@@ -21,8 +21,8 @@ use zip::{CompressionMethod, ZipArchive};
 /// The format of an exported run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// A state_dict for `torch.load(weights_only=True)`, under the names that an imported network came
-    /// with, or those of the reference implementation.
+    /// A state_dict for `torch.load(weights_only=True)`, under the names that an imported network
+    /// came with, or those of the reference implementation.
     Pt,
     /// The same tensors, as safetensors.
     Safetensors,

@@ -19,8 +19,8 @@ pub struct Change {
 }
 
 impl Change {
-    /// `name` and what changed; without the seed it is the name of all seeds. `None` if that would be
-    /// `name` itself, or too long.
+    /// `name` and what changed; without the seed it is the name of all seeds. `None` if that would
+    /// be `name` itself, or too long.
     pub fn name(&self, name: &str) -> Option<String> {
         joined(name, &self.words)
     }
@@ -38,7 +38,8 @@ fn joined(name: &str, words: &[String]) -> Option<String> {
 }
 
 impl Pipeline {
-    /// What this pipeline trains otherwise than `other`; files and libraries count by their content.
+    /// What this pipeline trains otherwise than `other`; files and libraries count by their
+    /// content.
     ///
     /// # Errors
     /// When a plugin's settings have no YAML form.

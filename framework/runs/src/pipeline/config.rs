@@ -74,8 +74,8 @@ pub struct Pipeline {
     pub attack: Component<dyn Attack>,
     /// The loss that training minimises.
     pub loss: Component<dyn Loss>,
-    /// How a step changes the weights. By default the optimiser is handed the loss's gradient; `awp`
-    /// and `sam` take it at other weights.
+    /// How a step changes the weights. By default the optimiser is handed the loss's gradient;
+    /// `awp` and `sam` take it at other weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update: Option<Component<dyn Update>>,
     /// What is measured, selected, saved and exported in the model's place: an average of its
@@ -90,9 +90,9 @@ pub struct Pipeline {
     #[set(default)]
     #[serde(skip_serializing_if = "is_default")]
     pub log: Log,
-    /// Attacks for selection and evaluation, by the names that `select` and `evaluate` use. A list of
-    /// radii makes a row: `pgd20: { type: pgd, eps: [2/255, 4/255, 8/255], … }` is `pgd20@2/255` and so
-    /// on, and `evaluate: [pgd20]` means all of them.
+    /// Attacks for selection and evaluation, by the names that `select` and `evaluate` use. A list
+    /// of radii makes a row: `pgd20: { type: pgd, eps: [2/255, 4/255, 8/255], … }` is `pgd20@2/255`
+    /// and so on, and `evaluate: [pgd20]` means all of them.
     #[set(default)]
     #[schemars(extend("x-row" = { "key": "eps", "listed": "evaluate" }))]
     pub attacks: BTreeMap<String, Component<dyn Attack>>,
@@ -185,8 +185,8 @@ pub enum BatchNorm {
     Sync,
 }
 
-/// What a run's event files hold besides the curves of its epochs and its hyper-parameters. None of it
-/// changes what is trained.
+/// What a run's event files hold besides the curves of its epochs and its hyper-parameters. None of
+/// it changes what is trained.
 #[settings]
 #[derive(Copy, PartialEq)]
 pub struct Log {
@@ -194,8 +194,8 @@ pub struct Log {
     /// those of the first one's share of the batch.
     #[set(default, range = 1..)]
     pub steps: Option<u64>,
-    /// Write this many test images, and below them the same ones under each attack that is measured,
-    /// after each epoch that is measured.
+    /// Write this many test images, and below them the same ones under each attack that is
+    /// measured, after each epoch that is measured.
     #[set(default, range = 1..=64)]
     pub images: Option<u64>,
 }
@@ -229,8 +229,8 @@ pub struct Train {
     /// arithmetic with subnormal numbers can take several times as long.
     #[set(default = true)]
     pub flush_denormal: bool,
-    /// The largest Euclidean norm of the gradient, over all parameters of the model: a longer one is
-    /// scaled down to it, before weight decay, as `torch.nn.utils.clip_grad_norm_` does.
+    /// The largest Euclidean norm of the gradient, over all parameters of the model: a longer one
+    /// is scaled down to it, before weight decay, as `torch.nn.utils.clip_grad_norm_` does.
     #[set(default, above = 0.0)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_grad: Option<f64>,

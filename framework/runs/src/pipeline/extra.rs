@@ -21,7 +21,8 @@ use tch::{Device, Kind};
 ///
 /// An epoch has as many steps as without them. Each batch has its share of them, drawn with
 /// replacement, and images of the base set in the epoch's order (Gowal et al. 2021; Wang et al.
-/// 2023). They stay in the memory of the host, and the next batch's are collected while a step runs.
+/// 2023). They stay in the memory of the host, and the next batch's are collected while a step
+/// runs.
 #[settings]
 pub struct ExtraConfig {
     /// The set they come from: its training images. Their shape and classes must be the base

@@ -13,8 +13,8 @@ impl Pipeline {
     /// `extra.content`: see
     /// [`Pipeline::pinned`].
     ///
-    /// It leaves out the name, the device, the folder of the data, how often the state is saved, what
-    /// is logged, and what only the final evaluation uses, so that a run is found again under
+    /// It leaves out the name, the device, the folder of the data, how often the state is saved,
+    /// what is logged, and what only the final evaluation uses, so that a run is found again under
     /// another name or for another evaluation.
     ///
     /// # Errors

@@ -162,8 +162,8 @@ impl Loaded {
 }
 
 impl Pipeline {
-    /// The attack that it trains with and its loss, as in model cards: `pgd + trades`; then its update
-    /// and its average, if it has them: `pgd + trades + awp + ema`.
+    /// The attack that it trains with and its loss, as in model cards: `pgd + trades`; then its
+    /// update and its average, if it has them: `pgd + trades + awp + ema`.
     pub fn method(&self) -> String {
         let parts = [Some(self.attack.name()), Some(self.loss.name()), name_of(self.update.as_ref())];
         let parts = parts.into_iter().chain([name_of(self.average.as_ref())]).flatten();

@@ -95,8 +95,8 @@ impl Lenient {
         self.evaluating.iter().all(|name| is_registered(name))
     }
 
-    /// What training needs and is not there, or may be another version, a sentence each; `strict` is
-    /// the error of reading the pipeline with all of it.
+    /// What training needs and is not there, or may be another version, a sentence each; `strict`
+    /// is the error of reading the pipeline with all of it.
     fn missing(&self, strict: &Error) -> Vec<String> {
         let may_differ = |plugin: &Plugin| plugin.library().is_some() || plugin.schema_of(&[]).is_some();
         let lacks = |name: &str| !plugins().iter().any(|plugin| plugin.name() == name && !may_differ(plugin));

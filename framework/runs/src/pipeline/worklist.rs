@@ -131,8 +131,8 @@ impl Pipeline {
         }
     }
 
-    /// Whether a record answers what the evaluation asks: the same attacks with the same settings, on
-    /// `images` images, in the same arithmetic.
+    /// Whether a record answers what the evaluation asks: the same attacks with the same settings,
+    /// on `images` images, in the same arithmetic.
     pub fn is_evaluated_by(&self, record: &EvalRecord, images: u64) -> bool {
         let names = record.entries.iter().map(|entry| entry.name.as_str());
         names.eq(self.evaluated())
@@ -159,7 +159,8 @@ impl Pipeline {
         self.evaluate.iter().any(|name| name == CORRUPTIONS)
     }
 
-    /// Of what it asks of an evaluation: 8 hex digits, the same wherever [`Pipeline::is_evaluated_by`] is.
+    /// Of what it asks of an evaluation: 8 hex digits, the same wherever
+    /// [`Pipeline::is_evaluated_by`] is.
     pub fn eval_hash(&self, images: u64) -> String {
         let attacks: Vec<_> = self.evaluate.iter().map(|name| (name, self.attack_settings(name))).collect();
         let images = self.images.test_limit.map_or(images, |limit| limit.min(images));

@@ -1,4 +1,5 @@
-//! The evaluations of a run: `eval.json`, and `eval.HASH.json` of other attacks or images beside it.
+//! The evaluations of a run: `eval.json`, and `eval.HASH.json` of other attacks or images beside
+//! it.
 //!
 //! Tables use the widest one of the best checkpoint: the one with the most attacked images over all
 //! its attacks, of equals the one with the most images, then the newest.

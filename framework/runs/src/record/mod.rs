@@ -9,7 +9,8 @@
 //! | `eval.images.csv` | [`images`] | foil's comparisons, pandas, spreadsheets |
 //!
 //! [`select`] decides which epoch of a run is its model. A file is either appended to and synced,
-//! or replaced through [`foil::atomic`], so a run killed at any moment leaves files that can be read.
+//! or replaced through [`foil::atomic`], so a run killed at any moment leaves files that can be
+//! read.
 
 pub mod card;
 pub mod csv;

@@ -1,8 +1,8 @@
 //! What the steps of an epoch read: images of the base set, and those that are mixed in.
 //!
 //! The base set is on the device. Extra images may be too many for it: they stay in the host's
-//! memory, and a thread collects those of the next step while this one runs. Everything follows from
-//! the seed, the epoch and the step, so a resumed run finds the same batches.
+//! memory, and a thread collects those of the next step while this one runs. Everything follows
+//! from the seed, the epoch and the step, so a resumed run finds the same batches.
 
 use crate::pipeline::Pipeline;
 use foil::data::{Augmenting, Drawn, Extra, Images, Mixture, Resident};
@@ -46,8 +46,8 @@ pub struct At<'a> {
 }
 
 impl Feed {
-    /// The training images of a run of `pipeline`: those of `train` that it uses, and the `extra` ones
-    /// that it mixes in. Those that it holds out are the second part.
+    /// The training images of a run of `pipeline`: those of `train` that it uses, and the `extra`
+    /// ones that it mixes in. Those that it holds out are the second part.
     ///
     /// # Errors
     /// When a batch would have no image of one of the sets.
@@ -126,7 +126,8 @@ impl Feed {
         Ok(vec![rows, sent(&pixels, self.device), sent(&extra.numbers(&drawn, self.device), self.device)])
     }
 
-    /// Images `[N, C, H, W]` in [0, 1], their labels and indices `[N]` of what [`Feed::inputs`] gave.
+    /// Images `[N, C, H, W]` in [0, 1], their labels and indices `[N]` of what [`Feed::inputs`]
+    /// gave.
     ///
     /// # Errors
     /// Those of an augmentation.
@@ -233,8 +234,8 @@ mod tests {
         assert_eq!(base, Vec::<i64>::try_from(feed.order(0).narrow(0, 0, 6)).unwrap());
     }
 
-    /// A run that is resumed asks for a step that was not collected ahead; one whose batches were is
-    /// handed the same.
+    /// A run that is resumed asks for a step that was not collected ahead; one whose batches were
+    /// is handed the same.
     #[test]
     fn batches_do_not_depend_on_the_steps_before() {
         let (mut whole, mut expected) = (feed(), Vec::new());

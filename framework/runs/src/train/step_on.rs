@@ -10,8 +10,8 @@ use foil::nn::Noise;
 use foil::scheduler::Clock;
 use tch::Tensor;
 
-/// Gathers, augments and scales images of `data`, and runs `step` on them; returns the label of each
-/// one too, `[N]`. `inputs` are the rows `[N]` of `data`, or what
+/// Gathers, augments and scales images of `data`, and runs `step` on them; returns the label of
+/// each one too, `[N]`. `inputs` are the rows `[N]` of `data`, or what
 /// [`Feed::inputs`](super::Feed::inputs) gives.
 ///
 /// Between two steps only tensors change: `inputs`, the epoch's key of the random numbers, and the

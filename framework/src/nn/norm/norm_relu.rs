@@ -197,7 +197,8 @@ impl NormRelu {
     }
 }
 
-/// libtorch takes an eps, and reads it only where no statistics are saved; cuDNN wants 1e-5 or more.
+/// libtorch takes an eps, and reads it only where no statistics are saved; cuDNN wants 1e-5 or
+/// more.
 const ANY: f64 = 1e-5;
 
 impl Saved {

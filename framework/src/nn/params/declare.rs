@@ -111,7 +111,8 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Everything declared in `build` gets `name.` in front, as a submodule's parameters do in PyTorch.
+    /// Everything declared in `build` gets `name.` in front, as a submodule's parameters do in
+    /// PyTorch.
     pub fn scope<T>(&self, name: impl ToString, build: impl FnOnce(&Builder) -> T) -> T {
         self.prefix.borrow_mut().push(name.to_string());
         let built = build(self);
@@ -180,7 +181,8 @@ impl Builder {
         NormId(norms.len() - 1)
     }
 
-    /// A parameter or buffer of floating point that starts as `values`, for models that come with their numbers.
+    /// A parameter or buffer of floating point that starts as `values`, for models that come with
+    /// their numbers.
     ///
     /// # Panics
     /// When another tensor has this name; in a plugin's `build` that is an error of the model.
@@ -199,7 +201,8 @@ impl Builder {
         Given::Buffer(GivenBuffer(BufferId(buffers.len() - 1)))
     }
 
-    /// A buffer of any kind that stays where it is: the model changes it in place, checkpoints copy out of and into it.
+    /// A buffer of any kind that stays where it is: the model changes it in place, checkpoints copy
+    /// out of and into it.
     ///
     /// # Panics
     /// As [`Builder::given`].
@@ -215,7 +218,8 @@ impl Builder {
         self.declared.borrow().params.iter().map(Spec::numel).sum()
     }
 
-    /// Lays the declared tensors out on `device` as `kind`, and initialises them from `seed` if there is one.
+    /// Lays the declared tensors out on `device` as `kind`, and initialises them from `seed` if
+    /// there is one.
     pub fn finish(self, seed: Option<u64>, kind: Kind, device: Device) -> Parameters {
         Parameters::new(self.declared.into_inner(), seed, kind, device)
     }

@@ -46,7 +46,8 @@ pub(super) fn views(flat: &Tensor, specs: &[Spec], layout: &[usize]) -> Vec<Tens
     views.into_iter().flatten().collect()
 }
 
-/// All positions of the specs `which` in a flat tensor laid out in this order, one spec after another.
+/// All positions of the specs `which` in a flat tensor laid out in this order, one spec after
+/// another.
 pub(super) fn positions(specs: &[Spec], layout: &[usize], which: impl Iterator<Item = usize>) -> Vec<i64> {
     let mut starts = vec![0; specs.len()];
     let mut next = 0;

@@ -152,9 +152,9 @@ impl Pass<'_> {
         Some(self.draws.replace(self.draws.get() + 1))
     }
 
-    /// Numbers `[N, …row]` uniform in [0, 1), another set at each call and in each pass, keyed by image;
-    /// for dropout, and for networks that are random when they are evaluated. `None` where the pass
-    /// is given no random numbers.
+    /// Numbers `[N, …row]` uniform in [0, 1), another set at each call and in each pass, keyed by
+    /// image; for dropout, and for networks that are random when they are evaluated. `None` where
+    /// the pass is given no random numbers.
     pub fn draw(&self, row: &[i64], kind: Kind) -> Option<Tensor> {
         let n = self.next_draw()?;
         // bf16 cannot hold the draw's 24 bits.

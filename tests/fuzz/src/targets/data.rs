@@ -10,7 +10,8 @@ use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// Files of data sets. The first byte of an input is the number of its [`FORMS`], the rest the file.
+/// Files of data sets. The first byte of an input is the number of its [`FORMS`], the rest the
+/// file.
 pub struct Data(TempDir);
 
 impl Data {

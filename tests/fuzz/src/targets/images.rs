@@ -1,4 +1,5 @@
-//! Images of one's own as they lie on disk: NumPy's files, safetensors, MATLAB's, pickles, pictures.
+//! Images of one's own as they lie on disk: NumPy's files, safetensors, MATLAB's, pickles,
+//! pictures.
 
 use super::{Target, kept, scratch};
 use crate::mutate;

@@ -14,7 +14,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// Files of a run's folder. The first byte of an input is the number of its file, the rest the file.
+/// Files of a run's folder. The first byte of an input is the number of its file, the rest the
+/// file.
 pub struct Records(OnceCell<Made>);
 
 struct Made {

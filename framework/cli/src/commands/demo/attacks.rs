@@ -1,5 +1,5 @@
-//! The demo's evaluations: AutoAttack takes most of its time, so networks are attacked side by side,
-//! each by a process of its own with a share of the cores.
+//! The demo's evaluations: AutoAttack takes most of its time, so networks are attacked side by
+//! side, each by a process of its own with a share of the cores.
 
 use foil::{Error, Result, program};
 use foil_runs::record::EvalRecord;
@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// At most this many at a time.
 const WORKERS: usize = 4;
 
-/// Evaluates the runs, those that take longest first: they come last. Returns their records in order.
+/// Evaluates the runs, those that take longest first: they come last. Returns their records in
+/// order.
 ///
 /// # Errors
 /// What the first evaluation that failed said.

@@ -19,8 +19,8 @@ const ATTACK: &str = "pgd20";
 /// A mask whose values lie within less than this is not shown: it is the same everywhere.
 const SPREAD: f64 = 0.25;
 
-/// The first test digits, and below them a row for each of `runs`: what the attack makes of them for
-/// its network. A mask that shows something has a row, too.
+/// The first test digits, and below them a row for each of `runs`: what the attack makes of them
+/// for its network. A mask that shows something has a row, too.
 pub(super) fn draw(runs: &[PathBuf]) -> Result<Grid> {
     let mut grid = Grid::default();
     for run in runs {

@@ -20,8 +20,8 @@ const WHY: [(&str, &str); 3] = [
     ("AT", "its attack in training takes five steps from one start"),
 ];
 
-/// The table in words: what the attacks did to each network, and who did worse than whom, by how much
-/// and why. What lies within the scatter of so few digits is called level.
+/// The table in words: what the attacks did to each network, and who did worse than whom, by how
+/// much and why. What lies within the scatter of so few digits is called level.
 pub(super) fn text(records: &[EvalRecord]) -> String {
     let rows: Vec<Row> = records.iter().filter_map(row).collect();
     let n = records.first().map_or(0, |record| record.n);
@@ -86,7 +86,8 @@ mod tests {
         against(&row("CAT_cw, 20 epochs", worst), &row("AT", best), 100, "why")
     }
 
-    /// Twice the standard error of the difference of 50 % and 80 % of 100 is 2 sqrt(25 + 16) = 12.8.
+    /// Twice the standard error of the difference of 50 % and 80 % of 100 is 2 sqrt(25 + 16) =
+    /// 12.8.
     #[test]
     fn who_does_worse_is_said_with_a_reason_and_scatter_is_called_that() {
         assert_eq!(told(50.0, 80.0), "50.0 % under attack, 30.0 points less than AT: why");

@@ -17,7 +17,7 @@ pub(super) struct Bars {
 }
 
 impl Bars {
-    /// For an attack that begins now, on so many images.
+    /// For an attack that begins now, on this many images.
     pub fn new(name: &str, images: u64, world: World) -> Self {
         let bar = world.is_first().then(|| Progress::new(name, images, Unit::IMAGES));
         Self { name: name.into(), stage: name.into(), bar, since: Instant::now(), begun: false, world }

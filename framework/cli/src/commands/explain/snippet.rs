@@ -108,8 +108,8 @@ fn networks(plugin: &Plugin) -> Mapping {
     names.into_iter().map(example).collect()
 }
 
-/// The attack whose side tensors or images a loss needs; or the loss that computes clean logits for an
-/// attack that needs them, and uses what that attack provides.
+/// The attack whose side tensors or images a loss needs; or the loss that computes clean logits for
+/// an attack that needs them, and uses what that attack provides.
 fn partner(plugin: &Plugin) -> Option<&'static Plugin> {
     let loss = |plugin: &Plugin| built(plugin, |cx, loss: &Component<dyn Loss>| cx.component("loss", loss));
     let attack = |plugin: &Plugin| built(plugin, |cx, attack: &Component<dyn Attack>| cx.component("attack", attack));

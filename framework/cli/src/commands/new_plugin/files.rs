@@ -1,5 +1,5 @@
-//! The files of a plugin's crate. None holds an absolute path, so that it can be moved with the foil
-//! beside it, committed, and cloned.
+//! The files of a plugin's crate. None holds an absolute path, so that it can be moved with the
+//! foil beside it, committed, and cloned.
 
 use super::source::Source;
 use super::{camel, lock};

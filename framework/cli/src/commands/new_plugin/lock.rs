@@ -38,8 +38,8 @@ impl<'a> Package<'a> {
         Some(Self { name: value("name")?, version: value("version")?, dependencies: dependencies.collect(), text })
     }
 
-    /// Whether a build of the library needs the dependency: not if it is only for foil's tests, or for
-    /// a feature.
+    /// Whether a build of the library needs the dependency: not if it is only for foil's tests, or
+    /// for a feature.
     fn needs(&self, dependency: &str) -> bool {
         let name = dependency.split(' ').next().unwrap_or_default();
         let Some((_, manifest)) = CRATES.iter().find(|(known, _)| *known == self.name) else { return true };

@@ -30,22 +30,23 @@ pub(super) struct Args {
     kind: String,
     /// The name, for configs and for the crate: lower case, with underscores.
     name: String,
-    /// Write it in Python: for a loss, an attack, an objective or a model. Needs the foil that pip installs.
+    /// Write it in Python: for a loss, an attack, an objective or a model. Needs the foil that pip
+    /// installs.
     #[arg(long, conflicts_with_all = ["foil", "foil_git", "foil_version"])]
     python: bool,
     /// The folder to make (default: mine/NAME in a clone of foil, NAME elsewhere; in Python the
     /// current folder). plugins/NAME in a clone makes it a part of foil.
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Build with the foil in this clone, named by its path relative to the crate (default: the clone
-    /// around the current folder or this program).
+    /// Build with the foil in this clone, named by its path relative to the crate (default: the
+    /// clone around the current folder or this program).
     #[arg(long, value_name = "DIR")]
     foil: Option<PathBuf>,
     /// Build with foil from this git repository.
     #[arg(long, value_name = "URL", conflicts_with = "foil")]
     foil_git: Option<String>,
-    /// The commit, branch or tag there (default: the commit of the clone around the current folder or
-    /// this program; without one, the newest of the default branch).
+    /// The commit, branch or tag there (default: the commit of the clone around the current folder
+    /// or this program; without one, the newest of the default branch).
     #[arg(long, value_name = "REV", requires = "foil_git")]
     foil_rev: Option<String>,
     /// Build with this version of foil from cargo's registry.

@@ -146,8 +146,8 @@ impl Run {
         self.records.first().map(|one| &one.record)
     }
 
-    /// The first evaluation that `suits` becomes the one that is used; `suits` is also given the number
-    /// of test images. Where none does, nothing changes.
+    /// The first evaluation that `suits` becomes the one that is used; `suits` is also given the
+    /// number of test images. Where none does, nothing changes.
     pub fn use_record(&mut self, suits: impl Fn(&EvalRecord, u64) -> bool) {
         let images = self.images_to_evaluate();
         if let Some(n) = self.records.iter().position(|one| suits(&one.record, images)) {

@@ -82,8 +82,9 @@ fn autoattack(eval: &EvalRecord) -> Option<&AttackResult> {
 
 /// The record of a row's first run; none if it is not evaluated.
 ///
-/// Accuracies are texts in percent with two decimals, as there. `autoattack_acc` is there when AutoAttack was run; `reported` is
-/// the worst case of each image over the evaluation, or the lowest accuracy under any attack. What RobustBench has no name for is under `foil`.
+/// Accuracies are texts in percent with two decimals, as there. `autoattack_acc` is there when
+/// AutoAttack was run; `reported` is the worst case of each image over the evaluation, or the
+/// lowest accuracy under any attack. What RobustBench has no name for is under `foil`.
 pub fn model_info(row: &Row) -> Option<Value> {
     let (run, _) = row.runs.first()?;
     let eval = run.eval()?;

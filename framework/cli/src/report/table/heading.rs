@@ -2,8 +2,8 @@
 
 use foil_runs::eval::NATURAL;
 
-/// `natural` as `Natural`, `pgd20` as `PGD-20`, `fab_t` as `FAB-T`, `autoattack` as `AA`, `square` as `Square`,
-/// `pgd20@2/255` as `PGD-20 2/255`.
+/// `natural` as `Natural`, `pgd20` as `PGD-20`, `fab_t` as `FAB-T`, `autoattack` as `AA`, `square`
+/// as `Square`, `pgd20@2/255` as `PGD-20 2/255`.
 pub fn heading(name: &str) -> String {
     match name {
         NATURAL => return "Natural".into(),

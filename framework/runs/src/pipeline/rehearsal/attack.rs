@@ -33,8 +33,8 @@ impl Clone for Seen {
     }
 }
 
-/// One that `evaluates` may leave out the images that it has broken, as in an evaluation on the CPU:
-/// on a network without training that is soon, so AutoAttack takes a second.
+/// One that `evaluates` may leave out the images that it has broken, as in an evaluation on the
+/// CPU: on a network without training that is soon, so AutoAttack takes a second.
 pub(super) fn look(scene: &Scene, component: &Component<dyn Attack>, evaluates: bool) -> Seen {
     let mut seen = Seen::default();
     let found = examine(scene, component, evaluates, &mut seen).err();

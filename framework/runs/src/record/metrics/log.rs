@@ -148,9 +148,9 @@ pub fn digest(rows: &[Row], epochs: u64) -> io::Result<String> {
     Ok(foil::hash::hash(&lines))
 }
 
-/// What is wrong with the rows of a run with so many `epochs` done, in words that follow the file's
-/// name: a [`gap`], or other numbers than the run's state has seen. `seen` is their [`digest`];
-/// empty where no state says it.
+/// What is wrong with the rows of a run that has done `epochs` epochs, in words that follow the
+/// file's name: a [`gap`], or other numbers than the run's state has seen. `seen` is their
+/// [`digest`]; empty where no state says it.
 pub fn fault(rows: &[Row], epochs: u64, seen: &str) -> Option<String> {
     gap(rows, epochs).or_else(|| {
         let same = seen.is_empty() || digest(rows, epochs).is_ok_and(|found| found == seen);

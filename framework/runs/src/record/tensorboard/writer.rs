@@ -65,8 +65,8 @@ impl EventWriter {
         self.write(step, What::Image(tag, png))
     }
 
-    /// Writes the run's hyper-parameters, and the tags of the scalars that TensorBoard compares them
-    /// by.
+    /// Writes the run's hyper-parameters, and the tags of the scalars that TensorBoard compares
+    /// them by.
     ///
     /// # Errors
     /// As [`EventWriter::scalars`].

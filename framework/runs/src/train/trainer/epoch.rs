@@ -100,7 +100,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// Whether `train.checkpoint_steps` asks for a checkpoint after so many steps of an epoch.
+    /// Whether `train.checkpoint_steps` asks for a checkpoint after `done` steps of an epoch.
     fn is_due(&self, done: u64) -> bool {
         let every = self.pipeline.train.checkpoint_steps;
         done < self.steps_an_epoch() && every.is_some_and(|every| done.is_multiple_of(every))

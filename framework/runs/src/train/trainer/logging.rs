@@ -1,4 +1,5 @@
-//! What TensorBoard is given besides an epoch's curves: hyper-parameters, steps and attacked images.
+//! What TensorBoard is given besides an epoch's curves: hyper-parameters, steps and attacked
+//! images.
 
 use super::Trainer;
 use crate::eval::{NATURAL, Trial};

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-/// What a name in a length or a condition stands for: an integer is an `i64`, all else is itself.
+/// What a name in a length or a condition means: an integer is an `i64`, all else is itself.
 pub(super) trait InLength {
     type As;
     fn in_length(self) -> Self::As;
