@@ -1,7 +1,8 @@
 //! APGD: PGD that chooses its own step size.
 //!
-//! Croce & Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks",
-//! ICML 2020, arXiv:2003.01690, Algorithm 1; constants and start as in the authors' code.
+//! Croce & Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+//! parameter-free attacks", ICML 2020, arXiv:2003.01690, Algorithm 1; constants and start as in the
+//! authors' code.
 
 mod run;
 
@@ -38,8 +39,8 @@ pub struct Apgd {
     /// Independent tries; a try runs only for images that are not broken yet.
     #[set(default = 1, range = 1..=1000)]
     pub restarts: u32,
-    /// Passes that each gradient is the mean of (expectation over transformation), for a network that
-    /// draws random numbers when it is evaluated; AutoAttack's `rand` takes 20.
+    /// Passes that each gradient is the mean of (expectation over transformation), for a network
+    /// that draws random numbers when it is evaluated; AutoAttack's `rand` takes 20.
     #[set(default = 1, range = 1..=10_000)]
     pub eot: u32,
     /// The share of a window's steps that must raise the objective for the step size to stay.
@@ -84,8 +85,8 @@ pub struct ApgdT {
     /// Independent tries for each class.
     #[set(default = 1, range = 1..=1000)]
     pub restarts: u32,
-    /// Passes that each gradient is the mean of (expectation over transformation), for a network that
-    /// draws random numbers when it is evaluated; AutoAttack's `rand` takes 20.
+    /// Passes that each gradient is the mean of (expectation over transformation), for a network
+    /// that draws random numbers when it is evaluated; AutoAttack's `rand` takes 20.
     #[set(default = 1, range = 1..=10_000)]
     pub eot: u32,
     /// The share of a window's steps that must raise the objective for the step size to stay.
@@ -109,7 +110,8 @@ impl Config<dyn Attack> for ApgdT {
     }
 }
 
-/// What `apgd_t` ascends: towards the class at this rank of the clean logits; rank 0 is the most likely one.
+/// What `apgd_t` ascends: towards the class at this rank of the clean logits; rank 0 is the most
+/// likely one.
 struct TargetedDlr {
     rank: i64,
 }

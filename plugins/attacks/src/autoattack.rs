@@ -10,8 +10,8 @@ use foil::prelude::*;
 pub enum Version {
     /// `apgd` on the cross-entropy, `apgd_t`, `fab_t` and `square`.
     Standard,
-    /// For networks that draw random numbers when they are evaluated: `apgd` on the cross-entropy and
-    /// on DLR, each gradient the mean over `eot` passes.
+    /// For networks that draw random numbers when they are evaluated: `apgd` on the cross-entropy
+    /// and on DLR, each gradient the mean over `eot` passes.
     Rand,
 }
 
@@ -19,8 +19,8 @@ pub enum Version {
 /// and `square`, each on the images that all before it left right.
 ///
 /// 100 steps for each run, 9 wrong classes, 5000 queries, one start each, as in the authors'
-/// `version='standard'`. It needs four classes. `version: rand` is `apgd` on the cross-entropy and on
-/// DLR with 20 passes for each gradient, as in the authors' `version='rand'`; it needs three.
+/// `version='standard'`. It needs four classes. `version: rand` is `apgd` on the cross-entropy and
+/// on DLR with 20 passes for each gradient, as in the authors' `version='rand'`; it needs three.
 #[settings]
 pub struct AutoAttack {
     /// Which ensemble.
@@ -44,8 +44,8 @@ pub struct AutoAttack {
     /// Independent tries of each attack. AutoAttack has 1.
     #[set(default = 1, range = 1..=1000)]
     pub restarts: u32,
-    /// Passes that each gradient of `version: rand` is the mean of; `standard` makes one. AutoAttack
-    /// has 20.
+    /// Passes that each gradient of `version: rand` is the mean of; `standard` makes one.
+    /// AutoAttack has 20.
     #[set(default = 20, range = 1..=10_000)]
     pub eot: u32,
 }

@@ -1,11 +1,13 @@
-//! Attacks one after the other, the worst case of all: what AutoAttack, restarts and targeted attacks are made of.
+//! Attacks one after the other, the worst case of all: what AutoAttack, restarts and targeted
+//! attacks are made of.
 
 use foil::prelude::*;
 
 /// Attacks in order. An image that one has broken is not given to the next.
 ///
-/// [`Attack::perturb`] keeps the batch whole: every attack runs on every image, and masks say whose result counts. An evaluation
-/// runs the stages itself and shrinks between them; both give the same images.
+/// [`Attack::perturb`] keeps the batch whole: every attack runs on every image, and masks say whose
+/// result counts. An evaluation runs the stages itself and shrinks between them; both give the same
+/// images.
 pub(crate) struct Chain(pub(crate) Vec<(String, Box<dyn Attack>)>);
 
 impl Chain {
@@ -22,8 +24,9 @@ impl Chain {
         Ok(Box::new(Self(tries.collect::<Result<_>>()?)))
     }
 
-    /// An attack aimed at each of the `targets` most likely wrong classes, `restarts` times each. `run` makes the try of a stage's name, the
-    /// class's rank among the clean logits (0 is the most likely class) and the try's number, from 1.
+    /// An attack aimed at each of the `targets` most likely wrong classes, `restarts` times each.
+    /// `run` makes the try of a stage's name, the class's rank among the clean logits (0 is the
+    /// most likely class) and the try's number, from 1.
     pub(crate) fn of_targets<A: Attack + 'static>(
         cx: &Build,
         targets: u32,

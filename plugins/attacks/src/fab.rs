@@ -1,7 +1,7 @@
 //! FAB: small steps along the decision boundary, drawn to the image.
 //!
-//! Croce & Hein, "Minimally distorted adversarial examples with a fast adaptive boundary attack", ICML 2020, arXiv:1907.02044,
-//! Algorithm 1, in the targeted form that AutoAttack uses.
+//! Croce & Hein, "Minimally distorted adversarial examples with a fast adaptive boundary attack",
+//! ICML 2020, arXiv:1907.02044, Algorithm 1, in the targeted form that AutoAttack uses.
 
 mod plane;
 
@@ -34,7 +34,8 @@ pub struct FabT {
     /// Number of wrong classes to try; at most all of them.
     #[set(default = 9, range = 1..=10_000)]
     pub targets: u32,
-    /// Independent tries for each class; all but the first start at a random point at half the radius.
+    /// Independent tries for each class; all but the first start at a random point at half the
+    /// radius.
     #[set(default = 1, range = 1..=1000)]
     pub restarts: u32,
     /// How strongly a step is drawn to the image, at most.

@@ -4,7 +4,8 @@ use crate::Start;
 use crate::ball::check_radius;
 use foil::prelude::*;
 
-/// The fast gradient sign method (Goodfellow et al. 2015, arXiv:1412.6572): x' = clamp(x + eps · sign(gradient of the cross-entropy), 0, 1).
+/// The fast gradient sign method (Goodfellow et al. 2015, arXiv:1412.6572): x' = clamp(x + eps ·
+/// sign(gradient of the cross-entropy), 0, 1).
 ///
 /// Without a random start, as the CAT paper evaluates it. It is `pgd` with one step of size eps.
 #[settings]
@@ -15,11 +16,12 @@ pub struct Fgsm {
     /// Where it starts.
     #[set(default = Start::None)]
     pub start: Start,
-    /// Passes that each gradient is the mean of (expectation over transformation), for a network that
-    /// draws random numbers when it is evaluated; AutoAttack's `rand` takes 20.
+    /// Passes that each gradient is the mean of (expectation over transformation), for a network
+    /// that draws random numbers when it is evaluated; AutoAttack's `rand` takes 20.
     #[set(default = 1, range = 1..=10_000)]
     pub eot: u32,
-    /// The model's mode during the attack: `train` in robust_overfitting and CAT, `eval` in TRADES, MART, FAT and every evaluation.
+    /// The model's mode during the attack: `train` in robust_overfitting and CAT, `eval` in TRADES,
+    /// MART, FAT and every evaluation.
     #[set(default = Mode::Eval)]
     pub mode: Mode,
 }

@@ -1,7 +1,7 @@
 //! The images of a batch that an attack has not broken yet.
 //!
-//! A captured attack works on the whole batch to the end. An evaluation lets it shrink ([`Target::shrinks`]): broken images leave
-//! with what was found for them, and the rest continue.
+//! A captured attack works on the whole batch to the end. An evaluation lets it shrink
+//! ([`Target::shrinks`]): broken images leave with what was found for them, and the rest continue.
 
 use foil::prelude::*;
 
@@ -18,8 +18,8 @@ impl Live {
         Self { rows, out: batch.x.copy() }
     }
 
-    /// Lets the `broken` ones (`[n]` bool) leave with `x` `[n, C, H, W]`. Returns the places `[m]` of those that stay, or `None` if
-    /// nobody left. It reads the device.
+    /// Lets the `broken` ones (`[n]` bool) leave with `x` `[n, C, H, W]`. Returns the places `[m]`
+    /// of those that stay, or `None` if nobody left. It reads the device.
     pub(crate) fn shrink(&mut self, broken: &Tensor, x: &Tensor) -> Option<Tensor> {
         let gone = broken.nonzero().view(-1);
         if gone.size()[0] == 0 {

@@ -1,4 +1,5 @@
-//! Objectives: what an attack ascends, one number per image. Gradients of a batch's sum are those of its images.
+//! Objectives: what an attack ascends, one number per image. Gradients of a batch's sum are those
+//! of its images.
 
 use foil::prelude::*;
 
@@ -20,9 +21,11 @@ impl Objective for Ce {
     }
 }
 
-/// KL(softmax f(x) ‖ softmax f(x')): how far the prediction moves from the clean one (TRADES; Zhang et al. 2019, Algorithm 1).
+/// KL(softmax f(x) ‖ softmax f(x')): how far the prediction moves from the clean one (TRADES; Zhang
+/// et al. 2019, Algorithm 1).
 ///
-/// At x' = x its gradient is zero, so an attack on it must start elsewhere. The clean logits are constant here.
+/// At x' = x its gradient is zero, so an attack on it must start elsewhere. The clean logits are
+/// constant here.
 #[settings]
 pub struct Kl {
     /// The network under `networks` whose prediction for the clean image is meant; by default the
@@ -63,7 +66,8 @@ impl Objective for Kl {
 /// once m <= -kappa.
 #[settings]
 pub struct Cw {
-    /// How far, in logits, an image is pushed past the decision boundary. 50 on CIFAR and 150 on MNIST in the CAT paper.
+    /// How far, in logits, an image is pushed past the decision boundary. 50 on CIFAR and 150 on
+    /// MNIST in the CAT paper.
     #[set(default = 50.0, range = 0.0..)]
     pub kappa: f64,
 }
@@ -81,7 +85,8 @@ impl Objective for Cw {
 
 /// MMA's soft logit margin (Ding et al. 2020): logsumexp over the other classes of z, minus z_y.
 ///
-/// It is above 0 exactly where the label's probability is below one half, and its gradient never vanishes.
+/// It is above 0 exactly where the label's probability is below one half, and its gradient never
+/// vanishes.
 #[settings]
 pub struct Slm {}
 
@@ -124,9 +129,11 @@ impl Objective for LeastLikely {
     }
 }
 
-/// The difference of logits ratio of APGD (Croce & Hein 2020, section 4): −(z_y − largest other) / (z₍₁₎ − z₍₃₎), z₍ᵢ₎ the i-th largest.
+/// The difference of logits ratio of APGD (Croce & Hein 2020, section 4): −(z_y − largest other) /
+/// (z₍₁₎ − z₍₃₎), z₍ᵢ₎ the i-th largest.
 ///
-/// Neither a shift nor a scale of the logits changes it, so a network that only scales its logits gains nothing.
+/// Neither a shift nor a scale of the logits changes it, so a network that only scales its logits
+/// gains nothing.
 #[settings]
 pub struct Dlr {}
 

@@ -1,7 +1,8 @@
 //! PGD: steps along the gradient, each projected back into the ball and into [0, 1].
 //!
-//! Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, arXiv:1706.06083.
-//! x' = P(x' + alpha · sign(gradient)) for Linf; for L2 the gradient is divided by its norm and P scales delta into the ball.
+//! Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018,
+//! arXiv:1706.06083. x' = P(x' + alpha · sign(gradient)) for Linf; for L2 the gradient is divided
+//! by its norm and P scales delta into the ball.
 
 use crate::ball::{Ball, Geometry, check_radius};
 use foil::prelude::*;
@@ -9,7 +10,8 @@ use foil::prelude::*;
 /// Where an attack starts.
 #[settings]
 pub enum Start {
-    /// Uniform in the ball (L2: a uniform direction at a uniform radius, as in robust_overfitting), clamped to [0, 1].
+    /// Uniform in the ball (L2: a uniform direction at a uniform radius, as in robust_overfitting),
+    /// clamped to [0, 1].
     Uniform,
     /// x + 0.001 · N(0, 1), not clamped before the first step: TRADES, MART.
     Gaussian,
@@ -32,8 +34,9 @@ pub enum Keep {
 
 /// Projected gradient descent (Madry et al. 2018, arXiv:1706.06083).
 ///
-/// `steps` times: x' = P(x' + alpha · sign(gradient of the objective)), where P projects into the ball of radius eps
-/// around x and then into [0, 1]. For L2 the step is alpha · gradient/‖gradient‖.
+/// `steps` times: x' = P(x' + alpha · sign(gradient of the objective)), where P projects into the
+/// ball of radius eps around x and then into [0, 1]. For L2 the step is alpha ·
+/// gradient/‖gradient‖.
 #[settings]
 pub struct Pgd {
     /// The objective to maximise.
@@ -60,14 +63,15 @@ pub struct Pgd {
     /// Independent tries.
     #[set(default = 1, range = 1..=1000)]
     pub restarts: u32,
-    /// Passes that each gradient is the mean of (expectation over transformation), for a network that
-    /// draws random numbers when it is evaluated; AutoAttack's `rand` takes 20.
+    /// Passes that each gradient is the mean of (expectation over transformation), for a network
+    /// that draws random numbers when it is evaluated; AutoAttack's `rand` takes 20.
     #[set(default = 1, range = 1..=10_000)]
     pub eot: u32,
     /// Which point is returned; several restarts always keep the worst.
     #[set(default = Keep::Last)]
     pub keep: Keep,
-    /// The model's mode during the attack: `train` in robust_overfitting and CAT, `eval` in TRADES, MART, FAT and every evaluation.
+    /// The model's mode during the attack: `train` in robust_overfitting and CAT, `eval` in TRADES,
+    /// MART, FAT and every evaluation.
     #[set(default = Mode::Eval)]
     pub mode: Mode,
     /// Whether points are kept in [0, 1]. CAT's MNIST code does not, which is a different threat
@@ -176,7 +180,8 @@ mod tests {
     use foil::engine::Network;
     use foil::testing::{assert_close, attack_from_yaml};
 
-    /// z = (0, w · x) for two pixels, so that with label 0 the cross-entropy grows along w = (4, -3).
+    /// z = (0, w · x) for two pixels, so that with label 0 the cross-entropy grows along w = (4,
+    /// -3).
     struct Line(Linear);
 
     impl Model for Line {

@@ -1,7 +1,8 @@
 //! Square: random search that needs no gradient.
 //!
-//! Andriushchenko et al., "Square Attack: a query-efficient black-box adversarial attack via random search", ECCV 2020,
-//! arXiv:1912.00049, Algorithms 1 to 3; start and schedule as in AutoAttack's code.
+//! Andriushchenko et al., "Square Attack: a query-efficient black-box adversarial attack via random
+//! search", ECCV 2020, arXiv:1912.00049, Algorithms 1 to 3; start and schedule as in AutoAttack's
+//! code.
 
 mod windows;
 
@@ -11,15 +12,19 @@ use crate::live::Live;
 use foil::prelude::*;
 use windows::{Draws, l2, l2_start, linf, linf_start};
 
-/// The Square attack (Andriushchenko et al. 2020): squares of the image are changed at random, and a change stays if the margin falls.
+/// The Square attack (Andriushchenko et al. 2020): squares of the image are changed at random, and
+/// a change stays if the margin falls.
 ///
-/// The margin is z_y minus the largest other logit. Linf: it starts with vertical stripes of ±eps; each query adds ±2 eps, one sign
-/// for each channel, in a square, and clips to the ball and to [0, 1]. L2: it starts with a grid of bumps; each query moves the length
-/// of one square into another. The square's side is √(p · pixels), where p begins at `p_init` and is halved after 10, 50, 200, 500, 1000,
-/// 2000, 4000, 6000 and 8000 queries (AutoAttack's schedule, which is not scaled to `n_queries`).
+/// The margin is z_y minus the largest other logit. Linf: it starts with vertical stripes of ±eps;
+/// each query adds ±2 eps, one sign for each channel, in a square, and clips to the ball and to [0,
+/// 1]. L2: it starts with a grid of bumps; each query moves the length of one square into another.
+/// The square's side is √(p · pixels), where p begins at `p_init` and is halved after 10, 50, 200,
+/// 500, 1000, 2000, 4000, 6000 and 8000 queries (AutoAttack's schedule, which is not scaled to
+/// `n_queries`).
 ///
-/// An image's squares follow from the seed and its index. AutoAttack's code draws one square for the whole batch, so there an image's
-/// fate depends on its neighbours; here it depends neither on the size of the batch nor on its order.
+/// An image's squares follow from the seed and its index. AutoAttack's code draws one square for
+/// the whole batch, so there an image's fate depends on its neighbours; here it depends neither on
+/// the size of the batch nor on its order.
 #[settings]
 pub struct Square {
     /// The ball's norm.
@@ -34,7 +39,8 @@ pub struct Square {
     /// The first square's share of the image.
     #[set(default = 0.8, range = 0.0..=1.0)]
     pub p_init: f64,
-    /// Whether the schedule, made for 10,000 queries, is scaled to `n_queries`. AutoAttack does not; the authors' own code does.
+    /// Whether the schedule, made for 10,000 queries, is scaled to `n_queries`. AutoAttack does
+    /// not; the authors' own code does.
     #[set(default = false)]
     pub rescale: bool,
     /// Independent tries; a try runs only for images that are not broken yet.
@@ -133,7 +139,8 @@ impl Attack for Run {
         Ok(Adversarial::new(live.finish(&x)))
     }
 
-    /// Thousands of queries would be one enormous graph; and one that is not captured leaves out the images it has broken.
+    /// Thousands of queries would be one enormous graph; and one that is not captured leaves out
+    /// the images it has broken.
     fn capturable(&self) -> bool {
         false
     }

@@ -1,8 +1,8 @@
 //! Rotating, shearing and moving: PIL's `Image.transform` with `AFFINE`.
 //!
 //! Images are bytes `[N, C, H, W]`; `matrix` `[N, 6]`, double, takes a pixel of the result to where
-//! it comes from: x' = a x + b y + c, y' = d x + e y + f, in coordinates whose whole numbers are the
-//! pixels' corners. What comes from outside of the image is `fill`.
+//! it comes from: x' = a x + b y + c, y' = d x + e y + f, in coordinates whose whole numbers are
+//! the pixels' corners. What comes from outside of the image is `fill`.
 
 use foil::prelude::*;
 
@@ -26,8 +26,8 @@ fn inside([x, y]: [&Tensor; 2], height: i64, width: i64) -> Tensor {
     within(x, width).logical_and(&within(y, height)).unsqueeze(1)
 }
 
-/// The pixel that each comes from. As PIL does, coordinates are rounded to multiples of 2^-16 before
-/// they are added up.
+/// The pixel that each comes from. As PIL does, coordinates are rounded to multiples of 2^-16
+/// before they are added up.
 pub fn nearest(images: &Tensor, matrix: &Tensor, fill: i64) -> Tensor {
     let size = images.size();
     let (height, width) = (size[2], size[3]);

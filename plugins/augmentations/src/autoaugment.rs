@@ -6,8 +6,8 @@ use foil::prelude::*;
 /// Applies one of 25 pairs of operations to each image: the policy that AutoAugment found for
 /// CIFAR-10 (Cubuk et al. 2019, arXiv:1805.09501, appendix), as DM-Improves-AT and DKL have it.
 ///
-/// Each operation is done with its own probability. Signs of shears, translations and of changes
-/// of colour, contrast, brightness and sharpness are random; rotations turn against the clock. Shears
+/// Each operation is done with its own probability. Signs of shears, translations and of changes of
+/// colour, contrast, brightness and sharpness are random; rotations turn against the clock. Shears
 /// interpolate (PIL's `BICUBIC`), and what comes from outside of the image is grey, 128. Crop and
 /// flip before it, and cut out after it: `augment: [crop, flip, autoaugment, { type: cutout, size:
 /// 18 }]`.

@@ -13,7 +13,8 @@ fn blend(images: &Tensor, dull: &Tensor, factor: &Tensor) -> Tensor {
     moved.clamp(0.0, 255.0).floor().to_kind(Kind::Uint8)
 }
 
-/// PIL's grey of colours, `[N, 1, H, W]`: (19595 R + 38470 G + 7471 B + 0x8000) / 2^16, rounded down.
+/// PIL's grey of colours, `[N, 1, H, W]`: (19595 R + 38470 G + 7471 B + 0x8000) / 2^16, rounded
+/// down.
 pub fn grey(images: &Tensor) -> Tensor {
     if images.size()[1] == 1 {
         return images.shallow_clone();
@@ -41,8 +42,8 @@ pub fn colour(images: &Tensor, factor: &Tensor) -> Tensor {
     blend(images, &grey(images), factor)
 }
 
-/// 0 is the image smoothed by PIL's `SMOOTH`, (1 1 1, 1 5 1, 1 1 1) / 13, which leaves the border as
-/// it is.
+/// 0 is the image smoothed by PIL's `SMOOTH`, (1 1 1, 1 5 1, 1 1 1) / 13, which leaves the border
+/// as it is.
 pub fn sharpness(images: &Tensor, factor: &Tensor) -> Tensor {
     let [_, _, height, width] = images.size()[..] else { return images.shallow_clone() };
     if height < 3 || width < 3 {

@@ -7,8 +7,8 @@ pub fn happens(noise: &Noise, name: &str, probability: f64) -> Tensor {
     noise.uniform(name, &[1], Kind::Double).lt(probability)
 }
 
-/// How often a draw is repeated until it is accepted. One in twenty is refused, so that all of these
-/// are refused less than once in 10^20.
+/// How often a draw is repeated until it is accepted. One in twenty is refused, so that all of
+/// these are refused less than once in 10^20.
 const TRIES: i64 = 16;
 
 /// Numbers from the Beta(alpha, alpha) distribution, `[N]` double: the share of one of two gamma

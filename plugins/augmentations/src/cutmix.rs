@@ -7,11 +7,11 @@ use foil::prelude::*;
 /// Pastes a rectangle of another image of the batch into each image, and mixes their labels by area
 /// (Yun et al. 2019, arXiv:1905.04899).
 ///
-/// λ is from Beta(alpha, alpha); the rectangle's sides are √(1 - λ) of the image's, rounded down, its
-/// centre is uniform over the pixels, and what is outside of the image is cut off. Labels have the
-/// shares of the pixels that are left. As in the authors' code and in DM-Improves-AT there are one
-/// rectangle and one permutation of the images for the whole batch. The authors have `probability:
-/// 0.5` on CIFAR.
+/// λ is from Beta(alpha, alpha); the rectangle's sides are √(1 - λ) of the image's, rounded down,
+/// its centre is uniform over the pixels, and what is outside of the image is cut off. Labels have
+/// the shares of the pixels that are left. As in the authors' code and in DM-Improves-AT there are
+/// one rectangle and one permutation of the images for the whole batch. The authors have
+/// `probability: 0.5` on CIFAR.
 #[settings]
 pub struct CutMix {
     /// Both parameters of λ's beta distribution.

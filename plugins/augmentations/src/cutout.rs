@@ -7,8 +7,8 @@ use foil::prelude::*;
 /// Sets a square to black (DeVries & Taylor 2017, arXiv:1708.04552).
 ///
 /// Its centre is uniform over the pixels, and what is outside of the image is cut off. The authors
-/// cut 16 pixels on CIFAR-10 and 8 on CIFAR-100, after the images were normalised, so that theirs is
-/// grey; in [0, 1] it is black, as in DM-Improves-AT (18 pixels).
+/// cut 16 pixels on CIFAR-10 and 8 on CIFAR-100, after the images were normalised, so that theirs
+/// is grey; in [0, 1] it is black, as in DM-Improves-AT (18 pixels).
 #[settings]
 pub struct Cutout {
     /// Side of the square. Of an odd one the pixel in excess is left out.

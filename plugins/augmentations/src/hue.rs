@@ -2,8 +2,8 @@
 
 use foil::prelude::*;
 
-/// Images `[N, C, H, W]` with their hues turned by `share` `[N, 1, 1, 1]` of the circle, -0.5 to 0.5.
-/// Grey images have none.
+/// Images `[N, C, H, W]` with their hues turned by `share` `[N, 1, 1, 1]` of the circle, -0.5 to
+/// 0.5. Grey images have none.
 pub fn hue(images: &Tensor, share: &Tensor) -> Tensor {
     if images.size()[1] != 3 {
         return images.shallow_clone();

@@ -6,8 +6,8 @@ use foil::prelude::*;
 /// Replaces each image by a mean of it and another one of the batch, and its label alike (Zhang et
 /// al. 2018, arXiv:1710.09412).
 ///
-/// x = λ · x_i + (1 - λ) · x_j and y = λ · y_i + (1 - λ) · y_j, with λ from Beta(alpha, alpha): as in
-/// the authors' code one λ and one permutation j of the images for the whole batch.
+/// x = λ · x_i + (1 - λ) · x_j and y = λ · y_i + (1 - λ) · y_j, with λ from Beta(alpha, alpha): as
+/// in the authors' code one λ and one permutation j of the images for the whole batch.
 #[settings]
 pub struct Mixup {
     /// Both parameters of λ's beta distribution: 1 makes it uniform; below 1 one of the images

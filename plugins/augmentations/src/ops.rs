@@ -83,8 +83,9 @@ impl Op {
     }
 }
 
-/// Each image changed by the operation that it `chose` `[N, 1]`, a number in `ops`; those that chose
-/// none of them, such as -1, stay as they are. Each operation comes with the amounts `[N, 1]`.
+/// Each image changed by the operation that it `chose` `[N, 1]`, a number in `ops`; those that
+/// chose none of them, such as -1, stay as they are. Each operation comes with the amounts `[N,
+/// 1]`.
 ///
 /// All operations run on all images, since which ones choose one is known on the device only.
 pub fn by_choice(images: &Tensor, chose: &Tensor, ops: &[(Op, Tensor)], moving: Moving) -> Tensor {

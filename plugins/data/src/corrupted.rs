@@ -80,8 +80,8 @@ macro_rules! corrupted {
         $(#[$about])+
         #[settings]
         pub struct $config {
-            /// The folder with the `.npy` files, the folder above, or that of the published archive;
-            /// by default foil looks for it (`foil data list` says where).
+            /// The folder with the `.npy` files, the folder above, or that of the published
+            /// archive; by default foil looks for it (`foil data list` says where).
             #[set(default)]
             pub path: Option<DataPath>,
             /// The corruptions; by default the 15 that are averaged.

@@ -1,16 +1,18 @@
 //! LBGAT: a teacher that learns the clean task beside the model.
 //!
-//! Cui et al., "Learnable Boundary Guided Adversarial Training", ICCV 2021, arXiv:2011.11164, Eq. 4.
+//! Cui et al., "Learnable Boundary Guided Adversarial Training", ICCV 2021, arXiv:2011.11164, Eq.
+//! 4.
 
 use crate::TEACHER;
 use foil::prelude::*;
 
-/// LBGAT (Cui et al. 2021, Eq. 4). L = mean (f(x') - t(x))² + CE(t(x), y) + beta · KL(softmax f(x) ‖
-/// softmax f(x')), t being a network that learns too; LBGAT0 has beta 0, LBGAT6 beta 6.
+/// LBGAT (Cui et al. 2021, Eq. 4). L = mean (f(x') - t(x))² + CE(t(x), y) + beta · KL(softmax f(x)
+/// ‖ softmax f(x')), t being a network that learns too; LBGAT0 has beta 0, LBGAT6 beta 6.
 ///
 /// The squares are averaged over images and classes, the KL over images. Nothing is detached: the
-/// squares move the teacher as well. f passes over x' first. Needs `networks: { teacher: { model: …,
-/// optimizer: … } }`, in the authors' code a ResNet-18 with the model's optimiser. Attack: TRADES's.
+/// squares move the teacher as well. f passes over x' first. Needs `networks: { teacher: { model:
+/// …, optimizer: … } }`, in the authors' code a ResNet-18 with the model's optimiser. Attack:
+/// TRADES's.
 #[settings]
 pub struct Lbgat {
     /// Weight of the KL.

@@ -4,8 +4,8 @@ use crate::BEYOND;
 use foil::prelude::*;
 
 /// HAT (Rade & Moosavi-Dezfooli 2022, Eq. 6). L = CE(f(x), y) + beta · KL(softmax f(x) ‖ softmax
-/// f(x')) + gamma · CE(f(x + 2 (x' - x)), y_h), means over the batch; y_h is the class that a frozen
-/// helper finds in x'.
+/// f(x')) + gamma · CE(f(x + 2 (x' - x)), y_h), means over the batch; y_h is the class that a
+/// frozen helper finds in x'.
 ///
 /// The passes run in this order, as in the authors' code; gradients flow through both arguments of
 /// the KL. Needs the attack `beyond` and `networks: { helper: … }`, the model trained without

@@ -7,8 +7,8 @@ use foil::prelude::*;
 /// Linearly from `start` to `peak` during the first `up` of the run, then down to `end` (Smith &
 /// Topin 2018). With `rise: cosine` and `down: cosine` it is PyTorch's default.
 ///
-/// With linear sides and `up: 0.4` it is the cyclic rate of fast adversarial training (Wong et al. 2020)
-/// and of robust_overfitting.
+/// With linear sides and `up: 0.4` it is the cyclic rate of fast adversarial training (Wong et al.
+/// 2020) and of robust_overfitting.
 #[settings]
 pub struct OneCycle {
     /// The number at the peak.

@@ -42,8 +42,9 @@ impl Draws {
 }
 
 impl Draw {
-    /// For each image how far each row and each column lies behind the first one of the square at `place`, `[N, H]` and `[N, W]`.
-    /// Corners are uniform in `0..length - side`, as in AutoAttack's code: the last place is never drawn.
+    /// For each image how far each row and each column lies behind the first one of the square at
+    /// `place`, `[N, H]` and `[N, W]`. Corners are uniform in `0..length - side`, as in
+    /// AutoAttack's code: the last place is never drawn.
     fn behind(&self, which: i64, height: i64, width: i64, side: i64) -> [Tensor; 2] {
         [(0, height), (1, width)].map(|(axis, length)| {
             let corner = (self.place.narrow(1, 2 * which + axis, 1) * (length - side) as f64).floor();
@@ -78,7 +79,8 @@ fn size(x: &Tensor) -> (i64, i64, i64, i64) {
     (size[0], size[1], size[2], size[3])
 }
 
-/// Concentric rectangles around the middle of `rows` x `columns` pixels, each 1/k² high, k = 1, 2, …: a bump (the paper's Algorithm 3).
+/// Concentric rectangles around the middle of `rows` x `columns` pixels, each 1/k² high, k = 1, 2,
+/// …: a bump (the paper's Algorithm 3).
 fn bump(rows: i64, columns: i64) -> Vec<f64> {
     let (middle_row, middle_column) = (rows / 2, columns / 2);
     let rings = (rows / 2 + 1).max(columns / 2 + 1);
@@ -120,7 +122,8 @@ pub(super) fn l2_start(batch: &Batch, name: &str, eps: &Tensor) -> Tensor {
     (&batch.x + Norm::L2.unit(&delta) * eps).clamp(0.0, 1.0)
 }
 
-/// The length of the change in one square goes into another, where it is added to a pair of bumps; the whole is scaled to eps.
+/// The length of the change in one square goes into another, where it is added to a pair of bumps;
+/// the whole is scaled to eps.
 pub(super) fn l2(center: &Tensor, x: &Tensor, eps: &Tensor, draw: &Draw, side: i64) -> Tensor {
     let (_, channels, height, width) = size(x);
     let kind = x.kind();

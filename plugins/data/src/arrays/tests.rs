@@ -24,7 +24,8 @@ fn said(path: &Path, more: &str) -> String {
     read(path, more).unwrap_err().to_string().replace(&format!("{}", path.display()), "FILE")
 }
 
-/// Two images of 2 x 2 in three colours, channels last: pixel p of image i has 100 i + 10 p + channel.
+/// Two images of 2 x 2 in three colours, channels last: pixel p of image i has 100 i + 10 p +
+/// channel.
 fn colours() -> Vec<u8> {
     (0..2).flat_map(|i| (0..4).flat_map(move |p| (0..3).map(move |c| (100 * i + 10 * p + c) as u8))).collect()
 }
