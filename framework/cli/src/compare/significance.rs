@@ -48,7 +48,7 @@ pub const FEW: usize = 5;
 /// fewer than two.
 ///
 /// An accuracy is a multiple of 100 / `images`, which adds a variance: two seeds that agree by chance
-/// are no proof.
+/// prove nothing.
 pub fn of_methods(a: &[f64], b: &[f64], images: u64) -> Option<Difference> {
     if a.len() < 2 || b.len() < 2 || images == 0 {
         return None;
@@ -173,7 +173,7 @@ mod tests {
         let equal = of_methods(&[50.0, 50.0], &[50.0, 50.0], 100).unwrap();
         assert_eq!((equal.points, equal.p), (0.0, 1.0));
         let near = of_methods(&[51.0, 51.0], &[50.0, 50.0], 100).unwrap();
-        assert!(near.p > 0.05, "an image more on two equal seeds is no proof: {near:?}");
+        assert!(near.p > 0.05, "an image more on two equal seeds proves nothing: {near:?}");
         assert_eq!(of_methods(&[50.0], &[50.0, 51.0], 100), None);
     }
 

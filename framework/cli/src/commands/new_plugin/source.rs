@@ -20,7 +20,7 @@ impl Source {
     /// As the command line asks.
     ///
     /// # Errors
-    /// When there is no clone and nothing else is named, or a name cannot stand in a manifest.
+    /// When there is no clone and nothing else is named, or a manifest cannot hold a name.
     pub(super) fn of(args: &Args) -> Result<Self> {
         let source = match (&args.foil_git, &args.foil_version) {
             (Some(url), _) => {
