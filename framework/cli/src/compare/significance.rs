@@ -1,13 +1,13 @@
 //! Whether two methods differ.
 //!
-//! What is compared decides what is drawn. Two methods, each trained with several seeds, are compared
-//! over seeds: Welch's t test of their accuracies (Welch, "The generalization of Student's problem
-//! when several different population variances are involved", Biometrika 34, 1947), on this set of
-//! test images. With one seed only that pair of networks can be compared, on images of the same kind:
-//! McNemar's test in its exact form (McNemar, "Note on the sampling error of the difference between
-//! correlated proportions", Psychometrika 12, 1947); it says nothing of the methods, whose next seeds
-//! may differ by more than these two networks do. The interval is in each case that of the test: it
-//! leaves out 0 where p is below 0.05.
+//! What is compared decides what is drawn. Two methods, each trained with several seeds, are
+//! compared over seeds: Welch's t test of their accuracies (Welch, "The generalization of Student's
+//! problem when several different population variances are involved", Biometrika 34, 1947), on this
+//! set of test images. With one seed only that pair of networks can be compared, on images of the
+//! same kind: McNemar's test in its exact form (McNemar, "Note on the sampling error of the
+//! difference between correlated proportions", Psychometrika 12, 1947); it says nothing of the
+//! methods, whose next seeds may differ by more than these two networks do. The interval is in each
+//! case that of the test: it leaves out 0 where p is below 0.05.
 
 use serde::Serialize;
 use statrs::distribution::{Beta, ContinuousCDF, StudentsT};
@@ -47,8 +47,8 @@ pub const FEW: usize = 5;
 /// The accuracies of two methods over their seeds, in percent of `images`; none where either has
 /// fewer than two.
 ///
-/// An accuracy is a multiple of 100 / `images`, which adds a variance: two seeds that agree by chance
-/// prove nothing.
+/// An accuracy is a multiple of 100 / `images`, which adds a variance: two seeds that agree by
+/// chance prove nothing.
 pub fn of_methods(a: &[f64], b: &[f64], images: u64) -> Option<Difference> {
     if a.len() < 2 || b.len() < 2 || images == 0 {
         return None;
@@ -71,11 +71,11 @@ fn mean_and_error(values: &[f64], rounding: f64) -> [f64; 2] {
     [mean, (squares / (n - 1.0) + rounding) / n]
 }
 
-/// Two networks by whether they are right on each image of a test set; none when there are no images,
-/// or not as many for both.
+/// Two networks by whether they are right on each image of a test set; none when there are no
+/// images, or not as many for both.
 ///
-/// The interval is Clopper and Pearson's (1934) for the share of the images on which the two disagree
-/// that go to the one, times the number of these images.
+/// The interval is Clopper and Pearson's (1934) for the share of the images on which the two
+/// disagree that go to the one, times the number of these images.
 pub fn of_networks(a: &[bool], b: &[bool]) -> Option<Difference> {
     let n = a.len() as f64;
     if a.is_empty() || a.len() != b.len() {
@@ -108,9 +108,9 @@ fn share_at(quantile: f64, a: u64, b: u64) -> f64 {
 
 /// Corrects the p-values of tests that are read together (Holm, "A simple sequentially rejective
 /// multiple test procedure", Scand. J. Statist. 6, 1979): of `m` p-values in ascending order the
-/// i-th, from 0, is multiplied by `m - i`; none becomes less than the one before it, nor more than 1.
-/// If those below 0.05 are called real, the chance of being wrong about any of them is at most 5
-/// %, however the tests depend on each other.
+/// i-th, from 0, is multiplied by `m - i`; none becomes less than the one before it, nor above 1.
+/// If those below 0.05 are called real, the chance of being wrong about any of them is at most 5 %,
+/// however the tests depend on each other.
 pub fn correct<'a>(tests: impl IntoIterator<Item = &'a mut Difference>) {
     let mut tests: Vec<&mut Difference> = tests.into_iter().collect();
     tests.sort_by(|a, b| a.p.total_cmp(&b.p));
@@ -121,7 +121,8 @@ pub fn correct<'a>(tests: impl IntoIterator<Item = &'a mut Difference>) {
     }
 }
 
-/// The two-sided exact test of `better` against `worse` under a fair coin: twice the smaller tail, at most 1.
+/// The two-sided exact test of `better` against `worse` under a fair coin: twice the smaller tail,
+/// at most 1.
 pub fn exact(better: u64, worse: u64) -> f64 {
     let (n, fewer) = (better + worse, better.min(worse));
     // In logarithms, since 2^-n is not a number from n = 1075 on.
@@ -223,8 +224,8 @@ mod tests {
         }
     }
 
-    /// A method's accuracies over seeds, from two levels: a seed moves the accuracy by a normal number
-    /// of deviation 1 point, and 1,000 images are right or wrong, some easy, some hard.
+    /// A method's accuracies over seeds, from two levels: a seed moves the accuracy by a normal
+    /// number of deviation 1 point, and 1,000 images are right or wrong, some easy, some hard.
     fn seeds(n: usize, mean: f64, random: &mut fastrand::Rng) -> Vec<f64> {
         let one = |random: &mut fastrand::Rng| {
             let normal = (-2.0 * (1.0 - random.f64()).ln()).sqrt() * (std::f64::consts::TAU * random.f64()).cos();
@@ -235,7 +236,8 @@ mod tests {
         (0..n).map(|_| one(random)).collect()
     }
 
-    /// Of this many pairs of methods `apart` points apart, the share in percent that the test calls different.
+    /// Of this many pairs of methods `apart` points apart, the share in percent that the test calls
+    /// different.
     fn found(n: usize, apart: f64, trials: usize) -> f64 {
         let mut random = fastrand::Rng::with_seed(n as u64);
         let below = |_: &usize| {
@@ -245,10 +247,10 @@ mod tests {
         100.0 * (0..trials).filter(below).count() as f64 / trials as f64
     }
 
-    /// A seed's accuracy varies by about 1.8 points here (1 of the seed, 1.5 of the images). Methods that
-    /// do not differ are called different in at most 5 % of the comparisons, which 2,000 trials show to
-    /// a point. The power is that of the t test (scipy, normal accuracies: 3 deviations apart 20, 68 and
-    /// 98 % with 2, 3 and 5 seeds).
+    /// A seed's accuracy varies by about 1.8 points here (1 of the seed, 1.5 of the images).
+    /// Methods that do not differ are called different in at most 5 % of the comparisons, which
+    /// 2,000 trials show to a point. The power is that of the t test (scipy, normal accuracies: 3
+    /// deviations apart 20, 68 and 98 % with 2, 3 and 5 seeds).
     #[test]
     fn error_rate_and_power_over_seeds() {
         for n in [2, 3, 5] {
