@@ -256,17 +256,9 @@ def trial(loss: _base.Loss, file: str, classes: int) -> tuple[bool, list[str]]:
     return may and not reads.seen, said
 
 
-def step(
-    loss: _base.Loss,
-    logits: dict[str, Tensor],
-    y: Tensor,
-    side: dict[str, Tensor],
-    now: dict[str, Tensor],
-    index: Tensor | None,
-    sum_over_ranks: Any,
-) -> tuple[Tensor, list[tuple[str, Tensor]]]:
-    """The total and its parts."""
-    made = loss.forward(_base.LossInput(logits, y, side, now, index, sum_over_ranks))
+def step(loss: _base.Loss, *given: Any) -> tuple[Tensor, list[tuple[str, Tensor]]]:
+    """The total and its parts; `given` is what `LossInput` takes."""
+    made = loss.forward(_base.LossInput(*given))
     total, parts = made if isinstance(made, tuple) and len(made) == 2 else (made, {})
     if not isinstance(total, Tensor) or not isinstance(parts, Mapping):
         found = type(made).__name__
@@ -277,18 +269,10 @@ def step(
     return total, [(name, part.detach()) for name, part in parts.items()]
 
 
-def after_update(
-    loss: _base.Loss,
-    logits: dict[str, Tensor],
-    y: Tensor,
-    side: dict[str, Tensor],
-    now: dict[str, Tensor],
-    index: Tensor | None,
-    sum_over_ranks: Any,
-) -> None:
-    """The loss changes what it keeps."""
+def after_update(loss: _base.Loss, *given: Any) -> None:
+    """The loss changes what it keeps; `given` is what `LossInput` takes."""
     with torch.no_grad(), _kept(loss):
-        loss.after_update(_base.LossInput(logits, y, side, now, index, sum_over_ranks))
+        loss.after_update(_base.LossInput(*given))
 
 
 def after_epoch(loss: _base.Loss) -> None:

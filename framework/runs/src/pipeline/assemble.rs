@@ -91,17 +91,9 @@ pub fn assemble_across(
     device: Device,
     dry: bool,
 ) -> Result<Assembled, Vec<Problem>> {
-    if !dry {
-        make_deterministic(pipeline, device)?;
-    }
-    let data = facts(pipeline).map_err(|problem| vec![problem])?;
     let problems = RefCell::default();
-    let cx = context(pipeline, data, kind, device, &problems)
-        .dry(dry)
-        .across(world, pipeline.train.batch_norm == BatchNorm::Sync);
-
-    checks::settings(&cx, pipeline, device, dry);
-    let network = cx.network("model", &pipeline.model, data.channels);
+    let (cx, network) = begin(world, pipeline, kind, device, dry, &problems)?;
+    let data = cx.data;
     let optimizer = cx.component("optimizer", &pipeline.optimizer);
     let loss = cx.component("loss", &pipeline.loss);
     let attack = cx.component("attack", &pipeline.attack);
@@ -148,6 +140,28 @@ pub fn assemble_across(
         }
         _ => Err(problems),
     }
+}
+
+/// The context in which one rank of `world` builds the parts of `pipeline`, and the network, which
+/// training and evaluation begin with. Settings that no part looks at have been checked.
+fn begin<'a>(
+    world: World,
+    pipeline: &'a Pipeline,
+    kind: Kind,
+    device: Device,
+    dry: bool,
+    problems: &'a RefCell<Vec<Problem>>,
+) -> Result<(Build<'a>, Option<Network>), Vec<Problem>> {
+    if !dry {
+        make_deterministic(pipeline, device)?;
+    }
+    let data = facts(pipeline).map_err(|problem| vec![problem])?;
+    let cx = context(pipeline, data, kind, device, problems)
+        .dry(dry)
+        .across(world, pipeline.train.batch_norm == BatchNorm::Sync);
+    checks::settings(&cx, pipeline, device, dry);
+    let network = cx.network("model", &pipeline.model, data.channels);
+    Ok((cx, network))
 }
 
 /// Asks CUDA for the same bits each time, or not.

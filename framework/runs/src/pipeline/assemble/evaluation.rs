@@ -1,9 +1,9 @@
 //! The parts of a run that evaluate it. What trained it is not among them, so that a run can be
 //! evaluated where its loss is not.
 
-use super::{attacks, context, make_deterministic, prepared};
-use crate::pipeline::facts::{facts, unusable};
-use crate::pipeline::{BatchNorm, Pipeline, checks, provisions};
+use super::{attacks, begin, prepared};
+use crate::pipeline::facts::unusable;
+use crate::pipeline::{Pipeline, checks, provisions};
 use foil::attack::Attack;
 use foil::distinct;
 use foil::distributed::World;
@@ -45,17 +45,9 @@ pub fn assemble_evaluation(
     device: Device,
     dry: bool,
 ) -> Result<Evaluated, Vec<Problem>> {
-    if !dry {
-        make_deterministic(pipeline, device)?;
-    }
-    let data = facts(pipeline).map_err(|problem| vec![problem])?;
     let problems = RefCell::default();
-    let cx = context(pipeline, data, kind, device, &problems)
-        .dry(dry)
-        .across(world, pipeline.train.batch_norm == BatchNorm::Sync);
-
-    checks::settings(&cx, pipeline, device, dry);
-    let network = cx.network("model", &pipeline.model, data.channels);
+    let (cx, network) = begin(world, pipeline, kind, device, dry, &problems)?;
+    let data = cx.data;
     if let Some(network) = &network {
         checks::classifier(&cx, pipeline, network);
     }
