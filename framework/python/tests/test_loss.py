@@ -167,7 +167,7 @@ def test_a_strangers_run_is_looked_at_without_running_its_code(foil_command: Run
         assert not (tmp_path / "ran").exists() and not (tmp_path / "run/ran").exists(), words
 
 
-@pytest.mark.parametrize("kind", ["loss", "attack", "objective", "model"])
+@pytest.mark.parametrize("kind", ["loss", "attack", "objective", "model", "data"])
 def test_a_template_passes_its_test_and_trains(foil_command: Run, tmp_path: Path, kind: str) -> None:
     foil_command("new-plugin", "--python", kind, "my_own")
     tested = subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=tmp_path, capture_output=True, text=True)

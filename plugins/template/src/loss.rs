@@ -38,7 +38,8 @@ mod tests {
     use foil::testing::{assert_close, loss_from_yaml, loss_on};
 
     // import torch; from torch.nn.functional import cross_entropy as ce
-    // c = torch.tensor([[2., 0.], [0., 1.]]); a = torch.tensor([[1., 0.], [1., 0.]]); y = torch.tensor([0, 1])
+    // c = torch.tensor([[2., 0.], [0., 1.]]); a = torch.tensor([[1., 0.], [1., 0.]]);
+    // y = torch.tensor([0, 1])
     // .75 * ce(a, y) + .25 * ce(c, y)   # 0.6650
     #[test]
     fn equals_pytorch_on_two_images() {

@@ -29,7 +29,8 @@ mod tests {
     use super::*;
     use foil::testing::from_yaml;
 
-    // import torch; o = torch.optim.SGD([torch.zeros(1)], lr=.1); s = torch.optim.lr_scheduler.ExponentialLR(o, .9)
+    // import torch; o = torch.optim.SGD([torch.zeros(1)], lr=.1);
+    // s = torch.optim.lr_scheduler.ExponentialLR(o, .9)
     // for _ in range(3): s.step()
     // s.get_last_lr()   # 0.0729
     #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// Kind, its template, the template's test, and the lines of a pipeline that use it.
-const TEMPLATES: [(&str, &str, &str, &str); 4] = [
+const TEMPLATES: [(&str, &str, &str, &str); 5] = [
     (
         "loss",
         include_str!("../../../../../plugins/template/python/loss.py"),
@@ -38,12 +38,26 @@ const TEMPLATES: [(&str, &str, &str, &str); 4] = [
          attack: { type: pgd, eps: 0.3, alpha: 0.1, steps: 5, start: uniform }\n\
          loss: at\n",
     ),
+    (
+        "data",
+        include_str!("../../../../../plugins/template/python/data.py"),
+        include_str!("../../../../../plugins/template/python/test_data.py"),
+        "data: { type: python, file: template_data.py }\n\
+         normalize: data\n\
+         model: small_cnn\n\
+         attack: { type: pgd, eps: 0.3, alpha: 0.1, steps: 5, start: uniform }\n\
+         loss: at\n",
+    ),
 ];
 
-/// The rest of the pipeline: digits that come with foil, sized for two cores.
-const REST: &str = "\
+/// The data, where the plugin is not the data: digits that come with foil, sized for two cores.
+const DIGITS: &str = "\
 data: mnist_subset
 images: { test_limit: 1000 }
+";
+
+/// The rest of the pipeline.
+const REST: &str = "\
 optimizer: { type: adam, lr: 0.002 }
 train: { epochs: 2, batch_size: 50 }
 attacks:
@@ -69,7 +83,8 @@ pub(super) fn run(kind: &str, name: &str, folder: &Path) -> Exit {
     }
     let template = format!("template_{kind}");
     let named = |text: &str| text.replace(&camel(&template), &camel(name)).replace(&template, name);
-    let pipeline = format!("# The {kind} `{name}` on digits. No published figures.\nname: {name}\n{lines}{REST}");
+    let (on, data) = if kind == "data" { ("", "") } else { (" on digits", DIGITS) };
+    let pipeline = format!("# The {kind} `{name}`{on}. No published figures.\nname: {name}\n{lines}{data}{REST}");
     let files = [
         (format!("{name}.py"), named(code)),
         (format!("test_{name}.py"), named(test)),
