@@ -99,8 +99,10 @@ fn runs_are_made_once_and_summed_up_over_seeds() {
     assert_eq!(row["accuracy"]["natural"]["mean"], 92.0);
     assert!((row["accuracy"]["pgd2"]["std"].as_f64().unwrap() - 4.5f64.sqrt()).abs() < 1e-12, "{row}");
     assert_eq!((&row["runs"][1]["seed"], &row["avg"]["n"]), (&json!(8), &json!(2)));
-    // Over seeds, with scipy: v = (var(x, ddof=1) + (100/50)^2 / 12) / 2 of [50, 52] and [60, 63], Welch's degrees,
-    // 2 * stats.t(df).cdf(-10.5 / sqrt(va + vb)): 0.0397303; of [70, 72] and [90, 94]: 0.0263346, which Holm doubles.
+    // Over seeds, with scipy: v = (var(x, ddof=1) + (100/50)^2 / 12) / 2 of [50, 52] and [60,
+    //     63], Welch's degrees,
+    // 2 * stats.t(df).cdf(-10.5 / sqrt(va + vb)): 0.0397303;
+    // of [70, 72] and [90, 94]: 0.0263346, which Holm doubles.
     let against = &gathered["rows"][1]["against_baseline"]["pgd2"];
     assert_eq!(
         (&against["unit"], &against["seeds"], &against["points"]),

@@ -201,7 +201,8 @@ fn the_best_epoch_by_the_rule_is_kept_with_its_card() {
     assert_eq!(of_card("threat"), r#"{"norm":"Linf","eps":0.3}"#);
     let metrics: Value = serde_json::from_str(of_card("metrics")).unwrap();
     assert_eq!(metrics["natural"], run.metrics()[epoch as usize - 1]["natural"]);
-    // PyTorch's names and shapes: `nn.Sequential` of convolutions 0, 2, 4, 6 and linear layers 9, 11.
+    // PyTorch's names and shapes: `nn.Sequential` of convolutions 0, 2, 4, 6 and linear layers 9,
+    // 11.
     assert_eq!(weights["0.weight"].1, [32, 1, 3, 3]);
     assert_eq!(weights["11.bias"].1, [10]);
     // They are that epoch's weights: a run that ends there has them as its last.

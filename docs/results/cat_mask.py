@@ -108,7 +108,8 @@ def main():
             # Eq. 10 and 11: X_cali = X + M delta, M = g(X, delta).
             mask = g(x + delta).sigmoid().detach()
             calibrated, clean = f(keep(x + mask * delta)), f(x)
-            # Eq. 13: L(f(X), Y) (1 - P(Y=y|X)) (Eq. 8, both of the natural image) + beta KL between X and X_cali.
+            # Eq. 13: L(f(X), Y) (1 - P(Y=y|X)) (Eq. 8, both of the natural image) + beta KL between
+            # X and X_cali.
             weight = 1.0000001 - F.softmax(clean, 1).gather(1, y[:, None])[:, 0]
             weighted_ce = (F.cross_entropy(clean, y, reduction="none") * weight).mean()
             follows = kl(clean, calibrated)

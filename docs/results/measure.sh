@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures foil on a GPU, part by part, into one folder: what docs/results/gpu.md states, and what it lacks.
+# Measures foil on a GPU, part by part, into one folder: what docs/results/gpu.md states, and what
+# it lacks.
 set -u
 
 help() {
@@ -84,7 +85,8 @@ sys.exit(bool(other))'
 # killed DIR COMMAND...: ends it by SIGKILL once DIR holds a state.
 KILLED='dir=$1; shift; "$@" & p=$!; until [ -e "$dir/state.safetensors" ] || ! kill -0 $p; do sleep 0.1; done; kill -KILL $p; wait $p; [ $? = 137 ] && echo killed'
 
-# lost DIR COMMAND...: as two ranks, of which the second is killed once DIR holds metrics; how long the first goes on.
+# lost DIR COMMAND...: as two ranks, of which the second is killed once DIR holds metrics; how long
+# the first goes on.
 LOST='dir=$1; shift
 for r in 0 1; do RANK=$r WORLD_SIZE=2 LOCAL_RANK=$r MASTER_ADDR=127.0.0.1 MASTER_PORT=29517 "$@" & p[$r]=$!; done
 until [ -e "$dir/metrics.jsonl" ] || ! kill -0 ${p[0]}; do sleep 0.5; done
@@ -148,7 +150,8 @@ part_kernels() {
     [ "$cpu$print" ] || grep -q 'kernels on Cuda' "$dir/tests.log" || { note tests - 'FAILED: they saw no GPU'; failed=$((failed + 1)); }
 }
 
-# both NAME FILE OVERRIDES...: two epochs captured and not; 1361 images are ten batches and an odd one.
+# both NAME FILE OVERRIDES...: two epochs captured and not; 1361 images are ten batches and an odd
+# one.
 both() {
     local name=$1 file=$2 how
     shift 2

@@ -3,7 +3,8 @@
 python3 docs/results/scaling.py        prints the table of scaling.md; every assumption is a line of this file.
 """
 
-# Step of one H100 at this batch a GPU (h100/steps_*.json), milliseconds, and the flat gradients' numbers.
+# Step of one H100 at this batch a GPU (h100/steps_*.json), milliseconds, and the flat gradients'
+# numbers.
 STEPS = [
     ("PreAct-ResNet-18, AT", 128, 16.2, 11_172_170),
     ("PreAct-ResNet-18, AT", 512, 51.0, 11_172_170),

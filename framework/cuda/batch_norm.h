@@ -1,10 +1,14 @@
-// Batch norm with the batch's own statistics, over `rows` of `c` channels: channel j of row i is element i * c + j.
+// Batch norm with the batch's own statistics, over `rows` of `c` channels: channel j of row i is
+// element i * c + j.
 //
-// A block has THREADS threads: `lanes` = 1 << bits side by side with eight channels each, times THREADS / lanes rows. It goes through `height` rows of
-// lanes * 8 channels: blockIdx.x says which rows, blockIdx.y which channels. Sums over rows are taken by thread, by block, and over blocks by
-// the block that comes last; which one that is changes nothing, so that the result has the same bits each time.
+// A block has THREADS threads: `lanes` = 1 << bits side by side with eight channels each, times
+// THREADS / lanes rows. It goes through `height` rows of lanes * 8 channels: blockIdx.x says which
+// rows, blockIdx.y which channels. Sums over rows are taken by thread, by block, and over blocks by
+// the block that comes last; which one that is changes nothing, so that the result has the same
+// bits each time.
 //
-// At batch 128 these take as long as their loads wait, not as memory is wide: a thread asks for several rows before it uses the first.
+// At batch 128 these take as long as their loads wait, not as memory is wide: a thread asks for
+// several rows before it uses the first.
 #pragma once
 #include "eight.h"
 
@@ -34,7 +38,8 @@ template <int K> struct Sums {
     }
 };
 
-// Mean and sum of squared deviations for each of K channels, over n rows (Chan, Golub, LeVeque 1979).
+// Mean and sum of squared deviations for each of K channels, over n rows (Chan, Golub, LeVeque
+// 1979).
 template <int K> struct Moments {
     float a[K] = {}, b[K] = {}, n = 0.f;
 
@@ -62,7 +67,8 @@ struct Owner {
 
 // Adds up what the threads of a block hold for the same channels; owners have it afterwards.
 template <template <int> class Part> __device__ Part<1> gather(const Part<8>& mine, const Slab& at, const Owner& of) {
-    // The numbers of a channel lie side by side, and of the next one so much further that the threads of a warp read and write different banks.
+    // The numbers of a channel lie side by side, and of the next one so much further that the
+    // threads of a warp read and write different banks.
     __shared__ float board[2][8 * (THREADS + 32)], counts[THREADS];
     const int pitch = at.step + of.sharers;
 #pragma unroll
@@ -93,7 +99,8 @@ template <template <int> class Part> __device__ Part<1> gather(const Part<8>& mi
 }
 
 #ifndef FOIL_HOST // which brings its own
-// Counts up to `last`, then from 0 again; returns the count before. What this thread knows to be written before is written for those who come later.
+// Counts up to `last`, then from 0 again; returns the count before. What this thread knows to be
+// written before is written for those who come later.
 __device__ inline unsigned take(unsigned* counter, unsigned last) {
     unsigned before;
     asm volatile("atom.acq_rel.gpu.inc.u32 %0, [%1], %2;" : "=r"(before) : "l"(counter), "r"(last) : "memory");
@@ -101,8 +108,8 @@ __device__ inline unsigned take(unsigned* counter, unsigned last) {
 }
 #endif
 
-// Puts this block's sums where the last block finds them; whether this is the last. `partial` is [gridDim.x][c][2]; `tickets` has a zero for each
-// blockIdx.y, and has it again afterwards.
+// Puts this block's sums where the last block finds them; whether this is the last. `partial` is
+// [gridDim.x][c][2]; `tickets` has a zero for each blockIdx.y, and has it again afterwards.
 template <class Part> __device__ bool is_last(const Part& sums, const Owner& of, float* partial, unsigned* tickets, int c) {
     __shared__ bool last;
     if (of.owns()) {
@@ -142,7 +149,8 @@ __device__ Part<1> gather_all(const float* partial, const Slab& at, const Owner&
     return gather(mine, at, of);
 }
 
-// What a thread finds of the rows of x, or of sum = x + y as it is stored. Means are differences to row 0.
+// What a thread finds of the rows of x, or of sum = x + y as it is stored. Means are differences to
+// row 0.
 template <bool HAS_Y, class T>
 __device__ Moments<8> moments(const T* __restrict__ x, const T* __restrict__ y, T* __restrict__ sum, const Slab& at, int c) {
     constexpr int DEPTH = IN_FLIGHT<T> / (HAS_Y ? 2 : 1);
@@ -197,7 +205,8 @@ __device__ Moments<8> moments(const T* __restrict__ x, const T* __restrict__ y, 
     return mine;
 }
 
-// What batch norm does to a channel, and what it leaves: the running statistics, and `factors`, [4][c]: scale, shift, mean, 1 / deviation.
+// What batch norm does to a channel, and what it leaves: the running statistics, and `factors`,
+// [4][c]: scale, shift, mean, 1 / deviation.
 struct Channel {
     float weight, bias, mean, var;
 
@@ -221,8 +230,10 @@ struct Channel {
 
 // The statistics of x, or of sum = x + y if there is a y, as it is stored; moves the running ones.
 //
-// A thread's squares are of differences to the first number it sees, which is one of those it sums: the sum of squares is then at most n + 1 times that
-// of the deviations from the mean, and cancels by no more, whatever the numbers are. Means are kept as differences to row 0, so that a large one costs no digits.
+// A thread's squares are of differences to the first number it sees, which is one of those it sums:
+// the sum of squares is then at most n + 1 times that of the deviations from the mean, and cancels
+// by no more, whatever the numbers are. Means are kept as differences to row 0, so that a large one
+// costs no digits.
 template <class T>
 __device__ void batch_statistics(const T* __restrict__ x, const T* __restrict__ y, T* __restrict__ sum, const float* weight, const float* bias, float* running_mean, float* running_var,
                                  float momentum, float eps, float* factors, float* partial, unsigned* tickets, int rows, int c, int bits,
@@ -243,7 +254,8 @@ __device__ void batch_statistics(const T* __restrict__ x, const T* __restrict__ 
     if (of.owns()) channel.settle(all, origin, momentum, eps, running_mean, running_var, factors, rows, c, j);
 }
 
-// The same from means and sums of squared deviations of groups of `height` rows, [groups][c][2], by blocks along y alone.
+// The same from means and sums of squared deviations of groups of `height` rows, [groups][c][2], by
+// blocks along y alone.
 __device__ inline void batch_statistics_of(const float* groups, const float* weight, const float* bias, float* running_mean, float* running_var,
                                            float momentum, float eps, float* factors, int rows, int c, int bits, int height) {
     const Slab at(rows, bits, height);
@@ -253,12 +265,14 @@ __device__ inline void batch_statistics_of(const float* groups, const float* wei
     if (of.owns()) channel.settle(all, 0.f, momentum, eps, running_mean, running_var, factors, rows, c, of.channel);
 }
 
-// The gradient of what came out of batch norm: 0 where the ReLU behind it, if there is one, was shut, by the arithmetic that shut it.
+// The gradient of what came out of batch norm: 0 where the ReLU behind it, if there is one, was
+// shut, by the arithmetic that shut it.
 __device__ inline float behind(float g, float x, float scale, float shift, int has_relu) {
     return !has_relu || fmaf(x, scale, shift) > 0.f ? g : 0.f;
 }
 
-// From a channel's two sums, of the gradient behind the ReLU and of it times x - mean, what batch_slopes tells.
+// From a channel's two sums, of the gradient behind the ReLU and of it times x - mean, what
+// batch_slopes tells.
 struct Slope {
     double by, inverse;
     float scale, mean;
@@ -274,8 +288,9 @@ struct Slope {
     }
 };
 
-// From the two sums of the gradient, what its mean and its slope along x take away: `slopes` is [2][c], and that is x * slopes[0] + slopes[1]
-// = scale * (mean(g) + xhat * mean(g * xhat)), where xhat = (x - mean) / deviation. `learned`, [2][c] or null, gets the gradients of weight and bias,
+// From the two sums of the gradient, what its mean and its slope along x take away: `slopes` is
+// [2][c], and that is x * slopes[0] + slopes[1] = scale * (mean(g) + xhat * mean(g * xhat)), where
+// xhat = (x - mean) / deviation. `learned`, [2][c] or null, gets the gradients of weight and bias,
 // sum(g * xhat) and sum(g).
 template <class T>
 __device__ void batch_slopes(const T* __restrict__ gradient, const T* __restrict__ x, const float* __restrict__ factors, int has_relu, float* slopes,
@@ -321,7 +336,8 @@ __device__ inline void batch_slopes_of(const float* groups, const float* factors
     if (of.owns()) slope.settle(all, slopes, learned, c, of.channel);
 }
 
-// out = scale * (g - mean(g) - xhat * mean(g * xhat)) + other, where g is the gradient behind the ReLU; `other` may be null, which is 0.
+// out = scale * (g - mean(g) - xhat * mean(g * xhat)) + other, where g is the gradient behind the
+// ReLU; `other` may be null, which is 0.
 template <class T>
 __device__ void batch_backward(const T* __restrict__ gradient, const T* __restrict__ x, const T* __restrict__ other,
                                const float* __restrict__ factors, const float* __restrict__ slopes, int has_relu, T* __restrict__ out, int rows,

@@ -2,7 +2,8 @@
 #pragma once
 #include "hopper.h"
 
-// Gives the others what this block found of their parts, in `memory` of slots that nobody reads any more.
+// Gives the others what this block found of their parts, in `memory` of slots that nobody reads any
+// more.
 template <class S> __device__ __forceinline__ void give(const float (&sums)[S::PX / 2], u32 memory, int rank, int group, int thread) {
     constexpr int PART = S::WRITTEN / 2;
 #pragma unroll

@@ -27,8 +27,9 @@ Encode encode() {
     return found;
 }
 
-// A map of bf16 numbers for the copy engine, which takes `box` of them at once, in rows of 64 with 16-byte pieces swizzled; beyond the bounds it reads
-// zero and writes nothing. `strides`, in numbers, are those of all dimensions but the first.
+// A map of bf16 numbers for the copy engine, which takes `box` of them at once, in rows of 64 with
+// 16-byte pieces swizzled; beyond the bounds it reads zero and writes nothing. `strides`, in
+// numbers, are those of all dimensions but the first.
 template <size_t D> CUtensorMap map(const void* numbers, const cuuint64_t (&sizes)[D], const cuuint64_t (&strides)[D - 1], const cuuint32_t (&box)[D]) {
     cuuint64_t bytes[D - 1];
     cuuint32_t steps[D];
@@ -42,13 +43,15 @@ template <size_t D> CUtensorMap map(const void* numbers, const cuuint64_t (&size
     return made;
 }
 
-// Images [N, W, W, 2048 / W] as (channel, column, image, row): the order of a tile in shared memory.
+// Images [N, W, W, 2048 / W] as (channel, column, image, row): the order of a tile in shared
+// memory.
 template <class S> CUtensorMap images(const void* numbers, unsigned n, unsigned rows) {
     constexpr cuuint64_t w = S::W, c = 2048 / w;
     return map<4>(numbers, {c, w, n, w}, {c, w * w * c, w * c}, {64, S::W, S::NI, rows});
 }
 
-// A quarter of images [N, 2W, 2W, C], the pixels of one parity of rows and one of columns, as (channel, column, image, row).
+// A quarter of images [N, 2W, 2W, C], the pixels of one parity of rows and one of columns, as
+// (channel, column, image, row).
 template <class S> CUtensorMap quarter(const void* numbers, int row, int column, unsigned n, unsigned rows) {
     constexpr cuuint64_t w = S::W, c = S::LARGE;
     const char* first = static_cast<const char*>(numbers) + (row * 2 * w + column) * c * 2;
@@ -118,9 +121,11 @@ template <class S> void convolve_down(const char* name, void* large, const void*
 
 extern "C" {
 
-// The 3 x 3 convolution, stride 1, padding 1, of `n` bf16 images [n, side, side, C] with weights [C][3][3][C], where C = 2048 / side, or
-// its input gradient, by the kernel of this name; `beside` and `other` have the shape of `out`, and what follows is an Extra's. Images begin at
-// multiples of 16 bytes. What the kernel does not use may be null, and `other` where a sum is not kept. For devices of capability 9.0.
+// The 3 x 3 convolution, stride 1, padding 1, of `n` bf16 images [n, side, side, C] with weights
+// [C][3][3][C], where C = 2048 / side, or its input gradient, by the kernel of this name; `beside`
+// and `other` have the shape of `out`, and what follows is an Extra's. Images begin at multiples of
+// 16 bytes. What the kernel does not use may be null, and `other` where a sum is not kept. For
+// devices of capability 9.0.
 char* foil_cuda_conv(const char* name, const void* in, const void* weights, void* out, const void* beside, void* other, const float* scale,
                      const float* shift, const float* mean, float* partial, int n, int side) {
     return guarded([&] {
@@ -135,9 +140,11 @@ char* foil_cuda_conv(const char* name, const void* in, const void* weights, void
     });
 }
 
-// The convolutions of a down-sampling block, stride 2, of `n` bf16 images `large` [n, 2 side, 2 side, C] where C = 1024 / side: 3 x 3, padding 1, with weights [2 C][3][3][C], and
-// 1 x 1 with weights [2 C][C], to `small` and `shortcut` [n, side, side, 2 C]. With `turned` `large` is their common input gradient, from those of `small` and
-// `shortcut`. By the kernel of this name; `beside` has the shape of the gradient, and the rest is as above.
+// The convolutions of a down-sampling block, stride 2, of `n` bf16 images `large` [n, 2 side, 2
+// side, C] where C = 1024 / side: 3 x 3, padding 1, with weights [2 C][3][3][C], and 1 x 1 with
+// weights [2 C][C], to `small` and `shortcut` [n, side, side, 2 C]. With `turned` `large` is their
+// common input gradient, from those of `small` and `shortcut`. By the kernel of this name; `beside`
+// has the shape of the gradient, and the rest is as above.
 char* foil_cuda_conv_down(const char* name, int turned, void* large, const void* weights, const void* shortcut_weights, void* small, void* shortcut,
                           const void* beside, const float* scale, const float* shift, const float* mean, float* partial, int n, int side) {
     return guarded([&] {

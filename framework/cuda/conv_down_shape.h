@@ -1,11 +1,14 @@
-// How conv_down_sm90.cu cuts a down-sampling block's convolutions up: for the kernels and for who launches them (conv.cpp).
+// How conv_down_sm90.cu cuts a down-sampling block's convolutions up: for the kernels and for who
+// launches them (conv.cpp).
 #pragma once
 #include "conv_shape.h"
 
-// Small images are W x W with 2048 / W channels, and large ones 2W x 2W with half of them. A tile is R rows x NI images x W columns, of small images or of the
-// quarter of large ones that has one parity of rows and one of columns, by CHANNELS channels. There are STAGES slots for pixels and, for each of the block's two warpgroups,
-// WEIGHTS for its part of a tap's weights. SPLIT: the blocks of a cluster that share a tile, each with its part of the channels that are read; each writes
-// its part of the rows. TURNED: the input gradient.
+// Small images are W x W with 2048 / W channels, and large ones 2W x 2W with half of them. A tile
+// is R rows x NI images x W columns, of small images or of the quarter of large ones that has one
+// parity of rows and one of columns, by CHANNELS channels. There are STAGES slots for pixels and,
+// for each of the block's two warpgroups, WEIGHTS for its part of a tap's weights. SPLIT: the
+// blocks of a cluster that share a tile, each with its part of the channels that are read; each
+// writes its part of the rows. TURNED: the input gradient.
 template <int W_, int R_, int NI_, int STAGES_, int WEIGHTS_, int SPLIT_, bool TURNED_> struct Down {
     static constexpr int W = W_, R = R_, NI = NI_, STAGES = STAGES_, WEIGHTS = WEIGHTS_, SPLIT = SPLIT_;
     static constexpr bool TURNED = TURNED_;

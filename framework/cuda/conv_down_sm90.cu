@@ -1,16 +1,23 @@
-// The convolutions of a ResNet's down-sampling block, 3 x 3 with padding 1 and 1 x 1 (its shortcut), both with stride 2 and of the same images, and their common
-// input gradient: channels-last bf16 images, fp32 sums, for Hopper (sm_90a).
+// The convolutions of a ResNet's down-sampling block, 3 x 3 with padding 1 and 1 x 1 (its
+// shortcut), both with stride 2 and of the same images, and their common input gradient:
+// channels-last bf16 images, fp32 sums, for Hopper (sm_90a).
 //
-// The technique is conv_sm90.cu's. A large image is read and written as four quarters, each of the pixels of one parity of rows and one of columns: in a quarter the stride
-// is one. The copy engine knows each as a map of its own.
+// The technique is conv_sm90.cu's. A large image is read and written as four quarters, each of the
+// pixels of one parity of rows and one of columns: in a quarter the stride is one. The copy engine
+// knows each as a map of its own.
 //
-// Forward, a column of the filter meets one parity of columns, its first and last row the odd rows (one load of R + 1 rows), its middle row the even ones. The shortcut is a
-// tenth tap, of the slab with even rows and columns, with sums of its own. The two warpgroups take the halves of 128 channels.
+// Forward, a column of the filter meets one parity of columns, its first and last row the odd rows
+// (one load of R + 1 rows), its middle row the even ones. The shortcut is a tenth tap, of the slab
+// with even rows and columns, with sums of its own. The two warpgroups take the halves of 128
+// channels.
 //
-// Turned, each quarter of the gradient has 1, 2, 2 or 4 taps, and the one that the shortcut saw one more, so that nothing is zeroed or added afterwards. The two warpgroups take the
-// even and the odd rows of the same 64 channels: four and six taps, which is no loss, since one alone keeps the multiprocessor's units busy.
+// Turned, each quarter of the gradient has 1, 2, 2 or 4 taps, and the one that the shortcut saw one
+// more, so that nothing is zeroed or added afterwards. The two warpgroups take the even and the odd
+// rows of the same 64 channels: four and six taps, which is no loss, since one alone keeps the
+// multiprocessor's units busy.
 //
-// Every sum is taken in a fixed order. On a CPU host/convolutions.cpp stands in for it. Why it is as it is: docs/decisions/0016-convolution.md.
+// Every sum is taken in a fixed order. On a CPU host/convolutions.cpp stands in for it. Why it is
+// as it is: docs/decisions/0016-convolution.md.
 
 #include "cluster_sum.h"
 #include "conv_down_shape.h"
@@ -18,12 +25,14 @@
 #include "hopper.h"
 #include "in_turn.h"
 
-// Small images: of the 3 x 3 convolution and of the shortcut. Their weights. Large images, by (row's parity, column's parity), and what is beside them.
+// Small images: of the 3 x 3 convolution and of the shortcut. Their weights. Large images, by
+// (row's parity, column's parity), and what is beside them.
 struct Maps {
     Map small[2], weights[2], large[4], beside[4];
 };
 
-// Which tap (ky * 3 + kx, or 9: the shortcut's) comes when, of a chunk of channels: as `multiply_chunk` has them.
+// Which tap (ky * 3 + kx, or 9: the shortcut's) comes when, of a chunk of channels: as
+// `multiply_chunk` has them.
 template <class S> __device__ __forceinline__ int tap_of(int group, int i) {
     constexpr u64 forward = 0x5829471360, even = 0x3954, odd = 0x062817; // the first is the last digit
     return (S::TURNED ? group ? odd : even : forward) >> (4 * i) & 15;
@@ -39,7 +48,8 @@ template <class S> struct DownTile {
     }
 };
 
-// What a warpgroup multiplies: the slots that hold it, and those to hand back once the products that read them have ended.
+// What a warpgroup multiplies: the slots that hold it, and those to hand back once the products
+// that read them have ended.
 template <class S> struct Feed {
     u32 base, full, empty, wfull, wempty;
     bool leader;

@@ -3,7 +3,8 @@
 
 constexpr int THREADS = 384;
 
-// What becomes of a sum v before it is written, by channel and with the number b beside it, and perhaps another one, o:
+// What becomes of a sum v before it is written, by channel and with the number b beside it, and
+// perhaps another one, o:
 enum Epilogue {
     PLAIN,          // v
     AFFINE,         // max(v * scale + shift, 0)
@@ -24,10 +25,12 @@ struct Extra {
     int groups, keeps_sum;
 };
 
-// A tile is R rows x NI images x W columns by CHANNELS output channels, of images W x W with C channels; there are STAGES slots for pixels and WEIGHTS
-// for a tap's weights. ALTERNATE: the block's two warpgroups take tiles in turn, one multiplying while the other writes, and all weights (64 x 64 channels) stay
-// in shared memory; otherwise they take the halves of the channels. SPLIT: the blocks of a cluster that share a tile, each with its part of the input
-// channels; each writes its part of the rows.
+// A tile is R rows x NI images x W columns by CHANNELS output channels, of images W x W with C
+// channels; there are STAGES slots for pixels and WEIGHTS for a tap's weights. ALTERNATE: the
+// block's two warpgroups take tiles in turn, one multiplying while the other writes, and all
+// weights (64 x 64 channels) stay in shared memory; otherwise they take the halves of the channels.
+// SPLIT: the blocks of a cluster that share a tile, each with its part of the input channels; each
+// writes its part of the rows.
 template <int W_, int R_, int NI_, int STAGES_, int WEIGHTS_, bool ALTERNATE_, int SPLIT_> struct Shape {
     static constexpr int W = W_, R = R_, NI = NI_, STAGES = STAGES_, WEIGHTS = WEIGHTS_, SPLIT = SPLIT_;
     static constexpr bool ALTERNATE = ALTERNATE_;

@@ -1,17 +1,23 @@
-// 3 x 3 convolution, stride 1, padding 1, of channels-last bf16 images with fp32 sums, and its input gradient, for Hopper (sm_90a).
+// 3 x 3 convolution, stride 1, padding 1, of channels-last bf16 images with fp32 sums, and its
+// input gradient, for Hopper (sm_90a).
 //
-// An implicit product by wgmma. Rows are output channels and columns are pixels, so that a warpgroup holds 64 channels x PX pixels. A tile's pixels
-// are ordered (row, image, column): moving a tap of the filter up or down is then a shift by NI * W pixels, a multiple of the 1024 bytes of a
-// swizzle's atom, so that one load of R + 2 rows serves the three taps of a column of the filter, and three loads (moved left, not moved, moved right; the
-// copy engine puts zero beyond the border) serve all nine.
+// An implicit product by wgmma. Rows are output channels and columns are pixels, so that a
+// warpgroup holds 64 channels x PX pixels. A tile's pixels are ordered (row, image, column): moving
+// a tap of the filter up or down is then a shift by NI * W pixels, a multiple of the 1024 bytes of
+// a swizzle's atom, so that one load of R + 2 rows serves the three taps of a column of the filter,
+// and three loads (moved left, not moved, moved right; the copy engine puts zero beyond the border)
+// serve all nine.
 //
-// Weights are [K][3][3][C] as parameters lie in memory. The input gradient reads the same memory: its taps are in reverse order, and its matrix
-// is the transposed, which wgmma reads as it is. Sums are in a fixed order, so the same input gives the same bits.
+// Weights are [K][3][3][C] as parameters lie in memory. The input gradient reads the same memory:
+// its taps are in reverse order, and its matrix is the transposed, which wgmma reads as it is. Sums
+// are in a fixed order, so the same input gives the same bits.
 //
-// A block is a warpgroup that loads (one thread pixels, one thread weights, each through a ring of slots with barriers "full" and "empty") and two that
-// multiply. Images beyond the batch are read as zeros and not written, by the copy engine's bounds.
+// A block is a warpgroup that loads (one thread pixels, one thread weights, each through a ring of
+// slots with barriers "full" and "empty") and two that multiply. Images beyond the batch are read
+// as zeros and not written, by the copy engine's bounds.
 //
-// On a CPU host/convolutions.cpp stands in for it. Why it is as it is: docs/decisions/0016-convolution.md.
+// On a CPU host/convolutions.cpp stands in for it. Why it is as it is:
+// docs/decisions/0016-convolution.md.
 
 #include "cluster_sum.h"
 #include "epilogue.h"
@@ -108,7 +114,8 @@ __device__ __forceinline__ void convolve(const Map& in, const Map& weights, cons
             barrier_expect(arrived + 8 * group, S::WRITTEN * 128);
             load_images(stage, &beside, arrived + 8 * group, c, 0, at.n, h);
         }
-        // Of the first only signs are kept, so that its place is free for the other, which comes while the rest is multiplied.
+        // Of the first only signs are kept, so that its place is free for the other, which comes
+        // while the rest is multiplied.
         Open<S> open;
         const auto look = [&] {
             barrier_wait(arrived + 8 * group, arrival), arrival ^= 1;
@@ -119,7 +126,8 @@ __device__ __forceinline__ void convolve(const Map& in, const Map& weights, cons
             load_images(stage, &other, arrived + 8 * group, c, 0, at.n, h);
         };
         if (E == MASK_SUM && S::ALTERNATE) look();
-        // Products go in turn: a warpgroup that began before the other's were issued would be two rounds behind a slot's barrier.
+        // Products go in turn: a warpgroup that began before the other's were issued would be two
+        // rounds behind a slot's barrier.
         if (S::ALTERNATE && turn > 0) barrier_wait(order + 8 * group, (turn - 1) / 2 % 2);
         float sums[S::PX / 2];
 #pragma unroll

@@ -1,4 +1,5 @@
-// Eight numbers at a time, with accesses of 16 bytes, as bf16 or fp32 in memory and fp32 in registers.
+// Eight numbers at a time, with accesses of 16 bytes, as bf16 or fp32 in memory and fp32 in
+// registers.
 #pragma once
 
 typedef unsigned short bf16;

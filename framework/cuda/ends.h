@@ -1,8 +1,10 @@
-// The two ends of a network: images in [0, 1] to what its first layer sees, and the last activations to logits, with their gradients.
+// The two ends of a network: images in [0, 1] to what its first layer sees, and the last
+// activations to logits, with their gradients.
 #pragma once
 #include "batch_norm.h"
 
-// out = (x - mean) / std, by channel, channels-last. Rounded after each of the two, as libtorch's operators do.
+// out = (x - mean) / std, by channel, channels-last. Rounded after each of the two, as libtorch's
+// operators do.
 template <class T> __device__ void normalize(const float* x, const float* mean, const float* std, T* out, long n, int c) {
     long i = (long)blockIdx.x * blockDim.x + threadIdx.x;
     if (i < n) put(out, i, (x[i] - mean[i % c]) / std[i % c]);
@@ -11,7 +13,8 @@ template <class T> __device__ void normalize(const float* x, const float* mean, 
 // The most channels of the last activations.
 constexpr int WIDEST = 8 * THREADS;
 
-// Eight channels side by side are a lane; the pixels of an image are shared by as many threads a lane as there are.
+// Eight channels side by side are a lane; the pixels of an image are shared by as many threads a
+// lane as there are.
 struct Lanes {
     int lane, part, parts;
     bool works;
@@ -74,8 +77,8 @@ __device__ void mean_linear(const T* __restrict__ x, const T* __restrict__ weigh
     }
 }
 
-// Its gradient with respect to x: (d_logits * weight) / pixels at each pixel. With `scale` that times it where `x`, which came out of a ReLU, is positive, else 0; both may
-// be null.
+// Its gradient with respect to x: (d_logits * weight) / pixels at each pixel. With `scale` that
+// times it where `x`, which came out of a ReLU, is positive, else 0; both may be null.
 template <class T>
 __device__ void mean_linear_backward(const float* __restrict__ d_logits, const T* __restrict__ weight, const T* __restrict__ x,
                                      const float* __restrict__ scale, T* __restrict__ out, int pixels, int c, int k) {

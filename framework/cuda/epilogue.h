@@ -25,7 +25,8 @@ __device__ __forceinline__ float relu(float v) {
     return found;
 }
 
-// Where a thread's part of a warpgroup's tile begins: a row of one of four 8 x 8 matrices. The next four are 2048 bytes further.
+// Where a thread's part of a warpgroup's tile begins: a row of one of four 8 x 8 matrices. The next
+// four are 2048 bytes further.
 __device__ __forceinline__ u32 place(u32 stage, int thread) {
     const int warp = thread / 32, lane = thread % 32, matrix = lane / 8, row = lane % 8;
     return stage + ((matrix >> 1) * 8 + row) * 128 + (((2 * warp + (matrix & 1)) ^ row) << 4);
@@ -47,12 +48,14 @@ __device__ __forceinline__ void store_matrices(u32 to, const u32* from) {
 // The threads of a warpgroup.
 __device__ __forceinline__ void group_barrier(int group) { asm volatile("bar.sync %0, 128;" ::"r"(1 + group) : "memory"); }
 
-// Until the copy engine has read what this thread told it to write, but for the last `PENDING` tiles.
+// Until the copy engine has read what this thread told it to write, but for the last `PENDING`
+// tiles.
 template <int PENDING = 0> __device__ __forceinline__ void wait_until_read() {
     asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(PENDING) : "memory");
 }
 
-// Which of a thread's numbers are positive, in pairs: pair i is bits i % 16 and i % 16 + 16 of word i / 16.
+// Which of a thread's numbers are positive, in pairs: pair i is bits i % 16 and i % 16 + 16 of word
+// i / 16.
 template <class S> struct Open {
     u32 words[S::WRITTEN / 64];
     __device__ __forceinline__ bool low(int i) const { return words[i / 16] >> i % 16 & 1; }
@@ -76,8 +79,9 @@ template <class S> __device__ __forceinline__ void find_open(Open<S>& open, u32 
     }
 }
 
-// Writes a warpgroup's 64 channels from `c` on of the pixels at image n and row h, by way of shared memory at `stage`, where what is beside them already lies, or for
-// MASK_SUM what is added; there `open` is what is beside them. The last `PENDING` tiles lie elsewhere.
+// Writes a warpgroup's 64 channels from `c` on of the pixels at image n and row h, by way of shared
+// memory at `stage`, where what is beside them already lies, or for MASK_SUM what is added; there
+// `open` is what is beside them. The last `PENDING` tiles lie elsewhere.
 template <class S, int E, int PENDING = 0>
 __device__ __forceinline__ void write(const float (&sums)[S::WRITTEN / 2], u32 stage, const Map* out, const Extra& extra, int group, int thread, int c, int n,
                                       int h, int part, const Map* other = nullptr, const Open<S>& open = {}) {

@@ -1,11 +1,16 @@
-// A first convolution and its input gradient: C channels in, 3 or 1, at most 64 out, 3 x 3, stride 1, padding 1. Libraries' kernels are made for many channels.
+// A first convolution and its input gradient: C channels in, 3 or 1, at most 64 out, 3 x 3, stride
+// 1, padding 1. Libraries' kernels are made for many channels.
 //
-//     out[y, x, o] = the sum over taps (i, j) and channels c of in[y + i - 1, x + j - 1, c] * w[o, c, i, j]
-//     dx[y, x, c]  = the sum over taps (i, j) and outputs  o of dy[y + 1 - i, x + 1 - j, o] * w[o, c, i, j]
+//     out[y, x, o] = the sum over taps (i, j) and channels c of in[y + i - 1, x + j - 1, c] * w[o,
+//     c, i, j]
+//     dx[y, x, c]  = the sum over taps (i, j) and outputs  o of dy[y + 1 - i, x + 1 - j, o] * w[o,
+//     c, i, j]
 //
-// Eight threads side by side, with eight outputs each, have RUN pixels of a row; a block has RUNS such runs at a time, `at_once` times. With three channels that is 1728 fused
-// products for each thread and run, which take about 8 us for 128 images of 32 x 32 on 132 multiprocessors; everything else should hide behind them. Weights lie in
-// shared memory as a thread reads them, with accesses of 16 bytes.
+// Eight threads side by side, with eight outputs each, have RUN pixels of a row; a block has RUNS
+// such runs at a time, `at_once` times. With three channels that is 1728 fused products for each
+// thread and run, which take about 8 us for 128 images of 32 x 32 on 132 multiprocessors;
+// everything else should hide behind them. Weights lie in shared memory as a thread reads them,
+// with accesses of 16 bytes.
 #pragma once
 #include "batch_norm.h"
 
@@ -47,7 +52,8 @@ struct Run {
 template <int C, class T>
 __device__ void first_conv(const T* __restrict__ in, const T* __restrict__ w, T* __restrict__ out, int height, int width, int outputs,
                            int by_channel, int by_row, int by_column, int rows, int at_once) {
-    // The numbers of three rows that a run needs. A Four more, so that the runs of a warp are in different banks.
+    // The numbers of three rows that a run needs. A Four more, so that the runs of a warp are in
+    // different banks.
     constexpr int NEEDED = (RUN + 2) * C, ROW = (NEEDED + LANES - 1) / LANES * LANES;
     __shared__ Weights<C> weights;
     __shared__ Four around[RUNS][3 * ROW / 4 + 1];
@@ -155,7 +161,8 @@ __device__ void first_conv_backward(const T* __restrict__ dy, const T* __restric
                 }
             }
         }
-        // Each thread gives half of its pixels away for the other half of another's, three times: thread n has all of pixel n then.
+        // Each thread gives half of its pixels away for the other half of another's, three times:
+        // thread n has all of pixel n then.
 #pragma unroll
         for (int half = RUN / 2; half > 0; half /= 2) {
             bool upper = lane & half;

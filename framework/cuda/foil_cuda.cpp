@@ -1,8 +1,9 @@
-// CUDA's half of the shim, `libfoil_cuda.so`: capture, memory, and launches of the kernels in kernels.cu. Its convolution is in
-// conv.cpp, sums over ranks are in nccl.cpp.
+// CUDA's half of the shim, `libfoil_cuda.so`: capture, memory, and launches of the kernels in
+// kernels.cu. Its convolution is in conv.cpp, sums over ranks are in nccl.cpp.
 //
-// It is opened at run time after libtorch's CUDA half, whose symbols it uses; a machine without CUDA never opens it. Everything happens
-// on the calling thread's current stream. As in framework/shim, no exception leaves a function: null, or a message for `foil_cuda_free`.
+// It is opened at run time after libtorch's CUDA half, whose symbols it uses; a machine without
+// CUDA never opens it. Everything happens on the calling thread's current stream. As in
+// framework/shim, no exception leaves a function: null, or a message for `foil_cuda_free`.
 #include "../shim/guard.h"
 #include "launch.h"
 #include <ATen/core/CachingHostAllocator.h>
@@ -16,7 +17,8 @@ extern const char foil_kernels_sm80_cubin[], foil_kernels_sm90_cubin[], foil_ker
 
 extern "C" {
 
-// Goes up with every change to these functions, or to what a kernel is given; the program refuses another one's library.
+// Goes up with every change to these functions, or to what a kernel is given; the program refuses
+// another one's library.
 int foil_cuda_version() { return 7; }
 
 void foil_cuda_free(char* message) { std::free(message); }
@@ -52,8 +54,8 @@ char* foil_cuda_device(int device, FoilDevice* out) {
     });
 }
 
-// From here on this thread works on a stream of its own: the default stream cannot be captured. Once for each thread and device, because
-// memory belongs to the stream it was taken for.
+// From here on this thread works on a stream of its own: the default stream cannot be captured.
+// Once for each thread and device, because memory belongs to the stream it was taken for.
 char* foil_cuda_own_stream(int device) {
     return guarded([&] {
         static thread_local int on = -1;
@@ -74,7 +76,8 @@ void foil_cuda_wait_silently() { std::free(foil_cuda_wait()); }
 
 // --- capture ---
 
-// A graph with the pool its memory comes from, which libtorch tells only of graphs that were captured whole.
+// A graph with the pool its memory comes from, which libtorch tells only of graphs that were
+// captured whole.
 struct FoilGraph {
     CUDAGraph graph;
     at::cuda::MempoolId_t pool;
@@ -98,7 +101,8 @@ char* foil_cuda_graph_end(FoilGraph* made) {
         try {
             made->graph.capture_end();
         } catch (...) {
-            // A capture that was spoilt ends before libtorch's allocators hear of it, and its destructor gives back what ended well only.
+            // A capture that was spoilt ends before libtorch's allocators hear of it, and its
+            // destructor gives back what ended well only.
             std::free(guarded([&] {
                 c10::cuda::CUDACachingAllocator::endAllocateToPool(made->device, made->pool);
                 c10::cuda::CUDACachingAllocator::releasePool(made->device, made->pool);
@@ -121,7 +125,8 @@ void foil_cuda_graph_free(FoilGraph* made) {
 
 // --- memory ---
 
-// The most that tensors held at once since the last reset, and the most that was taken from the device.
+// The most that tensors held at once since the last reset, and the most that was taken from the
+// device.
 char* foil_cuda_peak(int device, int64_t* tensors, int64_t* reserved) {
     return guarded([&] {
         auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(static_cast<c10::DeviceIndex>(device));
@@ -141,7 +146,8 @@ char* foil_cuda_empty_cache() {
 
 // --- kernels ---
 
-// The kernel called `name`. Devices of one major capability run the same machine code; for later ones their driver makes it, and keeps it on disk.
+// The kernel called `name`. Devices of one major capability run the same machine code; for later
+// ones their driver makes it, and keeps it on disk.
 char* foil_cuda_kernel(cudaKernel_t* out, const char* name) {
     return guarded([&] {
         static cudaLibrary_t library = [] {

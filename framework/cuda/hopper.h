@@ -23,7 +23,8 @@ __device__ __forceinline__ void barrier_arrive(u32 barrier) {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 
-// Waits for the end of the round of this parity. Of two rounds with one parity it cannot tell the earlier, so nobody may be two rounds behind.
+// Waits for the end of the round of this parity. Of two rounds with one parity it cannot tell the
+// earlier, so nobody may be two rounds behind.
 __device__ __forceinline__ void barrier_wait(u32 barrier, u32 parity) {
     u32 done = 0;
     while (!done)
@@ -58,7 +59,8 @@ __device__ __forceinline__ void store_images(u32 from, const Map* map, int c, in
 
 // --- products ---
 
-// A matrix of rows of 64 bf16, of which 8 are an atom of 1024 bytes with its 16-byte pieces swizzled. Read along rows or, of the transposed, across.
+// A matrix of rows of 64 bf16, of which 8 are an atom of 1024 bytes with its 16-byte pieces
+// swizzled. Read along rows or, of the transposed, across.
 __device__ __forceinline__ u64 matrix(u32 address) {
     return (u64)((address & 0x3FFFF) >> 4) | ((u64)(1024 >> 4) << 16) | ((u64)(1024 >> 4) << 32) | (1ull << 62);
 }
@@ -81,7 +83,8 @@ __device__ __forceinline__ u64 matrix(u32 address) {
     "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "                                                   \
     "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"                                                 
 
-// sums += weights [64][16] · pixels [PX][16], transposed; with TURNED the weights' memory is [16][64].
+// sums += weights [64][16] · pixels [PX][16], transposed; with TURNED the weights' memory is
+// [16][64].
 template <bool TURNED> __device__ __forceinline__ void multiply(float (&sums)[64], u64 weights, u64 pixels) {
     asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" FOIL_NAMES_64 "}, %64, %65, 1, 1, 1, %66, 0;\n"
                  : FOIL_64(sums, 0)

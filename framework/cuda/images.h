@@ -1,4 +1,5 @@
-// A batch's images out of a data set of bytes: gathered, cropped, mirrored and scaled; the plain form is in framework/src/data/.
+// A batch's images out of a data set of bytes: gathered, cropped, mirrored and scaled; the plain
+// form is in framework/src/data/.
 #pragma once
 #include "noise.h"
 

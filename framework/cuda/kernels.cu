@@ -2,7 +2,8 @@
 // They are machine code for compute capabilities 8.x and 9.0 when foil is built; for later devices
 // the driver compiles them. Arithmetic is fp32.
 //
-// Each begins with `in_turn`, and has a test that runs this very source on a CPU (framework/cuda/host).
+// Each begins with `in_turn`, and has a test that runs this very source on a CPU
+// (framework/cuda/host).
 #include "batch_norm.h"
 #include "ends.h"
 #include "first_conv.h"
@@ -16,7 +17,8 @@
 #include "transpose.h"
 #include "winograd.h"
 
-// At most 128 registers, so that two blocks fit on a multiprocessor, and the 256 of a launch run at once on 128 of them.
+// At most 128 registers, so that two blocks fit on a multiprocessor, and the 256 of a launch run at
+// once on 128 of them.
 #define TWO_AT_ONCE __launch_bounds__(THREADS, 2)
 
 extern "C" {
@@ -251,7 +253,8 @@ __global__ void kl_backward(const float* p, const float* q, float floor, const f
     kl_backward_of(p, q, floor, g, apart, dp, dq, rows, k);
 }
 
-// All batch norms with their running statistics as scale and shift; `weight`, `bias`, `mean` and `var` say where their numbers are in `values` and `stats`.
+// All batch norms with their running statistics as scale and shift; `weight`, `bias`, `mean` and
+// `var` say where their numbers are in `values` and `stats`.
 __global__ void fold_norms(const float* values, const float* stats, const long* weight, const long* bias, const long* mean, const long* var, float eps,
         float* scale, float* shift, long n) {
     in_turn();
@@ -281,7 +284,8 @@ __global__ void images_of_bytes(const unsigned char* bytes, const long* rows, co
     if (i < n) out[i] = image_number(bytes, rows, Crop{key, index, by_y, by_x, by_flip, pad, has_flip, reflects}, c, h, w, i);
 }
 
-// out = clamp(x + alpha * sign(gradient), low, high); alpha is a scalar on the device. Here n need not be a multiple of eight.
+// out = clamp(x + alpha * sign(gradient), low, high); alpha is a scalar on the device. Here n need
+// not be a multiple of eight.
 __global__ void sign_step(const float* x, const float* gradient, const double* alpha, const float* low, const float* high, float* out, long n) {
     in_turn();
     long i = (long)blockIdx.x * blockDim.x + threadIdx.x;
@@ -296,7 +300,8 @@ __global__ void sum_pieces(const Pieces pieces) {
     sum_piece(pieces.at[piece_of_block(pieces)]);
 }
 
-// torch.optim.SGD in one pass: g += decay * v; u = momentum * u + g; v -= rate * (nesterov ? g + momentum * u : u).
+// torch.optim.SGD in one pass: g += decay * v; u = momentum * u + g; v -= rate * (nesterov ? g +
+// momentum * u : u).
 __global__ void sgd(float* value, const float* gradient, float* velocity, const double* rate, float momentum, float decay, int nesterov, long n) {
     in_turn();
     long i = (long)blockIdx.x * blockDim.x + threadIdx.x;

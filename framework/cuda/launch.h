@@ -15,7 +15,8 @@ inline int capability() {
     return major * 10 + minor;
 }
 
-// Whether a kernel may come onto the device before the one in front has ended, and wait there (in_turn.h): from Hopper on. `FOIL_OVERLAP=off` is for comparisons.
+// Whether a kernel may come onto the device before the one in front has ended, and wait there
+// (in_turn.h): from Hopper on. `FOIL_OVERLAP=off` is for comparisons.
 inline bool overlaps() {
     static const bool wanted = [] {
         const char* said = std::getenv("FOIL_OVERLAP");

@@ -1,7 +1,9 @@
-// Sums and broadcasts over the ranks' GPUs, by the NCCL that libtorch's CUDA half brings and wraps: part of `libfoil_cuda.so`.
+// Sums and broadcasts over the ranks' GPUs, by the NCCL that libtorch's CUDA half brings and wraps:
+// part of `libfoil_cuda.so`.
 //
-// Everything is asked of the calling thread's current stream and returns at once, so a graph captures it like a kernel. A rank that is lost
-// leaves the others' GPUs waiting; what a host needs to notice that, and to end it, is at the end.
+// Everything is asked of the calling thread's current stream and returns at once, so a graph
+// captures it like a kernel. A rank that is lost leaves the others' GPUs waiting; what a host needs
+// to notice that, and to end it, is at the end.
 #include "../shim/guard.h"
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAException.h>
@@ -12,8 +14,9 @@
 #include <mutex>
 #include <optional>
 
-// Of libtorch's torch/csrc/cuda/nccl.h what is used here. The header itself includes those of cuSPARSE, cuBLAS and cuSOLVER, large wheels that
-// need not be there. A wrong argument would be another symbol, which the opening of this library reports as missing.
+// Of libtorch's torch/csrc/cuda/nccl.h what is used here. The header itself includes those of
+// cuSPARSE, cuBLAS and cuSOLVER, large wheels that need not be there. A wrong argument would be
+// another symbol, which the opening of this library reports as missing.
 namespace torch::cuda::nccl {
 typedef struct {
     char internal[128];
@@ -35,7 +38,8 @@ using Clock = std::chrono::steady_clock;
 static_assert(sizeof(nccl::ncclUniqueId) == 128, "the program sends 128 bytes");
 
 extern "C" {
-// NCCL's own, which libtorch does not wrap; null where it is linked into libtorch under hidden names.
+// NCCL's own, which libtorch does not wrap; null where it is linked into libtorch under hidden
+// names.
 __attribute__((weak)) int ncclCommAbort(void* comm);
 __attribute__((weak)) int ncclCommGetAsyncError(void* comm, int* error);
 }
@@ -90,8 +94,8 @@ char* foil_cuda_comm_id(uint8_t* out) {
     });
 }
 
-// Every rank calls it, each with a device of its own, and waits for all. One sum makes the connections, so that a captured step finds
-// them made, and shows that numbers arrive.
+// Every rank calls it, each with a device of its own, and waits for all. One sum makes the
+// connections, so that a captured step finds them made, and shows that numbers arrive.
 char* foil_cuda_comm_open(FoilComm** out, const uint8_t* id, int rank, int size, int device) {
     return guarded([&] {
         c10::cuda::CUDAGuard on(static_cast<c10::DeviceIndex>(device));
@@ -127,12 +131,14 @@ char* foil_cuda_comm_broadcast(FoilComm* comm, const Tensor* tensor) {
 
 // --- for who watches, on a thread of its own ---
 
-// Notes the moment after all that was asked of this thread's stream; unless an older one is still to come.
+// Notes the moment after all that was asked of this thread's stream; unless an older one is still
+// to come.
 char* foil_cuda_comm_mark(FoilComm* comm) {
     return guarded([&] { comm->note(); });
 }
 
-// For how many milliseconds the noted moment has been awaited, or 0; fails where NCCL or the device has.
+// For how many milliseconds the noted moment has been awaited, or 0; fails where NCCL or the device
+// has.
 char* foil_cuda_comm_waits(FoilComm* comm, int64_t* out) {
     return guarded([&] {
         int error = 0;
@@ -144,8 +150,9 @@ char* foil_cuda_comm_waits(FoilComm* comm, int64_t* out) {
     });
 }
 
-// Lets the devices go on without the sums they wait for. It may not return while graphs with such sums are alive, so it is called on a
-// thread that nobody waits for; the communicator is not used after it, and never freed.
+// Lets the devices go on without the sums they wait for. It may not return while graphs with such
+// sums are alive, so it is called on a thread that nobody waits for; the communicator is not used
+// after it, and never freed.
 void foil_cuda_comm_abort(FoilComm* comm) {
     if (ncclCommAbort) ncclCommAbort(comm->comm);
 }

@@ -1,4 +1,5 @@
-// Random numbers that are a function of key, image, name and place: framework/src/nn/noise.rs, whose numbers these are to the bit.
+// Random numbers that are a function of key, image, name and place: framework/src/nn/noise.rs,
+// whose numbers these are to the bit.
 #pragma once
 
 // The finaliser `lowbias32`.

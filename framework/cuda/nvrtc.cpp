@@ -1,5 +1,6 @@
-// Compiles kernels without nvcc: nvrtc SOURCE OUT... OPTION... An OUT that ends in .cubin gets machine code, for an architecture that is not virtual; one in .ptx what the
-// driver makes machine code of on the GPU's machine.
+// Compiles kernels without nvcc: nvrtc SOURCE OUT... OPTION... An OUT that ends in .cubin gets
+// machine code, for an architecture that is not virtual; one in .ptx what the driver makes machine
+// code of on the GPU's machine.
 #include <cstdio>
 #include <fstream>
 #include <nvrtc.h>

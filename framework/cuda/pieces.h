@@ -4,7 +4,8 @@
 
 constexpr int SOURCES = 4, PIECES = 64;
 
-// A piece of the flat tensor and what it is the sum of, null after the last; `first` is its first block, and bit s of `halves` says that from[s] is bf16.
+// A piece of the flat tensor and what it is the sum of, null after the last; `first` is its first
+// block, and bit s of `halves` says that from[s] is bf16.
 struct Piece {
     float* to;
     const void* from[SOURCES];
@@ -16,7 +17,8 @@ struct Pieces {
     Piece at[PIECES];
 };
 
-// Of its piece a block sums up PART numbers, so that large pieces keep the whole device busy: PARTS times eight by each thread, on their way at once.
+// Of its piece a block sums up PART numbers, so that large pieces keep the whole device busy: PARTS
+// times eight by each thread, on their way at once.
 constexpr int PARTS = 2, APART = THREADS * 8, PART = PARTS * APART;
 
 template <class T> __device__ void add_part(float (&sum)[PARTS][8], const T* from, long start, long n, bool aligned) {

@@ -1,8 +1,10 @@
-// One pass over memory each, for tensors that lie channels-last, so that element i belongs to channel i % c.
+// One pass over memory each, for tensors that lie channels-last, so that element i belongs to
+// channel i % c.
 //
-// The plain forms, which these must equal, are in framework/src/nn/kernels/pointwise.rs. Every thread handles eight elements, of `affine_relu` EACH times
-// eight; the number of elements and of channels is a multiple of eight, and the caller checks it. Products and sums are fused by name where two kernels
-// must agree about a sign, instead of where the compiler likes.
+// The plain forms, which these must equal, are in framework/src/nn/kernels/pointwise.rs. Every
+// thread handles eight elements, of `affine_relu` EACH times eight; the number of elements and of
+// channels is a multiple of eight, and the caller checks it. Products and sums are fused by name
+// where two kernels must agree about a sign, instead of where the compiler likes.
 #pragma once
 #include "eight.h"
 
@@ -10,7 +12,8 @@ __device__ inline long first() { return ((long)blockIdx.x * blockDim.x + threadI
 // In 32 bits, which is several times quicker; there are fewer than 2^35 elements.
 __device__ inline int channel(long i, int c) { return (int)((unsigned)(i >> 3) % (unsigned)(c >> 3)) << 3; }
 
-// out = max(x * scale + shift, 0), by channel; `scale` may be null, which is 1. A thread's elements are `apart` from each other, a multiple of c; EACH * apart is n or more.
+// out = max(x * scale + shift, 0), by channel; `scale` may be null, which is 1. A thread's elements
+// are `apart` from each other, a multiple of c; EACH * apart is n or more.
 constexpr int EACH = 4;
 template <class T>
 __device__ void affine_relu(const T* __restrict__ x, const float* __restrict__ scale, const float* __restrict__ shift, T* __restrict__ out, long n,
@@ -51,7 +54,8 @@ __device__ void add_affine_relu(const T* x, const T* y, const float* scale, cons
     store(out, i, v);
 }
 
-// out = [activated > 0] * gradient * scale + other; `scale` and `other` may be null, which is 1 and 0.
+// out = [activated > 0] * gradient * scale + other; `scale` and `other` may be null, which is 1 and
+// 0.
 template <class T>
 __device__ void affine_relu_backward(const T* gradient, const T* activated, const float* scale, const T* other, T* out, long n, int c) {
     long i = first();
@@ -68,7 +72,8 @@ __device__ void affine_relu_backward(const T* gradient, const T* activated, cons
     store(out, i, g);
 }
 
-// out = max(x * scale + shift + y', 0), where y' = y * y_scale + y_shift, or y itself if `y_scale` is null.
+// out = max(x * scale + shift + y', 0), where y' = y * y_scale + y_shift, or y itself if `y_scale`
+// is null.
 template <class T>
 __device__ void join_relu(const T* x, const float* scale, const float* shift, const T* y, const float* y_scale, const float* y_shift, T* out,
                           long n, int c) {
@@ -88,8 +93,8 @@ __device__ void join_relu(const T* x, const float* scale, const float* shift, co
     store(out, i, v);
 }
 
-// masked = [activated > 0] * (gradient + other); x = masked * scale; y = masked * y_scale. `other` may be null, which is 0; so may `masked`,
-// `x` and `y`, which are then not written.
+// masked = [activated > 0] * (gradient + other); x = masked * scale; y = masked * y_scale. `other`
+// may be null, which is 0; so may `masked`, `x` and `y`, which are then not written.
 template <class T>
 __device__ void join_relu_backward(const T* gradient, const T* other, const T* activated, const float* scale, const float* y_scale, T* masked,
                                    T* x, T* y, long n, int c) {

@@ -1,5 +1,5 @@
-// Slopes of objectives: d(value)/d(logits) of each image's row of k logits, by 32 threads, eight rows to a block. The formulas are beside their plain forms
-// in framework/src/loss.rs (`terms`).
+// Slopes of objectives: d(value)/d(logits) of each image's row of k logits, by 32 threads, eight
+// rows to a block. The formulas are beside their plain forms in framework/src/loss/terms.rs.
 #pragma once
 #include "batch_norm.h"
 
@@ -33,7 +33,8 @@ struct Row {
     __device__ Row(long rows, int classes)
         : row((long)blockIdx.x * ROWS_OF_BLOCK + threadIdx.x / ABREAST), lane((int)threadIdx.x % ABREAST), k(row < rows ? classes : 0) {}
 
-    // The largest number of a row of z, and the sum of e^(z - largest); class `without` does not count.
+    // The largest number of a row of z, and the sum of e^(z - largest); class `without` does not
+    // count.
     __device__ float peak(const float* z, int without) const {
         float most = __uint_as_float(0xff800000u); // minus infinity
         for (int j = lane; j < k; j += ABREAST)
@@ -75,7 +76,8 @@ __device__ inline void slm_slope_of(const float* z, const long* y, float* out, l
     for (int j = at.lane; j < at.k; j += ABREAST) out[at.row * at.k + j] = j == label ? -1.f : expf(z[at.row * at.k + j] - peak) / mass;
 }
 
-// Where the margin to the largest other class is at least -kappa: 1 at that class (classes that tie share it), and -1 at the label.
+// Where the margin to the largest other class is at least -kappa: 1 at that class (classes that tie
+// share it), and -1 at the label.
 __device__ inline void cw_slope_of(const float* z, const long* y, float kappa, float* out, long rows, int classes) {
     const Row at(rows, classes);
     int label = at.label(y);

@@ -1,5 +1,7 @@
-// The terms of losses, a number for each row of k logits, and their gradients: of `by`, which is the gradient of each number, the numbers `apart` from each other (0: one for all
-// rows). The formulas are beside their plain forms in framework/src/loss.rs (`terms`); threads are as in slopes.h.
+// The terms of losses, a number for each row of k logits, and their gradients: of `by`, which is
+// the gradient of each number, the numbers `apart` from each other (0: one for all rows). The
+// formulas are beside their plain forms in framework/src/loss/terms.rs; threads are as in
+// slopes.h.
 #pragma once
 #include "slopes.h"
 
@@ -58,7 +60,8 @@ __device__ inline void kl_of(const float* p_logits, const float* q_logits, float
     if (at.k > 0 && at.lane == 0) out[at.row] = sum;
 }
 
-// `dp` and `dq` may be null. With r = q / (q + floor): dp = p (log p - log(q + floor) - KL), dq = q * (the sum of p r) - p r.
+// `dp` and `dq` may be null. With r = q / (q + floor): dp = p (log p - log(q + floor) - KL), dq = q
+// * (the sum of p r) - p r.
 __device__ inline void kl_backward_of(const float* p_logits, const float* q_logits, float floor, const float* by, int apart, float* dp, float* dq, long rows,
                                       int classes) {
     const Row at(rows, classes);

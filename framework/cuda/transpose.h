@@ -4,7 +4,8 @@
 
 constexpr int SIDE = 32;
 
-// `in` is [gridDim.y][rows][columns], `out` [gridDim.y][columns][rows]; a block has a square of one of them, by shared memory, so that both sides are touched in order.
+// `in` is [gridDim.y][rows][columns], `out` [gridDim.y][columns][rows]; a block has a square of one
+// of them, by shared memory, so that both sides are touched in order.
 template <class T> __device__ void transpose(const T* __restrict__ in, T* __restrict__ out, int rows, int columns) {
     __shared__ T square[SIDE][SIDE + 1];
     const int across = (columns + SIDE - 1) / SIDE, row = (int)blockIdx.x / across * SIDE, column = (int)blockIdx.x % across * SIDE;

@@ -1,11 +1,16 @@
-// A 3 x 3 convolution with stride 1 and padding 1 in fewer products: Winograd's F(4 x 4, 3 x 3) (Lavin & Gray, "Fast algorithms for convolutional neural networks", 2016).
+// A 3 x 3 convolution with stride 1 and padding 1 in fewer products: Winograd's F(4 x 4, 3 x 3)
+// (Lavin & Gray, "Fast algorithms for convolutional neural networks", 2016).
 //
-// An image is cut into tiles of 4 x 4 outputs, each with the 6 x 6 inputs d that they need. With g the 3 x 3 weights from one channel to another, a tile's outputs are
+// An image is cut into tiles of 4 x 4 outputs, each with the 6 x 6 inputs d that they need. With g
+// the 3 x 3 weights from one channel to another, a tile's outputs are
 //
-//     A' [ (G g G') * (B' d B) summed over channels ] A        (' transposes, * is number by number)
+//     A' [ (G g G') * (B' d B) summed over channels ] A        (' transposes, * is number by
+//     number)
 //
-// so that the sums over channels are 36 matrix products (cuBLAS's) with 36 products a tile where nine for each output would be 144. B, G and A belong to the points
-// 0, 1, -1, 1/2, -2 and infinity, which lose fewer digits than whole ones (Barabasz et al., "Error analysis and improving the accuracy of Winograd convolution", 2020).
+// so that the sums over channels are 36 matrix products (cuBLAS's) with 36 products a tile where
+// nine for each output would be 144. B, G and A belong to the points 0, 1, -1, 1/2, -2 and
+// infinity, which lose fewer digits than whole ones (Barabasz et al., "Error analysis and improving
+// the accuracy of Winograd convolution", 2020).
 #pragma once
 #include "eight.h"
 
@@ -93,8 +98,9 @@ __device__ inline void tiles_of_images(const float* __restrict__ images, float* 
     }
 }
 
-// G g G' of every pair of channels: weights, whose numbers are this far from each other by output, channel, row and column, to 36 matrices [outputs][c]; `turned` by half a
-// circle for the input gradient. A thread for each pair.
+// G g G' of every pair of channels: weights, whose numbers are this far from each other by output,
+// channel, row and column, to 36 matrices [outputs][c]; `turned` by half a circle for the input
+// gradient. A thread for each pair.
 __device__ inline void tiles_of_weights(const float* __restrict__ weights, float* __restrict__ out, int outputs, int c, int by_output, int by_channel,
                                         int by_row, int by_column, int turned) {
     const int i = (int)(blockIdx.x * blockDim.x + threadIdx.x), pairs = outputs * c;
@@ -117,7 +123,8 @@ __device__ inline void tiles_of_weights(const float* __restrict__ weights, float
                 fmaf(OF_WEIGHT[x][0], half[y][0], fmaf(OF_WEIGHT[x][1], half[y][1], OF_WEIGHT[x][2] * half[y][2]));
 }
 
-// A' p A of every tile, of 36 matrices p [tiles][c], each number by way of `finish(where it lies in the images, value, channel)`.
+// A' p A of every tile, of 36 matrices p [tiles][c], each number by way of `finish(where it lies in
+// the images, value, channel)`.
 template <class Finish>
 __device__ inline void outputs_of_tiles(const float* __restrict__ products, float* out, int height, int width, int c, int tiles, Finish finish) {
     const Place at(height, width, c, tiles);
@@ -144,8 +151,8 @@ __device__ inline void outputs_of_tiles(const float* __restrict__ products, floa
     }
 }
 
-// sum = the convolution + y; out = max(sum * scale + shift, 0), by channel, or the sum itself if `scale` is null. `y` may be null, which is 0, and `sum`, which is then not
-// written.
+// sum = the convolution + y; out = max(sum * scale + shift, 0), by channel, or the sum itself if
+// `scale` is null. `y` may be null, which is 0, and `sum`, which is then not written.
 __device__ inline void affine_of_tiles(const float* __restrict__ products, const float* __restrict__ y, float* __restrict__ sum,
                                        const float* __restrict__ scale, const float* __restrict__ shift, float* __restrict__ out, int height, int width,
                                        int c, int tiles) {

@@ -1,6 +1,8 @@
-// libtorch's c10d, as torch.distributed uses it: ranks meet at a TCP store, and reduce tensors with Gloo.
+// libtorch's c10d, as torch.distributed uses it: ranks meet at a TCP store, and reduce tensors with
+// Gloo.
 //
-// Tensors are tch's: pointers to at::Tensor, which stay the caller's. No exception leaves a function: null, or a message for `free`.
+// Tensors are tch's: pointers to at::Tensor, which stay the caller's. No exception leaves a
+// function: null, or a message for `free`.
 #define USE_C10D_GLOO
 #include "guard.h"
 #include <mutex>
@@ -30,8 +32,9 @@ struct FoilWork {
     c10::intrusive_ptr<c10d::Work> work;
 };
 
-// Begins a collective, which does not wait. One at a time: c10d's flight recorder notes the first of each group in a map of the process that it does not lock,
-// and ranks may be threads of one process, as in tests.
+// Begins a collective, which does not wait. One at a time: c10d's flight recorder notes the first
+// of each group in a map of the process that it does not lock, and ranks may be threads of one
+// process, as in tests.
 template <class Collective> FoilWork* begin(const Tensor* tensor, Collective&& collective) {
     static std::mutex one;
     auto work = std::make_unique<FoilWork>();
@@ -43,7 +46,8 @@ template <class Collective> FoilWork* begin(const Tensor* tensor, Collective&& c
 
 extern "C" {
 
-// Rank 0 serves, unless the launcher does (torchrun). Waits until the server answers, `timeout` milliseconds at most.
+// Rank 0 serves, unless the launcher does (torchrun). Waits until the server answers, `timeout`
+// milliseconds at most.
 char* foil_store_open(FoilStore** out, const char* host, uint16_t port, bool serve, const char* prefix, int64_t timeout) {
     return guarded([&] {
         c10d::TCPStoreOptions options;
@@ -78,7 +82,8 @@ void foil_store_free(FoilStore* store) {
     std::free(guarded([&] { delete store; }));
 }
 
-// Every rank of the store calls it. A collective that takes longer than `timeout` milliseconds fails.
+// Every rank of the store calls it. A collective that takes longer than `timeout` milliseconds
+// fails.
 char* foil_gloo_open(FoilGroup** out, FoilStore* store, int rank, int size, int64_t timeout) {
     return guarded([&] {
         auto options = c10d::ProcessGroupGloo::Options::create_default(Milliseconds(timeout));
@@ -86,7 +91,8 @@ char* foil_gloo_open(FoilGroup** out, FoilStore* store, int rank, int size, int6
     });
 }
 
-// Begins to replace the tensor by its sum over the ranks; it must be left alone until `foil_work_wait`.
+// Begins to replace the tensor by its sum over the ranks; it must be left alone until
+// `foil_work_wait`.
 char* foil_group_sum(FoilWork** out, FoilGroup* group, const Tensor* tensor) {
     return guarded([&] { *out = begin(tensor, [&](auto& tensors) { return group->backend->allreduce(tensors); }); });
 }

@@ -1,4 +1,5 @@
-// No exception crosses into Rust: every function returns null, or a message that the caller gives back to `foil_free`.
+// No exception crosses into Rust: every function returns null, or a message that the caller gives
+// back to `foil_free`.
 #pragma once
 #include <c10/util/Exception.h>
 #include <cstring>

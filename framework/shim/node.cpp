@@ -8,7 +8,8 @@
 using at::Tensor;
 using torch::autograd::variable_list;
 
-// Writes the gradients of a node's inputs, from those of its outputs; null is none, and whoever gets a tensor owns it. Null, or a message for `free`.
+// Writes the gradients of a node's inputs, from those of its outputs; null is none, and whoever
+// gets a tensor owns it. Null, or a message for `free`.
 using Backward = char* (*)(void* closure, Tensor* const* given, int64_t outputs, Tensor** found, int64_t inputs);
 
 namespace {
@@ -18,7 +19,8 @@ struct Closure : torch::autograd::Node {
     void* closure;
     Backward backward;
     void (*drop)(void*);
-    // Of inputs and outputs, which the closure may hold: a change in place would make its gradients wrong.
+    // Of inputs and outputs, which the closure may hold: a change in place would make its gradients
+    // wrong.
     std::vector<std::pair<c10::VariableVersion, uint32_t>> versions;
 
     Closure(const char* title, void* closure, Backward backward, void (*drop)(void*))
@@ -65,15 +67,17 @@ struct Closure : torch::autograd::Node {
 
 extern "C" {
 
-// Makes `outputs`, which were computed without autograd, functions of `inputs`, and writes them to `out`; if autograd asks for that here. `drop` is called
-// once with the closure, which may be at once.
+// Makes `outputs`, which were computed without autograd, functions of `inputs`, and writes them to
+// `out`; if autograd asks for that here. `drop` is called once with the closure, which may be at
+// once.
 char* foil_node(Tensor** out, const Tensor* const* outputs, int64_t n_outputs, const Tensor* const* inputs, int64_t n_inputs, const char* title,
                 void* closure, Backward backward, void (*drop)(void*)) {
     return guarded([&] {
         std::shared_ptr<Closure> node(new Closure(title, closure, backward, drop), torch::autograd::deleteNode);
         variable_list from, to;
         for (int64_t i = 0; i < n_inputs; ++i) from.push_back(*inputs[i]);
-        // Not the outputs themselves: the closure may hold those, and a node that holds what holds it is never freed.
+        // Not the outputs themselves: the closure may hold those, and a node that holds what holds
+        // it is never freed.
         for (int64_t i = 0; i < n_outputs; ++i) to.push_back(outputs[i]->detach());
         if (torch::autograd::compute_requires_grad(from)) {
             node->set_next_edges(torch::autograd::collect_next_edges(from));

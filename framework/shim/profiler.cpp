@@ -1,4 +1,5 @@
-// Which kernels a GPU runs and for how long, those of captured graphs too, by libtorch's profiler (Kineto on CUPTI).
+// Which kernels a GPU runs and for how long, those of captured graphs too, by libtorch's profiler
+// (Kineto on CUPTI).
 #include "guard.h"
 #include <map>
 #include <string>

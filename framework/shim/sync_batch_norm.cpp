@@ -1,8 +1,9 @@
 // Batch norm over the images of all ranks, as one differentiable operator.
 //
-// Forward: y = (x - mean) / sqrt(var + eps) · weight + bias with the statistics of all ranks' images; one sum over the ranks of
-// 2C + 1 numbers, in double, of which the variance is the small difference of two large ones. Backward: d(sum of all ranks' losses)/dx, which
-// takes a second sum, of 2C numbers; the gradients of weight and bias are those of this rank's images alone.
+// Forward: y = (x - mean) / sqrt(var + eps) · weight + bias with the statistics of all ranks'
+// images; one sum over the ranks of 2C + 1 numbers, in double, of which the variance is the small
+// difference of two large ones. Backward: d(sum of all ranks' losses)/dx, which takes a second sum,
+// of 2C numbers; the gradients of weight and bias are those of this rank's images alone.
 #include "guard.h"
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>

@@ -1,6 +1,8 @@
-// What tch does not bind and a CPU has too: memory formats, gradients of single operators, TF32's switches, an operator recorder.
+// What tch does not bind and a CPU has too: memory formats, gradients of single operators, TF32's
+// switches, an operator recorder.
 //
-// Tensors are tch's: pointers to at::Tensor. Those that are returned are new and belong to the caller.
+// Tensors are tch's: pointers to at::Tensor. Those that are returned are new and belong to the
+// caller.
 #include "guard.h"
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
@@ -94,7 +96,8 @@ char* foil_conv_weight_gradient(Tensor** out, const Tensor* gradient, const Tens
     });
 }
 
-// d/d(input) of a batch norm that used the batch's statistics; with `learns` d/d(weight) and d/d(bias) behind it.
+// d/d(input) of a batch norm that used the batch's statistics; with `learns` d/d(weight) and
+// d/d(bias) behind it.
 char* foil_batch_norm_gradients(Tensor** out, const Tensor* gradient, const Tensor* input, const Tensor* weight, const Tensor* mean,
                                 const Tensor* inverse_std, double eps, bool learns) {
     return guarded([&] {
@@ -112,9 +115,10 @@ char* foil_allow_tf32(bool allow) {
     });
 }
 
-// Whether the processor takes subnormal numbers for 0, in this thread and in those that compute for it. The switch is in each thread's control
-// register; threads that start later inherit it, the ones that OpenMP has running already get it through a parallel region. libtorch's
-// own headers would bring a second OpenMP, so the region is asked of the one that libtorch has loaded.
+// Whether the processor takes subnormal numbers for 0, in this thread and in those that compute for
+// it. The switch is in each thread's control register; threads that start later inherit it, the
+// ones that OpenMP has running already get it through a parallel region. libtorch's own headers
+// would bring a second OpenMP, so the region is asked of the one that libtorch has loaded.
 char* foil_flush_denormal(bool flush) {
     return guarded([&] {
         auto set = [](void* flush) { at::globalContext().setFlushDenormal(*static_cast<bool*>(flush)); };
@@ -125,7 +129,8 @@ char* foil_flush_denormal(bool flush) {
     });
 }
 
-// Whether CUDA may choose convolutions by trying them out and add numbers in any order, or must do the same each time.
+// Whether CUDA may choose convolutions by trying them out and add numbers in any order, or must do
+// the same each time.
 char* foil_deterministic(bool deterministic) {
     return guarded([&] {
         at::globalContext().setBenchmarkCuDNN(!deterministic);
@@ -136,7 +141,8 @@ char* foil_deterministic(bool deterministic) {
     });
 }
 
-// Records every operator of every thread until `foil_record_stop`; `wait`, if any, is called at both ends of each.
+// Records every operator of every thread until `foil_record_stop`; `wait`, if any, is called at
+// both ends of each.
 char* foil_record_start(void (*wait)()) {
     return guarded([&] {
         TORCH_CHECK(handle == 0, "operators are being recorded already");

@@ -72,7 +72,8 @@ torch.save(
 beside = {"lr": 0.1, "curve": numpy.arange(3.0), "out": pathlib.PurePosixPath("runs/a"), "random": numpy.random.get_state()}
 torch.save(({5: state}, beside), here / "listed.pth")
 
-# Before PyTorch 1.6, a Sequential of a normalisation and the network, Parameters in place of tensors.
+# Before PyTorch 1.6, a Sequential of a normalisation and the network, Parameters in place of
+# tensors.
 state = shared(net, torch.float16)
 mean, std = torch.tensor([0.4914, 0.4822, 0.4465]), torch.tensor([0.2023, 0.1994, 0.2010])
 expected["normalised"] = logits(state, mean, std)

@@ -106,7 +106,8 @@ def cat(beta, detach=False):
     """Eq. 13 of the CAT paper; `adversarial` is X_cali."""
 
     def loss(z, y, side):
-        # Eq. 8: phi(f(X)Y) = L(f(X), Y) (1 - P(Y=y|X)), all of it of the natural image. The code's weight has 1e-7 more.
+        # Eq. 8: phi(f(X)Y) = L(f(X), Y) (1 - P(Y=y|X)), all of it of the natural image. The code's
+        # weight has 1e-7 more.
         weight = 1.0000001 - probability(z["clean"], y)
         weight = weight.detach() if detach else weight
         phi = per_image_ce(z["clean"], y) * weight
@@ -478,7 +479,8 @@ def attacks():
     save("attacks", tensors, cases)
 
 
-# Whole training steps with the attacked images given: which passes are made, in which order, and what they move.
+# Whole training steps with the attacked images given: which passes are made, in which order, and
+# what they move.
 
 STEPS = {
     "at": ["adversarial", "after_update"],

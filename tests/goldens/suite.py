@@ -170,7 +170,8 @@ def apgd(f, x, y, draw, rows, name, eps, norm, value, steps=100, rho=0.75, t=Non
     return torch.where(wrong.view(-1, 1, 1, 1), x_wrong, x_best)
 
 
-# FAB: the change with the smallest norm that reaches a plane within the cube, found by halving intervals of lambda.
+# FAB: the change with the smallest norm that reaches a plane within the cube, found by halving
+# intervals of lambda.
 
 
 def onto_plane(x, g, height, norm):
@@ -233,7 +234,8 @@ def fab(f, x, y, draw, rows, name, eps, norm, rank, steps=100, alpha_max=0.1, et
     return torch.where((distance <= eps).view(-1, 1, 1, 1), nearest, x)
 
 
-# Square: windows are cut out of the images one by one, unless they are the same for all (as in AutoAttack's own code).
+# Square: windows are cut out of the images one by one, unless they are the same for all (as in
+# AutoAttack's own code).
 
 
 def share(i, p):

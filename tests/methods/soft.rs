@@ -53,11 +53,15 @@ fn logits() -> [Tensor; 2] {
     [clean, Tensor::from_slice2(&[[1.0, 1.0, -1.0], [0.0, 0.5, 1.0]])]
 }
 
-// z = torch.tensor([[2., 0., -1.], [.5, 1., 0.]], dtype=torch.float64); a = torch.tensor([[1., 1., -1.], [0., .5, 1.]], …)
-// y = torch.tensor([[.7, .3, 0.], [.2, .2, .6]]); ce = F.cross_entropy; p, q = z.softmax(1), a.softmax(1)
+// z = torch.tensor([[2., 0., -1.], [.5, 1., 0.]], dtype=torch.float64);
+// a = torch.tensor([[1., 1., -1.], [0., .5, 1.]], …)
+// y = torch.tensor([[.7, .3, 0.], [.2, .2, .6]]); ce = F.cross_entropy;
+// p, q = z.softmax(1), a.softmax(1)
 // kl = F.kl_div(F.log_softmax(a, 1), p, reduction='batchmean');  t = y * (1 - .1 - .1 / 2) + .1 / 2
-// at: ce(a, y), ce(a, y, label_smoothing=.1);  trades: ce(z, y) + 6 * kl;  alp: ce(a, y) + .5 * F.mse_loss(z, a)
-// score: ((p - y) ** 2).sum(1).mean() + 4 * ((q - p) ** 2).sum(1).mean(), with t for y;  cat: ce(z, y) + 5 * kl
+// at: ce(a, y), ce(a, y, label_smoothing=.1);  trades: ce(z, y) + 6 * kl;
+// alp: ce(a, y) + .5 * F.mse_loss(z, a)
+// score: ((p - y) ** 2).sum(1).mean() + 4 * ((q - p) ** 2).sum(1).mean(), with t for y;
+// cat: ce(z, y) + 5 * kl
 #[test]
 fn losses_equal_pytorchs() {
     let [clean, attacked] = logits();

@@ -8,8 +8,8 @@
 //! 3. `overrides`: `attack.inner.steps=7` from the command line.
 //! 4. `libraries`: what is listed under `plugins` is loaded.
 //! 5. `row`: a list of radii becomes an attack for each.
-//! 6. `check`: the tree against a JSON Schema, as schemars makes it from the pipeline's structs; plugins are looked up
-//!    by name in a [`Catalog`] and bring their own schemas.
+//! 6. `check`: the tree against a JSON Schema, as schemars makes it from the pipeline's structs;
+//!    plugins are looked up by name in a [`Catalog`] and bring their own schemas.
 //!
 //! What comes out is [`Checked`], a plain `serde_yaml::Value` in normal form that deserialises
 //! without surprises, or [`Problems`]. Checks that no schema can state are added by the caller with

@@ -1,5 +1,6 @@
-// Hopper's convolutions (conv_sm90.cu, conv_down_sm90.cu) on a CPU: not their source, which is instructions that only Hopper has, but what it promises, written plainly. The kernels
-// themselves are held to the same promise where there is such a GPU; here it is for the code that calls them.
+// Hopper's convolutions (conv_sm90.cu, conv_down_sm90.cu) on a CPU: not their source, which is
+// instructions that only Hopper has, but what it promises, written plainly. The kernels themselves
+// are held to the same promise where there is such a GPU; here it is for the code that calls them.
 #include "host.h"
 
 #include "../conv_down_shape.h"
@@ -34,7 +35,8 @@ struct Filter {
     }
     const float* tap(int y, int x) const { return &values[(size_t)(y * kernel + x) * c * k]; }
 
-    // Calls `meet` with each pixel of `small`, the pixel of `large` that a tap sees from there, and the tap.
+    // Calls `meet` with each pixel of `small`, the pixel of `large` that a tap sees from there, and
+    // the tap.
     template <class F> void each(Images& large, Images& small, F meet) const {
         for (int n = 0; n < small.n; ++n)
             for (int h = 0; h < small.side; ++h)
@@ -103,7 +105,8 @@ struct Given {
     }
 };
 
-// Writes `sums` to `out`; `group` says where an image, a row and a column belong, of groups of `rows` pixels.
+// Writes `sums` to `out`; `group` says where an image, a row and a column belong, of groups of
+// `rows` pixels.
 template <class F> void write(Images& sums, void* out, const Given& given, Epilogue e, int rows, F group) {
     const int c = sums.c, groups = sums.n * sums.side * sums.side / rows;
     const auto numbers = [](const void* p) { return static_cast<const bf16*>(p); };
@@ -161,7 +164,8 @@ template <template <bool> class D> void convolve_down(const std::string& name, v
     const Given given{p[5], nullptr, static_cast<float*>(p[6]), static_cast<float*>(p[7]), static_cast<float*>(p[8]), p[9]};
     given.check(epilogue);
     const Filter filter(p[1], 3, 2, S::SMALL, S::LARGE), shortcut(p[2], 1, 2, S::SMALL, S::LARGE);
-    // Groups are cut alike both ways; a gradient's are of pixels of one parity of rows and one of columns.
+    // Groups are cut alike both ways; a gradient's are of pixels of one parity of rows and one of
+    // columns.
     const auto part = [](int n, int h) { return (n / S::NI * S::DOWN + h / S::R) * S::SPLIT + h % S::R / (S::R / S::SPLIT); };
     if (turned) {
         Images d_out(p[3], n, S::W, S::SMALL), d_shortcut(p[4], n, S::W, S::SMALL), sums(n, 2 * S::W, S::LARGE);

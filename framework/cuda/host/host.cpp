@@ -13,7 +13,8 @@
 
 namespace host {
 
-// A place to run threads of the block in, one after the other; another is needed for each thread that waits at a barrier.
+// A place to run threads of the block in, one after the other; another is needed for each thread
+// that waits at a barrier.
 struct Fiber {
     ucontext_t context;
     std::unique_ptr<char[]> stack;
@@ -90,7 +91,8 @@ static void run_block() {
     }
 }
 
-// One letter for each argument: B, F, D, U for pointers to bf16, float, double, unsigned; l, i, f for a long, an int, a float, w for a table of words.
+// One letter for each argument: B, F, D, U for pointers to bf16, float, double, unsigned; l, i, f
+// for a long, an int, a float, w for a table of words.
 template <class A> constexpr char letter() {
     using P = std::remove_cv_t<std::remove_pointer_t<A>>;
     if (std::is_pointer_v<A>) return std::is_same_v<P, bf16> ? 'B' : std::is_same_v<P, float> ? 'F' : std::is_same_v<P, double> ? 'D' : 'U';

@@ -1,5 +1,6 @@
-// What kernels see of CUDA, on a CPU. The blocks of a launch run one after the other, the threads of a block as fibers that change places at
-// barriers, in a shuffled order after each, so that a barrier that is missing shows as a wrong number.
+// What kernels see of CUDA, on a CPU. The blocks of a launch run one after the other, the threads
+// of a block as fibers that change places at barriers, in a shuffled order after each, so that a
+// barrier that is missing shows as a wrong number.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -50,7 +51,8 @@ inline unsigned take(unsigned* counter, unsigned last) {
 
 #define __syncwarp() __syncthreads()
 
-// Every thread of a block must come here, not only a warp's. Two boards in turn, so that one barrier is enough.
+// Every thread of a block must come here, not only a warp's. Two boards in turn, so that one
+// barrier is enough.
 inline float exchanged(float mine, unsigned with) {
     static thread_local float boards[2][1024];
     static thread_local bool second[1024];

@@ -173,7 +173,8 @@ mod tests {
         #[test]
         fn ranks_share_the_batch_of_one_process(size in 2..70i64, ranks in 1..9usize, part in 0.02..0.98f64, step in 0..3i64) {
             let Some(mixture) = Mixture::new(150, 40, size, part) else { return Ok(()) };
-            // Each image of a batch as its place in the base set's order, or minus its draw's number.
+            // Each image of a batch as its place in the base set's order, or minus its draw's
+            // number.
             let images = |drawn: &Drawn| -> Vec<i64> {
                 let base = drawn.base.0..drawn.base.0 + drawn.base.1;
                 let all: Vec<i64> = base.chain(drawn.numbers.iter().map(|number| -1 - number)).collect();

@@ -146,8 +146,8 @@ mod tests {
         Tensor::from_slice(values).view([-1, 1, 1, 1])
     }
 
-    // By hand: batches {1, 3} and {4, 6, 8}. Means 2 and 6 of 2 and 3 images: (2 · 2 + 3 · 6)/5 = 4.4.
-    // Unbiased variances 2 and 4: (2 · 2 + 3 · 4)/5 = 3.2. Not that of all five, 7.3.
+    // By hand: batches {1, 3} and {4, 6, 8}. Means 2 and 6 of 2 and 3 images: (2 · 2 + 3 · 6)/5 =
+    // 4.4. Unbiased variances 2 and 4: (2 · 2 + 3 · 4)/5 = 3.2. Not that of all five, 7.3.
     #[test]
     fn statistics_are_means_over_the_images() {
         let (trained, progress) = (norm(), Progress { epoch: 0, step: 0, steps_per_epoch: 1, epochs: 2 });

@@ -11,8 +11,8 @@
 //!   [`super::Repeated`], which sets the share that a graph was made for. Gradients
 //!   ([`Learner`]) and [`Parameters::average_statistics`](crate::nn::Parameters) weight with it.
 //! - A network computes as in training, or as in an evaluation while the guard of
-//!   [`Network::evaluating`](super::Network::evaluating) lives; the guard also switches TF32, which is one
-//!   switch for the process.
+//!   [`Network::evaluating`](super::Network::evaluating) lives; the guard also switches TF32, which
+//!   is one switch for the process.
 
 use super::averaged::Averaged;
 use super::descent::{Descended, Descending};

@@ -130,7 +130,8 @@ impl Lock {
             ))
             .help(accept)),
             None => {
-                // The command names libraries by their paths, of which the lock knows the last part.
+                // The command names libraries by their paths, of which the lock knows the last
+                // part.
                 let others: Vec<&str> = self.0.keys().map(String::as_str).collect();
                 let others = match command.contains("--plugins") && !others.is_empty() {
                     true => format!(", with --plugins for what it holds already: {}", others.join(", ")),

@@ -103,10 +103,10 @@ fn libtorch_folder() -> Option<PathBuf> {
 
 #[allow(unsafe_code)]
 fn open_forever(library: &std::path::Path) -> Result<(), String> {
-    // SAFETY: Opening runs the library's initialisers. The file lies beside the libtorch this process
-    // already runs and comes from the same package; it is never closed, since libtorch keeps
-    // pointers into it. Its symbols are made known to what is opened later, which is CUDA's half of
-    // the shim.
+    // SAFETY: Opening runs the library's initialisers. The file lies beside the libtorch this
+    // process already runs and comes from the same package; it is never closed, since libtorch
+    // keeps pointers into it. Its symbols are made known to what is opened later, which is CUDA's
+    // half of the shim.
     use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
     // SAFETY: Opening runs the library's initialisers. The file lies beside the libtorch this
     // process already runs and comes from the same package; it is never closed, since libtorch

@@ -169,8 +169,9 @@ mod tests {
         objective.value(&logits, reference).double_value(&[0])
     }
 
-    // By hand. p = (0.5, 0.3, 0.2) and q = (0.2, 0.7, 0.1) as logs: CE = -ln 0.2; KL(p ‖ q) = sum p ln(p/q);
-    // margin of (1, 3, 2) is 1 - 3 = -2; SLM = ln(0.7 + 0.1) - ln 0.2; the least likely class of p is the last.
+    // By hand. p = (0.5, 0.3, 0.2) and q = (0.2, 0.7, 0.1) as logs: CE = -ln 0.2; KL(p ‖ q) = sum p
+    // ln(p/q); margin of (1, 3, 2) is 1 - 3 = -2; SLM = ln(0.7 + 0.1) - ln 0.2; the least likely
+    // class of p is the last.
     #[test]
     fn values_by_hand() {
         let (p, q) = ([0.5f64, 0.3, 0.2].map(f64::ln), [0.2f64, 0.7, 0.1].map(f64::ln));

@@ -135,7 +135,8 @@ mod tests {
         attack_from_yaml(yaml, Kind::Double).perturb(&target, &batch).unwrap().x.view([2, 2])
     }
 
-    // W = torch.tensor([[2., -1], [-1, 2], [0, .5]]); x = torch.tensor([[.6, .97], [.3, .05]]); y = torch.tensor([0, 1])
+    // W = torch.tensor([[2., -1], [-1, 2], [0, .5]]); x = torch.tensor([[.6, .97], [.3, .05]]);
+    // y = torch.tensor([0, 1])
     // eta = torch.tensor([[-.17, .12], [.15, -.19]]); s = (x + eta).clamp(0, 1).requires_grad_()
     // g, = torch.autograd.grad(F.cross_entropy(s @ W.T, y), s); (s + .1 * g.sign()).clamp(0, 1)
     #[test]

@@ -73,7 +73,8 @@ mod tests {
     // area = 32 * 32 * (.02 + u[0] * .31); ratio = exp(log(.3) + u[1] * (log(3.3) - log(.3)))
     // h, w = round(sqrt(area * ratio)), round(sqrt(area / ratio));  if h < 32 and w < 32:
     //     i = int(u[2] * (32 - h + 1)); j = int(u[3] * (32 - w + 1))
-    // u = .5, .25, .1, .9 -> h 10, w 18, i 2, j 13;  first try 1., 1. -> h 33: the second one counts
+    // u = .5, .25, .1, .9 -> h 10, w 18, i 2, j 13;  first try 1., 1. -> h 33: the second one
+    // counts
     #[test]
     fn the_first_rectangle_that_fits_is_filled() {
         let erasing = from_yaml::<dyn Augment>("{ type: random_erasing, probability: 1, value: 0.5 }", Kind::Float);

@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn columns_become_rows_and_ten_becomes_zero() {
-        // In MATLAB's order the number at (row, column, channel) is at row + 32 column + 1024 channel.
+        // In MATLAB's order the number at (row, column, channel) is at row + 32 column + 1024
+        // channel.
         let values = (0..2 * 3072).map(|at| (at / 3072 * 100 + at % 32 + 2 * (at / 32 % 32)) as u8).collect();
         let x = array("X", &[32, 32, 3, 2], values);
         let found = images(vec![x, array("y", &[2, 1], vec![10, 3])], 2).unwrap();

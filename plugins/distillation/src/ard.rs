@@ -53,8 +53,8 @@ mod tests {
     use foil::prelude::*;
     use foil::testing::assert_close;
 
-    // tau ** 2 * F.kl_div(F.log_softmax(a / tau, 1), F.softmax(t / tau, 1), reduction="mean") * alpha
-    //     + (1 - alpha) * F.cross_entropy(z, y), with the logits of testing.rs
+    // kl = F.kl_div(F.log_softmax(a / tau, 1), F.softmax(t / tau, 1), reduction="mean")
+    // tau ** 2 * alpha * kl + (1 - alpha) * F.cross_entropy(z, y), with the logits of testing.rs
     #[test]
     fn equals_pytorch() {
         assert_close(&output("ard", &teacher()).total, &Tensor::from(0.17296201740133466), 1e-12);

@@ -139,8 +139,10 @@ mod tests {
     }
 
     // import torch, torch.nn.functional as F
-    // z, a = torch.tensor([[2., 0, -1], [.5, 1, 0]]).double(), torch.tensor([[1., 1, -1], [0, .5, 1]]).double()
-    // z.requires_grad_(); a.requires_grad_(); y = torch.tensor([0, 1]); w = torch.full((2, 3), 1 / 3).double()
+    // z = torch.tensor([[2., 0, -1], [.5, 1, 0]]).double()
+    // a = torch.tensor([[1., 1, -1], [0, .5, 1]]).double()
+    // z.requires_grad_(); a.requires_grad_(); y = torch.tensor([0, 1]);
+    // w = torch.full((2, 3), 1 / 3).double()
     // d = (z[:, :, None] - z[:, None]) - (a[:, :, None] - a[:, None])
     // Q = (w[:, :, None] * w[:, None] * d ** 2).sum() / 8
     // S = -(z.softmax(1).detach() * a.log_softmax(1)).sum(1).mean()
@@ -184,8 +186,8 @@ mod tests {
         assert_close(&output.parts[2].1, &Tensor::from(0.30067784), 1e-8);
     }
 
-    // With M = 1/3 GKL's Q is DKL's; with the rows above and gamma 0.2:
-    // w = p ** .2; Q = .25 * (d ** 2 * w[:, :, None] * w[:, None]).sum() / (w[:, :, None] * w[:, None]).sum()   # 0.29495455
+    // With M = 1/3 GKL's Q is DKL's; with the rows above and gamma 0.2: w = p ** .2; Q = .25 * (d
+    // ** 2 * w[:, :, None] * w[:, None]).sum() / (w[:, :, None] * w[:, None]).sum()   # 0.29495455
     // 20 * Q + 4 * S              # 10.06579008
     #[test]
     fn the_second_version_normalises_over_the_batch() {

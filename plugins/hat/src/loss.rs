@@ -56,7 +56,8 @@ mod tests {
     use foil_attacks as _;
     use std::collections::BTreeMap;
 
-    // z, a as in TRADES's test; hr = torch.tensor([[.5, 1.5, 0], [1., 0, 1]]); yh = torch.tensor([1, 2])
+    // z, a as in TRADES's test; hr = torch.tensor([[.5, 1.5, 0], [1., 0, 1]]);
+    // yh = torch.tensor([1, 2])
     // F.cross_entropy(z, y, label_smoothing=s) + gamma * F.cross_entropy(hr, yh)
     //     + beta * F.kl_div(F.log_softmax(a, 1), F.softmax(z, 1), reduction="batchmean")
     #[test]

@@ -61,9 +61,9 @@ mod tests {
     use super::*;
     use foil::testing::{assert_close, loss_from_yaml, loss_on};
 
-    // By hand, logits being logs of the probabilities p = (0.5, 0.3, 0.2), q = (0.2, 0.7, 0.1), y = 0, so n = 1:
-    // BCE = -ln 0.2 - ln(1.0001 - 0.7); KL = 0.5 ln(0.5/0.2) + 0.3 ln(0.3/0.7) + 0.2 ln(0.2/0.1); weight 0.5000001.
-    // The 1e-12 change nothing that is compared here.
+    // By hand, logits being logs of the probabilities p = (0.5, 0.3, 0.2), q = (0.2, 0.7, 0.1), y =
+    // 0, so n = 1: BCE = -ln 0.2 - ln(1.0001 - 0.7); KL = 0.5 ln(0.5/0.2) + 0.3 ln(0.3/0.7) + 0.2
+    // ln(0.2/0.1); weight 0.5000001. The 1e-12 change nothing that is compared here.
     #[test]
     fn one_image_by_hand() {
         let z = |p: [f64; 3]| Tensor::from_slice2(&[p]).log();
@@ -78,11 +78,11 @@ mod tests {
         assert_close(&output.total, &Tensor::from(bce + 5.0 * kl * 0.500_000_1), 1e-10);
     }
 
-    // By hand, two classes, p = p_y, y = 0: with weight w = 1 - p and q = (.2, .8) the KL is
-    // K = p ln(p/.2) + (1 - p) ln((1 - p)/.8), so dK/dp = ln(p/.2) - ln((1 - p)/.8), and
-    // d(K w)/dp = (1 - p) dK/dp - K. At p = .5: K = .223144, dK/dp = ln 4, d(K w)/dp = .470004. With
-    // a weight that carries no gradient it would be .693147. dp/dz_y = p (1 - p) = .25, beta is 5, and
-    // BCE does not see f(x).
+    // By hand, two classes, p = p_y, y = 0: with weight w = 1 - p and q = (.2, .8) the KL is K = p
+    // ln(p/.2) + (1 - p) ln((1 - p)/.8), so dK/dp = ln(p/.2) - ln((1 - p)/.8), and d(K w)/dp = (1 -
+    // p) dK/dp - K. At p = .5: K = .223144, dK/dp = ln 4, d(K w)/dp = .470004. With a weight that
+    // carries no gradient it would be .693147. dp/dz_y = p (1 - p) = .25, beta is 5, and BCE does
+    // not see f(x).
     #[test]
     fn the_gradient_flows_through_the_weight() {
         let z = Tensor::from_slice2(&[[0.0f64, 0.0]]).set_requires_grad(true);

@@ -113,7 +113,8 @@ mod tests {
 
     const IMAGENET: DataFacts = DataFacts { height: 224, width: 224, classes: 1000, ..CIFAR10 };
 
-    // sum(p.numel() for p in torchvision.models.resnet18().parameters()) -> 11689512; resnet50: 25557032
+    // sum(p.numel() for p in torchvision.models.resnet18().parameters()) -> 11689512; resnet50:
+    // 25557032
     #[test]
     fn has_as_many_parameters_as_torchvisions() {
         assert_eq!(count("imagenet_resnet", IMAGENET), 11_689_512);

@@ -88,8 +88,8 @@ mod tests {
     #[test]
     fn has_as_many_parameters_as_the_paper() {
         assert_eq!(count("small_cnn", MNIST), 379_702);
-        // The convolutions have 9 (16 + 16² + 16·32 + 32²) + 96, the linear layers 32·49·24 + 24 and
-        // 24·10 + 10.
+        // The convolutions have 9 (16 + 16² + 16·32 + 32²) + 96, the linear layers 32·49·24 + 24
+        // and 24·10 + 10.
         assert_eq!(count("{ type: small_cnn, width: 16, hidden: 24 }", MNIST), 16_368 + 37_656 + 250);
     }
 

@@ -107,7 +107,8 @@ mod tests {
         trajectory("{ type: adam, lr: 0.1, weight_decay: 0.01 }", &[0.7340657489933973, -2.188369660173714]);
     }
 
-    // as in sgd.rs, with torch.optim.Adam([{"params": [a], "weight_decay": .01}, {"params": [b]}], lr=.1)
+    // as in sgd.rs, with torch.optim.Adam([{"params": [a], "weight_decay": .01},
+    //     {"params": [b]}], lr=.1)
     #[test]
     fn groups_without_decay_equal_pytorch() {
         let adam = "{ type: adam, lr: 0.1, weight_decay: 0.01, no_decay: [norm] }";

@@ -51,7 +51,8 @@ mod tests {
     }
 
     // as in sgd.rs, with
-    // torch.optim.AdamW([{"params": [a], "weight_decay": .1}, {"params": [b], "weight_decay": 0}], lr=.1)
+    // torch.optim.AdamW([{"params": [a], "weight_decay": .1}, {"params": [b],
+    //     "weight_decay": 0}], lr=.1)
     #[test]
     fn groups_without_decay_equal_pytorch() {
         let adamw = "{ type: adamw, lr: 0.1, weight_decay: 0.1, no_decay: [norm] }";

@@ -114,7 +114,8 @@ mod tests {
         );
     }
 
-    // a, b = p[:1] and p[1:] as above; o = torch.optim.SGD([{"params": [a], "weight_decay": .01}, {"params": [b]}],
+    // a, b = p[:1] and p[1:] as above; o = torch.optim.SGD([{"params": [a], "weight_decay": .01},
+    //     {"params": [b]}],
     //     lr=.1, momentum=.9, nesterov=True)
     #[test]
     fn groups_without_decay_equal_pytorch() {
@@ -124,8 +125,8 @@ mod tests {
     }
 
     // By hand: w = 1, weight decay .01, gradients .5 and .2, (lr, momentum) = (.1, .95), (.2, .85).
-    // First g = .51 = v, w = 1 - .1 · (.51 + .95 · .51) = .90055. Then g = .2090055, v = .85 · .51 +
-    // g = .6425055, w = .90055 - .2 · (g + .85 · v) = .749522965.
+    // First g = .51 = v, w = 1 - .1 · (.51 + .95 · .51) = .90055. Then g = .2090055, v = .85 · .51
+    // + g = .6425055, w = .90055 - .2 · (g + .85 · v) = .749522965.
     #[test]
     fn momentum_may_change_and_the_velocity_is_not_rescaled() {
         let two = |first: f64, second: f64| {

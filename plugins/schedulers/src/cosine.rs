@@ -37,7 +37,8 @@ register!(dyn Scheduler, "cosine", Cosine, "{ start: 0.1 }");
 mod tests {
     use crate::testing::{at, close, scheduler};
 
-    // s = torch.optim.lr_scheduler.CosineAnnealingLR(SGD(lr=.1), 10, eta_min=.001); s.get_last_lr() after 0, 1, … s.step()
+    // s = torch.optim.lr_scheduler.CosineAnnealingLR(SGD(lr=.1), 10, eta_min=.001);
+    // s.get_last_lr() after 0, 1, … s.step()
     #[test]
     fn equals_pytorch_epoch_by_epoch() {
         let lr = scheduler("{ type: cosine, start: 0.1, end: 0.001, epochs: 10 }");

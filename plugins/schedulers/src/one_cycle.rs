@@ -76,9 +76,12 @@ register!(dyn Scheduler, "one_cycle", OneCycle, "{ peak: 0.2, up: 0.4 }");
 mod tests {
     use crate::testing::{at, close, scheduler};
 
-    // s = torch.optim.lr_scheduler.OneCycleLR(SGD(lr=.1), max_lr=.2, total_steps=11, pct_start=5/11, anneal_strategy=…,
-    //     div_factor=20, final_div_factor=10, cycle_momentum=False); s.get_last_lr() after 0, 1, … s.step()
-    // PyTorch puts the top at step pct_start · total_steps - 1 = 4 and the end at step total_steps - 1 = 10.
+    // s = torch.optim.lr_scheduler.OneCycleLR(SGD(lr=.1), max_lr=.2, total_steps=11,
+    //     pct_start=5/11, anneal_strategy=…,
+    //     div_factor=20, final_div_factor=10, cycle_momentum=False); s.get_last_lr() after 0, 1, …
+    //     s.step()
+    // PyTorch puts the top at step pct_start · total_steps - 1 = 4 and the end at step total_steps
+    // - 1 = 10.
     #[test]
     fn equals_pytorch_step_by_step() {
         let shape = "peak: 0.2, up: 0.4, start: 0.01, end: 0.001, epochs: 10, count: epochs";
@@ -102,8 +105,10 @@ mod tests {
         }
     }
 
-    // s = torch.optim.lr_scheduler.OneCycleLR(SGD(lr=.1, momentum=.9), max_lr=.2, total_steps=11, pct_start=5/11,
-    //     div_factor=20, final_div_factor=10); s.get_last_lr(), s.optimizer.param_groups[0]["momentum"] after 0, 1, … s.step()
+    // s = torch.optim.lr_scheduler.OneCycleLR(SGD(lr=.1, momentum=.9), max_lr=.2, total_steps=11,
+    //     pct_start=5/11,
+    //     div_factor=20, final_div_factor=10); s.get_last_lr(),
+    //     s.optimizer.param_groups[0]["momentum"] after 0, 1, … s.step()
     #[test]
     fn cosine_both_ways_equals_pytorch_and_so_does_its_momentum() {
         let both = "up: 0.4, rise: cosine, down: cosine, epochs: 10, count: epochs";

@@ -95,9 +95,10 @@ mod tests {
     use super::*;
     use foil::testing::{assert_close, from_yaml, loss_from_yaml, loss_on};
 
-    // z, a, y as in TRADES's test; p, q = z.softmax(1), a.softmax(1); t = one-hot, or its smoothed form
-    // n, r = ((p - t) ** 2).sum(1), ((q - p) ** 2).sum(1)
-    // n.mean() + 4 * r.mean();  n.mean() + 3 * F.relu(r - .1).mean();  F.relu(n + 6 * r - .09 * 1.5).mean()
+    // z, a, y as in TRADES's test; p, q = z.softmax(1), a.softmax(1); t = one-hot, or its smoothed
+    // form; n, r = ((p - t) ** 2).sum(1), ((q - p) ** 2).sum(1)
+    // n.mean() + 4 * r.mean();  n.mean() + 3 * F.relu(r - .1).mean();
+    // F.relu(n + 6 * r - .09 * 1.5).mean()
     #[test]
     fn equals_pytorch() {
         let clean = Tensor::from_slice2(&[[2.0, 0.0, -1.0], [0.5, 1.0, 0.0]]);

@@ -134,12 +134,14 @@ mod tests {
     }
 
     // import torch, torch.nn.functional as F
-    // z, a = torch.tensor([[2., 0, -1], [.5, 1, 0]]).double(), torch.tensor([[1., 1, -1], [0, .5, 1]]).double()
+    // z = torch.tensor([[2., 0, -1], [.5, 1, 0]]).double()
+    // a = torch.tensor([[1., 1, -1], [0, .5, 1]]).double()
     // s = F.one_hot(torch.tensor([0, 1]), 3).double()
     // for _ in range(2):
     //     s = .9 * s + .1 * z.softmax(1); u = s.max(1).values; u = u * 2 / u.sum()
-    //     natural = (u * -(s * z.log_softmax(1)).sum(1)).mean()                    # 0.45533874, then 0.48235118
-    //     natural + 6 * F.kl_div(a.log_softmax(1), z.softmax(1), reduction="batchmean")   # 2.07201356, then 2.09902599
+    //     natural = (u * -(s * z.log_softmax(1)).sum(1)).mean()   # 0.45533874, then 0.48235118
+    //     natural + 6 * F.kl_div(a.log_softmax(1), z.softmax(1), reduction="batchmean")
+    //                                                  # 2.07201356, then 2.09902599
     #[test]
     fn labels_move_and_are_used_at_once() {
         let mut loss = loss(0);

@@ -1,7 +1,9 @@
-// A TorchScript module whose tensors can be exchanged: tch runs modules, but shows only their parameters.
+// A TorchScript module whose tensors can be exchanged: tch runs modules, but shows only their
+// parameters.
 //
-// Tensors are tch's: pointers to at::Tensor. Those that are handed out are new and belong to the caller. No exception crosses into
-// Rust: functions that can fail return null, or a message that the caller gives back to `foil_program_free_text`.
+// Tensors are tch's: pointers to at::Tensor. Those that are handed out are new and belong to the
+// caller. No exception crosses into Rust: functions that can fail return null, or a message that
+// the caller gives back to `foil_program_free_text`.
 #include "guard.h"
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/passes/inliner.h>

@@ -128,8 +128,8 @@ impl Program {
     /// Puts a tensor into a slot.
     pub(crate) fn set(&self, slot: usize, tensor: &Tensor) -> Result<()> {
         assert!(slot < self.slots());
-        // SAFETY: The handle is live and the slot exists; the shim takes a reference of its own to the
-        // tensor. `Program` is not `Sync`, so no other call is in progress.
+        // SAFETY: The handle is live and the slot exists; the shim takes a reference of its own to
+        // the tensor. `Program` is not `Sync`, so no other call is in progress.
         unsafe { checked(foil_program_set(self.0, slot, tensor.as_ptr().cast())) }
     }
 

@@ -68,9 +68,11 @@ mod tests {
     use foil::testing::{assert_close, loss_from_yaml, loss_on};
 
     // import torch, torch.nn.functional as F
-    // z, a = torch.tensor([[2., 0, -1], [.5, 1, 0]]).double(), torch.tensor([[1., 1, -1], [0, .5, 1]]).double()
+    // z = torch.tensor([[2., 0, -1], [.5, 1, 0]]).double()
+    // a = torch.tensor([[1., 1, -1], [0, .5, 1]]).double()
     // y = torch.tensor([0, 1])
-    // F.cross_entropy(z, y, label_smoothing=.1) + 5 * F.kl_div(F.log_softmax(a, 1), F.softmax(z, 1), reduction="batchmean")
+    // F.cross_entropy(z, y, label_smoothing=.1) + 5 * F.kl_div(F.log_softmax(a, 1), F.softmax(z,
+    //     1), reduction="batchmean")
     #[test]
     fn smoothed_labels_equal_pytorchs() {
         let clean = Tensor::from_slice2(&[[2.0, 0.0, -1.0], [0.5, 1.0, 0.0]]);
@@ -81,11 +83,13 @@ mod tests {
     }
 
     // import torch, torch.nn.functional as F
-    // c = torch.tensor([[2., 0.], [0., 1.]]); a = torch.tensor([[1., 0.], [1., 0.]]); y = torch.tensor([0, 1])
-    // F.cross_entropy(c, y) + 6 * F.kl_div(F.log_softmax(a, 1), F.softmax(c, 1), reduction="batchmean")   # 1.8078
+    // c = torch.tensor([[2., 0.], [0., 1.]]); a = torch.tensor([[1., 0.], [1., 0.]]);
+    // y = torch.tensor([0, 1])
+    // F.cross_entropy(c, y) + 6 * F.kl_div(F.log_softmax(a, 1), F.softmax(c, 1),
+    //     reduction="batchmean")   # 1.8078
     //
-    // By hand, with s(t) = 1/(1 + e^-t): CE = (ln(1 + e^-2) + ln(1 + e^-1))/2; the clean probabilities of the first class are s(2)
-    // and s(-1), the attacked one s(1) twice.
+    // By hand, with s(t) = 1/(1 + e^-t): CE = (ln(1 + e^-2) + ln(1 + e^-1))/2; the clean
+    // probabilities of the first class are s(2) and s(-1), the attacked one s(1) twice.
     #[test]
     fn two_images_by_hand() {
         let s = |t: f64| 1.0 / (1.0 + (-t).exp());

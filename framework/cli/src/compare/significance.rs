@@ -178,7 +178,8 @@ mod tests {
         assert_eq!(of_methods(&[50.0], &[50.0, 51.0], 100), None);
     }
 
-    // scipy.stats.binomtest(30, 40).proportion_ci(0.95, "exact")   # 0.5880380198484636, 0.8730852010671533
+    // scipy.stats.binomtest(30, 40).proportion_ci(0.95, "exact")   # 0.5880380198484636,
+    //     0.8730852010671533
     // binomtest(0, 5): 0, 0.5218237501049814
     #[test]
     fn networks_are_compared_by_the_images_on_which_they_disagree() {
@@ -199,9 +200,10 @@ mod tests {
         assert_eq!(of_networks(&[], &[]), None);
     }
 
-    // R: p.adjust(p, "holm"), which is pmin(1, cummax((n - i + 1) * p[i])) over ascending p, i from 1.
-    // p = c(0.01, 0.04, 0.03, 0.005): ascending 0.005 * 4, 0.01 * 3, 0.03 * 2, 0.04 * 1 -> 0.02 0.03 0.06 0.04, and 0.04 becomes 0.06.
-    // p = c(0.5, 0.4, 0.012): 0.036, then 0.8, then 0.5, which becomes 0.8. p = c(0.6, 0.7): 1.2 and 0.7, both become 1.
+    // R: p.adjust(p, "holm"), which is pmin(1, cummax((n - i + 1) * p[i])) over ascending p,
+    // i from 1. p = c(0.01, 0.04, 0.03, 0.005): ascending 0.005 * 4, 0.01 * 3, 0.03 * 2, 0.04 * 1
+    // -> 0.02 0.03 0.06 0.04, and 0.04 becomes 0.06. p = c(0.5, 0.4, 0.012): 0.036, then 0.8, then
+    // 0.5, which becomes 0.8. p = c(0.6, 0.7): 1.2 and 0.7, both become 1.
     #[test]
     fn holms_correction_is_rs() {
         let family = |p: &[f64]| -> Vec<f64> {

@@ -187,8 +187,8 @@ fn write(
         out = default_place(folder, weights, pipeline, digest, record.n);
         out = place::beside_newer(out, record, weights, observer)?;
     }
-    // The table first: where there is a record, there are its images. The record before the trust checks:
-    // if they fail, the record stays.
+    // The table first: where there is a record, there are its images. The record before the trust
+    // checks: if they fail, the record stays.
     record.images = Some(images.write(ImageRecord::beside(&out)).map_err(Error::of)?);
     record.write(&out).map_err(Error::of)?;
     Ok(out)

@@ -39,7 +39,8 @@ pub fn fetch(set: Set, store: &Path, python: &Python, force: bool) -> Result<Pat
     make_folder(&partial)?;
     python.unpack(&wheels, &partial, set.members())?;
     if set == Set::Cpu {
-        // torch-sys links with -ltorch. The wheel's libtorch.so would pull in CUDA; this one is a linker script.
+        // torch-sys links with -ltorch. The wheel's libtorch.so would pull in CUDA;
+        // this one is a linker script.
         let script = partial.join("torch/lib/libtorch.so");
         fs::write(&script, "INPUT(-ltorch_cpu)\n").or_fail(|| format!("write {}", script.display()))?;
     }

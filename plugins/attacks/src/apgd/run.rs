@@ -210,7 +210,8 @@ mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
     use tch::Device;
 
-    // Croce & Hein 2020, section 3: p0 = 0, p1 = 0.22, p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06).
+    // Croce & Hein 2020, section 3: p0 = 0, p1 = 0.22, p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03,
+    // 0.06).
     #[test]
     fn checkpoints_of_the_paper() {
         assert_eq!(checkpoints(100), [22, 41, 57, 70, 80, 87, 93, 99]);
@@ -232,16 +233,22 @@ mod tests {
     }
 
     // torchattacks 3.5.1 (a port of AutoAttack's code), float64:
-    // A = torch.sin(torch.arange(1., 25.)).view(6, 4) * 2; B = torch.cos(torch.arange(1., 13.)).view(4, 3) * 2
+    // A = torch.sin(torch.arange(1., 25.)).view(6, 4) * 2;
+    // B = torch.cos(torch.arange(1., 13.)).view(4, 3) * 2
     // class Drawn(torch.nn.Module):
     //     passes = 0
     //     def forward(self, x):
     //         self.passes += 1
-    //         return torch.tanh(x.flatten(1) @ A + 0.5 * torch.sin(self.passes * torch.arange(1., 5.))) @ B
-    // x = torch.sin(torch.arange(1., 25.) ** 2).abs().view(4, 1, 2, 3); y = torch.tensor([0, 2, 0, 2])
-    // u = torch.cos(torch.arange(1., 25.) ** 2).abs().view(4, 1, 2, 3); torch.rand = lambda shape: u
-    // attack = APGD(Drawn(), eps=0.1, steps=15, loss="ce" or "dlr", eot_iter=3); attack.get_logits = attack.model
-    // best, acc, _, wrong = attack.attack_single_run(x, y); torch.where(acc.view(-1, 1, 1, 1), best, wrong)
+    //         return torch.tanh(x.flatten(1) @ A + 0.5 * torch.sin(self.passes * torch.arange(1.,
+    //         5.))) @ B
+    // x = torch.sin(torch.arange(1., 25.) ** 2).abs().view(4, 1, 2, 3);
+    // y = torch.tensor([0, 2, 0, 2])
+    // u = torch.cos(torch.arange(1., 25.) ** 2).abs().view(4, 1, 2, 3);
+    // torch.rand = lambda shape: u
+    // attack = APGD(Drawn(), eps=0.1, steps=15, loss="ce" or "dlr", eot_iter=3);
+    // attack.get_logits = attack.model
+    // best, acc, _, wrong = attack.attack_single_run(x, y);
+    // torch.where(acc.view(-1, 1, 1, 1), best, wrong)
     #[test]
     fn gradients_of_a_random_network_are_averaged_as_autoattack_averages_them() {
         let count = Tensor::arange_start(1, 25, (Kind::Double, Device::Cpu)).square();

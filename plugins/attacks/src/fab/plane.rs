@@ -56,8 +56,9 @@ mod tests {
         onto_plane(&x, &gradient, &Tensor::from_slice(&[height]), norm).view(-1)
     }
 
-    // By hand. Linf: all move by height / Σ|g| while there is room; a pixel with room 0.1 stops there, and the others make up for it.
-    // L2: along the gradient, height / |g|²; then without the one that stopped.
+    // By hand. Linf: all move by height / Σ|g| while there is room; a pixel with room 0.1 stops
+    // there, and the others make up for it. L2: along the gradient, height / |g|²; then without the
+    // one that stopped.
     #[test]
     fn three_pixels_by_hand() {
         let check = |found: Tensor, expected: [f64; 3]| assert_close(&found, &Tensor::from_slice(&expected), 1e-12);

@@ -155,7 +155,8 @@ mod tests {
     use super::*;
     use foil::testing::assert_close;
 
-    // By hand: rectangles of 1 (the middle), 1/4 and 1/9 on 3 x 3 pixels: 1 + 1/4 in the middle, 1/4 around it; then length 1.
+    // By hand: rectangles of 1 (the middle), 1/4 and 1/9 on 3 x 3 pixels: 1 + 1/4 in the middle,
+    // 1/4 around it; then length 1.
     #[test]
     fn a_bump_is_highest_in_the_middle() {
         let found = Tensor::from_slice(&bump(3, 3));

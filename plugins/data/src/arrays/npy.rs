@@ -161,7 +161,8 @@ mod tests {
         assert!(absurd.length().is_err());
     }
 
-    // import numpy as np; [np.array([v], t).tobytes() for v, t in ((-2, '<i2'), (2.5, '<f4'), (300, '<u4'))]
+    // import numpy as np; [np.array([v], t).tobytes() for v, t in ((-2, '<i2'), (2.5, '<f4'),
+    //     (300, '<u4'))]
     #[test]
     fn numbers_are_those_of_numpy() {
         assert_eq!(Number::Int { bytes: 2, signed: true }.value(&[0xfe, 0xff]), -2.0);

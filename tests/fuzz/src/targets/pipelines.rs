@@ -103,8 +103,8 @@ fn built(loaded: Result<Loaded>, overrides: &[String]) -> Result<Verdict> {
     loaded.built(loaded.pipeline.combinations(overrides))?;
     loaded.built(assemble(&loaded.pipeline, Kind::Float, Device::Cpu, true).and_then(Assembled::trainable))?;
     let yaml = loaded.pipeline.to_yaml()?;
-    // Radii may be written in other units than they came in, and `extends` is gone: nothing else may
-    // change.
+    // Radii may be written in other units than they came in, and `extends` is gone: nothing else
+    // may change.
     let again = load_text(Path::new("it.yaml"), &yaml, &[]).and_then(|again| again.pipeline.to_yaml());
     Ok(match again {
         Ok(text) if text == yaml => Verdict::Taken,

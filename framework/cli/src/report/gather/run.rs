@@ -106,8 +106,8 @@ impl Run {
         if torn {
             notes.push(format!("{}: its last line is incomplete and is left out", curves.display()));
         }
-        // If no epoch is recorded at all, callers report it themselves. Rows that the state does not
-        // confirm are not shown.
+        // If no epoch is recorded at all, callers report it themselves. Rows that the state does
+        // not confirm are not shown.
         if let Some(fault) = metrics::fault(&metrics, epochs, &done.metrics).filter(|_| curves.exists()) {
             let left_out = if done.metrics.is_empty() { "" } else { ", and is left out" };
             notes.push(format!("{} {fault}{left_out}", curves.display()));

@@ -63,7 +63,8 @@ fn transparency_is_refused_or_has_a_ground() {
 #[test]
 fn a_picture_is_turned_upright_as_its_exif_data_say() {
     let picture = RgbImage::from_fn(2, 1, |x, _| Rgb([if x == 0 { 250 } else { 0 }; 3]));
-    // TIFF, little-endian, one entry: tag 0x0112 (orientation), a short, 1 of them: 6, a quarter turn.
+    // TIFF, little-endian, one entry: tag 0x0112 (orientation), a short, 1 of them: 6, a quarter
+    // turn.
     let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".to_vec();
     let mut bytes = Vec::new();
     let mut encoder = image::codecs::png::PngEncoder::new(&mut bytes);
@@ -80,7 +81,8 @@ fn pictures_of_other_sizes_are_cropped_stretched_or_refused() {
     assert_eq!(one(Fit::Crop).unwrap(), [80; 4], "the middle");
     let error = one(Fit::Exact).unwrap_err().to_string();
     assert!(error.contains("it has 2 x 6 pixels, expected 2 x 2"), "{error}");
-    // PIL: Image.fromarray(x).resize((3, 2), Image.BILINEAR) -> 9, 62, 9; a third of it by symmetry.
+    // PIL: Image.fromarray(x).resize((3, 2), Image.BILINEAR) -> 9, 62, 9; a third of it by
+    // symmetry.
     let small = read(&wide, [1, 2, 3], Fit::Stretch, Alpha::Refuse).unwrap();
     assert!(small[0] == small[2] && small[1] > 55 && small[0] < 15, "{small:?}");
 }
