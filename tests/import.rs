@@ -42,23 +42,23 @@ fn assert_close(ours: &Tensor, theirs: &Tensor) {
 /// Imports `file`, checks its logits against PyTorch's `what`, and returns what was printed.
 #[track_caller]
 fn imported(place: &Place, file: &str, what: &str, args: &[&str]) -> String {
-    let told = place.foil(&[&["import", &golden(file), "--out", what], args].concat()).ok().out;
+    let output = place.foil(&[&["import", &golden(file), "--out", what], args].concat()).ok().out;
     let (expected, _) = tensors::read(&PathBuf::from(golden("expected.safetensors"))).unwrap();
     assert_close(&logits(&place.path(what), &expected["x"]), &expected[what]);
-    told
+    output
 }
 
 #[test]
 fn a_training_scripts_checkpoint() {
     let place = Place::with("");
-    let told = imported(&place, "trades.pt", "trades", &[]);
+    let output = imported(&place, "trades.pt", "trades", &[]);
     for line in [
         "names begin with `module.`, which is removed",
         "left out: 10 tensors under `module.sub_block1.`, which no forward pass reads",
         "the file says nothing about normalisation",
         "imported into trades; evaluate it: foil eval trades",
     ] {
-        assert!(told.contains(line), "{told}");
+        assert!(output.contains(line), "{output}");
     }
     let resolved = place.run("trades").text("resolved.yaml");
     for line in ["type: wide_resnet", "depth: 10", "width: 1", "type: cifar10", "normalize: none"] {
@@ -76,8 +76,8 @@ fn a_training_scripts_checkpoint() {
 #[test]
 fn an_old_file_of_a_normalisation_and_a_network() {
     let place = Place::with("");
-    let told = imported(&place, "normalised.pth", "normalised", &[]);
-    assert!(told.contains("mean [0.4914, 0.4822, 0.4465], deviation [0.2023, 0.1994, 0.201]"), "{told}");
+    let output = imported(&place, "normalised.pth", "normalised", &[]);
+    assert!(output.contains("mean [0.4914, 0.4822, 0.4465], deviation [0.2023, 0.1994, 0.201]"), "{output}");
     let (_, card) = place.run("normalised").tensors("best.safetensors");
     assert_eq!(card["foil.std"], "[0.2023,0.1994,0.201]");
     // Without these two, only the names tell that something is missing.
@@ -95,9 +95,9 @@ fn an_old_file_of_a_normalisation_and_a_network() {
 fn weights_in_lists_and_what_stands_beside_them() {
     let place = Place::with("");
     imported(&place, "listed.pth", "trades", &[]);
-    let told = place.foil(&["import", &golden("listed.pth"), "--list"]).ok().out;
+    let output = place.foil(&["import", &golden("listed.pth"), "--list"]).ok().out;
     for line in ["0.5: 46 tensors, ", "1.curve: a numpy array", "1.out: a path", "1.random: 5 entries", "1.lr: 0.1"] {
-        assert!(told.lines().any(|told| told.starts_with(line)), "{line}: {told}");
+        assert!(output.lines().any(|output| output.starts_with(line)), "{line}: {output}");
     }
 }
 
@@ -139,13 +139,13 @@ fn the_set_that_fits_is_taken_and_others_can_be_named() {
 #[test]
 fn a_checkpoint_of_mma() {
     let place = Place::with("");
-    let told = imported(&place, "mma.pt", "mma", &[]);
+    let output = imported(&place, "mma.pt", "mma", &[]);
     for line in [
         "names begin with `1.`, which is removed",
         "as in `1.convgroup1.layer.0.bn1.bias` for foil's `block1.layer.0.bn1.bias`",
         "normalises with `normalize: per_image`",
     ] {
-        assert!(told.contains(line), "{told}");
+        assert!(output.contains(line), "{output}");
     }
     let resolved = place.run("mma").text("resolved.yaml");
     for line in ["type: wide_resnet", "depth: 10", "width: 1", "normalize: per_image"] {
@@ -161,12 +161,12 @@ fn a_checkpoint_of_mma() {
 #[test]
 fn what_a_file_holds() {
     let place = Place::with("");
-    let told = place.foil(&["import", &golden("trades.pt"), "--list"]).ok().out;
-    let lines: Vec<&str> = told.lines().collect();
+    let output = place.foil(&["import", &golden("trades.pt"), "--list"]).ok().out;
+    let lines: Vec<&str> = output.lines().collect();
     assert_eq!(lines[0], "state_dict: 58 tensors, 83,075 numbers  (taken by default)");
-    assert!(lines.contains(&"  module.conv1.weight                              bfloat16  [16, 3, 3, 3]"), "{told}");
+    assert!(lines.contains(&"  module.conv1.weight                              bfloat16  [16, 3, 3, 3]"), "{output}");
     for line in ["epoch: 76", "best_acc: a numpy scalar", "args.beta: 6", "scheduler.last_epoch: 76"] {
-        assert!(lines.contains(&line), "{told}");
+        assert!(lines.contains(&line), "{output}");
     }
 }
 
@@ -211,12 +211,12 @@ fn a_trained_run_goes_out_and_comes_back() {
     let x = Tensor::rand([3, 1, 28, 28], (Kind::Float, Device::Cpu));
     let own = logits(&place.path("run"), &x);
     for (format, file) in [("pt", "run/best.pth"), ("safetensors", "out.safetensors")] {
-        let told = place.foil(&["export", "run", "--format", format, "--out", file]).ok().out;
-        assert!(told.contains("model.load_state_dict("), "{told}");
-        let told = place.foil(&["import", file, "--out", format]).ok().out;
+        let output = place.foil(&["export", "run", "--format", format, "--out", file]).ok().out;
+        assert!(output.contains("model.load_state_dict("), "{output}");
+        let output = place.foil(&["import", file, "--out", format]).ok().out;
         assert!(
-            told.contains("its model card says: model small_cnn, data mnist_subset, normalize {mean:[0.13],"),
-            "{told}"
+            output.contains("its model card says: model small_cnn, data mnist_subset, normalize {mean:[0.13],"),
+            "{output}"
         );
         assert_eq!(logits(&place.path(format), &x), own);
         let resolved = place.run(format).text("resolved.yaml");
@@ -254,8 +254,8 @@ fn a_trained_run_goes_out_and_comes_back() {
     assert_close(&program.forward_ts(&[x.narrow(0, 0, 1)]).unwrap(), &own.narrow(0, 0, 1));
 
     // The program is evaluated as it is; without parameters it cannot be trained.
-    let told = place.foil(&["import", "net.pt", "--out", "program"]).ok().out;
-    assert!(told.contains("a TorchScript program, taken as it is, on images of mnist_subset"), "{told}");
+    let output = place.foil(&["import", "net.pt", "--out", "program"]).ok().out;
+    assert!(output.contains("a TorchScript program, taken as it is, on images of mnist_subset"), "{output}");
     let evaluated = |run: &str| {
         place.foil(&["eval", run, "evaluate=[natural, pgd2]", SUITE, "images.test_limit=50", "--trust", "off"]).ok();
         let entries = place.run(run).json("eval.json")["entries"].clone();
@@ -289,8 +289,8 @@ fn an_imported_run_goes_out_as_it_came() {
         let came_with = came.choose(None).unwrap().clone();
         for format in ["pt", "safetensors"] {
             let out = format!("{what}.{format}");
-            let told = place.foil(&["export", what, "--format", format, "--out", &out]).ok().out;
-            assert!(told.contains("the names that the checkpoint came with"), "{told}");
+            let output = place.foil(&["export", what, "--format", format, "--out", &out]).ok().out;
+            assert!(output.contains("the names that the checkpoint came with"), "{output}");
             let mut file = Checkpoint::open(&place.path(&out)).unwrap();
             let dict = file.choose(None).unwrap().clone();
             assert!(!dict.tensors.is_empty() && !dict.texts.contains_key("foil.names"));

@@ -28,7 +28,7 @@ peers     | 7   | the same steps in PyTorch, as published and captured by hand  
 strongest | 10  | the same by torch.compile, tuned                                                | 1.4 times as fast
 start     | 3   | seconds from the pipeline to the third step, and memory, in a process of its own | 5 s
 profile   | 4   | the kernels of a step of AT, TRADES and MART                                    |
-judging   | 25  | AT of 30 epochs under PGD-100 in tf32 and fp32, and under AutoAttack, 10,000 images | 30 s, 60 s, 10 min
+evaluation| 25  | AT of 30 epochs under PGD-100 in tf32 and fp32, and under AutoAttack, 10,000 images | 30 s, 60 s, 10 min
 bf16      | 12  | AT of 30 epochs in bf16 and in tf32                                             | within 0.3 points
 fast      | 60  | eight methods, 30 epochs each, in one table                                     |
 recipes   | 90  | AT, TRADES, CAT_cent and CAT_cw as published, beside the paper'\''s Table 2           | AT to epoch 110 in 10 min, CAT in 20
@@ -225,7 +225,7 @@ part_profile() {
     done
 }
 
-part_judging() {
+part_evaluation() {
     local judged=$out/runs/at_bf16
     trained at_bf16 configs/cifar10/fast/at.yaml train.precision=bf16
     run pgd100_tf32 120 "$foil" eval "$judged" 'evaluate=[natural,pgd100]' train.eval_precision=tf32 --out "$dir/pgd100_tf32.json"

@@ -1,4 +1,4 @@
-//! The average trait: a network that follows the trained one and is judged in its place.
+//! The average trait: a network that follows the trained one and is evaluated in its place.
 //!
 //! Robust networks are better when their weights are averaged over the training. The trained
 //! weights do everything in a step; what is measured, selected, saved and exported is the average.

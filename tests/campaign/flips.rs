@@ -76,7 +76,7 @@ fn flip(run: &Run, name: &str, random: &mut Random) -> u64 {
     bit
 }
 
-/// Goes on with the run: it is told what is damaged (true), or ends with the same bits.
+/// Resumes the run: it names what is damaged (true), or ends with the same bits.
 fn resumed(place: &Place, run: &Run, folder: &str, name: &str, whole: &Run) -> bool {
     let ended = place.foil(&["train", "--resume", folder, "--no-eval"]);
     if ended.code != Some(0) {
@@ -95,7 +95,7 @@ fn resumed(place: &Place, run: &Run, folder: &str, name: &str, whole: &Run) -> b
     false
 }
 
-/// Looks at the run and evaluates it: it is told what is damaged (true), or shows the same figures.
+/// Looks at the run and evaluates it: it names what is damaged (true), or shows the same figures.
 fn looked(place: &Place, folder: &str, name: &str, truth: &str) -> bool {
     let [out, err] = shown(place, folder);
     let told = err.contains(name);

@@ -36,7 +36,7 @@ pub(crate) fn from_python(object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
     if address.is_null() {
         return Err(PyErr::fetch(object.py()));
     }
-    // SAFETY: It is a new `at::Tensor` on the heap that nobody else owns.
+    // SAFETY: It is a new `at::Tensor` on the heap that no one else owns.
     Ok(unsafe { Tensor::from_ptr(address.cast()) })
 }
 

@@ -30,7 +30,7 @@ pub trait DataSource: Send {
     /// When it is not here, or a file is not what it should be, with what was found and expected.
     fn read(&self, progress: &Reading) -> Result<Dataset>;
 
-    /// The parts that an evaluation judges one by one, such as `fog@3`; none for most sets.
+    /// The parts that an evaluation measures one by one, such as `fog@3`; none for most sets.
     fn parts(&self) -> Vec<String> {
         Vec::new()
     }

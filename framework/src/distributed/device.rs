@@ -82,13 +82,13 @@ impl World {
     /// Opens it on a separate thread, which is abandoned if the other ranks do not connect.
     fn meet(&self, joined: &'static Joined, invitation: [u8; 128], device: Device) -> Result<Box<dyn OnDevice>> {
         let (rank, size, timeout) = (self.rank(), self.size(), joined.launch.timeout);
-        let (tell, told) = channel();
-        let open = move || drop(tell.send(joined.opener.open(invitation, rank, size, device)));
+        let (sender, opened) = channel();
+        let open = move || drop(sender.send(joined.opener.open(invitation, rank, size, device)));
         std::thread::Builder::new().name("meeting".into()).spawn(open).map_err(Error::of)?;
         let started = Instant::now();
         loop {
-            match told.recv_timeout(LOOK) {
-                Ok(opened) => return opened,
+            match opened.recv_timeout(LOOK) {
+                Ok(result) => return result,
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Error::new("connecting the devices panicked"));
                 }

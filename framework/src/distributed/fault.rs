@@ -46,10 +46,10 @@ impl World {
         let call = joined.roll_call(if lost || rank == 0 { PATIENCE } else { BRIEFLY });
         joined.take_leave();
         let speaker = |(other, note): (&usize, &Note)| *other < rank && (lost || note.failed());
-        let told = lost && call.notes.values().any(Note::failed);
+        let reported = lost && call.notes.values().any(Note::failed);
         // A lower rank that is alive but has not noticed yet will report it when it does.
         let will_tell = lost && call.beating.iter().any(|other| *other < rank);
-        joined.silent.store(told || will_tell || call.notes.iter().any(speaker), Ordering::Relaxed);
+        joined.silent.store(reported || will_tell || call.notes.iter().any(speaker), Ordering::Relaxed);
         match lost {
             true => self.blame(&call, &mine),
             false if mine.starts_with("rank ") => error,

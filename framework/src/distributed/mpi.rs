@@ -155,10 +155,10 @@ impl Mpi {
     /// Joins MPI's world, which must match the launcher's variables.
     pub fn join(launch: &Launch, meeting: &Meeting) -> Result<Self> {
         let store = Store::open(launch, meeting).map_err(|error| launch.not_met(meeting, &error))?;
-        let ((place, told), (ask, jobs)) = (channel(), channel());
+        let ((place, answer), (ask, jobs)) = (channel(), channel());
         let thread = std::thread::Builder::new().name("mpi".into()).spawn(move || speak(&place, &jobs));
         let thread = thread.map_err(|error| Error::new(format!("could not start the thread for MPI: {error}")))?;
-        let (rank, size) = told.recv().map_err(|_| Error::new("MPI ended before it started"))??;
+        let (rank, size) = answer.recv().map_err(|_| Error::new("MPI ended before it started"))??;
         if (rank, size) != (launch.rank, launch.size) {
             return Err(Error::new(format!(
                 "MPI says rank {rank} of {size}, but {} says rank {} of {}",

@@ -46,7 +46,7 @@ pub struct Step {
     pub update: Option<(Box<dyn Update>, &'static str)>,
     /// Teachers and helpers.
     pub networks: Networks,
-    /// What is judged in the model's place.
+    /// What is evaluated in the model's place.
     pub average: Option<Averaged>,
     /// Names of attack and loss, for messages.
     pub names: [&'static str; 2],

@@ -119,7 +119,7 @@ unsafe extern "C" fn run(
 unsafe extern "C" fn discard(closure: *mut c_void) {
     // SAFETY: By this function's contract it is the box that `node` gave away.
     let closure = unsafe { Box::from_raw(closure.cast::<Box<Backward>>()) };
-    // The hook has reported a panic in what it holds; there is nobody else to tell.
+    // The hook has reported a panic in what it holds; no one else can be told.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(closure)));
 }
 

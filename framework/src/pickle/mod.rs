@@ -37,7 +37,7 @@ pub struct Refused {
 
 impl Refused {
     /// The message, for the pickle called `name`.
-    pub fn told(self, name: &str) -> Error {
+    pub fn into_error(self, name: &str) -> Error {
         let place = match self.near.as_str() {
             "" => format!("{name}, byte {}", self.at),
             near => format!("{name}, byte {}, near `{near}`", self.at),

@@ -24,8 +24,8 @@ fn a_call_is_named_with_its_place() {
     let refused = read(bytes, LONGEST).unwrap_err();
     assert_eq!(refused.fault, Fault::Global("posix.system".into()));
     assert_eq!((refused.at, refused.near.as_str()), (30, "b"));
-    let told = refused.told("net.pt: data.pkl").to_string();
-    assert!(told.starts_with(
+    let error = refused.into_error("net.pt: data.pkl").to_string();
+    assert!(error.starts_with(
         "error: net.pt: data.pkl, byte 30, near `b`: it calls `posix.system`, which is Python code that foil does not run"
     ));
 }
@@ -187,7 +187,7 @@ proptest! {
         bytes.truncate(cut.max(1));
         if let Err(refused) = read(&bytes, LONGEST) {
             prop_assert!(refused.at <= bytes.len());
-            prop_assert!(refused.told("x").message().starts_with("x, byte "));
+            prop_assert!(refused.into_error("x").message().starts_with("x, byte "));
         }
     }
 }

@@ -54,7 +54,7 @@ impl<T: Kind + ?Sized> Held<T> {
     }
 
     /// Adds the plugin's name to an error from another copy.
-    fn told<R>(&self, result: Result<R>) -> Result<R> {
+    fn explained<R>(&self, result: Result<R>) -> Result<R> {
         result.map_err(|error| match self.name {
             Some(name) => match Part::of(T::NAME) {
                 Some(part) => error.in_part(part, name),
@@ -163,26 +163,26 @@ macro_rules! crossing {
                 if self.at_home() {
                     $part(self.own()).$g($($ga),*)
                 } else {
-                    raise(self.told($across::$g(self.object.as_ref(), $($ga),*)))
+                    raise(self.explained($across::$g(self.object.as_ref(), $($ga),*)))
                 }
             })*
             $(fn $s(&mut self, $($sa: $st),*) -> $sr {
                 if self.at_home() { $part_mut(self.own_mut()).$s($($sa),*) } else {
                     let result = $across::$s(self.object.as_mut(), $($sa),*);
-                    raise(self.told(result))
+                    raise(self.explained(result))
                 }
             })*
             $(fn $tg(&self, $($tga: $tgt),*) -> Result<$tgr> {
                 if self.at_home() {
                     $part(self.own()).$tg($($tga),*)
                 } else {
-                    self.told($across::$tg(self.object.as_ref(), $($tga),*))
+                    self.explained($across::$tg(self.object.as_ref(), $($tga),*))
                 }
             })*
             $(fn $ts(&mut self, $($tsa: $tst),*) -> Result<$tsr> {
                 if self.at_home() { $part_mut(self.own_mut()).$ts($($tsa),*) } else {
                     let result = $across::$ts(self.object.as_mut(), $($tsa),*);
-                    self.told(result)
+                    self.explained(result)
                 }
             })*
             $($own)*
@@ -234,13 +234,13 @@ crossing!(Attack as AttackAcross: Send LearningAcross {
     own fn learning(&self) -> Option<&dyn Learning> {
         match self.at_home() {
             true => self.own().learning(),
-            false => raise(self.told(self.object.learns())).then_some(self as _),
+            false => raise(self.explained(self.object.learns())).then_some(self as _),
         }
     }
     own fn learning_mut(&mut self) -> Option<&mut dyn Learning> {
         match self.at_home() {
             true => self.own_mut().learning_mut(),
-            false => raise(self.told(self.object.learns())).then_some(self as _),
+            false => raise(self.explained(self.object.learns())).then_some(self as _),
         }
     }
     // A stage would be an object of the copy that made it, whose panics no one would catch, so a
@@ -360,7 +360,7 @@ impl ModelAcross for Box<dyn Model> {
 
 impl Model for Held<dyn Model> {
     fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
-        if self.at_home() { self.own().forward(pass, xs) } else { raise(self.told(self.object.forward(pass, xs))) }
+        if self.at_home() { self.own().forward(pass, xs) } else { raise(self.explained(self.object.forward(pass, xs))) }
     }
     fn input_gradient(
         &self,
@@ -371,13 +371,13 @@ impl Model for Held<dyn Model> {
         if self.at_home() {
             return self.own().input_gradient(pass, xs, d_logits);
         }
-        raise(self.told(self.object.input_gradient(pass, xs, &|logits| guard(|| Ok(d_logits(logits))))))
+        raise(self.explained(self.object.input_gradient(pass, xs, &|logits| guard(|| Ok(d_logits(logits))))))
     }
     fn capturable(&self) -> bool {
-        if self.at_home() { self.own().capturable() } else { raise(self.told(self.object.capturable())) }
+        if self.at_home() { self.own().capturable() } else { raise(self.explained(self.object.capturable())) }
     }
     fn is_mask(&self) -> bool {
-        if self.at_home() { self.own().is_mask() } else { raise(self.told(self.object.is_mask())) }
+        if self.at_home() { self.own().is_mask() } else { raise(self.explained(self.object.is_mask())) }
     }
 }
 

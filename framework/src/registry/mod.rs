@@ -87,7 +87,7 @@ kinds! {
     Scheduler as SchedulerAcross in scheduler, "scheduler", "is a number as a function of progress";
     Optimizer as OptimizerAcross in optimizer, "optimizer", "updates the parameters from their gradient";
     Update as UpdateAcross in update, "update", "turns a step's loss into a change of the weights";
-    Average as AverageAcross in average, "average", "follows the weights and is judged in their place";
+    Average as AverageAcross in average, "average", "follows the weights and is evaluated in their place";
 }
 
 /// One registered plugin.

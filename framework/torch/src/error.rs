@@ -27,7 +27,7 @@ pub struct Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Told to the user, and nothing else.
+    /// Shown to the user, and nothing else.
     #[default]
     Other,
     /// A batch of one image met batch norm over vectors.

@@ -30,10 +30,10 @@ pub fn command(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     let libtorch = setup::ensure(workspace)?;
     Job::cargo(BUILD).run(workspace)?;
     let library = cuda::build(workspace, &libtorch)?;
-    let told = Job::cargo(TESTS).told(workspace)?;
+    let output = Job::cargo(TESTS).stdout(workspace)?;
     let nothing =
         || Failure::new("cargo does not say where foil's tests are", format!("see its output: cargo {TESTS}"));
-    let tests = executable(&told).ok_or_else(nothing)?;
+    let tests = executable(&output).ok_or_else(nothing)?;
 
     // Whole or not at all.
     let new = folder.with_extension(format!("new-{}", std::process::id()));

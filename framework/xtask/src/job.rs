@@ -80,7 +80,7 @@ impl Job {
     }
 
     /// Runs it, waits, and returns what it wrote to its standard output.
-    pub fn told(&self, workspace: &Workspace) -> Result<String> {
+    pub fn stdout(&self, workspace: &Workspace) -> Result<String> {
         let output = self.command(workspace).stderr(Stdio::inherit()).output();
         let output = output.or_fail(|| format!("start `{self}`"))?;
         self.check(output.status)?;

@@ -44,7 +44,7 @@ fn steps(configs: Vec<String>, smoke: Vec<String>, runs: &Path, extent: Extent) 
     if extent == Extent::Quick {
         return steps;
     }
-    // So many cases that they take about 20 seconds, the same ones each time.
+    // Enough cases for about 20 seconds, the same ones each time.
     steps.push(step("fuzz build", Job::cargo(BUILD_FUZZ)));
     steps.push(step("fuzz", Job::fuzz("")));
     for config in smoke {

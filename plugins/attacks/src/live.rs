@@ -19,7 +19,7 @@ impl Live {
     }
 
     /// Lets the `broken` ones (`[n]` bool) leave with `x` `[n, C, H, W]`. Returns the places `[m]`
-    /// of those that stay, or `None` if nobody left. It reads the device.
+    /// of those that stay, or `None` if none is broken. It reads the device.
     pub(crate) fn shrink(&mut self, broken: &Tensor, x: &Tensor) -> Option<Tensor> {
         let gone = broken.nonzero().view(-1);
         if gone.size()[0] == 0 {
@@ -31,7 +31,7 @@ impl Live {
         Some(stay)
     }
 
-    /// Whether nobody is under way.
+    /// Whether no image is left.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.size()[0] == 0
     }

@@ -1,4 +1,4 @@
-//! Averages of the weights over the training, which are judged in place of the weights.
+//! Averages of the weights over the training, which are evaluated in place of the weights.
 
 mod ema;
 mod swa;

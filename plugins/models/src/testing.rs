@@ -17,8 +17,8 @@ fn build(model: &str, data: DataFacts, inputs: i64, kind: Kind, dry: bool) -> (O
     let problems = RefCell::default();
     let cx = Build::new(data, 0, kind, tch::Device::Cpu, &problems).dry(dry);
     let network = cx.network("model", &component, inputs);
-    let told = |p: &foil_config::Problem| format!("{} ({})", p.message, p.help.as_deref().unwrap_or_default());
-    let found = problems.borrow().iter().map(told).collect();
+    let describe = |p: &foil_config::Problem| format!("{} ({})", p.message, p.help.as_deref().unwrap_or_default());
+    let found = problems.borrow().iter().map(describe).collect();
     (network, found)
 }
 

@@ -246,8 +246,8 @@ fn words(error: &Error) -> String {
     let (text, help) = (error.to_string(), error.suggestion().map(|help| format!("help: {help}")).unwrap_or_default());
     let lines: Vec<&str> = match error.problems() {
         Some(_) => {
-            let told = |line: &&str| ["error:", "-->", "help:"].iter().any(|start| line.starts_with(start));
-            text.lines().map(str::trim).filter(told).collect()
+            let reported = |line: &&str| ["error:", "-->", "help:"].iter().any(|start| line.starts_with(start));
+            text.lines().map(str::trim).filter(reported).collect()
         }
         None => text.lines().take(1).chain(help.lines().map(str::trim)).collect(),
     };

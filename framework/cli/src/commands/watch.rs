@@ -87,20 +87,20 @@ fn page(terminal: &mut ratatui::DefaultTerminal, view: &mut View) -> Result<()> 
 }
 
 /// The content of a plain line: a new line is due when this has changed.
-type Told = (Now, u64, Option<String>);
+type Printed = (Now, u64, Option<String>);
 
 /// A line for each run, then one for each epoch, each attack and each change.
 fn plain(view: &mut View, once: bool) -> Exit {
-    let mut told: HashMap<PathBuf, (Told, Instant)> = HashMap::new();
+    let mut printed: HashMap<PathBuf, (Printed, Instant)> = HashMap::new();
     let (mut busy, waits) = (Instant::now(), view.busy() > 0 && !once);
     loop {
         for run in &view.runs {
             let state = (run.now, run.done(), run.attack().map(UnderWay::title));
-            let said = told.get(&run.path);
+            let said = printed.get(&run.path);
             let again = |at: &Instant| run.attack().is_some() && at.elapsed() >= AGAIN;
             if said.is_none_or(|(before, at)| *before != state || again(at)) {
                 println!("{}", foil::error::shown(&run.line()));
-                told.insert(run.path.clone(), (state, Instant::now()));
+                printed.insert(run.path.clone(), (state, Instant::now()));
             }
         }
         let _ = std::io::stdout().flush(); // each line is current

@@ -165,7 +165,7 @@ mod tests {
             (&[55.3, 54.8, 56.1][..], &[53.9, 54.4, 54.0][..], 0.05968127428808801, [-0.1074510220, 2.7074510220]),
             (&[90.0, 94.0], &[60.0, 63.0], 0.008745854701797392, [18.8933945775, 42.1066054225]),
         ] {
-            // So many images that rounding adds nothing.
+            // Enough images that rounding adds nothing.
             let found = of_methods(a, b, 1 << 40).unwrap();
             let near = |a: f64, b: f64| (a - b).abs() < 1e-6;
             assert!(near(found.p, p) && near(found.low, low) && near(found.high, high), "{found:?}");

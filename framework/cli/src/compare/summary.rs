@@ -53,7 +53,7 @@ impl Comparison {
             vec![
                 Cell::Text(task.wanted.row.clone()),
                 Cell::Number(pipeline.seed as f64),
-                Cell::Text(told(fate).into()),
+                Cell::Text(describe(fate).into()),
                 checkpoint,
                 Cell::Text(format!("{} on {images}", pipeline.select)),
                 Cell::Text(task.folder.display().to_string()),
@@ -180,7 +180,7 @@ pub(super) fn title(name: &str) -> String {
     if name == WORST_CASE { "Worst case".into() } else { heading(name) }
 }
 
-fn told(fate: &Fate) -> &'static str {
+fn describe(fate: &Fate) -> &'static str {
     match fate {
         Fate::Reused => "reused",
         Fate::Worked(State::New | State::Partial(0)) => "trained",

@@ -44,7 +44,7 @@ pub fn work(tasks: &[Task], devices: &[String], crew: &Crew, stop: &AtomicBool) 
     let left = crew.order((0..tasks.len()).filter(|&n| tasks[n].state != State::Done));
     let line = Line {
         left: Mutex::new(left.into()),
-        told: Mutex::new(Vec::new()),
+        announced: Mutex::new(Vec::new()),
         all: tasks.len(),
         several: devices.len() > 1 || crew.size > 1,
         at_once: devices.len().max(1) * crew.size.max(1),
@@ -73,7 +73,7 @@ pub fn work(tasks: &[Task], devices: &[String], crew: &Crew, stop: &AtomicBool) 
 struct Line<'a> {
     left: Mutex<VecDeque<usize>>,
     /// Tasks already reported as taken by another process.
-    told: Mutex<Vec<usize>>,
+    announced: Mutex<Vec<usize>>,
     all: usize,
     several: bool,
     /// Runs that are worked on at the same time.
@@ -111,12 +111,12 @@ impl Line<'_> {
     /// Reports once that another process has a task, when nothing else is left to do. The first
     /// process of a crew reports it for all.
     fn tell(&self, n: usize, task: &Task, others: bool) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if others || !self.crew.is_first() || told.contains(&n) {
+        let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        if others || !self.crew.is_first() || announced.contains(&n) {
             return;
         }
         if let Some(holder) = holder(task) {
-            told.push(n);
+            announced.push(n);
             say(&format!("waiting: another process ({holder}) is working in {}", task.folder.display()));
         }
     }

@@ -204,7 +204,7 @@ impl Watched {
         names.iter().map(|name| (name.trim_start_matches("train_").to_string(), now(name), self.last(name))).collect()
     }
 
-    /// The time until it is trained, as far as it can be told.
+    /// The time until it is trained, as far as it is known.
     pub fn left(&self) -> Option<String> {
         let seconds = self.beat.as_ref()?.seconds_left?;
         Duration::try_from_secs_f64(seconds).ok().map(human)

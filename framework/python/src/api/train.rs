@@ -19,23 +19,23 @@ struct Watching<'a> {
     stop: &'a AtomicBool,
     /// What Python raised meanwhile: KeyboardInterrupt, or a mistake in `progress`.
     raised: Option<PyErr>,
-    told: Instant,
+    reported: Instant,
     at: (u64, u64, u64, u64),
 }
 
 impl<'a> Watching<'a> {
     fn new(progress: Option<Py<PyAny>>, stop: &'a AtomicBool) -> Self {
-        Self { progress, stop, raised: None, told: Instant::now(), at: Default::default() }
+        Self { progress, stop, raised: None, reported: Instant::now(), at: Default::default() }
     }
 
     fn tell(&mut self, text: &str) {
-        self.told = Instant::now();
-        let told = Python::attach(|py| {
+        self.reported = Instant::now();
+        let called = Python::attach(|py| {
             py.check_signals()?;
             let (epoch, epochs, done, steps) = self.at;
-            self.progress.as_ref().map(|told| told.call1(py, (epoch, epochs, done, steps, text))).transpose()
+            self.progress.as_ref().map(|progress| progress.call1(py, (epoch, epochs, done, steps, text))).transpose()
         });
-        if let Err(error) = told {
+        if let Err(error) = called {
             self.raised.get_or_insert(error);
             self.stop.store(true, Ordering::SeqCst);
         }
@@ -50,7 +50,7 @@ impl Observer for Watching<'_> {
 
     fn step_done(&mut self, message: &dyn Fn() -> String) {
         self.at.2 += 1;
-        if self.told.elapsed() > OFTEN {
+        if self.reported.elapsed() > OFTEN {
             self.tell(&message());
         }
     }

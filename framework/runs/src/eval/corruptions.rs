@@ -54,7 +54,7 @@ pub fn source(pipeline: &Pipeline) -> Result<Component<dyn DataSource>> {
     })
 }
 
-/// Measures a network on all parts; `data` are the facts of the clean set, and `told` is called
+/// Measures a network on all parts; `data` are the facts of the clean set, and `report` is called
 /// with each part's name and accuracy.
 ///
 /// # Errors
@@ -63,7 +63,7 @@ pub fn measure(
     pipeline: &Pipeline,
     network: &Network,
     data: DataFacts,
-    told: &mut dyn FnMut(&str, f64),
+    report: &mut dyn FnMut(&str, f64),
 ) -> Result<Corruptions> {
     let set = source(pipeline)?;
     let name = set.name();
@@ -88,7 +88,7 @@ pub fn measure(
         let mut trial =
             Trial { name: &part, attack: None, data: &images, batch_size, seed: pipeline.seed, keeps_images: false };
         let accuracy = percent(&trial.run(network, &mut |_| {})?);
-        told(&part, accuracy);
+        report(&part, accuracy);
         let (corruption, severity) = match part.split_once('@') {
             Some((corruption, severity)) => (corruption.to_string(), severity.parse().ok()),
             None => (part.clone(), None),

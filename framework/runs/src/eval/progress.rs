@@ -155,7 +155,7 @@ impl AttackProgress {
 mod tests {
     use super::*;
 
-    fn told(right: &[bool], margins: &[f32]) -> Verdict {
+    fn verdict(right: &[bool], margins: &[f32]) -> Verdict {
         Verdict { right: right.to_vec(), margins: margins.to_vec() }
     }
 
@@ -163,19 +163,19 @@ mod tests {
     fn survivors_go_on_and_stages_add_up() {
         let stages = ["clean", "apgd_t.1", "apgd_t.2", "square"].map(String::from).to_vec();
         let mut progress = AttackProgress::new(stages, 4);
-        progress.note(&told(&[true, false], &[3.0, -1.0]));
+        progress.note(&verdict(&[true, false], &[3.0, -1.0]));
         assert_eq!((progress.accuracy(), progress.is_done()), (50.0, false));
-        progress.note(&told(&[true, true], &[2.0, 1.0]));
+        progress.note(&verdict(&[true, true], &[2.0, 1.0]));
         progress.next_stage();
         assert_eq!((&progress.todo[..], progress.seen()), (&[0, 2, 3][..], (0, 3)));
-        progress.note(&told(&[true, true], &[4.0, 0.5]));
+        progress.note(&verdict(&[true, true], &[4.0, 0.5]));
         assert_eq!(progress.seen(), (2, 3));
-        progress.note(&told(&[false], &[-0.25]));
+        progress.note(&verdict(&[false], &[-0.25]));
         assert_eq!(progress.seen(), (3, 3));
         progress.next_stage();
-        progress.note(&told(&[false, true], &[-2.0, 0.75]));
+        progress.note(&verdict(&[false, true], &[-2.0, 0.75]));
         progress.next_stage();
-        progress.note(&told(&[true], &[0.125]));
+        progress.note(&verdict(&[true], &[0.125]));
         progress.next_stage();
         assert!(progress.is_done());
         assert_eq!(progress.margins(), [-2.0, -1.0, 0.125, -0.25]);
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn a_single_attack_has_no_stages() {
         let mut progress = AttackProgress::new(vec!["pgd20".into()], 2);
-        progress.note(&told(&[true, false], &[3.0, f32::NAN]));
+        progress.note(&verdict(&[true, false], &[3.0, f32::NAN]));
         progress.next_stage();
         let entry = progress.entry("pgd20", serde_json::Value::Null);
         assert!(entry.stages.is_empty() && progress.broken_by().is_empty());

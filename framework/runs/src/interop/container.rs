@@ -113,7 +113,7 @@ fn zipped(path: &Path, file: File) -> Result<Container> {
     let name = format!("{prefix}/data.pkl");
     let bytes = entry(&mut archive, &name, LONGEST as u64).at("reading", path)?;
     let (table, _) =
-        pickle::read(&bytes, LONGEST).map_err(|refused| refused.told(&format!("{}: {name}", path.display())))?;
+        pickle::read(&bytes, LONGEST).map_err(|refused| refused.into_error(&format!("{}: {name}", path.display())))?;
     Ok(Container::PyTorch { table, storages: Storages::Zip { archive, prefix, path: path.to_path_buf() } })
 }
 
@@ -147,7 +147,7 @@ fn plain(path: &Path, mut file: File) -> Result<Container> {
     let mut at = start;
     let mut next = |what: &str| {
         let (table, used) = pickle::read(&head[at..], LONGEST)
-            .map_err(|refused| refused.told(&format!("{}: {what}", path.display())))?;
+            .map_err(|refused| refused.into_error(&format!("{}: {what}", path.display())))?;
         at += used;
         Ok::<_, Error>(table)
     };

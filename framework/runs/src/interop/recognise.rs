@@ -51,7 +51,7 @@ pub struct Fit<'a> {
 
 impl Fit<'_> {
     /// Describes missing and unknown tensors. This is slow, so it is done only for the best fit.
-    fn told(mut self) -> Self {
+    fn described(mut self) -> Self {
         // More names than this are not compared with each other.
         const COMPARED: usize = 500;
         let names: Vec<&str> = self.left.iter().take(COMPARED).map(|t| t.name.as_str()).collect();
@@ -109,7 +109,7 @@ pub fn recognise<'a>(tensors: &'a [StoredTensor], known: &Known) -> Result<Fit<'
             }
         }
     }
-    best.filter(|fit| !fit.tensors.is_empty()).map(Fit::told).ok_or_else(|| {
+    best.filter(|fit| !fit.tensors.is_empty()).map(Fit::described).ok_or_else(|| {
         Error::new("no model in foil has these names and shapes").help(
             "`foil import FILE --list` shows them; a model of another kind may come as TorchScript: docs/pytorch.md",
         )
@@ -140,8 +140,8 @@ fn candidates(named: &BTreeMap<&str, &StoredTensor>, known: &Known) -> Vec<Compo
     models
         .flat_map(|entry| {
             let hints = Hint::all().filter(|hint| hint.model == entry.name());
-            let told = hints.filter_map(|hint| serde_yaml::from_str(&(hint.settings)(&shapes)?).ok());
-            told.chain(Component::named(entry.name()).ok()).collect::<Vec<_>>()
+            let hinted = hints.filter_map(|hint| serde_yaml::from_str(&(hint.settings)(&shapes)?).ok());
+            hinted.chain(Component::named(entry.name()).ok()).collect::<Vec<_>>()
         })
         .collect()
 }

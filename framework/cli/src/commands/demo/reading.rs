@@ -81,7 +81,7 @@ fn against(row: &Row, other: &Row, n: u64, why: &str) -> String {
 mod tests {
     use super::*;
 
-    fn told(worst: f64, best: f64) -> String {
+    fn reading(worst: f64, best: f64) -> String {
         let row = |name, worst| Row { name, natural: 99.0, worst };
         against(&row("CAT_cw, 20 epochs", worst), &row("AT", best), 100, "why")
     }
@@ -90,11 +90,11 @@ mod tests {
     /// 12.8.
     #[test]
     fn who_does_worse_is_said_with_a_reason_and_scatter_is_called_that() {
-        assert_eq!(told(50.0, 80.0), "50.0 % under attack, 30.0 points less than AT: why");
-        let level = told(80.0, 85.0);
+        assert_eq!(reading(50.0, 80.0), "50.0 % under attack, 30.0 points less than AT: why");
+        let level = reading(80.0, 85.0);
         assert!(level.starts_with("80.0 % under attack, 5.0 points less than AT, which is within the scatter of 100"));
         assert!(level.contains("(10.7)") && !level.contains("why"), "{level}");
-        assert!(told(85.0, 80.0).contains("5.0 points more than AT"));
+        assert!(reading(85.0, 80.0).contains("5.0 points more than AT"));
         let row = Row { name: "CAT_cw, 20 epochs", natural: 0.0, worst: 0.0 };
         assert!(WHY.iter().any(|(name, _)| *name == method(&row)));
     }
