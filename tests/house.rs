@@ -35,7 +35,8 @@ fn arrow(manifest: &PathBuf) -> (String, BTreeSet<String>) {
             _ => {}
         }
     }
-    (name, uses)
+    // The library `foil` is in the package `foil-train`, because the name is taken on crates.io.
+    (if name == "foil-train" { "foil".into() } else { name }, uses)
 }
 
 /// The block of `docs/README.md` in which `a -> b, c` says that crate `a` uses `b` and `c`;

@@ -21,7 +21,7 @@ TEXT
 }
 
 # Name, minutes, what it shows, goal.
-PARTS='kernels   | 4   | every kernel and convolution is its plain form, on this GPU                     | all tests pass
+PARTS='kernels   | 4   | every kernel and convolution equals its plain form on this GPU                  | all tests pass
 bits      | 15  | steps captured and one operation after the other, with and without FOIL_CONV=off and FOIL_OVERLAP=off; killed and resumed | same bits
 steps     | 12  | milliseconds of a step of every method, batch 128 and 512, WRN-34-10, tf32, fp32, MNIST | AT, TRADES 12.5; MART 9.8; batch 512: 1.4 times the strongest
 peers     | 7   | the same steps in PyTorch, as published and captured by hand                    | 8 times as fast as published; WRN-34-10 4 times
@@ -145,7 +145,7 @@ part_kernels() {
     if [ -x foil_tests ]; then
         run tests 600 ./foil_tests nn:: engine:: --nocapture --test-threads 1
     else
-        run tests 600 cargo test --release -p foil --lib -- nn:: engine:: --nocapture --test-threads 1
+        run tests 600 cargo test --release -p foil-train --lib -- nn:: engine:: --nocapture --test-threads 1
     fi
     [ "$cpu$print" ] || grep -q 'kernels on Cuda' "$dir/tests.log" || { note tests - 'FAILED: they saw no GPU'; failed=$((failed + 1)); }
 }

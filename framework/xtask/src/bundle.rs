@@ -15,7 +15,7 @@ use crate::{cuda, setup};
 const RUN: &str = include_str!("../bundle/foil");
 const README: &str = include_str!("../bundle/README.md");
 /// Builds the library's own tests, including those of its kernels, and reports where.
-const TESTS: &str = "test --release -p foil --lib --no-run --message-format=json-render-diagnostics";
+const TESTS: &str = "test --release -p foil-train --lib --no-run --message-format=json-render-diagnostics";
 
 /// `cargo xtask bundle DIR`.
 pub fn command(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {

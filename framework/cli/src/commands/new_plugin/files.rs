@@ -65,15 +65,15 @@ impl Crate<'_> {
     fn manifest(&self) -> String {
         let (name, kind) = (self.name, self.kind);
         let foil = match self.source {
-            Source::Clone { real, .. } => format!("{{ path = \"{}\" }}", relative(self.dir, &real.join("framework"))),
-            Source::Git { url, rev: None } => format!("{{ git = \"{url}\" }}"),
-            Source::Git { url, rev: Some(rev) } => format!("{{ git = \"{url}\", rev = \"{rev}\" }}"),
-            Source::Version(version) => format!("\"={version}\""),
+            Source::Clone { real, .. } => format!("path = \"{}\"", relative(self.dir, &real.join("framework"))),
+            Source::Git { url, rev: None } => format!("git = \"{url}\""),
+            Source::Git { url, rev: Some(rev) } => format!("git = \"{url}\", rev = \"{rev}\""),
+            Source::Version(version) => format!("version = \"={version}\""),
         };
         let mut text = format!(
             "[package]\nname = \"{name}\"\ndescription = \"A {kind} for foil.\"\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\n\
              [lib]\ncrate-type = [\"cdylib\", \"rlib\"] # loaded at run time, or linked into a program\n\n\
-             [dependencies]\nfoil = {foil}\n"
+             [dependencies]\nfoil = {{ package = \"foil-train\", {foil} }}\n"
         );
         if !self.is_member() {
             text += "\n[workspace]\n\n# As in foil's own Cargo.toml, so that what it has built is used.\n";
@@ -211,11 +211,11 @@ mod tests {
     fn foil_is_named_as_the_author_says() {
         let manifest = |source: &Source| files(source, "/home/me/mine").swap_remove(0).1;
         let clone = Source::Clone { found: "/home/me/foil".into(), real: "/home/me/foil".into() };
-        assert!(manifest(&clone).contains("foil = { path = \"../foil/framework\" }"));
+        assert!(manifest(&clone).contains("foil = { package = \"foil-train\", path = \"../foil/framework\" }"));
         let git =
             |rev: Option<&str>| Source::Git { url: "https://example.org/foil".into(), rev: rev.map(String::from) };
-        assert!(manifest(&git(None)).contains("foil = { git = \"https://example.org/foil\" }"));
-        assert!(manifest(&git(Some("v1"))).contains("foil = { git = \"https://example.org/foil\", rev = \"v1\" }"));
-        assert!(manifest(&Source::Version("0.1.0".into())).contains("foil = \"=0.1.0\""));
+        assert!(manifest(&git(None)).contains("git = \"https://example.org/foil\" }"));
+        assert!(manifest(&git(Some("v1"))).contains("git = \"https://example.org/foil\", rev = \"v1\" }"));
+        assert!(manifest(&Source::Version("0.1.0".into())).contains("foil = { package = \"foil-train\", version = \"=0.1.0\" }"));
     }
 }

@@ -11,7 +11,7 @@ const LOCK: &str = include_str!("../../../../../Cargo.lock");
 /// foil's library crates that a plugin uses, with their manifests: a lock does not say which
 /// dependencies are only for tests.
 const CRATES: [(&str, &str); 6] = [
-    ("foil", include_str!("../../../../Cargo.toml")),
+    ("foil-train", include_str!("../../../../Cargo.toml")),
     ("foil-config", include_str!("../../../../config/Cargo.toml")),
     ("foil-data", include_str!("../../../../data/Cargo.toml")),
     ("foil-macros", include_str!("../../../../macros/Cargo.toml")),
@@ -63,7 +63,7 @@ static NEEDED: LazyLock<Vec<Package<'static>>> = LazyLock::new(|| {
         let (name, version) = word.split_once(' ').map_or((word, None), |(name, version)| (name, Some(version)));
         all.iter().position(|package| package.name == name && version.is_none_or(|version| package.version == version))
     };
-    let (mut needed, mut open) = (BTreeSet::new(), vec!["foil"]);
+    let (mut needed, mut open) = (BTreeSet::new(), vec!["foil-train"]);
     while let Some(word) = open.pop() {
         if let Some(found) = find(word)
             && needed.insert(found)
@@ -84,7 +84,7 @@ pub(super) fn has(package: &str) -> bool {
 /// cargo drops that when it first looks. Where foil is not `local`, cargo adds foil's own crates.
 pub(super) fn of(name: &str, local: bool) -> String {
     let head = LOCK.split("[[package]]\n").next().unwrap_or_default();
-    let own = format!("name = \"{name}\"\nversion = \"0.1.0\"\ndependencies = [\n \"foil\",\n]\n");
+    let own = format!("name = \"{name}\"\nversion = \"0.1.0\"\ndependencies = [\n \"foil-train\",\n]\n");
     let of_foil = |package: &&Package| CRATES.iter().any(|(known, _)| *known == package.name);
     let mut entries: Vec<(&str, String)> = NEEDED
         .iter()
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn it_has_what_the_library_needs_and_not_the_command_line() {
         let lock = of("mine", true);
-        for package in ["foil", "foil-torch", "foil-shim", "tch", "torch-sys", "serde_yaml_ng", "tracing", "mine"] {
+        for package in ["foil-train", "foil-torch", "foil-shim", "tch", "torch-sys", "serde_yaml_ng", "tracing", "mine"] {
             assert!(lock.contains(&format!("name = \"{package}\"\n")), "{package}");
         }
         for package in ["foil-cli", "foil-runs", "foil-host-kernels", "clap", "ratatui", "resvg", "proptest", "mpi"] {
