@@ -247,7 +247,7 @@ fn a_plugin_is_built_without_the_command_line() {
     place.foil(&["new-plugin", "loss", "mine"]).ok();
     let tree = cargo(&place.path("mine"), &["tree", "--prefix", "none", "-e", "normal,build,dev"]);
     let has = |name: &str| tree.lines().any(|line| line.split(' ').next() == Some(name));
-    assert!(["mine", "foil", "foil-torch", "tch"].iter().all(|name| has(name)), "{tree}");
+    assert!(["mine", "foil-train", "foil-torch", "tch"].iter().all(|name| has(name)), "{tree}");
     assert!(!["foil-cli", "foil-runs", "clap", "ratatui", "resvg", "maud"].iter().any(|name| has(name)), "{tree}");
 }
 

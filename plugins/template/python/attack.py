@@ -14,13 +14,14 @@ class TemplateAttack(foil.Attack):
     `steps` times: x' = P(x' + eps / steps · sign(gradient)), P into the ball and [0, 1].
     """
 
-    eps: float = foil.key(unit="image", at_least=0, at_most=1, doc="The ball's radius in the norm Linf.")
+    eps: foil.Scheduled = foil.key(unit="image", at_least=0, at_most=1, doc="The ball's radius in the norm Linf.")
     steps: int = foil.key(5, at_least=1, at_most=1000, doc="Number of steps.")
 
     def perturb(self, target: foil.Target, batch: foil.AttackBatch) -> Tensor:
-        low, high = (batch.x - self.eps).clamp(0, 1), (batch.x + self.eps).clamp(0, 1)
+        eps = batch.now("eps")
+        low, high = (batch.x - eps).clamp(0, 1), (batch.x + eps).clamp(0, 1)
         x = batch.x
         for _ in range(self.steps):
             gradient, _ = target.gradient(x, lambda logits: F.cross_entropy(logits, batch.y, reduction="none"))
-            x = (x + self.eps / self.steps * gradient.sign()).clamp(low, high)
+            x = (x + eps / self.steps * gradient.sign()).clamp(low, high)
         return x

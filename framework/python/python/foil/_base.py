@@ -180,14 +180,19 @@ class Target:
 class AttackBatch:
     """The images of an attack."""
 
-    __slots__ = ("x", "y", "_scene")
+    __slots__ = ("x", "y", "_scene", "_now")
 
-    def __init__(self, x: Tensor, y: Tensor, scene: Any) -> None:
+    def __init__(self, x: Tensor, y: Tensor, scene: Any, now: dict[str, Tensor] | None = None) -> None:
         self.x = x
         """Images `[N, C, H, W]` in [0, 1]."""
         self.y = y
         """Labels `[N]`, int64."""
         self._scene = scene
+        self._now = now or {}
+
+    def now(self, name: str) -> Tensor:
+        """The value of a key of type `foil.Scheduled` at this step, `[]`."""
+        return self._now[name]
 
     def uniform(self, name: str) -> Tensor:
         """Numbers uniform in [0, 1), `[N, C, H, W]`, from the seed, the name and the image."""

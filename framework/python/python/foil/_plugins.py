@@ -324,9 +324,9 @@ def run(
     return out
 
 
-def perturb(attack: _base.Attack, scene: Any, x: Tensor, y: Tensor) -> Tensor:
+def perturb(attack: _base.Attack, scene: Any, x: Tensor, y: Tensor, now: dict[str, Tensor]) -> Tensor:
     """What the attack makes of the images."""
-    made = attack.perturb(_base.Target(scene, attack.train), _base.AttackBatch(x, y, scene))
+    made = attack.perturb(_base.Target(scene, attack.train), _base.AttackBatch(x, y, scene, now))
     if not isinstance(made, Tensor):
         raise TypeError(f"perturb returned {type(made).__name__}, but must return images, a tensor")
     return made.detach()

@@ -2,7 +2,7 @@
 
 use super::scene::Scene;
 use super::settings::{Manual, schema_of};
-use super::{Object, Settings};
+use super::{Object, Settings, dict};
 use crate::tensors::{from_python, to_python};
 use foil::attack::{Adversarial, Threat};
 use foil::prelude::*;
@@ -14,7 +14,8 @@ impl Manual for dyn Attack {
         The file has a subclass of `foil.Attack`, whose annotated fields are further keys here. Its \
         `perturb(self, target, batch)` returns attacked images for `batch.x`, `[N, C, H, W]`, with labels `batch.y`, \
         `[N]`. `target.gradient(x, value)` gives the gradient of a function of the logits with respect to the images, \
-        `target.logits(x)` the logits, `batch.uniform(name)` random numbers that follow from the run's seed.";
+        `target.logits(x)` the logits, `batch.uniform(name)` random numbers that follow from the run's seed, \
+        `batch.now(name)` the value now of a key of type `foil.Scheduled`.";
 }
 
 struct Written {
@@ -22,6 +23,8 @@ struct Written {
     mode: Mode,
     capturable: bool,
     threats: Vec<Threat>,
+    /// Keys that take a number or a scheduler.
+    numbers: Vec<(String, Scheduled)>,
 }
 
 impl Config<dyn Attack> for Settings<dyn Attack> {
@@ -34,12 +37,15 @@ impl Config<dyn Attack> for Settings<dyn Attack> {
                 "L2" => Norm::L2,
                 other => return Err(Error::new(format!("its `norm` is `{other}`")).help("write \"Linf\" or \"L2\"")),
             };
-            let eps = self.keys.get("eps").and_then(serde_json::Value::as_f64);
+            let numbers = self.numbers(&object, py)?;
+            let scheduled = numbers.iter().find(|(name, _)| name == "eps").map(|(_, eps)| eps.constant());
+            let eps = scheduled.unwrap_or_else(|| self.keys.get("eps").and_then(serde_json::Value::as_f64));
             let capturable = object.attribute(py, "capturable")?;
             Ok(Box::new(Written {
                 object,
                 mode: if train { Mode::Train } else { Mode::Eval },
                 capturable,
+                numbers,
                 threats: eps.into_iter().map(|eps| Threat { norm, eps }).collect(),
             }) as _)
         })
@@ -48,11 +54,13 @@ impl Config<dyn Attack> for Settings<dyn Attack> {
 
 impl Attack for Written {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
+        let now: Vec<_> = self.numbers.iter().map(|(name, number)| (name.as_str(), batch.now(number))).collect();
         let x = Python::attach(|py| {
             let perturb = |perturb: &Bound<'_, PyAny>, attack: &Bound<'_, PyAny>| {
                 let (scene, _ends) = Scene::new(py, target, batch)?;
                 let (x, y) = (to_python(py, &batch.x)?, to_python(py, &batch.y)?);
-                from_python(&perturb.call1((attack, scene, x, y))?)
+                let now = dict(py, now.iter().map(|(name, number)| (*name, number)))?;
+                from_python(&perturb.call1((attack, scene, x, y, now))?)
             };
             self.object.call("perturb", perturb, py)
         })?;

@@ -1,12 +1,12 @@
 //! A loss in Python.
 
 use super::settings::{Manual, schema_of};
-use super::{Object, Settings, lasting, raise, warn_once};
+use super::{Object, Settings, dict, lasting, raise, warn_once};
 use crate::tensors::{from_python, to_python};
 use foil::prelude::*;
 use foil::registry::Plugin;
 use pyo3::prelude::*;
-use pyo3::types::{PyCFunction, PyDict};
+use pyo3::types::PyCFunction;
 
 impl Manual for dyn Loss {
     const TEXT: &'static str = "A loss written in Python.\n\n\
@@ -51,12 +51,7 @@ impl Config<dyn Loss> for Settings<dyn Loss> {
                 py,
             )?;
             said.iter().for_each(|text| warn_once(text));
-            let names: Vec<String> = object.call("scheduled", |names, loss| names.call1((loss,))?.extract(), py)?;
-            let numbers = names.into_iter().map(|name| {
-                let number =
-                    serde_json::from_value(self.keys.get(&name).cloned().unwrap_or_default()).map_err(Error::of)?;
-                Ok((name, number))
-            });
+            let numbers = self.numbers(&object, py)?;
             let asked: Vec<String> = object.attribute(py, "passes")?;
             let needs: Vec<String> = object.attribute(py, "needs")?;
             Ok(Box::new(Written {
@@ -68,7 +63,7 @@ impl Config<dyn Loss> for Settings<dyn Loss> {
                 needs: needs.iter().map(|name| lasting(name)).collect(),
                 least_classes: object.attribute(py, "least_classes")?,
                 capturable,
-                numbers: numbers.collect::<Result<_>>()?,
+                numbers,
                 per_image: object.attribute(py, "per_image")?,
                 state,
                 object,
@@ -212,18 +207,6 @@ fn kept(py: Python<'_>, object: &Object, cx: &Build) -> Result<Vec<(String, Tens
 /// The name of a pass in Python.
 fn name(pass: Forward) -> &'static str {
     PASSES.iter().find(|(_, one)| *one == pass).map_or("", |(name, _)| name)
-}
-
-/// A dictionary of tensors.
-fn dict<'py, 'a>(
-    py: Python<'py>,
-    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
-) -> PyResult<Bound<'py, PyDict>> {
-    let made = PyDict::new(py);
-    for (name, tensor) in tensors {
-        made.set_item(name, to_python(py, tensor)?)?;
-    }
-    Ok(made)
 }
 
 foil::__private::inventory::submit! {

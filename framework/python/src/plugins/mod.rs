@@ -12,12 +12,15 @@ mod scene;
 mod scheduler;
 mod settings;
 
+use crate::tensors::to_python;
 use foil::{Error, Result};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use settings::Settings;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use tch::Tensor;
 
 /// An object of a plugin's class.
 struct Object {
@@ -54,6 +57,18 @@ impl Object {
 /// The function `foil._plugins.NAME`.
 fn helper<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     py.import("foil._plugins")?.getattr(name)
+}
+
+/// A dictionary of tensors.
+fn dict<'py, 'a>(
+    py: Python<'py>,
+    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let made = PyDict::new(py);
+    for (name, tensor) in tensors {
+        made.set_item(name, to_python(py, tensor)?)?;
+    }
+    Ok(made)
 }
 
 /// A word with a static lifetime; there are few.

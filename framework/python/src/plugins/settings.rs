@@ -2,8 +2,9 @@
 
 use super::{Object, helper};
 use crate::faults;
-use foil::Result;
 use foil::registry::{Build, FilePath, Kind, article};
+use foil::scheduler::Scheduled;
+use foil::{Error, Result};
 use foil_config::{Problem, Written};
 use pyo3::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -94,6 +95,19 @@ pub(crate) fn schema_of<K: Kind + ?Sized>(written: &[Written]) -> Result<serde_j
 }
 
 impl<K: Kind + ?Sized> Settings<K> {
+    /// The keys that take a number or a scheduler.
+    ///
+    /// # Errors
+    /// When one is neither.
+    pub(super) fn numbers(&self, object: &Object, py: Python<'_>) -> Result<Vec<(String, Scheduled)>> {
+        let names: Vec<String> = object.call("scheduled", |names, plugin| names.call1((plugin,))?.extract(), py)?;
+        let numbers = names.into_iter().map(|name| {
+            let number = serde_json::from_value(self.keys.get(&name).cloned().unwrap_or_default());
+            Ok((name, number.map_err(Error::of)?))
+        });
+        numbers.collect()
+    }
+
     /// The object.
     ///
     /// # Errors

@@ -104,22 +104,26 @@ impl Crate<'_> {
     fn target(&self) -> String {
         match self.source {
             Source::Clone { found, .. } if self.is_inside() => relative(self.dir, &found.join("target")),
-            Source::Clone { real, .. } => relative(self.dir, &real.join("target")),
+            // Not the clone's: from here LIBTORCH is spelt another way, and cargo would build
+            // libtorch's bindings again with each change between the two.
             _ => "target".to_string(),
         }
     }
 
     fn config(&self) -> String {
-        let build = format!("[build]\ntarget-dir = \"{}\" # foil's: what it has built is used\n", self.target());
         if self.is_inside() {
-            return format!("# Cargo reads foil's own .cargo/config.toml as well.\n{build}");
+            return format!(
+                "# Cargo reads foil's own .cargo/config.toml as well.\n\
+                 [build]\ntarget-dir = \"{}\" # foil's: what it has built is used\n",
+                self.target()
+            );
         }
         let rpath = sections(CONFIG, |heading| heading.starts_with("[target."));
         let libtorch = |at: &str| format!("[env]\nLIBTORCH = {{ value = \"{at}\", relative = true }}\n\n{rpath}");
         match self.source {
             Source::Clone { real, .. } => format!(
-                "# What foil's own .cargo/config.toml says, for a crate outside of it: the build folder, libtorch, and where\n\
-                 # programs look for that.\n{build}\n{}",
+                "# What foil's own .cargo/config.toml says, for a crate outside of it: where libtorch is, and where programs\n\
+                 # look for it.\n{}",
                 libtorch(&relative(self.dir, &real.join(".libtorch/torch")))
             ),
             _ => format!(
@@ -216,6 +220,9 @@ mod tests {
             |rev: Option<&str>| Source::Git { url: "https://example.org/foil".into(), rev: rev.map(String::from) };
         assert!(manifest(&git(None)).contains("git = \"https://example.org/foil\" }"));
         assert!(manifest(&git(Some("v1"))).contains("git = \"https://example.org/foil\", rev = \"v1\" }"));
-        assert!(manifest(&Source::Version("0.1.0".into())).contains("foil = { package = \"foil-train\", version = \"=0.1.0\" }"));
+        assert!(
+            manifest(&Source::Version("0.1.0".into()))
+                .contains("foil = { package = \"foil-train\", version = \"=0.1.0\" }")
+        );
     }
 }

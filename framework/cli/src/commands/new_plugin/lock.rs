@@ -117,7 +117,8 @@ mod tests {
     #[test]
     fn it_has_what_the_library_needs_and_not_the_command_line() {
         let lock = of("mine", true);
-        for package in ["foil-train", "foil-torch", "foil-shim", "tch", "torch-sys", "serde_yaml_ng", "tracing", "mine"] {
+        for package in ["foil-train", "foil-torch", "foil-shim", "tch", "torch-sys", "serde_yaml_ng", "tracing", "mine"]
+        {
             assert!(lock.contains(&format!("name = \"{package}\"\n")), "{package}");
         }
         for package in ["foil-cli", "foil-runs", "foil-host-kernels", "clap", "ratatui", "resvg", "proptest", "mpi"] {

@@ -1,5 +1,20 @@
 //! `foil new-plugin`: a crate or a Python file of one's own, to start from.
 
+/// The attack of examples that are not about attacks.
+macro_rules! pgd {
+    () => {
+        "attack: { type: pgd, eps: 0.3, alpha: 0.1, steps: 5, start: uniform }\n"
+    };
+}
+
+/// A radius with which any network learns something, whatever the attack: against the whole radius
+/// from the first step many learn nothing for epochs.
+macro_rules! growing {
+    () => {
+        "  eps: { type: piecewise_linear, points: [[0, 0], [1, 0.3]], count: steps } # grows over the first epoch\n"
+    };
+}
+
 mod files;
 mod lock;
 mod python;
@@ -54,20 +69,13 @@ pub(super) struct Args {
     foil_version: Option<String>,
 }
 
-/// The attack of examples that are not about attacks.
-macro_rules! pgd {
-    () => {
-        "attack: { type: pgd, eps: 0.3, alpha: 0.1, steps: 5, start: uniform }\n"
-    };
-}
-
 /// Kind, its template, and the part of an example pipeline that uses it.
 const TEMPLATES: [(&str, &str, &str); 8] = [
     ("loss", include_str!("../../../../../plugins/template/src/loss.rs"), concat!(pgd!(), "loss: template_loss\n")),
     (
         "attack",
         include_str!("../../../../../plugins/template/src/attack.rs"),
-        "attack: { type: template_attack, eps: 0.3, steps: 5 }\nloss: at\n",
+        concat!("attack:\n  type: template_attack\n", growing!(), "  steps: 5\nloss: at\n"),
     ),
     (
         "objective",
@@ -77,7 +85,11 @@ const TEMPLATES: [(&str, &str, &str); 8] = [
     (
         "model",
         include_str!("../../../../../plugins/template/src/model.rs"),
-        concat!("model: template_model\n", pgd!(), "loss: at\n"),
+        concat!(
+            "model: template_model\nattack:\n  type: pgd\n",
+            growing!(),
+            "  alpha: 0.1\n  steps: 5\n  start: uniform\nloss: at\n"
+        ),
     ),
     (
         "optimizer",

@@ -20,7 +20,7 @@ const TEMPLATES: [(&str, &str, &str, &str); 5] = [
         "attack",
         include_str!("../../../../../plugins/template/python/attack.py"),
         include_str!("../../../../../plugins/template/python/test_attack.py"),
-        "model: small_cnn\nattack: { type: python, file: template_attack.py, eps: 0.3 }\nloss: at\n",
+        concat!("model: small_cnn\nattack:\n  type: python\n  file: template_attack.py\n", growing!(), "loss: at\n"),
     ),
     (
         "objective",
@@ -34,9 +34,11 @@ const TEMPLATES: [(&str, &str, &str, &str); 5] = [
         "model",
         include_str!("../../../../../plugins/template/python/model.py"),
         include_str!("../../../../../plugins/template/python/test_model.py"),
-        "model: { type: python, file: template_model.py }\n\
-         attack: { type: pgd, eps: 0.3, alpha: 0.1, steps: 5, start: uniform }\n\
-         loss: at\n",
+        concat!(
+            "model: { type: python, file: template_model.py }\nattack:\n  type: pgd\n",
+            growing!(),
+            "  alpha: 0.1\n  steps: 5\n  start: uniform\nloss: at\n"
+        ),
     ),
     (
         "data",
