@@ -11,13 +11,13 @@ use foil::prelude::*;
 pub enum Op {
     /// Leaves the image as it is.
     Identity,
-    /// Pixels to the right for each pixel down.
+    /// How far to the right each pixel comes from, for each pixel down.
     ShearX,
-    /// Pixels down for each pixel to the right.
+    /// How far below each pixel comes from, for each pixel to the right.
     ShearY,
-    /// Pixels to the right.
+    /// How far to the right each pixel comes from.
     TranslateX,
-    /// Pixels down.
+    /// How far below each pixel comes from.
     TranslateY,
     /// Degrees against the clock.
     Rotate,

@@ -29,7 +29,9 @@ pub fn autocontrast(images: &Tensor) -> Tensor {
     let whole = images.to_kind(Kind::Double);
     let dims = [2i64, 3].as_slice();
     let (low, high) = (whole.amin(dims, true), whole.amax(dims, true));
-    let scale: Tensor = 255.0 / (&high - &low);
+    let range = &high - &low;
+    // Not `255.0 / range`, which is a product with the reciprocal: that is rounded twice.
+    let scale: Tensor = range.full_like(255.0) / range;
     let offset: Tensor = &low * -1.0 * &scale;
     let stretched: Tensor = &whole * scale + offset;
     let stretched = stretched.clamp(0.0, 255.0).floor();

@@ -1,8 +1,11 @@
 """Writes ops.safetensors: what each operation makes of a small picture, one pixel at a time, in
-numpy.
+numpy. And policies.safetensors: what AutoAugment's 25 pairs and RandAugment's 14 operations make of
+one, for given draws.
 
-A transcription of Pillow's C code (Blend.c, Filter.c, Geometry.c, Convert.c) and of ImageOps and
-ImageEnhance, with the precision that C has there.
+The operations are a transcription of Pillow's C code (Blend.c, Filter.c, Geometry.c, Convert.c) and
+of ImageOps and ImageEnhance, with the precision that C has there. The pairs are written down as in
+the appendix of Cubuk et al. 2019; levels are those of the code of Wang et al. 2023
+(DM-Improves-AT), and RandAugment's those of torchvision, in fp32 as torch.linspace has them.
 
     python make.py
 """
@@ -49,6 +52,7 @@ def blend(dull, image, alpha):
 
 def smooth(image):
     out = image.copy()
+    _, H, W = image.shape
     for c in range(3):
         for y in range(1, H - 1):
             for x in range(1, W - 1):
@@ -131,6 +135,7 @@ def hue(image, share):
 
 def nearest(image, matrix, fill):
     out = np.full_like(image, fill)
+    _, H, W = image.shape
     fix = lambda v: math.floor(v * 65536.0 + 0.5)
     a, b, c, d, e, f = matrix
     c, f = fix(c + a * 0.5 + b * 0.5), fix(f + d * 0.5 + e * 0.5)
@@ -147,6 +152,7 @@ def nearest(image, matrix, fill):
 
 def cubic(image, matrix, fill):
     out = np.full_like(image, fill)
+    _, H, W = image.shape
     a, b, c, d, e, f = matrix
 
     def curve(v1, v2, v3, v4, t):
@@ -169,7 +175,7 @@ def cubic(image, matrix, fill):
     return out
 
 
-def rotation(degrees):
+def rotation(degrees, H=H, W=W):
     angle = -math.radians(degrees)
     matrix = [round(math.cos(angle), 15), round(math.sin(angle), 15), 0.0]
     matrix += [round(-math.sin(angle), 15), round(math.cos(angle), 15), 0.0]
@@ -206,3 +212,132 @@ for amount in (1.6, -2.26):
     found[f"translate_x {amount}"] = nearest(picture, (1, 0, amount, 0, 1, 0), 128)
     found[f"translate_y {amount}"] = nearest(picture, (1, 0, 0, 0, 1, amount), 128)
 save_file(found, "ops.safetensors")
+
+
+# The policies. Of 17 x 16 pixels so that equalising has something to do: it needs more than 255.
+photo = np.zeros((3, 17, 16), np.uint8)
+for c, y, x in np.ndindex(photo.shape):
+    photo[c, y, x] = 40 + 9 * y + 3 * x * (c + 1) % 70 if (y - 8) ** 2 + (x - 7) ** 2 > 20 else 200 - 5 * x - 20 * c
+photo[:, 3:6, 2:9] = rng.integers(0, 256, (3, 3, 7))
+
+
+def about_mean(image):
+    return np.full_like(image, int(grey(image)[0].mean() + 0.5))
+
+
+def operation(name, amount, image, shear, fill):
+    """`amount` is a factor, bits, a threshold, degrees, or where pixels come from."""
+    _, H, W = image.shape
+    if name == "shearX":
+        return shear(image, (1, amount, 0, 0, 1, 0), fill)
+    if name == "shearY":
+        return shear(image, (1, 0, 0, amount, 1, 0), fill)
+    if name == "translateX":
+        return nearest(image, (1, 0, amount, 0, 1, 0), fill)
+    if name == "translateY":
+        return nearest(image, (1, 0, 0, 0, 1, amount), fill)
+    if name == "rotate":
+        return nearest(image, rotation(amount, H, W), fill)
+    dull = {"brightness": np.zeros_like, "contrast": about_mean, "color": grey, "sharpness": smooth}
+    if name in dull:
+        return blend(dull[name](image), image, amount)
+    if name == "posterize":
+        return image & np.uint8(256 - 2 ** (8 - int(amount)))
+    if name == "solarize":
+        return np.where(image < amount, image, 255 - image).astype(np.uint8)
+    if name == "invert":
+        return 255 - image
+    return {"identity": lambda image: image, "autocontrast": lambda image: mapped(image, autocontrast),
+            "equalize": lambda image: mapped(image, equalize)}[name](image)
+
+
+PAIRS = """
+invert(.1,7)+contrast(.2,6)  rotate(.7,2)+translateX(.3,9)  sharpness(.8,1)+sharpness(.9,3)
+shearY(.5,8)+translateY(.7,9)  autocontrast(.5,8)+equalize(.9,2)  shearY(.2,7)+posterize(.3,7)
+color(.4,3)+brightness(.6,7)  sharpness(.3,9)+brightness(.7,9)  equalize(.6,5)+equalize(.5,1)
+contrast(.6,7)+sharpness(.6,5)  color(.7,7)+translateX(.5,8)  equalize(.3,7)+autocontrast(.4,8)
+translateY(.4,3)+sharpness(.2,6)  brightness(.9,6)+color(.2,8)  solarize(.5,2)+invert(.0,3)
+equalize(.2,0)+autocontrast(.6,0)  equalize(.2,8)+equalize(.6,4)  color(.9,9)+equalize(.6,6)
+autocontrast(.8,4)+solarize(.2,8)  brightness(.1,3)+color(.7,0)  solarize(.4,5)+autocontrast(.9,3)
+translateY(.9,9)+translateY(.7,9)  autocontrast(.9,2)+solarize(.8,3)  equalize(.8,8)+invert(.1,3)
+translateY(.7,9)+autocontrast(.9,1)
+""".split()
+
+
+def of_level(name, level, sign, H, W):
+    """What AutoAugment's level 0 to 9 means; levels of the others do not matter."""
+    if name.startswith("shear"):
+        return sign * level / 9 * 0.3
+    if name.startswith("translate"):
+        return sign * level / 9 * 150 / 331 * (W if name == "translateX" else H)
+    if name in ("color", "contrast", "sharpness", "brightness"):
+        return 1 + sign * level / 9 * 0.9
+    return {"rotate": level / 9 * 30, "posterize": round(8 - level * 4 / 9), "solarize": 256 - level * 256 / 9}.get(name, 0)
+
+
+def autoaugment():
+    """Of each pair: both operations with either sign, the first alone, the second alone, none."""
+    draws = {key: [] for key in ("pair", "happens.0", "happens.1", "sign.0", "sign.1")}
+    made = []
+    for number, pair in enumerate(PAIRS):
+        for happens, signs in [((1, 1), (1, 1)), ((1, 1), (-1, -1)), ((1, 1), (1, -1)), ((1, 0), (-1, 1)), ((0, 1), (1, -1)), ((0, 0), (1, 1))]:
+            image = photo
+            draws["pair"].append(number)
+            for place, said in enumerate(pair.split("+")):
+                name, numbers = said[:-1].split("(")
+                probability, level = map(float, numbers.split(","))
+                # A draw is below the probability by a little, or above it.
+                happening = happens[place] and probability > 0
+                draws[f"happens.{place}"].append(probability - 0.05 if happening else probability + 0.05)
+                draws[f"sign.{place}"].append((signs[place] + 1) // 2)
+                if happening:
+                    amount = of_level(name, level, signs[place], *photo.shape[1:])
+                    image = operation(name, amount, image, cubic, 128)
+            made.append(image)
+    return {f"autoaugment.{key}": np.array(values)[:, None] for key, values in draws.items()} | {"autoaugment": np.stack(made)}
+
+
+OPERATIONS = "identity shearX shearY translateX translateY rotate brightness color contrast sharpness posterize solarize autocontrast equalize".split()
+
+
+def of_bin(name, magnitude, bins, sign, H, W):
+    """torchvision.transforms.RandAugment._augmentation_space, with its numbers of single precision."""
+    import torch
+
+    at = lambda low, high: float(torch.linspace(low, high, bins)[magnitude])
+    if name.startswith("shear"):
+        return sign * at(0.0, 0.3)
+    if name.startswith("translate"):
+        return int(sign * at(0.0, 150.0 / 331.0 * (W if name == "translateX" else H)))
+    if name == "rotate":
+        return sign * at(0.0, 30.0)
+    if name in ("color", "contrast", "sharpness", "brightness"):
+        return 1.0 + sign * at(0.0, 0.9)
+    if name == "posterize":
+        return int(8 - (torch.arange(bins) / ((bins - 1) / 4)).round().int()[magnitude])
+    return at(255.0, 0.0) if name == "solarize" else 0.0
+
+
+def randaugment(magnitude, bins):
+    """Each operation with either sign, then another one."""
+    draws = {key: [] for key in ("op.0", "op.1", "sign.0", "sign.1")}
+    made = []
+    for first, sign in [(first, sign) for first in range(14) for sign in (1, -1)]:
+        image, second = photo, (5 * first + 3 + (sign > 0)) % 14
+        for place, number in enumerate((first, second)):
+            draws[f"op.{place}"].append(number)
+            turned = sign if place == 0 else -sign
+            draws[f"sign.{place}"].append((turned + 1) // 2)
+            name = OPERATIONS[number]
+            # Signs are even: which draw is the positive one does not matter.
+            amount = of_bin(name, magnitude, bins, turned, *photo.shape[1:])
+            image = operation(name, amount, image, nearest, 0)
+        made.append(image)
+    key = f"randaugment {magnitude} {bins}"
+    return {f"{key}.{draw}": np.array(values)[:, None] for draw, values in draws.items()} | {key: np.stack(made)}
+
+
+policies = {"photo": photo} | autoaugment()
+for magnitude, bins in ((9, 31), (14, 31), (3, 11)):
+    policies |= randaugment(magnitude, bins)
+save_file(policies, "policies.safetensors")
