@@ -47,12 +47,41 @@ fn each_kind_of_plugin_trains_alike_linked_and_loaded() {
     same(&place, "linked", "loaded");
 }
 
+/// Augmentations of every sort: moved pixels, changed images, mixed images and labels.
+#[test]
+fn augmentations_from_a_library_change_images_as_the_linked_ones_do() {
+    let (place, custom, methods) = (Place::with(AUGMENTED), custom(), path("foil_methods"));
+    let listed = run(&place, &custom, &["list", "augment"]).ok().out;
+    assert!(listed.contains("template_augment") && !listed.contains("cutmix"), "{listed}");
+    let train = ["train", "tiny.yaml", "--no-eval", "--run-dir"];
+    place.foil(&[&train[..], &["linked"]].concat()).ok();
+    run(&place, &custom, &[&train[..], &["loaded", "--plugins", &methods]].concat()).ok();
+    same(&place, "linked", "loaded");
+    place.foil(&[&train[..], &["plain", "augment=null"]].concat()).ok();
+    let weights = |run: &str| place.run(run).tensors("last.safetensors").0;
+    assert_ne!(weights("plain"), weights("linked"));
+}
+
+const AUGMENTED: &str = "
+name: tiny
+device: cpu
+data: mnist_subset
+images: { train_limit: 60, test_limit: 20 }
+augment: [{ type: crop, pad: 2 }, flip, randaugment, random_erasing, mixup, { type: cutmix, probability: 0.5 }]
+model: { type: small_cnn, width: 4 }
+attack: { type: pgd, eps: 0.1, alpha: 0.05, steps: 2 }
+loss: at
+optimizer: { type: sgd, lr: 0.05 }
+train: { epochs: 2, batch_size: 20, eval_batch_size: 20 }
+";
+
 /// One step after another of every kind of plugin in the template.
 pub const EVERY_KIND: &str = "
 name: tiny
 device: cpu
 data: mnist_subset
 images: { train_limit: 60, test_limit: 20 }
+augment: [template_augment]
 model: { type: template_model, hidden: 16 }
 attack: { type: template_attack, eps: { type: template_scheduler, start: 0.2 }, steps: 2 }
 loss: { type: template_loss, clean: { type: template_scheduler, start: 0.5 } }

@@ -1,4 +1,4 @@
-//! The seven methods, and what they share, as a library for a program that has none of them.
+//! The seven methods, augmentations and what they share, as a library for a program that has none of them.
 //!
 //! One library for all, because each copy of the framework takes a second to link; the crates
 //! themselves are unchanged.
@@ -6,6 +6,7 @@
 use foil_alp as _;
 use foil_at as _;
 use foil_attacks as _;
+use foil_augmentations as _;
 use foil_cat as _;
 use foil_datasets as _;
 use foil_fat as _;
@@ -20,6 +21,7 @@ foil::export_plugin!(
     "foil-alp",
     "foil-at",
     "foil-attacks",
+    "foil-augmentations",
     "foil-cat",
     "foil-datasets",
     "foil-fat",
