@@ -3,7 +3,8 @@
 use crate::folder;
 use flate2::{Compression, write::ZlibEncoder};
 use foil::Result;
-use image::{DynamicImage, ImageFormat, Luma, RgbImage};
+pub use image::ImageFormat;
+use image::{DynamicImage, Luma, RgbImage};
 use std::io::{Cursor, Write};
 use zip::write::SimpleFileOptions;
 
@@ -114,24 +115,34 @@ pub fn batch() -> Vec<u8> {
     dictionary(&[list("labels", &[3, 9]), data])
 }
 
-/// Pictures of 6 x 5 pixels: PNG in colour and in grey, JPEG, WebP.
+/// Pictures of 6 x 5 pixels in this format: in colour and in grey, and with what else it may have:
+/// transparency, 16 bits, a direction in EXIF data.
 ///
 /// # Panics
 /// Never: they are written into memory.
-pub fn pictures() -> Vec<Vec<u8>> {
+pub fn pictures(format: ImageFormat) -> Vec<Vec<u8>> {
     let colour = RgbImage::from_fn(6, 5, |x, y| image::Rgb([40 * x as u8, 50 * y as u8, 90]));
     let grey = image::GrayImage::from_fn(6, 5, |x, y| Luma([(30 * x + 10 * y) as u8]));
-    let written = |picture: DynamicImage, format| {
+    let clear =
+        image::RgbaImage::from_fn(6, 5, |x, y| image::Rgba([40 * x as u8, 50 * y as u8, 90, 255 - 9 * x as u8]));
+    let deep = image::ImageBuffer::from_fn(6, 5, |x, y| Luma([(9000 * x + 300 * y) as u16]));
+    let pictures: Vec<DynamicImage> = match format {
+        ImageFormat::Jpeg => vec![colour.into(), grey.into()],
+        ImageFormat::WebP => vec![colour.into(), clear.into()],
+        _ => vec![colour.into(), grey.into(), clear.into(), deep.into()],
+    };
+    let written = |picture: &DynamicImage| {
         let mut bytes = Vec::new();
         picture.write_to(&mut Cursor::new(&mut bytes), format).expect("in memory");
         bytes
     };
-    vec![
-        written(colour.clone().into(), ImageFormat::Png),
-        written(grey.into(), ImageFormat::Png),
-        written(colour.clone().into(), ImageFormat::Jpeg),
-        written(colour.into(), ImageFormat::WebP),
-    ]
+    let mut all: Vec<Vec<u8>> = pictures.iter().map(written).collect();
+    if format == ImageFormat::Jpeg {
+        // TIFF, little-endian, one entry: tag 0x0112 (orientation), a short, 1 of them: 6.
+        let exif = b"\xff\xe1\0\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+        all.push([&all[0][..2], exif, &all[0][2..]].concat());
+    }
+    all
 }
 
 /// A picture as the data set `folder` decodes it: to 8 x 8 in colour, cropped, on white.

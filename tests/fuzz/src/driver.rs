@@ -30,14 +30,14 @@ struct Sum {
 
 /// Runs the targets one after the other, prints a table, and fails if a case did.
 pub fn run(targets: &[Box<dyn Target>], args: &Args) -> ExitCode {
-    println!("target          cases     read   refused  failed  slowest    most  time");
+    println!("target                  cases     read   refused  failed  slowest    most  time");
     let mut failed = 0;
     for target in targets {
         match one(target.as_ref(), args) {
             Ok(sum) => {
                 let Sum { cases, taken, refused, slowest, most, seconds, .. } = sum;
                 println!(
-                    "{:<12}{cases:>9}{taken:>9}{refused:>10}{:>8}{slowest:>6} ms{most:>4} MiB{seconds:>4.0} s",
+                    "{:<20}{cases:>9}{taken:>9}{refused:>10}{:>8}{slowest:>6} ms{most:>4} MiB{seconds:>4.0} s",
                     target.name(),
                     sum.failed
                 );

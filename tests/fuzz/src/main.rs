@@ -45,6 +45,7 @@ use std::process::ExitCode;
   cargo xtask fuzz --seconds 600 --seed 7             each for ten minutes, other cases
   cargo xtask fuzz records --replay target/fuzz/records-1-4711
                                                       one input again
+  cargo xtask fuzz png jpg webp --cases 100000        three of the formats of pictures
   cargo xtask fuzz --list                             what there is"
 )]
 struct Args {
@@ -80,7 +81,10 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let known = targets::every();
     if args.list {
-        targets::all().iter().for_each(|target| println!("{:<12}{}", target.name(), target.about()));
+        let shown = |target: &Box<dyn targets::Target>| println!("{:<20}{}", target.name(), target.about());
+        targets::all().iter().for_each(shown);
+        println!("\nformats of data and images, each by itself:");
+        targets::formats().iter().for_each(shown);
         return ExitCode::SUCCESS;
     }
     let names: Vec<&str> = known.iter().map(|target| target.name()).collect();

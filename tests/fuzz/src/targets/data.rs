@@ -10,15 +10,37 @@ use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// Files of data sets. The first byte of an input is the number of its [`FORMS`], the rest the
-/// file.
-pub struct Data(TempDir);
+/// Files of data sets: of all formats, or of one. The first byte of an input is the number of its
+/// [`FORMS`], the rest the file.
+pub struct Data {
+    place: TempDir,
+    only: Option<&'static Format>,
+}
 
 impl Data {
     pub fn new() -> Self {
-        Self(scratch())
+        Self { place: scratch(), only: None }
+    }
+
+    /// Each format by itself.
+    pub fn each() -> impl Iterator<Item = Self> {
+        FORMATS.iter().map(|format| Self { only: Some(format), ..Self::new() })
     }
 }
+
+/// Some of the [`FORMS`].
+struct Format {
+    /// As the command line calls it.
+    name: &'static str,
+    about: &'static str,
+    forms: std::ops::Range<usize>,
+}
+
+static FORMATS: [Format; 3] = [
+    Format { name: "idx", about: "MNIST's IDX, plain and gzipped", forms: 0..6 },
+    Format { name: "cifar-binary", about: "CIFAR's records, plain, gzipped and in a tar", forms: 6..11 },
+    Format { name: "strips", about: "strips of WebP in a tar", forms: 11..13 },
+];
 
 /// What the changed file is: its name in a folder of its own, and whether it is packed after the
 /// change, so that checksums hold.
@@ -86,11 +108,11 @@ fn sound(info: &DatasetInfo, data: &Dataset) -> bool {
 
 impl Target for Data {
     fn name(&self) -> &'static str {
-        "data"
+        self.only.map_or("data", |format| format.name)
     }
 
     fn about(&self) -> &'static str {
-        "data sets: IDX, CIFAR's records, gzip, tar, strips of WebP"
+        self.only.map_or("data sets: IDX, CIFAR's records, gzip, tar, strips of WebP", |format| format.about)
     }
 
     fn cases(&self) -> u64 {
@@ -98,11 +120,13 @@ impl Target for Data {
     }
 
     fn seeds(&self) -> Vec<Vec<u8>> {
-        let own = FORMS.iter().zip(0u8..).filter_map(|(form, n)| {
+        let is_tried = |n: u8| self.only.is_none_or(|format| format.forms.contains(&usize::from(n)));
+        let own = FORMS.iter().zip(0u8..).filter(|(_, n)| is_tried(*n)).filter_map(|(form, n)| {
             let (_, bytes) = good(form).into_iter().find(|(name, _)| name == form.file)?;
             Some([vec![n], bytes].concat())
         });
-        [kept("data"), own.collect()].concat()
+        let kept = kept("data").into_iter().filter(|input| input.first().is_some_and(|n| is_tried(*n)));
+        kept.chain(own).collect()
     }
 
     fn change(&self, random: &mut Rng, seed: &[u8], seeds: &[Vec<u8>]) -> Vec<u8> {
@@ -113,7 +137,7 @@ impl Target for Data {
     fn run(&self, input: &[u8]) -> Verdict {
         let (kind, file) = input.split_at(input.len().min(1));
         let n = kind.first().map_or(0, |n| usize::from(*n) % FORMS.len());
-        let (form, folder) = (&FORMS[n], self.0.path().join(n.to_string()));
+        let (form, folder) = (&FORMS[n], self.place.path().join(n.to_string()));
         if let Err(error) = place(form, &folder, file) {
             return Verdict::Fault(format!("the input could not be written: {error}"));
         }

@@ -63,9 +63,15 @@ pub fn all() -> Vec<Box<dyn Target>> {
     ]
 }
 
-/// As [`all`], with the target that tests the driver.
+/// The formats of `data` and `images`, each as a target of its own.
+pub fn formats() -> Vec<Box<dyn Target>> {
+    let data = data::Data::each().map(|one| Box::new(one) as Box<dyn Target>);
+    data.chain(images::Images::each().map(|one| Box::new(one) as _)).collect()
+}
+
+/// As [`all`], with [`formats`] and the target that tests the driver.
 pub fn every() -> Vec<Box<dyn Target>> {
-    all().into_iter().chain([Box::new(faults::Faults) as _]).collect()
+    all().into_iter().chain(formats()).chain([Box::new(faults::Faults) as _]).collect()
 }
 
 /// The repository.
