@@ -42,7 +42,8 @@ pub struct DmWideResnet {
     pub activation: Activation,
 }
 
-/// A convolution that pads as TensorFlow's `SAME` does on images of even size.
+/// A convolution of 3 x 3 that pads as TensorFlow's `SAME` does: of n pixels with stride 2 it makes
+/// n / 2, rounded up. An even n needs one pixel of padding, which is at the end; an odd one two.
 struct SameConv {
     conv: Conv2d,
     stride: i64,
@@ -56,7 +57,11 @@ impl SameConv {
     fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
         match self.stride {
             1 => self.conv.forward(pass, xs),
-            _ => self.conv.forward(pass, &xs.constant_pad_nd([0, 1, 0, 1])),
+            _ => {
+                let size = xs.size();
+                let [left, top] = [size[size.len() - 1] % 2, size[size.len() - 2] % 2];
+                self.conv.forward(pass, &xs.constant_pad_nd([left, 1, top, 1]))
+            }
         }
     }
 }

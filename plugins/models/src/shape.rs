@@ -28,3 +28,48 @@ pub(crate) fn require_large(cx: &Build) {
     let fits = cx.data.height.min(cx.data.width) >= 32;
     require(cx, fits, "images of at least 32 x 32", "`resnet18` takes images of at least 8 x 8");
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{CIFAR10, assert_takes, problems};
+    use foil::registry::DataFacts;
+
+    const MODELS: [&str; 11] = [
+        "{ type: mlp, hidden: [16] }",
+        "{ type: small_cnn, width: 4, hidden: 16 }",
+        "lenet5_madry",
+        "trades_cnn",
+        "resnet18",
+        "preact_resnet18",
+        "{ type: wide_resnet, depth: 10, width: 1 }",
+        "dm_preact_resnet18",
+        "{ type: dm_wide_resnet, depth: 10, width: 1 }",
+        "{ type: imagenet_resnet, depth: 18 }",
+        "{ type: imagenet_resnet, depth: 50 }",
+    ];
+
+    fn shaped([channels, height, width]: [i64; 3]) -> DataFacts {
+        DataFacts { channels, height, width, ..CIFAR10 }
+    }
+
+    #[test]
+    fn a_model_takes_images_or_names_their_size() {
+        for shape in [[1, 28, 28], [2, 14, 22], [3, 17, 13], [4, 33, 40]] {
+            let size = shape.map(|n| n.to_string()).join(" x ");
+            for model in MODELS {
+                match problems(model, shaped(shape)).as_slice() {
+                    [] => assert_takes(model, shaped(shape)),
+                    [problem] => assert!(problem.contains(&format!("the data's are {size} ")), "{model}: {problem}"),
+                    several => panic!("{model}, {size}: {several:?}"),
+                }
+            }
+        }
+    }
+
+    /// Those that say which images they take do not refuse others without need.
+    #[test]
+    fn most_models_take_images_of_any_shape() {
+        let takes = |shape| MODELS.iter().filter(|model| problems(model, shaped(shape)).is_empty()).count();
+        assert_eq!([[1, 28, 28], [2, 30, 44], [4, 64, 224], [3, 224, 224]].map(takes), [9, 7, 9, 9]);
+    }
+}

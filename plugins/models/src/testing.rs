@@ -45,6 +45,23 @@ fn random(model: &str, data: DataFacts, n: i64) -> (Network, Noise, Tensor) {
     (network, noise, x)
 }
 
+/// The model takes these images: it gives logits that depend on them (TRADES' networks begin with
+/// weights of 0 in the last layer), and where it has an input gradient of its own that is
+/// autograd's.
+#[track_caller]
+pub(crate) fn assert_takes(model: &str, data: DataFacts) {
+    let (network, noise, x) = random(model, data, 3);
+    let leaf = x.detach().set_requires_grad(true);
+    let logits = network.frozen(&leaf, Mode::Eval, Some(&noise));
+    assert_eq!(logits.size(), [3, data.classes], "{model}");
+    let gradient = Tensor::run_backward(&[logits.square().sum(Kind::Double)], &[&leaf], false, false).remove(0);
+    let [moved, said] = [&gradient, &logits].map(|t| t.abs().sum(Kind::Double).double_value(&[]));
+    assert!(moved.is_finite() && (moved > 0.0) == (said > 0.0), "{model}: a gradient of {moved}");
+    if network.input_gradient(&x, Mode::Eval, &noise, &|logits: &Tensor| logits.detach()).is_some() {
+        assert_own_gradient(model, data);
+    }
+}
+
 /// The model's own input gradient is autograd's, in both modes; its logits and running statistics
 /// are those of its forward pass.
 #[track_caller]
