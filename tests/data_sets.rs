@@ -62,11 +62,22 @@ fn a_folder_of_pictures_is_trained_and_evaluated_on() {
     assert_eq!((&record["dataset"], &record["n"]), (&"pictures".into(), &12.into()));
     assert_eq!(record["entries"][0]["accuracy"], 100.0, "{record}");
 
+    // Classes have their names, also where the pictures are not.
+    let names_classes = || {
+        foil(&place, &["report", "run", "--images", "0", "--out", "page.html"]).ok();
+        let page = fs::read_to_string(place.path("page.html")).unwrap();
+        assert!(page.contains("<title>above</title>") && page.contains("<title>below</title>"));
+        let table = foil(&place, &["table", "per-class", "run"]).ok().out;
+        assert!(table.contains("above") && table.contains("below"), "{table}");
+    };
+    names_classes();
+
     // The run says what it was trained on, and holds the numbers that it normalises with.
     let resolved = fs::read_to_string(place.path("run/resolved.yaml")).unwrap();
     assert!(resolved.contains("content: ") && resolved.contains("mean:"), "{resolved}");
     fs::rename(place.path("pictures"), place.path("moved")).unwrap();
     assert!(foil(&place, &["eval", "run"]).error().contains("`data` cannot be used"));
+    names_classes();
     foil(&place, &["eval", "run", "data.path=moved", "--out", "again.json"]).ok();
 
     // Another picture is another run.
@@ -128,34 +139,70 @@ fn arrays(path: &Path, n: u64, [channels, height, width]: [u64; 3]) {
     fs::write(path, whole).unwrap();
 }
 
+/// Trained, evaluated under attack, shown on a page and counted: one step or two.
+#[track_caller]
+fn from_end_to_end(place: &Place, run: &str, model: &str, size: &str) {
+    let model = format!("model={model}");
+    foil(place, &["train", "tiny.yaml", &model, "--no-eval", "--run-dir", run]).ok();
+    foil(place, &["eval", run, "--trust", "off"]).ok();
+    let record: Value = serde_json::from_str(&fs::read_to_string(place.path(run).join("eval.json")).unwrap()).unwrap();
+    let names: Vec<&str> = record["entries"].as_array().unwrap().iter().map(|e| e["name"].as_str().unwrap()).collect();
+    assert_eq!((names.as_slice(), &record["n"]), (["natural", "pgd2", "square"].as_slice(), &4.into()), "{record}");
+    foil(place, &["report", run, "--images", "3", "--out", "page.html"]).ok();
+    let page = fs::read_to_string(place.path("page.html")).unwrap();
+    // The pictures: natural and attacked, and the numbers of the classes.
+    assert!(page.matches("data:image/png;base64,").count() >= 6 && page.contains("<title>3</title>"), "{run}");
+    let shown = foil(place, &["data", "show", "tiny.yaml"]).ok().out;
+    assert!(shown.contains(&format!("images of {size}, from")), "{shown}");
+}
+
+/// Ten images and as many to test on: five are trained on, and four tested.
+fn of_any_shape() -> Place {
+    let yaml = YAML
+        .replace(
+            "{ type: folder, path: pictures, size: 8, channels: 1, fit: stretch }",
+            "{ type: arrays, path: x.safetensors, layout: nchw }\nimages: { train_limit: 5, test_limit: 4 }\naugment: [{ type: crop, pad: 2 }, flip]",
+        )
+        .replace("epochs: 3, batch_size: 10", "epochs: 1, batch_size: 5")
+        .replace("attacks: {", "attacks: { square: { type: square, eps: 0.05, n_queries: 3 },")
+        .replace("evaluate: [natural, pgd2]", "evaluate: [natural, pgd2, square]");
+    Place::with(&yaml)
+}
+
 #[test]
-fn images_of_other_shapes_are_trained_evaluated_and_shown() {
-    let place = Place::with(&YAML.replace(
-        "{ type: folder, path: pictures, size: 8, channels: 1, fit: stretch }",
-        "{ type: arrays, path: x.safetensors, layout: nchw }",
-    ));
+fn images_of_other_shapes_go_from_end_to_end() {
+    let place = of_any_shape();
     for (shape, model) in [
         ([1, 28, 28], "mlp"),
-        ([2, 30, 44], "small_cnn"),
-        ([3, 40, 28], "small_cnn"),
-        ([4, 64, 48], "{ type: imagenet_resnet, depth: 18 }"),
+        ([2, 30, 44], "{ type: small_cnn, width: 4 }"),
+        ([3, 41, 27], "{ type: dm_wide_resnet, depth: 10, width: 1 }"),
+        ([4, 64, 48], "{ type: wide_resnet, depth: 10, width: 1 }"),
     ] {
         arrays(&place.path("x.safetensors"), 10, shape);
-        let run = format!("run{}", shape[0]);
-        let model = format!("model={model}");
-        let train =
-            ["train", "tiny.yaml", &model, "train.epochs=1", "train.batch_size=5", "--no-eval", "--run-dir", &run];
-        foil(&place, &train).ok();
-        if shape[0] % 2 == 0 {
-            // Grey and colour are shown in other tests.
-            foil(&place, &["report", &run, "--out", "page.html"]).ok();
-        }
-        let shown = foil(&place, &["data", "show", "tiny.yaml"]).ok().out;
-        assert!(shown.contains(&format!("images of {} x {} x {}", shape[0], shape[1], shape[2])), "{shown}");
+        from_end_to_end(&place, &format!("run{}", shape[0]), model, &shape.map(|n| n.to_string()).join(" x "));
     }
     arrays(&place.path("x.safetensors"), 10, [3, 28, 28]);
     let error = foil(&place, &["check", "tiny.yaml", "model=imagenet_resnet"]).error();
     assert!(error.contains("takes images of at least 32 x 32; the data's are 3 x 28 x 28"), "{error}");
+}
+
+#[test]
+fn images_of_up_to_224_pixels_go_from_end_to_end() {
+    let (place, stem) = (of_any_shape(), "{ type: imagenet_resnet, depth: 18 }");
+    for shape in [[1, 224, 224], [2, 96, 64], [3, 224, 160], [4, 64, 224]] {
+        arrays(&place.path("x.safetensors"), 10, shape);
+        from_end_to_end(&place, &format!("run{}", shape[0]), stem, &shape.map(|n| n.to_string()).join(" x "));
+    }
+    // The same from files, made as small as 224 x 160.
+    for (class, split) in (0..10).flat_map(|class| [(class, "train"), (class, "test")]) {
+        let file = place.path(&format!("pictures/{split}/{class}/0.png"));
+        png(&file, 320, 300, |x, y| ((x + 20 * class) % 256) as u8 ^ (y % 256) as u8);
+    }
+    let yaml = fs::read_to_string(place.path("tiny.yaml")).unwrap();
+    let folder = "{ type: folder, path: pictures, size: 224, width: 160 }";
+    let yaml = yaml.replace("{ type: arrays, path: x.safetensors, layout: nchw }", folder);
+    fs::write(place.path("tiny.yaml"), yaml).unwrap();
+    from_end_to_end(&place, "files", stem, "3 x 224 x 160");
 }
 
 /// The header of a `.npy` file with bytes.

@@ -2,8 +2,8 @@
 //! in which order, against what `make.py` found.
 
 use foil::prelude::*;
-use foil::tensors::{Named, read};
 use foil::registry::DataFacts;
+use foil::tensors::{Named, read};
 use foil_augmentations as _;
 use std::cell::RefCell;
 use std::path::Path;

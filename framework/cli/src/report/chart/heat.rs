@@ -41,7 +41,10 @@ impl Heat {
         let body = html! {
             text x="0" y="15" fill="var(--ink)" font-size="13.5" font-weight="600" { (self.title) }
             @for (name, x) in self.columns.iter().zip(0..) {
-                (text(corner(x, 0).0 + CELL[0] / 2.0, top - 8.0, "middle", "var(--soft)", 11.0, &short(name, 7)))
+                g {
+                    title { (name) }
+                    (text(corner(x, 0).0 + CELL[0] / 2.0, top - 8.0, "middle", "var(--soft)", 11.0, &short(name, 7)))
+                }
             }
             @for (name, y) in self.rows.iter().zip(0..) {
                 (text(left - 8.0, corner(0, y).1 + 18.0, "end", "var(--ink)", 12.0, &short(name, LABEL)))

@@ -2,6 +2,7 @@
 
 use foil::{AtPath, Error, Result};
 use foil_runs::pipeline::{Pipeline, look};
+use foil_runs::record::card::said;
 use foil_runs::record::metrics;
 use foil_runs::record::select::Held;
 use foil_runs::record::{Best, EvalRecord, Evaluation, ImageRecord, Row, Rule, evaluations};
@@ -161,9 +162,12 @@ impl Run {
         foil_runs::data::facts(&self.pipeline).map_or(n, |facts| facts.counts.test as u64)
     }
 
-    /// What the labels of its data set mean, by class; empty where that is not known.
+    /// What the labels of its data set mean, by class. Where the data set is not on this machine,
+    /// the checkpoint knows; empty where that does not either.
     pub fn class_names(&self) -> Vec<String> {
-        foil_runs::data::facts(&self.pipeline).map(|facts| facts.class_names).unwrap_or_default()
+        let of_data = foil_runs::data::facts(&self.pipeline).ok().map(|facts| facts.class_names);
+        let of_card = || said(&foil::tensors::metadata(&Folder::named(&self.path).best()).ok()?, "classes");
+        of_data.or_else(of_card).unwrap_or_default()
     }
 
     /// What became of each image of its evaluation; none where that was not stored.
