@@ -28,6 +28,7 @@ use foil_cat as _;
 use foil_datasets as _;
 use foil_distillation as _;
 use foil_dkl as _;
+use foil_fast as _;
 use foil_fat as _;
 use foil_hat as _;
 use foil_mart as _;
@@ -210,11 +211,13 @@ fn steps_of_two(pipeline: &Pipeline, data: &Resident, blind: bool) -> Vec<Left> 
 fn the_steps_of_several_ranks_can_be_replayed() {
     let sync = "train.batch_norm=sync";
     let resnet = "model={ type: wide_resnet, depth: 10, width: 1 }";
-    let cases: [(&str, &[&str]); 9] = [
+    let cases: [(&str, &[&str]); 11] = [
         ("awp.yaml", &[resnet]),
         ("lbgat.yaml", &[]),
         ("dkl.yaml", &["loss.gamma=0.2"]),
         ("self_adaptive.yaml", &[]),
+        ("e_at.yaml", &["attack.run_all=true"]),
+        ("max.yaml", &[]),
         ("at.yaml", &[]),
         ("trades.yaml", &["train.precision=bf16"]),
         ("cat_cw.yaml", &[]),

@@ -1,5 +1,6 @@
 //! What a step may have besides model, attack, loss and optimiser, in the real program: a frozen
-//! helper with images of its own, and what `foil probe` shows of it.
+//! helper with images of its own, and what `foil probe` shows of it; attacks that keep something;
+//! several norms.
 
 mod tiny;
 
@@ -90,4 +91,55 @@ fn a_probe_shows_networks_images_and_averages() {
     tensors::write(&place.path("w.safetensors"), &weights[..own.len()], HashMap::new()).unwrap();
     let error = place.foil(&words).error();
     assert!(error.contains("`helper.") && error.contains("is missing"), "{error}");
+}
+
+/// What these attacks keep is saved: a run that was killed ends with the same bits.
+#[test]
+fn attacks_that_keep_something_resume() {
+    let place = Place::with(AT);
+    let apgd = "type: apgd, steps: 2, start: none, keep: worst";
+    let eat = format!("{{ type: one_of, attacks: [{{ {apgd}, eps: 0.3 }}, {{ {apgd}, norm: L1, eps: 10 }}] }}");
+    for (name, attack, loss) in [
+        ("eat", eat.as_str(), "at"),
+    ] {
+        let overrides = [format!("attack={attack}"), format!("loss={loss}")];
+        let overrides = overrides.each_ref().map(String::as_str);
+        let whole = place.train(name, &overrides);
+        let killed = format!("{name}-killed");
+        let mut running =
+            place.start(&[&["train", "tiny.yaml", "--no-eval", "--run-dir", &killed], &overrides[..]].concat());
+        assert!(running.wait_for("epoch 2/3"));
+        assert!(running.kill());
+        place.foil(&["train", "--resume", &killed, "--no-eval"]).ok();
+        place.run(&killed).assert_same(&whole);
+    }
+}
+
+/// Within three norms, and under all of them: what resists each, image by image.
+#[test]
+fn a_union_of_norms_is_evaluated() {
+    let place = Place::with(AT);
+    let learns = ["optimizer={ type: adam, lr: 0.003 }", "images.train_limit=400", "train.epochs=5", "augment=[]"];
+    place.train("run", &[&["attack={ type: none }"], &learns[..]].concat());
+    let attacks = "attacks={ linf: { type: apgd, eps: 0.1, steps: 5 }, l2: { type: apgd, norm: L2, eps: 1, steps: 5 }, \
+                   l1: { type: apgd, norm: L1, eps: 4, steps: 10 } }";
+    place.foil(&["eval", "run", attacks, "evaluate=[natural,linf,l2,l1]", "--out", "union.json"]).ok();
+    let record: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(place.path("union.json")).unwrap()).unwrap();
+    let entries: Vec<(&str, f64)> = record["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| (entry["name"].as_str().unwrap(), entry["accuracy"].as_f64().unwrap()))
+        .collect();
+    assert_eq!(entries.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["natural", "linf", "l2", "l1"]);
+    let table = fs::read_to_string(place.path("union.images.csv")).unwrap();
+    let mut lines = table.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let head = lines.next().unwrap();
+    let columns = ["natural", "linf", "l2", "l1"].map(|name| head.iter().position(|column| *column == name).unwrap());
+    let stands = |line: &Vec<&str>| columns.iter().all(|column| line[*column] == "1");
+    let (all, standing) = lines.fold((0, 0), |(all, standing), line| (all + 1, standing + usize::from(stands(&line))));
+    assert_eq!(record["worst_case"], 100.0 * standing as f64 / all as f64);
+    let [natural, linf, l2, l1] = [0, 1, 2, 3].map(|i| entries[i].1);
+    assert!(linf < natural && l2 < natural && l1 < natural, "{entries:?}");
 }

@@ -57,12 +57,15 @@ pub struct Adversarial {
     pub side: BTreeMap<String, Tensor>,
     /// Further images `[N, C, H, W]`, in the batch's order, by the names in [`Attack::images`].
     pub images: BTreeMap<String, Tensor>,
+    /// Which images it has seen misclassified, at the returned point or on the way there, `[N]`
+    /// bool; `None` from an attack that did not look.
+    pub broken: Option<Tensor>,
 }
 
 impl Adversarial {
     /// Attacked images without side tensors.
     pub fn new(x: Tensor) -> Self {
-        Self { x, side: BTreeMap::new(), images: BTreeMap::new() }
+        Self { x, side: BTreeMap::new(), images: BTreeMap::new(), broken: None }
     }
 
     /// Adds a set of images.
@@ -70,6 +73,12 @@ impl Adversarial {
     pub fn with_images(mut self, name: &str, images: Tensor) -> Self {
         self.images.insert(name.to_string(), images);
         self
+    }
+
+    /// Adds which images it has seen misclassified.
+    #[must_use]
+    pub fn with_broken(self, broken: Tensor) -> Self {
+        Self { broken: Some(broken), ..self }
     }
 
     /// Adds a side tensor.

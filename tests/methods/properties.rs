@@ -109,6 +109,24 @@ proptest! {
     }
 
     #[test]
+    fn an_l1_attack_stays_in_its_ball(seed in 0u64..1000, n in 1i64..6, eps in 0.0..4.0f64) {
+        let (network, images) = (network(Kind::Double), images(n, seed, Kind::Double));
+        for (template, roams) in [
+            ("{ type: apgd, norm: L1, eps: EPS, steps: 6, large_radii: false }", false),
+            ("{ type: apgd, norm: L1, eps: EPS, steps: 6, start: none, keep: worst }", true),
+            ("{ type: apgd_t, norm: L1, eps: EPS, steps: 6 }", true),
+            ("{ type: pgd_l1, eps: EPS, steps: 4, mode: eval }", false),
+        ] {
+            let (x, iterates) = run(attack(template, eps).as_mut(), &network, &images.batch(seed));
+            for point in iterates.iter().filter(|_| !roams).chain([&x]) {
+                let length = (point - &images.x).flatten(1, -1).abs().sum_dim_intlist(1, false, None::<Kind>);
+                prop_assert!(largest(&length) <= eps + 1e-12, "{template} leaves the ball");
+                prop_assert!(largest(&(point - 0.5)) <= 0.5, "{template} leaves [0, 1]");
+            }
+        }
+    }
+
+    #[test]
     fn with_radius_0_images_stay_clean(seed in 0u64..1000) {
         let (network, images) = (network(Kind::Double), images(4, seed, Kind::Double));
         for template in ATTACKS.iter().chain(ROAMING) {

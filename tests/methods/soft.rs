@@ -42,6 +42,8 @@ fn losses_objectives_and_attacks_say_whether_they_have_a_meaning_for_them() {
         ("{ type: early_stopped_pgd, objective: ce, eps: 0.1, alpha: 0.1, tau: 1, omega: 0.02 }", false),
         ("{ type: correct_only, inner: { type: fgsm, eps: 0.1 } }", false),
         ("{ type: an_pgd, d_max: 0.3 }", false),
+        ("{ type: max_of, attacks: [{ type: fgsm, eps: 0.1 }] }", true),
+        ("{ type: one_of, attacks: [{ type: apgd, eps: 0.1 }] }", false),
         ("{ type: autoattack, eps: 0.1 }", false),
     ] {
         assert_eq!(from_yaml::<dyn Attack>(yaml, Kind::Double).soft_labels(), soft, "{yaml}");

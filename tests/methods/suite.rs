@@ -79,6 +79,8 @@ fn a_shrinking_batch_finds_the_same() {
     for config in [
         "{ type: apgd, eps: 0.05, steps: 25 }",
         "{ type: apgd_t, eps: 0.05, steps: 25 }",
+        "{ type: apgd, norm: L1, eps: 1, steps: 40 }",
+        "{ type: apgd_t, norm: L1, eps: 1, steps: 40 }",
         "{ type: fab_t, eps: 0.05, steps: 25 }",
         "{ type: fab_t, norm: L2, eps: 0.4, steps: 15, restarts: 2 }",
         "{ type: square, eps: 0.05, n_queries: 160 }",

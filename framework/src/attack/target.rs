@@ -97,6 +97,15 @@ impl<'a> Target<'a> {
         Target { eot: eot.max(1), ..*self }
     }
 
+    /// The sum of `sum`, of any shape, over the ranks that share the batch; no gradient flows. It
+    /// makes a sum over this rank's images one over the batch's.
+    ///
+    /// # Errors
+    /// When a rank is lost.
+    pub fn sum_over_ranks(&self, sum: &Tensor) -> Result<Tensor> {
+        crate::loss::sum_over_ranks(self.network.world(), sum)
+    }
+
     /// For an evaluation that asks only whether each image falls, and does not capture the attack.
     #[must_use]
     pub fn shrinking(mut self) -> Self {

@@ -32,6 +32,9 @@ pub enum Norm {
     /// The Euclidean length of the change.
     #[serde(rename = "L2")]
     L2,
+    /// The sum of the absolute changes of all pixels.
+    #[serde(rename = "L1")]
+    L1,
 }
 
 impl fmt::Display for Norm {
@@ -39,6 +42,7 @@ impl fmt::Display for Norm {
         f.write_str(match self {
             Norm::Linf => "Linf",
             Norm::L2 => "L2",
+            Norm::L1 => "L1",
         })
     }
 }

@@ -97,6 +97,14 @@ impl Noise {
         Self { given, ..Self::new(&self.key, &self.index.narrow(0, 0, 1)) }
     }
 
+    /// Numbers that are keyed by `index` `[M]`, int64, in place of the images': for what is drawn
+    /// once, alike on every rank.
+    #[must_use]
+    pub fn keyed_by(&self, index: &Tensor) -> Self {
+        let given = self.given.iter().map(|(name, given)| (name.clone(), given.shallow_clone())).collect();
+        Self { given, ..Self::new(&self.key, index) }
+    }
+
     /// A random order of the batch's images, `[N]` int64. The images' own indices decide it, so it
     /// is the same wherever the batch is put together.
     pub fn order(&self, name: &str) -> Tensor {

@@ -4,7 +4,9 @@
 //! parameter-free attacks", ICML 2020, arXiv:2003.01690, Algorithm 1; constants and start as in the
 //! authors' code.
 
+mod best;
 mod run;
+mod sparse;
 
 use crate::ball::check_radius;
 use crate::chain::Chain;
@@ -22,6 +24,16 @@ use run::Run;
 /// misclassified, the one with the largest objective.
 ///
 /// `ce` is AutoAttack's first attack, `dlr` the second loss of the paper.
+///
+/// With `norm: L1` (Croce & Hein 2021, "Mind the Box", arXiv:2103.01208) a step of length s goes
+/// along the signs of the gradient's largest numbers and then to the nearest point of ball and
+/// cube, without momentum. Every 4 % of the steps an image whose best point changes clearly fewer
+/// numbers than before goes back to it, with s = eps; for the others s is divided by 1.5, down to
+/// eps/10; and the next steps move two thirds as many numbers as the best point has changed. `rho`
+/// is not used.
+///
+/// In E-AT's training (Croce & Hein 2022) it is `{ steps: 10, start: none, keep: worst }`, for L1
+/// with `share: 0.05, large_radii: false`.
 #[settings]
 pub struct Apgd {
     /// The objective to maximise: `ce` or `dlr`.
@@ -46,16 +58,80 @@ pub struct Apgd {
     /// The share of a window's steps that must raise the objective for the step size to stay.
     #[set(default = 0.75, range = 0.0..=1.0)]
     pub rho: f64,
+    /// Where a run starts.
+    #[set(default = Begin::Random)]
+    pub start: Begin,
+    /// Which point is returned.
+    #[set(default = Found::Broken)]
+    pub keep: Found,
+    /// For `norm: L1`: the share of the image's numbers that the first steps move. 0.2 by default.
+    #[set(default, range = 0.0..=1.0)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
+    /// For `norm: L1`: whether 30 % of the steps are made within 3 eps and 30 % within 2 eps before
+    /// the rest, each from the best point of those before. True by default.
+    #[set(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub large_radii: Option<bool>,
+}
+
+/// Where APGD starts.
+#[settings]
+#[derive(Copy, PartialEq)]
+pub enum Begin {
+    /// A random point at distance eps. With `norm: L1` normal noise, projected into ball and cube.
+    Random,
+    /// The image, as in training.
+    None,
+}
+
+/// Which point APGD returns.
+#[settings]
+#[derive(Copy, PartialEq)]
+pub enum Found {
+    /// The last misclassified one; of an image that was never misclassified the one with the
+    /// largest objective.
+    Broken,
+    /// The one with the largest objective, as in training.
+    Worst,
+}
+
+/// The first steps' share under L1, in AutoAttack.
+const SHARE: f64 = 0.2;
+
+impl Apgd {
+    /// As AutoAttack runs it on the cross-entropy.
+    pub(crate) fn evaluating(norm: Norm, eps: Scheduled) -> Self {
+        Self {
+            objective: Component::named("ce").expect("`ce` is registered beside `apgd`"),
+            norm,
+            eps,
+            steps: 100,
+            restarts: 1,
+            eot: 1,
+            rho: 0.75,
+            start: Begin::Random,
+            keep: Found::Broken,
+            share: None,
+            large_radii: None,
+        }
+    }
 }
 
 impl Config<dyn Attack> for Apgd {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
         check_radius(cx, "eps", &self.eps, self.norm);
+        for (key, given) in [("share", self.share.is_some()), ("large_radii", self.large_radii.is_some())] {
+            if given && self.norm != Norm::L1 {
+                cx.problem(key, "is for `norm: L1`", "leave it out");
+            }
+        }
+        if self.restarts > 1 && self.start == Begin::None {
+            cx.problem("restarts", "finds the same each time with `start: none`", "write `start: random`");
+        }
         Chain::of_tries(self.restarts, |restart| {
             let name = format!("apgd_{}.{restart}", self.objective.name());
-            let objective = cx.objective("objective", &self.objective)?;
-            let (norm, eps) = (self.norm, self.eps.clone());
-            Ok(Run { name, norm, eps, steps: self.steps, rho: self.rho, eot: self.eot, objective })
+            Ok(Run { name, objective: cx.objective("objective", &self.objective)?, of: self.clone() })
         })
     }
 }
@@ -103,8 +179,8 @@ impl Config<dyn Attack> for ApgdT {
         }
         let run = |stage: &str, rank, _| {
             let (name, objective) = (format!("apgd_t.{stage}"), Box::new(TargetedDlr { rank }));
-            let (norm, eps) = (self.norm, self.eps.clone());
-            Run { name, norm, eps, steps: self.steps, rho: self.rho, eot: self.eot, objective }
+            let Self { norm, steps, eot, rho, .. } = *self;
+            Run { name, objective, of: Apgd { steps, eot, rho, ..Apgd::evaluating(norm, self.eps.clone()) } }
         };
         Ok(Chain::of_targets(cx, self.targets, self.restarts, run))
     }

@@ -20,7 +20,8 @@ pub enum Version {
 ///
 /// 100 steps for each run, 9 wrong classes, 5000 queries, one start each, as in the authors'
 /// `version='standard'`. It needs four classes. `version: rand` is `apgd` on the cross-entropy and
-/// on DLR with 20 passes for each gradient, as in the authors' `version='rand'`; it needs three.
+/// on DLR with 20 passes for each gradient, as in the authors' `version='rand'`; it needs three. With
+/// `norm: L1` there is `rand` alone.
 #[settings]
 pub struct AutoAttack {
     /// Which ensemble.
@@ -57,7 +58,7 @@ impl Config<dyn Attack> for AutoAttack {
         let eot = if self.version == Version::Rand { self.eot } else { 1 };
         let apgd = |objective: &str| {
             let objective = Component::named(objective)?;
-            Ok::<_, Error>(Apgd { objective, norm, eps: eps(), steps, restarts, eot, rho: 0.75 })
+            Ok::<_, Error>(Apgd { objective, steps, restarts, eot, ..Apgd::evaluating(norm, eps()) })
         };
         // The first says what is wrong with the radius, if anything is; the others would repeat it.
         let before = cx.has_problems();
@@ -68,6 +69,12 @@ impl Config<dyn Attack> for AutoAttack {
         let mut chain = vec![("apgd_ce".to_string(), first)];
         if self.version == Version::Rand {
             chain.push(("apgd_dlr".to_string(), apgd("dlr")?.build(cx)?));
+            return Ok(Box::new(Chain(chain)));
+        }
+        if norm == Norm::L1 {
+            let message = "is L1, for which `fab_t` and `square` have no form here";
+            let help = "list `worst_of` its other two: `apgd` with `restarts: 5` and `apgd_t` with `targets: 5`";
+            cx.problem("norm", message, help);
             return Ok(Box::new(Chain(chain)));
         }
         let apgd_t = ApgdT { norm, eps: eps(), steps, targets, restarts, eot, rho: 0.75 };

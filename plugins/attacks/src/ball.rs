@@ -1,6 +1,7 @@
 //! The geometry that the attacks share: the norms, their steepest directions, and the ball around
 //! an image.
 
+use crate::l1::onto_l1_ball;
 use foil::attack::radius;
 use foil::prelude::*;
 
@@ -26,6 +27,7 @@ impl Geometry for Norm {
         let length = match self {
             Norm::Linf => flat.abs().amax(1, false),
             Norm::L2 => flat.square().sum_dim_intlist(1, false, None::<Kind>).sqrt(),
+            Norm::L1 => flat.abs().sum_dim_intlist(1, false, None::<Kind>),
         };
         length.view([-1, 1, 1, 1])
     }
@@ -37,7 +39,7 @@ impl Geometry for Norm {
     fn random(self, batch: &Batch, name: &str) -> Tensor {
         self.unit(&match self {
             Norm::Linf => batch.uniform(name) * 2.0 - 1.0,
-            Norm::L2 => batch.normal(name),
+            Norm::L2 | Norm::L1 => batch.normal(name),
         })
     }
 
@@ -45,7 +47,21 @@ impl Geometry for Norm {
         match self {
             Norm::Linf => gradient.sign(),
             Norm::L2 => self.unit(gradient),
+            // All of it to the largest number, or shared by those that are as large.
+            Norm::L1 => {
+                let size = gradient.abs();
+                let largest = size.amax([1i64, 2, 3].as_slice(), true);
+                self.unit(&(gradient.sign() * size.eq_tensor(&largest)))
+            }
         }
+    }
+}
+
+/// Reports `norm: L1` for an attack that has no form for it.
+pub(crate) fn refuse_l1(cx: &Build, norm: Norm) {
+    if norm == Norm::L1 {
+        let message = "is L1, for which this attack has no form";
+        cx.problem("norm", message, "choose `apgd`, `apgd_t`, or `worst_of` both; in training `pgd_l1` too");
     }
 }
 
@@ -67,6 +83,7 @@ pub(crate) fn check_radius(cx: &Build, key: &str, number: &Scheduled, norm: Norm
 pub(crate) enum Ball {
     Linf(Box01),
     L2 { x: Tensor, eps: Tensor, clip: bool },
+    L1 { x: Tensor, eps: Tensor, clip: bool },
 }
 
 impl Ball {
@@ -75,6 +92,7 @@ impl Ball {
         match norm {
             Norm::Linf => Self::Linf(Box01::new(x, eps, clip)),
             Norm::L2 => Self::L2 { x: x.shallow_clone(), eps: eps.shallow_clone(), clip },
+            Norm::L1 => Self::L1 { x: x.shallow_clone(), eps: eps.shallow_clone(), clip },
         }
     }
 
@@ -83,17 +101,23 @@ impl Ball {
         match self {
             Self::Linf(box01) => box01.ascend(x, gradient, alpha),
             Self::L2 { .. } => self.project(&(x + Norm::L2.direction(gradient) * alpha)),
+            Self::L1 { .. } => self.project(&(x + Norm::L1.direction(gradient) * alpha)),
         }
     }
 
-    /// Into the ball and then into [0, 1]; for L2 that is not always the nearest point of both, but
-    /// it lies in both.
+    /// Into the ball and into [0, 1]; for L2 the one after the other, which is not always the nearest
+    /// point of both, but it lies in both.
     pub(crate) fn project(&self, x_adv: &Tensor) -> Tensor {
         match self {
             Self::Linf(box01) => box01.project(x_adv),
             Self::L2 { x, eps, clip } => {
                 let delta = x_adv - x;
                 let inside = x + &delta * (eps / Norm::L2.length(&delta).clamp_min(1e-12)).clamp_max(1.0);
+                if *clip { inside.clamp(0.0, 1.0) } else { inside }
+            }
+            Self::L1 { x, eps, clip } => {
+                let inside = x + onto_l1_ball(x, &(x_adv - x), eps, *clip);
+                // What is left of rounding.
                 if *clip { inside.clamp(0.0, 1.0) } else { inside }
             }
         }

@@ -92,6 +92,33 @@ impl Attack for Chain {
     }
 }
 
+/// The attacks under the key `attacks`, each once with a name of its own.
+pub(crate) fn several(cx: &Build, attacks: &[Component<dyn Attack>]) -> Vec<(String, Box<dyn Attack>)> {
+    if attacks.is_empty() {
+        cx.problem(
+            "attacks",
+            "is empty",
+            "list at least one attack, such as `{ type: pgd, eps: 8/255, alpha: 2/255 }`",
+        );
+    }
+    let mut built: Vec<(String, Box<dyn Attack>)> = Vec::new();
+    for (i, component) in attacks.iter().enumerate() {
+        let alike = attacks[..i].iter().filter(|other| other.name() == component.name()).count();
+        let name =
+            if alike == 0 { component.name().to_string() } else { format!("{}-{}", component.name(), alike + 1) };
+        let Some(attack) = cx.at("attacks").component(&i.to_string(), component) else { continue };
+        if attack.learning().is_some() {
+            cx.at("attacks").problem(
+                &i.to_string(),
+                "learns or keeps something between steps, which is not saved for several",
+                "use it by itself, or choose another attack, such as `pgd`",
+            );
+        }
+        built.push((name, attack));
+    }
+    built
+}
+
 /// The worst of several attacks: each runs on the images that resisted those before it, as in
 /// AutoAttack.
 ///
@@ -105,29 +132,7 @@ pub struct WorstOf {
 
 impl Config<dyn Attack> for WorstOf {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
-        if self.attacks.is_empty() {
-            cx.problem(
-                "attacks",
-                "is empty",
-                "list at least one attack, such as `{ type: pgd, eps: 8/255, alpha: 2/255 }`",
-            );
-        }
-        let mut chain: Vec<(String, Box<dyn Attack>)> = Vec::new();
-        for (i, component) in self.attacks.iter().enumerate() {
-            let alike = self.attacks[..i].iter().filter(|other| other.name() == component.name()).count();
-            let name =
-                if alike == 0 { component.name().to_string() } else { format!("{}-{}", component.name(), alike + 1) };
-            let Some(attack) = cx.at("attacks").component(&i.to_string(), component) else { continue };
-            if attack.learning().is_some() {
-                cx.at("attacks").problem(
-                    &i.to_string(),
-                    "learns or keeps something between steps, which a chain does not save",
-                    "use it by itself, or choose another attack, such as `pgd`",
-                );
-            }
-            chain.push((name, attack));
-        }
-        Ok(Box::new(Chain(chain)))
+        Ok(Box::new(Chain(several(cx, &self.attacks))))
     }
 }
 

@@ -5,7 +5,7 @@
 
 mod plane;
 
-use crate::ball::{Geometry, check_radius};
+use crate::ball::{Geometry, check_radius, refuse_l1};
 use crate::chain::Chain;
 use crate::live::Live;
 use foil::prelude::*;
@@ -58,6 +58,7 @@ struct Run {
 
 impl Config<dyn Attack> for FabT {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
+        refuse_l1(cx, self.norm);
         check_radius(cx, "eps", &self.eps, self.norm);
         let run = |_: &str, rank, restart| Run { config: self.clone(), rank, restart };
         Ok(Chain::of_targets(cx, self.targets, self.restarts, run))

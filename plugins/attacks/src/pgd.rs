@@ -4,7 +4,7 @@
 //! arXiv:1706.06083. x' = P(x' + alpha · sign(gradient)) for Linf; for L2 the gradient is divided
 //! by its norm and P scales delta into the ball.
 
-use crate::ball::{Ball, Geometry, check_radius};
+use crate::ball::{Ball, Geometry, check_radius, refuse_l1};
 use foil::prelude::*;
 
 /// Where an attack starts.
@@ -87,6 +87,7 @@ struct PgdAttack {
 
 impl Config<dyn Attack> for Pgd {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
+        refuse_l1(cx, self.norm);
         check_radius(cx, "eps", &self.eps, self.norm);
         check_radius(cx, "alpha", &self.alpha, self.norm);
         let objective = cx.objective("objective", &self.objective)?;
@@ -104,9 +105,9 @@ impl PgdAttack {
             (Start::None, _) => return batch.x.shallow_clone(),
             (Start::Gaussian, _) => return &batch.x + batch.normal(name) * 0.001,
             (Start::Uniform, Norm::Linf) => (batch.uniform(name) * 2.0 - 1.0) * radius,
-            (Start::Uniform, Norm::L2) => {
+            (Start::Uniform, Norm::L2 | Norm::L1) => {
                 let length = batch.noise.uniform(&format!("{name}.length"), &[1, 1, 1], batch.x.kind()) * radius;
-                Norm::L2.random(batch, name) * length
+                self.config.norm.random(batch, name) * length
             }
         };
         let x = &batch.x + moved;

@@ -6,7 +6,7 @@
 
 mod windows;
 
-use crate::ball::check_radius;
+use crate::ball::{check_radius, refuse_l1};
 use crate::chain::Chain;
 use crate::live::Live;
 use foil::prelude::*;
@@ -56,6 +56,7 @@ struct Run {
 
 impl Config<dyn Attack> for Square {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
+        refuse_l1(cx, self.norm);
         check_radius(cx, "eps", &self.eps, self.norm);
         let least = cx.data.height.min(cx.data.width);
         if self.norm == Norm::L2 && (1..5).contains(&least) {
@@ -88,7 +89,7 @@ impl Square {
         let side = (self.share(i) * (height * width) as f64).sqrt().round_ties_even() as i64;
         match self.norm {
             Norm::Linf => side.clamp(1, least),
-            Norm::L2 => {
+            Norm::L2 | Norm::L1 => {
                 let odd = side.max(3) | 1;
                 if odd <= least { odd } else { least - (least + 1) % 2 }
             }
@@ -108,7 +109,7 @@ impl Attack for Run {
         let draws = |part: &str| format!("square.{}.{part}", self.restart);
         let mut x = match norm {
             Norm::Linf => linf_start(&now, &draws("start"), &eps),
-            Norm::L2 => l2_start(&now, &draws("start"), &eps),
+            Norm::L2 | Norm::L1 => l2_start(&now, &draws("start"), &eps),
         };
         let mut margin = margin_at(&x, &now.y);
         target.iterate(&x);
@@ -127,7 +128,7 @@ impl Attack for Run {
                 let side = self.config.side(i, height, width);
                 let tried = match norm {
                     Norm::Linf => linf(&now.x, &x, &eps, &block.at(i - first), side),
-                    Norm::L2 => l2(&now.x, &x, &eps, &block.at(i - first), side),
+                    Norm::L2 | Norm::L1 => l2(&now.x, &x, &eps, &block.at(i - first), side),
                 };
                 let at_tried = margin_at(&tried, &now.y);
                 let take = margin.gt(0.0).logical_and(&at_tried.lt_tensor(&margin));

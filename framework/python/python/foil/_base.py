@@ -213,7 +213,7 @@ class Attack(Plugin):
 
     KIND: ClassVar[str] = "attack"
     norm: ClassVar[str] = "Linf"
-    """The norm of `eps`: `Linf` or `L2`."""
+    """The norm of `eps`: `Linf`, `L2` or `L1`."""
     train: ClassVar[bool] = False
     """Whether the model runs in train mode; an attack for evaluation must not."""
     capturable: ClassVar[bool] = True

@@ -35,7 +35,11 @@ impl Config<dyn Attack> for Settings<dyn Attack> {
             let norm = match norm.as_str() {
                 "Linf" => Norm::Linf,
                 "L2" => Norm::L2,
-                other => return Err(Error::new(format!("its `norm` is `{other}`")).help("write \"Linf\" or \"L2\"")),
+                "L1" => Norm::L1,
+                other => {
+                    let error = Error::new(format!("its `norm` is `{other}`"));
+                    return Err(error.help("write \"Linf\", \"L2\" or \"L1\""));
+                }
             };
             let numbers = self.numbers(&object, py)?;
             let scheduled = numbers.iter().find(|(name, _)| name == "eps").map(|(_, eps)| eps.constant());

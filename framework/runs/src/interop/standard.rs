@@ -27,11 +27,16 @@ pub(super) fn standard(
     };
     let (name, data, model, normalize) = (text(&name)?, text(data)?, text(model)?, text(normalize)?);
     let ball = format!("eps: {}, alpha: {}", radius(eps), radius(eps / if grey { 10.0 } else { 4.0 }));
-    // FGSM is for Linf only.
-    let (fgsm, first) = match norm {
-        Norm::Linf => (format!("\n  fgsm: {{ type: fgsm, eps: {} }}", radius(eps)), "fgsm, "),
-        Norm::L2 => Default::default(),
+    let pgd = |rest: &str| format!("type: pgd, norm: {norm}{rest}, {ball}, steps: 20, start: uniform");
+    let mut attacks = match norm {
+        Norm::Linf | Norm::L2 => vec![("pgd20", pgd("")), ("cw", pgd(", objective: { type: cw, kappa: 50 }"))],
+        Norm::L1 => vec![("apgd", format!("type: apgd, norm: L1, eps: {}", radius(eps)))],
     };
+    if norm == Norm::Linf {
+        attacks.insert(0, ("fgsm", format!("type: fgsm, eps: {}", radius(eps))));
+    }
+    let names: Vec<&str> = attacks.iter().map(|(name, _)| *name).collect();
+    let lines: String = attacks.iter().map(|(name, attack)| format!("  {name}: {{ {attack} }}\n")).collect();
     let yaml = format!(
         "name: {name}
 data: {data}
@@ -41,11 +46,10 @@ attack: none
 loss: at
 optimizer: {{ type: sgd, lr: 0.01, momentum: 0.9 }}
 train: {{ epochs: 1 }}
-evaluate: [natural, {first}pgd20, cw]
-attacks:{fgsm}
-  pgd20: {{ type: pgd, norm: {norm}, {ball}, steps: 20, start: uniform }}
-  cw: {{ type: pgd, norm: {norm}, objective: {{ type: cw, kappa: 50 }}, {ball}, steps: 20, start: uniform }}
-"
+evaluate: [natural, {}]
+attacks:
+{lines}",
+        names.join(", ")
     );
     let checked = foil_config::load_str("the imported model's pipeline", yaml, &[], &root_schema(), &Registry)?;
     serde_yaml::from_value(checked.value).at("reading", Path::new("the imported model's pipeline"))

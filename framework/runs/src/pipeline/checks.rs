@@ -50,6 +50,9 @@ pub(super) fn evaluation(cx: &Build, attacks: &BTreeMap<String, Box<dyn Attack>>
         if attack.needs_clean_logits() {
             let message = "needs a training step's logits of the clean images, so it cannot evaluate a model";
             cx.at("attacks").problem(name, message, "choose another attack, such as `pgd`");
+        } else if attack.learning().is_some() {
+            let message = "learns or keeps something between steps, so it cannot evaluate a model";
+            cx.at("attacks").problem(name, message, "choose another attack, such as `pgd`");
         } else if attack.mode() != Mode::Eval {
             let message = "evaluates the model in train mode, which would move its batch-norm statistics";
             cx.at("attacks").problem(name, message, "write `mode: eval`");

@@ -1,21 +1,20 @@
-//! One run of APGD.
+//! One run of APGD: with momentum for Linf and L2, or `sparse`.
 
+use super::Apgd;
+use super::best::{Best, Look};
+use super::sparse::Sparse;
 use crate::ball::{Ball, Geometry};
 use crate::live::Live;
 use foil::prelude::*;
 
-/// One run from one random start.
+/// One run from one start.
 pub(crate) struct Run {
     /// Keys its random start.
     pub(crate) name: String,
-    pub(crate) norm: Norm,
-    pub(crate) eps: Scheduled,
-    pub(crate) steps: u32,
-    pub(crate) rho: f64,
-    /// Passes that each gradient is the mean of.
-    pub(crate) eot: u32,
     /// What is ascended.
     pub(crate) objective: Box<dyn Objective>,
+    /// The rest; its own objective and restarts do not count.
+    pub(crate) of: Apgd,
 }
 
 /// After which steps (counted from 1) step sizes are looked at.
@@ -44,52 +43,37 @@ struct Path {
     gradient: Tensor,
     value: Tensor,
     step: Tensor,
-    best_x: Tensor,
-    best_gradient: Tensor,
-    best: Tensor,
+    best: Best,
     best_at_check: Tensor,
     rises: Tensor,
     reduced: Tensor,
-    wrong_x: Tensor,
-    broken: Tensor,
 }
 
 /// `[N]` to `[N, 1, 1, 1]`.
-fn wide(t: &Tensor) -> Tensor {
+pub(super) fn wide(t: &Tensor) -> Tensor {
     t.view([-1, 1, 1, 1])
 }
 
 impl Run {
-    fn look(&self, target: &Target, x: &Tensor, y: &Tensor, clean: Option<&Tensor>) -> (Tensor, Tensor, Tensor) {
-        let value = |logits: &Tensor| self.objective.value(logits, Reference { y, clean });
-        let ascent = target.gradient(x, Mode::Eval, &value);
-        let reached = value(&ascent.logits);
-        (ascent.gradient, reached, ascent.logits)
-    }
-
     fn start(&self, target: &Target, batch: &Batch, eps: &Tensor) -> Path {
         let (center, y) = (batch.x.shallow_clone(), batch.y.shallow_clone());
-        let x = (&center + self.norm.random(batch, &format!("{}.start", self.name)) * eps).clamp(0.0, 1.0);
-        // An objective of another network cannot be evaluated, so this is the model.
-        let clean = self.objective.needs_clean().then(|| target.logits(&center, Mode::Eval));
-        let (gradient, best, logits) = self.look(target, &x, &y, clean.as_ref());
-        let ball = Ball::new(self.norm, &center, eps, true);
-        let copy = Tensor::shallow_clone;
+        let x = self.begin(batch, |name| (&center + self.of.norm.random(batch, name) * eps).clamp(0.0, 1.0));
+        let clean = self.clean_logits(target, &center);
+        let look = self.look(target, &x, &y, clean.as_ref());
+        let ball = Ball::new(self.of.norm, &center, eps, true);
+        let (best, copy) = (Best::of(&x, &look), Tensor::shallow_clone);
+        let Look { gradient, value: start, .. } = look;
         Path {
             clean,
             ball,
             last: copy(&x),
-            best_gradient: copy(&gradient),
             gradient,
             // The authors' buffer of values is zero before the first step.
-            value: best.zeros_like(),
-            step: best.zeros_like() + eps * 2.0,
-            best_x: copy(&x),
-            best_at_check: copy(&best),
-            rises: best.zeros_like(),
-            reduced: best.ones_like().to_kind(Kind::Bool),
-            wrong_x: copy(&x),
-            broken: logits.argmax(-1, false).ne_tensor(&y),
+            value: start.zeros_like(),
+            step: start.zeros_like() + eps * 2.0,
+            best_at_check: copy(&start),
+            rises: start.zeros_like(),
+            reduced: start.ones_like().to_kind(Kind::Bool),
             best,
             center,
             y,
@@ -97,47 +81,68 @@ impl Run {
         }
     }
 
+    /// What the objective compares with, if it does. An objective of another network cannot be
+    /// evaluated, so this is the model.
+    pub(super) fn clean_logits(&self, target: &Target, x: &Tensor) -> Option<Tensor> {
+        self.objective.needs_clean().then(|| target.logits(x, Mode::Eval))
+    }
+
     /// One step, and what became of it.
     fn step(&self, target: &Target, path: &mut Path, first: bool) {
         let momentum = if first { 0.0 } else { 0.25 };
-        let ahead = path.ball.project(&(&path.x + self.norm.direction(&path.gradient) * wide(&path.step)));
+        let ahead = path.ball.project(&(&path.x + self.of.norm.direction(&path.gradient) * wide(&path.step)));
         let mixed = &path.x + (ahead - &path.x) * (1.0 - momentum) + (&path.x - &path.last) * momentum;
         path.last = std::mem::replace(&mut path.x, path.ball.project(&mixed));
 
-        let (gradient, value, logits) = self.look(target, &path.x, &path.y, path.clean.as_ref());
-        path.gradient = gradient;
-        let wrong = logits.argmax(-1, false).ne_tensor(&path.y);
-        path.wrong_x = path.x.where_self(&wide(&wrong), &path.wrong_x);
-        path.broken = path.broken.logical_or(&wrong);
-
-        path.rises += value.gt_tensor(&path.value).to_kind(value.kind());
-        let better = value.gt_tensor(&path.best);
-        path.best_x = path.x.where_self(&wide(&better), &path.best_x);
-        path.best_gradient = path.gradient.where_self(&wide(&better), &path.best_gradient);
-        path.best = value.where_self(&better, &path.best);
-        path.value = value;
+        let look = self.look(target, &path.x, &path.y, path.clean.as_ref());
+        path.rises += look.value.gt_tensor(&path.value).to_kind(look.value.kind());
+        path.best.note(&path.x, &look);
+        (path.gradient, path.value) = (look.gradient, look.value);
     }
 
     /// Halves step sizes after a window of `window` steps.
     fn check(&self, path: &mut Path, window: u32) {
-        let stalls = path.rises.le(self.rho * f64::from(window));
-        let stuck = path.reduced.logical_not().logical_and(&path.best_at_check.ge_tensor(&path.best));
+        let stalls = path.rises.le(self.of.rho * f64::from(window));
+        let stuck = path.reduced.logical_not().logical_and(&path.best_at_check.ge_tensor(&path.best.value));
         let reduce = stalls.logical_or(&stuck);
         path.step = (&path.step * 0.5).where_self(&reduce, &path.step);
-        path.x = path.best_x.where_self(&wide(&reduce), &path.x);
-        path.gradient = path.best_gradient.where_self(&wide(&reduce), &path.gradient);
-        path.best_at_check = path.best.shallow_clone();
+        path.x = path.best.x.where_self(&wide(&reduce), &path.x);
+        path.gradient = path.best.gradient.where_self(&wide(&reduce), &path.gradient);
+        path.best_at_check = path.best.value.shallow_clone();
         path.rises = path.rises.zeros_like();
         path.reduced = reduce;
+    }
+
+    /// With momentum.
+    fn climb(&self, target: &Target, batch: &Batch, eps: &Tensor, live: &mut Live) -> Best {
+        let mut path = self.start(target, batch, eps);
+        let (checks, mut window) = (checkpoints(self.of.steps), 0);
+        target.iterate(&path.x);
+        for k in 1..=self.of.steps {
+            self.step(target, &mut path, k == 1);
+            target.iterate(&path.x);
+            window += 1;
+            if checks.contains(&k) {
+                self.check(&mut path, std::mem::take(&mut window));
+            }
+            if let Some(stay) = self.leave(target, live, &path.best, k) {
+                path = path.rows(&stay, self.of.norm, eps);
+            }
+            if live.is_empty() {
+                break;
+            }
+        }
+        path.best
+    }
+
+    /// In an evaluation, now and then, lets the broken images go; returns the places of the others.
+    pub(super) fn leave(&self, target: &Target, live: &mut Live, best: &Best, step: u32) -> Option<Tensor> {
+        let may = target.shrinks() && step.is_multiple_of(SHRINK);
+        may.then(|| live.shrink(&best.broken, &best.found(self.of.keep))).flatten()
     }
 }
 
 impl Path {
-    /// The last misclassified point, else the best.
-    fn found(&self) -> Tensor {
-        self.wrong_x.where_self(&wide(&self.broken), &self.best_x)
-    }
-
     fn rows(self, rows: &Tensor, norm: Norm, eps: &Tensor) -> Self {
         let pick = |t: Tensor| t.index_select(0, rows);
         let center = pick(self.center);
@@ -151,46 +156,31 @@ impl Path {
             gradient: pick(self.gradient),
             value: pick(self.value),
             step: pick(self.step),
-            best_x: pick(self.best_x),
-            best_gradient: pick(self.best_gradient),
-            best: pick(self.best),
+            best: self.best.rows(rows),
             best_at_check: pick(self.best_at_check),
             rises: pick(self.rises),
             reduced: pick(self.reduced),
-            wrong_x: pick(self.wrong_x),
-            broken: pick(self.broken),
         }
     }
 }
 
 impl Attack for Run {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
-        let (eps, target) = (batch.now(&self.eps), &target.averaging(self.eot));
-        let mut path = self.start(target, batch, &eps);
+        let (eps, target) = (batch.now(&self.of.eps), &target.averaging(self.of.eot));
         let mut live = Live::new(batch);
-        let (checks, mut window) = (checkpoints(self.steps), 0);
-        target.iterate(&path.x);
-        for k in 1..=self.steps {
-            self.step(target, &mut path, k == 1);
-            target.iterate(&path.x);
-            window += 1;
-            if checks.contains(&k) {
-                self.check(&mut path, std::mem::take(&mut window));
-            }
-            if target.shrinks() && k % SHRINK == 0 {
-                if let Some(stay) = live.shrink(&path.broken, &path.found()) {
-                    path = path.rows(&stay, self.norm, &eps);
-                }
-                if live.is_empty() {
-                    break;
-                }
-            }
-        }
-        Ok(Adversarial::new(live.finish(&path.found())))
+        let best = match self.of.norm {
+            Norm::Linf | Norm::L2 => self.climb(target, batch, &eps, &mut live),
+            Norm::L1 => Sparse::climb(self, target, batch, &eps, &mut live),
+        };
+        let found = best.found(self.of.keep);
+        Ok(match target.shrinks() {
+            true => Adversarial::new(live.finish(&found)),
+            false => Adversarial::new(found).with_broken(best.broken),
+        })
     }
 
     fn threats(&self) -> Vec<Threat> {
-        Threat::within(self.norm, &self.eps)
+        Threat::within(self.of.norm, &self.of.eps)
     }
 
     fn mode(&self) -> Mode {

@@ -7,7 +7,7 @@ use foil::prelude::*;
 /// comes nearest.
 ///
 /// Pixels move against the sign of their gradient until they meet 0 or 1, all as far as λ (Linf) or
-/// λ |gradient| (L2). The height so lost is Σ cost · min(λ, room), concave and piecewise linear in
+/// λ |gradient| (L2; `fab_t` refuses L1). The height so lost is Σ cost · min(λ, room), concave and piecewise linear in
 /// λ: sorting the rooms finds the piece, and the piece gives λ. (The authors search the sorted list
 /// by halving, to the same end.)
 pub(super) fn onto_plane(x: &Tensor, gradient: &Tensor, height: &Tensor, norm: Norm) -> Tensor {
@@ -24,7 +24,7 @@ pub(super) fn onto_plane(x: &Tensor, gradient: &Tensor, height: &Tensor, norm: N
     let way = x.where_self(&w.gt(0.0), &(1.0 - &x)) * w.ne(0.0).to_kind(w.kind());
     let (cost, room) = match norm {
         Norm::Linf => (w.abs(), way),
-        Norm::L2 => (w.square(), way / w.abs().clamp_min(1e-30)),
+        Norm::L2 | Norm::L1 => (w.square(), way / w.abs().clamp_min(1e-30)),
     };
     let (rooms, order) = room.sort(1, false);
     let costs = cost.gather(1, &order, false);
@@ -41,7 +41,7 @@ pub(super) fn onto_plane(x: &Tensor, gradient: &Tensor, height: &Tensor, norm: N
     let moved = lambda.minimum(&room);
     let change = match norm {
         Norm::Linf => w.sign() * moved,
-        Norm::L2 => w * moved,
+        Norm::L2 | Norm::L1 => w * moved,
     };
     change.neg().view(shape.as_slice())
 }

@@ -82,7 +82,11 @@ impl<'a> UnderThreat<'a> {
     fn eps_large(&self) -> Result<TrustCheck> {
         let (norm, data) = (self.norm, self.subject.data);
         let pixels = (data.channels * data.height * data.width) as f64;
-        let eps = if norm == Norm::Linf { 0.5 } else { 0.5 * pixels.sqrt() };
+        let eps = match norm {
+            Norm::Linf => 0.5,
+            Norm::L2 => 0.5 * pixels.sqrt(),
+            Norm::L1 => 0.5 * pixels,
+        };
         let right = self.right(&self.apgd(eps))?;
         let (value, guess) = (percent(&right), 1.0 / data.classes as f64);
         // What guessing can reach on so few images: two standard deviations above its mean.
