@@ -211,11 +211,13 @@ fn steps_of_two(pipeline: &Pipeline, data: &Resident, blind: bool) -> Vec<Left> 
 fn the_steps_of_several_ranks_can_be_replayed() {
     let sync = "train.batch_norm=sync";
     let resnet = "model={ type: wide_resnet, depth: 10, width: 1 }";
-    let cases: [(&str, &[&str]); 11] = [
+    let cases: [(&str, &[&str]); 13] = [
         ("awp.yaml", &[resnet]),
         ("lbgat.yaml", &[]),
         ("dkl.yaml", &["loss.gamma=0.2"]),
         ("self_adaptive.yaml", &[]),
+        ("fgsm_pgi.yaml", &[]),
+        ("grad_align.yaml", &[resnet]),
         ("e_at.yaml", &["attack.run_all=true"]),
         ("max.yaml", &[]),
         ("at.yaml", &[]),

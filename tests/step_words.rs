@@ -100,6 +100,8 @@ fn attacks_that_keep_something_resume() {
     let apgd = "type: apgd, steps: 2, start: none, keep: worst";
     let eat = format!("{{ type: one_of, attacks: [{{ {apgd}, eps: 0.3 }}, {{ {apgd}, norm: L1, eps: 10 }}] }}");
     for (name, attack, loss) in [
+        ("pgi", "{ type: fgsm_pgi, eps: 0.3, alpha: 0.3, reset: 2 }", "fgsm_pgi"),
+        ("align", "{ type: grad_align, eps: 0.3 }", "grad_align"),
         ("eat", eat.as_str(), "at"),
     ] {
         let overrides = [format!("attack={attack}"), format!("loss={loss}")];

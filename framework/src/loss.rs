@@ -9,6 +9,7 @@
 pub mod terms;
 
 use crate::distributed::World;
+use crate::nn::{KEEP_THE_GRAPH, differentiable_gradient};
 use crate::scheduler::{Clock, Scheduled};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -105,6 +106,8 @@ impl Forward {
 #[derive(Debug)]
 pub struct LossInput<'a> {
     pub(crate) logits: BTreeMap<Forward, Tensor>,
+    /// The images of the passes in [`Loss::input_gradients`].
+    images: BTreeMap<Forward, Tensor>,
     y: &'a Tensor,
     side: &'a BTreeMap<String, Tensor>,
     clock: &'a Clock,
@@ -121,7 +124,7 @@ impl<'a> LossInput<'a> {
         side: &'a BTreeMap<String, Tensor>,
         clock: &'a Clock,
     ) -> Self {
-        Self { logits, y, side, clock, index: None, world: World::alone() }
+        Self { logits, images: BTreeMap::new(), y, side, clock, index: None, world: World::alone() }
     }
 
     /// The same, of the training images at `index`, `[N]`: the part of a batch that this rank of
@@ -129,6 +132,13 @@ impl<'a> LossInput<'a> {
     #[must_use]
     pub fn of_images(self, index: &'a Tensor, world: World) -> Self {
         Self { index: Some(index), world, ..self }
+    }
+
+    /// The same, with the images `[N, C, H, W]` by whose values [`LossInput::input_gradient`]
+    /// differentiates: leaves that the logits of their pass were computed from.
+    #[must_use]
+    pub fn of_leaves(self, images: BTreeMap<Forward, Tensor>) -> Self {
+        Self { images, ..self }
     }
 
     /// Labels `[N]`, int64; or `[N, K]`, the share of each class, for a loss that has
@@ -144,6 +154,26 @@ impl<'a> LossInput<'a> {
     pub fn logits(&self, pass: Forward) -> Result<&Tensor> {
         self.logits.get(&pass).ok_or_else(|| {
             Error::new(format!("this loss did not ask for the pass {pass:?}")).help("list it in `passes()`")
+        })
+    }
+
+    /// d(sum of `values`)/d(images of `pass`), `[N, C, H, W]`, where `values` are computed from that
+    /// pass's logits, such as each image's cross-entropy `[N]`. It is differentiable by the
+    /// network's parameters; [`Tensor::detach`] makes it a constant.
+    ///
+    /// # Errors
+    /// When [`Loss::input_gradients`] does not list the pass, when the values do not depend on its
+    /// images, and when the model has an operation without second derivative.
+    pub fn input_gradient(&self, pass: Forward, values: &Tensor) -> Result<Tensor> {
+        let images = self.images.get(&pass).ok_or_else(|| {
+            Error::new(format!("this loss did not ask for gradients by the images of the pass {pass:?}"))
+                .help("list it in `input_gradients()`")
+        })?;
+        let gradient = differentiable_gradient(&values.f_sum(None::<Kind>)?, images);
+        let gradient = gradient.map_err(|error| error.context("the gradient by the images").help(ONCE_ONLY))?;
+        gradient.ok_or_else(|| {
+            Error::new(format!("what is to be differentiated does not depend on the images of the pass {pass:?}"))
+                .help(KEEP_THE_GRAPH)
         })
     }
 
@@ -267,6 +297,10 @@ impl<'a> LossInput<'a> {
     }
 }
 
+/// What to do about a gradient that cannot be differentiated.
+pub(crate) const ONCE_ONLY: &str = "this loss differentiates gradients of the model again, so each of the model's \
+    operations needs a second derivative: choose a model of foil's, or another loss";
+
 /// See [`LossInput::sum_over_ranks`].
 ///
 /// # Errors
@@ -312,6 +346,14 @@ pub trait Loss: Send {
     /// Names of the attack's side tensors it reads; `foil check` refuses an attack that does not
     /// provide them.
     fn needs(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    /// The passes in [`Loss::passes`] by whose images it differentiates; see
+    /// [`LossInput::input_gradient`]. They run in libtorch's operators alone, since foil's kernels
+    /// have no second derivative. They are passes of the model between attack and update, and none
+    /// of them is `Together`.
+    fn input_gradients(&self) -> Vec<Forward> {
         Vec::new()
     }
 

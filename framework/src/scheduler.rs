@@ -9,7 +9,7 @@
 use crate::plugin::{Held, shared};
 use crate::registry::{Build, Component};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -164,6 +164,7 @@ impl schemars::JsonSchema for Scheduled {
 pub struct Clock {
     progress: RefCell<Progress>,
     scalars: RefCell<BTreeMap<u64, (Scheduled, f64, Tensor)>>,
+    epoch: OnceCell<Tensor>,
     device: Device,
 }
 
@@ -171,7 +172,7 @@ impl Clock {
     /// A clock at the start of a run.
     pub fn new(epochs: u64, steps_per_epoch: u64, device: Device) -> Self {
         let start = Progress { epoch: 0, step: 0, steps_per_epoch: steps_per_epoch.max(1), epochs };
-        Self { progress: start.into(), scalars: RefCell::default(), device }
+        Self { progress: start.into(), scalars: RefCell::default(), epoch: OnceCell::new(), device }
     }
 
     /// The run's progress.
@@ -188,13 +189,17 @@ impl Clock {
         let unseen =
             |(number, _, scalar): &(Scheduled, f64, Tensor)| (number.clone(), f64::NAN, scalar.shallow_clone());
         let scalars: BTreeMap<_, _> = scalars.iter().map(|(id, entry)| (*id, unseen(entry))).collect();
-        Self { progress: wrong.into(), scalars: scalars.into(), device: self.device }
+        let epoch = self.epoch.get().map_or_else(OnceCell::new, |epoch| epoch.shallow_clone().into());
+        Self { progress: wrong.into(), scalars: scalars.into(), epoch, device: self.device }
     }
 
     /// Moves to a step and refreshes, in place, every scalar whose number has changed.
     pub fn set(&self, epoch: u64, step: u64) {
         let progress = Progress { epoch, step, ..self.progress() };
-        self.progress.replace(progress);
+        let before = self.progress.replace(progress);
+        if let Some(scalar) = self.epoch.get().filter(|_| before.epoch != epoch) {
+            drop(scalar.shallow_clone().fill_(epoch as i64));
+        }
         for (number, held, scalar) in self.scalars.borrow_mut().values_mut() {
             let value = number.value(&progress);
             if value.to_bits() != held.to_bits() {
@@ -202,6 +207,12 @@ impl Clock {
                 drop(scalar.fill_(value));
             }
         }
+    }
+
+    /// The epoch, from 0, as a `[]` int64 on the run's device, which a captured step sees change.
+    pub fn epoch(&self) -> Tensor {
+        let now = || Tensor::full([] as [i64; 0], self.progress().epoch as i64, (Kind::Int64, self.device));
+        self.epoch.get_or_init(now).shallow_clone()
     }
 
     fn read(&self, number: &Scheduled) -> Tensor {
@@ -227,6 +238,16 @@ mod tests {
             let number: Scheduled = serde_yaml::from_str(plain).unwrap();
             assert_eq!(serde_yaml::to_string(&number).unwrap().trim(), plain);
         }
+    }
+
+    #[test]
+    fn the_epoch_is_a_tensor_that_follows_the_clock() {
+        let clock = Clock::new(9, 10, Device::Cpu);
+        clock.set(3, 0);
+        let (epoch, unknowing) = (clock.epoch(), clock.without_time());
+        assert_eq!((epoch.kind(), epoch.int64_value(&[])), (Kind::Int64, 3));
+        clock.set(4, 2);
+        assert_eq!([&epoch, &clock.epoch(), &unknowing.epoch()].map(|t| t.int64_value(&[])), [4; 3]);
     }
 
     #[test]

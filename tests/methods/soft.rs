@@ -22,7 +22,7 @@ fn with_meaning<T: foil::registry::Kind + ?Sized>(has: fn(&T) -> bool) -> Vec<&'
 #[test]
 fn losses_objectives_and_attacks_say_whether_they_have_a_meaning_for_them() {
     let losses = with_meaning::<dyn Loss>(|loss| loss.soft_labels());
-    assert_eq!(losses, ["alp", "ard", "at", "hat", "lbgat", "rslad", "score", "trades"]);
+    assert_eq!(losses, ["alp", "ard", "at", "grad_align", "hat", "lbgat", "rslad", "score", "trades"]);
     for (yaml, soft) in [
         ("{ type: cat, weighted: false }", true),
         ("{ type: score, bound: 0.3 }", false),
@@ -42,6 +42,8 @@ fn losses_objectives_and_attacks_say_whether_they_have_a_meaning_for_them() {
         ("{ type: early_stopped_pgd, objective: ce, eps: 0.1, alpha: 0.1, tau: 1, omega: 0.02 }", false),
         ("{ type: correct_only, inner: { type: fgsm, eps: 0.1 } }", false),
         ("{ type: an_pgd, d_max: 0.3 }", false),
+        ("{ type: grad_align, eps: 0.1 }", true),
+        ("{ type: fgsm_pgi, eps: 0.1, alpha: 0.1 }", false),
         ("{ type: max_of, attacks: [{ type: fgsm, eps: 0.1 }] }", true),
         ("{ type: one_of, attacks: [{ type: apgd, eps: 0.1 }] }", false),
         ("{ type: autoattack, eps: 0.1 }", false),

@@ -11,6 +11,7 @@ use foil_cat as _;
 use foil_datasets as _;
 use foil_distillation as _;
 use foil_dkl as _;
+use foil_fast as _;
 use foil_fat as _;
 use foil_hat as _;
 use foil_mart as _;

@@ -6,7 +6,7 @@ use super::passes::{Logits, Passes};
 use super::step::{Step, in_loss};
 use crate::attack::{Adversarial, Batch};
 use crate::guard;
-use crate::loss::LossOutput;
+use crate::loss::{LossOutput, ONCE_ONLY};
 use crate::nn::{Gradients, KEEP_THE_GRAPH, Mode, Parameters, Span};
 use crate::update::Descent;
 use crate::{Error, Result};
@@ -89,13 +89,15 @@ impl Descent for Descending<'_> {
         guard(|| {
             let mut logits = std::mem::take(&mut self.before);
             logits.extend(self.fixed.iter().map(|(pass, z)| (*pass, z.shallow_clone())));
-            self.step.pass_between(self.passes, mode, self.batch, self.adversarial, &mut logits)?;
-            let (mut loss, logits) = self.step.compute_loss(self.batch, self.adversarial, logits)?;
+            let leaves = self.step.pass_between(self.passes, mode, self.batch, self.adversarial, &mut logits)?;
+            let twice = !leaves.is_empty();
+            let (mut loss, logits) = self.step.compute_loss(self.batch, self.adversarial, logits, leaves)?;
             if !logits.is_empty() && !logits.values().any(Tensor::requires_grad) {
                 let error = Error::new("its logits in train mode do not depend differentiably on its parameters");
                 return Err(self.step.model.network().blamed(error.help(KEEP_THE_GRAPH)));
             }
-            let mut gradients = self.gradients(&loss)?;
+            let gradients = self.gradients(&loss);
+            let mut gradients = gradients.map_err(|error| if twice { error.help(ONCE_ONLY) } else { error })?;
             lap("backward");
             loss.total = loss.total.detach();
             let of_model = gradients.remove(0);

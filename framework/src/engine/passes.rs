@@ -8,6 +8,7 @@ use crate::attack::{Adversarial, Batch, Target};
 use crate::guard;
 use crate::loss::{Forward, ImageSet};
 use crate::nn::Mode;
+use crate::nn::kernels::in_plain_form;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use tch::Tensor;
@@ -64,6 +65,7 @@ impl Step {
     }
 
     /// The passes between attack and update. With [`Mode::Still`] no running statistics move.
+    /// Returned are the images of those by whose images the loss differentiates.
     pub(super) fn pass_between(
         &self,
         passes: &Passes,
@@ -71,16 +73,25 @@ impl Step {
         batch: &Batch,
         adversarial: &Adversarial,
         logits: &mut Logits,
-    ) -> Result<()> {
+    ) -> Result<Logits> {
+        let mut leaves = Logits::new();
+        let by_images = guard(|| Ok(self.loss.input_gradients())).map_err(in_loss(self.names))?;
         let momentum = self.model.network().params().norm_settings().momentum;
         let run = || {
             for merged in merge_passes(&passes.asked, momentum, passes.skip_attacks_last, passes.repeat) {
                 let counts_as = (merged.times, merged.momentum);
                 let network = self.model.network();
                 let images = images_of(merged.forwards[0].images(), batch, adversarial)?;
-                let found = match mode {
-                    Mode::Still => network.differentiable(&images, mode, Some(&batch.noise)),
-                    _ => network.differentiable_for(counts_as, &images, &batch.noise),
+                let pass = |images: &Tensor| match mode {
+                    Mode::Still => network.differentiable(images, mode, Some(&batch.noise)),
+                    _ => network.differentiable_for(counts_as, images, &batch.noise),
+                };
+                let found = if merged.forwards.iter().any(|forward| by_images.contains(forward)) {
+                    let images = images.detach().set_requires_grad(true);
+                    leaves.extend(merged.forwards.iter().map(|&forward| (forward, images.shallow_clone())));
+                    in_plain_form(|| pass(&images))
+                } else {
+                    pass(&images)
                 };
                 if merged.forwards[0] == Forward::Together {
                     logits.extend([Forward::Clean, Forward::Adversarial].into_iter().zip(found.chunk(2, 0)));
@@ -93,7 +104,7 @@ impl Step {
         guard(run).map_err(in_loss(self.names))?;
         logits.extend(self.pass_networks(passes, false, mode, batch, adversarial)?);
         lap("forward passes of the loss");
-        Ok(())
+        Ok(leaves)
     }
 
     /// The clean images after the update, if asked for.

@@ -26,6 +26,7 @@ use crate::error::{ErrorKind, Part};
 use crate::guard;
 use crate::loss::{Forward, Loss, LossInput, LossOutput, Moment};
 use crate::nn::Gradients;
+use crate::nn::kernels::in_plain_form;
 use crate::scheduler::Progress;
 use crate::update::Update;
 use crate::{Error, Result};
@@ -223,15 +224,19 @@ impl Step {
         })
     }
 
-    /// The loss of the passes' logits, and the logits back.
+    /// The loss of the passes' logits, and the logits back. `leaves` are the images of the passes by
+    /// whose images the loss differentiates.
     pub(super) fn compute_loss(
         &self,
         batch: &Batch,
         adversarial: &Adversarial,
         logits: Logits,
+        leaves: Logits,
     ) -> Result<(LossOutput, Logits)> {
-        let input = self.input_of_loss(batch, adversarial, logits);
-        let output = guard(|| self.loss.forward(&input)).map_err(in_loss(self.names))?;
+        let twice = !leaves.is_empty();
+        let input = self.input_of_loss(batch, adversarial, logits).of_leaves(leaves);
+        let forward = || guard(|| self.loss.forward(&input));
+        let output = if twice { in_plain_form(forward) } else { forward() }.map_err(in_loss(self.names))?;
         lap("loss");
         Ok((output, input.logits))
     }

@@ -18,6 +18,27 @@ pub const KEEP_THE_GRAPH: &str =
 /// When `value` is not a scalar of floating point or depends on no tensor that requires a gradient;
 /// and libtorch's own.
 pub fn backward(value: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Option<Tensor>>> {
+    check(value)?;
+    if inputs.is_empty() {
+        return Ok(Vec::new()); // libtorch would add to the `grad` of every leaf
+    }
+    let found = Tensor::f_run_backward(&[value], inputs, false, false)?;
+    Ok(found.into_iter().map(|gradient| gradient.defined().then_some(gradient)).collect())
+}
+
+/// d`value`/d`input` as [`backward`] has it, itself differentiable; the graph stays.
+///
+/// # Errors
+/// As [`backward`]; and when an operation has no second derivative, which some report only when it
+/// is taken.
+pub fn differentiable_gradient(value: &Tensor, input: &Tensor) -> Result<Option<Tensor>> {
+    check(value)?;
+    let gradient = Tensor::f_run_backward(&[value], &[input], true, true)?.remove(0);
+    Ok(gradient.defined().then_some(gradient))
+}
+
+/// Whether it is a scalar of floating point with a graph.
+fn check(value: &Tensor) -> Result<()> {
     if !value.defined() {
         return Err(Error::new("there is no value to differentiate: its tensor was never computed"));
     }
@@ -30,11 +51,7 @@ pub fn backward(value: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Option<Tensor>
         return Err(Error::new("there is no gradient: the value does not depend on anything differentiable")
             .help(KEEP_THE_GRAPH));
     }
-    if inputs.is_empty() {
-        return Ok(Vec::new()); // libtorch would add to the `grad` of every leaf
-    }
-    let found = Tensor::f_run_backward(&[value], inputs, false, false)?;
-    Ok(found.into_iter().map(|gradient| gradient.defined().then_some(gradient)).collect())
+    Ok(())
 }
 
 #[cfg(test)]
@@ -54,6 +71,19 @@ mod tests {
         assert!(found[1].is_none());
         // With nothing asked for, no leaf's own `grad` is written.
         assert!(backward(&x.sum(Kind::Double), &[]).unwrap().is_empty() && !x.grad().defined());
+    }
+
+    // By hand: d(sum x³)/dx = 3 x², and the sum of that has the gradient 6 x.
+    #[test]
+    fn a_gradient_can_be_differentiated_again() {
+        let [x, y] = [leaf(), leaf()];
+        let value = (&x * &x * &x).sum(Kind::Double);
+        let gradient = differentiable_gradient(&value, &x).unwrap().unwrap();
+        assert_eq!(Vec::<f64>::try_from(&gradient.detach()).unwrap(), [3.0, 12.0]);
+        let again = backward(&gradient.sum(Kind::Double), &[&x]).unwrap();
+        assert_eq!(Vec::<f64>::try_from(again[0].as_ref().unwrap()).unwrap(), [6.0, 12.0]);
+        assert!(differentiable_gradient(&value, &y).unwrap().is_none());
+        assert!(differentiable_gradient(&x, &x).is_err());
     }
 
     #[test]

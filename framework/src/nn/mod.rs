@@ -18,7 +18,7 @@ mod own_parameter;
 mod params;
 
 pub use attention::SelfAttention;
-pub use backward::{KEEP_THE_GRAPH, backward};
+pub use backward::{KEEP_THE_GRAPH, backward, differentiable_gradient};
 pub use grouped_conv::{ConvShape, GroupedConv2d};
 pub use kernels::sgd_step;
 pub use layers::{

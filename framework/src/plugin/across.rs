@@ -211,6 +211,7 @@ crossing!(Loss as LossAcross: Send {
     get passes() -> Vec<Forward>;
     get needs() -> Vec<&'static str>;
     get least_classes() -> i64;
+    get input_gradients() -> Vec<Forward>;
     get state() -> Vec<(String, Tensor)>;
     get per_image() -> Vec<String>;
     set after_epoch() -> ();

@@ -1,8 +1,8 @@
 //! Whether loss and attack find the images and networks that they ask for.
 
-use super::Pipeline;
+use super::{BatchNorm, Pipeline};
 use foil::attack::Attack;
-use foil::loss::{Forward, ImageSet, Loss};
+use foil::loss::{Forward, ImageSet, Loss, Moment};
 use foil::registry::Build;
 use foil::update::Update;
 use std::collections::BTreeMap;
@@ -34,8 +34,24 @@ pub(super) fn check(
             cx.problem("loss", message, "choose another loss, or leave `update` out");
         }
     }
+    input_gradients(cx, pipeline, loss);
     for name in attack.networks().iter().filter(|name| !networks.contains(&name.as_str())) {
         unknown(cx, "attack", attack_name, name, &networks);
+    }
+}
+
+/// Reports passes by whose images a loss cannot differentiate.
+fn input_gradients(cx: &Build, pipeline: &Pipeline, loss: &dyn Loss) {
+    let (name, passes, by_images) = (pipeline.loss.name(), loss.passes(), loss.input_gradients());
+    let of_model = |pass: &Forward| pass.moment() == Moment::BeforeUpdate && pass.network().is_none();
+    let can = |pass: &&Forward| passes.contains(pass) && of_model(pass) && **pass != Forward::Together;
+    if let Some(pass) = by_images.iter().find(|pass| !can(pass)) {
+        let message = format!("is `{name}`, which differentiates by the images of the pass {pass:?}, but cannot");
+        cx.problem("loss", message, "`input_gradients` lists passes of the model that `passes` lists, not `Together`");
+    }
+    if !by_images.is_empty() && pipeline.train.batch_norm == BatchNorm::Sync {
+        let message = format!("is sync, but the loss `{name}` differentiates gradients again, which it cannot");
+        cx.at("train").problem("batch_norm", message, "write `batch_norm: local`, or choose another loss");
     }
 }
 

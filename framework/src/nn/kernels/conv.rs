@@ -4,6 +4,7 @@
 //! the sizes of a ResNet on 32 x 32 images, where they were measured to be faster than cuDNN:
 //! docs/decisions/0016-convolution.md. In fp32 it is [`winograd`], for one convolution at a time.
 
+use super::plain::is_plain;
 use super::support::{empty_images, has_kernels};
 use super::winograd::{self, Finish};
 use super::{PartialSums, UpstreamNorm};
@@ -178,7 +179,7 @@ impl<const K: usize> Convolutions<'_, K> {
     fn supported(&self, input: [i64; 4], images: &Tensor) -> Option<[i64; 4]> {
         let is_supported =
             supports_sizes(input, &self.weights.map(Tensor::size), &self.stride_padding) && is_hopper(images.device());
-        (is_supported && is_bf16_channels_last(images)).then_some(input)
+        (is_supported && is_bf16_channels_last(images) && !is_plain()).then_some(input)
     }
 
     /// The size of an output for an input of this size.

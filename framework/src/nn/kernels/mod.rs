@@ -27,7 +27,8 @@
 //!
 //! Each has its gradient too, where there is one. *Images* are `[N, C, H, W]`, channels-last, in
 //! bf16 or fp32, with a multiple of eight channels. All kernels need a GPU of compute capability
-//! 8.0 or later and libfoil_cuda.so. They are in framework/cuda, and [`crate::cuda`]
+//! 8.0 or later and libfoil_cuda.so, and apply nowhere in a pass that is to be differentiated twice
+//! (`in_plain_form`). They are in framework/cuda, and [`crate::cuda`]
 //! declares them; one more, for a batch's images, is launched by `data::gather`.
 
 mod batch_norm;
@@ -41,6 +42,7 @@ mod loss_terms;
 mod noise;
 mod normalize;
 mod partial_sums;
+mod plain;
 mod pointwise;
 mod pooled_linear;
 mod sgd;
@@ -63,6 +65,7 @@ pub(crate) use loss_terms::{CROSS_ENTROPY, LABEL_PROBABILITY, kl};
 pub(super) use noise::noise;
 pub(crate) use normalize::{normalize, normalize_backward};
 pub(super) use partial_sums::PartialSums;
+pub(crate) use plain::in_plain_form;
 pub(super) use pointwise::{add_affine_relu, affine_relu, affine_relu_backward, join_relu, join_relu_backward};
 pub(super) use pooled_linear::{backward as pooled_linear_backward, forward as pooled_linear};
 pub use sgd::sgd_step;

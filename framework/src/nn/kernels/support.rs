@@ -1,14 +1,18 @@
 //! What the kernels can work on.
 
+use super::plain::is_plain;
 use crate::cuda::{VECTOR, gpu, stand_in};
 use crate::shim::is_channels_last;
 use std::sync::OnceLock;
 use tch::{Device, Kind, Tensor};
 
 /// Whether this device runs the kernels: a GPU of compute capability 8.0 or later, with foil's
-/// library; or in a test a CPU.
+/// library; or in a test a CPU. Not where a second derivative is needed.
 pub(crate) fn has_kernels(device: Device) -> bool {
     static NEW_ENOUGH: OnceLock<bool> = OnceLock::new();
+    if is_plain() {
+        return false;
+    }
     match device {
         Device::Cuda(n) => *NEW_ENOUGH.get_or_init(|| gpu(n).is_ok_and(|gpu| gpu.capability >= 80)),
         Device::Cpu => stand_in::is_here(),

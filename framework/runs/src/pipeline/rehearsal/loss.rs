@@ -31,9 +31,10 @@ pub(super) fn look(scene: &Scene, side: &BTreeMap<String, Tensor>) -> Result<(),
 fn run(scene: &Scene, side: &BTreeMap<String, Tensor>) -> Result<LossOutput, Finding> {
     let loss = scene.loss()?;
     let images = scene.images();
-    let (leaves, logits) = logits(scene, loss.as_ref())?;
+    let MadeUp { leaves, logits, images: by_images } = logits(scene, loss.as_ref())?;
     let watched: Vec<_> = logits.iter().map(|(pass, z)| (*pass, z.shallow_clone())).collect();
     let input = LossInput::new(logits, &images.y, side, &scene.clock).of_images(&images.index, World::alone());
+    let input = input.of_leaves(by_images);
     let state = guard(|| Ok(loss.state())).map_err(Finding::failed)?;
     let given = || {
         let logits = watched.iter().map(|(pass, z)| (format!("the logits of the pass {pass:?}"), version(z)));
@@ -64,9 +65,19 @@ fn run(scene: &Scene, side: &BTreeMap<String, Tensor>) -> Result<LossOutput, Fin
     Ok(LossOutput { total: output.total.detach(), ..output })
 }
 
-/// Made-up logits by pass, and the leaves that they are computed from.
-fn logits(scene: &Scene, loss: &dyn Loss) -> Result<(Vec<Tensor>, BTreeMap<Forward, Tensor>), Finding> {
-    let n = scene.images().y.size()[0];
+/// Made-up logits by pass, the leaves that they are computed from, and the images of passes by
+/// whose images the loss differentiates.
+struct MadeUp {
+    leaves: Vec<Tensor>,
+    logits: BTreeMap<Forward, Tensor>,
+    images: BTreeMap<Forward, Tensor>,
+}
+
+fn logits(scene: &Scene, loss: &dyn Loss) -> Result<MadeUp, Finding> {
+    let (x, classes) = (scene.images().x, scene.data.classes);
+    let n = x.size()[0];
+    let by_images = guard(|| Ok(loss.input_gradients())).map_err(Finding::failed)?;
+    let mut images = BTreeMap::new();
     let noise = Noise::seeded(&[foil::nn::name_key("logits")], n, Device::Cpu);
     let passes = guard(|| Ok(loss.passes())).map_err(Finding::failed)?;
     let (mut leaves, mut logits) = (Vec::new(), BTreeMap::new());
@@ -78,12 +89,21 @@ fn logits(scene: &Scene, loss: &dyn Loss) -> Result<(Vec<Tensor>, BTreeMap<Forwa
         };
         for pass in read {
             let name = if pass == Forward::Adversarial { "adversarial" } else { "clean" };
-            let leaf = noise.normal(name, &[scene.data.classes], Kind::Float).set_requires_grad(true);
-            logits.insert(pass, &leaf * 1.0); // Writing into a leaf would be libtorch's error.
+            let leaf = noise.normal(name, &[classes], Kind::Float).set_requires_grad(true);
+            let mut z = &leaf * 1.0; // Writing into a leaf would be libtorch's error.
+            if by_images.contains(&pass) {
+                let x = x.detach().copy().set_requires_grad(true);
+                let pixels = x.numel() as i64 / n;
+                let weights = Noise::seeded(&[foil::nn::name_key("weights")], pixels, Device::Cpu);
+                let weights = weights.normal(name, &[classes], Kind::Float) / (pixels as f64).sqrt();
+                z += x.flatten(1, -1).matmul(&weights).tanh();
+                images.insert(pass, x);
+            }
+            logits.insert(pass, z);
             leaves.push(leaf);
         }
     }
-    Ok((leaves, logits))
+    Ok(MadeUp { leaves, logits, images })
 }
 
 /// Whether the loss is a finite scalar that can be differentiated.

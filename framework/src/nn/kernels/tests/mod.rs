@@ -5,6 +5,7 @@ mod layers;
 mod norms;
 mod partial_sums;
 mod steps;
+mod twice;
 
 use super::*;
 use crate::cuda::stand_in::StandIn;
