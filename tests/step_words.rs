@@ -1,6 +1,6 @@
 //! What a step may have besides model, attack, loss and optimiser, in the real program: a frozen
 //! helper with images of its own, and what `foil probe` shows of it; attacks that keep something;
-//! several norms.
+//! several norms; and what training warns of.
 
 mod tiny;
 
@@ -144,4 +144,36 @@ fn a_union_of_norms_is_evaluated() {
     assert_eq!(record["worst_case"], 100.0 * standing as f64 / all as f64);
     let [natural, linf, l2, l1] = [0, 1, 2, 3].map(|i| entries[i].1);
     assert!(linf < natural && l2 < natural && l1 < natural, "{entries:?}");
+}
+
+/// Training on attacks that become none: within an epoch the network resists nothing else.
+#[test]
+fn a_network_that_comes_to_resist_its_own_attack_alone_is_warned_of() {
+    let place = Place::with(
+        "
+data: mnist_subset
+device: cpu
+images: { train_limit: 3000, test_limit: 200 }
+model: { type: small_cnn, width: 8, hidden: 32 }
+attack:
+  type: pgd
+  steps: 3
+  start: none
+  eps: 0.25
+  mode: train
+  alpha: { type: steps, points: [[1, 0.02], [2, 0.08], [4, 0]], count: epochs_from_one }
+loss: at
+optimizer: { type: adam, lr: 0.003 }
+train: { epochs: 4, batch_size: 50, eval_batch_size: 200 }
+attacks: { pgd10: { type: pgd, eps: 0.25, alpha: 0.05, steps: 10, start: none } }
+select: natural + pgd10
+evaluate: [natural, pgd10]
+",
+    );
+    let ended = place.foil(&["train", "tiny.yaml", "--no-eval", "--run-dir", "run"]).ok();
+    let run = place.run("run");
+    let said = "epoch 4: accuracy under pgd10 fell from";
+    assert!(ended.err.contains(said) && ended.err.contains("catastrophic overfitting"), "{}", ended.err);
+    assert!(run.text("log.txt").contains(said), "{:?}", run.metrics());
+    assert!(!ended.err.contains("epoch 3: accuracy") && !ended.err.contains("epoch 2: accuracy"), "{}", ended.err);
 }

@@ -1,5 +1,6 @@
 //! Training runs: epochs, checkpoint selection, resume, and the folder a run leaves behind.
 
+mod collapse;
 mod describe;
 mod epoch_sums;
 mod feed;

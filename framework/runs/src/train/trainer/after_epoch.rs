@@ -5,6 +5,7 @@ use super::start_or_resume::Curves;
 use super::{EpochSums, Place, Trainer};
 use crate::eval::{AttackProgress, NATURAL, Trial, UnderWay};
 use crate::record::{Row, Values, metrics, stamp};
+use crate::train::collapse;
 use crate::train::describe::tag;
 use crate::train::folder::Position;
 use crate::train::heartbeat::Beat;
@@ -96,6 +97,10 @@ impl Trainer {
             tracing::warn!("epoch {epoch}: {remark}");
         }
         self.remark = remark;
+        let rows = self.curves.as_ref().map(|curves| curves.metrics.rows());
+        if let Some(warning) = rows.and_then(|rows| collapse::warning(rows, &values, &self.watched())) {
+            tracing::warn!("epoch {epoch}: {warning}");
+        }
         let fields = serde_json::to_string(&values).unwrap_or_default();
         tracing::info!(epoch, seconds = total.as_secs_f64(), metrics = fields, "Epoch finished.");
         let mut curves: Vec<(String, f64)> = values.iter().map(|(name, value)| (tag(name), *value)).collect();
