@@ -54,6 +54,10 @@ fn losses() {
     wrong("writes", "writes into the logits of the pass Clean");
     wrong("random", "gives another value when it runs a second time on the same logits");
     wrong("gradient", "has a gradient that is not finite, though its value is");
+    wrong(
+        "feature",
+        "fails when it is run: it asks for the model's feature `penultimate`, which this model does not name",
+    );
 }
 
 #[test]

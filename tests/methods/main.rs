@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod eot;
+mod features;
 mod goldens;
 mod gradients;
 mod properties;

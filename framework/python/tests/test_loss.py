@@ -281,6 +281,37 @@ def test_a_learning_rate_is_an_expression(foil_command: Run, tmp_path: Path, pip
         assert "cannot be computed" in error and said in error
 
 
+READS = '''
+import torch.nn.functional as F
+
+import foil
+
+
+class Reads(foil.Loss):
+    """Cross-entropy under attack, and how far the features move for a pixel."""
+
+    features = (("clean", "penultimate"), ("adversarial", "penultimate"))
+
+    def forward(self, batch):
+        moved = batch.feature("clean", "penultimate") - batch.feature("adversarial", "penultimate")
+        pixels = (batch.images["adversarial"] - batch.images["clean"]).abs().mean()
+        moved = moved.square().sum(1).mean()
+        return F.cross_entropy(batch.adversarial, batch.y) + moved, {"moved": moved, "pixels": pixels}
+'''
+
+
+def test_a_loss_reads_features_and_images(foil_command: Run, tmp_path: Path) -> None:
+    (tmp_path / "reads.py").write_text(READS)
+    loss = ["loss={ type: python, file: reads.py }"]
+    (tmp_path / "tiny.yaml").write_text(PIPELINE)
+    foil_command("train", "tiny.yaml", *loss, "--run-dir", "run", "--no-eval")
+    row = curve(tmp_path / "run")[-1]
+    assert row["train_moved"] > 0 and 0 < row["train_pixels"] <= 0.3
+    (tmp_path / "reads.py").write_text(READS.replace('("clean", "penultimate"), (', '("clean", "last"), ('))
+    said = foil_command("check", "tiny.yaml", *loss, code=1).stderr
+    assert "the model's feature `last`, which this model does not name" in said and "it names penultimate" in said
+
+
 def test_two_ranks_train_what_one_does(foil_command: Run, mine: Path, tmp_path: Path) -> None:
     program = str(Path(sys.executable).with_name("foil"))
     ranks = [sys.executable, "-m", "torch.distributed.run", "--no-python", "--nproc-per-node", "2"]

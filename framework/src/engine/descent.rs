@@ -89,9 +89,9 @@ impl Descent for Descending<'_> {
         guard(|| {
             let mut logits = std::mem::take(&mut self.before);
             logits.extend(self.fixed.iter().map(|(pass, z)| (*pass, z.shallow_clone())));
-            let leaves = self.step.pass_between(self.passes, mode, self.batch, self.adversarial, &mut logits)?;
-            let twice = !leaves.is_empty();
-            let (mut loss, logits) = self.step.compute_loss(self.batch, self.adversarial, logits, leaves)?;
+            let found = self.step.pass_between(self.passes, mode, self.batch, self.adversarial, &mut logits)?;
+            let twice = !found.leaves.is_empty();
+            let (mut loss, logits) = self.step.compute_loss(self.batch, self.adversarial, logits, found)?;
             if !logits.is_empty() && !logits.values().any(Tensor::requires_grad) {
                 let error = Error::new("its logits in train mode do not depend differentiably on its parameters");
                 return Err(self.step.model.network().blamed(error.help(KEEP_THE_GRAPH)));

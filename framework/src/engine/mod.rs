@@ -27,5 +27,6 @@ pub use learner::Learner;
 pub use network::Network;
 pub use networks::{Further, Networks};
 pub use normalize::{MeanStd, Normalize, Usual};
+pub use passes::no_feature;
 pub use precision::{Computing, EvalPrecision, Precision};
 pub use step::{Outcome, Step};

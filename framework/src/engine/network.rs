@@ -9,10 +9,10 @@ use super::precision::{EvalPrecision, Precision};
 use crate::distributed::World;
 use crate::error::Part;
 use crate::model::Model;
-use crate::nn::{Builder, NormSettings, Parameters, Work};
+use crate::nn::{Builder, Features, NormSettings, Parameters, Work};
 use crate::plugin::Held;
 use crate::{Error, Result, tensors};
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
@@ -34,6 +34,8 @@ pub struct Network {
     evaluating: Cell<bool>,
     work: Cell<Work>,
     capture: Capture,
+    /// What the model names in a pass, while someone asks.
+    features: RefCell<Option<Features>>,
 }
 
 impl std::fmt::Debug for Network {
@@ -60,6 +62,7 @@ impl Network {
             evaluating: false.into(),
             work: Cell::default(),
             capture: Capture::Off,
+            features: RefCell::default(),
         }
     }
 

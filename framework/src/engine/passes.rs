@@ -16,6 +16,15 @@ use tch::Tensor;
 /// Logits `[N, K]` by forward pass.
 pub(super) type Logits = BTreeMap<Forward, Tensor>;
 
+/// What passes find besides logits.
+#[derive(Default)]
+pub(super) struct Found {
+    /// The images of those by whose images the loss differentiates.
+    pub leaves: Logits,
+    /// What the loss reads of what the model names.
+    pub features: BTreeMap<(Forward, &'static str), Tensor>,
+}
+
 /// The forward passes of a step.
 pub(super) struct Passes {
     /// What the loss asks for, in order.
@@ -65,7 +74,6 @@ impl Step {
     }
 
     /// The passes between attack and update. With [`Mode::Still`] no running statistics move.
-    /// Returned are the images of those by whose images the loss differentiates.
     pub(super) fn pass_between(
         &self,
         passes: &Passes,
@@ -73,9 +81,10 @@ impl Step {
         batch: &Batch,
         adversarial: &Adversarial,
         logits: &mut Logits,
-    ) -> Result<Logits> {
-        let mut leaves = Logits::new();
-        let by_images = guard(|| Ok(self.loss.input_gradients())).map_err(in_loss(self.names))?;
+    ) -> Result<Found> {
+        let mut found = Found::default();
+        let asked = guard(|| Ok((self.loss.input_gradients(), self.loss.features())));
+        let (by_images, features) = asked.map_err(in_loss(self.names))?;
         let momentum = self.model.network().params().norm_settings().momentum;
         let run = || {
             for merged in merge_passes(&passes.asked, momentum, passes.skip_attacks_last, passes.repeat) {
@@ -86,17 +95,27 @@ impl Step {
                     Mode::Still => network.differentiable(images, mode, Some(&batch.noise)),
                     _ => network.differentiable_for(counts_as, images, &batch.noise),
                 };
-                let found = if merged.forwards.iter().any(|forward| by_images.contains(forward)) {
+                let mut pass = || {
+                    if !merged.forwards.iter().any(|forward| by_images.contains(forward)) {
+                        return pass(&images);
+                    }
                     let images = images.detach().set_requires_grad(true);
-                    leaves.extend(merged.forwards.iter().map(|&forward| (forward, images.shallow_clone())));
+                    found.leaves.extend(merged.forwards.iter().map(|&forward| (forward, images.shallow_clone())));
                     in_plain_form(|| pass(&images))
-                } else {
-                    pass(&images)
                 };
+                let mut read = features.iter().filter(|(forward, _)| merged.forwards.contains(forward)).peekable();
+                let (out, named) = match read.peek() {
+                    Some(_) => network.with_features(pass),
+                    None => (pass(), BTreeMap::new()),
+                };
+                for &(forward, name) in read {
+                    let feature = named.get(name).ok_or_else(|| no_feature(name, named.keys()))?;
+                    found.features.insert((forward, name), feature.shallow_clone());
+                }
                 if merged.forwards[0] == Forward::Together {
-                    logits.extend([Forward::Clean, Forward::Adversarial].into_iter().zip(found.chunk(2, 0)));
+                    logits.extend([Forward::Clean, Forward::Adversarial].into_iter().zip(out.chunk(2, 0)));
                 } else {
-                    logits.extend(merged.forwards.iter().map(|&pass| (pass, found.shallow_clone())));
+                    logits.extend(merged.forwards.iter().map(|&pass| (pass, out.shallow_clone())));
                 }
             }
             Ok(())
@@ -104,7 +123,7 @@ impl Step {
         guard(run).map_err(in_loss(self.names))?;
         logits.extend(self.pass_networks(passes, false, mode, batch, adversarial)?);
         lap("forward passes of the loss");
-        Ok(leaves)
+        Ok(found)
     }
 
     /// The clean images after the update, if asked for.
@@ -115,6 +134,16 @@ impl Step {
             lap("forward passes after the update");
         }
         logits
+    }
+}
+
+/// The error for a feature that the model does not name.
+pub fn no_feature<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Error {
+    let known: Vec<&str> = known.map(String::as_str).collect();
+    let error = Error::new(format!("it asks for the model's feature `{name}`, which this model does not name"));
+    match known.as_slice() {
+        [] => error.help("this model names none; `pass.feature(…)` in its forward pass would"),
+        known => error.help(format!("it names {}", known.join(", "))),
     }
 }
 

@@ -20,11 +20,11 @@ use super::lap;
 use super::learner::Learner;
 use super::network::Network;
 use super::networks::Networks;
-use super::passes::{Logits, Passes};
+use super::passes::{Found, Logits, Passes};
 use crate::attack::{Adversarial, Attack, Batch, Target};
 use crate::error::{ErrorKind, Part};
 use crate::guard;
-use crate::loss::{Forward, Loss, LossInput, LossOutput, Moment};
+use crate::loss::{Forward, ImageSet, Loss, LossInput, LossOutput, Moment};
 use crate::nn::Gradients;
 use crate::nn::kernels::in_plain_form;
 use crate::scheduler::Progress;
@@ -224,17 +224,16 @@ impl Step {
         })
     }
 
-    /// The loss of the passes' logits, and the logits back. `leaves` are the images of the passes by
-    /// whose images the loss differentiates.
+    /// The loss of what the passes found, and the logits back.
     pub(super) fn compute_loss(
         &self,
         batch: &Batch,
         adversarial: &Adversarial,
         logits: Logits,
-        leaves: Logits,
+        Found { leaves, features }: Found,
     ) -> Result<(LossOutput, Logits)> {
         let twice = !leaves.is_empty();
-        let input = self.input_of_loss(batch, adversarial, logits).of_leaves(leaves);
+        let input = self.input_of_loss(batch, adversarial, logits).of_leaves(leaves).of_features(features);
         let forward = || guard(|| self.loss.forward(&input));
         let output = if twice { in_plain_form(forward) } else { forward() }.map_err(in_loss(self.names))?;
         lap("loss");
@@ -242,7 +241,13 @@ impl Step {
     }
 
     fn input_of_loss<'a>(&self, batch: &'a Batch, adversarial: &'a Adversarial, logits: Logits) -> LossInput<'a> {
-        let input = LossInput::new(logits, &batch.y, &adversarial.side, batch.clock);
+        let further = self.attack.images().into_iter().filter_map(|name| {
+            let images = adversarial.images.get(name)?;
+            Some((ImageSet::Named(name), images.shallow_clone()))
+        });
+        let sets = [(ImageSet::Clean, &batch.x), (ImageSet::Adversarial, &adversarial.x)];
+        let sets = sets.map(|(set, images)| (set, images.shallow_clone())).into_iter().chain(further).collect();
+        let input = LossInput::new(logits, &batch.y, &adversarial.side, batch.clock).of_sets(sets);
         input.of_images(&batch.index, self.model.network().world())
     }
 

@@ -28,6 +28,7 @@ pub use layers::{
 pub use noise::{Noise, key_of, name_key, permutation};
 pub use norm::{BatchNorm2d, ConvInput, GroupNorm, LayerNorm, NormAddRelu, NormRelu, Shortcut};
 pub use own_parameter::Start;
+pub(crate) use params::Features;
 pub use params::{
     Builder, Given, GivenBuffer, GivenParameter, Gradients, Group, Mode, NormSettings, Parameters, Pass, Span, Work,
 };

@@ -16,6 +16,7 @@ mod work;
 pub(crate) use declare::{BufferId, Init, NormId, ParamId};
 pub use declare::{Builder, Given, GivenBuffer, GivenParameter, Group};
 pub use layout::Span;
+pub(crate) use pass::Features;
 pub use pass::Pass;
 pub use work::Work;
 

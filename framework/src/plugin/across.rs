@@ -212,6 +212,7 @@ crossing!(Loss as LossAcross: Send {
     get needs() -> Vec<&'static str>;
     get least_classes() -> i64;
     get input_gradients() -> Vec<Forward>;
+    get features() -> Vec<(Forward, &'static str)>;
     get state() -> Vec<(String, Tensor)>;
     get per_image() -> Vec<String>;
     set after_epoch() -> ();

@@ -106,7 +106,9 @@ impl Model for Net {
             sum = convs[1].forward(pass, &between) + shortcut;
         }
         let last = self.activation.of(self.norm.forward(pass, &sum));
-        self.logits.forward(pass, &nn::global_average(&last))
+        let features = nn::global_average(&last);
+        pass.feature("penultimate", &features);
+        self.logits.forward(pass, &features)
     }
 }
 

@@ -100,7 +100,9 @@ impl Model for Net {
         let ys = self.bn1.norm_relu(pass, &self.conv1.forward(pass, xs)).out;
         let ys = ys.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
         let ys = self.blocks.iter().fold(ys, |ys, block| block.forward(pass, &ys));
-        self.fc.forward(pass, &nn::global_average(&ys))
+        let features = nn::global_average(&ys);
+        pass.feature("penultimate", &features);
+        self.fc.forward(pass, &features)
     }
 }
 

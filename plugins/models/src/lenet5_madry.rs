@@ -36,6 +36,7 @@ impl Model for Net {
         let xs = nn::max_pool2(&nn::relu(self.conv1.forward(pass, xs)));
         let xs = nn::max_pool2(&nn::relu(self.conv2.forward(pass, &xs)));
         let hidden = nn::relu(self.linear1.forward(pass, &xs.flatten(1, -1)));
+        pass.feature("penultimate", &hidden);
         self.linear2.forward(pass, &hidden)
     }
 }

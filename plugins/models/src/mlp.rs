@@ -34,6 +34,7 @@ impl Model for Net {
     fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
         let (last, hidden) = self.0.split_last().expect("there is an output layer");
         let features = hidden.iter().fold(xs.flatten(1, -1), |xs, layer| nn::relu(layer.forward(pass, &xs)));
+        pass.feature("penultimate", &features);
         last.forward(pass, &features)
     }
 }

@@ -61,6 +61,13 @@ impl PreActNet {
 }
 
 impl PreActNet {
+    /// Logits of the last activations `[N, C, H, W]`.
+    fn classify(&self, pass: &Pass, last: &Tensor) -> Tensor {
+        let features = nn::global_average(last);
+        pass.feature("penultimate", &features);
+        self.linear.forward(pass, &features)
+    }
+
     /// Layer by layer, for any activation; there are kernels for ReLU only.
     fn forward_plainly(&self, pass: &Pass, xs: &Tensor) -> Tensor {
         let mut sum = self.conv1.forward(pass, xs);
@@ -74,7 +81,7 @@ impl PreActNet {
         }
         let last =
             self.bn.as_ref().map_or_else(|| sum.shallow_clone(), |bn| self.activation.of(bn.forward(pass, &sum)));
-        self.linear.forward(pass, &nn::global_average(&last))
+        self.classify(pass, &last)
     }
 }
 
@@ -85,7 +92,7 @@ impl Model for PreActNet {
         }
         let (sum, activated) = self.features(pass, xs, drop);
         let last = activated.map_or(sum, |activated| activated.out);
-        self.linear.forward(pass, &nn::global_average(&last))
+        self.classify(pass, &last)
     }
 
     /// Without autograd: the gradients are one pass over memory too.

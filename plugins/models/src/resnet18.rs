@@ -29,7 +29,9 @@ impl Config<dyn Model> for Resnet18 {
 
 impl Model for Net {
     fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
-        self.linear.forward(pass, &nn::global_average(&self.trunk.forward(pass, xs)))
+        let features = nn::global_average(&self.trunk.forward(pass, xs));
+        pass.feature("penultimate", &features);
+        self.linear.forward(pass, &features)
     }
 
     fn input_gradient(

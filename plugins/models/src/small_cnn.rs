@@ -47,6 +47,7 @@ impl Model for Net {
     fn forward(&self, pass: &Pass, xs: &Tensor) -> Tensor {
         let features = self.convs.iter().fold(xs.shallow_clone(), |xs, conv| nn::relu(conv.forward(pass, &xs)));
         let hidden = nn::relu(self.hidden.forward(pass, &features.flatten(1, -1)));
+        pass.feature("penultimate", &hidden);
         self.out.forward(pass, &hidden)
     }
 

@@ -56,6 +56,7 @@ impl Model for Net {
         let hidden = nn::relu(self.fc1.forward(pass, &features.flatten(1, -1)));
         let hidden = nn::dropout(pass, &hidden, self.drop_rate);
         let hidden = nn::relu(self.fc2.forward(pass, &hidden));
+        pass.feature("penultimate", &hidden);
         self.fc3.forward(pass, &hidden)
     }
 }

@@ -59,7 +59,7 @@ class Plugin:
 class LossInput:
     """What a loss gets: logits, labels, and what the attack provides."""
 
-    __slots__ = ("logits", "y", "side", "index", "_now", "_sum")
+    __slots__ = ("logits", "y", "side", "index", "features", "images", "_now", "_sum")
 
     def __init__(
         self,
@@ -69,6 +69,8 @@ class LossInput:
         now: dict[str, Tensor] | None = None,
         index: Tensor | None = None,
         sum_over_ranks: Callable[[Tensor], Tensor] | None = None,
+        features: dict[tuple[str, str], Tensor] | None = None,
+        images: dict[str, Tensor] | None = None,
     ) -> None:
         self.logits = logits
         """Logits `[N, K]` by the passes that the loss lists."""
@@ -78,6 +80,10 @@ class LossInput:
         """What the attack provides by name, if the loss lists it in `needs`."""
         self.index = torch.arange(len(y), device=y.device) if index is None else index
         """Indices of the images in the training set, `[N]`, int64: the rows of per-image state."""
+        self.features = features or {}
+        """What the loss lists in `features`, by pass and name, with its gradient."""
+        self.images = images or {}
+        """Images `[N, C, H, W]` in [0, 1]: `clean` and `adversarial`."""
         self._now = now or {}
         self._sum = sum_over_ranks
 
@@ -91,6 +97,10 @@ class LossInput:
     def adversarial(self) -> Tensor:
         """Logits `[N, K]` of the attacked images, in train mode."""
         return self.logits["adversarial"]
+
+    def feature(self, of: str, name: str) -> Tensor:
+        """What the model named `name` in a pass, such as `penultimate`, `[N, D]`."""
+        return self.features[of, name]
 
     def now(self, name: str) -> Tensor:
         """The value of a key of type `foil.Scheduled` at this step, `[]`."""
@@ -132,6 +142,9 @@ class Loss(Plugin):
     `together` or `clean_after_update`."""
     needs: ClassVar[Sequence[str]] = ()
     """Names of the attack's tensors that it reads."""
+    features: ClassVar[Sequence[tuple[str, str]]] = ()
+    """What it reads of what the model computes on the way to its logits: passes of `passes` and
+    names that the model gives, such as `("clean", "penultimate")`."""
     least_classes: ClassVar[int] = 2
     """The smallest number of classes it is defined for."""
     capturable: ClassVar[bool] = True

@@ -242,8 +242,17 @@ def trial(loss: _base.Loss, file: str, classes: int) -> tuple[bool, list[str]]:
     side = {name: torch.ones(4) for name in loss.needs}
     now = {name: torch.tensor(1.0, dtype=torch.float64) for name in scheduled(loss)}
     before = dict(vars(loss))
+    listed = [of for of, _ in loss.features if of not in loss.passes or of == "together"]
+    if listed:
+        raise Fault(
+            "class", f"`features` of `{type(loss).__name__}` has the pass `{listed[0]}`", "list it in `passes` too"
+        )
+    # Of which shape the model's features are is not known here: foil calls the loss on them later.
+    if loss.features:
+        return bool(loss.capturable), []
+    images = {name: torch.full((4, 1, 8, 8), 0.5) for name in ("clean", "adversarial")}
     with _Reads() as reads:
-        step(loss, logits, y, side, now, torch.zeros(4, dtype=torch.int64), None)
+        step(loss, logits, y, side, now, torch.zeros(4, dtype=torch.int64), None, {}, images)
     changed = [word for word, value in vars(loss).items() if before.get(word) is not value]
     may, said = bool(loss.capturable), []
     if may and changed:

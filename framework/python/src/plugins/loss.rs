@@ -3,10 +3,11 @@
 use super::settings::{Manual, schema_of};
 use super::{Object, Settings, dict, lasting, raise, warn_once};
 use crate::tensors::{from_python, to_python};
+use foil::loss::ImageSet;
 use foil::prelude::*;
 use foil::registry::Plugin;
 use pyo3::prelude::*;
-use pyo3::types::PyCFunction;
+use pyo3::types::{PyCFunction, PyDict};
 
 impl Manual for dyn Loss {
     const TEXT: &'static str = "A loss written in Python.\n\n\
@@ -31,6 +32,7 @@ struct Written {
     object: Object,
     passes: Vec<Forward>,
     needs: Vec<&'static str>,
+    features: Vec<(Forward, &'static str)>,
     least_classes: i64,
     capturable: bool,
     /// Keys that take a number or a scheduler.
@@ -54,13 +56,11 @@ impl Config<dyn Loss> for Settings<dyn Loss> {
             let numbers = self.numbers(&object, py)?;
             let asked: Vec<String> = object.attribute(py, "passes")?;
             let needs: Vec<String> = object.attribute(py, "needs")?;
+            let features: Vec<(String, String)> = object.attribute(py, "features")?;
             Ok(Box::new(Written {
-                passes: asked
-                    .iter()
-                    .filter_map(|one| PASSES.iter().find(|(name, _)| name == one))
-                    .map(|(_, pass)| *pass)
-                    .collect(),
+                passes: asked.iter().filter_map(|name| pass(name)).collect(),
                 needs: needs.iter().map(|name| lasting(name)).collect(),
+                features: features.iter().filter_map(|(of, name)| Some((pass(of)?, lasting(name)))).collect(),
                 least_classes: object.attribute(py, "least_classes")?,
                 capturable,
                 numbers,
@@ -79,6 +79,10 @@ impl Loss for Written {
 
     fn needs(&self) -> Vec<&'static str> {
         self.needs.clone()
+    }
+
+    fn features(&self) -> Vec<(Forward, &'static str)> {
+        self.features.clone()
     }
 
     fn least_classes(&self) -> i64 {
@@ -137,6 +141,8 @@ struct Given<'a> {
     logits: Vec<(&'a str, &'a Tensor)>,
     side: Vec<(&'a str, &'a Tensor)>,
     now: Vec<(&'a str, Tensor)>,
+    features: Vec<((&'a str, &'a str), &'a Tensor)>,
+    images: Vec<(&'a str, &'a Tensor)>,
 }
 
 impl Written {
@@ -151,7 +157,14 @@ impl Written {
         }
         let side = self.needs.iter().map(|name| Ok((*name, input.side(name)?))).collect::<Result<_>>()?;
         let now = self.numbers.iter().map(|(name, number)| (name.as_str(), input.now(number))).collect();
-        Ok(Given { logits, side, now })
+        // After the update there are no features.
+        let features = self.features.iter().filter_map(|(of, word)| {
+            let feature = input.feature(*of, word).ok()?;
+            Some(((name(*of), *word), feature))
+        });
+        let sets = [("clean", ImageSet::Clean), ("adversarial", ImageSet::Adversarial)];
+        let images = sets.into_iter().filter_map(|(name, set)| Some((name, input.images(set).ok()?))).collect();
+        Ok(Given { logits, side, now, features: features.collect(), images })
     }
 }
 
@@ -177,8 +190,12 @@ impl Given<'_> {
                 Ok::<_, PyErr>(to_python(py, &sum)?.unbind())
             })
         });
-        let arguments =
-            (loss, of(&self.logits)?, to_python(py, input.y())?, of(&self.side)?, now, index, sum.transpose()?);
+        let features = PyDict::new(py);
+        for (key, feature) in &self.features {
+            features.set_item(key, to_python(py, feature)?)?;
+        }
+        let (y, side, images) = (to_python(py, input.y())?, of(&self.side)?, of(&self.images)?);
+        let arguments = (loss, of(&self.logits)?, y, side, now, index, sum.transpose()?, features, images);
         helper.call1(arguments)
     }
 }
@@ -202,6 +219,11 @@ fn kept(py: Python<'_>, object: &Object, cx: &Build) -> Result<Vec<(String, Tens
             .collect()
     };
     object.call("state", keep, py)
+}
+
+/// The pass that has this name in Python.
+fn pass(called: &str) -> Option<Forward> {
+    PASSES.iter().find(|(name, _)| *name == called).map(|(_, pass)| *pass)
 }
 
 /// The name of a pass in Python.

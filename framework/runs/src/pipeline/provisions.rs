@@ -35,17 +35,31 @@ pub(super) fn check(
         }
     }
     input_gradients(cx, pipeline, loss);
+    features(cx, pipeline, loss);
     for name in attack.networks().iter().filter(|name| !networks.contains(&name.as_str())) {
         unknown(cx, "attack", attack_name, name, &networks);
     }
 }
 
+/// Whether it is a pass of the model over one set of images, between attack and update, that the
+/// loss lists.
+fn is_plain(pass: Forward, loss: &dyn Loss) -> bool {
+    let of_model = pass.moment() == Moment::BeforeUpdate && pass.network().is_none();
+    of_model && pass != Forward::Together && loss.passes().contains(&pass)
+}
+
+/// Reports passes of which a loss cannot read features.
+fn features(cx: &Build, pipeline: &Pipeline, loss: &dyn Loss) {
+    if let Some((pass, name)) = loss.features().into_iter().find(|(pass, _)| !is_plain(*pass, loss)) {
+        let message = format!("is `{}`, which reads the feature `{name}` of the pass {pass:?}", pipeline.loss.name());
+        cx.problem("loss", message, "`features` lists passes of the model that `passes` lists, not `Together`");
+    }
+}
+
 /// Reports passes by whose images a loss cannot differentiate.
 fn input_gradients(cx: &Build, pipeline: &Pipeline, loss: &dyn Loss) {
-    let (name, passes, by_images) = (pipeline.loss.name(), loss.passes(), loss.input_gradients());
-    let of_model = |pass: &Forward| pass.moment() == Moment::BeforeUpdate && pass.network().is_none();
-    let can = |pass: &&Forward| passes.contains(pass) && of_model(pass) && **pass != Forward::Together;
-    if let Some(pass) = by_images.iter().find(|pass| !can(pass)) {
+    let (name, by_images) = (pipeline.loss.name(), loss.input_gradients());
+    if let Some(pass) = by_images.iter().find(|pass| !is_plain(**pass, loss)) {
         let message = format!("is `{name}`, which differentiates by the images of the pass {pass:?}, but cannot");
         cx.problem("loss", message, "`input_gradients` lists passes of the model that `passes` lists, not `Together`");
     }

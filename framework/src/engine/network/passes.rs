@@ -3,7 +3,7 @@
 use super::Network;
 use crate::model::Model;
 use crate::nn::kernels::{normalize, normalize_backward};
-use crate::nn::{Mode, Noise, Work};
+use crate::nn::{Features, Mode, Noise, Work};
 use crate::shim::version;
 use crate::{Error, raise};
 use tch::{Device, Kind, Tensor};
@@ -57,7 +57,7 @@ impl Network {
         let number = self.passes.replace(self.passes.get() + 1);
         self.params.track(mode, times, selected);
         let pass = self.params.pass(mode, differentiable, self.is_bf16(), number, noise);
-        let pass = pass.selecting(selected);
+        let pass = pass.selecting(selected).keeping(&self.features);
         let pass = match momentum {
             Some(momentum) => pass.moving_by(momentum),
             None => pass,
@@ -76,6 +76,14 @@ impl Network {
         };
         self.count(before, times);
         if self.is_bf16() { out.to_kind(self.params.kind()) } else { out }
+    }
+
+    /// Runs a pass of this network in `work`, and returns what the model named in it as well.
+    pub fn with_features<T>(&self, work: impl FnOnce() -> T) -> (T, Features) {
+        self.features.replace(Some(Features::new()));
+        let done = work();
+        let features = self.features.take().unwrap_or_default().into_iter();
+        (done, features.map(|(name, feature)| (name, feature.to_kind(self.params.kind()))).collect())
     }
 
     /// Runs a pass. It is an error if the model writes into `xs`: the next attack or evaluation

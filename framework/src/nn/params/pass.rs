@@ -4,7 +4,8 @@ use super::declare::NormSpec;
 use super::{BufferId, GivenBuffer, GivenParameter, Mode, NormId, ParamId, Parameters, Work};
 use crate::distributed::World;
 use crate::nn::noise::Noise;
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
 impl Parameters {
@@ -40,6 +41,7 @@ impl Parameters {
             draws: 0.into(),
             momentum,
             selected: None,
+            features: None,
         }
     }
 }
@@ -56,7 +58,11 @@ pub struct Pass<'a> {
     draws: Cell<u32>,
     momentum: f64,
     selected: Option<&'a Tensor>,
+    features: Option<&'a RefCell<Option<Features>>>,
 }
+
+/// What a model computes on the way to its logits, by the names that it gives.
+pub(crate) type Features = BTreeMap<String, Tensor>;
 
 impl<'a> Pass<'a> {
     /// In train mode batch norm takes the statistics of these images, `[N]` booleans, in place of
@@ -64,6 +70,12 @@ impl<'a> Pass<'a> {
     #[must_use]
     pub(crate) fn selecting(self, selected: Option<&'a Tensor>) -> Self {
         Self { selected, ..self }
+    }
+
+    /// Keeps what the model names, if there is a place for it.
+    #[must_use]
+    pub(crate) fn keeping(self, features: &'a RefCell<Option<Features>>) -> Self {
+        Self { features: Some(features), ..self }
     }
 }
 
@@ -115,6 +127,17 @@ impl Pass<'_> {
         let start = self.all.norms[..id.0].iter().map(channels).sum();
         let length = channels(&self.all.norms[id.0]);
         (scale.narrow(0, start, length), shift.narrow(0, start, length))
+    }
+
+    /// Names what the model has computed on the way to its logits, so that a loss may ask for it:
+    /// [`Loss::features`](crate::loss::Loss::features). `penultimate` is the input `[N, D]` of the
+    /// last linear layer. Where no loss asks, it does nothing.
+    pub fn feature(&self, name: &str, value: &Tensor) {
+        if let Some(features) = self.features
+            && let Some(kept) = features.borrow_mut().as_mut()
+        {
+            kept.insert(name.to_string(), value.shallow_clone());
+        }
     }
 
     /// The tensor that a given parameter is in this pass: differentiable, or frozen.

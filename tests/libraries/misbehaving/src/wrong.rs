@@ -7,7 +7,7 @@ use foil::prelude::*;
 #[settings]
 pub struct WrongLoss {
     /// `detached`, `not_scalar`, `whole`, `part`, `infinite`, `constant`, `writes`, `random`,
-    /// `error`, `gradient` or `torch`.
+    /// `error`, `gradient`, `feature` or `torch`.
     #[set(default = "")]
     pub how: String,
 }
@@ -15,6 +15,9 @@ pub struct WrongLoss {
 impl Loss for WrongLoss {
     fn passes(&self) -> Vec<Forward> {
         vec![Forward::Clean, Forward::Adversarial]
+    }
+    fn features(&self) -> Vec<(Forward, &'static str)> {
+        if self.how == "feature" { vec![(Forward::Clean, "penultimate")] } else { Vec::new() }
     }
     fn forward(&self, input: &LossInput) -> Result<LossOutput> {
         let logits = input.adversarial()?;

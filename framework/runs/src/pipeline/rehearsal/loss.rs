@@ -3,9 +3,10 @@
 use super::scene::Scene;
 use super::{Finding, is_finite, same};
 use foil::distributed::World;
+use foil::engine::no_feature;
 use foil::guard;
-use foil::loss::{Forward, Loss, LossInput, LossOutput};
-use foil::nn::{KEEP_THE_GRAPH, Noise, backward};
+use foil::loss::{Forward, ImageSet, Loss, LossInput, LossOutput};
+use foil::nn::{KEEP_THE_GRAPH, Mode, Noise, backward};
 use foil::shim::version;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
@@ -31,10 +32,11 @@ pub(super) fn look(scene: &Scene, side: &BTreeMap<String, Tensor>) -> Result<(),
 fn run(scene: &Scene, side: &BTreeMap<String, Tensor>) -> Result<LossOutput, Finding> {
     let loss = scene.loss()?;
     let images = scene.images();
-    let MadeUp { leaves, logits, images: by_images } = logits(scene, loss.as_ref())?;
+    let MadeUp { leaves, logits, images: by_images, features } = logits(scene, loss.as_ref())?;
     let watched: Vec<_> = logits.iter().map(|(pass, z)| (*pass, z.shallow_clone())).collect();
     let input = LossInput::new(logits, &images.y, side, &scene.clock).of_images(&images.index, World::alone());
-    let input = input.of_leaves(by_images);
+    let sets = [ImageSet::Clean, ImageSet::Adversarial].map(|set| (set, images.x.shallow_clone()));
+    let input = input.of_leaves(by_images).of_features(features).of_sets(sets.into());
     let state = guard(|| Ok(loss.state())).map_err(Finding::failed)?;
     let given = || {
         let logits = watched.iter().map(|(pass, z)| (format!("the logits of the pass {pass:?}"), version(z)));
@@ -71,6 +73,30 @@ struct MadeUp {
     leaves: Vec<Tensor>,
     logits: BTreeMap<Forward, Tensor>,
     images: BTreeMap<Forward, Tensor>,
+    features: BTreeMap<(Forward, &'static str), Tensor>,
+}
+
+/// Made-up features of the shapes that the model's have.
+fn features(
+    scene: &Scene,
+    loss: &dyn Loss,
+    leaves: &mut Vec<Tensor>,
+) -> Result<BTreeMap<(Forward, &'static str), Tensor>, Finding> {
+    let asked = guard(|| Ok(loss.features())).map_err(Finding::failed)?;
+    if asked.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let (network, x) = (scene.model()?, scene.images().x);
+    let noise = Noise::seeded(&[foil::nn::name_key("features")], x.size()[0], Device::Cpu);
+    let named = guard(|| Ok(network.with_features(|| network.frozen(&x, Mode::Eval, Some(&noise))).1));
+    let named = named.map_err(Finding::failed)?;
+    let make = |(pass, name): (Forward, &'static str)| {
+        let shape = named.get(name).ok_or_else(|| no_feature(name, named.keys())).map_err(Finding::failed)?.size();
+        let leaf = noise.normal(&format!("{pass:?} {name}"), &shape[1..], Kind::Float).set_requires_grad(true);
+        leaves.push(leaf.shallow_clone());
+        Ok(((pass, name), leaf * 1.0))
+    };
+    asked.into_iter().map(make).collect()
 }
 
 fn logits(scene: &Scene, loss: &dyn Loss) -> Result<MadeUp, Finding> {
@@ -103,7 +129,8 @@ fn logits(scene: &Scene, loss: &dyn Loss) -> Result<MadeUp, Finding> {
             leaves.push(leaf);
         }
     }
-    Ok(MadeUp { leaves, logits, images })
+    let features = features(scene, loss, &mut leaves)?;
+    Ok(MadeUp { leaves, logits, images, features })
 }
 
 /// Whether the loss is a finite scalar that can be differentiated.
