@@ -303,7 +303,8 @@ fn saved_images_are_the_ones_that_were_evaluated() {
     let parts = foil_runs::pipeline::assemble(&loaded.pipeline, tch::Kind::Float, cpu, false).unwrap();
     let network = parts.step.model.network();
     network.read(&place.path("run/best.safetensors")).unwrap();
-    let test = foil::data::Resident::new(&foil_runs::data::read(&loaded.pipeline).unwrap().test, cpu).first(50);
+    let test =
+        foil::data::Resident::new(&foil_runs::data::read(&loaded.pipeline).unwrap().test, cpu).unwrap().first(50);
     let (clean, ..) = test.slice(0, 50, tch::Kind::Float);
     let csv = place.run("run").text("eval.images.csv");
     for (attack, eps, stages) in

@@ -9,7 +9,9 @@ use foil::data::{DataSource, Images, Reading};
 use foil::registry::Component;
 use foil_datasets::test_set::npy;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 use tiny::{Place, Run};
 
 /// Twelve of twenty images of a batch are extra ones, augmented like the others.
@@ -39,13 +41,13 @@ fn test_images() -> Images {
 fn write(place: &Place, images: &Images) {
     let n = images.len();
     let labels: Vec<u8> = images.labels.iter().map(|&label| label as u8).collect();
-    fs::write(place.path("extra.npy"), npy("|u1", &format!("({n}, 28, 28)"), &images.pixels)).unwrap();
+    fs::write(place.path("extra.npy"), npy("|u1", &format!("({n}, 28, 28)"), &images.pixels.all().unwrap())).unwrap();
     fs::write(place.path("labels.npy"), npy("|u1", &format!("({n},)"), &labels)).unwrap();
 }
 
 fn with_extra(yaml: &str) -> Place {
     let place = Place::with(yaml);
-    write(&place, &test_images().part(0, 25));
+    write(&place, &test_images().part(0, 25).unwrap());
     place
 }
 
@@ -92,7 +94,7 @@ fn several_ranks_do_as_one() {
 fn a_run_keeps_to_its_extra_images() {
     let place = with_extra(MIXED);
     let run = place.train("run", &["train.epochs=1"]);
-    let images = test_images().part(1, 25);
+    let images = test_images().part(1, 25).unwrap();
     assert!(run.text("resolved.yaml").contains("content: "), "{}", run.text("resolved.yaml"));
     write(&place, &images);
     let error = place.foil(&["train", "--resume", "run", "--no-eval"]).error();
@@ -127,7 +129,7 @@ fn unlabelled_images_get_the_labels_of_a_run() {
     let natural: Vec<&str> = natural.split(' ').collect();
     foil(&place, &[&["train", "tiny.yaml", "--run-dir", "runs/natural"], &natural[..]].concat()).ok();
     let accuracy = place.run("runs/natural").json("eval.json")["entries"][0]["accuracy"].as_f64().unwrap();
-    let images = test_images().part(0, 200);
+    let images = test_images().part(0, 200).unwrap();
     write(&place, &images);
     let extra = "extra={ data: { type: arrays, path: extra.npy, labels: null }, share: 0.6, labels: runs/natural }";
     let train = |run: &str, more: &[&str]| {
@@ -163,7 +165,7 @@ fn unlabelled_images_get_the_labels_of_a_run() {
 
 /// Everything that augments single images, and both that mix them, with extra images besides.
 const AUGMENTED: &str = "augment: [{ type: crop, pad: 2 }, { type: cutout, size: 6 }, random_erasing, { type: crop, pad: 1 }, { type: mixup, \
-     alpha: 0.4 }, { type: cutmix, probability: 0.5 }]";
+     alpha: 0.4 }, { type: cutmix, probability: 0.5, copies: 3 }]";
 
 #[test]
 fn images_and_labels_are_mixed_alike_however_a_run_goes() {
@@ -180,4 +182,57 @@ fn images_and_labels_are_mixed_alike_however_a_run_goes() {
     }
     let plain = place.train("plain", &["augment=null"]);
     assert_ne!(plain.tensors("last.safetensors").0, whole.tensors("last.safetensors").0);
+}
+
+/// Runs `foil ARGS` to its end: the most memory it had at once, in bytes.
+fn peak(place: &Place, cache: &Path, args: &[&str]) -> u64 {
+    let mut command = place.command(env!("CARGO_BIN_EXE_foil"), args);
+    let log = fs::File::create(place.path("err.txt")).unwrap();
+    let mut child = command.env("XDG_CACHE_HOME", cache).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut most = 0;
+    loop {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        most = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(most);
+        if let Some(ended) = child.try_wait().unwrap() {
+            assert!(ended.success(), "{}", fs::read_to_string(place.path("err.txt")).unwrap());
+            return most * 1024;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// 400,000 images of 28 x 28, 314 MB: a run on them has far less in memory, and the bits of one that
+/// has them all there, which it does where the cache folder cannot be used.
+#[test]
+#[cfg(target_os = "linux")] // by its list of processes
+fn many_images_are_not_in_memory() {
+    let place = Place::with(&MIXED.replace("epochs: 3", "epochs: 1"));
+    let n = 400_000;
+    let bytes = 784 * n as u64;
+    let mut file = std::io::BufWriter::new(fs::File::create(place.path("extra.npy")).unwrap());
+    file.write_all(&npy("|u1", &format!("({n}, 28, 28)"), &[])).unwrap();
+    for image in 0..n {
+        let row: Vec<u8> = (0..784).map(|at| ((image * 31 + at * 7) % 251) as u8).collect();
+        file.write_all(&row).unwrap();
+    }
+    file.into_inner().unwrap().set_modified(SystemTime::now() - Duration::from_secs(100)).unwrap();
+    let labels: Vec<u8> = (0..n).map(|image| (image % 10) as u8).collect();
+    fs::write(place.path("labels.npy"), npy("|u1", &format!("({n},)"), &labels)).unwrap();
+    fs::write(place.path("no_folder"), "").unwrap();
+
+    let (cache, none) = (place.path("cache"), place.path("no_folder"));
+    let train = |cache: &Path, run: &str, more: &[&str]| {
+        peak(&place, cache, &[&["train", "tiny.yaml", "--no-eval", "--run-dir", run], more].concat())
+    };
+    let least = train(&cache, "none", &["extra=null"]);
+    let [first, second] = ["first", "second"].map(|run| train(&cache, run, &[]).saturating_sub(least));
+    let all = train(&none, "all", &[]).saturating_sub(least);
+    println!("of {bytes} bytes in memory: {first} at the first start, {second} at the second, {all} without a cache");
+    assert!(first < bytes / 5 && second < bytes / 5, "{first} and {second} of {bytes} bytes");
+    assert!(all > bytes * 9 / 10, "{all} of {bytes} bytes");
+    for run in ["first", "second"] {
+        place.run(run).assert_same(&place.run("all"));
+    }
 }

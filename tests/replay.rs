@@ -122,7 +122,7 @@ fn differing(a: &Left, b: &Left) -> Vec<String> {
 fn read(file: &Path, overrides: &[&str]) -> (Pipeline, Resident) {
     let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
     let pipeline = load(file, &overrides).unwrap_or_else(|e| panic!("{e}")).pipeline;
-    let data = Resident::new(&foil_runs::data::read(&pipeline).unwrap().train, Device::Cpu).first(24);
+    let data = Resident::new(&foil_runs::data::read(&pipeline).unwrap().train, Device::Cpu).unwrap().first(24);
     (pipeline, data)
 }
 

@@ -54,6 +54,12 @@ pub trait Augment: Send {
         Ok(batch)
     }
 
+    /// How often a batch is mixed, each time with other draws; the step trains on all the mixed
+    /// batches together, which are as many images as the batch has times this.
+    fn copies(&self) -> i64 {
+        1
+    }
+
     /// The same as [`Augment::images`] in words that the engine knows, if it can be said in them.
     /// The engine then does several at once.
     fn shift(&self) -> Option<Shift> {

@@ -151,8 +151,8 @@ fn an_evaluation_names_what_stands_in_its_way() {
         let how: &'static str = ["eval", "writes", ""].into_iter().find(|known| *known == how).unwrap();
         let pixels = Vec::<u8>::try_from((&images.x * 255.0).round().to_kind(Kind::Uint8).reshape([-1])).unwrap();
         let labels = Vec::<i64>::try_from(&images.y).unwrap().into_iter().map(|y| y as u16).collect();
-        let [channels, height, width] = [FACTS.channels, FACTS.height, FACTS.width].map(|n| n as usize);
-        let data = Resident::new(&Images { pixels, labels, channels, height, width }, Device::Cpu);
+        let shape = [FACTS.channels, FACTS.height, FACTS.width].map(|n| n as usize);
+        let data = Resident::new(&Images::new(pixels, labels, shape), Device::Cpu).unwrap();
         let mut trial = Trial {
             name: "it",
             attack: Some(attack.as_mut()),

@@ -3,21 +3,23 @@
 use crate::catalog::{Content, DataFile, DatasetInfo, Split};
 use crate::dataset::{Dataset, FileSum, Images};
 use crate::fault::Fault;
+use crate::records::Parts;
 use crate::{idx, records, sums};
 
 /// Takes the files one by one, in the order of the catalog.
 pub(crate) struct Assembly {
     info: &'static DatasetInfo,
-    train: Images,
-    test: Images,
+    train: Parts,
+    test: Parts,
     sums: Vec<FileSum>,
     notes: Vec<String>,
 }
 
 impl Assembly {
     pub(crate) fn new(info: &'static DatasetInfo) -> Self {
-        let images = |n| Images::with_room(n, info.image);
-        let (train, test) = (images(info.counts.train), images(info.counts.test));
+        let room =
+            |n| Parts { pixels: Vec::with_capacity(n * info.image.iter().product::<usize>()), labels: Vec::new() };
+        let (train, test) = (room(info.counts.train), room(info.counts.test));
         Assembly { info, train, test, sums: Vec::new(), notes: Vec::new() }
     }
 
@@ -56,6 +58,7 @@ impl Assembly {
     pub(crate) fn finish(self, origin: String) -> Dataset {
         let Assembly { info, train, test, sums, notes } = self;
         let published = notes.is_empty();
+        let [train, test] = [train, test].map(|Parts { pixels, labels }| Images::new(pixels, labels, info.image));
         Dataset { facts: info.facts(), train, test, origin, sums, published, notes }
     }
 }

@@ -7,8 +7,16 @@
 //! CIFAR-100  coarse label (0-19) | fine label (0-99) | 1024 red | 1024 green | 1024 blue
 //! ```
 
-use crate::dataset::Images;
 use crate::fault::{Fault, grouped};
+
+/// Images that are being read.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    /// `[n, channels, height, width]`.
+    pub pixels: Vec<u8>,
+    /// `[n]`.
+    pub labels: Vec<u16>,
+}
 
 /// How one record looks.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +42,7 @@ impl Record {
 
     /// Append `n` records to `images`. The last byte of label is the one kept: for CIFAR-100, the
     /// fine label.
-    pub(crate) fn parse(self, bytes: &[u8], n: usize, images: &mut Images) -> Result<(), Fault> {
+    pub(crate) fn parse(self, bytes: &[u8], n: usize, images: &mut Parts) -> Result<(), Fault> {
         if bytes.len() != n * self.length() {
             return Err(Fault::length(bytes.len(), n * self.length()));
         }
@@ -69,8 +77,8 @@ mod tests {
     const TEN: Record = Record { coarse_classes: 0, classes: 10, pixels: 4 };
     const HUNDRED: Record = Record { coarse_classes: 20, classes: 100, pixels: 4 };
 
-    fn parse(record: Record, bytes: &[u8], n: usize) -> Result<Images, Fault> {
-        let mut images = Images::with_room(n, [1, 2, 2]);
+    fn parse(record: Record, bytes: &[u8], n: usize) -> Result<Parts, Fault> {
+        let mut images = Parts::default();
         record.parse(bytes, n, &mut images).map(|()| images)
     }
 

@@ -117,7 +117,7 @@ pub fn moments(pipeline: &Pipeline, dry: bool) -> Result<(Vec<f64>, Vec<f64>)> {
         return Ok((vec![0.0; facts.image[0]], vec![1.0; facts.image[0]]));
     }
     let (data, source) = taken(Set::base(pipeline))?;
-    let moments = data.train.moments();
+    let moments = data.train.moments().map_err(Error::of)?;
     known(|known| known.kept.push((source, data)));
     Ok(moments)
 }

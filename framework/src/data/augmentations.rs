@@ -14,6 +14,8 @@ pub struct Augmentations {
     shift: Option<Shift>,
     single: Vec<Part>,
     mixing: Vec<Part>,
+    /// How often a batch is mixed.
+    copies: i64,
     classes: i64,
 }
 
@@ -49,12 +51,15 @@ impl Augmentations {
     /// # Errors
     /// What a part panics with.
     pub fn new(parts: Vec<(Box<dyn Augment>, &'static str)>, classes: i64) -> Result<Self> {
-        let mut all = Self { classes, ..Self::default() };
+        let mut all = Self { classes, copies: 1, ..Self::default() };
         let mut names: Vec<&'static str> = Vec::new();
         for (augment, name) in parts {
             let before = names.iter().filter(|other| **other == name).count() as u64;
             names.push(name);
-            let (mixes, shift) = guard(|| Ok((augment.mixes(), augment.shift())))?;
+            let (mixes, shift, copies) = guard(|| Ok((augment.mixes(), augment.shift(), augment.copies())))?;
+            if mixes {
+                all.copies *= copies.max(1);
+            }
             // A second one of a name draws numbers of its own, and is not part of the first.
             let joined = match (shift.filter(|_| before == 0 && all.single.is_empty()), all.shift) {
                 (Some(shift), None) => Some(shift),
@@ -83,6 +88,11 @@ impl Augmentations {
         self.mixing.first().map(|part| part.name)
     }
 
+    /// How many images a step trains on for each image of a batch.
+    pub fn copies(&self) -> i64 {
+        if self.mixing.is_empty() { 1 } else { self.copies }
+    }
+
     /// The name of one that cannot be captured in a CUDA graph.
     pub fn against_capture(&self) -> Option<&'static str> {
         let mut parts = self.single.iter().chain(&self.mixing);
@@ -106,17 +116,17 @@ impl Augmentations {
         Ok(images)
     }
 
-    /// Images `[N, C, H, W]` in [0, 1] and labels `[N]`, mixed: then labels are `[N, K]`.
-    pub(super) fn mixed(&self, x: Tensor, y: Tensor, noise: &Noise) -> Result<(Tensor, Tensor)> {
+    /// Images `[N, C, H, W]` in [0, 1] and labels `[N]`, mixed: then labels are `[N, K]`. `noise` is
+    /// that of one of the [`Augmentations::copies`].
+    pub(super) fn mixed(&self, x: &Tensor, y: &Tensor, noise: &Noise) -> Result<[Tensor; 2]> {
         if self.mixing.is_empty() {
-            return Ok((x, y));
+            return Ok([x, y].map(Tensor::shallow_clone));
         }
-        let y = terms::shares(&y, self.classes, x.kind());
-        let mut batch = Mixed { x, y };
+        let mut batch = Mixed { x: x.shallow_clone(), y: terms::shares(y, self.classes, x.kind()) };
         for part in &self.mixing {
             batch = part.run(|augment| augment.mix(batch, &part.noise(noise)))?;
         }
-        Ok((batch.x, batch.y))
+        Ok([batch.x, batch.y])
     }
 }
 

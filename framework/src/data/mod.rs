@@ -9,7 +9,7 @@ mod shift;
 mod source;
 
 pub use augmentations::{Augmentations, Augmenting};
-pub use foil_data::{Counts, Dataset, Facts, FileSum, Images, Located, PUBLISHED, Remote, cache_folder};
+pub use foil_data::{Counts, Dataset, Facts, FileSum, Images, Located, PUBLISHED, Pixels, Remote, cache_folder};
 pub use mixture::{Drawn, Mixture};
 pub use resident::{Extra, Resident};
 pub use shift::{Padding, Shift};

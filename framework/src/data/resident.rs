@@ -2,8 +2,8 @@
 
 use super::gather::gather;
 use super::{Augmenting, Shift};
-use crate::Result;
 use crate::nn::Noise;
+use crate::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
 /// Images as bytes `[n, C, H, W]` and labels `[n]` on the run's device.
@@ -28,16 +28,24 @@ pub struct Extra {
 }
 
 impl Resident {
-    /// Copies `images` to the device.
-    pub fn new(images: &foil_data::Images, device: Device) -> Self {
-        let n = images.len() as i64;
-        let shape = [n, images.channels as i64, images.height as i64, images.width as i64];
-        Self {
-            images: Tensor::from_slice(&images.pixels).view(shape).to_device(device),
-            labels: Tensor::from_slice(&images.labels.iter().copied().map(i64::from).collect::<Vec<_>>())
-                .to_device(device),
-            index: Tensor::arange(n, (Kind::Int64, device)),
-        }
+    /// Copies `images` to the device, a part after the other: those in a file are not in the
+    /// host's memory besides.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn new(images: &foil_data::Images, device: Device) -> Result<Self> {
+        let shape = images.shape().map(|size| size as i64);
+        let (whole, mut first) = (Tensor::empty(shape, (Kind::Uint8, device)), 0);
+        let copied = images.pixels.pieces(images.size(), &mut |piece| {
+            let n = (piece.len() / images.size().max(1)) as i64;
+            let part = Tensor::from_data_size(piece, &[n, shape[1], shape[2], shape[3]], Kind::Uint8);
+            whole.narrow(0, first, n).copy_(&part);
+            first += n;
+        });
+        copied.map_err(Error::of)?;
+        let labels = Tensor::from_slice(&images.labels.iter().copied().map(i64::from).collect::<Vec<_>>());
+        let index = Tensor::arange(shape[0], (Kind::Int64, device));
+        Ok(Self { images: whole, labels: labels.to_device(device), index })
     }
 
     /// The images at `rows` of this split, which keep the indices they have in it.
@@ -50,6 +58,10 @@ impl Resident {
     /// The first `n` images, or all if there are fewer.
     #[must_use]
     pub fn first(&self, n: i64) -> Self {
+        if n >= self.len() {
+            let same = Tensor::shallow_clone;
+            return Self { images: same(&self.images), labels: same(&self.labels), index: same(&self.index) };
+        }
         self.subset(&Tensor::arange(n.min(self.len()), (Kind::Int64, self.images.device())))
     }
 
@@ -140,12 +152,27 @@ fn finished(
         Some(shift) => pictures(bytes, rows, kind, shift.map(|shift| (shift, key, &index))),
         None => scaled(&list.images(bytes.index_select(0, rows), &noise)?, kind),
     };
-    let (x, labels) = list.mixed(x, labels, &noise)?;
-    Ok(match part {
-        Some((first, count)) => [x, labels, index].map(|whole| whole.narrow(0, first, count)),
-        None => [x, labels, index],
-    })
+    let kept = |whole: Tensor| match part {
+        Some((first, count)) => whole.narrow(0, first, count),
+        None => whole,
+    };
+    let copy = |number: i64| -> Result<[Tensor; 3]> {
+        // What is random about an image is another in each copy of it.
+        let index = if number == 0 { index.shallow_clone() } else { &index + number * COPY };
+        let noise = if number == 0 { noise.all() } else { Noise::new(key, &index) };
+        let [x, labels] = list.mixed(&x, &labels, &noise)?;
+        Ok([x, labels, index].map(kept))
+    };
+    let copies = (0..list.copies()).map(copy).collect::<Result<Vec<_>>>()?;
+    match copies.as_slice() {
+        [one] => Ok(one.each_ref().map(Tensor::shallow_clone)),
+        all => Ok([0, 1, 2].map(|at| Tensor::cat(&all.iter().map(|copy| &copy[at]).collect::<Vec<_>>(), 0))),
+    }
 }
+
+/// Added to an image's index in its next copy. Random numbers are keyed by the last 32 bits of an
+/// index, which have room for 64 copies of 67 million images.
+const COPY: i64 = 1 << 26;
 
 /// The images at `rows` of `bytes`, `[N, C, H, W]` in [0, 1], shifted by the draws of a key and the
 /// images' indices.
@@ -172,4 +199,53 @@ fn host(t: &Tensor) -> Vec<i64> {
     let mut values = vec![0; t.numel()];
     t.to_device(Device::Cpu).contiguous().copy_data(&mut values, t.numel());
     values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::augment::{Augment, Mixed};
+    use crate::data::Augmentations;
+
+    /// Adds a number of each image's own to it, in a number of copies.
+    struct Moved(i64);
+
+    impl Augment for Moved {
+        fn mixes(&self) -> bool {
+            true
+        }
+
+        fn copies(&self) -> i64 {
+            self.0
+        }
+
+        fn mix(&self, batch: Mixed, noise: &Noise) -> Result<Mixed> {
+            Ok(Mixed { x: &batch.x + noise.uniform("moved", &[1, 1, 1], Kind::Float), y: batch.y })
+        }
+    }
+
+    #[test]
+    fn a_batch_that_is_mixed_several_times_is_as_many_batches_in_one() {
+        let images = foil_data::Images::new(vec![0; 20], (0..5).collect(), [1, 2, 2]);
+        let (data, cpu) = (Resident::new(&images, Device::Cpu).unwrap(), Device::Cpu);
+        let (key, rows) = (Tensor::from(7i64), Tensor::from_slice(&[4i64, 0, 2]));
+        let batch = |copies, part| {
+            let list = Augmentations::new(vec![(Box::new(Moved(copies)), "moved")], 5).unwrap();
+            data.batch(&rows, Kind::Float, Some(Augmenting { list: &list, key: &key, part })).unwrap()
+        };
+        let ([one, labels, _], [x, y, index]) = (batch(1, None), batch(3, None));
+        assert_eq!((x.size(), y.size(), index.size()), (vec![9, 1, 2, 2], vec![9, 5], vec![9]));
+        assert_eq!((x.narrow(0, 0, 3), y.narrow(0, 6, 3)), (one, labels));
+        // Each image gets other numbers in each copy, and its index is another.
+        let own = Vec::<f32>::try_from(x.select(1, 0).select(1, 0).select(1, 0)).unwrap();
+        let mut distinct = own.clone();
+        distinct.sort_by(f32::total_cmp);
+        distinct.dedup();
+        assert_eq!(distinct.len(), 9, "{own:?}");
+        assert_eq!(Vec::<i64>::try_from(index.remainder(COPY)).unwrap(), [4, 0, 2, 4, 0, 2, 4, 0, 2]);
+        // A rank's part is that part of each copy.
+        let [part, ..] = batch(3, Some((1, 2)));
+        let kept = Tensor::from_slice(&[1i64, 2, 4, 5, 7, 8]).to_device(cpu);
+        assert_eq!(part, x.index_select(0, &kept));
+    }
 }

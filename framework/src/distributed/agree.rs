@@ -63,12 +63,6 @@ fn hex(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A short checksum of images and labels.
-pub fn checksum(parts: &[&[u8]]) -> String {
-    let digest = parts.iter().fold(Sha256::new(), |digest, part| digest.chain_update(part)).finalize();
-    hex(&digest)[..16].to_string()
-}
-
 /// How the first rank that differs from rank 0 differs, and which other ranks do.
 fn differences(said: &[(String, Vec<(String, String)>)]) -> Option<String> {
     let (first, items) = said.first()?;

@@ -27,7 +27,7 @@ mod vote;
 mod watch;
 mod world;
 
-pub use agree::{Agreement, checksum};
+pub use agree::Agreement;
 pub use collective::{Collective, Pending};
 pub use launch::{Launch, Meeting};
 pub use share::{Share, share};

@@ -198,6 +198,7 @@ macro_rules! crossing {
 
 crossing!(Augment as AugmentAcross: Send {
     get mixes() -> bool;
+    get copies() -> i64;
     get shift() -> Option<Shift>;
     get check(cx: &Build) -> ();
     get capturable() -> bool;

@@ -202,9 +202,7 @@ impl Corrupted {
         let file = format!("{corruption}.npy");
         let about = |error: Error| error.context(format_args!("{}, {file}", store.path().display()));
         let (image, pixels) = self.slice(store.open(&file)?, severity, Some(progress)).map_err(about)?;
-        let [channels, height, width] = image;
-        let labels = self.labels(store, severity)?;
-        Ok(Images { pixels, labels, channels, height, width })
+        Ok(Images::new(pixels, self.labels(store, severity)?, image))
     }
 
     /// The part of an array of images that is at a severity: those come one after the other.
@@ -260,16 +258,17 @@ impl Corrupted {
     fn dataset(&self, chosen: &[(&str, usize)], progress: &Reading) -> Result<Dataset> {
         let store = self.store()?;
         progress.expect((chosen.len() * self.per_severity) as u64);
-        let mut test = Images::with_room(0, self.kept.clean.image);
+        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
         for (corruption, severity) in chosen {
             let images = self.images(&store, corruption, *severity, progress)?;
-            test.pixels.extend(images.pixels);
-            test.labels.extend(images.labels);
+            pixels.extend_from_slice(&images.pixels.all().map_err(Error::of)?);
+            labels.extend(images.labels);
         }
+        let test = Images::new(pixels, labels, self.kept.clean.image);
         let mut facts = self.facts()?;
         facts.counts.test = test.len();
-        let sums = vec![FileSum { file: "test".into(), sha256: foil::hash::hash(&test.pixels) }];
-        let (train, origin) = (Images::with_room(0, facts.image), store.path().display().to_string());
+        let sums = vec![FileSum { file: "test".into(), sha256: test.sha256().map_err(Error::of)?[0].clone() }];
+        let (train, origin) = (Images::none(facts.image), store.path().display().to_string());
         Ok(Dataset { facts, train, test, origin, sums, published: false, notes: Vec::new() })
     }
 }
@@ -352,9 +351,9 @@ mod tests {
         let (_folder, set) = made();
         assert_eq!(set.parts(), ["fog@2", "fog@5"]);
         let part = set.read_part("fog@5", &Reading::default()).unwrap();
-        assert_eq!((part.test.pixels[0], part.test.pixels[3072], part.test.labels), (8, 9, vec![3, 9]));
+        assert_eq!(([0, 1].map(|i| part.test.image(i).unwrap()[0]), &part.test.labels), ([8, 9], &vec![3, 9]));
         let all = set.read(&Reading::default()).unwrap();
-        assert_eq!((all.train.len(), all.test.len(), all.test.pixels[0]), (0, 4, 2));
+        assert_eq!((all.train.len(), all.test.len(), all.test.image(0).unwrap()[0]), (0, 4, 2));
     }
 
     #[test]

@@ -124,17 +124,17 @@ fn images(arrays: Vec<mat::Array>, count: usize) -> Result<Images> {
     if y.shape != [count, 1] {
         return wrong("y", &y.shape, &[count, 1]);
     }
-    let mut images = Images::with_room(count, [3, SIDE, SIDE]);
+    let (mut pixels, mut labels) = (Vec::with_capacity(x.values.len()), Vec::with_capacity(count));
     for plane in x.values.chunks_exact(SIDE * SIDE) {
-        images.pixels.extend((0..SIDE * SIDE).map(|at| plane[at % SIDE * SIDE + at / SIDE]));
+        pixels.extend((0..SIDE * SIDE).map(|at| plane[at % SIDE * SIDE + at / SIDE]));
     }
     for (index, &label) in y.values.iter().enumerate() {
         if !(1..=10).contains(&label) {
             return Err(Error::new(format!("label {index} is {label}, expected 1 to 10")));
         }
-        images.labels.push(u16::from(label % 10));
+        labels.push(u16::from(label % 10));
     }
-    Ok(images)
+    Ok(Images::new(pixels, labels, [3, SIDE, SIDE]))
 }
 
 #[cfg(test)]

@@ -48,14 +48,14 @@ impl DataSource for TemplateData {
 
 /// Image `n` is of class `n % 10`; its bar starts at another column and is more or less bright.
 fn bars(numbers: std::ops::Range<usize>) -> Images {
-    let mut images = Images::with_room(numbers.len(), [1, 28, 28]);
+    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     for n in numbers {
         let (top, left, bright) = (4 + n % 10 * 2, n * 7 % 12, 120 + n * 31 % 130);
         let is_bar = |at: usize| (top..top + 2).contains(&(at / 28)) && (left..left + 16).contains(&(at % 28));
-        images.pixels.extend((0..784).map(|at| if is_bar(at) { bright as u8 } else { 20 }));
-        images.labels.push((n % 10) as u16);
+        pixels.extend((0..784).map(|at| if is_bar(at) { bright as u8 } else { 20 }));
+        labels.push((n % 10) as u16);
     }
-    images
+    Images::new(pixels, labels, [1, 28, 28])
 }
 
 register!(dyn DataSource, "template_data", TemplateData, "{ per_class: 200 }");
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn the_bar_is_where_its_class_says() {
         let image = bars(13..14);
-        let bright: Vec<usize> = (0..784).filter(|&at| image.pixels[at] == 133).collect();
+        let bright: Vec<usize> = (0..784).filter(|&at| image.image(0).unwrap()[at] == 133).collect();
         assert_eq!((bright.len(), bright[0], bright[31], image.labels[0]), (32, 287, 330, 3));
     }
 }

@@ -148,7 +148,7 @@ pub(super) fn pictures_of(run: &Path, pick: impl FnOnce(i64) -> Vec<i64>) -> Res
         mask.network().read(&folder.best_mask())?;
     }
     let data = foil_runs::data::read(&loaded.pipeline)?;
-    let images = Resident::new(&data.test, Device::Cpu);
+    let images = Resident::new(&data.test, Device::Cpu)?;
     let [x, y, index] = images.batch(&Tensor::from_slice(&pick(images.len())), Kind::Float, None)?;
     let noise = Noise::new(&Tensor::from(key_of(&[loaded.pipeline.seed])), &index);
     let epochs = loaded.pipeline.train.epochs;

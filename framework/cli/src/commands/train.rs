@@ -2,7 +2,7 @@
 
 use super::{Exit, doctor, eval, open_run, run_log};
 use crate::report::{Progress, Unit, thousands};
-use foil::distributed::{Agreement, Launch, World, checksum};
+use foil::distributed::{Agreement, Launch, World};
 use foil::engine::{choose_for, devices, shown};
 use foil::{AtPath, Error, Result};
 use foil_runs::data::Labelled;
@@ -275,6 +275,13 @@ fn take(pipeline: &Pipeline, place: Place) -> Result<(Folder, Option<Lock>, Pipe
     Ok((folder, Some(lock), pipeline))
 }
 
+/// A short checksum of images and their labels.
+fn checksum(sets: &[&foil::data::Images]) -> Result<String> {
+    let sums = sets.iter().map(|images| images.sha256().map(|sums| sums.concat()).map_err(Error::of));
+    let all: String = sums.collect::<Result<_>>()?;
+    Ok(foil::hash::hash(all.as_bytes())[..16].to_string())
+}
+
 /// Refuses to train if the ranks do not run the same.
 fn agree(
     pipeline: &Pipeline,
@@ -286,14 +293,12 @@ fn agree(
     if !world.is_joined() {
         return Ok(());
     }
-    let labels =
-        |images: &foil::data::Images| images.labels.iter().flat_map(|label| label.to_le_bytes()).collect::<Vec<u8>>();
-    let extra = extra.map_or(String::new(), |extra| checksum(&[&extra.images.pixels, &labels(&extra.images)]));
+    let extra = extra.map_or(Ok(String::new()), |extra| checksum(&[&extra.images]))?;
     let libtorch = devices().libtorch.as_deref().and_then(doctor::version_of).unwrap_or_default();
     let device = if device.is_cuda() { "cuda" } else { "cpu" };
     Agreement::default()
         .with("pipeline", pipeline.to_yaml()?)
-        .with("data", checksum(&[&data.train.pixels, &labels(&data.train), &data.test.pixels, &labels(&data.test)]))
+        .with("data", checksum(&[&data.train, &data.test])?)
         .with("extra images", extra)
         .with("foil", foil::VERSION)
         .with_program()

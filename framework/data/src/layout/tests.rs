@@ -44,7 +44,7 @@ fn records_read_alike_from_files_archives_and_strips() {
     let [a, b, c] = files.clone().map(|(_, content)| content);
     let plain = load(&RECORDS, &folder(&files)).unwrap();
     assert_eq!(plain.train.shape(), [503, 3, 2, 2]);
-    assert_eq!(plain.test.image(1), Some(&c[14..26]));
+    assert_eq!(plain.test.image(1).unwrap(), &c[14..26]);
 
     let nested =
         load(&RECORDS, &folder(&files.clone().map(|(n, f)| (["records-bin/", n].concat().leak() as &str, f)))).unwrap();

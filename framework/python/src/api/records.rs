@@ -67,6 +67,9 @@ pub(super) fn images<'py>(
     let split = if train { data.train } else { data.test };
     let shape = split.shape().map(|size| size as i64);
     let labels: Vec<i64> = split.labels.iter().map(|label| i64::from(*label)).collect();
-    let (x, y) = (Tensor::from_slice(&split.pixels).view(shape), Tensor::from_slice(&labels));
+    let (x, y) = (
+        Tensor::from_slice(&given(py, split.pixels.all().map_err(Error::of))?).view(shape),
+        Tensor::from_slice(&labels),
+    );
     Ok((to_python(py, &x)?, to_python(py, &y)?))
 }

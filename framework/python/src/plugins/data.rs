@@ -78,12 +78,12 @@ impl Written {
             ..Facts::default()
         };
         let sums = [("train", &train), ("test", &test)].map(|(file, images)| {
-            let labels: Vec<u8> = images.labels.iter().flat_map(|label| label.to_le_bytes()).collect();
-            let both = foil::hash::hash(&images.pixels) + &foil::hash::hash(&labels);
-            FileSum { file: file.into(), sha256: foil::hash::hash(both.as_bytes()) }
+            let both = images.sha256().map_err(Error::of)?.concat();
+            Ok(FileSum { file: file.into(), sha256: foil::hash::hash(both.as_bytes()) })
         });
+        let sums: Vec<FileSum> = sums.into_iter().collect::<Result<_>>()?;
         let origin = self.object.file.display().to_string();
-        Ok(Dataset { facts, train, test, origin, sums: sums.into(), published: false, notes: Vec::new() })
+        Ok(Dataset { facts, train, test, origin, sums, published: false, notes: Vec::new() })
     }
 }
 
@@ -94,7 +94,7 @@ fn images(x: &Tensor, y: &Tensor) -> Result<Images> {
     let pixels = Vec::<u8>::try_from(x.view(-1)).map_err(wrong)?;
     let labels = Vec::<i64>::try_from(y).map_err(wrong)?;
     let labels = labels.into_iter().map(|label| label as u16).collect();
-    Ok(Images { pixels, labels, channels: channels as usize, height: height as usize, width: width as usize })
+    Ok(Images::new(pixels, labels, [channels, height, width].map(|size| size as usize)))
 }
 
 impl DataSource for Written {

@@ -142,7 +142,8 @@ fn computed(pipeline: &Pipeline, path: &Path, images: &Images, device: Device, w
         let mut first = share.start;
         while first < share.start + share.mine {
             let count = size.min(share.start + share.mine - first);
-            let batch = Resident::new(&images.part(first as usize, count as usize), device);
+            let batch = images.part(first as usize, count as usize).map_err(Error::of)?;
+            let batch = Resident::new(&batch, device)?;
             labels.narrow(0, first, count).copy_(&classes(&network, &batch));
             progress.advance(count as u64);
             first += count;

@@ -82,7 +82,7 @@ pub fn measure(
     let (mut parts, mut n) = (Vec::new(), 0);
     for part in set.parts() {
         let images = crate::data::watched(&part, |progress| set.read_part(&part, progress))?;
-        let images = Resident::new(&images.test, network.params().device()).first(limit);
+        let images = Resident::new(&images.test, network.params().device())?.first(limit);
         n = images.len() as u64;
         let batch_size = pipeline.train.eval_batch_size as i64;
         let mut trial =

@@ -85,7 +85,7 @@ pub fn evaluate(
     let mut parts = loaded.built(assemble_evaluation(world, pipeline, Kind::Float, device, false))?;
     let (digest, epoch) = read_weights(&parts.network, pipeline, weights, world)?;
     let limit = pipeline.images.test_limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
-    let test = Resident::new(&crate::data::read(pipeline)?.test, device).first(limit);
+    let test = Resident::new(&crate::data::read(pipeline)?.test, device)?.first(limit);
     let other = options.transfer.as_ref().map(|run| network_of(run, parts.data, device)).transpose()?;
 
     let default = default_place(folder, weights, pipeline, &digest, test.len() as u64);

@@ -1,7 +1,7 @@
 //! What the steps of an epoch read: images of the base set, and those that are mixed in.
 //!
 //! The base set is on the device. Extra images may be too many for it: they stay in the host's
-//! memory, and a thread collects those of the next step while this one runs. Everything follows
+//! memory, or in a file, and a thread collects those of the next step while this one runs. Everything follows
 //! from the seed, the epoch and the step, so a resumed run finds the same batches.
 
 use crate::pipeline::Pipeline;
@@ -31,7 +31,7 @@ struct Mixed {
     /// The first index of their random numbers, above those of the base set.
     first: i64,
     /// What is being collected for the next step, and for which rows.
-    ahead: Option<(Vec<i64>, JoinHandle<Tensor>)>,
+    ahead: Option<(Vec<i64>, JoinHandle<Result<Tensor>>)>,
 }
 
 /// A place in a run's training.
@@ -57,7 +57,7 @@ impl Feed {
         extra: Option<Images>,
         device: Device,
     ) -> Result<(Self, Option<Resident>)> {
-        let base = Resident::new(train, device);
+        let base = Resident::new(train, device)?;
         let base = base.first(pipeline.images.train_limit.map_or(i64::MAX, |n| i64::try_from(n).unwrap_or(i64::MAX)));
         let (base, held) = match pipeline.images.validation {
             0 => (base, None),
@@ -66,7 +66,7 @@ impl Feed {
                 (base, Some(held))
             }
         };
-        let extra = extra.unwrap_or_else(|| Images::with_room(0, [0; 3]));
+        let extra = extra.unwrap_or_else(|| Images::none([0; 3]));
         let mixture = pipeline.mixture(base.len() as u64, extra.len() as u64);
         let mixture = mixture.map_err(|problem| Error::new(problem.message).help(problem.help.unwrap_or_default()))?;
         let feed = Self { base, extra: None, size: pipeline.train.batch_size as i64, seed: pipeline.seed, device };
@@ -155,9 +155,9 @@ impl Mixed {
     fn collected(&mut self, rows: &[i64], device: Device) -> Result<Tensor> {
         match self.ahead.take() {
             Some((asked, thread)) if asked == rows => {
-                thread.join().map_err(|_| Error::new("the images of the next step could not be collected"))
+                thread.join().map_err(|_| Error::new("the images of the next step could not be collected"))?
             }
-            _ => Ok(gathered(&self.images, rows, device)),
+            _ => gathered(&self.images, rows, device),
         }
     }
 
@@ -176,9 +176,10 @@ impl Mixed {
     }
 }
 
-fn gathered(images: &Images, rows: &[i64], device: Device) -> Tensor {
+fn gathered(images: &Images, rows: &[i64], device: Device) -> Result<Tensor> {
     let size = [rows.len(), images.channels, images.height, images.width].map(|n| n as i64);
-    staged(Tensor::from_data_size(&images.pixels_of(rows), &size, Kind::Uint8), device)
+    let pixels = images.pixels_of(rows).map_err(Error::of)?;
+    Ok(staged(Tensor::from_data_size(&pixels, &size, Kind::Uint8), device))
 }
 
 /// In memory from which a CUDA device copies without the host waiting for it.
@@ -197,12 +198,12 @@ mod tests {
 
     /// Grey images of 2 x 2 whose pixels and labels tell which one it is.
     fn images(n: u8, offset: u8) -> Images {
-        let pixels = (0..n).flat_map(|i| [i + offset; 4]).collect();
-        Images { pixels, labels: (0..n).map(|i| u16::from(i + offset)).collect(), channels: 1, height: 2, width: 2 }
+        let pixels: Vec<u8> = (0..n).flat_map(|i| [i + offset; 4]).collect();
+        Images::new(pixels, (0..n).map(|i| u16::from(i + offset)).collect(), [1, 2, 2])
     }
 
     fn feed() -> Feed {
-        let base = Resident::new(&images(10, 0), Device::Cpu);
+        let base = Resident::new(&images(10, 0), Device::Cpu).unwrap();
         let feed = Feed { base, extra: None, size: 4, seed: 7, device: Device::Cpu };
         feed.mixing(Mixture::new(10, 5, 4, 0.5).unwrap(), images(5, 100), 1000)
     }

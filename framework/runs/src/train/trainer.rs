@@ -106,9 +106,9 @@ impl Trainer {
         let (feed, held) = Feed::of(&pipeline, &data.train, extra, device)?;
         let test = || {
             let limit = pipeline.images.test_limit.map_or(i64::MAX, |n| i64::try_from(n).unwrap_or(i64::MAX));
-            Resident::new(&data.test, device).first(limit)
+            Resident::new(&data.test, device).map(|test| test.first(limit))
         };
-        let eval_images = held.unwrap_or_else(test);
+        let eval_images = held.map_or_else(test, Ok)?;
         let resolved = pipeline.to_yaml()?;
         let steps = pipeline.train.steps(feed.base().len() as u64);
         let clock = Clock::new(pipeline.train.epochs, steps, device);

@@ -59,47 +59,65 @@ pub fn order(header: &Header, layout: Layout) -> Result<Order> {
     Ok(Order { image, interleaved })
 }
 
+/// What is called with each image: how many came before it, how many are left with it, and its
+/// bytes `[channels, height, width]`.
+type Each<'a> = dyn FnMut(usize, usize, &[u8]) -> Result<()> + 'a;
+
+/// Calls `work` with the images, one after the other.
+///
+/// # Errors
+/// As [`order`]; when there are fewer numbers than the header says, or one is out of range; those
+/// of `work`.
+pub fn each(header: &Header, from: &mut dyn Read, layout: Layout, work: &mut Each) -> Result<()> {
+    let Order { image, interleaved } = order(header, layout)?;
+    let (size, plane) = (image.iter().product::<usize>(), image[1] * image[2]);
+    let width = header.number.bytes();
+    let n = header.shape[0];
+    let (mut raw, mut bytes, mut planes) = (vec![0; size * width], vec![0; size], vec![0; size]);
+    for index in 0..n {
+        from.read_exact(&mut raw)
+            .map_err(|error| Error::new(format!("it is cut short: {index} of {n} images ({error})")))?;
+        match header.number {
+            Number::U8 => bytes.copy_from_slice(&raw),
+            number => {
+                for (value, out) in raw.chunks_exact(width).zip(&mut bytes) {
+                    *out = byte(number, value).map_err(|error| error.context(format_args!("image {index}")))?;
+                }
+            }
+        }
+        if interleaved && image[0] > 1 {
+            for (at, out) in planes.iter_mut().enumerate() {
+                *out = bytes[at % plane * image[0] + at / plane];
+            }
+            work(index, n - index, &planes)?;
+        } else {
+            work(index, n - index, &bytes)?;
+        }
+    }
+    Ok(())
+}
+
 /// The images, `[channels, height, width]` and their bytes `[n, channels, height, width]`.
 ///
 /// # Errors
-/// As [`order`]; when there are fewer numbers than the header says, or one is out of range.
+/// As [`each`].
 pub fn images(
     header: &Header,
     from: &mut dyn Read,
     layout: Layout,
     progress: &Reading,
 ) -> Result<([usize; 3], Vec<u8>)> {
-    let Order { image, interleaved } = order(header, layout)?;
-    let (size, plane) = (image.iter().product::<usize>(), image[1] * image[2]);
-    let width = header.number.bytes();
-    let n = header.shape[0];
-    let mut raw = vec![0; size * width];
     let mut pixels = Vec::new();
-    for index in 0..n {
-        from.read_exact(&mut raw)
-            .map_err(|error| Error::new(format!("it is cut short: {index} of {n} images ({error})")))?;
+    each(header, from, layout, &mut |before, left, image| {
         // Room as it is needed: the header may claim more images than there are.
-        if pixels.capacity() - pixels.len() < size {
-            pixels.reserve_exact(size * (n - index).min(pixels.len() / size.max(1) / 16 + 4096));
+        if pixels.capacity() - pixels.len() < image.len() {
+            pixels.reserve_exact(image.len() * left.min(before / 16 + 4096));
         }
-        let start = pixels.len();
-        match header.number {
-            Number::U8 => pixels.extend_from_slice(&raw),
-            number => {
-                for value in raw.chunks_exact(width) {
-                    pixels.push(byte(number, value).map_err(|error| error.context(format_args!("image {index}")))?);
-                }
-            }
-        }
-        if interleaved && image[0] > 1 {
-            let pixel = pixels[start..].to_vec();
-            for (at, out) in pixels[start..].iter_mut().enumerate() {
-                *out = pixel[at % plane * image[0] + at / plane];
-            }
-        }
+        pixels.extend_from_slice(image);
         progress.advance(1);
-    }
-    Ok((image, pixels))
+        Ok(())
+    })?;
+    Ok((order(header, layout)?.image, pixels))
 }
 
 /// A number in [0, 1], or a whole one from 0 to 255, as a byte.

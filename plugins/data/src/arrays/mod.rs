@@ -2,6 +2,7 @@
 
 mod container;
 mod convert;
+mod kept;
 pub mod npy;
 
 use container::Named;
@@ -13,7 +14,8 @@ use std::path::PathBuf;
 /// Images as arrays of numbers: `.npz`, `.npy` or `.safetensors`, with images `[n, H, W, C]`, `[n,
 /// C, H, W]` or `[n, H, W]` as bytes or as floating-point numbers from 0 to 1, and labels `[n]`.
 ///
-/// Test images may be in the same file or another. A set that is only mixed into another
+/// Images that take 256 MiB and more are kept as bytes in the cache folder, and not in memory. Test
+/// images may be in the same file or another. A set that is only mixed into another
 /// (`extra`) needs none, and no labels if a network gives them.
 #[settings]
 pub struct Arrays {
@@ -105,24 +107,30 @@ impl Split {
         Ok((order.image, header.shape[0]))
     }
 
-    fn read(&self, layout: Layout, classes: usize, progress: &Reading) -> Result<Images> {
+    /// The images, and the SHA-256 of their pixels and labels.
+    fn read(&self, layout: Layout, classes: usize, progress: &Reading) -> Result<(Images, String)> {
         let own = self.labels()?;
-        let images = self.images.with(|header, from| convert::images(header, from, layout, progress))?;
-        let [channels, height, width] = images.0;
-        let pixels = images.1;
-        let n = pixels.len() / (channels * height * width).max(1);
-        let Some((place, labels)) = self.labels.as_ref().zip(own) else {
-            return Ok(Images { pixels, labels: vec![0; n], channels, height, width });
+        let cache = foil_data::cache_folder("arrays");
+        let kept::Found { image, pixels, sha256 } = kept::images(&self.images, layout, &cache, kept::LARGE, progress)?;
+        let n = pixels.len() / image.iter().product::<usize>().max(1);
+        let labels = match self.labels.as_ref().zip(own) {
+            None => vec![0; n],
+            Some((place, labels)) if labels.len() != n => {
+                let message = format!("{} labels for {n} images in {}", labels.len(), self.images);
+                return Err(place.about(Error::new(message)));
+            }
+            Some((place, labels)) => {
+                if let Some((at, label)) = labels.iter().enumerate().find(|(_, label)| usize::from(**label) >= classes)
+                {
+                    let message = format!("label {at} is {label}, expected 0 to {}", classes.saturating_sub(1));
+                    return Err(place.about(Error::new(message)));
+                }
+                labels
+            }
         };
-        if labels.len() != n {
-            let message = format!("{} labels for {n} images in {}", labels.len(), self.images);
-            return Err(place.about(Error::new(message)));
-        }
-        if let Some((at, label)) = labels.iter().enumerate().find(|(_, label)| usize::from(**label) >= classes) {
-            let message = format!("label {at} is {label}, expected 0 to {}", classes.saturating_sub(1));
-            return Err(place.about(Error::new(message)));
-        }
-        Ok(Images { pixels, labels, channels, height, width })
+        let bytes: Vec<u8> = labels.iter().flat_map(|label| label.to_le_bytes()).collect();
+        let sha256 = sha256 + &foil::hash::hash(&bytes);
+        Ok((Images::new(pixels, labels, image), sha256))
     }
 
     /// `None` where there are none.
@@ -181,16 +189,14 @@ impl DataSource for Files {
         let (facts, located) = (self.facts()?, self.locate()?);
         progress.expect((facts.counts.train + facts.counts.test) as u64);
         let classes = facts.classes();
-        let train = self.train.read(self.layout, classes, progress)?;
-        let test = match &self.test {
+        let (train, of_train) = self.train.read(self.layout, classes, progress)?;
+        let (test, of_test) = match &self.test {
             Some(test) => test.read(self.layout, classes, progress)?,
-            None => Images::with_room(0, facts.image),
+            None => (Images::none(facts.image), foil::hash::hash(&[]).repeat(2)),
         };
         // By what is read, so that it does not matter how a file is packed.
-        let labels = |images: &Images| images.labels.iter().flat_map(|label| label.to_le_bytes()).collect::<Vec<_>>();
-        let sum = |images: &Images| foil::hash::hash(&images.pixels) + &foil::hash::hash(&labels(images));
-        let sums = [("train", &train), ("test", &test)];
-        let sums = sums.map(|(file, images)| FileSum { file: file.into(), sha256: sum(images) }).into();
+        let sums = [("train", of_train), ("test", of_test)];
+        let sums = sums.map(|(file, sha256)| FileSum { file: file.into(), sha256 }).into();
         Ok(Dataset { facts, train, test, origin: located.place, sums, published: false, notes: Vec::new() })
     }
 }

@@ -38,7 +38,10 @@ fn npz_files_are_read_packed_or_not() {
         let (_folder, path) = npz(&arrays, packed);
         let data = read(&path, "").unwrap();
         assert_eq!(data.train.shape(), [2, 3, 2, 2]);
-        assert_eq!(data.train.image(1), Some(&[100, 110, 120, 130, 101, 111, 121, 131, 102, 112, 122, 132][..]));
+        assert_eq!(
+            data.train.image(1).unwrap(),
+            [100u8, 110, 120, 130, 101, 111, 121, 131, 102, 112, 122, 132].as_slice()
+        );
         assert_eq!((data.train.labels, data.facts.class_names.len(), data.test.len()), (vec![2, 0], 3, 0));
     }
 }

@@ -6,11 +6,12 @@
 //! time.
 
 use super::walk::Listing;
-use foil::data::Images;
+use foil::data::{Images, Pixels};
 use foil::hash::hash;
 use foil::{AtPath, Error, Result, atomic, regular};
 use std::fs::Metadata;
 use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -62,44 +63,67 @@ impl Place {
         Ok(Self { content, file })
     }
 
-    /// The decoded pictures, training and test, if they are kept here.
+    /// The decoded pictures, training and test, if they are kept here. They stay in the file.
     pub fn load(&self, listing: &Listing, image: [usize; 3]) -> Option<(Images, Images)> {
         let mut file = regular::open(&self.file).ok()?;
-        let count = listing.train.len() + listing.test.len();
-        let length = count.checked_mul(image.iter().product())?;
-        if file.metadata().ok()?.len() != (MAGIC.len() + length + 16) as u64 {
+        let size: usize = image.iter().product();
+        let [train, test] = [&listing.train, &listing.test].map(|pictures| pictures.len().checked_mul(size));
+        let (train, test) = (train?, test?);
+        let end = MAGIC.len() + train.checked_add(test)?;
+        if file.metadata().ok()?.len() != (end + 16) as u64 {
             return None;
         }
-        let (mut magic, mut pixels, mut sum) = ([0; 16], vec![0; length], [0; 16]);
-        file.read_exact(&mut magic).and_then(|()| file.read_exact(&mut pixels)).ok()?;
-        file.read_exact(&mut sum).ok()?;
-        let (train, test) = listing.images(pixels, image);
-        let sums = [checksum(&train.pixels), checksum(&test.pixels)].concat();
-        (magic == *MAGIC && sum[..] == sums).then_some((train, test))
+        let (mut magic, mut sums) = ([0; 16], [0; 16]);
+        file.read_exact(&mut magic).ok()?;
+        file.read_exact_at(&mut sums, end as u64).ok()?;
+        let part = |start, len| Pixels::in_file(file.try_clone()?, &self.file, start as u64, len);
+        let parts = [part(MAGIC.len(), train).ok()?, part(MAGIC.len() + train, test).ok()?];
+        let found = [checksum(&parts[0]).ok()?, checksum(&parts[1]).ok()?].concat();
+        (magic == *MAGIC && sums[..] == found).then(|| listing.images(parts, image))
     }
 
-    /// Keeps decoded pictures. Where that is not possible the next start decodes them again.
-    pub fn keep(&self, train: &Images, test: &Images) {
+    /// Keeps the decoded pictures of all files, and gives them back from the file. Where they
+    /// cannot be kept they are in memory, and the next start decodes them again.
+    pub fn keep(&self, listing: &Listing, mut pixels: Vec<u8>, image: [usize; 3]) -> (Images, Images) {
+        let train = listing.train.len() * image.iter().product::<usize>();
         let written = std::fs::create_dir_all(self.file.parent().unwrap_or(Path::new("."))).and_then(|()| {
             atomic::write_with(&self.file, |to| {
+                let (train, test) = pixels.split_at(train);
                 to.write_all(MAGIC)?;
-                to.write_all(&train.pixels)?;
-                to.write_all(&test.pixels)?;
-                to.write_all(&checksum(&train.pixels))?;
-                to.write_all(&checksum(&test.pixels))
+                to.write_all(&pixels)?;
+                to.write_all(&sum(FIRST, train).to_le_bytes())?;
+                to.write_all(&sum(FIRST, test).to_le_bytes())
             })
         });
         if let Err(error) = written {
             tracing::warn!("the decoded pictures are not kept: {}: {error}", self.file.display());
         }
+        self.load(listing, image).unwrap_or_else(|| {
+            let test = pixels.split_off(train);
+            listing.images([pixels, test], image)
+        })
     }
 }
 
+/// The sum of no bytes.
+const FIRST: u64 = 0xcbf2_9ce4_8422_2325;
+
 /// To notice a disk's fault: FNV-1a over words of 8 bytes.
-fn checksum(bytes: &[u8]) -> [u8; 8] {
-    let little = |word: &[u8]| word.iter().rev().fold(0, |n, &byte| n << 8 | u64::from(byte));
-    let step = |sum: u64, word: &[u8]| (sum ^ little(word)).wrapping_mul(0x0000_0100_0000_01b3);
-    bytes.chunks(8).fold(0xcbf2_9ce4_8422_2325, step).to_le_bytes()
+fn sum(sum: u64, bytes: &[u8]) -> u64 {
+    let step = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x0000_0100_0000_01b3);
+    let (words, rest) = bytes.as_chunks::<8>();
+    let sum = words.iter().fold(sum, |sum, word| step(sum, u64::from_le_bytes(*word)));
+    match rest {
+        [] => sum,
+        _ => step(sum, rest.iter().rev().fold(0, |n, &byte| n << 8 | u64::from(byte))),
+    }
+}
+
+/// That of all pixels.
+fn checksum(pixels: &Pixels) -> std::io::Result<[u8; 8]> {
+    let mut found = FIRST;
+    pixels.pieces(8, &mut |piece| found = sum(found, piece))?;
+    Ok(found.to_le_bytes())
 }
 
 /// A hash of the pictures' paths, lengths and times, and the latest time.
@@ -168,10 +192,11 @@ mod tests {
     fn what_is_kept_is_found_until_a_picture_or_the_settings_change() {
         let ((folder, listing), cache) = (pictures(), tempfile::tempdir().unwrap());
         let place = |settings: &str| Place::within(cache.path(), folder.path(), settings, &listing).unwrap();
-        let (train, test) = listing.images((0..9).collect(), [3, 1, 1]);
         assert!(place("x").load(&listing, [3, 1, 1]).is_none());
-        place("x").keep(&train, &test);
-        assert_eq!(place("x").load(&listing, [3, 1, 1]), Some((train, test)));
+        let expected = listing.images([vec![0, 1, 2, 3, 4, 5], vec![6, 7, 8]], [3, 1, 1]);
+        let kept = place("x").keep(&listing, (0..9).collect(), [3, 1, 1]);
+        assert!(kept == expected && kept.0.pixels.is_in_file() && kept.1.pixels.is_in_file());
+        assert_eq!(place("x").load(&listing, [3, 1, 1]), Some(expected));
         assert!(place("y").load(&listing, [3, 1, 1]).is_none(), "other settings");
 
         let before = place("x").content;
@@ -192,11 +217,18 @@ mod tests {
     }
 
     #[test]
+    fn pictures_that_cannot_be_kept_are_in_memory() {
+        let ((folder, listing), cache) = (pictures(), tempfile::NamedTempFile::new().unwrap());
+        let place = Place::within(cache.path(), folder.path(), "x", &listing).unwrap();
+        let (train, test) = place.keep(&listing, (0..9).collect(), [3, 1, 1]);
+        assert!(!train.pixels.is_in_file() && train.pixels == [0, 1, 2, 3, 4, 5] && test.pixels == [6, 7, 8]);
+    }
+
+    #[test]
     fn a_damaged_file_is_not_used() {
         let ((folder, listing), cache) = (pictures(), tempfile::tempdir().unwrap());
         let place = Place::within(cache.path(), folder.path(), "x", &listing).unwrap();
-        let (train, test) = listing.images((0..9).collect(), [3, 1, 1]);
-        place.keep(&train, &test);
+        place.keep(&listing, (0..9).collect(), [3, 1, 1]);
         let mut bytes = fs::read(&place.file).unwrap();
         bytes[20] ^= 1;
         fs::write(&place.file, &bytes).unwrap();

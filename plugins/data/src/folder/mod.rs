@@ -109,9 +109,7 @@ impl DataSource for Pictures {
             None => {
                 let all: Vec<&walk::Picture> = listing.train.iter().chain(&listing.test).collect();
                 let pixels = decode::all(&all, self.image, self.fit, self.alpha, progress)?;
-                let (train, test) = listing.images(pixels, self.image);
-                known.keep(&train, &test);
-                (train, test)
+                known.keep(&listing, pixels, self.image)
             }
         };
         let sums = vec![FileSum { file: settings, sha256: known.content }];

@@ -1,6 +1,6 @@
 //! Which pictures a folder has, and of which class each is.
 
-use foil::data::Images;
+use foil::data::{Images, Pixels};
 use foil::{AtPath, Error, Result, regular};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -40,14 +40,11 @@ impl Listing {
         self.train.iter().chain(&self.test).map(|picture| picture.path.as_path())
     }
 
-    /// Training and test images of the pixels of all files, in this order.
-    pub fn images(&self, mut pixels: Vec<u8>, [channels, height, width]: [usize; 3]) -> (Images, Images) {
-        let tail = pixels.split_off(self.train.len() * channels * height * width);
-        let images = |pictures: &[Picture], pixels: Vec<u8>| {
-            let labels = pictures.iter().map(|picture| picture.label).collect();
-            Images { pixels, labels, channels, height, width }
-        };
-        (images(&self.train, pixels), images(&self.test, tail))
+    /// Training and test images of their pixels.
+    pub fn images(&self, pixels: [impl Into<Pixels>; 2], image: [usize; 3]) -> (Images, Images) {
+        let [train, test] = pixels;
+        let labels = |pictures: &[Picture]| pictures.iter().map(|picture| picture.label).collect();
+        (Images::new(train, labels(&self.train), image), Images::new(test, labels(&self.test), image))
     }
 }
 
@@ -135,8 +132,8 @@ impl Walk {
     /// The pictures in the folder of each class, sorted.
     fn classes(&mut self, folder: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>> {
         let mut classes = BTreeMap::new();
-        for entry in self.entries(folder)? {
-            if !entry.is_dir() {
+        for (entry, is_folder) in self.entries(folder)? {
+            if !is_folder {
                 continue;
             }
             match entry.file_name().and_then(|name| name.to_str()) {
@@ -180,19 +177,20 @@ impl Walk {
             self.wrong.push(format!("{}: its folders are nested too deeply", folder.display()));
             return Ok(());
         }
-        for entry in self.entries(folder)? {
-            let ending = entry.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
-            if entry.is_dir() {
+        for (entry, is_folder) in self.entries(folder)? {
+            let ending = entry.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+            if is_folder {
                 self.pictures(&entry, depth + 1, found)?;
-            } else if ENDINGS.contains(&ending.as_str()) {
+            } else if ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)) {
                 found.push(entry);
             }
         }
         Ok(())
     }
 
-    /// What lies in a folder and does not lead out of the data set's; hidden files are left out.
-    fn entries(&mut self, folder: &Path) -> Result<Vec<PathBuf>> {
+    /// What lies in a folder and does not lead out of the data set's, and whether it is a folder;
+    /// hidden files are left out.
+    fn entries(&mut self, folder: &Path) -> Result<Vec<(PathBuf, bool)>> {
         let mut entries = Vec::new();
         for entry in folder.read_dir().at("reading", folder)? {
             let entry = entry.at("reading", folder)?;
@@ -200,14 +198,15 @@ impl Walk {
             if entry.file_name().to_string_lossy().starts_with('.') {
                 continue;
             }
-            let is_link = entry.file_type().at("reading", &path)?.is_symlink();
+            let kind = entry.file_type().at("reading", &path)?;
+            let is_link = kind.is_symlink();
             if is_link && !self.stays(&path) {
                 self.wrong.push(format!("{}: it is a link that leads out of the folder", path.display()));
             } else if is_link && path.is_dir() {
                 // It could lead round in circles.
                 self.wrong.push(format!("{}: it is a link to a folder", path.display()));
             } else {
-                entries.push(path);
+                entries.push((path, kind.is_dir()));
             }
         }
         Ok(entries)

@@ -77,12 +77,11 @@ fn sheet(images: &Images, names: &[String]) -> Result<Grid> {
     for (class, name) in names.iter().enumerate().take(CLASSES) {
         let of_class = images.labels.iter().enumerate().filter(|(_, label)| usize::from(**label) == class);
         let image = |(index, _)| {
-            let pixels = images.image(index).and_then(|pixels| pixels.get(..shown * plane)).unwrap_or_default();
-            let values = pixels.iter().map(|value| f32::from(*value) / 255.0).collect();
-            Image::new(shown, images.height, images.width, values).map(Some)
+            let pixels = images.image(index).map_err(Error::of)?;
+            let values = pixels.iter().take(shown * plane).map(|value| f32::from(*value) / 255.0).collect();
+            Image::new(shown, images.height, images.width, values).map(Some).map_err(Error::of)
         };
-        let cells = of_class.take(EACH).map(image).collect::<std::result::Result<_, _>>();
-        rows.push(GridRow { label: name.clone(), images: cells.map_err(|error| Error::new(error.to_string()))? });
+        rows.push(GridRow { label: name.clone(), images: of_class.take(EACH).map(image).collect::<Result<_>>()? });
     }
     // Small images are enlarged to about 32 pixels.
     Ok(Grid { columns: Vec::new(), rows, scale: (32 / images.width.max(1)).max(1) })

@@ -46,7 +46,7 @@ fn png_of(images: &Images, n: usize) -> Result<Vec<u8>> {
         4 => png::ColorType::Rgba,
         other => return Err(Error::new(format!("images with {other} channels cannot be written as PNG"))),
     };
-    let pixels = images.image(n).unwrap_or_default();
+    let pixels = &*images.image(n).map_err(Error::of)?;
     let plane = images.height * images.width;
     let side_by_side: Vec<u8> =
         (0..plane).flat_map(|at| (0..images.channels).map(move |channel| pixels[channel * plane + at])).collect();
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn planes_become_pixels() {
-        let images = Images { pixels: (0..12).collect(), labels: vec![0], channels: 3, height: 2, width: 2 };
+        let images = Images::new((0..12).collect::<Vec<u8>>(), vec![0], [3, 2, 2]);
         let bytes = png_of(&images, 0).unwrap();
         let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
         let mut pixels = vec![0; 12];

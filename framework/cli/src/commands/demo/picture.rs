@@ -31,7 +31,7 @@ pub(super) fn draw(runs: &[PathBuf]) -> Result<Grid> {
         let network = parts.step.model.network();
         network.read(&folder.best())?;
         let data = foil_runs::data::read(pipeline)?;
-        let digits = Resident::new(&data.test, Device::Cpu).first(SHOWN);
+        let digits = Resident::new(&data.test, Device::Cpu)?.first(SHOWN);
         let (x, y, index) = digits.slice(0, digits.len(), Kind::Float);
         let noise = Noise::new(&Tensor::from(key_of(&[pipeline.seed])), &index);
         let epochs = pipeline.train.epochs;

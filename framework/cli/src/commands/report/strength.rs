@@ -60,7 +60,7 @@ pub(super) fn measure(run: &Path, n: i64, out: &Path) -> Result<EvalRecord> {
     let network = parts.step.model.network();
     let stored = tensors::load(&folder.best())?;
     network.params().load(&stored.tensors).map_err(|e| e.context(folder.best().display()))?;
-    let test = Resident::new(&foil_runs::data::read(pipeline)?.test, device).first(n);
+    let test = Resident::new(&foil_runs::data::read(pipeline)?.test, device)?.first(n);
     let mut progress = Progress::new(format!("{}: curves", run.display()), (attacks.len() + 1) as u64, Unit::ATTACKS);
     let mut entries = Vec::new();
     for (name, settings) in [(NATURAL.to_string(), Value::Null)].into_iter().chain(attacks) {

@@ -5,12 +5,11 @@ use super::*;
 pub(super) fn batches(on: On) {
     use crate::data::{Augmentations, Augmenting, Padding, Resident, Shift};
     let [count, channels, height, width] = [20, 3, 7, 6];
-    let pixels = (0..count * channels * height * width).map(|i| (i * 37 % 256) as u8).collect();
-    let labels = (0..count as u16).collect();
-    let images = foil_data::Images { pixels, labels, channels, height, width };
+    let pixels: Vec<u8> = (0..count * channels * height * width).map(|i| (i * 37 % 256) as u8).collect();
+    let images = foil_data::Images::new(pixels, (0..count as u16).collect(), [channels, height, width]);
     let batch = |device: Device, shift: Option<Shift>| {
         let [key, rows] = [Tensor::from(77i64), Tensor::from_slice(&[19i64, 3, 3, 0, 7])].map(|t| t.to_device(device));
-        let data = Resident::new(&images, device);
+        let data = Resident::new(&images, device).unwrap();
         let list = shift.map(Augmentations::of_shift);
         let augment = list.as_ref().map(|list| Augmenting { list, key: &key, part: None });
         let [images, ..] = data.batch(&rows, Kind::Float, augment).unwrap();
