@@ -81,10 +81,12 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let known = targets::every();
     if args.list {
-        let shown = |target: &Box<dyn targets::Target>| println!("{:<20}{}", target.name(), target.about());
-        targets::all().iter().for_each(shown);
+        let show = |targets: Vec<Box<dyn targets::Target>>| {
+            targets.iter().for_each(|target| println!("{:<20}{}", target.name(), target.about()));
+        };
+        show(targets::all());
         println!("\nformats of data and images, each by itself:");
-        targets::formats().iter().for_each(shown);
+        show(targets::formats());
         return ExitCode::SUCCESS;
     }
     let names: Vec<&str> = known.iter().map(|target| target.name()).collect();
