@@ -88,8 +88,8 @@ impl<'a> LossInput<'a> {
         })
     }
 
-    /// d(sum of `values`)/d(images of `pass`), `[N, C, H, W]`, where `values` are computed from that
-    /// pass's logits, such as each image's cross-entropy `[N]`. It is differentiable by the
+    /// d(sum of `values`)/d(images of `pass`), `[N, C, H, W]`, where `values` are computed from
+    /// that pass's logits, such as each image's cross-entropy `[N]`. It is differentiable by the
     /// network's parameters; [`Tensor::detach`] makes it a constant.
     ///
     /// # Errors

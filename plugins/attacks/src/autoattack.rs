@@ -20,8 +20,8 @@ pub enum Version {
 ///
 /// 100 steps for each run, 9 wrong classes, 5000 queries, one start each, as in the authors'
 /// `version='standard'`. It needs four classes. `version: rand` is `apgd` on the cross-entropy and
-/// on DLR with 20 passes for each gradient, as in the authors' `version='rand'`; it needs three. With
-/// `norm: L1` there is `rand` alone.
+/// on DLR with 20 passes for each gradient, as in the authors' `version='rand'`; it needs three.
+/// With `norm: L1` there is `rand` alone.
 #[settings]
 pub struct AutoAttack {
     /// Which ensemble.

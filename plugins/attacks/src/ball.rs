@@ -105,8 +105,8 @@ impl Ball {
         }
     }
 
-    /// Into the ball and into [0, 1]; for L2 the one after the other, which is not always the nearest
-    /// point of both, but it lies in both.
+    /// Into the ball and into [0, 1]; for L2 the one after the other, which is not always the
+    /// nearest point of both, but it lies in both.
     pub(crate) fn project(&self, x_adv: &Tensor) -> Tensor {
         match self {
             Self::Linf(box01) => box01.project(x_adv),

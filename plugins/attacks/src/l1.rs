@@ -43,8 +43,8 @@ mod tests {
         Tensor::from_slice(values).view([1, 1, 1, -1])
     }
 
-    // By hand, of the fact sheet: the first two stick out by .3 and .2. Without s they leave .5, .1, .2, .05, .85 in all.
-    // With s = .4 they are .4, 0, .2, 0.
+    // By hand, of the fact sheet: the first two stick out by .3 and .2. Without s they leave .5,
+    // .1, .2, .05, .85 in all. With s = .4 they are .4, 0, .2, 0.
     #[test]
     fn four_numbers_by_hand() {
         let (x, delta) = (row(&[0.5, 0.9, 0.2, 0.4]), row(&[0.8, 0.3, -0.6, 0.05]));

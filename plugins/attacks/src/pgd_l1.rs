@@ -11,11 +11,11 @@ use foil::prelude::*;
 /// L1` is stronger.
 ///
 /// `steps` times: the k numbers of the image with the largest gradient move along its sign by alpha
-/// · most/k, k a random whole number from `least` to `most`; numbers at 0 or 1 stay, and so do those
-/// nearer than `gap` to the bound that the step would take them to. Then the change is projected
-/// into the ball, and the image clamped to [0, 1]. It starts at the image; then, `restarts` times,
-/// at a random point at distance 1, whose result counts for the images that it breaks. k differs
-/// between the images of a batch, where the authors draw one for all.
+/// · most/k, k a random whole number from `least` to `most`; numbers at 0 or 1 stay, and so do
+/// those nearer than `gap` to the bound that the step would take them to. Then the change is
+/// projected into the ball, and the image clamped to [0, 1]. It starts at the image; then,
+/// `restarts` times, at a random point at distance 1, whose result counts for the images that it
+/// breaks. k differs between the images of a batch, where the authors draw one for all.
 #[settings]
 pub struct PgdL1 {
     /// The ball's radius.
@@ -125,7 +125,8 @@ mod tests {
         Tensor::from_slice(values).view([1, 1, 1, -1])
     }
 
-    // By hand: the first is at 0, the second would be taken below the gap, the third above it; of the others the two largest.
+    // By hand: the first is at 0, the second would be taken below the gap, the third above it; of
+    // the others the two largest.
     #[test]
     fn numbers_that_cannot_move_do_not_count() {
         let x = row(&[0.0, 0.04, 0.97, 0.5, 0.96, 0.3, 0.2]);

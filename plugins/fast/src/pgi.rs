@@ -1,7 +1,8 @@
 //! FGSM-PGI: FGSM from where the last epoch's attack ended.
 //!
 //! Jia et al., "Prior-Guided Adversarial Initialization for Fast Adversarial Training", ECCV 2022,
-//! arXiv:2207.08859; the variant with momentum over epochs (MEP), which is the one with public code.
+//! arXiv:2207.08859; the variant with momentum over epochs (MEP), which is the one with public
+//! code.
 
 mod attack;
 mod loss;

@@ -4,17 +4,22 @@
 //! # torch, float64, from the fact sheet of the published codes
 //! class Net(nn.Module):
 //!     def __init__(self):
-//!         self.conv, self.bn, self.fc = nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2), nn.Linear(18, 3)
-//!         for i, p in enumerate(self.parameters()): p.copy_((torch.arange(p.numel()) * .7 + i).sin().view_as(p) * .5)
+//!         self.conv, self.bn = nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2)
+//!         self.fc = nn.Linear(18, 3)
+//!         for i, p in enumerate(self.parameters()):
+//!             p.copy_((torch.arange(p.numel()) * .7 + i).sin().view_as(p) * .5)
 //!     def forward(self, x): return self.fc(torch.relu(self.bn(self.conv(x))).flatten(1))
 //! x = (torch.arange(27.) ** 2).sin().abs().view(3, 1, 3, 3); y = torch.tensor([0, 2, 1]); e = .1
 //! u = (torch.arange(27.) ** 3).sin().abs().view(3, 1, 3, 3)
-//! net = Net().train(); opt = torch.optim.SGD(net.parameters(), lr=.1, momentum=.9, weight_decay=.01)
+//! net = Net().train()
+//! opt = torch.optim.SGD(net.parameters(), lr=.1, momentum=.9, weight_decay=.01)
 //! # FGSM-PGI, one step in each of four epochs
-//! target = torch.full((3, 3), .2); target[range(3), y] = .6; ce = lambda z: -(target * z.log_softmax(1)).sum(1).mean()
+//! target = torch.full((3, 3), .2); target[range(3), y] = .6
+//! ce = lambda z: -(target * z.log_softmax(1)).sum(1).mean()
 //! for epoch in range(4):
 //!     if epoch % 3 == 0: D = e * torch.sign(u - .5); M = torch.zeros_like(x)
-//!     delta = D.clone().requires_grad_(); z0 = net(x + delta); g, = torch.autograd.grad(ce(z0), delta, retain_graph=True)
+//!     delta = D.clone().requires_grad_(); z0 = net(x + delta)
+//!     g, = torch.autograd.grad(ce(z0), delta, retain_graph=True)
 //!     M = g / g.abs().sum() + .3 * M
 //!     into = lambda d: torch.min(torch.max(d.clamp(-e, e), -x), 1 - x)
 //!     D = into(delta.detach() + .08 * M.sign()); used = into(delta.detach() + .08 * g.sign())
@@ -22,7 +27,8 @@
 //!     opt.zero_grad(); loss.backward(); opt.step()
 //! # GradAlign, two steps
 //! for _ in range(2):
-//!     d = torch.zeros_like(x, requires_grad=True); g1, = torch.autograd.grad(F.cross_entropy(net(x + d), y), d)
+//!     d = torch.zeros_like(x, requires_grad=True)
+//!     g1, = torch.autograd.grad(F.cross_entropy(net(x + d), y), d)
 //!     xa = (x + (1.25 * e * g1.sign()).clamp(-e, e)).clamp(0, 1); ce = F.cross_entropy(net(xa), y)
 //!     d = ((2 * u - 1) * e).requires_grad_()
 //!     g2, = torch.autograd.grad(F.cross_entropy(net(x + d), y), d, create_graph=True)

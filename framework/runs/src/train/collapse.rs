@@ -52,7 +52,8 @@ mod tests {
         let text = warned(&at(60.0, 55.0, 70.0, 3.0)).unwrap();
         assert!(text.starts_with("accuracy under pgd10 fell from 38.0 % to 3.0 %, while under the training"), "{text}");
         assert!(text.contains("it rose from 30.0 % to 60.0 %"), "{text}");
-        // 20 points are not more than 20; natural accuracy falls too; training sees it; nothing was measured.
+        // 20 points are not more than 20; natural accuracy falls too; training sees it; nothing was
+        // measured.
         for now in [
             at(60.0, 55.0, 70.0, 18.0),
             at(60.0, 30.0, 70.0, 3.0),

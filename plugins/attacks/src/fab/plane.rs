@@ -7,9 +7,9 @@ use foil::prelude::*;
 /// comes nearest.
 ///
 /// Pixels move against the sign of their gradient until they meet 0 or 1, all as far as λ (Linf) or
-/// λ |gradient| (L2; `fab_t` refuses L1). The height so lost is Σ cost · min(λ, room), concave and piecewise linear in
-/// λ: sorting the rooms finds the piece, and the piece gives λ. (The authors search the sorted list
-/// by halving, to the same end.)
+/// λ |gradient| (L2; `fab_t` refuses L1). The height so lost is Σ cost · min(λ, room), concave and
+/// piecewise linear in λ: sorting the rooms finds the piece, and the piece gives λ. (The authors
+/// search the sorted list by halving, to the same end.)
 pub(super) fn onto_plane(x: &Tensor, gradient: &Tensor, height: &Tensor, norm: Norm) -> Tensor {
     let shape = x.size();
     let (x, w) = (x.flatten(1, -1), gradient.flatten(1, -1));

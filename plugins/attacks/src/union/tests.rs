@@ -31,8 +31,9 @@ impl Attack for Shift {
 
 register!(dyn Attack, "shift", Shift, "{ by: 0.1, every: 2 }");
 
-// By hand: an attack that does nothing first, then ones that move every second and every third image, by different amounts.
-// Where the second and the third are equal (both 0), the first counts, which is the image itself.
+// By hand: an attack that does nothing first, then ones that move every second and every third
+// image, by different amounts. Where the second and the third are equal (both 0), the first counts,
+// which is the image itself.
 #[test]
 fn the_largest_cross_entropy_counts() {
     let (network, images) = (network(Kind::Double), images(12, 3, Kind::Double));

@@ -36,7 +36,8 @@ fn step(weights: [[f64; 2]; 3], lambda: f64) -> Outcome {
 
 const W: [[f64; 2]; 3] = [[4.0, -2.0], [-2.0, 4.0], [2.0, 2.0]];
 
-// The fact sheet's numbers, which were computed in float64; its gradients are those of the batch's mean.
+// The fact sheet's numbers, which were computed in float64; its gradients are those of the batch's
+// mean.
 #[test]
 fn a_step_of_the_fact_sheet() {
     let (with, without) = (step(W, 0.2), step(W, 0.0));

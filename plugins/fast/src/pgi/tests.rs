@@ -85,8 +85,8 @@ fn what_is_kept_begins_again_after_some_epochs() {
         starts.push((&found.images[START] - &batch.x).view([2, 2]));
         assert!((&found.x - 0.5).abs().max().double_value(&[]) <= 0.5);
     }
-    // In epoch 0 at eps everywhere, outside [0, 1] too; in epoch 1 where epoch 0 ended; then, though epoch 2 did not have these
-    // images, at eps again.
+    // In epoch 0 at eps everywhere, outside [0, 1] too; in epoch 1 where epoch 0 ended; then,
+    // though epoch 2 did not have these images, at eps again.
     let at_eps = |start: &Tensor| (start.abs() - 0.1).abs().max().double_value(&[]) < 1e-12;
     assert_eq!(starts.iter().map(at_eps).collect::<Vec<_>>(), [true, false, true]);
     let state: BTreeMap<_, _> = attack.state().into_iter().collect();

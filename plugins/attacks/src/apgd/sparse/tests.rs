@@ -7,8 +7,8 @@ fn row(values: &[f64]) -> Tensor {
     Tensor::from_slice(values).view([1, 1, 1, -1])
 }
 
-// The fact sheet's numbers: theta is .3, so two numbers move, each by half the step. In the second step u is (.4, 0, -.3, 0),
-// which loses .2 each.
+// The fact sheet's numbers: theta is .3, so two numbers move, each by half the step. In the second
+// step u is (.4, 0, -.3, 0), which loses .2 each.
 #[test]
 fn two_steps_by_hand() {
     let (x, gradient, half) = (row(&[0.5, 0.9, 0.1, 0.4]), row(&[0.3, -0.1, -0.5, 0.2]), Tensor::from_slice(&[0.5]));
@@ -63,23 +63,30 @@ fn attacked(yaml: &str) -> (Tensor, Vec<Tensor>, Tensor) {
 }
 
 // The fact sheet in PyTorch, float64, one image at a time:
-// A = torch.sin(torch.arange(1., 97.)).view(12, 8) * 2; B = torch.cos(torch.arange(1., 33.)).view(8, 4) * 2
+// A = torch.sin(torch.arange(1., 97.)).view(12, 8) * 2
+// B = torch.cos(torch.arange(1., 33.)).view(8, 4) * 2
 // net = lambda x: torch.tanh(x.flatten(1) @ A) @ B
-// t = torch.arange(1., 49.) ** 2; x = torch.sin(t).abs().view(4, 12); noise = torch.cos(t).view(4, 12)
+// t = torch.arange(1., 49.) ** 2; x = torch.sin(t).abs().view(4, 12)
+// noise = torch.cos(t).view(4, 12)
 // def pi(x, u, e):                      # walks along the places where h breaks
 //     a = u.abs(); o = torch.relu(x + u - 1) + torch.relu(-x - u)
-//     h = lambda s: sum(float(ai - min(max(oi, s), ai)) for ai, oi in zip(a.tolist(), o.tolist())); s = 0.
+//     both = list(zip(a.tolist(), o.tolist())); s = 0.
+//     h = lambda s: sum(ai - min(max(oi, s), ai) for ai, oi in both)
 //     if h(0.) > e:
 //         places = sorted([0.] + a.tolist() + o.tolist())
 //         for low, high in zip(places, places[1:]):
-//             if h(high) <= e: s = low + (h(low) - e) / (h(low) - h(high)) * (high - low); break
+//             if h(high) <= e:
+//                 s = low + (h(low) - e) / (h(low) - h(high)) * (high - low); break
 //     return torch.sign(u) * (a - torch.minimum(torch.maximum(o, torch.tensor(s)), a))
 // def run(x, y, xk, e, n_iter, q, sp):   # sp: the reference sparsity
-//     n = x.numel(); s = e; k = max(int(.04 * n_iter), 1); g, best, wrong = look(xk); xb, gb = xk, g; last = xk if wrong else None
+//     n = x.numel(); s = e; k = max(int(.04 * n_iter), 1)
+//     g, best, wrong = look(xk); xb, gb = xk, g; last = xk if wrong else None
 //     for i in range(1, n_iter + 1):
 //         theta = sorted(g.abs().tolist())[min(max(math.floor((1 - q) * n), 0), n - 1)]
-//         d = torch.sign(torch.where(g.abs() >= theta, g, 0.)); d = d / (d.abs().sum() + 1e-10)
-//         xk = x + pi(x, xk + s * d - x, e); g, v, wrong = look(xk)   # gradient, cross-entropy, misclassified
+//         d = torch.sign(torch.where(g.abs() >= theta, g, 0.))
+//         d = d / (d.abs().sum() + 1e-10)
+//         xk = x + pi(x, xk + s * d - x, e)
+//         g, v, wrong = look(xk)          # gradient, cross-entropy, misclassified
 //         if wrong: last = xk
 //         if v > best: best, xb, gb = v, xk, g
 //         if i % k == 0:
@@ -88,8 +95,9 @@ fn attacked(yaml: &str) -> (Tensor, Vec<Tensor>, Tensor) {
 //             else: s = s / 1.5
 //             s = min(max(s, e / 10), e); q = c / n / 1.5; sp = c
 //     return xb, last
-// e = .8: p = x + pi(x, noise, 2.4); run(x, y, p, 2.4, 18, .2, 12), then with 1.6 and 18 steps, and with .8 and 24, each from
-// p = x + pi(x, xb - x, radius) with sp = (p != x).sum(), q = sp / 12 / 1.5: last, or xb where last is None
+// e = .8: p = x + pi(x, noise, 2.4); run(x, y, p, 2.4, 18, .2, 12), then with radius 1.6 and 18
+// steps, and with .8 and 24, each from p = x + pi(x, xb - x, radius) with sp = (p != x).sum(),
+// q = sp / 12 / 1.5: last, or xb where last is None
 #[test]
 fn the_evaluations_run_equals_pytorch() {
     #[rustfmt::skip]
