@@ -26,7 +26,7 @@ model: {{ type: mlp, hidden: [8] }}
 attack: none
 loss: at
 optimizer: {{ type: sgd, lr: 0.01 }}
-train: {{ epochs: 1, batch_size: 100 }}
+train: {{ epochs: 1, batch_size: 10, eval_batch_size: 10 }}
 """
 
 

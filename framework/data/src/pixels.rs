@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Bytes that are read at once from a file where all are.
-const PIECE: usize = 1 << 20;
+const PIECE: usize = 1 << 18;
 
 /// The bytes of images, one after another.
 ///
@@ -117,24 +117,24 @@ impl Pixels {
         }
     }
 
-    /// Calls `work` with all of them, in pieces of about a megabyte that are whole images of `size`
+    /// Calls `work` with all of them, in pieces of a quarter of a megabyte that are whole images of `size`
     /// bytes: of a file, no more than one piece is in memory.
     ///
     /// # Errors
     /// As [`Pixels::part`].
     pub fn pieces(&self, size: usize, work: &mut dyn FnMut(&[u8])) -> Result<()> {
         let length = (PIECE / size.max(1)).max(1) * size.max(1);
-        let open = match &self.kept {
-            Kept::Memory(bytes) => return Ok(bytes.chunks(length).for_each(work)),
-            Kept::File(open) => open,
-        };
-        let mut piece = vec![0; length];
-        let mut start = 0;
-        while start < self.len {
-            let end = piece.len().min(self.len - start);
-            open.read(start, &mut piece[..end])?;
-            work(&piece[..end]);
-            start += end;
+        match &self.kept {
+            Kept::Memory(bytes) => bytes.chunks(length).for_each(work),
+            Kept::File(open) => {
+                let (mut piece, mut start) = (vec![0; length], 0);
+                while start < self.len {
+                    let end = length.min(self.len - start);
+                    open.read(start, &mut piece[..end])?;
+                    work(&piece[..end]);
+                    start += end;
+                }
+            }
         }
         Ok(())
     }

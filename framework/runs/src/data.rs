@@ -11,20 +11,21 @@ use foil::engine::Normalize;
 use foil::registry::Component;
 use foil::{Error, Result};
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
-use std::time::SystemTime;
 
 /// A data set's settings, and the folder that paths in them are relative to.
 type Settings = (String, PathBuf);
 
-/// A copy of a data set: its settings, where it is, and the lengths and times of the files there.
+/// A copy of a data set: its settings, where it is, and a hash of the lengths and times of the
+/// files there, which may be very many.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Source {
     settings: Settings,
     place: String,
-    files: Vec<(PathBuf, u64, Option<SystemTime>)>,
+    files: u64,
 }
 
 /// The data that this process has asked about or read.
@@ -276,12 +277,13 @@ fn settings(data: &Component<dyn DataSource>, folder: &Path) -> Result<Settings>
 }
 
 fn source(set: Set, located: Located) -> Result<Source> {
-    let facts = |path: PathBuf| {
-        let facts = std::fs::metadata(&path).ok()?;
-        Some((path, facts.len(), facts.modified().ok()))
-    };
-    let files = located.files.into_iter().filter_map(facts).collect();
-    Ok(Source { settings: settings(set.data, set.folder)?, place: located.place, files })
+    let mut files = DefaultHasher::new();
+    for path in &located.files {
+        if let Ok(facts) = std::fs::metadata(path) {
+            (path, facts.len(), facts.modified().ok()).hash(&mut files);
+        }
+    }
+    Ok(Source { settings: settings(set.data, set.folder)?, place: located.place, files: files.finish() })
 }
 
 fn known<T>(look: impl FnOnce(&mut Known) -> T) -> T {
