@@ -203,8 +203,8 @@ fn peak(place: &Place, cache: &Path, args: &[&str]) -> u64 {
     }
 }
 
-/// 400,000 images of 28 x 28, 314 MB: a run on them has far less in memory, and the bits of one that
-/// has them all there, which it does where the cache folder cannot be used.
+/// 400,000 images of 28 x 28, 314 MB: a run on them has far less in memory, and the bits of one
+/// that has them all there, which it does where the cache folder cannot be used.
 #[test]
 #[cfg(target_os = "linux")] // by its list of processes
 fn many_images_are_not_in_memory() {

@@ -71,7 +71,8 @@ fn step() -> Outcome {
     Step::new(learner, Box::new(Shift), Box::new(Moved), ["shift", "moved"]).run(&mut batch).unwrap()
 }
 
-// w1, w2, x, y as above, float64; u = torch.tensor([[.1, -.1], [-.05, .15]]); xa = (x + u).clamp(0, 1)
+// w1, w2, x, y as above, float64
+// u = torch.tensor([[.1, -.1], [-.05, .15]]); xa = (x + u).clamp(0, 1)
 // f = lambda x: (x @ w1.T).relu(); c, a = f(x), f(xa)
 // L = ce(a @ w2.T, y) + .5 * (c - a).square().sum(1).mean() + (xa - x).abs().mean(); L.backward()
 #[test]

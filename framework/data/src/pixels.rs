@@ -117,8 +117,8 @@ impl Pixels {
         }
     }
 
-    /// Calls `work` with all of them, in pieces of a quarter of a megabyte that are whole images of `size`
-    /// bytes: of a file, no more than one piece is in memory.
+    /// Calls `work` with all of them, in pieces of a quarter of a megabyte that are whole images of
+    /// `size` bytes: of a file, no more than one piece is in memory.
     ///
     /// # Errors
     /// As [`Pixels::part`].

@@ -116,8 +116,8 @@ impl Augmentations {
         Ok(images)
     }
 
-    /// Images `[N, C, H, W]` in [0, 1] and labels `[N]`, mixed: then labels are `[N, K]`. `noise` is
-    /// that of one of the [`Augmentations::copies`].
+    /// Images `[N, C, H, W]` in [0, 1] and labels `[N]`, mixed: then labels are `[N, K]`. `noise`
+    /// is that of one of the [`Augmentations::copies`].
     pub(super) fn mixed(&self, x: &Tensor, y: &Tensor, noise: &Noise) -> Result<[Tensor; 2]> {
         if self.mixing.is_empty() {
             return Ok([x, y].map(Tensor::shallow_clone));

@@ -1,8 +1,9 @@
 //! What the steps of an epoch read: images of the base set, and those that are mixed in.
 //!
 //! The base set is on the device. Extra images may be too many for it: they stay in the host's
-//! memory, or in a file, and a thread collects those of the next step while this one runs. Everything follows
-//! from the seed, the epoch and the step, so a resumed run finds the same batches.
+//! memory, or in a file, and a thread collects those of the next step while this one runs.
+//! Everything follows from the seed, the epoch and the step, so a resumed run finds the same
+//! batches.
 
 use crate::pipeline::Pipeline;
 use foil::data::{Augmenting, Drawn, Extra, Images, Mixture, Resident};

@@ -1,4 +1,5 @@
-//! The seven methods, augmentations and what they share, as a library for a program that has none of them.
+//! The seven methods, augmentations and what they share, as a library for a program that has none
+//! of them.
 //!
 //! One library for all, because each copy of the framework takes a second to link; the crates
 //! themselves are unchanged.
