@@ -56,10 +56,11 @@ impl Attack for PanickingMaskedAttack {
     }
     fn learning(&self) -> Option<&dyn Learning> {
         here("learning", &self.config.at);
-        Some(self)
+        // Only an evaluation asks for the mode, and what learns cannot evaluate.
+        if self.config.at == "mode" { None } else { Some(self) }
     }
     fn learning_mut(&mut self) -> Option<&mut dyn Learning> {
-        Some(self)
+        if self.config.at == "mode" { None } else { Some(self) }
     }
 }
 

@@ -137,18 +137,16 @@ impl Attack for Wrong {
         if self.0 == "side" { vec!["weight"] } else { Vec::new() }
     }
     fn learning(&self) -> Option<&dyn Learning> {
-        Some(self)
+        if self.0 == "late" { Some(self) } else { None }
     }
     fn learning_mut(&mut self) -> Option<&mut dyn Learning> {
-        Some(self)
+        if self.0 == "late" { Some(self) } else { None }
     }
 }
 
 impl Learning for Wrong {
     fn after_update(&mut self, _: &Target, batch: &Batch, _: &Adversarial) -> Result<Vec<(&'static str, Tensor)>> {
-        if self.0 == "late" {
-            let _ = batch.x.shallow_clone().g_add_scalar_(0.1);
-        }
+        let _ = batch.x.shallow_clone().g_add_scalar_(0.1);
         Ok(Vec::new())
     }
 }
