@@ -118,20 +118,24 @@ impl Crate<'_> {
                 self.target()
             );
         }
-        let rpath = sections(CONFIG, |heading| heading.starts_with("[target."));
-        let libtorch = |at: &str| format!("[env]\nLIBTORCH = {{ value = \"{at}\", relative = true }}\n\n{rpath}");
+        // foil's own look for libtorch from the build folder, at `../../.libtorch` and above.
+        let libtorch = |folder: &str| {
+            let rpath = sections(CONFIG, |heading| heading.starts_with("[target."));
+            let rpath = rpath.replace("/.libtorch/", &format!("/{folder}/"));
+            format!("[env]\nLIBTORCH = {{ value = \"{folder}/torch\", relative = true }}\n\n{rpath}")
+        };
         match self.source {
             Source::Clone { real, .. } => format!(
                 "# What foil's own .cargo/config.toml says, for a crate outside of it: where libtorch is, and where programs\n\
                  # look for it.\n{}",
-                libtorch(&relative(self.dir, &real.join(".libtorch/torch")))
+                libtorch(&relative(self.dir, &real.join(".libtorch")))
             ),
             _ => format!(
                 "# libtorch {} is PyTorch's package `torch`: put it, or a link to it, at .libtorch/torch, which git leaves\n\
                  # out. In an environment that has it:\n\
                  # mkdir -p .libtorch && ln -s \"$(python3 -c 'import torch; print(torch.__path__[0])')\" .libtorch/torch\n{}",
                 foil::LIBTORCH,
-                libtorch(".libtorch/torch")
+                libtorch(".libtorch")
             ),
         }
     }
@@ -208,6 +212,18 @@ mod tests {
                 let absolute = ["\"/", "[/", " /", "/home"].iter().find(|start| text.contains(**start));
                 assert_eq!(absolute.filter(|_| name != ".gitignore"), None, "{dir}/{name}: {text}");
             }
+        }
+    }
+
+    /// Programs run from `target/release` and `target/release/deps` of the crate.
+    #[test]
+    fn programs_of_a_crate_beside_the_clone_find_its_libtorch() {
+        let clone = Source::Clone { found: "/home/me/foil".into(), real: "/home/me/foil".into() };
+        let files = files(&clone, "/home/me/research/mine");
+        let config = &files.iter().find(|(name, _)| name == ".cargo/config.toml").unwrap().1;
+        assert!(config.contains("LIBTORCH = { value = \"../../foil/.libtorch/torch\", relative = true }"), "{config}");
+        for up in ["../..", "../../.."] {
+            assert!(config.contains(&format!("$ORIGIN/{up}/../../foil/.libtorch/torch/lib")), "{config}");
         }
     }
 
