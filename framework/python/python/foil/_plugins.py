@@ -247,7 +247,7 @@ def trial(loss: _base.Loss, file: str, classes: int) -> tuple[bool, list[str]]:
         raise Fault(
             "class", f"`features` of `{type(loss).__name__}` has the pass `{listed[0]}`", "list it in `passes` too"
         )
-    # Of which shape the model's features are is not known here: foil calls the loss on them later.
+    # The shapes of the model's features are not known here; `foil check` calls the loss on them.
     if loss.features:
         return bool(loss.capturable), []
     images = {name: torch.full((4, 1, 8, 8), 0.5) for name in ("clean", "adversarial")}
