@@ -91,17 +91,17 @@ impl Step {
                 let counts_as = (merged.times, merged.momentum);
                 let network = self.model.network();
                 let images = images_of(merged.forwards[0].images(), batch, adversarial)?;
-                let pass = |images: &Tensor| match mode {
+                let logits_of = |images: &Tensor| match mode {
                     Mode::Still => network.differentiable(images, mode, Some(&batch.noise)),
                     _ => network.differentiable_for(counts_as, images, &batch.noise),
                 };
                 let mut pass = || {
                     if !merged.forwards.iter().any(|forward| by_images.contains(forward)) {
-                        return pass(&images);
+                        return logits_of(&images);
                     }
                     let images = images.detach().set_requires_grad(true);
                     found.leaves.extend(merged.forwards.iter().map(|&forward| (forward, images.shallow_clone())));
-                    in_plain_form(|| pass(&images))
+                    in_plain_form(|| logits_of(&images))
                 };
                 let mut read = features.iter().filter(|(forward, _)| merged.forwards.contains(forward)).peekable();
                 let (out, named) = match read.peek() {
