@@ -1,4 +1,4 @@
-//! The house is as `docs/README.md` draws it: which crate uses which.
+//! The house is as `docs/README.md` draws it: which crate uses which. Its modules are in one style.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -76,4 +76,26 @@ fn the_drawing_is_the_house() {
         .map(|(name, _)| name)
         .collect();
     assert!(missing.is_empty(), "not drawn: {missing:?}");
+}
+
+/// Files named `mod.rs` in this folder and below.
+fn mod_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let found = |path: PathBuf| match path.is_dir() {
+        true if path.ends_with("target") => vec![],
+        true => mod_files(&path),
+        false if path.ends_with("mod.rs") => vec![path],
+        false => vec![],
+    };
+    entries.flat_map(found).collect()
+}
+
+/// A module with a folder is `name.rs` beside `name/`, so that editors and errors show its name.
+/// In `tests/`, where Cargo takes every file for a program, what is shared is in `name/mod.rs`.
+#[test]
+fn modules_are_in_files_of_their_name() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["framework", "plugins", "tests/fuzz"] {
+        assert_eq!(mod_files(&root.join(folder)), Vec::<PathBuf>::new());
+    }
 }

@@ -34,8 +34,8 @@ struct Section {
     body: Markup,
 }
 
-const STYLE: &str = include_str!("style.css");
-const SCRIPT: &str = include_str!("zoom.js");
+const STYLE: &str = include_str!("page/style.css");
+const SCRIPT: &str = include_str!("page/zoom.js");
 /// The page may not fetch anything, whatever text it contains.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
 

@@ -303,9 +303,9 @@ mod tests {
     #[test]
     fn the_library_defines_what_is_called_with_these_parameters() {
         let sources = [
-            include_str!("../../../cuda/foil_cuda.cpp"),
-            include_str!("../../../cuda/conv.cpp"),
-            include_str!("../../../cuda/nccl.cpp"),
+            include_str!("../../cuda/foil_cuda.cpp"),
+            include_str!("../../cuda/conv.cpp"),
+            include_str!("../../cuda/nccl.cpp"),
         ]
         .concat();
         for (name, arguments) in DECLARED.iter().filter(|(name, _)| *name != "free") {

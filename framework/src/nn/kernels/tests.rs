@@ -131,7 +131,7 @@ fn images(name: &str, shape: [i64; 4], stored: Kind, (kind, device): Held) -> Te
 // (framework/cuda/in_turn.h), and only now and then.
 #[test]
 fn every_kernel_waits_for_its_turn() {
-    let kernels = include_str!("../../../../cuda/kernels.cu").split("__global__ void ").skip(1);
+    let kernels = include_str!("../../../cuda/kernels.cu").split("__global__ void ").skip(1);
     for kernel in kernels {
         let (head, body) = kernel.split_once('{').unwrap();
         assert!(body.trim_start().starts_with("in_turn();"), "{head}");

@@ -71,20 +71,20 @@ pub(super) struct Args {
 
 /// Kind, its template, and the part of an example pipeline that uses it.
 const TEMPLATES: [(&str, &str, &str); 8] = [
-    ("loss", include_str!("../../../../../plugins/template/src/loss.rs"), concat!(pgd!(), "loss: template_loss\n")),
+    ("loss", include_str!("../../../../plugins/template/src/loss.rs"), concat!(pgd!(), "loss: template_loss\n")),
     (
         "attack",
-        include_str!("../../../../../plugins/template/src/attack.rs"),
+        include_str!("../../../../plugins/template/src/attack.rs"),
         concat!("attack:\n  type: template_attack\n", growing!(), "  steps: 5\nloss: at\n"),
     ),
     (
         "objective",
-        include_str!("../../../../../plugins/template/src/objective.rs"),
+        include_str!("../../../../plugins/template/src/objective.rs"),
         "attack: { type: pgd, objective: template_objective, eps: 0.3, alpha: 0.1, steps: 5, start: uniform }\nloss: at\n",
     ),
     (
         "model",
-        include_str!("../../../../../plugins/template/src/model.rs"),
+        include_str!("../../../../plugins/template/src/model.rs"),
         concat!(
             "model: template_model\nattack:\n  type: pgd\n",
             growing!(),
@@ -93,22 +93,22 @@ const TEMPLATES: [(&str, &str, &str); 8] = [
     ),
     (
         "optimizer",
-        include_str!("../../../../../plugins/template/src/optimizer.rs"),
+        include_str!("../../../../plugins/template/src/optimizer.rs"),
         concat!(pgd!(), "loss: at\noptimizer: { type: template_optimizer, lr: 0.0005 }\n"),
     ),
     (
         "scheduler",
-        include_str!("../../../../../plugins/template/src/scheduler.rs"),
+        include_str!("../../../../plugins/template/src/scheduler.rs"),
         concat!(pgd!(), "loss: at\noptimizer: { type: adam, lr: { type: template_scheduler, start: 0.002 } }\n"),
     ),
     (
         "augment",
-        include_str!("../../../../../plugins/template/src/augment.rs"),
+        include_str!("../../../../plugins/template/src/augment.rs"),
         concat!("augment: [template_augment]\n", pgd!(), "loss: at\n"),
     ),
     (
         "data",
-        include_str!("../../../../../plugins/template/src/data.rs"),
+        include_str!("../../../../plugins/template/src/data.rs"),
         concat!("data: template_data\nmodel: small_cnn\n", pgd!(), "loss: at\n"),
     ),
 ];
