@@ -1,14 +1,14 @@
 //! A step's forward passes: those that the loss asks for, through the model and other networks.
 
 use super::lap;
-use super::merged_passes::merge_passes;
+use super::merged_passes::{MergedPass, merge_passes};
 use super::networks::Further;
 use super::step::{Step, in_loss};
 use crate::attack::{Adversarial, Batch, Target};
 use crate::guard;
 use crate::loss::{Forward, ImageSet};
-use crate::nn::Mode;
 use crate::nn::kernels::in_plain_form;
+use crate::nn::{Mode, Noise};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use tch::Tensor;
@@ -23,6 +23,12 @@ pub(super) struct Found {
     pub leaves: Logits,
     /// What the loss reads of what the model names.
     pub features: BTreeMap<(Forward, &'static str), Tensor>,
+}
+
+/// What the loss asks of passes besides logits.
+struct Asked {
+    input_gradients: Vec<Forward>,
+    features: Vec<(Forward, &'static str)>,
 }
 
 /// The forward passes of a step.
@@ -82,48 +88,59 @@ impl Step {
         adversarial: &Adversarial,
         logits: &mut Logits,
     ) -> Result<Found> {
-        let mut found = Found::default();
-        let asked = guard(|| Ok((self.loss.input_gradients(), self.loss.features())));
-        let (by_images, features) = asked.map_err(in_loss(self.names))?;
-        let momentum = self.model.network().params().norm_settings().momentum;
         let run = || {
+            let asked = Asked { input_gradients: self.loss.input_gradients(), features: self.loss.features() };
+            let mut found = Found::default();
+            let momentum = self.model.network().params().norm_settings().momentum;
             for merged in merge_passes(&passes.asked, momentum, passes.skip_attacks_last, passes.repeat) {
-                let counts_as = (merged.times, merged.momentum);
-                let network = self.model.network();
                 let images = images_of(merged.forwards[0].images(), batch, adversarial)?;
-                let logits_of = |images: &Tensor| match mode {
-                    Mode::Still => network.differentiable(images, mode, Some(&batch.noise)),
-                    _ => network.differentiable_for(counts_as, images, &batch.noise),
-                };
-                let mut pass = || {
-                    if !merged.forwards.iter().any(|forward| by_images.contains(forward)) {
-                        return logits_of(&images);
-                    }
-                    let images = images.detach().set_requires_grad(true);
-                    found.leaves.extend(merged.forwards.iter().map(|&forward| (forward, images.shallow_clone())));
-                    in_plain_form(|| logits_of(&images))
-                };
-                let mut read = features.iter().filter(|(forward, _)| merged.forwards.contains(forward)).peekable();
-                let (out, named) = match read.peek() {
-                    Some(_) => network.with_features(pass),
-                    None => (pass(), BTreeMap::new()),
-                };
-                for &(forward, name) in read {
-                    let feature = named.get(name).ok_or_else(|| no_feature(name, named.keys()))?;
-                    found.features.insert((forward, name), feature.shallow_clone());
-                }
+                let out = self.pass_merged(&merged, mode, images, &batch.noise, &asked, &mut found)?;
                 if merged.forwards[0] == Forward::Together {
                     logits.extend([Forward::Clean, Forward::Adversarial].into_iter().zip(out.chunk(2, 0)));
                 } else {
                     logits.extend(merged.forwards.iter().map(|&pass| (pass, out.shallow_clone())));
                 }
             }
-            Ok(())
+            Ok(found)
         };
-        guard(run).map_err(in_loss(self.names))?;
+        let found = guard(run).map_err(in_loss(self.names))?;
         logits.extend(self.pass_networks(passes, false, mode, batch, adversarial)?);
         lap("forward passes of the loss");
         Ok(found)
+    }
+
+    /// One pass through the model: its logits, and in `found` what else the loss asks of it.
+    fn pass_merged(
+        &self,
+        merged: &MergedPass,
+        mode: Mode,
+        mut images: Tensor,
+        noise: &Noise,
+        asked: &Asked,
+        found: &mut Found,
+    ) -> Result<Tensor> {
+        let network = self.model.network();
+        let is_leaf = merged.forwards.iter().any(|forward| asked.input_gradients.contains(forward));
+        if is_leaf {
+            images = images.detach().set_requires_grad(true);
+            found.leaves.extend(merged.forwards.iter().map(|&forward| (forward, images.shallow_clone())));
+        }
+        let logits = || match mode {
+            Mode::Still => network.differentiable(&images, mode, Some(noise)),
+            _ => network.differentiable_for((merged.times, merged.momentum), &images, noise),
+        };
+        let pass = || if is_leaf { in_plain_form(logits) } else { logits() };
+
+        let mut read = asked.features.iter().filter(|(forward, _)| merged.forwards.contains(forward)).peekable();
+        if read.peek().is_none() {
+            return Ok(pass());
+        }
+        let (logits, named) = network.with_features(pass);
+        for &(forward, name) in read {
+            let feature = named.get(name).ok_or_else(|| no_feature(name, named.keys()))?;
+            found.features.insert((forward, name), feature.shallow_clone());
+        }
+        Ok(logits)
     }
 
     /// The clean images after the update, if asked for.

@@ -8,6 +8,8 @@ use foil::prelude::*;
 /// [`Attack::perturb`] keeps the batch whole: every attack runs on every image, and masks say whose
 /// result counts. An evaluation runs the stages itself and shrinks between them; both give the same
 /// images.
+///
+/// It declares what all its attacks do; attacks that use several in another way wrap it.
 pub(crate) struct Chain(pub(crate) Vec<(String, Box<dyn Attack>)>);
 
 impl Chain {
@@ -41,6 +43,12 @@ impl Chain {
             (stage, attack)
         });
         Box::new(Self(named.collect()))
+    }
+
+    /// Whether all its attacks take labels `[N, K]`. The chain does not: it needs to know which
+    /// images are broken.
+    pub(crate) fn take_soft_labels(&self) -> bool {
+        self.0.iter().all(|(_, attack)| attack.soft_labels())
     }
 }
 

@@ -5,11 +5,8 @@
 //! arXiv:1904.13000; Croce & Hein, "Adversarial Robustness against Multiple and Single lp-Threat
 //! Models via Quick Fine-Tuning of Robust Classifiers", ICML 2022, arXiv:2105.12508.
 
-use crate::chain::several;
+use crate::chain::{Chain, several};
 use foil::prelude::*;
-
-/// Attacks under names of their own.
-type Attacks = Vec<(String, Box<dyn Attack>)>;
 
 /// MAX (Tramèr & Boneh 2019, in the code of Maini et al. 2020): each attack runs on every
 /// image, and of each image's results the one with the largest cross-entropy is trained on.
@@ -26,20 +23,20 @@ pub struct MaxOf {
 }
 
 struct MaxOfAttack {
-    attacks: Attacks,
+    attacks: Chain,
     mode: Mode,
 }
 
 impl Config<dyn Attack> for MaxOf {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
-        Ok(Box::new(MaxOfAttack { attacks: several(cx, &self.attacks), mode: self.mode }))
+        Ok(Box::new(MaxOfAttack { attacks: Chain(several(cx, &self.attacks)), mode: self.mode }))
     }
 }
 
 impl Attack for MaxOfAttack {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
         let mut worst: Option<(Tensor, Tensor)> = None;
-        for (_, attack) in &mut self.attacks {
+        for (_, attack) in &mut self.attacks.0 {
             let x = attack.perturb(target, batch)?.x;
             let loss = terms::cross_entropy(&target.logits(&x, self.mode), &batch.y);
             worst = Some(match worst {
@@ -54,28 +51,19 @@ impl Attack for MaxOfAttack {
     }
 
     fn mode(&self) -> Mode {
-        let eval = self.mode == Mode::Eval && self.attacks.iter().all(|(_, attack)| attack.mode() == Mode::Eval);
-        if eval { Mode::Eval } else { Mode::Train }
+        if self.mode == Mode::Eval { self.attacks.mode() } else { Mode::Train }
     }
 
-    fn needs_clean_logits(&self) -> bool {
-        self.attacks.iter().any(|(_, attack)| attack.needs_clean_logits())
+    fn inner(&self) -> Option<&dyn Attack> {
+        Some(&self.attacks)
     }
 
-    fn networks(&self) -> Vec<String> {
-        networks(&self.attacks)
-    }
-
-    fn threats(&self) -> Vec<Threat> {
-        threats(&self.attacks)
+    fn inner_mut(&mut self) -> Option<&mut dyn Attack> {
+        Some(&mut self.attacks)
     }
 
     fn soft_labels(&self) -> bool {
-        self.attacks.iter().all(|(_, attack)| attack.soft_labels())
-    }
-
-    fn capturable(&self) -> bool {
-        self.attacks.iter().all(|(_, attack)| attack.capturable())
+        self.attacks.take_soft_labels()
     }
 }
 
@@ -97,7 +85,7 @@ pub struct OneOf {
 }
 
 struct OneOfAttack {
-    attacks: Attacks,
+    attacks: Chain,
     run_all: bool,
     /// For each attack the images that stayed right, and those that it attacked: `[A, 2]` double.
     counts: Tensor,
@@ -109,8 +97,8 @@ struct OneOfAttack {
 
 impl Config<dyn Attack> for OneOf {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
-        let attacks = several(cx, &self.attacks);
-        let [counts, batches, drawn] = [vec![attacks.len() as i64, 2], vec![1], vec![1]].map(|size| {
+        let attacks = Chain(several(cx, &self.attacks));
+        let [counts, batches, drawn] = [vec![attacks.0.len() as i64, 2], vec![1], vec![1]].map(|size| {
             let kind = if size.len() == 2 { Kind::Double } else { Kind::Int64 };
             Tensor::zeros(size, (kind, cx.device))
         });
@@ -133,7 +121,7 @@ fn draw(counts: &Tensor, uniform: &Tensor) -> Tensor {
 impl OneOfAttack {
     /// Draws this batch's attack: the same on every rank.
     fn draw(&mut self, batch: &Batch) -> Result<()> {
-        if self.attacks.is_empty() {
+        if self.attacks.0.is_empty() {
             return Err(Error::new("it has no attacks"));
         }
         let uniform = batch.noise.keyed_by(&self.batches).uniform("attack", &[], Kind::Double);
@@ -151,11 +139,11 @@ impl OneOfAttack {
         let (x, broken) = match self.run_all {
             false => {
                 let drawn = usize::try_from(self.drawn.int64_value(&[0])).map_err(Error::of)?;
-                run(self.attacks[drawn].1.as_mut())?
+                run(self.attacks.0[drawn].1.as_mut())?
             }
             true => {
                 let found: Vec<(Tensor, Tensor)> =
-                    self.attacks.iter_mut().map(|(_, attack)| run(attack.as_mut())).collect::<Result<_>>()?;
+                    self.attacks.0.iter_mut().map(|(_, attack)| run(attack.as_mut())).collect::<Result<_>>()?;
                 let (xs, broken): (Vec<Tensor>, Vec<Tensor>) = found.into_iter().unzip();
                 let pick = |all: &[Tensor]| Tensor::stack(all, 0).index_select(0, &self.drawn).squeeze_dim(0);
                 (pick(&xs), pick(&broken))
@@ -183,28 +171,23 @@ impl Attack for OneOfAttack {
     }
 
     fn mode(&self) -> Mode {
-        let eval = self.attacks.iter().all(|(_, attack)| attack.mode() == Mode::Eval);
-        if eval { Mode::Eval } else { Mode::Train }
+        self.attacks.mode()
     }
 
-    fn needs_clean_logits(&self) -> bool {
-        self.attacks.iter().any(|(_, attack)| attack.needs_clean_logits())
+    fn inner(&self) -> Option<&dyn Attack> {
+        Some(&self.attacks)
     }
 
-    fn networks(&self) -> Vec<String> {
-        networks(&self.attacks)
-    }
-
-    fn threats(&self) -> Vec<Threat> {
-        threats(&self.attacks)
+    fn inner_mut(&mut self) -> Option<&mut dyn Attack> {
+        Some(&mut self.attacks)
     }
 
     fn soft_labels(&self) -> bool {
-        self.attacks.iter().all(|(_, attack)| attack.soft_labels())
+        self.attacks.take_soft_labels()
     }
 
     fn capturable(&self) -> bool {
-        self.run_all && self.attacks.iter().all(|(_, attack)| attack.capturable())
+        self.run_all && self.attacks.capturable()
     }
 
     fn learning(&self) -> Option<&dyn Learning> {
@@ -238,14 +221,6 @@ impl Learning for OneOfAttack {
             .map(|(name, t)| (name.to_string(), t.shallow_clone()))
             .into()
     }
-}
-
-fn networks(attacks: &Attacks) -> Vec<String> {
-    foil::distinct(attacks.iter().flat_map(|(_, attack)| attack.networks()))
-}
-
-fn threats(attacks: &Attacks) -> Vec<Threat> {
-    foil::distinct(attacks.iter().flat_map(|(_, attack)| attack.threats()))
 }
 
 register!(

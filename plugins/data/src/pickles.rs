@@ -79,8 +79,11 @@ fn unpacked(info: &DatasetInfo, path: &Path) -> Result<BTreeMap<String, Vec<u8>>
     Ok(found)
 }
 
-/// The records of CIFAR's binary version, from one pickle.
-fn records(bytes: &[u8], name: &str, pixels: usize) -> Result<Vec<u8>> {
+/// The records of CIFAR's binary version, from one pickle, whose images have this many `pixels`.
+///
+/// # Errors
+/// When it is not such a pickle, or calls anything.
+pub fn records(bytes: &[u8], name: &str, pixels: usize) -> Result<Vec<u8>> {
     let (table, _) = pickle::read(bytes, LONGEST as usize).map_err(|refused| refused.into_error(name))?;
     let wrong = |what: &str| {
         Error::new(format!("{name}: {what}")).help("a batch of CIFAR's Python version has `data` and labels")

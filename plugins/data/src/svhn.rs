@@ -3,6 +3,7 @@
 use crate::{mat, places};
 use foil::data::{FileSum, Remote};
 use foil::prelude::*;
+use std::io::BufRead;
 use std::path::PathBuf;
 
 /// SVHN: photographs of house numbers in 10 classes, colour, 32 x 32, 73,257 to train on and 26,032
@@ -87,9 +88,7 @@ impl DataSource for Files {
         let (mut sums, mut notes, mut sets) = (Vec::new(), Vec::new(), Vec::new());
         progress.expect(COUNTS.iter().sum::<usize>() as u64);
         for ((path, remote), count) in self.paths()?.iter().zip(REMOTES).zip(COUNTS) {
-            let most = count * 3 * SIDE * SIDE;
-            let arrays = mat::arrays(&mut places::open(path)?, most).map_err(places::about(path))?;
-            sets.push(images(arrays, count).map_err(places::about(path))?);
+            sets.push(read(&mut places::open(path)?, count).map_err(places::about(path))?);
             progress.advance(count as u64);
             let sha256 = foil::hash::file_hash(path).map_err(Error::of)?;
             if sha256 != remote.sha256 {
@@ -105,6 +104,14 @@ impl DataSource for Files {
     fn remotes(&self) -> Vec<Remote> {
         REMOTES.into()
     }
+}
+
+/// The `count` images of a file.
+///
+/// # Errors
+/// When it is not such a file, or has another number of images.
+pub fn read(from: &mut dyn BufRead, count: usize) -> Result<Images> {
+    images(mat::arrays(from, count * 3 * SIDE * SIDE)?, count)
 }
 
 /// Images `X` `[32, 32, 3, n]` and labels `y` `[n, 1]`, in which 10 is the digit 0. MATLAB's first

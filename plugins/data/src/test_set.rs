@@ -1,8 +1,9 @@
 //! Small files of every kind that is read here, for tests and fuzzing.
 
-use crate::folder;
+use crate::{folder, pickles, svhn};
 use flate2::{Compression, write::ZlibEncoder};
 use foil::Result;
+use foil::data::Images;
 pub use image::ImageFormat;
 use image::{DynamicImage, Luma, RgbImage};
 use std::io::{Cursor, Write};
@@ -58,11 +59,12 @@ fn element(kind: u32, data: &[u8]) -> Vec<u8> {
     all
 }
 
-/// A `.mat` file of byte arrays, packed as MATLAB packs them; names have at most 4 letters.
+/// A `.mat` file of byte arrays, `packed` with zlib as MATLAB does or not; names have at most 4
+/// letters.
 ///
 /// # Panics
 /// Never: it is written into memory.
-pub fn mat(arrays: &[(&str, &[u32], &[u8])]) -> Vec<u8> {
+pub fn mat(arrays: &[(&str, &[u32], &[u8])], packed: bool) -> Vec<u8> {
     let mut file = vec![b' '; 124];
     file.extend([0, 1, b'I', b'M']);
     for (name, shape, values) in arrays {
@@ -74,12 +76,31 @@ pub fn mat(arrays: &[(&str, &[u32], &[u8])]) -> Vec<u8> {
             [&[1, 0, name.len() as u8, 0][..], name.as_bytes(), &vec![0; 4 - name.len()]].concat(),
             element(2, values),
         ];
-        let mut packed = ZlibEncoder::new(Vec::new(), Compression::fast());
-        packed.write_all(&element(14, &inside.concat())).expect("in memory");
-        let packed = packed.finish().expect("in memory");
-        file.extend([&15u32.to_le_bytes()[..], &(packed.len() as u32).to_le_bytes(), &packed].concat());
+        let matrix = element(14, &inside.concat());
+        if packed {
+            let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
+            zlib.write_all(&matrix).expect("in memory");
+            let zlib = zlib.finish().expect("in memory");
+            file.extend([&15u32.to_le_bytes()[..], &(zlib.len() as u32).to_le_bytes(), &zlib].concat());
+        } else {
+            file.extend(matrix);
+        }
     }
     file
+}
+
+/// Two images of SVHN with the digits 0 and 1, packed or not.
+pub fn svhn(packed: bool) -> Vec<u8> {
+    let pixels: Vec<u8> = (0..2 * 3 * 32 * 32).map(|at| (at % 251) as u8).collect();
+    mat(&[("X", &[32, 32, 3, 2], &pixels), ("y", &[2, 1], &[10, 1])], packed)
+}
+
+/// Reads a file of two images of SVHN.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read_svhn(mut bytes: &[u8]) -> Result<Images> {
+    svhn::read(&mut bytes, 2)
 }
 
 /// A NumPy array of bytes `[n, pixels]` as Python 2 pickled it, instruction by instruction; `n` and
@@ -109,11 +130,43 @@ pub fn dictionary(items: &[Vec<u8>]) -> Vec<u8> {
     [b"\x80\x02}(", items.concat().as_slice(), b"u."].concat()
 }
 
+/// Pixels of an image of [`batch`].
+pub const LITTLE_PIXELS: usize = 4;
+
+/// Reads a batch of CIFAR's Python version whose images have [`LITTLE_PIXELS`]: a label and the
+/// pixels of each.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read_batch(bytes: &[u8]) -> Result<Vec<u8>> {
+    pickles::records(bytes, "the batch", LITTLE_PIXELS)
+}
+
 /// A batch of CIFAR's Python version, with two small images.
 pub fn batch() -> Vec<u8> {
     let data = [b"U\x04data".to_vec(), pickled(&[255, 0, 1, 2, 65, 66, 67, 68], 4, "u1")].concat();
     dictionary(&[list("labels", &[3, 9]), data])
 }
+
+/// The picture in colour of [`pictures`] in WebP's lossy form, which is read here but not written,
+/// and with its transparency. Pillow 13:
+///
+/// ```python
+/// picture = Image.new("RGBA", (6, 5))
+/// for x, y in itertools.product(range(6), range(5)):
+///     picture.putpixel((x, y), (40 * x, 50 * y, 90, 255 - 9 * x))
+/// for mode in ("RGB", "RGBA"):
+///     picture.convert(mode).save(f"{mode}.webp", quality=50, method=6)
+/// ```
+pub const LOSSY_WEBP: [&[u8]; 2] = [
+    b"RIFFF\0\0\0WEBPVP8 :\0\0\0\xf0\x01\0\x9d\x01*\x06\0\x05\0\x02\xc0L%\xb0\x02t\xba\0\x03\
+    \x08@[\x90\0\xfe\xea9\xfd\xd9\0E\xe2\xa8Ns\x8cQ\xed\x5c\xaa\xad^i\xdf\xedN\xf0\xc2\x13\
+    \xd0\xe6\xfb\x0f\x9f\x90\0\0",
+    b"RIFFr\0\0\0WEBPVP8X\x0a\0\0\0\x10\0\0\0\x05\0\0\x04\0\0ALPH\x12\0\0\0\x01 \x1a\xb0\xf8\
+    \xff\xbdUUUU\xd5\x09\x11\x11k,~VP8 :\0\0\0\xf0\x01\0\x9d\x01*\x06\0\x05\0\x02\xc0L%\xb0\
+    \x02t\xba\0\x03\x08@[\x90\0\xfe\xea9\xfd\xd9\0E\xe2\xa8Ns\x8cQ\xed\x5c\xaa\xad^i\xdf\xed\
+    N\xf0\xc2\x13\xd0\xe6\xfb\x0f\x9f\x90\0\0",
+];
 
 /// Pictures of 6 x 5 pixels in this format: in colour and in grey, and with what else it may have:
 /// transparency, 16 bits, a direction in EXIF data.
@@ -141,6 +194,9 @@ pub fn pictures(format: ImageFormat) -> Vec<Vec<u8>> {
         // TIFF, little-endian, one entry: tag 0x0112 (orientation), a short, 1 of them: 6.
         let exif = b"\xff\xe1\0\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
         all.push([&all[0][..2], exif, &all[0][2..]].concat());
+    }
+    if format == ImageFormat::WebP {
+        all.extend(LOSSY_WEBP.map(<[u8]>::to_vec));
     }
     all
 }

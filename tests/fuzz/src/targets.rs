@@ -115,3 +115,21 @@ fn in_order(file: &[u8]) -> Vec<u8> {
 fn scratch() -> tempfile::TempDir {
     tempfile::tempdir().expect("a folder for files")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::Verdict;
+
+    /// If the file itself is refused, its changes never reach what comes after the first check.
+    #[test]
+    fn every_target_has_a_seed_that_is_read() {
+        let blind: Vec<&str> = all()
+            .iter()
+            .chain(&formats())
+            .filter(|target| !target.seeds().iter().any(|seed| target.run(seed) == Verdict::Taken))
+            .map(|target| target.name())
+            .collect();
+        assert_eq!(blind, Vec::<&str>::new());
+    }
+}

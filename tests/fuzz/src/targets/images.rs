@@ -8,7 +8,7 @@ use fastrand::Rng;
 use foil::Result;
 use foil::data::{DataSource, Dataset, Images as Read, Reading};
 use foil::registry::Component;
-use foil_datasets::test_set::{self, ImageFormat};
+use foil_datasets::test_set::{self, ImageFormat, LITTLE_PIXELS};
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
@@ -43,9 +43,13 @@ struct Format {
 enum Kind {
     /// A file of this name of the data set with these settings, in which `{}` is its folder.
     Set(&'static str, &'static str),
-    /// A picture.
-    Picture,
+    /// A file that this reads, and whether what it read is images; for files that are much smaller
+    /// than the data set's own.
+    File(fn(&[u8]) -> Result<bool>),
 }
+
+/// A picture is decoded to 8 x 8 in colour.
+const PICTURE: Kind = Kind::File(|file| Ok(test_set::decode(file)?.len() == 3 * 8 * 8));
 
 static FORMATS: [Format; 8] = [
     Format {
@@ -69,28 +73,30 @@ static FORMATS: [Format; 8] = [
     Format {
         name: "mat",
         about: "MATLAB's .mat, as SVHN is published",
-        kind: Kind::Set("train_32x32.mat", "{ type: svhn, path: {} }"),
-        good: || vec![test_set::mat(&[("X", &[2, 3], &[1, 2, 3, 4, 5, 6]), ("y", &[2, 1], &[10, 1])])],
+        kind: Kind::File(|file| Ok(is_whole(&test_set::read_svhn(file)?, 10))),
+        good: || vec![test_set::svhn(false), test_set::svhn(true)],
     },
     Format {
         name: "cifar-pickle",
         about: "CIFAR's Python pickles",
-        kind: Kind::Set("data_batch_1", "{ type: cifar10, path: {} }"),
+        kind: Kind::File(|file| Ok(test_set::read_batch(file)?.len() % (1 + LITTLE_PIXELS) == 0)),
         good: || vec![test_set::batch()],
     },
-    Format { name: "png", about: "PNG", kind: Kind::Picture, good: || test_set::pictures(ImageFormat::Png) },
-    Format { name: "jpg", about: "JPEG", kind: Kind::Picture, good: || test_set::pictures(ImageFormat::Jpeg) },
-    Format { name: "webp", about: "WebP", kind: Kind::Picture, good: || test_set::pictures(ImageFormat::WebP) },
+    Format { name: "png", about: "PNG", kind: PICTURE, good: || test_set::pictures(ImageFormat::Png) },
+    Format { name: "jpg", about: "JPEG", kind: PICTURE, good: || test_set::pictures(ImageFormat::Jpeg) },
+    Format { name: "webp", about: "WebP", kind: PICTURE, good: || test_set::pictures(ImageFormat::WebP) },
 ];
+
+/// Whether there are as many pixels as images, and the labels are of `classes`.
+fn is_whole(images: &Read, classes: usize) -> bool {
+    images.pixels.len() == images.len() * images.channels * images.height * images.width
+        && images.labels.iter().all(|label| usize::from(*label) < classes)
+}
 
 /// Whether images that were read are some.
 fn sound(data: &Dataset) -> bool {
     let classes = data.facts.classes();
-    let whole = |images: &Read| {
-        images.pixels.len() == images.len() * images.channels * images.height * images.width
-            && images.labels.iter().all(|label| usize::from(*label) < classes)
-    };
-    whole(&data.train) && whole(&data.test)
+    is_whole(&data.train, classes) && is_whole(&data.test, classes)
 }
 
 fn read(settings: &str, folder: &Path) -> Result<Dataset> {
@@ -131,10 +137,10 @@ impl Target for Images {
         let n = kind.first().map_or(0, |n| usize::from(*n) % FORMATS.len());
         let (name, settings) = match FORMATS[n].kind {
             Kind::Set(name, settings) => (name, settings),
-            Kind::Picture => {
-                return match test_set::decode(file) {
-                    Ok(pixels) if pixels.len() == 3 * 8 * 8 => Verdict::Taken,
-                    Ok(_) => Verdict::Fault("what was decoded is no image".into()),
+            Kind::File(read) => {
+                return match read(file) {
+                    Ok(true) => Verdict::Taken,
+                    Ok(false) => Verdict::Fault("what was read are no images".into()),
                     Err(error) => Verdict::refused(&error),
                 };
             }
@@ -143,8 +149,7 @@ impl Target for Images {
         let placed = fs::create_dir_all(&folder)
             .and_then(|()| fs::write(folder.join(name), file))
             // What lies beside it.
-            .and_then(|()| fs::write(folder.join("y.npy"), test_set::labels()))
-            .and_then(|()| fs::write(folder.join("test_32x32.mat"), b""));
+            .and_then(|()| fs::write(folder.join("y.npy"), test_set::labels()));
         if let Err(error) = placed {
             return Verdict::Fault(format!("the input could not be written: {error}"));
         }

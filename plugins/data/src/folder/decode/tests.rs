@@ -61,6 +61,25 @@ fn transparency_is_refused_or_has_a_ground() {
 }
 
 #[test]
+fn lossy_webp_is_read_as_libwebp_reads_it() {
+    // The pixels as Pillow reads the file: `np.asarray(picture).transpose(2, 0, 1)`.
+    #[rustfmt::skip]
+    let expected = [
+        9, 33, 73, 110, 146, 165, 16, 38, 80, 118, 154, 172, 15, 38, 80, 117, 155, 172,
+        13, 35, 76, 114, 150, 169, 21, 43, 85, 121, 164, 182,
+        12, 15, 16, 15, 15, 15, 46, 50, 50, 49, 48, 49, 101, 105, 106, 103, 106, 105,
+        144, 147, 147, 146, 146, 147, 187, 191, 191, 188, 195, 195,
+        77, 82, 85, 84, 82, 82, 88, 92, 94, 95, 93, 93, 95, 98, 104, 101, 102, 100,
+        95, 100, 103, 103, 100, 99, 106, 109, 112, 111, 116, 115,
+    ];
+    let [plain, clear] = crate::test_set::LOSSY_WEBP;
+    assert_eq!(read(plain, [3, 5, 6], Fit::Exact, Alpha::Refuse).unwrap(), expected);
+    let clear = read(clear, [4, 5, 6], Fit::Exact, Alpha::Refuse).unwrap();
+    assert_eq!(clear[..90], expected);
+    assert_eq!(clear[90..], [255, 246, 237, 228, 219, 210].repeat(5));
+}
+
+#[test]
 fn a_picture_is_turned_upright_as_its_exif_data_say() {
     let picture = RgbImage::from_fn(2, 1, |x, _| Rgb([if x == 0 { 250 } else { 0 }; 3]));
     // TIFF, little-endian, one entry: tag 0x0112 (orientation), a short, 1 of them: 6, a quarter
