@@ -134,6 +134,33 @@ fn the_set_that_fits_is_taken_and_others_can_be_named() {
     }
 }
 
+/// What the trainers of Rebuffi et al. and Wang et al. save, with RobustBench's names: the averaged
+/// network beside the trained one. Exported again it is the same state_dict.
+#[test]
+fn a_checkpoint_of_deepminds_networks() {
+    let place = Place::with("");
+    let output = imported(&place, "dm.pt", "dm", &[]);
+    for line in [
+        "`model_state_dict` is used; --key selects another: unaveraged_model_state_dict",
+        "mean [0.4914, 0.4822, 0.4465], deviation [0.2471, 0.2435, 0.2616]",
+    ] {
+        assert!(output.contains(line), "{output}");
+    }
+    let resolved = place.run("dm").text("resolved.yaml");
+    for line in ["type: dm_wide_resnet", "depth: 10", "width: 1"] {
+        assert!(resolved.contains(line), "{resolved}");
+    }
+    place.foil(&["export", "dm", "--format", "safetensors", "--out", "out.safetensors"]).ok();
+    let (ours, _) = tensors::read(&place.path("out.safetensors")).unwrap();
+    for name in ["init_conv.weight", "layer.2.block.0.conv_1.weight", "layer.0.block.0.batchnorm_1.running_var"] {
+        assert!(ours.contains_key(name), "{name}: {:?}", ours.keys());
+    }
+    let shapes = [("logits.weight", vec![10, 64]), ("layer.1.block.0.shortcut.weight", vec![32, 16, 1, 1])];
+    for (name, shape) in shapes {
+        assert_eq!(ours[name].size(), shape, "{name}");
+    }
+}
+
 /// MMA's names, and the standardisation of each image that its code puts in front, with n - 1 below
 /// the line.
 #[test]

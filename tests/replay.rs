@@ -52,7 +52,7 @@ type Left = Vec<(String, Tensor)>;
 fn left(parts: &Assembled, losses: Vec<Tensor>) -> Left {
     let mut all = parts.step.model.state("model.");
     all.extend(parts.step.networks.state("networks."));
-    all.extend(parts.step.average.iter().flat_map(|average| average.state("average.")));
+    all.extend(parts.step.averages.state());
     all.extend(parts.step.attack.state());
     all.extend(losses.into_iter().enumerate().map(|(i, loss)| (format!("loss of step {i}"), loss)));
     all.into_iter().map(|(name, t)| (name, t.copy())).collect()
@@ -211,12 +211,13 @@ fn steps_of_two(pipeline: &Pipeline, data: &Resident, blind: bool) -> Vec<Left> 
 fn the_steps_of_several_ranks_can_be_replayed() {
     let sync = "train.batch_norm=sync";
     let resnet = "model={ type: wide_resnet, depth: 10, width: 1 }";
-    let cases: [(&str, &[&str]); 13] = [
+    let cases: [(&str, &[&str]); 14] = [
         ("awp.yaml", &[resnet]),
         ("lbgat.yaml", &[]),
         ("dkl.yaml", &["loss.gamma=0.2"]),
         ("self_adaptive.yaml", &[]),
         ("fgsm_pgi.yaml", &[]),
+        ("free.yaml", &[resnet]),
         ("grad_align.yaml", &[resnet]),
         ("e_at.yaml", &["attack.run_all=true"]),
         ("max.yaml", &[]),

@@ -93,6 +93,35 @@ fn a_probe_shows_networks_images_and_averages() {
     assert!(error.contains("`helper.") && error.contains("is missing"), "{error}");
 }
 
+/// Several averages at once: one is evaluated, the others are saved beside it, and all resume.
+#[test]
+fn averages_beside_the_evaluated_one_are_saved() {
+    let place = Place::with(AT);
+    let words = [
+        "average={ type: ema, decay: 0.9, ramp: false }",
+        "averages.swa={ type: swa, start: 1 }",
+        "averages.trained={ type: ema, decay: 0, ramp: false }",
+    ];
+    let whole = place.train("whole", &words);
+    let mut running = place.start(&[&["train", "tiny.yaml", "--no-eval", "--run-dir", "killed"], &words[..]].concat());
+    assert!(running.wait_for("epoch 2/3"));
+    assert!(running.kill());
+    place.foil(&["train", "--resume", "killed", "--no-eval"]).ok();
+    place.run("killed").assert_same(&whole);
+    for name in ["best_swa", "last_swa", "best_trained", "last_trained"].map(|name| format!("{name}.safetensors")) {
+        assert!(whole.tensors(&name).0 == place.run("killed").tensors(&name).0, "{name}");
+    }
+    // The trained network is the one that training alone would have ended with.
+    let alone = place.train("alone", &[]);
+    assert!(alone.tensors("last.safetensors").0 == whole.tensors("last_trained.safetensors").0);
+    assert!(alone.tensors("last.safetensors").0 != whole.tensors("last_swa.safetensors").0);
+    place.foil(&["eval", "whole/last_swa.safetensors"]).ok();
+    let error = place.foil(&["check", "tiny.yaml", "averages.mask=ema"]).error();
+    assert!(error.contains("`averages.mask` is not a name for an average"), "{error}");
+    let error = place.foil(&["check", "tiny.yaml", "averages.late={ type: swa, start: 3 }"]).error();
+    assert!(error.contains("`averages.late` begins after"), "{error}");
+}
+
 /// What these attacks keep is saved: a run that was killed ends with the same bits.
 #[test]
 fn attacks_that_keep_something_resume() {
@@ -100,6 +129,7 @@ fn attacks_that_keep_something_resume() {
     let apgd = "type: apgd, steps: 2, start: none, keep: worst";
     let eat = format!("{{ type: one_of, attacks: [{{ {apgd}, eps: 0.3 }}, {{ {apgd}, norm: L1, eps: 10 }}] }}");
     for (name, attack, loss) in [
+        ("free", "{ type: free, eps: 0.3 }", "at"),
         ("pgi", "{ type: fgsm_pgi, eps: 0.3, alpha: 0.3, reset: 2 }", "fgsm_pgi"),
         ("align", "{ type: grad_align, eps: 0.3 }", "grad_align"),
         ("eat", eat.as_str(), "at"),

@@ -20,7 +20,8 @@
 //! 2. [`Attack::perturb`] makes the training images; [`Attack::complete`] in its place if
 //!    `foil probe` was given them. An attack that [ends with a pass of its
 //!    own](Attack::ends_with_train_pass) may be asked to leave it to the engine.
-//! 3. The loss's passes run and the model is updated.
+//! 3. The loss's passes run and the model is updated; before each change of the weights,
+//!    [`Learning::after_gradient`], if [`Learning::takes_gradient`].
 //! 4. [`Learning::after_update`] trains the attack itself.
 //!
 //! After each epoch: [`Learning::per_image`] (with several ranks, to merge their state),
@@ -63,6 +64,13 @@ pub struct Adversarial {
 }
 
 impl Adversarial {
+    /// The same result with other attacked images.
+    pub(crate) fn moved_to(&self, x: Tensor) -> Self {
+        let copies =
+            |of: &BTreeMap<String, Tensor>| of.iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect();
+        Self { x, side: copies(&self.side), images: copies(&self.images), broken: None }
+    }
+
     /// Attacked images without side tensors.
     pub fn new(x: Tensor) -> Self {
         Self { x, side: BTreeMap::new(), images: BTreeMap::new(), broken: None }

@@ -17,7 +17,7 @@ mod passes;
 mod precision;
 mod step;
 
-pub use averaged::Averaged;
+pub use averaged::{Averaged, Averages};
 pub use capture::{Capture, Recorded, Repeated};
 pub use device::choose_for;
 pub use foil_torch::device::{DEVICE, Devices, choose, devices, is_device, named, shown};

@@ -14,14 +14,16 @@
 //! As everything for tests these functions panic where something is wrong, with a message that says
 //! what.
 
+use crate::Result;
 use crate::attack::{Attack, Batch};
 use crate::distributed::World;
 use crate::engine::Network;
 use crate::loss::{Forward, ImageSet, Loss, LossInput, LossOutput, Moment};
 use crate::model::Model;
-use crate::nn::{BatchNorm2d, Builder, Conv2d, Linear, Noise, Pass, name_key, relu};
+use crate::nn::{BatchNorm2d, Builder, Conv2d, Linear, Mode, Noise, Pass, Span, name_key, relu};
 use crate::registry::{Build, Component, DataFacts, Kind as Registered};
 use crate::scheduler::Clock;
+use crate::update::Descent;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
@@ -38,10 +40,50 @@ pub const FACTS: DataFacts = DataFacts { channels: 2, height: 5, width: 5, class
 pub fn from_yaml<T: Registered + ?Sized>(yaml: &str, kind: Kind) -> Box<T> {
     let component: Component<T> = serde_yaml::from_str(yaml).unwrap_or_else(|e| panic!("{yaml}: {e}"));
     let problems = RefCell::default();
-    let built = Build::new(FACTS, 0, kind, Device::Cpu, &problems).component(T::NAME, &component);
+    let cx = Build::new(FACTS, 0, kind, Device::Cpu, &problems).in_batches_of(FACTS.train);
+    let built = cx.component(T::NAME, &component);
     match built {
         Some(built) if problems.borrow().is_empty() => built,
         _ => panic!("{yaml}: {:?}", problems.borrow()),
+    }
+}
+
+/// The descent of a quadratic bowl, (curve · w²/2).sum(), by plain steps down the gradient: what an
+/// update is tested on.
+#[derive(Debug)]
+pub struct Bowl {
+    weights: Tensor,
+    curve: Tensor,
+    lr: f64,
+}
+
+impl Bowl {
+    /// At `weights`, with the second derivatives `curve` and this learning rate.
+    pub fn new(weights: &[f64], curve: &[f64], lr: f64) -> Self {
+        Self { weights: Tensor::from_slice(weights), curve: Tensor::from_slice(curve), lr }
+    }
+}
+
+impl Descent for Bowl {
+    fn weights(&self) -> &Tensor {
+        &self.weights
+    }
+
+    fn spans(&self) -> &[Span] {
+        &[]
+    }
+
+    fn gradient(&mut self, _: Mode) -> Result<Tensor> {
+        Ok(&self.curve * &self.weights)
+    }
+
+    fn shift(&mut self, by: &Tensor, times: f64) -> Result<()> {
+        let _ = self.weights.g_add_(&(by * times));
+        Ok(())
+    }
+
+    fn step(&mut self, gradient: &Tensor) -> Result<()> {
+        self.shift(gradient, -self.lr)
     }
 }
 

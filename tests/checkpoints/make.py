@@ -18,7 +18,7 @@ from torch import nn
 
 here = pathlib.Path(__file__).parent
 sys.path.insert(0, str(here.parent / "goldens_models"))
-from make import WideResNet, rule  # noqa: E402
+from make import DmWideResNet, WideResNet, rule  # noqa: E402
 
 
 def shared(net, kind):
@@ -136,6 +136,20 @@ net.double().eval().load_state_dict({name: t.double() if t.is_floating_point() e
 with torch.no_grad():
     expected["mma"] = net(rule("x", (2, 3, 32, 32))).float()
 torch.save({"epoch": 142, "model": state}, here / "mma.pt")
+
+# The trainers of Rebuffi et al. and Wang et al.: a DataParallel of a normalisation and
+# RobustBench's DMWideResNet, once averaged and once as trained.
+net = DmWideResNet(10, 1)
+state = shared(net, torch.float16)
+net.double().eval().load_state_dict({name: t.double() if t.is_floating_point() else t for name, t in state.items()})
+mean, std = torch.tensor([0.4914, 0.4822, 0.4465]), torch.tensor([0.2471, 0.2435, 0.2616])
+with torch.no_grad():
+    x = rule("x", (2, 3, 32, 32))
+    expected["dm"] = net((x - mean.double().view(1, 3, 1, 1)) / std.double().view(1, 3, 1, 1)).float()
+whole = {"module.0.mean": mean.view(3, 1, 1), "module.0.std": std.view(3, 1, 1)}
+whole.update(("module.1." + name, t) for name, t in state.items())
+trained = {**whole, "module.1.logits.bias": state["logits.bias"] * 2}
+torch.save({"model_state_dict": whole, "unaveraged_model_state_dict": trained, "epoch": 400}, here / "dm.pt")
 
 # A whole Python object, and a program in disguise.
 class Surprise:

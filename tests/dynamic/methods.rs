@@ -86,6 +86,8 @@ model: { type: template_model, hidden: 16 }
 attack: { type: template_attack, eps: { type: template_scheduler, start: 0.2 }, steps: 2 }
 loss: { type: template_loss, clean: { type: template_scheduler, start: 0.5 } }
 optimizer: { type: template_optimizer, lr: { type: template_scheduler, start: 0.001 } }
+update: template_update
+average: { type: template_average, power: 0.5 }
 train: { epochs: 2, batch_size: 20, eval_batch_size: 20 }
 ";
 

@@ -43,6 +43,7 @@ fn losses_objectives_and_attacks_say_whether_they_have_a_meaning_for_them() {
         ("{ type: correct_only, inner: { type: fgsm, eps: 0.1 } }", false),
         ("{ type: an_pgd, d_max: 0.3 }", false),
         ("{ type: grad_align, eps: 0.1 }", true),
+        ("{ type: free, eps: 0.1 }", true),
         ("{ type: fgsm_pgi, eps: 0.1, alpha: 0.1 }", false),
         ("{ type: max_of, attacks: [{ type: fgsm, eps: 0.1 }] }", true),
         ("{ type: one_of, attacks: [{ type: apgd, eps: 0.1 }] }", false),

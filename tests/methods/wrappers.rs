@@ -87,6 +87,14 @@ impl Learning for UnusualAttack {
         Ok(vec![("unusual_learned", Tensor::from(1.0))])
     }
 
+    fn takes_gradient(&self) -> bool {
+        true
+    }
+
+    fn after_gradient(&mut self, _: &Target, _: &Batch, found: &Adversarial, gradient: &Tensor) -> Result<Tensor> {
+        Ok(&found.x + gradient)
+    }
+
     fn state(&self) -> Vec<(String, Tensor)> {
         vec![("unusual".into(), Tensor::zeros([FACTS.train], (Kind::Float, tch::Device::Cpu)))]
     }
@@ -113,13 +121,16 @@ const OWN: [&str; 8] =
     ["perturb", "ends_with_train_pass", "complete", "stages", "inner", "inner_mut", "learning", "learning_mut"];
 
 /// What a wrapper does not forward, on purpose.
-const KEPT: [(&str, &str); 10] = [
+const KEPT: [(&str, &str); 12] = [
     // They ask which images are right, and how far from the others each one's label is.
     ("correct_only", "soft_labels"),
     ("worst_of", "soft_labels"),
     // It returns side tensors of its own.
     ("calibrated", "provides"),
     ("calibrated", "images"),
+    // It trains on other images than the inner attack's; `foil check` refuses such an inner attack.
+    ("calibrated", "takes_gradient"),
+    ("calibrated", "after_gradient"),
     // They mix the images of several attacks, or take turns between them: side tensors belong to
     // other images.
     ("worst_of", "provides"),
@@ -175,11 +186,15 @@ fn answers(attack: &mut dyn Attack) -> Vec<(&'static str, bool)> {
             ("per_image", per_image.len() == 1 && state.iter().any(|(name, _)| *name == per_image[0])),
             ("remark", learning.remark(&means.into()).as_deref() == Some("unusual 1")),
             ("learner", learning.learner().is_some()),
+            ("takes_gradient", learning.takes_gradient()),
         ]);
     }
     if let Some(learning) = attack.learning_mut() {
         let learned = learning.after_update(&target, &batch, &found).unwrap();
         answers.push(("after_update", learned.iter().any(|(name, _)| *name == "unusual_learned")));
+        let gradient = found.x.ones_like();
+        let moved = learning.after_gradient(&target, &batch, &found, &gradient).unwrap();
+        answers.push(("after_gradient", moved == &found.x + gradient));
     }
     answers
 }
@@ -217,7 +232,8 @@ fn a_wrapper_forwards_everything() {
         };
         // What a chain keeps is its own.
         let mut answers = answers(attack.as_mut());
-        let of_learning = ["state", "per_image", "remark", "learner", "after_update"];
+        let of_learning =
+            ["state", "per_image", "remark", "learner", "after_update", "takes_gradient", "after_gradient"];
         answers.retain(|(method, _)| refused.is_empty() || !of_learning.contains(method));
         for (method, forwarded) in &answers {
             assert_eq!(*forwarded, !kept(method), "`{}` does not forward `{method}`", plugin.name());

@@ -26,6 +26,31 @@ pub trait Learning {
         Ok(Vec::new())
     }
 
+    /// Whether it is given the loss's gradient by the attacked images:
+    /// [`Learning::after_gradient`]. That makes the step's backward pass go down to the images,
+    /// which costs one layer's gradient.
+    fn takes_gradient(&self) -> bool {
+        false
+    }
+
+    /// Called after each gradient of the step in train mode, before the weights change, with the
+    /// `gradient` of the loss, a mean over the batch of all ranks, by the attacked images, `[N, C,
+    /// H, W]`. Returns the attacked images that the step's next gradient sees, if it takes one (the
+    /// update `replay`).
+    ///
+    /// # Errors
+    /// As [`super::Attack::perturb`].
+    fn after_gradient(
+        &mut self,
+        target: &Target,
+        batch: &Batch,
+        adversarial: &Adversarial,
+        gradient: &Tensor,
+    ) -> Result<Tensor> {
+        let _ = (target, batch, gradient);
+        Ok(adversarial.x.shallow_clone())
+    }
+
     /// Everything the attack keeps between steps, by name. The tensors share its memory:
     /// checkpoints copy from and into them.
     fn state(&self) -> Vec<(String, Tensor)> {

@@ -106,6 +106,28 @@ impl<'a> Target<'a> {
         crate::loss::sum_over_ranks(self.network.world(), sum)
     }
 
+    /// The place of the first of this rank's images in the batch of all ranks.
+    pub fn first_in_batch(&self) -> i64 {
+        let world = self.network.world();
+        if world.is_joined() { world.share().rows().0 } else { 0 }
+    }
+
+    /// What every rank has for each of its images, `own` `[N, …]`, in the batch's order: `[B, …]`.
+    /// No gradient flows.
+    ///
+    /// # Errors
+    /// When a rank is lost.
+    pub fn gather_over_ranks(&self, own: &Tensor) -> Result<Tensor> {
+        let world = self.network.world();
+        if !world.is_joined() {
+            return Ok(own.detach());
+        }
+        let (first, count) = world.share().rows();
+        let all = Tensor::zeros([&[world.share().all], &own.size()[1..]].concat(), (own.kind(), own.device()));
+        all.narrow(0, first, count).copy_(&own.detach());
+        self.sum_over_ranks(&all)
+    }
+
     /// For an evaluation that asks only whether each image falls, and does not capture the attack.
     #[must_use]
     pub fn shrinking(mut self) -> Self {

@@ -1,10 +1,38 @@
-//! The averaged network beside the trained one.
+//! The averaged networks beside the trained one.
 
 use super::Network;
 use crate::average::{Average, Buffers};
 use crate::nn::Parameters;
 use crate::scheduler::{Clock, Progress};
+use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
+
+/// The networks that follow the trained one.
+#[derive(Debug, Default)]
+pub struct Averages {
+    /// What is measured, selected and saved in the model's place.
+    pub evaluated: Option<Averaged>,
+    /// Further ones, by name, which are saved beside it.
+    pub further: BTreeMap<String, Averaged>,
+}
+
+impl Averages {
+    /// All of them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Averaged> {
+        self.evaluated.iter_mut().chain(self.further.values_mut())
+    }
+
+    /// Each with the beginning of its names, as in [`Averages::state`].
+    pub fn named(&self) -> impl Iterator<Item = (String, &Averaged)> {
+        let evaluated = self.evaluated.iter().map(|average| ("average.".to_string(), average));
+        evaluated.chain(self.further.iter().map(|(name, average)| (format!("averages.{name}."), average)))
+    }
+
+    /// Their weights, and what they keep, by name.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        self.named().flat_map(|(prefix, average)| average.state(&prefix)).collect()
+    }
+}
 
 /// A network that follows the trained one.
 pub struct Averaged {

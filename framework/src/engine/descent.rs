@@ -3,8 +3,8 @@
 use super::lap;
 use super::learner::gradients_over;
 use super::passes::{Logits, Passes};
-use super::step::{Step, in_loss};
-use crate::attack::{Adversarial, Batch};
+use super::step::{Step, in_attack, in_loss};
+use crate::attack::{Adversarial, Batch, Target};
 use crate::guard;
 use crate::loss::{LossOutput, ONCE_ONLY};
 use crate::nn::{Gradients, KEEP_THE_GRAPH, Mode, Parameters, Span};
@@ -26,6 +26,8 @@ pub(super) struct Descending<'a> {
     passes: &'a Passes,
     batch: &'a Batch<'a>,
     adversarial: &'a Adversarial,
+    /// What the attack has made of it since, for the next gradient.
+    moved: Option<Adversarial>,
     /// Logits of the passes before the attack, until a gradient takes them.
     before: Logits,
     /// Those of frozen networks, which are the same for each gradient.
@@ -46,7 +48,8 @@ impl<'a> Descending<'a> {
         before: Logits,
     ) -> Result<Self> {
         let fixed = step.pass_frozen(passes, batch, adversarial)?;
-        Ok(Self { step, passes, batch, adversarial, before, fixed, found: None, others: Vec::new(), used: None })
+        let (moved, found, others, used) = (None, None, Vec::new(), None);
+        Ok(Self { step, passes, batch, adversarial, moved, before, fixed, found, others, used })
     }
 
     /// The gradient of the loss, to the optimiser.
@@ -66,13 +69,41 @@ impl<'a> Descending<'a> {
         }
     }
 
-    /// The gradients of `loss` by the model's parameters and those of each further network that
-    /// learns.
-    fn gradients(&self, loss: &LossOutput) -> Result<Vec<Gradients>> {
+    /// The gradients of `loss` by the model's parameters, by those of each further network that
+    /// learns, and by `images`.
+    fn gradients(&self, loss: &LossOutput, images: Option<&Tensor>) -> Result<(Vec<Gradients>, Option<Tensor>)> {
         let learners = || std::iter::once(&self.step.model).chain(self.step.networks.learners().map(|(_, l)| l));
         let params: Vec<&Parameters> = learners().map(|learner| learner.network().params()).collect();
         let world = self.step.model.network().world();
-        gradients_over(&params, &loss.total, world).map_err(in_loss(self.step.names))
+        gradients_over(&params, images, &loss.total, world).map_err(in_loss(self.step.names))
+    }
+
+    /// The attack's images as the next gradient sees them, by which it is taken too if the attack
+    /// asks for that.
+    fn attacked(&self, mode: Mode) -> Adversarial {
+        let attacked = self.moved.as_ref().unwrap_or(self.adversarial);
+        let takes =
+            mode == Mode::Train && self.step.attack.learning().is_some_and(|learning| learning.takes_gradient());
+        attacked.moved_to(if takes { attacked.x.detach().set_requires_grad(true) } else { attacked.x.shallow_clone() })
+    }
+
+    /// Shows the attack the gradient by its images.
+    fn move_images(&mut self, attacked: &Adversarial, gradient: Option<Tensor>) -> Result<()> {
+        let step = &mut *self.step;
+        let none =
+            || Error::new("the attack asks for the gradient by its images, and the loss does not depend on them");
+        let gradient = gradient.ok_or_else(none).map_err(in_loss(step.names))?;
+        let attacked = attacked.moved_to(attacked.x.detach());
+        let target = Target::new(step.model.network(), &self.batch.noise).among(&step.networks);
+        let learning = step.attack.learning_mut();
+        let moved = learning.map(|it| tch::no_grad(|| it.after_gradient(&target, self.batch, &attacked, &gradient)));
+        if let Some(x) = moved.transpose().map_err(in_attack(step.names))? {
+            let moved = attacked.moved_to(x);
+            self.fixed = step.pass_frozen(self.passes, self.batch, &moved)?;
+            self.moved = Some(moved);
+        }
+        lap("what the attack learns");
+        Ok(())
     }
 }
 
@@ -89,16 +120,22 @@ impl Descent for Descending<'_> {
         guard(|| {
             let mut logits = std::mem::take(&mut self.before);
             logits.extend(self.fixed.iter().map(|(pass, z)| (*pass, z.shallow_clone())));
-            let found = self.step.pass_between(self.passes, mode, self.batch, self.adversarial, &mut logits)?;
+            let attacked = self.attacked(mode);
+            let found = self.step.pass_between(self.passes, mode, self.batch, &attacked, &mut logits)?;
             let twice = !found.leaves.is_empty();
-            let (mut loss, logits) = self.step.compute_loss(self.batch, self.adversarial, logits, found)?;
+            let (mut loss, logits) = self.step.compute_loss(self.batch, &attacked, logits, found)?;
             if !logits.is_empty() && !logits.values().any(Tensor::requires_grad) {
                 let error = Error::new("its logits in train mode do not depend differentiably on its parameters");
                 return Err(self.step.model.network().blamed(error.help(KEEP_THE_GRAPH)));
             }
-            let gradients = self.gradients(&loss);
-            let mut gradients = gradients.map_err(|error| if twice { error.help(ONCE_ONLY) } else { error })?;
+            let images = attacked.x.requires_grad().then_some(&attacked.x);
+            let gradients = self.gradients(&loss, images);
+            let (mut gradients, by_images) =
+                gradients.map_err(|error| if twice { error.help(ONCE_ONLY) } else { error })?;
             lap("backward");
+            if images.is_some() {
+                self.move_images(&attacked, by_images)?;
+            }
             loss.total = loss.total.detach();
             let of_model = gradients.remove(0);
             self.others = gradients;

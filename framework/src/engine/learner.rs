@@ -60,7 +60,7 @@ impl Learner {
     /// is lost.
     pub fn descend(&mut self, loss: &Tensor, clock: &Clock) -> Result<Gradients> {
         let params = [self.network.params()];
-        let gradients = gradients_over(&params, loss, self.network.world())?.remove(0);
+        let gradients = gradients_over(&params, None, loss, self.network.world())?.0.remove(0);
         lap("backward");
         Ok(self.apply(gradients, clock))
     }
@@ -110,24 +110,30 @@ impl Learner {
     }
 }
 
-/// The gradients of `loss` by several networks' parameters, in one backward pass; with several
-/// ranks, each of which passes the mean over its share, those of the mean over the whole batch.
+/// The gradients of `loss` by several networks' parameters and by `images`, in one backward pass;
+/// with several ranks, each of which passes the mean over its share, those of the mean over the
+/// whole batch.
 ///
 /// # Errors
 /// When `loss` is not a differentiable scalar or does not depend on the first network, or when a
 /// rank is lost.
-pub(super) fn gradients_over(params: &[&Parameters], loss: &Tensor, world: World) -> Result<Vec<Gradients>> {
+pub(super) fn gradients_over(
+    params: &[&Parameters],
+    images: Option<&Tensor>,
+    loss: &Tensor,
+    world: World,
+) -> Result<(Vec<Gradients>, Option<Tensor>)> {
     if !world.is_joined() {
-        return Parameters::gradients_of(params, loss);
+        return Parameters::gradients_of(params, images, loss);
     }
     // Weighted before the backward pass: synchronised batch norm adds other ranks' gradients to
     // this one's on the way.
-    let mut all = Parameters::gradients_of(params, &(loss * world.weight()))?;
+    let (mut all, by_images) = Parameters::gradients_of(params, images, &(loss * world.weight()))?;
     for gradients in &mut all {
         if !world.counts() {
             let _ = gradients.0.zero_();
         }
         world.sum(&gradients.0)?;
     }
-    Ok(all)
+    Ok((all, by_images))
 }

@@ -14,7 +14,7 @@
 //!   [`Network::evaluating`](super::Network::evaluating) lives; the guard also switches TF32, which
 //!   is one switch for the process.
 
-use super::averaged::Averaged;
+use super::averaged::{Averaged, Averages};
 use super::descent::{Descended, Descending};
 use super::lap;
 use super::learner::Learner;
@@ -47,8 +47,8 @@ pub struct Step {
     pub update: Option<(Box<dyn Update>, &'static str)>,
     /// Teachers and helpers.
     pub networks: Networks,
-    /// What is evaluated in the model's place.
-    pub average: Option<Averaged>,
+    /// What is evaluated in the model's place, and what is saved beside it.
+    pub averages: Averages,
     /// Names of attack and loss, for messages.
     pub names: [&'static str; 2],
     /// Epochs whose end the loss has seen, `[]` int64 on the host.
@@ -83,7 +83,7 @@ impl Step {
             loss,
             update: None,
             networks: Networks::default(),
-            average: None,
+            averages: Averages::default(),
             names,
             epochs_of_loss: Tensor::from(0i64),
         }
@@ -91,14 +91,12 @@ impl Step {
 
     /// The network that is measured, selected and saved: the average, or the model.
     pub fn evaluated(&self) -> &Network {
-        self.average.as_ref().map_or_else(|| self.model.network(), Averaged::network)
+        self.averages.evaluated.as_ref().map_or_else(|| self.model.network(), Averaged::network)
     }
 
-    /// Sets the average to the model: when the model's weights are not its initial ones.
-    pub fn begin_average(&self) {
-        if let Some(average) = &self.average {
-            average.equal(self.model.network().params());
-        }
+    /// Sets the averages to the model: when the model's weights are not its initial ones.
+    pub fn begin_averages(&self) {
+        self.averages.named().for_each(|(_, average)| average.equal(self.model.network().params()));
     }
 
     /// The networks that learn.
@@ -304,16 +302,16 @@ impl Step {
         self.learners().try_for_each(|learner| learner.network().params().average_statistics())
     }
 
-    /// The average follows the updated model.
+    /// The averages follow the updated model.
     fn follow(&mut self, batch: &Batch) {
-        if let Some(average) = &mut self.average {
+        for average in self.averages.iter_mut() {
             average.follow_update(self.model.network().params(), batch.clock);
             lap("average");
         }
     }
 }
 
-fn in_attack(names: [&str; 2]) -> impl Fn(Error) -> Error {
+pub(super) fn in_attack(names: [&str; 2]) -> impl Fn(Error) -> Error {
     move |error| error.placed().in_part(Part::Attack, names[0])
 }
 

@@ -279,13 +279,19 @@ impl Parameters {
     /// # Errors
     /// When `loss` is not a differentiable scalar, or reaches no parameter at all.
     pub fn gradients(&self, loss: &Tensor) -> Result<Gradients> {
-        Ok(Self::gradients_of(&[self], loss)?.remove(0))
+        Ok(Self::gradients_of(&[self], None, loss)?.0.remove(0))
     }
 
-    /// The same for several networks, in one backward pass. Only the first must be reached.
-    pub(crate) fn gradients_of(all: &[&Self], loss: &Tensor) -> Result<Vec<Gradients>> {
+    /// The same for several networks, of which only the first must be reached, and for `images`, in
+    /// one backward pass.
+    pub(crate) fn gradients_of(
+        all: &[&Self],
+        images: Option<&Tensor>,
+        loss: &Tensor,
+    ) -> Result<(Vec<Gradients>, Option<Tensor>)> {
         let inputs: Vec<Vec<&Tensor>> = all.iter().map(|params| params.drain_grad_views()).collect();
-        let mut found = super::backward(loss, &inputs.concat())?;
+        let mut found = super::backward(loss, &inputs.iter().flatten().copied().chain(images).collect::<Vec<_>>())?;
+        let by_images = images.and_then(|_| found.pop()).flatten();
         if found.iter().take(inputs.first().map_or(0, Vec::len)).all(Option::is_none) {
             return Err(Error::new("the loss does not depend on the network's parameters").help(super::KEEP_THE_GRAPH));
         }
@@ -293,7 +299,7 @@ impl Parameters {
             let rest = found.split_off(inputs.len());
             params.gathered(&std::mem::replace(&mut found, rest))
         });
-        Ok(gathered.collect())
+        Ok((gathered.collect(), by_images))
     }
 
     /// The gradients of the passes' views, pass by pass, added up in one flat tensor.

@@ -265,7 +265,9 @@ crossing!(Learning as LearningAcross in Attack by (learning, learning_mut): Lear
     get per_image() -> Vec<String>;
     get remark(means: &BTreeMap<String, f64>) -> Option<String>;
     get learner() -> Option<&Learner>;
+    get takes_gradient() -> bool;
     try_set after_update(target: &Target, batch: &Batch, adversarial: &Adversarial) -> Vec<(&'static str, Tensor)>;
+    try_set after_gradient(target: &Target, batch: &Batch, adversarial: &Adversarial, gradient: &Tensor) -> Tensor;
 });
 
 /// Whether an attack keeps or learns anything, which decides whether [`Learning`] crosses.

@@ -58,6 +58,7 @@ pub struct Build<'a> {
     world: World,
     sync: bool,
     optimizer: Option<&'a Component<dyn Optimizer>>,
+    batch_size: i64,
 }
 
 impl<'a> Build<'a> {
@@ -78,7 +79,19 @@ impl<'a> Build<'a> {
             world: World::alone(),
             sync: false,
             optimizer: None,
+            batch_size: 0,
         }
+    }
+
+    /// Sets the number of images in a training batch, over all ranks.
+    #[must_use]
+    pub fn in_batches_of(self, batch_size: i64) -> Self {
+        Self { batch_size, ..self }
+    }
+
+    /// The most images that a training batch has, over all ranks; 0 where nothing is trained.
+    pub fn batch_size(&self) -> i64 {
+        self.batch_size
     }
 
     /// With `dry` networks are declared but not initialised: enough to check a pipeline.

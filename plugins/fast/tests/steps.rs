@@ -1,4 +1,4 @@
-//! Whole steps of both methods, against PyTorch.
+//! Whole steps of the methods, against PyTorch.
 //!
 //! ```python
 //! # torch, float64, from the fact sheet of the published codes
@@ -34,6 +34,15 @@
 //!     g2, = torch.autograd.grad(F.cross_entropy(net(x + d), y), d, create_graph=True)
 //!     reg = .5 * (1 - F.cosine_similarity(g1.flatten(1), g2.flatten(1), 1).mean())
 //!     opt.zero_grad(); (ce + reg).backward(); opt.step()
+//! # Free, three steps on each of two batches
+//! delta = torch.zeros(4, 1, 3, 3, requires_grad=True)
+//! for X in (x, 1 - x):
+//!     for _ in range(3):
+//!         loss = F.cross_entropy(net(X + delta[:3]), y)
+//!         opt.zero_grad(); loss.backward()
+//!         delta.data = (delta + .06 * torch.sign(delta.grad)).clamp(-e, e)
+//!         delta.data[:3] = torch.max(torch.min(delta[:3], 1 - X), 0 - X)
+//!         opt.step(); delta.grad.zero_()
 //! ```
 
 use foil::engine::{Outcome, Step};
@@ -41,8 +50,10 @@ use foil::nn::{Noise, relu};
 use foil::prelude::*;
 use foil::registry::DataFacts;
 use foil::testing::assert_close;
+use foil_at as _;
 use foil_fast as _;
 use foil_optimizers as _;
+use foil_updates as _;
 use std::collections::BTreeMap;
 use tch::Device;
 
@@ -62,7 +73,8 @@ fn part<T: foil::registry::Kind + ?Sized>(yaml: &str) -> Box<T> {
     let facts = DataFacts { channels: 1, height: 3, width: 3, classes: 3, train: 3 };
     let component: Component<T> = serde_yaml::from_str(yaml).unwrap();
     let problems = std::cell::RefCell::default();
-    let built = Build::new(facts, 0, Kind::Double, Device::Cpu, &problems).component("", &component);
+    let cx = Build::new(facts, 0, Kind::Double, Device::Cpu, &problems).in_batches_of(4);
+    let built = cx.component("", &component);
     assert!(problems.borrow().is_empty(), "{problems:?}");
     built.unwrap()
 }
@@ -141,6 +153,32 @@ fn grad_align_equals_the_transcription() {
     ];
     let parts: BTreeMap<_, _> = outcome.loss.parts.iter().map(|(name, value)| (*name, value.shallow_clone())).collect();
     let more = [&(&parts["misalignment"] * 0.5), &parts["robust"]];
+    assert_close(&left(&step, &more), &Tensor::from_slice(&expected), 1e-10);
+}
+
+#[test]
+fn free_equals_the_transcription() {
+    let mut step = step("{ type: free, eps: 0.1, alpha: 0.06 }", "{ type: at, log_clean: false }");
+    step.update = Some((part("{ type: replay, times: 3 }"), "replay"));
+    let clock = Clock::new(1, 2, Device::Cpu);
+    let x = count(27).square().sin().abs().view([3, 1, 3, 3]);
+    let mut last = None;
+    for x in [x.shallow_clone(), 1.0 - &x] {
+        let (index, y) = (Tensor::arange(3, (Kind::Int64, Device::Cpu)), Tensor::from_slice(&[0i64, 2, 1]));
+        let noise = Noise::new(&Tensor::from(0i64), &index);
+        last = Some(step.run(&mut Batch { x, y, index, noise, clock: &clock, clean_logits: None }).unwrap());
+    }
+    #[rustfmt::skip]
+    let expected = [
+        0.000374399824, 0.316076377603, 0.482874590694, 0.417745700621, 0.158103380115, -0.167114372138, -0.428816642651,
+        -0.488634430637, -0.316206471153, 0.007663014078, 0.321995758371, 0.485801079503, 0.418562552427, 0.157759729325,
+        -0.178947928569, -0.432063913578, -0.481482298435, -0.304166271911, 0.430475154324, 0.191417721664,
+        -0.350993327651, -0.239693650538, -0.093465876381, 0.229900561128, 0.264233719909, 0.61145661491, 0.611724578483,
+        -0.08, 0.04, 0.1, 0.1, 0.1, 0.00046994443, -0.02, -0.000791965893, -0.093478979714, 1.104784536587,
+    ];
+    let delta = &step.attack.state()[0].1;
+    assert_eq!(delta.size(), [4, 1, 3, 3]);
+    let more = [&delta.get(1), &last.unwrap().loss.total];
     assert_close(&left(&step, &more), &Tensor::from_slice(&expected), 1e-10);
 }
 

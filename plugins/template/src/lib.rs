@@ -5,11 +5,13 @@
 
 mod attack;
 mod augment;
+mod average;
 mod data;
 mod loss;
 mod model;
 mod objective;
 mod optimizer;
 mod scheduler;
+mod update;
 
 foil::export_plugin!();

@@ -2,8 +2,10 @@
 
 mod awp;
 mod plain;
+mod replay;
 mod sam;
 
 pub use awp::Awp;
 pub use plain::Plain;
+pub use replay::Replay;
 pub use sam::Sam;

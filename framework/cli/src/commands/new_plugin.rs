@@ -41,7 +41,8 @@ use std::process::ExitCode;
 
 No file of the crate holds an absolute path. docs/writing-a-plugin.md goes from here to a row in a table beside TRADES's.")]
 pub(super) struct Args {
-    /// The kind: loss, attack, objective, model, optimizer, scheduler, augment or data.
+    /// The kind: loss, attack, objective, model, optimizer, scheduler, update, average, augment or
+    /// data.
     kind: String,
     /// The name, for configs and for the crate: lower case, with underscores.
     name: String,
@@ -70,7 +71,7 @@ pub(super) struct Args {
 }
 
 /// Kind, its template, and the part of an example pipeline that uses it.
-const TEMPLATES: [(&str, &str, &str); 8] = [
+const TEMPLATES: [(&str, &str, &str); 10] = [
     ("loss", include_str!("../../../../plugins/template/src/loss.rs"), concat!(pgd!(), "loss: template_loss\n")),
     (
         "attack",
@@ -100,6 +101,16 @@ const TEMPLATES: [(&str, &str, &str); 8] = [
         "scheduler",
         include_str!("../../../../plugins/template/src/scheduler.rs"),
         concat!(pgd!(), "loss: at\noptimizer: { type: adam, lr: { type: template_scheduler, start: 0.002 } }\n"),
+    ),
+    (
+        "update",
+        include_str!("../../../../plugins/template/src/update.rs"),
+        concat!(pgd!(), "loss: at\nupdate: template_update\n"),
+    ),
+    (
+        "average",
+        include_str!("../../../../plugins/template/src/average.rs"),
+        concat!(pgd!(), "loss: at\naverage: template_average\n"),
     ),
     (
         "augment",

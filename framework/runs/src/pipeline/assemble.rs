@@ -67,6 +67,7 @@ pub(super) fn context<'a>(
         .within(&pipeline.folder)
         .computing(pipeline.train.precision, pipeline.train.eval_precision)
         .flush_denormal(pipeline.train.flush_denormal)
+        .in_batches_of(pipeline.train.batch_size as i64)
         .learning_by(&pipeline.optimizer)
 }
 
@@ -104,7 +105,7 @@ pub fn assemble_across(
     let (mean, std) = moments.as_ref().unwrap_or(&usual);
     let prepared = |network: Network| prepared(network, pipeline, [mean, std]);
     let networks = networks::networks(&cx, pipeline, [mean, std]);
-    let average = networks::average(&cx, pipeline, prepared);
+    let averages = networks::averages(&cx, pipeline, prepared);
     let attacks = attacks(&cx, pipeline);
     checks::evaluation(&cx, &attacks);
     provisions::evaluation(&cx, &attacks);
@@ -127,15 +128,15 @@ pub fn assemble_across(
     if let (Err(error), true) = (&moments, problems.is_empty()) {
         return Err(vec![unusable(error)]);
     }
-    match (network, optimizer, loss, attack, average, select) {
-        (Some(network), Some(optimizer), Some(loss), Some(attack), Some(average), Some(select))
+    match (network, optimizer, loss, attack, averages, select) {
+        (Some(network), Some(optimizer), Some(loss), Some(attack), Some(averages), Some(select))
             if problems.is_empty() =>
         {
             let model = Learner::new(prepared(network), optimizer).clipping(pipeline.train.clip_grad);
             let names = [pipeline.attack.name(), pipeline.loss.name()];
             let evaluate = pipeline.evaluate.clone();
             let update = update.zip(networks::name_of(pipeline.update.as_ref()));
-            let step = Step { update, networks, average, ..Step::new(model, attack, loss, names) };
+            let step = Step { update, networks, averages, ..Step::new(model, attack, loss, names) };
             Ok(Assembled { step, attacks, evaluate, select, data, augment })
         }
         _ => Err(problems),

@@ -77,6 +77,11 @@ pub(super) fn loss_and_attack(cx: &Build, pipeline: &Pipeline, loss: &dyn Loss, 
         );
         cx.problem("attack", message, format!("`foil explain attack {attack_name}` shows a loss that goes with it"));
     }
+    let wrapped = std::iter::successors(attack.inner(), |attack| attack.inner());
+    if wrapped.into_iter().any(|inner| inner.learning().is_some_and(|learning| learning.takes_gradient())) {
+        let message = format!("is `{attack_name}` around an attack that moves with the gradient of the training");
+        cx.problem("attack", message, "that gradient is by the images that are trained on: use it by itself");
+    }
     if data.classes < loss.least_classes() {
         let message = format!("needs {} classes, the data have {}", loss.least_classes(), data.classes);
         cx.problem("loss", message, "choose another loss");

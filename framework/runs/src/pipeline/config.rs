@@ -82,6 +82,12 @@ pub struct Pipeline {
     /// weights over the training. The state keeps both.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average: Option<Component<dyn Average>>,
+    /// Further averages of the weights, by name. They are saved beside: `last_NAME.safetensors`
+    /// after each epoch, and `best_NAME.safetensors` after the one that `select` chose. `foil eval`
+    /// measures them; `{ type: ema, decay: 0, ramp: false }` is the trained model itself.
+    #[set(default)]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub averages: BTreeMap<String, Component<dyn Average>>,
     /// How the parameters are updated, including the learning rate's schedule.
     pub optimizer: Component<dyn Optimizer>,
     /// Epochs, batches and precision of training.

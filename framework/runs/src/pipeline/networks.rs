@@ -2,7 +2,7 @@
 
 use super::Pipeline;
 use foil::average::Average;
-use foil::engine::{Averaged, Further, Learner, Network, Networks};
+use foil::engine::{Averaged, Averages, Further, Learner, Network, Networks};
 use foil::registry::{Build, Component};
 use std::collections::BTreeMap;
 
@@ -41,24 +41,33 @@ pub(super) fn networks(cx: &Build, pipeline: &Pipeline, [mean, std]: [&[f64]; 2]
     Networks::new(built)
 }
 
-/// Builds the average, if there is one: a second network like the model.
-pub(super) fn average(
-    cx: &Build,
-    pipeline: &Pipeline,
-    prepared: impl FnOnce(Network) -> Network,
-) -> Option<Option<Averaged>> {
-    let Some(average) = &pipeline.average else { return Some(None) };
-    let built: Option<Box<dyn Average>> = cx.component::<dyn Average>("average", average);
-    // Its problems are the model's.
-    let network = cx.network("model", &pipeline.model, cx.data.channels);
-    let epochs = pipeline.train.epochs;
-    let (built, network) = (built?, network?);
-    let begins = built.begins(epochs);
-    if begins >= epochs as f64 {
-        let message = format!("begins after {begins} epochs, and the run has {epochs}");
-        cx.problem("average", message, "let it begin earlier, or train for longer");
-    }
-    Some(Some(Averaged::new(prepared(network), built)))
+/// Builds the averages, each with a network like the model. `None` if one cannot be built.
+pub(super) fn averages(cx: &Build, pipeline: &Pipeline, prepared: impl Fn(Network) -> Network) -> Option<Averages> {
+    let built = |key: &str, average: &Component<dyn Average>| {
+        let built: Option<Box<dyn Average>> = cx.component::<dyn Average>(key, average);
+        // Its problems are the model's.
+        let network = cx.network("model", &pipeline.model, cx.data.channels);
+        let epochs = pipeline.train.epochs;
+        let (built, network) = (built?, network?);
+        let begins = built.begins(epochs);
+        if begins >= epochs as f64 {
+            let message = format!("begins after {begins} epochs, and the run has {epochs}");
+            cx.problem(key, message, "let it begin earlier, or train for longer");
+        }
+        Some(Averaged::new(prepared(network), built))
+    };
+    let evaluated = pipeline.average.as_ref().map(|average| built("average", average));
+    let further = pipeline.averages.iter().map(|(name, average)| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+        if name == "mask" || name.is_empty() || !name.chars().all(is_plain) {
+            let help = "it names files beside `best_mask.safetensors`: choose letters, digits, `_` and `-`";
+            cx.at("averages").problem(name, "is not a name for an average", help);
+        }
+        (name.clone(), built(&format!("averages.{name}"), average))
+    });
+    let further: Vec<(String, Option<Averaged>)> = further.collect();
+    let further = further.into_iter().map(|(name, average)| Some((name, average?))).collect::<Option<_>>()?;
+    Some(Averages { evaluated: evaluated.map_or(Some(None), |average| average.map(Some))?, further })
 }
 
 /// The name of an optional part.

@@ -10,7 +10,7 @@ use serde_yaml::Value;
 use std::path::Path;
 
 /// The parts that train a run, and that no evaluation looks at.
-const TRAINING: [&str; 6] = ["loss", "attack", "update", "average", "optimizer", "networks"];
+const TRAINING: [&str; 7] = ["loss", "attack", "update", "average", "averages", "optimizer", "networks"];
 
 /// Reads a run's pipeline as [`super::load_across`] does, for an evaluation. If a library cannot be
 /// loaded, or a plugin's keys have changed, and only training needs it, the rest is read

@@ -103,8 +103,9 @@ impl Rehearsal {
 
         // What follows a part with a fault would report the same fault again.
         if let (Some(attack), true) = (steps, model.findings.is_empty()) {
-            let Pipeline { attack: own, loss, optimizer, update, average, networks, augment, .. } = pipeline;
-            let parts: [&dyn erased_serde::Serialize; 7] = [own, loss, optimizer, update, average, networks, augment];
+            let Pipeline { attack: own, loss, optimizer, update, average, averages, networks, augment, .. } = pipeline;
+            let parts: [&dyn erased_serde::Serialize; 8] =
+                [own, loss, optimizer, update, average, averages, networks, augment];
             let key = of_model + &scene.key(&parts);
             let found = self.steps.entry(key).or_insert_with(|| step::look(&scene, &model, &attack));
             problems.extend(found.iter().map(|(part, found)| found.at(part, name_of(pipeline, part))));

@@ -52,7 +52,7 @@ pub fn probe(
 ) -> Result<Probed> {
     let Inputs { model, learner, networks, state, x, y, index, x_adv, draws } = inputs;
     step.model.network().params().load(&model)?;
-    step.begin_average();
+    step.begin_averages();
     if let Some(own) = step.attack.learner() {
         own.network().params().load(&learner)?;
         own.keep_gradients();
@@ -100,9 +100,9 @@ pub fn probe(
     for (name, own) in step.networks.learners() {
         out.learner(&format!("{name}."), own, own.last_gradients(), further.remove(name));
     }
-    if let Some(average) = &step.average {
+    for (prefix, average) in step.averages.named() {
         let averaged = average.network().params().state_dict();
-        averaged.iter().for_each(|(name, t)| out.add(&format!("average.{name}"), t));
+        averaged.iter().for_each(|(name, t)| out.add(&format!("{prefix}{name}"), t));
     }
     for (name, all) in per_image(step, data) {
         out.add(&name, &all.index_select(0, &batch.index));

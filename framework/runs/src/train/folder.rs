@@ -137,6 +137,16 @@ impl Folder {
         self.0.join("best.safetensors")
     }
 
+    /// The weights of the average called `name` at the best checkpoint.
+    pub fn best_average(&self, name: &str) -> PathBuf {
+        self.0.join(format!("best_{name}.safetensors"))
+    }
+
+    /// The weights of the average called `name` after the last epoch that finished.
+    pub fn last_average(&self, name: &str) -> PathBuf {
+        self.0.join(format!("last_{name}.safetensors"))
+    }
+
     /// The mask network's weights at the best checkpoint, for an attack that has one.
     pub fn best_mask(&self) -> PathBuf {
         self.0.join("best_mask.safetensors")

@@ -11,7 +11,7 @@ use tch::{Device, Tensor};
 pub(super) fn state(parts: &Assembled) -> Vec<(String, Tensor)> {
     let mut state = parts.step.model.state("model.");
     state.extend(parts.step.networks.state("networks."));
-    state.extend(parts.step.average.iter().flat_map(|average| average.state("average.")));
+    state.extend(parts.step.averages.state());
     state.extend(parts.step.attack.state().into_iter().map(|(name, t)| (format!("attack.{name}"), t)));
     state.extend(parts.step.state_of_loss().into_iter().map(|(name, t)| (format!("loss.{name}"), t)));
     state

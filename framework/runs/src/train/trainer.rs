@@ -173,7 +173,7 @@ impl Trainer {
                 vec![foil_config::Problem::new("init", format!("`init`: {}", error.message()), BEGINNING)]
             })?;
         }
-        parts.step.begin_average();
+        parts.step.begin_averages();
         Ok(parts)
     }
 

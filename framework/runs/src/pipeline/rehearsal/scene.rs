@@ -6,7 +6,7 @@ use crate::pipeline::assemble::context;
 use crate::pipeline::{NetworkConfig, Pipeline};
 use foil::attack::{Attack, Batch};
 use foil::augment::Augment;
-use foil::engine::{Averaged, Capture, Further, Learner, Network, Networks, Precision};
+use foil::engine::{Averaged, Averages, Capture, Further, Learner, Network, Networks, Precision};
 use foil::loss::Loss;
 use foil::nn::{Mode, Noise};
 use foil::optim::Optimizer;
@@ -99,10 +99,12 @@ impl Scene {
         self.pipeline.update.as_ref().map(|part| Ok((self.component(part)?, part.name()))).transpose()
     }
 
-    /// A small network that follows one like it.
-    pub fn average(&self) -> Result<Option<Averaged>, Finding> {
+    /// Small networks that follow one like them.
+    pub fn averages(&self) -> Result<Averages, Finding> {
         let build = |part| Ok(Averaged::new(stand_in(&self.data).0, self.component(part)?));
-        self.pipeline.average.as_ref().map(build).transpose()
+        let further = self.pipeline.averages.iter().map(|(name, part)| Ok((name.clone(), build(part)?)));
+        let evaluated = self.pipeline.average.as_ref().map(build).transpose()?;
+        Ok(Averages { evaluated, further: further.collect::<Result<_, Finding>>()? })
     }
 
     /// A small network in the place of each one besides the model.

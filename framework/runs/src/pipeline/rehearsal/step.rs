@@ -5,7 +5,7 @@ use super::model::Seen;
 use super::scene::Scene;
 use super::stand_in::stand_in;
 use super::{Finding, is_finite, loss, same};
-use foil::engine::{Learner, Outcome, Step};
+use foil::engine::{Averages, Learner, Outcome, Step};
 use foil::error::Part;
 use foil::loss::terms;
 use foil::shim::version;
@@ -44,7 +44,7 @@ fn run(scene: &Scene, itself: bool) -> Result<Ran, (&'static str, Finding)> {
     let mut step = Step {
         update: scene.update().map_err(at("update"))?,
         networks: scene.networks().map_err(at("optimizer"))?,
-        average: scene.average().map_err(at("average"))?,
+        averages: scene.averages().map_err(at("average"))?,
         ..Step::new(
             Learner::new(network, scene.optimizer().map_err(at("optimizer"))?),
             scene.attack(&pipeline.attack).map_err(at("attack"))?,
@@ -53,8 +53,8 @@ fn run(scene: &Scene, itself: bool) -> Result<Ran, (&'static str, Finding)> {
         )
     };
     if itself {
-        // The average is a small network: it follows one like it.
-        step.average = None;
+        // The averages are small networks: they follow one like them.
+        step.averages = Averages::default();
     }
     let mut batch = scene.images().batch(&scene.clock);
     if scene.mixes().map_err(at("augment"))? {

@@ -4,16 +4,17 @@
 use super::start_or_resume::Curves;
 use super::{EpochSums, Place, Trainer};
 use crate::eval::{AttackProgress, NATURAL, Trial, UnderWay};
-use crate::record::{Row, Values, metrics, stamp};
+use crate::record::{ModelCard, Row, Values, metrics, stamp};
 use crate::train::collapse;
 use crate::train::describe::tag;
-use crate::train::folder::Position;
+use crate::train::folder::{Folder, Position};
 use crate::train::heartbeat::Beat;
 use crate::train::state::state;
 use crate::train::writer::{TensorFile, kept};
 use foil::distinct;
-use foil::engine::Network;
+use foil::engine::{Averaged, Network};
 use foil::{AtPath, Error, Result};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -88,6 +89,7 @@ impl Trainer {
                     files.push(self.folder.draft_of_model(self.folder.best_mask(), mask, &self.card)?);
                 }
                 files.push(self.folder.draft_of_model(self.folder.best(), same(), &self.card)?);
+                files.extend(self.drafts_of_averages(Folder::best_average)?);
             }
         }
         let means = values.iter().filter_map(|(name, value)| Some((name.strip_prefix("train_")?.to_string(), *value)));
@@ -112,9 +114,22 @@ impl Trainer {
             metrics.append(Row { epoch, step, values }).at("writing", self.folder.path())?;
             files.push(self.folder.draft_of_model(self.folder.last(), same(), &self.card)?);
         }
+        if is_first {
+            files.extend(self.drafts_of_averages(Folder::last_average)?);
+        }
         self.epoch_sums = EpochSums::new(self.device);
         (self.position.epoch, self.position.step) = (epoch, 0);
         self.save(files, Place { epoch: epoch - 1, step: steps })
+    }
+
+    /// The files of the averages that are saved beside the model, which nothing has measured.
+    fn drafts_of_averages(&self, path: fn(&Folder, &str) -> PathBuf) -> Result<Vec<TensorFile>> {
+        let card = ModelCard { metrics: Values::new(), ..self.card.clone() };
+        let draft = |(name, average): (&String, &Averaged)| {
+            let weights = kept(&average.network().params().state_dict());
+            self.folder.draft_of_model(path(&self.folder, name), weights, &card)
+        };
+        self.parts.step.averages.further.iter().map(draft).collect()
     }
 
     /// Saves everything that resuming needs.

@@ -1,23 +1,27 @@
-//! The average at the end of an epoch.
+//! The averages at the end of an epoch.
 
 use super::Trainer;
 use super::epoch::gathered;
 use crate::train::feed::At;
 use foil::Result;
 use foil::data::Augmenting;
-use foil::engine::Step;
+use foil::engine::{Averaged, Step};
 use tch::Tensor;
 
 impl Trainer {
-    /// Moves the average, and estimates its batch norm's statistics if it asks for that, over the
-    /// epoch's images in their `order`.
+    /// Moves the averages, and estimates batch norm's statistics of those that ask for that, over
+    /// the epoch's images in their `order`.
     pub(super) fn average_epoch(&mut self, order: &Tensor) -> Result<()> {
-        let Step { model, average, .. } = &mut self.parts.step;
-        let Some(average) = average else { return Ok(()) };
-        if !average.follow_epoch(model.network(), &self.clock.progress()) {
+        let (Step { model, averages, .. }, now) = (&mut self.parts.step, self.clock.progress());
+        let estimated = averages.iter_mut().filter_map(|average| {
+            let estimates = average.follow_epoch(model.network(), &now);
+            estimates.then_some(&*average)
+        });
+        let estimated: Vec<&Averaged> = estimated.collect();
+        if estimated.is_empty() {
             return Ok(());
         }
-        average.forget();
+        estimated.iter().for_each(|average| average.forget());
         let list = &self.parts.augment;
         let epoch = self.position.epoch;
         let steps = (self.train.base().len() as u64).div_ceil(self.pipeline.train.batch_size);
@@ -28,7 +32,7 @@ impl Trainer {
             let (taken, part) = gathered(list, share);
             let inputs = self.train.inputs(At { epoch, step, order }, taken, steps)?;
             let [images, ..] = self.train.batch(&inputs, Some(Augmenting { list, key: &self.key, part }))?;
-            average.see(&images, seen, share.all)?;
+            estimated.iter().try_for_each(|average| average.see(&images, seen, share.all))?;
             seen += share.all;
         }
         Ok(())
