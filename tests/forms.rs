@@ -9,7 +9,7 @@ use foil_attacks as _;
 use foil_augmentations as _;
 use foil_averages as _;
 use foil_cat as _;
-use foil_config::{Catalog, Library, Problem, fraction};
+use foil_config::{Catalog, FolderOf, Library, Problem, fraction};
 use foil_datasets as _;
 use foil_distillation as _;
 use foil_dkl as _;
@@ -44,8 +44,8 @@ impl Catalog for Once {
         let key = (kind.to_string(), name.to_string());
         self.0.borrow_mut().entry(key).or_insert_with(|| Registry.schema(kind, name)).clone()
     }
-    fn check(&self, kind: &str, path: &str, component: &serde_yaml::Value) -> Vec<Problem> {
-        Registry.check(kind, path, component)
+    fn check(&self, kind: &str, path: &str, component: &serde_yaml::Value, folder: FolderOf<'_>) -> Vec<Problem> {
+        Registry.check(kind, path, component, folder)
     }
     fn load(&self, library: &Library) -> Result<(), (String, String)> {
         Registry.load(library)

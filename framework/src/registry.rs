@@ -9,11 +9,14 @@ mod component;
 mod file;
 mod foreign;
 pub mod manual;
+mod reading;
 
 pub use build::{Build, DataFacts};
 pub use component::{Component, Config};
 pub use file::{DataPath, FilePath};
 pub use foreign::admitting;
+pub(crate) use foreign::is_admitted;
+pub use reading::reading_in;
 
 use crate::attack::Attack;
 use crate::augment::Augment;
@@ -30,6 +33,7 @@ use crate::{Error, Result};
 use component::Settings;
 use foil_config::suggest;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::PoisonError;
 
 /// A trait that plugins implement, by its name in configs.
@@ -100,7 +104,7 @@ pub struct Plugin {
     example: &'static str,
     schema: fn() -> Result<String>,
     schema_of: Option<SchemaOf>,
-    parse: fn(&str) -> Result<Slots>,
+    parse: fn(&str, &Path) -> Result<Slots>,
 }
 
 /// The JSON Schema of a plugin whose keys depend on what is written under some of them. An error is
@@ -125,6 +129,11 @@ impl Plugin {
     #[must_use]
     pub const fn keyed(self, schema_of: SchemaOf) -> Self {
         Self { schema_of: Some(schema_of), ..self }
+    }
+
+    /// Whether its keys, and what it does, follow from a program in a file that a pipeline names.
+    pub fn is_keyed(&self) -> bool {
+        self.schema_of.is_some()
     }
 
     /// The same as a library's.

@@ -7,12 +7,13 @@
 //! value.
 
 use crate::plugin::{Held, shared};
-use crate::registry::{Build, Component};
+use crate::registry::{Build, Component, Kind as _, find, is_admitted};
+use crate::{Error, Result, raise};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use tch::{Device, Kind, Tensor};
 
 /// A run's progress.
@@ -61,15 +62,31 @@ pub struct Scheduled {
 #[derive(Clone)]
 enum Number {
     Constant(f64),
+    Follows(Arc<Followed>),
+}
+
+/// A scheduler and its settings.
+struct Followed {
+    component: Component<dyn Scheduler>,
     /// In a `Held`, because the clock that calls it may belong to another copy of the framework.
-    Follows(Arc<Component<dyn Scheduler>>, Arc<Held<dyn Scheduler>>),
+    built: OnceLock<Result<Held<dyn Scheduler>>>,
+}
+
+impl Followed {
+    fn scheduler(&self) -> Result<&Held<dyn Scheduler>> {
+        let built = || Ok(Held::new(self.component.build_alone()?).named(self.component.name()));
+        self.built.get_or_init(built).as_ref().map_err(|error| {
+            let wrong = format!("scheduler `{}`: {}", self.component.name(), error.message());
+            Error::new(wrong).help(error.suggestion().unwrap_or_default())
+        })
+    }
 }
 
 impl std::fmt::Debug for Scheduled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.number {
             Number::Constant(value) => write!(f, "{value}"),
-            Number::Follows(component, _) => component.fmt(f),
+            Number::Follows(followed) => followed.component.fmt(f),
         }
     }
 }
@@ -97,7 +114,7 @@ impl Scheduled {
     pub fn value(&self, progress: &Progress) -> f64 {
         match &self.number {
             Number::Constant(value) => *value,
-            Number::Follows(_, scheduler) => scheduler.value(progress),
+            Number::Follows(followed) => raise(followed.scheduler()).value(progress),
         }
     }
 
@@ -115,7 +132,7 @@ impl Serialize for Scheduled {
                 Some(text) => serializer.serialize_str(&text),
                 None => serializer.serialize_f64(*value),
             },
-            Number::Follows(component, _) => component.serialize(serializer),
+            Number::Follows(followed) => followed.component.serialize(serializer),
         }
     }
 }
@@ -136,12 +153,17 @@ impl<'de> Deserialize<'de> for Scheduled {
             Some(number) => Ok(Self::new(Number::Constant(number))),
             None => {
                 let component: Component<dyn Scheduler> = serde_yaml::from_value(value).map_err(D::Error::custom)?;
-                // The pipeline's checker has built it before and reported any problems with their
-                // place.
-                let wrong = |error: crate::Error| format!("scheduler `{}`: {}", component.name(), error.message());
-                let scheduler = component.build_alone().map_err(|error| D::Error::custom(wrong(error)))?;
-                let held = Held::new(scheduler).named(component.name());
-                Ok(Self::new(Number::Follows(Arc::new(component), Arc::new(held))))
+                // A program in a file is not run where a pipeline is only looked at, which may be
+                // from anyone, or compared, where the file is replaced by its content's hash.
+                let kind = <dyn Scheduler>::NAME;
+                let waits = is_admitted() && find(kind, component.name()).is_ok_and(|plugin| plugin.is_keyed());
+                let followed = Followed { component, built: OnceLock::new() };
+                if !waits {
+                    // The pipeline's checker has built it before and reported any problems with
+                    // their place.
+                    followed.scheduler().map_err(|error| D::Error::custom(error.message()))?;
+                }
+                Ok(Self::new(Number::Follows(Arc::new(followed))))
             }
         }
     }
@@ -228,6 +250,66 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guard;
+    use crate::prelude::*;
+    use crate::registry::{FilePath, Plugin, admitting, reading_in};
+
+    /// The number in a file, for each of the plugins below.
+    #[settings]
+    struct OfFile {
+        /// The file.
+        file: FilePath,
+    }
+
+    impl Config<dyn Scheduler> for OfFile {
+        fn build(&self, cx: &Build) -> Result<Box<dyn Scheduler>> {
+            struct Read(f64);
+            impl Scheduler for Read {
+                fn value(&self, progress: &Progress) -> f64 {
+                    self.0 * progress.epochs_done()
+                }
+            }
+            let text = std::fs::read_to_string(cx.file(&self.file)).map_err(Error::of)?;
+            Ok(Box::new(Read(text.parse().map_err(Error::of)?)))
+        }
+    }
+
+    register!(dyn Scheduler, "of_file", OfFile, "{ file: number }");
+    inventory::submit! {
+        Plugin::new::<dyn Scheduler, OfFile>("of_program", "tests", "{ file: number }").keyed(|_| Ok(serde_json::json!({})))
+    }
+
+    /// A folder with a file `number` that holds 3, and a scheduler that reads it.
+    fn of_file(plugin: &str) -> (tempfile::TempDir, String) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("number"), "3").unwrap();
+        (folder, format!("{{ type: {plugin}, file: number }}"))
+    }
+
+    const LATER: Progress = Progress { epoch: 2, step: 0, steps_per_epoch: 1, epochs: 9 };
+
+    #[test]
+    fn a_file_is_found_in_the_folder_of_the_pipeline() {
+        let (folder, yaml) = of_file("of_file");
+        let number: Scheduled = reading_in(folder.path(), || serde_yaml::from_str(&yaml).unwrap());
+        assert_eq!(number.value(&LATER), 6.0);
+        let component: Component<dyn Scheduler> = reading_in(folder.path(), || serde_yaml::from_str(&yaml).unwrap());
+        assert_eq!(component.clone().build_alone().unwrap().value(&LATER), 6.0);
+        assert!(serde_yaml::from_str::<Scheduled>(&yaml).unwrap_err().to_string().contains("scheduler `of_file`"));
+    }
+
+    #[test]
+    fn a_program_waits_where_a_pipeline_is_only_looked_at() {
+        let (folder, yaml) = of_file("of_program");
+        let look = || reading_in(folder.path(), || admitting(|| serde_yaml::from_str::<Scheduled>(&yaml).unwrap()));
+        let (late, gone) = (look(), look());
+        assert_eq!(late.value(&LATER), 6.0);
+        std::fs::remove_file(folder.path().join("number")).unwrap();
+        assert!(serde_yaml::to_string(&gone).unwrap().contains("file: number"));
+        let error = guard(|| Ok(gone.value(&LATER))).unwrap_err();
+        assert!(error.message().starts_with("scheduler `of_program`"), "{error}");
+        assert!(reading_in(folder.path(), || serde_yaml::from_str::<Scheduled>(&yaml)).is_err());
+    }
 
     #[test]
     fn a_fraction_is_written_back_as_one() {

@@ -75,6 +75,10 @@ pub struct Written {
     pub folder: PathBuf,
 }
 
+/// The folder that paths are relative to at a key path of the pipeline: that of the file in which
+/// the key was written; empty for the command line.
+pub type FolderOf<'a> = &'a dyn Fn(&str) -> PathBuf;
+
 /// The plugins that a pipeline may name.
 pub trait Catalog {
     /// All names of a kind such as `attack`, in the order in which to list them.
@@ -95,18 +99,19 @@ pub trait Catalog {
     }
 
     /// Problems that a schema cannot express, for a plugin that meets its schema: `component` is
-    /// its normal form, written at `path`. The problems' paths begin with `path`.
-    fn check(&self, kind: &str, path: &str, component: &serde_yaml::Value) -> Vec<Problem> {
-        let _ = (kind, path, component);
+    /// its normal form, written at `path`, in which paths of files are as they were written: see
+    /// `folder`. The problems' paths begin with `path`.
+    fn check(&self, kind: &str, path: &str, component: &serde_yaml::Value, folder: FolderOf<'_>) -> Vec<Problem> {
+        let _ = (kind, path, component, folder);
         Vec::new()
     }
 
     /// More problems of a pipeline that has some, so that the author reads all of them at once.
     /// `rest` is its normal form without unknown keys and without values that were refused. `known`
     /// are the problems so far. What is reported about a key that was not written, or that is part
-    /// of a known problem, is left out.
-    fn more(&self, rest: &serde_yaml::Value, known: &[Problem]) -> Vec<Problem> {
-        let _ = (rest, known);
+    /// of a known problem, is left out. `folder` is as for [`Catalog::check`].
+    fn more(&self, rest: &serde_yaml::Value, known: &[Problem], folder: FolderOf<'_>) -> Vec<Problem> {
+        let _ = (rest, known, folder);
         Vec::new()
     }
 
@@ -198,7 +203,8 @@ fn finish(
         return Ok(Checked { value, sources, root });
     }
     if !incomplete {
-        for problem in catalog.more(&value, &problems) {
+        let folder = |path: &str| root.nearest(path, &root.place).0.folder();
+        for problem in catalog.more(&value, &problems, &folder) {
             let (place, found) = root.nearest(&problem.path, &root.place);
             if found && !problems.iter().any(|known| known.concerns(&problem.path)) {
                 note(&mut problems, problem.at(&place));

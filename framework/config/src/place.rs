@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A text that was read: a file, or one override.
@@ -49,6 +50,15 @@ impl Place {
     /// The file's path as it was given, or `` override `a.b=1` ``.
     pub fn source(&self) -> &str {
         &self.source.name
+    }
+
+    /// The folder that a path written here is relative to: the file's; for an override the current
+    /// one, which is empty.
+    pub fn folder(&self) -> PathBuf {
+        match self.source.is_file {
+            true => Path::new(self.source()).parent().map(Path::to_path_buf).unwrap_or_default(),
+            false => PathBuf::new(),
+        }
     }
 
     /// Line from 1; `None` for an override.

@@ -1,6 +1,6 @@
 //! The context in which plugins are built.
 
-use super::{Component, DataPath, FilePath, Kind};
+use super::{Component, DataPath, FilePath, Kind, reading_in};
 use crate::distributed::World;
 use crate::engine::{EvalPrecision, Network, Precision};
 use crate::model::Model;
@@ -126,6 +126,12 @@ impl<'a> Build<'a> {
     /// The path of a file in the settings.
     pub fn file(&self, file: &FilePath) -> PathBuf {
         file.within(self.folder)
+    }
+
+    /// Reads a part of the settings that only now is seen to be one, such as a
+    /// [`Scheduled`](crate::scheduler::Scheduled); its files are relative to the same folder.
+    pub fn reading<T>(&self, work: impl FnOnce() -> T) -> T {
+        reading_in(self.folder, work)
     }
 
     /// The place of a data set in the settings.

@@ -1,6 +1,7 @@
 //! A plugin's part of a config, type-erased: it can be read, written and built without knowing the
 //! plugin's type.
 
+use super::reading::{folder, reading_in};
 use super::{Build, DataFacts, Kind, Slots, article, find, foreign};
 use crate::augment::Augment;
 use crate::guard;
@@ -13,7 +14,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::RefCell;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tch::{Device, Kind as Number};
 
 /// A plugin's settings, which can build the plugin.
@@ -102,12 +103,15 @@ pub(super) fn schema<C: schemars::JsonSchema>() -> Result<String> {
     guard(|| Ok(schemars::schema_for!(C).to_value().to_string()))
 }
 
-/// Reads settings from YAML into the slot of their kind.
-pub(super) fn parse<T: Kind + ?Sized, C: Config<T> + DeserializeOwned + 'static>(yaml: &str) -> Result<Slots> {
+/// Reads settings from YAML into the slot of their kind; `folder` is the pipeline's.
+pub(super) fn parse<T: Kind + ?Sized, C: Config<T> + DeserializeOwned + 'static>(
+    yaml: &str,
+    folder: &Path,
+) -> Result<Slots> {
     guard(|| {
         // Through a value, whose errors do not refer to lines of a text that the user never saw.
         let value: serde_yaml::Value = serde_yaml::from_str(yaml).map_err(Error::of)?;
-        let config: C = serde_yaml::from_value(value).map_err(Error::of)?;
+        let config: C = reading_in(folder, || serde_yaml::from_value(value)).map_err(Error::of)?;
         let mut slots = Slots::default();
         *T::slot(&mut slots) = Some(Box::new(Own(config)));
         Ok(slots)
@@ -118,6 +122,8 @@ pub(super) fn parse<T: Kind + ?Sized, C: Config<T> + DeserializeOwned + 'static>
 pub struct Component<T: Kind + ?Sized> {
     pub(super) name: &'static str,
     pub(super) config: Box<dyn Settings<T>>,
+    /// The folder of the pipeline that it was read in.
+    folder: PathBuf,
 }
 
 impl<T: Kind + ?Sized> Component<T> {
@@ -126,12 +132,13 @@ impl<T: Kind + ?Sized> Component<T> {
         self.name
     }
 
-    /// Builds it outside a pipeline, for plugins that need no context, such as schedulers.
+    /// Builds it outside a pipeline, for plugins that need no context, such as schedulers. Paths in
+    /// its settings are relative to the folder of the pipeline that it was read in.
     ///
     /// # Errors
     /// The problems of its settings.
     pub fn build_alone(&self) -> Result<Box<T>> {
-        self.build_within(Path::new(""))
+        self.build_within(&self.folder)
     }
 
     /// The same, with paths in its settings relative to `folder`.
@@ -144,7 +151,7 @@ impl<T: Kind + ?Sized> Component<T> {
 
     /// As [`Component::build_alone`], returning all problems of the settings at `path`.
     pub fn build_at(&self, path: &str) -> Result<Box<T>, Vec<Problem>> {
-        self.built(path, Path::new(""))
+        self.built(path, &self.folder)
     }
 
     fn built(&self, path: &str, folder: &Path) -> Result<Box<T>, Vec<Problem>> {
@@ -184,7 +191,7 @@ impl<T: Kind + ?Sized> Clone for Component<T> {
     /// Clones through YAML, since the settings' type is not known here.
     fn clone(&self) -> Self {
         let copy = || serde_yaml::to_value(self).and_then(serde_yaml::from_value);
-        foreign::admitting(copy).expect("a config that was read can be read again")
+        reading_in(&self.folder, || foreign::admitting(copy)).expect("a config that was read can be read again")
     }
 }
 
@@ -215,21 +222,23 @@ impl<'de, T: Kind + ?Sized> Deserialize<'de> for Component<T> {
             }
         };
         let yaml = serde_yaml::to_string(&settings).map_err(D::Error::custom)?;
+        let folder = folder();
         let foreign = |fault| Self {
             name: foreign::lasting(&name),
             config: Box::new(foreign::Foreign { yaml: yaml.clone(), fault }),
+            folder: folder.clone(),
         };
         let entry = match find(T::NAME, &name) {
             Err(_) if foreign::is_admitted() => return Ok(foreign(None)),
             found => found.map_err(|e| D::Error::custom(e.message().to_string()))?,
         };
-        let mut slots = match (entry.parse)(&yaml) {
+        let mut slots = match (entry.parse)(&yaml, &folder) {
             Err(e) if foreign::is_admitted() => return Ok(foreign(Some(e.message().to_string()))),
             parsed => parsed.map_err(|e| D::Error::custom(format!("{} `{name}`: {}", T::NAME, e.message())))?,
         };
         let config = T::slot(&mut slots).take();
         let config = config.ok_or_else(|| D::Error::custom(format!("`{name}` is not {}", article(T::NAME))))?;
-        Ok(Self { name: entry.name, config })
+        Ok(Self { name: entry.name, config, folder })
     }
 }
 

@@ -25,7 +25,7 @@ pub fn admitting<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-pub(super) fn is_admitted() -> bool {
+pub(crate) fn is_admitted() -> bool {
     ADMITTED.get()
 }
 

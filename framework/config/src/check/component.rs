@@ -2,13 +2,11 @@
 
 use super::{Checker, Spot};
 use crate::node::{Kind, Map, Node};
-use crate::place::Place;
 use crate::problem::note;
 use crate::schema::resolve;
 use crate::{Written, show, suggest};
 use serde_json::Value as Json;
 use serde_yaml::{Mapping, Value as Yaml};
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 impl Checker<'_> {
@@ -75,9 +73,9 @@ impl Checker<'_> {
         }
         let whole = Yaml::Mapping(whole);
         if self.problems.len() == before && !self.ignore_missing {
-            for problem in self.catalog.check(kind, &spot.path, &whole) {
-                let inside = problem.path.strip_prefix(&spot.path).unwrap_or_default();
-                let (place, _) = node.nearest(inside, spot.place);
+            let place = |path: &str| node.nearest(path.strip_prefix(&spot.path).unwrap_or_default(), spot.place).0;
+            for problem in self.catalog.check(kind, &spot.path, &whole, &|path| place(path).folder()) {
+                let place = place(&problem.path);
                 note(&mut self.problems, problem.at(&place));
             }
         }
@@ -124,11 +122,7 @@ fn written(keys: &Map) -> Vec<Written> {
         Kind::Str(text) => Some((key, text, &entry.node.place)),
         _ => None,
     });
-    let folder = |place: &Place| match place.line() {
-        Some(_) => Path::new(place.source()).parent().map(Path::to_path_buf).unwrap_or_default(),
-        None => PathBuf::new(),
-    };
-    texts.map(|(key, text, place)| Written { key: key.clone(), text: text.clone(), folder: folder(place) }).collect()
+    texts.map(|(key, text, place)| Written { key: key.clone(), text: text.clone(), folder: place.folder() }).collect()
 }
 
 /// Adds the defaults of keys that are left out, and writes numbers alike, where the schema asks

@@ -1,6 +1,6 @@
 //! A pipeline like foil's, with two or three plugins of each kind.
 
-use foil_config::{Catalog, Checked, Problem, Problems, load_str};
+use foil_config::{Catalog, Checked, FolderOf, Problem, Problems, load_str};
 use foil_macros::settings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema, schema_for};
 use serde::{Deserialize, Serialize};
@@ -188,7 +188,7 @@ impl Catalog for Plugins {
         Some(schema.to_value())
     }
 
-    fn check(&self, kind: &str, path: &str, component: &serde_yaml::Value) -> Vec<Problem> {
+    fn check(&self, kind: &str, path: &str, component: &serde_yaml::Value, _: FolderOf<'_>) -> Vec<Problem> {
         let key = |key: &str| component[key].as_f64().expect("a checked number");
         if kind == "scheduler" && key("from") >= key("to") {
             let message = format!("`{path}.to` is {}, but the ramp begins at {}", key("to"), key("from"));

@@ -1,9 +1,9 @@
 //! The registered plugins as the config checker sees them.
 
 use foil::Error;
-use foil::registry::{Component, Kind as _, find, plugins};
+use foil::registry::{Component, Kind as _, admitting, find, plugins};
 use foil::scheduler::Scheduler;
-use foil_config::{Catalog, Library, Problem, Written};
+use foil_config::{Catalog, FolderOf, Library, Problem, Written};
 use serde_yaml::Value;
 
 /// The registry as the config checker sees it.
@@ -22,17 +22,17 @@ impl Catalog for Registry {
     }
     /// Only schedulers can be built before anything is known of the data; the others are checked by
     /// [`super::assemble`].
-    fn check(&self, kind: &str, path: &str, component: &Value) -> Vec<Problem> {
+    fn check(&self, kind: &str, path: &str, component: &Value, folder: FolderOf<'_>) -> Vec<Problem> {
         if kind != <dyn Scheduler>::NAME {
             return Vec::new();
         }
         // One that meets its schema and cannot be read nevertheless is reported when the pipeline
         // is read.
-        let read = serde_yaml::from_value::<Component<dyn Scheduler>>(component.clone());
+        let read = serde_yaml::from_value::<Component<dyn Scheduler>>(super::files::found(component, path, folder));
         read.ok().and_then(|scheduler| scheduler.build_at(path).err()).unwrap_or_default()
     }
-    fn more(&self, rest: &Value, known: &[Problem]) -> Vec<Problem> {
-        super::partial::more_problems(rest, known)
+    fn more(&self, rest: &Value, known: &[Problem], folder: FolderOf<'_>) -> Vec<Problem> {
+        super::partial::more_problems(&super::files::found(rest, "", folder), known)
     }
     fn load(&self, library: &Library) -> Result<(), (String, String)> {
         let text = |error: Error| (error.message().to_string(), error.suggestion().unwrap_or_default().to_string());
@@ -64,8 +64,13 @@ impl Catalog for Looking {
         Registry.schema(kind, name)
     }
 
-    fn check(&self, kind: &str, path: &str, component: &Value) -> Vec<Problem> {
-        Registry.check(kind, path, component)
+    /// A program in a file is not run: the pipeline may be from anyone.
+    fn check(&self, kind: &str, path: &str, component: &Value, folder: FolderOf<'_>) -> Vec<Problem> {
+        let name = component.get("type").and_then(Value::as_str).unwrap_or_default();
+        match find(kind, name).is_ok_and(foil::registry::Plugin::is_keyed) {
+            true => Vec::new(),
+            false => admitting(|| Registry.check(kind, path, component, folder)),
+        }
     }
 
     fn load(&self, _: &Library) -> Result<(), (String, String)> {

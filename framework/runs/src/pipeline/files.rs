@@ -4,9 +4,9 @@ use super::Pipeline;
 use super::extra::checkpoint;
 use foil::atomic;
 use foil::plugin::{Lock, loaded};
-use foil::registry::{Names, admitting, key_of_plugin};
+use foil::registry::{Names, admitting, key_of_plugin, reading_in};
 use foil::{AtPath, Result, regular};
-use foil_config::Checked;
+use foil_config::{Checked, FolderOf};
 use serde_yaml::Value;
 use std::path::{Path, PathBuf, absolute};
 
@@ -41,6 +41,20 @@ fn each(
     Ok(())
 }
 
+/// The same part of a pipeline, written at `path`, with every file named by its path from the
+/// current folder.
+pub(super) fn found(value: &Value, path: &str, folder: FolderOf<'_>) -> Value {
+    let mut value = value.clone();
+    let named = each(&mut value, path, &mut |at, map, key, named| {
+        if let (Names::File, Some(Value::String(text))) = (named, map.get_mut(key)) {
+            *text = folder(at).join(&*text).display().to_string();
+        }
+        Ok(())
+    });
+    debug_assert!(named.is_ok(), "nothing above fails");
+    value
+}
+
 /// Makes paths that were not written in `main` relative to its folder: those of a base in another
 /// folder, and those of the command line, which are relative to the current folder.
 pub(super) fn locate(checked: &Checked, main: &Path) -> Result<Value> {
@@ -48,11 +62,7 @@ pub(super) fn locate(checked: &Checked, main: &Path) -> Result<Value> {
     let mut value = checked.value.clone();
     each(&mut value, "", &mut |path, map, key, _| {
         let Some(Value::String(text)) = map.get_mut(key) else { return Ok(()) };
-        let place = checked.locate(path);
-        let from = match &place {
-            Some(place) if place.line().is_some() => folder_of(Path::new(place.source())),
-            _ => PathBuf::new(),
-        };
+        let from = checked.locate(path).map(|place| place.folder()).unwrap_or_default();
         if from != folder_of(main) {
             let whole = from.join(&*text);
             *text = absolute(&whole).at("finding", &whole)?.display().to_string();
@@ -140,7 +150,7 @@ impl Pipeline {
             }
             Ok(())
         })?;
-        let carried: Self = serde_yaml::from_value(value).at("reading", folder)?;
+        let carried: Self = reading_in(folder, || serde_yaml::from_value(value)).at("reading", folder)?;
         Ok(Self { folder: folder.to_path_buf(), ..carried })
     }
 }

@@ -4,7 +4,7 @@ use super::Pipeline;
 use super::networks::name_of;
 use super::{Looking, Registry};
 use foil::distributed::World;
-use foil::registry::admitting;
+use foil::registry::{admitting, reading_in};
 use foil::{AtPath, Error, Result, regular};
 use foil_config::{Checked, Problem};
 use std::path::Path;
@@ -116,13 +116,14 @@ pub fn look(path: &Path, overrides: &[String]) -> Result<Loaded> {
 
 pub(super) fn loaded(path: &Path, checked: Checked) -> Result<Loaded> {
     let value = super::files::locate(&checked, path)?;
-    let mut pipeline: Pipeline = serde_yaml::from_value(value).map_err(|e| {
+    let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    let mut pipeline: Pipeline = reading_in(&folder, || serde_yaml::from_value(value)).map_err(|e| {
         Error::new(format!("{}: {e}", path.display())).help("if this does not say what to change, please report it")
     })?;
     if pipeline.name.is_none() {
         pipeline.name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     }
-    pipeline.folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    pipeline.folder = folder;
     pipeline.plugins = libraries(&pipeline)?;
     Ok(Loaded { pipeline, checked })
 }

@@ -5,7 +5,7 @@ use super::{Registry, root_schema};
 use foil::distributed::World;
 use foil::registry::{Plugin, admitting, plugins};
 use foil::{AtPath, Error, Result, distinct, regular};
-use foil_config::{Catalog, Checked, Library, Problem, Problems, Written};
+use foil_config::{Catalog, Checked, FolderOf, Library, Problem, Problems, Written};
 use serde_yaml::Value;
 use std::path::Path;
 
@@ -62,8 +62,8 @@ fn value_of(path: &Path, text: Option<&str>) -> Result<Value> {
 
 /// The registry, which takes any keys of a plugin that only training needs, and any library.
 struct Lenient {
-    /// The key of a training part, and the name of a plugin in it.
-    training: Vec<(&'static str, String)>,
+    /// A plugin of a training part, as messages call it, and its name.
+    training: Vec<(String, String)>,
     /// Names of plugins in the rest.
     evaluating: Vec<String>,
 }
@@ -78,7 +78,12 @@ impl Lenient {
             match TRAINING.into_iter().find(|part| key.as_str() == Some(part)) {
                 Some(part) => {
                     names.extend(value.as_str().map(String::from));
-                    training.extend(names.into_iter().map(|name| (part, name)));
+                    let own = value.as_str().or_else(|| value.get("type")?.as_str());
+                    let called = |name: &String| match own == Some(name) {
+                        true => format!("the {part} `{name}`"),
+                        false => format!("`{name}` in `{part}`"),
+                    };
+                    training.extend(names.into_iter().map(|name| (called(&name), name)));
                 }
                 None => evaluating.extend(names),
             }
@@ -98,13 +103,13 @@ impl Lenient {
     /// What training needs and is not there, or may be another version, a sentence each; `strict`
     /// is the error of reading the pipeline with all of it.
     fn missing(&self, strict: &Error) -> Vec<String> {
-        let may_differ = |plugin: &Plugin| plugin.library().is_some() || plugin.schema_of(&[]).is_some();
+        let may_differ = |plugin: &Plugin| plugin.library().is_some() || plugin.is_keyed();
         let lacks = |name: &str| !plugins().iter().any(|plugin| plugin.name() == name && !may_differ(plugin));
         let parts = self.training.iter().filter(|(_, name)| self.trains_only(name) && lacks(name)).cloned();
         let said = strict.to_string();
         let why = said.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        let sentence = |(part, name): (&str, String)| {
-            format!("the {part} `{name}` is missing: {why}; it trained this run, and an evaluation does not need it")
+        let sentence = |(called, _): (String, String)| {
+            format!("{called} is missing: {why}; it trained this run, and an evaluation does not need it")
         };
         distinct(parts).into_iter().map(sentence).collect()
     }
@@ -131,9 +136,9 @@ impl Catalog for Lenient {
         if self.trains_only(name) { None } else { Registry.schema_of(kind, name, written) }
     }
 
-    fn check(&self, kind: &str, path: &str, component: &Value) -> Vec<Problem> {
+    fn check(&self, kind: &str, path: &str, component: &Value, folder: FolderOf<'_>) -> Vec<Problem> {
         let part = path.split('.').next().unwrap_or_default();
-        if TRAINING.contains(&part) { Vec::new() } else { Registry.check(kind, path, component) }
+        if TRAINING.contains(&part) { Vec::new() } else { Registry.check(kind, path, component, folder) }
     }
 
     fn load(&self, library: &Library) -> Result<(), (String, String)> {

@@ -19,7 +19,7 @@ pub(super) fn more_problems(rest: &serde_yaml::Value, known: &[Problem]) -> Vec<
         Ok(pipeline) if whole => assemble(&pipeline, Kind::Float, Device::Cpu, true).err().unwrap_or_default(),
         _ => problems_of_parts(rest),
     };
-    // The file's folder is not known here, so files that it names cannot be found.
+    // Whether these are there is said of a pipeline that has no other problem.
     let of_a_file = |path: &str| ["data", "extra.data"].contains(&path) || super::files::is_own(path);
     problems.retain(|problem| !of_a_file(&problem.path) && !problem.building);
     problems
