@@ -42,6 +42,16 @@ def test_the_loss_in_ten_lines(foil_command: Run, tmp_path: Path) -> None:
     assert "weight: a number, at least 0" in foil_command("explain", "my_loss.py").stdout
 
 
+def test_the_schedulers_of_the_page(foil_command: Run, tmp_path: Path) -> None:
+    grow = next(block for block in blocks("writing-a-plugin.md", "python") if "foil.Scheduler" in block)
+    (tmp_path / "grow.py").write_text(grow)
+    shutil.copy(DOCS.parent / "configs/demo/base.yaml", tmp_path)
+    lines = next(block for block in blocks("writing-a-plugin.md", "yaml") if "grow.py" in block)
+    (tmp_path / "grow.yaml").write_text(f"extends: base.yaml\nloss: at\n{lines}")
+    foil_command("check", "grow.yaml")
+    assert "most: a number, 0 to 1" in foil_command("explain", "grow.py").stdout
+
+
 @pytest.mark.parametrize("page", ["pytorch.md"])
 def test_the_plugins_of_a_page_are_plugins(foil_command: Run, tmp_path: Path, page: str) -> None:
     found = [block for block in blocks(page, "python") if re.search(r"class \w+\(foil\.", block)]

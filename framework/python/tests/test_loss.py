@@ -167,7 +167,7 @@ def test_a_strangers_run_is_looked_at_without_running_its_code(foil_command: Run
         assert not (tmp_path / "ran").exists() and not (tmp_path / "run/ran").exists(), words
 
 
-@pytest.mark.parametrize("kind", ["loss", "attack", "objective", "model", "data"])
+@pytest.mark.parametrize("kind", ["loss", "attack", "objective", "model", "data", "scheduler"])
 def test_a_template_passes_its_test_and_trains(foil_command: Run, tmp_path: Path, kind: str) -> None:
     foil_command("new-plugin", "--python", kind, "my_own")
     tested = subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=tmp_path, capture_output=True, text=True)
@@ -306,7 +306,9 @@ def test_a_loss_reads_features_and_images(foil_command: Run, tmp_path: Path) -> 
     (tmp_path / "tiny.yaml").write_text(PIPELINE)
     foil_command("train", "tiny.yaml", *loss, "--run-dir", "run", "--no-eval")
     row = curve(tmp_path / "run")[-1]
-    assert row["train_moved"] > 0 and 0 < row["train_pixels"] <= 0.3
+    moved, pixels = row["train_moved"], row["train_pixels"]
+    assert isinstance(moved, float) and isinstance(pixels, float)
+    assert moved > 0 and 0 < pixels <= 0.3
     (tmp_path / "reads.py").write_text(READS.replace('("clean", "penultimate"), (', '("clean", "last"), ('))
     said = foil_command("check", "tiny.yaml", *loss, code=1).stderr
     assert "the model's feature `last`, which this model does not name" in said and "it names penultimate" in said

@@ -46,8 +46,8 @@ pub(super) struct Args {
     kind: String,
     /// The name, for configs and for the crate: lower case, with underscores.
     name: String,
-    /// Write it in Python: for a loss, an attack, an objective, a model or data. Needs the foil
-    /// that pip installs.
+    /// Write it in Python: for a loss, an attack, an objective, a model, a scheduler or data. Needs
+    /// the foil that pip installs.
     #[arg(long, conflicts_with_all = ["foil", "foil_git", "foil_version"])]
     python: bool,
     /// The folder to make (default: mine/NAME in a clone of foil, NAME elsewhere; in Python the

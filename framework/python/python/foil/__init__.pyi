@@ -56,7 +56,13 @@ from ._base import (
     Objective as Objective,
 )
 from ._base import (
+    Progress as Progress,
+)
+from ._base import (
     Scheduled as Scheduled,
+)
+from ._base import (
+    Scheduler as Scheduler,
 )
 from ._base import (
     Target as Target,

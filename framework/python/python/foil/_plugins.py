@@ -8,6 +8,8 @@ import hashlib
 import importlib.util
 import inspect
 import json
+import math
+import numbers
 import sys
 import traceback
 import types
@@ -22,8 +24,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import _base
 
-BASES = {base.KIND: base for base in (_base.Attack, _base.Data, _base.Loss, _base.Objective, _base.Model)}
+BASES = {base.KIND: base for base in (_base.Attack, _base.Data, _base.Loss, _base.Objective, _base.Model, _base.Scheduler)}
 RESERVED = ("type", "file", "class", "sha256")
+OF_SCHEDULERS = ("value",)
+FOLLOWING = ("attack", "loss")
 PASSES = ("clean_first", "clean", "adversarial", "clean_again", "together", "clean_after_update")
 
 
@@ -131,10 +135,10 @@ def schema(kind: str, file: str, name: str | None) -> str:
     }
     required = ["file"]
     for field in dataclasses.fields(cls):
-        if field.name in RESERVED:
+        if field.name in RESERVED or (kind == "scheduler" and field.name in OF_SCHEDULERS):
             raise Fault(
                 "class",
-                f"`{cls.__name__}` has a field `{field.name}`, which is a key of every plugin in Python",
+                f"`{cls.__name__}` has a field `{field.name}`, which is a key of every {kind} in Python",
                 "call it something else",
             )
         try:
@@ -144,6 +148,9 @@ def schema(kind: str, file: str, name: str | None) -> str:
             raise Fault(
                 "class", message, "keys are float, int, bool, str, Literal, list, X | None or foil.Scheduled"
             ) from None
+        if hints[field.name] is _base.Scheduled and kind not in FOLLOWING:
+            message = f"the field `{field.name}` of `{cls.__name__}` has the type foil.Scheduled, which no {kind} has"
+            raise Fault("class", message, "a loss or an attack may have one; write float here")
         entry = {**of_type, **field.metadata.get("foil", {})}
         if field.default is not dataclasses.MISSING:
             entry["default"] = field.default
@@ -348,3 +355,13 @@ def value(objective: _base.Objective, logits: Tensor, y: Tensor, clean: Tensor |
         found = list(made.shape) if isinstance(made, Tensor) else type(made).__name__
         raise TypeError(f"value returned {found}, but must return a number for each image, {list(y.shape)}")
     return made
+
+
+def number(scheduler: _base.Scheduler, epoch: int, step: int, epochs: int, steps_per_epoch: int) -> float:
+    """What the scheduler makes of a run's progress."""
+    made: Any = scheduler.value(_base.Progress(epoch, step, epochs, steps_per_epoch))
+    if not isinstance(made, numbers.Real):
+        raise TypeError(f"value returned {type(made).__name__}, but must return a number, a float")
+    if not math.isfinite(made):
+        raise ValueError(f"value returned {made} in epoch {epoch + 1}, step {step + 1}, but must be finite")
+    return float(made)

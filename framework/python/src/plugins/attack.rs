@@ -41,7 +41,7 @@ impl Config<dyn Attack> for Settings<dyn Attack> {
                     return Err(error.help("write \"Linf\", \"L2\" or \"L1\""));
                 }
             };
-            let numbers = self.numbers(&object, py)?;
+            let numbers = self.numbers(&object, cx, py)?;
             let scheduled = numbers.iter().find(|(name, _)| name == "eps").map(|(_, eps)| eps.constant());
             let eps = scheduled.unwrap_or_else(|| self.keys.get("eps").and_then(serde_json::Value::as_f64));
             let capturable = object.attribute(py, "capturable")?;

@@ -37,7 +37,7 @@ impl Config<dyn DataSource> for Settings<dyn DataSource> {
             let name = object.object.bind(py).get_type().name().and_then(|name| name.extract::<String>());
             name.map_err(|error| Error::new(error.to_string()))
         })?;
-        let identity = format!("{} {name} {}", object.file.display(), serde_json::Value::from(self.keys.clone()));
+        let identity = format!("{} {name} {}", object.file.display(), self.keys_as_json());
         Ok(Box::new(Written { object, name, identity }))
     }
 }

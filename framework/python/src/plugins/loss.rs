@@ -53,7 +53,7 @@ impl Config<dyn Loss> for Settings<dyn Loss> {
                 py,
             )?;
             said.iter().for_each(|text| warn_once(text));
-            let numbers = self.numbers(&object, py)?;
+            let numbers = self.numbers(&object, cx, py)?;
             let asked: Vec<String> = object.attribute(py, "passes")?;
             let needs: Vec<String> = object.attribute(py, "needs")?;
             let features: Vec<(String, String)> = object.attribute(py, "features")?;

@@ -9,6 +9,7 @@ use foil_config::{Problem, Written};
 use pyo3::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -21,9 +22,9 @@ pub(crate) struct Settings<K: ?Sized> {
     class: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
-    /// The keys of the class.
+    /// The keys of the class, in one order however they were written: a run's identity has them.
     #[serde(flatten)]
-    pub(super) keys: serde_json::Map<String, serde_json::Value>,
+    pub(super) keys: BTreeMap<String, serde_json::Value>,
     #[serde(skip)]
     kind: PhantomData<fn() -> Box<K>>,
 }
@@ -99,13 +100,19 @@ impl<K: Kind + ?Sized> Settings<K> {
     ///
     /// # Errors
     /// When one is neither.
-    pub(super) fn numbers(&self, object: &Object, py: Python<'_>) -> Result<Vec<(String, Scheduled)>> {
+    pub(super) fn numbers(&self, object: &Object, cx: &Build, py: Python<'_>) -> Result<Vec<(String, Scheduled)>> {
         let names: Vec<String> = object.call("scheduled", |names, plugin| names.call1((plugin,))?.extract(), py)?;
         let numbers = names.into_iter().map(|name| {
-            let number = serde_json::from_value(self.keys.get(&name).cloned().unwrap_or_default());
+            let written = self.keys.get(&name).cloned().unwrap_or_default();
+            let number = cx.reading(|| serde_json::from_value(written));
             Ok((name, number.map_err(Error::of)?))
         });
         numbers.collect()
+    }
+
+    /// The keys of the class.
+    pub(super) fn keys_as_json(&self) -> serde_json::Value {
+        serde_json::Value::Object(self.keys.clone().into_iter().collect())
     }
 
     /// The object.
@@ -115,7 +122,7 @@ impl<K: Kind + ?Sized> Settings<K> {
     pub(super) fn object(&self, cx: &Build) -> Result<Object> {
         let file = cx.file(&self.file);
         Python::attach(|py| {
-            let keys = serde_json::Value::Object(self.keys.clone()).to_string();
+            let keys = self.keys_as_json().to_string();
             let made =
                 helper(py, "make").and_then(|make| make.call1((K::NAME, &file, &self.class, &self.sha256, keys)));
             match made {

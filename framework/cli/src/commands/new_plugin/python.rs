@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// Kind, its template, the template's test, and the lines of a pipeline that use it.
-const TEMPLATES: [(&str, &str, &str, &str); 5] = [
+const TEMPLATES: [(&str, &str, &str, &str); 6] = [
     (
         "loss",
         include_str!("../../../../../plugins/template/python/loss.py"),
@@ -50,6 +50,15 @@ const TEMPLATES: [(&str, &str, &str, &str); 5] = [
          attack: { type: pgd, eps: 0.3, alpha: 0.1, steps: 5, start: uniform }\n\
          loss: at\n",
     ),
+    (
+        "scheduler",
+        include_str!("../../../../../plugins/template/python/scheduler.py"),
+        include_str!("../../../../../plugins/template/python/test_scheduler.py"),
+        "model: small_cnn\n\
+         attack: { type: pgd, eps: 0.3, alpha: 0.1, steps: 5, start: uniform }\n\
+         loss: at\n\
+         optimizer: { type: adam, lr: { type: python, file: template_scheduler.py, peak: 0.002 } }\n",
+    ),
 ];
 
 /// The data, where the plugin is not the data: digits that come with foil, sized for two cores.
@@ -58,9 +67,11 @@ data: mnist_subset
 images: { test_limit: 1000 }
 ";
 
+/// The optimiser, where its learning rate is not the plugin.
+const OPTIMIZER: &str = "optimizer: { type: adam, lr: 0.002 }\n";
+
 /// The rest of the pipeline.
 const REST: &str = "\
-optimizer: { type: adam, lr: 0.002 }
 train: { epochs: 2, batch_size: 50 }
 attacks:
   pgd20: { type: pgd, eps: 0.3, alpha: 0.03, steps: 20, start: uniform }
@@ -86,7 +97,9 @@ pub(super) fn run(kind: &str, name: &str, folder: &Path) -> Exit {
     let template = format!("template_{kind}");
     let named = |text: &str| text.replace(&camel(&template), &camel(name)).replace(&template, name);
     let (on, data) = if kind == "data" { ("", "") } else { (" on digits", DIGITS) };
-    let pipeline = format!("# The {kind} `{name}`{on}. No published figures.\nname: {name}\n{lines}{data}{REST}");
+    let optimizer = if kind == "scheduler" { "" } else { OPTIMIZER };
+    let head = format!("# The {kind} `{name}`{on}. No published figures.\nname: {name}\n");
+    let pipeline = format!("{head}{lines}{data}{optimizer}{REST}");
     let files = [
         (format!("{name}.py"), named(code)),
         (format!("test_{name}.py"), named(test)),
