@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import PIPELINE, Run
@@ -59,7 +60,7 @@ def digits(tmp_path: Path) -> Path:
 
     import foil
 
-    sets = {}
+    sets: dict[str, Any] = {}
     for name, keep in (("train", 200), ("test", 40)):
         x, y = foil.data("mnist_subset", train=name == "train", limit=keep)
         sets[name], sets[f"{name}_y"] = (x * 255).round().byte().numpy(), y.numpy()
@@ -73,7 +74,7 @@ def digits(tmp_path: Path) -> Path:
 
 
 def last(run: Path) -> dict[str, object]:
-    row = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    row: dict[str, object] = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     row.pop("seconds", None)
     return row
 
