@@ -224,8 +224,11 @@ def test_problems_of_a_pipeline_are_an_exception(pipeline: Path, tmp_path: Path)
 
 
 def test_ctrl_c_saves(pipeline: Path, tmp_path: Path) -> None:
+    # Where the tests run in the background, a shell has told their processes to ignore Ctrl-C.
     script = f"""
+import signal
 import foil
+signal.signal(signal.SIGINT, signal.default_int_handler)
 foil.train({str(pipeline)!r}, {{"train.epochs": 1000}}, run_dir={str(tmp_path / "run")!r}, evaluate=False)
 """
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
