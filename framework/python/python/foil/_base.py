@@ -193,13 +193,25 @@ class Target:
 class AttackBatch:
     """The images of an attack."""
 
-    __slots__ = ("x", "y", "_scene", "_now")
+    __slots__ = ("x", "y", "index", "clean_logits", "_scene", "_now")
 
-    def __init__(self, x: Tensor, y: Tensor, scene: Any, now: dict[str, Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        scene: Any,
+        now: dict[str, Tensor] | None = None,
+        index: Tensor | None = None,
+        clean_logits: Tensor | None = None,
+    ) -> None:
         self.x = x
         """Images `[N, C, H, W]` in [0, 1]."""
         self.y = y
         """Labels `[N]`, int64."""
+        self.index = torch.arange(len(y), device=y.device) if index is None else index
+        """Indices of the images in the data set, `[N]`, int64."""
+        self.clean_logits = clean_logits
+        """Logits `[N, K]` of `x` in train mode, without gradient, if `needs_clean_logits`."""
         self._scene = scene
         self._now = now or {}
 
@@ -231,9 +243,15 @@ class Attack(Plugin):
     """Whether the model runs in train mode; an attack for evaluation must not."""
     capturable: ClassVar[bool] = True
     """As for a loss: whether its step may be captured in a CUDA graph."""
+    provides: ClassVar[Sequence[str]] = ()
+    """Names of the tensors that it hands to the loss besides the images: `batch.side[NAME]`."""
+    needs_clean_logits: ClassVar[bool] = False
+    """Whether it reads `batch.clean_logits`, which a loss with the pass `clean_first` makes. Such
+    an attack only trains."""
 
-    def perturb(self, target: Target, batch: AttackBatch) -> Tensor:
-        """Attacked images `[N, C, H, W]`, in the batch's order."""
+    def perturb(self, target: Target, batch: AttackBatch) -> Tensor | tuple[Tensor, Mapping[str, Tensor]]:
+        """Attacked images `[N, C, H, W]`, in the batch's order; an attack that `provides`
+        something returns a pair of them and the tensors by name."""
         raise NotImplementedError
 
 

@@ -340,12 +340,26 @@ def run(
     return out
 
 
-def perturb(attack: _base.Attack, scene: Any, x: Tensor, y: Tensor, now: dict[str, Tensor]) -> Tensor:
-    """What the attack makes of the images."""
-    made = attack.perturb(_base.Target(scene, attack.train), _base.AttackBatch(x, y, scene, now))
-    if not isinstance(made, Tensor):
-        raise TypeError(f"perturb returned {type(made).__name__}, but must return images, a tensor")
-    return made.detach()
+def perturb(
+    attack: _base.Attack,
+    scene: Any,
+    x: Tensor,
+    y: Tensor,
+    now: dict[str, Tensor],
+    index: Tensor,
+    clean_logits: Tensor | None,
+) -> tuple[Tensor, list[tuple[str, Tensor]]]:
+    """What the attack makes of the images, and what it provides."""
+    batch = _base.AttackBatch(x, y, scene, now, index, clean_logits)
+    made = attack.perturb(_base.Target(scene, attack.train), batch)
+    images, side = made if isinstance(made, tuple) and len(made) == 2 else (made, {})
+    if not isinstance(images, Tensor) or not isinstance(side, Mapping):
+        found = type(made).__name__
+        raise TypeError(f"perturb returned {found}, but must return images, a tensor, or a pair of them and a dictionary")
+    for name in attack.provides:
+        if not isinstance(side.get(name), Tensor):
+            raise TypeError(f"`provides` names `{name}`, but perturb returned no tensor of this name")
+    return images.detach(), [(name, side[name].detach()) for name in attack.provides]
 
 
 def value(objective: _base.Objective, logits: Tensor, y: Tensor, clean: Tensor | None) -> Tensor:
