@@ -14,6 +14,8 @@ import torch
 from conftest import PIPELINE, Run
 from safetensors.torch import load_file
 
+import foil
+
 LOSS = Path(__file__).with_name("my_loss.py")
 
 
@@ -312,6 +314,50 @@ def test_a_loss_reads_features_and_images(foil_command: Run, tmp_path: Path) -> 
     (tmp_path / "reads.py").write_text(READS.replace('("clean", "penultimate"), (', '("clean", "last"), ('))
     said = foil_command("check", "tiny.yaml", *loss, code=1).stderr
     assert "the model's feature `last`, which this model does not name" in said and "it names penultimate" in said
+
+
+DISTILS = '''
+import torch.nn.functional as F
+
+import foil
+
+
+class Distils(foil.Loss):
+    """Cross-entropy of the attacked images to what a teacher says of the clean ones."""
+
+    passes = ("adversarial", "teacher:clean")
+
+    def forward(self, batch):
+        target = batch.logits["teacher:clean"].softmax(1)
+        right = (target.argmax(1) == batch.y).to(target.dtype).mean()
+        return F.cross_entropy(batch.adversarial, target), {"right": right}
+'''
+
+
+def test_a_loss_asks_another_network(foil_command: Run, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(PIPELINE)
+    natural = "attack={ type: fgsm, eps: 0 }"
+    foil_command("train", "tiny.yaml", "train.epochs=6", natural, "--run-dir", "teacher", "--no-eval")
+    (tmp_path / "distils.py").write_text(DISTILS)
+    teacher = "networks:\n  teacher: { model: small_cnn, init: teacher/last.safetensors }\n"
+    text = PIPELINE.replace("loss: at", "loss: { type: python, file: distils.py }")
+    (tmp_path / "mine.yaml").write_text(text + teacher)
+    foil_command("train", "mine.yaml", "--run-dir", "run", "--no-eval")
+    right = curve(tmp_path / "run")[-1]["train_right"]
+    assert isinstance(right, float) and right > 0.5
+    assert right == pytest.approx(accuracy(tmp_path / "teacher/last.safetensors"))
+    (tmp_path / "mine.yaml").write_text(text)
+    assert "teacher" in foil_command("check", "mine.yaml", code=1).stderr
+    (tmp_path / "distils.py").write_text(DISTILS.replace('"teacher:clean")', '"teacher:bright")'))
+    said = foil_command("check", "mine.yaml", code=1).stderr
+    assert "has `teacher:bright`" in said and "NAME:adversarial" in said
+
+
+def accuracy(weights: Path) -> float:
+    """The share of the training images that a network gets right."""
+    x, y = foil.data("mnist_subset", train=True, limit=200)
+    right: float = (foil.load(weights)(x).argmax(1) == y).double().mean().item()
+    return right
 
 
 def test_two_ranks_train_what_one_does(foil_command: Run, mine: Path, tmp_path: Path) -> None:

@@ -139,7 +139,8 @@ class Loss(Plugin):
     KIND: ClassVar[str] = "loss"
     passes: ClassVar[Sequence[str]] = ("clean", "adversarial")
     """The forward passes it needs, in order: `clean_first`, `clean`, `adversarial`, `clean_again`,
-    `together` or `clean_after_update`."""
+    `together` or `clean_after_update`; or `NAME:clean` and `NAME:adversarial`, those of another
+    network under `networks`, such as a teacher: `batch.logits["teacher:clean"]`."""
     needs: ClassVar[Sequence[str]] = ()
     """Names of the attack's tensors that it reads."""
     features: ClassVar[Sequence[tuple[str, str]]] = ()

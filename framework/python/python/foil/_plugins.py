@@ -235,11 +235,10 @@ def state(loss: _base.Loss, train: int, classes: int, channels: int, height: int
 
 def trial(loss: _base.Loss, file: str, classes: int) -> tuple[bool, list[str]]:
     """Calls a loss on made-up tensors: whether its step may be captured, and warnings."""
-    unknown = [one for one in loss.passes if one not in PASSES]
+    unknown = [one for one in loss.passes if one not in PASSES and one.partition(":")[2] not in ("clean", "adversarial")]
     if unknown:
-        raise Fault(
-            "class", f"`passes` of `{type(loss).__name__}` has `{unknown[0]}`", f"passes are {', '.join(PASSES)}"
-        )
+        help = f"passes are {', '.join(PASSES)}; of another network NAME:clean and NAME:adversarial"
+        raise Fault("class", f"`passes` of `{type(loss).__name__}` has `{unknown[0]}`", help)
     y = torch.arange(4) % max(classes, 1)
     logits: dict[str, Tensor] = {}
     for one in loss.passes:

@@ -28,6 +28,9 @@ const PASSES: [(&str, Forward); 6] = [
     ("clean_after_update", Forward::CleanAfterUpdate),
 ];
 
+/// The names of sets of images in Python.
+const SETS: [(&str, ImageSet); 2] = [("clean", ImageSet::Clean), ("adversarial", ImageSet::Adversarial)];
+
 struct Written {
     object: Object,
     passes: Vec<Forward>,
@@ -162,8 +165,7 @@ impl Written {
             let feature = input.feature(*of, word).ok()?;
             Some(((name(*of), *word), feature))
         });
-        let sets = [("clean", ImageSet::Clean), ("adversarial", ImageSet::Adversarial)];
-        let images = sets.into_iter().filter_map(|(name, set)| Some((name, input.images(set).ok()?))).collect();
+        let images = SETS.into_iter().filter_map(|(name, set)| Some((name, input.images(set).ok()?))).collect();
         Ok(Given { logits, side, now, features: features.collect(), images })
     }
 }
@@ -223,11 +225,20 @@ fn kept(py: Python<'_>, object: &Object, cx: &Build) -> Result<Vec<(String, Tens
 
 /// The pass that has this name in Python.
 fn pass(called: &str) -> Option<Forward> {
-    PASSES.iter().find(|(name, _)| *name == called).map(|(_, pass)| *pass)
+    let of_network = || {
+        let (network, images) = called.split_once(':')?;
+        let set = SETS.iter().find(|(name, _)| *name == images)?.1;
+        Some(Forward::Network(lasting(network), set))
+    };
+    PASSES.iter().find(|(name, _)| *name == called).map(|(_, pass)| *pass).or_else(of_network)
 }
 
 /// The name of a pass in Python.
 fn name(pass: Forward) -> &'static str {
+    if let Forward::Network(network, set) = pass {
+        let images = SETS.iter().find(|(_, one)| *one == set).map_or("", |(name, _)| name);
+        return lasting(&format!("{network}:{images}"));
+    }
     PASSES.iter().find(|(_, one)| *one == pass).map_or("", |(name, _)| name)
 }
 
