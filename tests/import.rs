@@ -152,13 +152,20 @@ fn a_checkpoint_of_deepminds_networks() {
     }
     place.foil(&["export", "dm", "--format", "safetensors", "--out", "out.safetensors"]).ok();
     let (ours, _) = tensors::read(&place.path("out.safetensors")).unwrap();
-    for name in ["init_conv.weight", "layer.2.block.0.conv_1.weight", "layer.0.block.0.batchnorm_1.running_var"] {
-        assert!(ours.contains_key(name), "{name}: {:?}", ours.keys());
+    // The names of the file, with the normalisation in front.
+    for (name, shape) in [
+        ("module.0.mean", vec![3, 1, 1]),
+        ("module.1.init_conv.weight", vec![16, 3, 3, 3]),
+        ("module.1.layer.0.block.0.batchnorm_1.running_var", vec![16]),
+        ("module.1.layer.1.block.0.shortcut.weight", vec![32, 16, 1, 1]),
+        ("module.1.layer.2.block.0.conv_1.weight", vec![64, 64, 3, 3]),
+        ("module.1.logits.weight", vec![10, 64]),
+    ] {
+        assert_eq!(ours.get(name).map(Tensor::size), Some(shape), "{name}");
     }
-    let shapes = [("logits.weight", vec![10, 64]), ("layer.1.block.0.shortcut.weight", vec![32, 16, 1, 1])];
-    for (name, shape) in shapes {
-        assert_eq!(ours[name].size(), shape, "{name}");
-    }
+    place.foil(&["import", "out.safetensors", "--out", "again"]).ok();
+    let [first, again] = ["dm", "again"].map(|run| place.run(run).tensors("best.safetensors").0);
+    assert!(first == again);
 }
 
 /// MMA's names, and the standardisation of each image that its code puts in front, with n - 1 below
