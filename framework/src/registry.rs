@@ -14,8 +14,8 @@ mod reading;
 pub use build::{Build, DataFacts};
 pub use component::{Component, Config};
 pub use file::{DataPath, FilePath};
-pub use foreign::admitting;
 pub(crate) use foreign::is_admitted;
+pub use foreign::{admitting, lasting};
 pub use reading::reading_in;
 
 use crate::attack::Attack;

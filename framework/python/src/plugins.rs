@@ -71,18 +71,6 @@ fn dict<'py, 'a>(
     Ok(made)
 }
 
-/// A word with a static lifetime; there are few.
-fn lasting(word: &str) -> &'static str {
-    static WORDS: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-    let mut words = WORDS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = words.get(word) {
-        return known;
-    }
-    let kept: &'static str = Box::leak(word.to_string().into_boxed_str());
-    words.insert(kept);
-    kept
-}
-
 /// Warns once of each thing: a pipeline is assembled several times.
 fn warn_once(text: &str) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());

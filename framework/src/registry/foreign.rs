@@ -29,8 +29,9 @@ pub(crate) fn is_admitted() -> bool {
     ADMITTED.get()
 }
 
-/// `name` with a static lifetime, allocated once.
-pub(super) fn lasting(name: &str) -> &'static str {
+/// `name` with a static lifetime, allocated once: for names that are read at run time, of which
+/// there are few.
+pub fn lasting(name: &str) -> &'static str {
     static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = names.get(name) {

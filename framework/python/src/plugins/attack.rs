@@ -2,11 +2,11 @@
 
 use super::scene::Scene;
 use super::settings::{Manual, schema_of};
-use super::{Object, Settings, dict, lasting};
+use super::{Object, Settings, dict};
 use crate::tensors::{from_python, to_python};
 use foil::attack::{Adversarial, Threat};
 use foil::prelude::*;
-use foil::registry::Plugin;
+use foil::registry::{Plugin, lasting};
 use pyo3::prelude::*;
 
 impl Manual for dyn Attack {

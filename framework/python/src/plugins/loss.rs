@@ -1,11 +1,11 @@
 //! A loss in Python.
 
 use super::settings::{Manual, schema_of};
-use super::{Object, Settings, dict, lasting, raise, warn_once};
+use super::{Object, Settings, dict, raise, warn_once};
 use crate::tensors::{from_python, to_python};
 use foil::loss::ImageSet;
 use foil::prelude::*;
-use foil::registry::Plugin;
+use foil::registry::{Plugin, lasting};
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict};
 
