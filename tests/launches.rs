@@ -10,9 +10,10 @@ use foil::distributed::World;
 use foil::nn::Noise;
 use foil::scheduler::Clock;
 use foil::shim::{channels_last, record};
-use foil_runs::pipeline::load;
+use foil::tensors;
+use foil_runs::pipeline::{Assembled, load};
 use foil_runs::train::Trainer;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
@@ -23,6 +24,8 @@ use foil_attacks as _;
 use foil_augmentations as _;
 use foil_cat as _;
 use foil_datasets as _;
+use foil_distillation as _;
+use foil_fast as _;
 use foil_fat as _;
 use foil_mart as _;
 use foil_mma as _;
@@ -30,6 +33,7 @@ use foil_models as _;
 use foil_optimizers as _;
 use foil_schedulers as _;
 use foil_trades as _;
+use foil_updates as _;
 
 /// The recorder sees every thread, so that the tests of this file run one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -47,12 +51,17 @@ const SILENT: &str = "_batch_norm_impl_index _convolution _to_copy alias as_stri
     empty empty_like empty_strided expand expand_as linear log_softmax matmul narrow new_empty new_zeros ones_like permute relu_ reshape resize_ \
     resolve_conj select slice softmax split squeeze t to transpose unsqueeze view zeros zeros_like";
 
-/// Steps of a pipeline on `n` images, with kernels on the CPU.
-fn steps(file: &str, overrides: &[&str], on: StandIn, n: i64) -> impl FnMut() {
+/// The parts of a pipeline for CIFAR-10.
+fn assemble(file: &str, overrides: &[&str]) -> Assembled {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/cifar10").join(file);
     let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
     let pipeline = load(&file, &overrides).unwrap_or_else(|e| panic!("{e}")).pipeline;
-    let mut parts = Trainer::assemble(&pipeline, Device::Cpu, World::alone()).unwrap();
+    Trainer::assemble(&pipeline, Device::Cpu, World::alone()).unwrap()
+}
+
+/// Steps of a pipeline on `n` images, with kernels on the CPU.
+fn steps(file: &str, overrides: &[&str], on: StandIn, n: i64) -> impl FnMut() {
+    let mut parts = assemble(file, overrides);
     let clock = Clock::new(1, 10, Device::Cpu);
     let key = Tensor::from(7i64);
     let index = Tensor::arange(n, (Kind::Int64, Device::Cpu));
@@ -78,6 +87,12 @@ fn launched(file: &str, overrides: &[&str]) -> BTreeMap<String, i64> {
         calls.iter().filter_map(|c| Some((operator(&c.name)?, c.count as i64))).collect();
     all.insert("kernels".into(), (foil_host_kernels::launches() - before) as i64);
     all
+}
+
+/// How many convolutions of the network a step calls.
+fn convolutions(step: impl FnOnce()) -> u64 {
+    let ((), calls) = record(None, step).unwrap();
+    calls.iter().find(|call| call.name == "aten::conv2d").map_or(0, |call| call.count)
 }
 
 /// What one more step of the attack launches besides convolutions and kernels; then how many
@@ -136,18 +151,14 @@ fn images_pass_once_and_statistics_count_as_often_as_the_codes_pass_them() {
     for file in ["at.yaml", "trades.yaml"] {
         let [(once, fewer), (as_published, more)] = ["0", "1e-30"].map(|rate| {
             let model = format!("model={{ type: wide_resnet, depth: 10, width: 1, drop_rate: {rate} }}");
-            let overrides = [&model, "train.precision=fp32", "attack.steps=2"].map(String::from);
-            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/cifar10").join(file);
-            let pipeline = load(&file, &overrides).unwrap_or_else(|e| panic!("{e}")).pipeline;
-            let mut parts = Trainer::assemble(&pipeline, Device::Cpu, World::alone()).unwrap();
+            let mut parts = assemble(file, &[&model, "train.precision=fp32", "attack.steps=2"]);
             let clock = Clock::new(1, 10, Device::Cpu);
             let index = Tensor::arange(4, (Kind::Int64, Device::Cpu));
             let noise = || Noise::new(&Tensor::from(7i64), &index);
             let x = channels_last(&noise().uniform("x", &[3, 32, 32], Kind::Float)).unwrap();
             let (y, index) = (Tensor::from_slice(&[3i64, 1, 0, 9]), index.shallow_clone());
             let mut batch = Batch { x, y, index, noise: noise(), clock: &clock, clean_logits: None };
-            let ((), calls) = record(None, || drop(parts.step.run(&mut batch).unwrap())).unwrap();
-            let convolutions = calls.iter().find(|c| c.name == "aten::conv2d").map_or(0, |c| c.count);
+            let convolutions = convolutions(|| drop(parts.step.run(&mut batch).unwrap()));
             (parts.step.model.network().params().state_dict(), convolutions)
         });
         assert!(fewer < more, "{file}: {fewer} convolutions, {more} as published");
@@ -158,4 +169,30 @@ fn images_pass_once_and_statistics_count_as_often_as_the_codes_pass_them() {
             assert!(off < 5e-4 * (1.0 + b.abs().max().double_value(&[])), "{file}: {name} by {off:e}");
         }
     }
+}
+
+// Free moves the attacked images with each of its gradients; ARD's teacher sees the clean ones.
+#[test]
+fn a_frozen_network_sees_the_same_images_once() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let small = "{ type: wide_resnet, depth: 10, width: 1 }";
+    let model = format!("model={small}");
+    let folder = tempfile::tempdir().unwrap();
+    let teacher = folder.path().join("teacher.safetensors");
+    let weights = assemble("at.yaml", &[&model]).step.model.network().params().state_dict();
+    tensors::write(&teacher, &weights, HashMap::new()).unwrap();
+    let networks = format!("networks.teacher={{ model: {small}, init: {} }}", teacher.display());
+    let gradient = |loss: &str, networks: &[&str]| {
+        let [once, twice] = ["1", "2"].map(|times| {
+            let update = format!("update={{ type: replay, times: {times} }}");
+            let method = ["attack={ type: free, eps: 8/255 }", loss, &update];
+            let common = [&model, "train.precision=fp32", "train.batch_size=2"];
+            convolutions(steps("at.yaml", &[&common, &method[..], networks].concat(), KERNELS_ON_CPU, 2))
+        });
+        twice - once
+    };
+    // A gradient more is one pass of AT, and two of ARD, over attacked and clean images.
+    let at = gradient("loss={ type: at, log_clean: false }", &[]);
+    let ard = gradient("loss=ard", &[&networks]);
+    assert!(at > 0 && ard == 2 * at, "{at} convolutions, and {ard} with a teacher");
 }

@@ -6,7 +6,7 @@ use super::passes::{Logits, Passes};
 use super::step::{Step, in_attack, in_loss};
 use crate::attack::{Adversarial, Batch, Target};
 use crate::guard;
-use crate::loss::{LossOutput, ONCE_ONLY};
+use crate::loss::{ImageSet, LossOutput, ONCE_ONLY};
 use crate::nn::{Gradients, KEEP_THE_GRAPH, Mode, Parameters, Span};
 use crate::update::Descent;
 use crate::{Error, Result};
@@ -30,7 +30,7 @@ pub(super) struct Descending<'a> {
     moved: Option<Adversarial>,
     /// Logits of the passes before the attack, until a gradient takes them.
     before: Logits,
-    /// Those of frozen networks, which are the same for each gradient.
+    /// Those of frozen networks, which are the same for each gradient over the same images.
     fixed: Logits,
     /// Of the last gradient.
     found: Option<(LossOutput, Logits)>,
@@ -46,10 +46,9 @@ impl<'a> Descending<'a> {
         batch: &'a Batch<'a>,
         adversarial: &'a Adversarial,
         before: Logits,
-    ) -> Result<Self> {
-        let fixed = step.pass_frozen(passes, batch, adversarial)?;
-        let (moved, found, others, used) = (None, None, Vec::new(), None);
-        Ok(Self { step, passes, batch, adversarial, moved, before, fixed, found, others, used })
+    ) -> Self {
+        let (moved, fixed, found, others, used) = (None, Logits::new(), None, Vec::new(), None);
+        Self { step, passes, batch, adversarial, moved, before, fixed, found, others, used }
     }
 
     /// The gradient of the loss, to the optimiser.
@@ -98,9 +97,8 @@ impl<'a> Descending<'a> {
         let learning = step.attack.learning_mut();
         let moved = learning.map(|it| tch::no_grad(|| it.after_gradient(&target, self.batch, &attacked, &gradient)));
         if let Some(x) = moved.transpose().map_err(in_attack(step.names))? {
-            let moved = attacked.moved_to(x);
-            self.fixed = step.pass_frozen(self.passes, self.batch, &moved)?;
-            self.moved = Some(moved);
+            self.moved = Some(attacked.moved_to(x));
+            self.fixed.retain(|pass, _| !matches!(pass.images(), ImageSet::Adversarial | ImageSet::Both));
         }
         lap("what the attack learns");
         Ok(())
@@ -118,9 +116,10 @@ impl Descent for Descending<'_> {
 
     fn gradient(&mut self, mode: Mode) -> Result<Tensor> {
         guard(|| {
+            let attacked = self.attacked(mode);
+            self.step.pass_frozen(self.passes, self.batch, &attacked, &mut self.fixed)?;
             let mut logits = std::mem::take(&mut self.before);
             logits.extend(self.fixed.iter().map(|(pass, z)| (*pass, z.shallow_clone())));
-            let attacked = self.attacked(mode);
             let found = self.step.pass_between(self.passes, mode, self.batch, &attacked, &mut logits)?;
             let twice = !found.leaves.is_empty();
             let (mut loss, logits) = self.step.compute_loss(self.batch, &attacked, logits, found)?;

@@ -54,12 +54,20 @@ impl Step {
         Ok(())
     }
 
-    /// The passes of frozen networks, whose logits are constants.
-    pub(super) fn pass_frozen(&self, passes: &Passes, batch: &Batch, adversarial: &Adversarial) -> Result<Logits> {
-        self.pass_networks(passes, true, Mode::Eval, batch, adversarial)
+    /// The passes of frozen networks, whose logits are constants; those that `logits` has are not
+    /// made again.
+    pub(super) fn pass_frozen(
+        &self,
+        passes: &Passes,
+        batch: &Batch,
+        adversarial: &Adversarial,
+        logits: &mut Logits,
+    ) -> Result<()> {
+        self.pass_networks(passes, true, Mode::Eval, batch, adversarial, logits)
     }
 
-    /// The passes through networks besides the model, those that are `frozen` or those that learn.
+    /// The passes through networks besides the model that `logits` lacks: of those that are
+    /// `frozen`, or of those that learn.
     fn pass_networks(
         &self,
         passes: &Passes,
@@ -67,16 +75,16 @@ impl Step {
         mode: Mode,
         batch: &Batch,
         adversarial: &Adversarial,
-    ) -> Result<Logits> {
-        let mut logits = Logits::new();
+        logits: &mut Logits,
+    ) -> Result<()> {
         for &pass in &passes.asked {
-            let Some(name) = pass.network() else { continue };
+            let Some(name) = pass.network().filter(|_| !logits.contains_key(&pass)) else { continue };
             if matches!(self.networks.get(name).map_err(in_loss(self.names))?, Further::Frozen(_)) == frozen {
                 let images = images_of(pass.images(), batch, adversarial).map_err(in_loss(self.names))?;
                 logits.insert(pass, guard(|| self.networks.pass(name, &images, mode, &batch.noise))?);
             }
         }
-        Ok(logits)
+        Ok(())
     }
 
     /// The passes between attack and update. With [`Mode::Still`] no running statistics move.
@@ -104,7 +112,7 @@ impl Step {
             Ok(found)
         };
         let found = guard(run).map_err(in_loss(self.names))?;
-        logits.extend(self.pass_networks(passes, false, mode, batch, adversarial)?);
+        self.pass_networks(passes, false, mode, batch, adversarial, logits)?;
         lap("forward passes of the loss");
         Ok(found)
     }

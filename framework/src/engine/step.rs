@@ -207,13 +207,12 @@ impl Step {
         before: Logits,
     ) -> Result<Descended> {
         let mut update = self.update.take();
-        let done = Descending::new(self, passes, batch, adversarial, before).and_then(|mut descending| {
-            match &mut update {
-                None => descending.plainly(),
-                Some((update, _)) => guard(|| update.update(&mut descending, batch.clock)),
-            }?;
-            descending.finish()
-        });
+        let mut descending = Descending::new(self, passes, batch, adversarial, before);
+        let done = match &mut update {
+            None => descending.plainly(),
+            Some((update, _)) => guard(|| update.update(&mut descending, batch.clock)),
+        };
+        let done = done.and_then(|()| descending.finish());
         let name = update.as_ref().map(|(_, name)| *name);
         self.update = update;
         done.map_err(|error| match name {
