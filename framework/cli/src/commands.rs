@@ -14,6 +14,7 @@ mod export;
 mod figure;
 mod help;
 mod import;
+mod in_python;
 mod list;
 pub mod looked;
 mod new_plugin;

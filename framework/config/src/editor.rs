@@ -10,13 +10,42 @@ use serde_json::{Map, Value, json};
 /// denominator.
 const FRACTION: &str = r"^\s*-?([0-9]+\.?[0-9]*|\.[0-9]+)\s*/\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*$";
 
-/// The schema of a whole pipeline (draft 2020-12) with every plugin of the catalog in it.
+/// A plugin whose keys depend on the file that a pipeline names under its key `file`.
+#[derive(Debug, Clone)]
+pub struct OfFile {
+    /// The kind, such as `loss`.
+    pub kind: String,
+    /// The plugin's name, such as `python`.
+    pub plugin: String,
+    /// The file; a pipeline may name it with another folder.
+    pub file: String,
+    /// The schema of its keys.
+    pub schema: Value,
+}
+
+impl OfFile {
+    fn name(&self) -> &str {
+        self.file.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// What a pipeline writes under `file`.
+    fn pattern(&self) -> String {
+        let escaped = self.name().chars().map(|c| match r"\^$.*+?()[]{}|/".contains(c) {
+            true => format!("\\{c}"),
+            false => c.to_string(),
+        });
+        format!("(^|/){}$", escaped.collect::<String>())
+    }
+}
+
+/// The schema of a whole pipeline (draft 2020-12) with every plugin of the catalog in it, and those
+/// that are `of_files`.
 ///
 /// `x-component: attack` becomes a reference to `$defs/component.attack`, which takes any attack's
 /// name or its map; definitions of plugins are renamed to `component.attack.pgd.Start`, so that two
 /// plugins may each have a `Start`.
-pub fn editor_schema(root: &Value, catalog: &dyn Catalog) -> Value {
-    let mut editor = Editor { catalog, definitions: Map::new(), kinds: Vec::new() };
+pub fn editor_schema(root: &Value, catalog: &dyn Catalog, of_files: &[OfFile]) -> Value {
+    let mut editor = Editor { catalog, of_files, definitions: Map::new(), kinds: Vec::new() };
     let mut whole = editor.part(root, "");
     editor.definitions_of(root, "");
     let mut done = 0;
@@ -43,6 +72,7 @@ fn extends() -> Value {
 
 struct Editor<'c> {
     catalog: &'c dyn Catalog,
+    of_files: &'c [OfFile],
     definitions: Map<String, Value>,
     /// Component kinds that were met, each once, in that order.
     kinds: Vec<String>,
@@ -110,7 +140,17 @@ impl Editor<'_> {
         for name in &names {
             let definition = format!("component.{kind}.{name}");
             options.push(json!({ "$ref": reference(&definition) }));
-            let plugin = self.plugin(kind, name, &format!("{definition}."));
+            let schema = self.catalog.schema(kind, name).unwrap_or_else(|| json!({}));
+            let mut plugin = self.plugin(name, &schema, &format!("{definition}."));
+            for one in self.of_files.iter().filter(|one| one.kind == kind && one.plugin == *name) {
+                let named = json!({ "properties": { "file": { "pattern": one.pattern() } }, "required": ["file"] });
+                let own = format!("{definition}.{}", one.name());
+                let mut whole = self.plugin(name, &one.schema, &format!("{own}."));
+                add(&mut whole, "allOf", named.clone());
+                add(&mut plugin, "allOf", json!({ "not": named }));
+                options.push(json!({ "$ref": reference(&own) }));
+                self.definitions.insert(own, whole);
+            }
             self.definitions.insert(definition, plugin);
         }
         let description = format!("The name of {}, or a map with its `type` and its keys.", show::article(kind));
@@ -118,10 +158,9 @@ impl Editor<'_> {
     }
 
     /// A plugin's map: its own keys and `type`.
-    fn plugin(&mut self, kind: &str, name: &str, prefix: &str) -> Value {
-        let schema = self.catalog.schema(kind, name).unwrap_or_else(|| json!({}));
-        self.definitions_of(&schema, prefix);
-        let own = self.part(&schema, prefix);
+    fn plugin(&mut self, name: &str, schema: &Value, prefix: &str) -> Value {
+        self.definitions_of(schema, prefix);
+        let own = self.part(schema, prefix);
         let mut keys = Map::new();
         keys.insert("type".into(), json!({ "const": name }));
         let mut map = own.as_object().cloned().unwrap_or_default();
@@ -131,6 +170,14 @@ impl Editor<'_> {
         map.insert("type".into(), json!("object"));
         map.insert("properties".into(), Value::Object(keys));
         Value::Object(map)
+    }
+}
+
+/// Adds a schema to a list of them under a keyword.
+fn add(schema: &mut Value, keyword: &str, one: Value) {
+    let list = schema.as_object_mut().map(|map| map.entry(keyword).or_insert_with(|| json!([])));
+    if let Some(Value::Array(list)) = list {
+        list.push(one);
     }
 }
 
@@ -203,7 +250,32 @@ mod tests {
             },
             "$defs": { "Start": { "type": ["number", "null"] } },
         });
-        editor_schema(&root, &Two)
+        editor_schema(&root, &Two, &[])
+    }
+
+    // A pipeline that names the file gets that file's keys, and no others; any other file, all.
+    #[test]
+    fn a_plugin_has_the_keys_of_its_file() {
+        let file = OfFile {
+            kind: "attack".into(),
+            plugin: "calibrated".into(),
+            file: "mine/my-attack.py".into(),
+            schema: json!({
+                "properties": { "file": { "type": "string" }, "beta": { "type": "number", "minimum": 0 } },
+                "required": ["file"], "additionalProperties": false,
+            }),
+        };
+        let root = json!({ "properties": { "attack": { "x-component": "attack" } } });
+        let definitions = &editor_schema(&root, &Two, &[file])["$defs"];
+        let own = &definitions["component.attack.calibrated.my-attack.py"];
+        assert_eq!(own["properties"]["beta"]["minimum"], 0);
+        assert_eq!(own["additionalProperties"], false);
+        let named = json!({ "properties": { "file": { "pattern": r"(^|/)my-attack\.py$" } }, "required": ["file"] });
+        assert_eq!(own["allOf"], json!([named]));
+        assert_eq!(definitions["component.attack.calibrated"]["allOf"], json!([{ "not": named }]));
+        let options = definitions["component.attack"]["anyOf"].as_array().unwrap();
+        assert!(options.contains(&json!({ "$ref": "#/$defs/component.attack.calibrated.my-attack.py" })));
+        assert!(definitions["component.attack.pgd"].get("allOf").is_none());
     }
 
     #[test]

@@ -52,7 +52,7 @@ mod site;
 mod suggest;
 
 pub use checked::Checked;
-pub use editor::editor_schema;
+pub use editor::{OfFile, editor_schema};
 pub use libraries::Library;
 pub use place::Place;
 pub use problem::{Problem, Problems};

@@ -64,7 +64,7 @@ fn a_wrong_row_is_told_where_it_is_written() {
 
 #[test]
 fn editors_take_rows_too() {
-    let schema = editor_schema(&schema(), &Pgd);
+    let schema = editor_schema(&schema(), &Pgd, &[]);
     let options = &schema["properties"]["attacks"]["additionalProperties"]["anyOf"];
     assert_eq!(options[0], json!({ "$ref": "#/$defs/component.attack" }));
     assert_eq!(options[1]["properties"]["eps"]["type"], "array");

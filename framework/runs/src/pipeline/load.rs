@@ -23,9 +23,10 @@ pub fn root_schema() -> serde_json::Value {
     schemars::schema_for!(Pipeline).to_value()
 }
 
-/// The self-contained JSON Schema that editors use, with every plugin's keys.
-pub fn editor_schema() -> serde_json::Value {
-    foil_config::editor_schema(&root_schema(), &Registry)
+/// The self-contained JSON Schema that editors use, with every plugin's keys, and those of plugins
+/// that are `of_files`.
+pub fn editor_schema(of_files: &[foil_config::OfFile]) -> serde_json::Value {
+    foil_config::editor_schema(&root_schema(), &Registry, of_files)
 }
 
 /// Reads a pipeline file, follows its `extends`, applies `key=value` overrides, and checks

@@ -70,7 +70,7 @@ fn texts() -> Vec<Vec<u8>> {
 /// Names of plugins, and of what they take.
 fn known() -> Vec<String> {
     let mut words: Vec<String> = foil::registry::plugins().iter().map(|entry| entry.name().to_string()).collect();
-    keys(&foil_runs::pipeline::editor_schema(), &mut words);
+    keys(&foil_runs::pipeline::editor_schema(&[]), &mut words);
     words.sort();
     words.dedup();
     words
