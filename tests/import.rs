@@ -15,6 +15,7 @@ use foil_optimizers as _;
 use foil_runs::interop::Checkpoint;
 use foil_runs::pipeline::{assemble, load};
 use foil_schedulers as _;
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tch::{CModule, Device, Kind, Tensor};
@@ -166,6 +167,14 @@ fn a_checkpoint_of_deepminds_networks() {
     place.foil(&["import", "out.safetensors", "--out", "again"]).ok();
     let [first, again] = ["dm", "again"].map(|run| place.run(run).tensors("best.safetensors").0);
     assert!(first == again);
+    // RobustBench's class normalises whether its file says so or not.
+    let bare =
+        ours.iter().filter_map(|(name, t)| Some((name.strip_prefix("module.1.")?.to_string(), t.shallow_clone())));
+    tensors::write(&place.path("bare.safetensors"), &bare.collect::<Vec<_>>(), HashMap::new()).unwrap();
+    let output = place.foil(&["import", "bare.safetensors", "--out", "bare"]).ok().out;
+    assert!(output.contains("the published network normalises: { mean: [0.4914, 0.4822, 0.4465]"), "{output}");
+    let [with, without] = ["dm", "bare"].map(|run| place.run(run).tensors("best.safetensors").1["foil.std"].clone());
+    assert_eq!(with, without);
 }
 
 /// MMA's names, and the standardisation of each image that its code puts in front, with n - 1 below

@@ -19,12 +19,14 @@ pub struct Hint {
     /// The `normalize` of that code base's `Sequential` before the network, if it has no tensors
     /// that the file could hold.
     pub normalize: Option<&'static str>,
+    /// The `normalize` by data set of the published network itself, which its file need not hold.
+    pub inside: &'static [(&'static str, &'static str)],
 }
 
 impl Hint {
     /// A hint for the model `model` without special cases.
     pub const fn of(model: &'static str, settings: fn(&Shapes) -> Option<String>) -> Self {
-        Self { model, settings, unused: &[], renamed: &[], normalize: None }
+        Self { model, settings, unused: &[], renamed: &[], normalize: None, inside: &[] }
     }
 
     /// This code base's name for ours, if it differs.

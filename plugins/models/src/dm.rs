@@ -187,8 +187,14 @@ fn settings_of_wide(shapes: &Shapes) -> Option<String> {
     known.then(|| format!("{{ type: dm_wide_resnet, depth: {}, width: {width} }}", 6 * blocks + 4))
 }
 
-hint! { Hint::of("dm_preact_resnet18", settings) }
-hint! { Hint::of("dm_wide_resnet", settings_of_wide) }
+/// What both networks do to their images before the first convolution.
+const INSIDE: [(&str, &str); 2] = [
+    ("cifar10", "{ mean: [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] }"),
+    ("cifar100", "{ mean: [0.5071, 0.4865, 0.4409], std: [0.2673, 0.2564, 0.2762] }"),
+];
+
+hint! { Hint { inside: &INSIDE, ..Hint::of("dm_preact_resnet18", settings) } }
+hint! { Hint { inside: &INSIDE, ..Hint::of("dm_wide_resnet", settings_of_wide) } }
 
 register!(dyn Model, "dm_preact_resnet18", DmPreactResnet18, "{}");
 register!(dyn Model, "dm_wide_resnet", DmWideResnet, "{ depth: 28, width: 10 }");

@@ -11,6 +11,7 @@ use crate::record::{ModelCard, Values, stamp};
 use crate::train::Folder;
 use foil::atomic;
 use foil::engine::Normalize;
+use foil::model::Hint;
 use foil::{AtPath, Error, Result, tensors};
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
@@ -254,6 +255,11 @@ fn normalize(
             fit.prefix
         ))
         .help("look in its code, and give --normalize none, --normalize per_image or --normalize '{ mean: […], std: […] }'"));
+    }
+    let inside = Hint::all().filter(|hint| hint.model == fit.model.name()).flat_map(|hint| hint.inside);
+    if let Some((_, normalize)) = inside.into_iter().find(|(data, _)| *data == fit.data.name()) {
+        notes.push(format!("the published network normalises: {normalize}; --normalize overrides it"));
+        return serde_yaml::from_str(normalize).map_err(|e| Error::new(format!("{normalize}: {e}")));
     }
     let theirs = match fit.data.name() {
         "cifar10" => Some("{ mean: [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] }"),
