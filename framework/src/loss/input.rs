@@ -96,15 +96,23 @@ impl<'a> LossInput<'a> {
     /// When [`Loss::input_gradients`] does not list the pass, when the values do not depend on its
     /// images, and when the model has an operation without second derivative.
     pub fn input_gradient(&self, pass: Forward, values: &Tensor) -> Result<Tensor> {
-        let images = self.leaves.get(&pass).ok_or_else(|| {
-            Error::new(format!("this loss did not ask for gradients by the images of the pass {pass:?}"))
-                .help("list it in `input_gradients()`")
-        })?;
-        let gradient = differentiable_gradient(&values.f_sum(None::<Kind>)?, images);
+        let gradient = differentiable_gradient(&values.f_sum(None::<Kind>)?, self.leaf(pass)?);
         let gradient = gradient.map_err(|error| error.context("the gradient by the images").help(ONCE_ONLY))?;
         gradient.ok_or_else(|| {
             Error::new(format!("what is to be differentiated does not depend on the images of the pass {pass:?}"))
                 .help(KEEP_THE_GRAPH)
+        })
+    }
+
+    /// The images by which [`LossInput::input_gradient`] differentiates, `[N, C, H, W]`: the leaf
+    /// that the logits of `pass` were computed from.
+    ///
+    /// # Errors
+    /// When [`Loss::input_gradients`] does not list the pass.
+    pub fn leaf(&self, pass: Forward) -> Result<&Tensor> {
+        self.leaves.get(&pass).ok_or_else(|| {
+            Error::new(format!("this loss did not ask for gradients by the images of the pass {pass:?}"))
+                .help("list it in `input_gradients()`")
         })
     }
 

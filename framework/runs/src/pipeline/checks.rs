@@ -1,6 +1,7 @@
 //! Whether the parts of a pipeline fit together. Each check reports its problems to the [`Build`].
 
 use super::Pipeline;
+use super::provisions::meant;
 use crate::eval::{CORRUPTIONS, NATURAL};
 use crate::record::Rule;
 use foil::attack::Attack;
@@ -68,7 +69,8 @@ pub(super) fn loss_and_attack(cx: &Build, pipeline: &Pipeline, loss: &dyn Loss, 
     for need in loss.needs().into_iter().filter(|need| !provided.contains(need)) {
         let message =
             format!("is `{loss_name}`, which needs `{need}`, but the attack `{attack_name}` does not provide that");
-        cx.problem("loss", message, format!("`foil explain loss {loss_name}` shows an attack that goes with it"));
+        let other = format!("`foil explain loss {loss_name}` shows an attack that goes with it");
+        cx.problem("loss", message, meant(need, &provided).unwrap_or(other));
     }
     if attack.needs_clean_logits() && !loss.passes().contains(&Forward::CleanFirst) {
         let message = format!(

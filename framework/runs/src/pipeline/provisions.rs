@@ -23,8 +23,9 @@ pub(super) fn check(
             && !makes.contains(&set)
         {
             let message = format!("is `{loss_name}`, which asks for images `{set}`, but the attack `{attack_name}`");
-            let help = format!("`foil explain loss {loss_name}` shows an attack that goes with it");
-            cx.problem("loss", format!("{message} makes {}", listed(&makes)), help);
+            let sets = [&makes[..], &["clean", "adversarial"]].concat();
+            let other = format!("`foil explain loss {loss_name}` shows an attack that goes with it");
+            cx.problem("loss", format!("{message} makes {}", listed(&makes)), meant(set, &sets).unwrap_or(other));
         }
         if let Some(name) = pass.network().filter(|name| !networks.contains(name)) {
             unknown(cx, "loss", loss_name, name, &networks);
@@ -81,8 +82,13 @@ pub(super) fn evaluation(cx: &Build, attacks: &BTreeMap<String, Box<dyn Attack>>
 
 fn unknown(cx: &Build, key: &str, part: &str, network: &str, known: &[&str]) {
     let message = format!("is `{part}`, which asks for the network `{network}`, but `networks` has");
-    let help = format!("write `networks: {{ {network}: {{ model: …, init: … }} }}`");
-    cx.problem(key, format!("{message} {}", listed(known)), help);
+    let other = format!("write `networks: {{ {network}: {{ model: …, init: … }} }}`");
+    cx.problem(key, format!("{message} {}", listed(known)), meant(network, known).unwrap_or(other));
+}
+
+/// What to do about a name that is near one that is known.
+pub(super) fn meant(name: &str, known: &[&str]) -> Option<String> {
+    foil_config::did_you_mean(name, known).map(|near| format!("did you mean `{near}`?"))
 }
 
 fn listed(names: &[&str]) -> String {

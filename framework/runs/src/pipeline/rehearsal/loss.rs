@@ -35,8 +35,10 @@ fn run(scene: &Scene, side: &BTreeMap<String, Tensor>) -> Result<LossOutput, Fin
     let MadeUp { leaves, logits, images: by_images, features } = logits(scene, loss.as_ref())?;
     let watched: Vec<_> = logits.iter().map(|(pass, z)| (*pass, z.shallow_clone())).collect();
     let input = LossInput::new(logits, &images.y, side, &scene.clock).of_images(&images.index, World::alone());
-    let sets = [ImageSet::Clean, ImageSet::Adversarial].map(|set| (set, images.x.shallow_clone()));
-    let input = input.of_leaves(by_images).of_features(features).of_sets(sets.into());
+    let passes = guard(|| Ok(loss.passes())).map_err(Finding::failed)?;
+    let sets = passes.into_iter().map(Forward::images).chain([ImageSet::Clean, ImageSet::Adversarial]);
+    let sets = sets.filter(|set| *set != ImageSet::Both).map(|set| (set, images.x.shallow_clone())).collect();
+    let input = input.of_leaves(by_images).of_features(features).of_sets(sets);
     let state = guard(|| Ok(loss.state())).map_err(Finding::failed)?;
     let given = || {
         let logits = watched.iter().map(|(pass, z)| (format!("the logits of the pass {pass:?}"), version(z)));
