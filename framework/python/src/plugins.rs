@@ -5,6 +5,7 @@
 
 mod attack;
 mod data;
+mod kept;
 mod loss;
 mod model;
 mod objective;

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import torch
-from conftest import PIPELINE, Run
-from safetensors.torch import load_file
-
-import foil
+from conftest import PIPELINE, Run, curve
 
 LOSS = Path(__file__).with_name("my_loss.py")
 
@@ -34,13 +29,6 @@ def write(folder: Path, body: str, head: str = "") -> None:
     start = text.index("        natural = F.cross")
     lines = "".join(f"        {line}\n" for line in body.splitlines())
     (folder / "my_loss.py").write_text(head + text[:start] + lines)
-
-
-def curve(run: Path) -> list[dict[str, object]]:
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    for row in rows:
-        row.pop("seconds", None)
-    return rows
 
 
 def test_it_trains_as_the_built_in_one_does(foil_command: Run, mine: Path, tmp_path: Path) -> None:
@@ -178,186 +166,6 @@ def test_a_template_passes_its_test_and_trains(foil_command: Run, tmp_path: Path
     foil_command("check", "my_own.yaml")
     foil_command("train", "my_own.yaml", *small)
     assert (tmp_path / "runs/my_own/eval.json").exists()
-
-
-KEEPS = '''
-import torch
-import torch.nn.functional as F
-
-import foil
-
-
-class Keeps(foil.Loss):
-    """Cross-entropy weighted by how often an image was seen, and the mean logits of each class."""
-
-    per_image = ("seen",)
-
-    def state(self, data: foil.DataFacts):
-        return {"seen": torch.zeros(data.train), "sums": torch.zeros(data.classes, data.classes), "epochs": torch.zeros(())}
-
-    def forward(self, batch):
-        weight = 1 + self.seen[batch.index] / 10
-        return (weight * F.cross_entropy(batch.adversarial, batch.y, reduction="none")).mean() + 0 * batch.clean.sum()
-
-    def after_update(self, batch):
-        self.seen.index_add_(0, batch.index, torch.ones(len(batch.y)))
-        mine = torch.zeros_like(self.sums).index_add_(0, batch.y, batch.clean)
-        self.sums += batch.sum_over_ranks(mine)
-
-    def after_epoch(self):
-        self.epochs += 1
-'''
-
-
-def kept(run: Path) -> dict[str, torch.Tensor]:
-    state = load_file(run / "state.safetensors")
-    return {name.removeprefix("loss."): state[name] for name in state if name.startswith("loss.")}
-
-
-def keeping(folder: Path) -> list[str]:
-    (folder / "keeps.py").write_text(KEEPS)
-    text = PIPELINE.replace("loss: at", "loss: { type: python, file: keeps.py }").replace("epochs: 1", "epochs: 3")
-    (folder / "keeps.yaml").write_text(text)
-    return ["train", "keeps.yaml", "--no-eval", "--run-dir"]
-
-
-def test_what_a_loss_keeps_is_saved_and_resumed(foil_command: Run, tmp_path: Path) -> None:
-    train = keeping(tmp_path)
-    foil_command(*train, "whole")
-    found = kept(tmp_path / "whole")
-    assert found["seen"].tolist() == [3.0] * 200 and found["epochs"].item() == 3 and found["sums"].abs().sum() > 0
-    program = Path(sys.executable).with_name("foil")
-    running = subprocess.Popen([program, *train, "killed"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    assert running.stderr is not None
-    next(line for line in running.stderr if "epoch 1/3" in line)
-    running.kill()
-    running.wait()
-    foil_command("train", "--resume", "killed", "--no-eval")
-    again = kept(tmp_path / "killed")
-    assert all(torch.equal(found[name], again[name]) for name in found)
-    assert curve(tmp_path / "killed") == curve(tmp_path / "whole")
-
-
-def test_what_a_loss_keeps_is_the_same_over_ranks(foil_command: Run, tmp_path: Path) -> None:
-    train = keeping(tmp_path)
-    foil_command(*train, "one")
-    program = str(Path(sys.executable).with_name("foil"))
-    ranks = [sys.executable, "-m", "torch.distributed.run", "--no-python", "--nproc-per-node", "2"]
-    subprocess.run([*ranks, program, *train, "two"], cwd=tmp_path, check=True, capture_output=True)
-    one, two = kept(tmp_path / "one"), kept(tmp_path / "two")
-    assert torch.equal(one["seen"], two["seen"]) and torch.equal(one["epochs"], two["epochs"])
-    assert torch.allclose(one["sums"], two["sums"], rtol=1e-3, atol=1e-2)
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ('return {"seen": 3}', "the state 'seen' is not a tensor under a name"),
-        ('return {"seen": torch.zeros(7)}', "`per_image` names `seen`, but no state of this name has a row for each"),
-        ('return {"seen": torch.zeros(data.train), "passes": torch.zeros(1)}', "`passes` has the name of something"),
-    ],
-)
-def test_state_that_cannot_be_kept_is_refused(foil_command: Run, tmp_path: Path, line: str, said: str) -> None:
-    keeping(tmp_path)
-    start = KEEPS.index('        return {"seen"')
-    text = KEEPS[:start] + f"        {line}" + KEEPS[KEEPS.index("\n", start) :]
-    (tmp_path / "keeps.py").write_text(text)
-    assert said in foil_command("check", "keeps.yaml", code=1).stderr
-
-
-def test_state_is_changed_in_place_and_in_its_methods(foil_command: Run, tmp_path: Path) -> None:
-    train = keeping(tmp_path)
-    (tmp_path / "keeps.py").write_text(KEEPS.replace("self.epochs += 1", "self.epochs = self.epochs + 1"))
-    assert "`self.epochs` is another tensor now" in foil_command(*train, "run", code=1).stderr
-    (tmp_path / "keeps.py").write_text(KEEPS.replace("weight = 1 +", "self.seen += 1\n        weight = 1 +"))
-    assert "writes into its state `seen` in `forward`" in foil_command("check", "keeps.yaml", code=1).stderr
-
-
-def test_a_learning_rate_is_an_expression(foil_command: Run, tmp_path: Path, pipeline: Path) -> None:
-    pipeline.write_text(PIPELINE.replace("lr: 0.002", 'lr: { type: python, value: "0.001 * math.sqrt(1 + epoch)" }'))
-    foil_command("train", "tiny.yaml", "train.epochs=2", "--run-dir", "run", "--no-eval")
-    assert [row["lr"] for row in curve(tmp_path / "run")] == pytest.approx([0.001, 0.001 * 2**0.5])
-    for wrong, said in [("1 +", "SyntaxError"), ("epoc", "name 'epoc' is not defined"), ("'a'", "TypeError")]:
-        pipeline.write_text(PIPELINE.replace("lr: 0.002", f'lr: {{ type: python, value: "{wrong}" }}'))
-        error = foil_command("check", "tiny.yaml", code=1).stderr
-        assert "cannot be computed" in error and said in error
-
-
-READS = '''
-import torch.nn.functional as F
-
-import foil
-
-
-class Reads(foil.Loss):
-    """Cross-entropy under attack, and how far the features move for a pixel."""
-
-    features = (("clean", "penultimate"), ("adversarial", "penultimate"))
-
-    def forward(self, batch):
-        moved = batch.feature("clean", "penultimate") - batch.feature("adversarial", "penultimate")
-        pixels = (batch.images["adversarial"] - batch.images["clean"]).abs().mean()
-        moved = moved.square().sum(1).mean()
-        return F.cross_entropy(batch.adversarial, batch.y) + moved, {"moved": moved, "pixels": pixels}
-'''
-
-
-def test_a_loss_reads_features_and_images(foil_command: Run, tmp_path: Path) -> None:
-    (tmp_path / "reads.py").write_text(READS)
-    loss = ["loss={ type: python, file: reads.py }"]
-    (tmp_path / "tiny.yaml").write_text(PIPELINE)
-    foil_command("train", "tiny.yaml", *loss, "--run-dir", "run", "--no-eval")
-    row = curve(tmp_path / "run")[-1]
-    moved, pixels = row["train_moved"], row["train_pixels"]
-    assert isinstance(moved, float) and isinstance(pixels, float)
-    assert moved > 0 and 0 < pixels <= 0.3
-    (tmp_path / "reads.py").write_text(READS.replace('("clean", "penultimate"), (', '("clean", "last"), ('))
-    said = foil_command("check", "tiny.yaml", *loss, code=1).stderr
-    assert "the model's feature `last`, which this model does not name" in said and "it names penultimate" in said
-
-
-DISTILS = '''
-import torch.nn.functional as F
-
-import foil
-
-
-class Distils(foil.Loss):
-    """Cross-entropy of the attacked images to what a teacher says of the clean ones."""
-
-    passes = ("adversarial", "teacher:clean")
-
-    def forward(self, batch):
-        target = batch.logits["teacher:clean"].softmax(1)
-        right = (target.argmax(1) == batch.y).to(target.dtype).mean()
-        return F.cross_entropy(batch.adversarial, target), {"right": right}
-'''
-
-
-def test_a_loss_asks_another_network(foil_command: Run, tmp_path: Path) -> None:
-    (tmp_path / "tiny.yaml").write_text(PIPELINE)
-    natural = "attack={ type: fgsm, eps: 0 }"
-    foil_command("train", "tiny.yaml", "train.epochs=6", natural, "--run-dir", "teacher", "--no-eval")
-    (tmp_path / "distils.py").write_text(DISTILS)
-    teacher = "networks:\n  teacher: { model: small_cnn, init: teacher/last.safetensors }\n"
-    text = PIPELINE.replace("loss: at", "loss: { type: python, file: distils.py }")
-    (tmp_path / "mine.yaml").write_text(text + teacher)
-    foil_command("train", "mine.yaml", "--run-dir", "run", "--no-eval")
-    right = curve(tmp_path / "run")[-1]["train_right"]
-    assert isinstance(right, float) and right > 0.5
-    assert right == pytest.approx(accuracy(tmp_path / "teacher/last.safetensors"))
-    (tmp_path / "mine.yaml").write_text(text)
-    assert "teacher" in foil_command("check", "mine.yaml", code=1).stderr
-    (tmp_path / "distils.py").write_text(DISTILS.replace('"teacher:clean")', '"teacher:bright")'))
-    said = foil_command("check", "mine.yaml", code=1).stderr
-    assert "has `teacher:bright`" in said and "NAME:adversarial" in said
-
-
-def accuracy(weights: Path) -> float:
-    """The share of the training images that a network gets right."""
-    x, y = foil.data("mnist_subset", train=True, limit=200)
-    right: float = (foil.load(weights)(x).argmax(1) == y).double().mean().item()
-    return right
 
 
 def test_two_ranks_train_what_one_does(foil_command: Run, mine: Path, tmp_path: Path) -> None:

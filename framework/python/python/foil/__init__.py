@@ -26,6 +26,7 @@ _PLACES = {
         "train",
     ),
     "_base": (
+        "Adversarial",
         "Attack",
         "AttackBatch",
         "Data",

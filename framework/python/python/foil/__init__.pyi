@@ -32,6 +32,9 @@ from ._api import (
     train as train,
 )
 from ._base import (
+    Adversarial as Adversarial,
+)
+from ._base import (
     Attack as Attack,
 )
 from ._base import (

@@ -1,13 +1,17 @@
 //! An attack in Python.
 
+mod learning;
+
+use super::kept::{kept, moved};
 use super::scene::Scene;
 use super::settings::{Manual, schema_of};
 use super::{Object, Settings, dict};
 use crate::tensors::{from_python, to_python};
-use foil::attack::{Adversarial, Threat};
+use foil::attack::{Adversarial, Learning, Threat};
 use foil::prelude::*;
 use foil::registry::{Plugin, lasting};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 impl Manual for dyn Attack {
     const TEXT: &'static str = "An attack written in Python.\n\n\
@@ -15,25 +19,38 @@ impl Manual for dyn Attack {
         `perturb(self, target, batch)` returns attacked images for `batch.x`, `[N, C, H, W]`, with labels `batch.y`, \
         `[N]`. `target.gradient(x, value)` gives the gradient of a function of the logits with respect to the images, \
         `target.logits(x)` the logits, `batch.uniform(name)` random numbers that follow from the run's seed, \
-        `batch.now(name)` the value now of a key of type `foil.Scheduled`. What it names in `provides` it hands to the \
-        loss: it returns a pair of the images and a dictionary.";
+        `batch.now(name)` the value now of a key of type `foil.Scheduled`. What it names in `provides` and in \
+        `images` it hands to the loss: it returns `foil.Adversarial(x, side={…}, images={…})`. Tensors that its \
+        `state(self, data)` returns are kept between steps, saved and resumed.";
 }
 
 struct Written {
     object: Object,
     mode: Mode,
     capturable: bool,
+    soft_labels: bool,
     threats: Vec<Threat>,
     provides: Vec<&'static str>,
+    images: Vec<&'static str>,
+    networks: Vec<String>,
     needs_clean_logits: bool,
     /// Keys that take a number or a scheduler.
     numbers: Vec<(String, Scheduled)>,
+    /// Whether it changes between steps.
+    learns: bool,
+    takes_gradient: bool,
+    /// What it keeps; the object's attributes of these names are the same tensors.
+    state: Vec<(String, Tensor)>,
+    per_image: Vec<String>,
 }
 
 impl Config<dyn Attack> for Settings<dyn Attack> {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
         let object = self.object(cx)?;
         Python::attach(|py| {
+            let state = moved(py, &object, kept(py, &object, cx)?, cx.device)?;
+            let keeps = !state.is_empty();
+            let learns = object.call("learns", |learns, attack| learns.call1((attack, keeps))?.extract(), py)?;
             let (train, norm): (bool, String) = (object.attribute(py, "train")?, object.attribute(py, "norm")?);
             let norm = match norm.as_str() {
                 "Linf" => Norm::Linf,
@@ -47,39 +64,73 @@ impl Config<dyn Attack> for Settings<dyn Attack> {
             let numbers = self.numbers(&object, cx, py)?;
             let scheduled = numbers.iter().find(|(name, _)| name == "eps").map(|(_, eps)| eps.constant());
             let eps = scheduled.unwrap_or_else(|| self.keys.get("eps").and_then(serde_json::Value::as_f64));
-            let capturable = object.attribute(py, "capturable")?;
-            let provides: Vec<String> = object.attribute(py, "provides")?;
-            let needs_clean_logits = object.attribute(py, "needs_clean_logits")?;
+            let names = |variable: &str| {
+                let names: Vec<String> = object.attribute(py, variable)?;
+                Ok::<_, Error>(names.iter().map(|name| lasting(name)).collect())
+            };
             Ok(Box::new(Written {
-                object,
                 mode: if train { Mode::Train } else { Mode::Eval },
-                capturable,
-                provides: provides.iter().map(|name| lasting(name)).collect(),
-                needs_clean_logits,
+                capturable: object.attribute(py, "capturable")?,
+                soft_labels: object.attribute(py, "soft_labels")?,
+                provides: names("provides")?,
+                images: names("images")?,
+                networks: object.attribute(py, "networks")?,
+                needs_clean_logits: object.attribute(py, "needs_clean_logits")?,
                 numbers,
                 threats: eps.into_iter().map(|eps| Threat { norm, eps }).collect(),
+                learns,
+                takes_gradient: object.attribute(py, "takes_gradient")?,
+                state,
+                per_image: object.attribute(py, "per_image")?,
+                object,
             }) as _)
         })
     }
 }
 
+/// Tensors in Python by name.
+type Named<'py> = Vec<(String, Bound<'py, PyAny>)>;
+
+impl Written {
+    /// What `foil.AttackBatch` takes but the scene: images, labels, numbers now, indices and clean
+    /// logits.
+    fn given<'py>(&self, py: Python<'py>, batch: &Batch) -> PyResult<Bound<'py, PyTuple>> {
+        let now: Vec<_> = self.numbers.iter().map(|(name, number)| (name.as_str(), batch.now(number))).collect();
+        let now = dict(py, now.iter().map(|(name, number)| (*name, number)))?;
+        let clean = batch.clean_logits.as_ref().map(|logits| to_python(py, logits)).transpose()?;
+        let (x, y, index) = (to_python(py, &batch.x)?, to_python(py, &batch.y)?, to_python(py, &batch.index)?);
+        (x, y, now, index, clean).into_pyobject(py)
+    }
+}
+
 impl Attack for Written {
     fn perturb(&mut self, target: &Target, batch: &Batch) -> Result<Adversarial> {
-        let now: Vec<_> = self.numbers.iter().map(|(name, number)| (name.as_str(), batch.now(number))).collect();
         Python::attach(|py| {
             let perturb = |perturb: &Bound<'_, PyAny>, attack: &Bound<'_, PyAny>| {
                 let (scene, _ends) = Scene::new(py, target, batch)?;
-                let (x, y) = (to_python(py, &batch.x)?, to_python(py, &batch.y)?);
-                let now = dict(py, now.iter().map(|(name, number)| (*name, number)))?;
-                let index = to_python(py, &batch.index)?;
-                let clean = batch.clean_logits.as_ref().map(|logits| to_python(py, logits)).transpose()?;
-                let made = perturb.call1((attack, scene, x, y, now, index, clean))?;
-                let (x, side): (Bound<'_, PyAny>, Vec<(String, Bound<'_, PyAny>)>) = made.extract()?;
-                let attacked = Adversarial::new(from_python(&x)?);
-                side.iter().try_fold(attacked, |attacked, (name, tensor)| Ok(attacked.with(name, from_python(tensor)?)))
+                let made = perturb.call1((attack, scene, self.given(py, batch)?))?;
+                let (x, side, images, broken): (Bound<'_, PyAny>, Named<'_>, Named<'_>, Option<Bound<'_, PyAny>>) =
+                    made.extract()?;
+                let mut attacked = Adversarial::new(from_python(&x)?);
+                for (name, tensor) in side {
+                    attacked = attacked.with(&name, from_python(&tensor)?);
+                }
+                for (name, tensor) in images {
+                    attacked = attacked.with_images(&name, from_python(&tensor)?);
+                }
+                attacked.broken = broken.map(|broken| from_python(&broken)).transpose()?;
+                Ok(attacked)
             };
             self.object.call("perturb", perturb, py)
         })
+    }
+
+    fn complete(&mut self, _: &Target, _: &Batch, x_adv: Tensor) -> Result<Adversarial> {
+        match [self.provides.as_slice(), &self.images].concat().as_slice() {
+            [] => Ok(Adversarial::new(x_adv)),
+            made => Err(Error::new(format!("its {} cannot be computed from attacked images", made.join(", ")))
+                .help("leave `x_adv` out, and give its draws")),
+        }
     }
 
     fn mode(&self) -> Mode {
@@ -90,8 +141,20 @@ impl Attack for Written {
         self.capturable
     }
 
+    fn soft_labels(&self) -> bool {
+        self.soft_labels
+    }
+
     fn provides(&self) -> Vec<&'static str> {
         self.provides.clone()
+    }
+
+    fn images(&self) -> Vec<&'static str> {
+        self.images.clone()
+    }
+
+    fn networks(&self) -> Vec<String> {
+        self.networks.clone()
     }
 
     fn needs_clean_logits(&self) -> bool {
@@ -100,6 +163,14 @@ impl Attack for Written {
 
     fn threats(&self) -> Vec<Threat> {
         self.threats.clone()
+    }
+
+    fn learning(&self) -> Option<&dyn Learning> {
+        self.learns.then_some(self)
+    }
+
+    fn learning_mut(&mut self) -> Option<&mut dyn Learning> {
+        self.learns.then_some(self)
     }
 }
 

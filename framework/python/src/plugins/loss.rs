@@ -1,5 +1,6 @@
 //! A loss in Python.
 
+use super::kept::{kept, moved};
 use super::settings::{Manual, schema_of};
 use super::{Object, Settings, dict, raise, warn_once};
 use crate::tensors::{from_python, to_python};
@@ -8,6 +9,7 @@ use foil::prelude::*;
 use foil::registry::{Plugin, lasting};
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict};
+use std::collections::BTreeSet;
 
 impl Manual for dyn Loss {
     const TEXT: &'static str = "A loss written in Python.\n\n\
@@ -28,6 +30,10 @@ const PASSES: [(&str, Forward); 6] = [
     ("clean_after_update", Forward::CleanAfterUpdate),
 ];
 
+/// Before the colon in the name of a pass of the model over a set of images that the attack makes;
+/// a network's name is there in the pass of another one.
+const OF_MODEL: &str = "images";
+
 /// The names of sets of images in Python.
 const SETS: [(&str, ImageSet); 2] = [("clean", ImageSet::Clean), ("adversarial", ImageSet::Adversarial)];
 
@@ -36,6 +42,8 @@ struct Written {
     passes: Vec<Forward>,
     needs: Vec<&'static str>,
     features: Vec<(Forward, &'static str)>,
+    input_gradients: Vec<Forward>,
+    soft_labels: bool,
     least_classes: i64,
     capturable: bool,
     /// Keys that take a number or a scheduler.
@@ -60,15 +68,18 @@ impl Config<dyn Loss> for Settings<dyn Loss> {
             let asked: Vec<String> = object.attribute(py, "passes")?;
             let needs: Vec<String> = object.attribute(py, "needs")?;
             let features: Vec<(String, String)> = object.attribute(py, "features")?;
+            let by_images: Vec<String> = object.attribute(py, "input_gradients")?;
             Ok(Box::new(Written {
                 passes: asked.iter().filter_map(|name| pass(name)).collect(),
                 needs: needs.iter().map(|name| lasting(name)).collect(),
                 features: features.iter().filter_map(|(of, name)| Some((pass(of)?, lasting(name)))).collect(),
+                input_gradients: by_images.iter().filter_map(|name| pass(name)).collect(),
+                soft_labels: object.attribute(py, "soft_labels")?,
                 least_classes: object.attribute(py, "least_classes")?,
                 capturable,
                 numbers,
                 per_image: object.attribute(py, "per_image")?,
-                state,
+                state: moved(py, &object, state, cx.device)?,
                 object,
             }) as _)
         })
@@ -86,6 +97,14 @@ impl Loss for Written {
 
     fn features(&self) -> Vec<(Forward, &'static str)> {
         self.features.clone()
+    }
+
+    fn input_gradients(&self) -> Vec<Forward> {
+        self.input_gradients.clone()
+    }
+
+    fn soft_labels(&self) -> bool {
+        self.soft_labels
     }
 
     fn least_classes(&self) -> i64 {
@@ -146,6 +165,7 @@ struct Given<'a> {
     now: Vec<(&'a str, Tensor)>,
     features: Vec<((&'a str, &'a str), &'a Tensor)>,
     images: Vec<(&'a str, &'a Tensor)>,
+    leaves: Vec<(&'a str, &'a Tensor)>,
 }
 
 impl Written {
@@ -165,8 +185,13 @@ impl Written {
             let feature = input.feature(*of, word).ok()?;
             Some(((name(*of), *word), feature))
         });
-        let images = SETS.into_iter().filter_map(|(name, set)| Some((name, input.images(set).ok()?))).collect();
-        Ok(Given { logits, side, now, features: features.collect(), images })
+        // Nor are there leaves.
+        let leaves = self.input_gradients.iter().filter_map(|pass| Some((name(*pass), input.leaf(*pass).ok()?)));
+        let further = self.passes.iter().map(|pass| pass.images()).filter(|set| matches!(set, ImageSet::Named(_)));
+        let sets: BTreeSet<ImageSet> = SETS.iter().map(|(_, set)| *set).chain(further).collect();
+        let images = sets.into_iter().filter_map(|set| Some((set_name(set), input.images(set).ok()?)));
+        let (features, images, leaves) = (features.collect(), images.collect(), leaves.collect());
+        Ok(Given { logits, side, now, features, images, leaves })
     }
 }
 
@@ -196,50 +221,45 @@ impl Given<'_> {
         for (key, feature) in &self.features {
             features.set_item(key, to_python(py, feature)?)?;
         }
-        let (y, side, images) = (to_python(py, input.y())?, of(&self.side)?, of(&self.images)?);
-        let arguments = (loss, of(&self.logits)?, y, side, now, index, sum.transpose()?, features, images);
+        let (y, side) = (to_python(py, input.y())?, of(&self.side)?);
+        let (images, leaves) = (of(&self.images)?, of(&self.leaves)?);
+        let arguments = (loss, of(&self.logits)?, y, side, now, index, sum.transpose()?, features, images, leaves);
         helper.call1(arguments)
     }
 }
 
-/// The tensors that the loss keeps, on the run's device, and as the object's attributes.
-fn kept(py: Python<'_>, object: &Object, cx: &Build) -> Result<Vec<(String, Tensor)>> {
-    let data = cx.data;
-    let sizes = (data.train, data.classes, data.channels, data.height, data.width);
-    let keep = |state: &Bound<'_, PyAny>, loss: &Bound<'_, PyAny>| {
-        let (train, classes, channels, height, width) = sizes;
-        let named: Vec<(String, Bound<'_, PyAny>)> =
-            state.call1((loss, train, classes, channels, height, width))?.extract()?;
-        named
-            .into_iter()
-            .map(|(name, tensor)| {
-                // A copy: two objects of the class must not share what they keep.
-                let own = from_python(&tensor)?.to_device(cx.device).copy();
-                loss.setattr(name.as_str(), to_python(py, &own)?)?;
-                Ok((name, own))
-            })
-            .collect()
-    };
-    object.call("state", keep, py)
+/// The set of images that has this name in Python.
+fn set(called: &str) -> ImageSet {
+    let own = SETS.iter().find(|(name, _)| *name == called);
+    own.map_or_else(|| ImageSet::Named(lasting(called)), |(_, set)| *set)
+}
+
+/// The name of a set of images in Python.
+fn set_name(set: ImageSet) -> &'static str {
+    match set {
+        ImageSet::Named(name) => name,
+        set => SETS.iter().find(|(_, one)| *one == set).map_or("", |(name, _)| name),
+    }
 }
 
 /// The pass that has this name in Python.
 fn pass(called: &str) -> Option<Forward> {
-    let of_network = || {
-        let (network, images) = called.split_once(':')?;
-        let set = SETS.iter().find(|(name, _)| *name == images)?.1;
-        Some(Forward::Network(lasting(network), set))
-    };
-    PASSES.iter().find(|(name, _)| *name == called).map(|(_, pass)| *pass).or_else(of_network)
+    if let Some((network, images)) = called.split_once(':') {
+        return Some(match network {
+            OF_MODEL => Forward::Images(lasting(images)),
+            network => Forward::Network(lasting(network), set(images)),
+        });
+    }
+    PASSES.iter().find(|(name, _)| *name == called).map(|(_, pass)| *pass)
 }
 
 /// The name of a pass in Python.
 fn name(pass: Forward) -> &'static str {
-    if let Forward::Network(network, set) = pass {
-        let images = SETS.iter().find(|(_, one)| *one == set).map_or("", |(name, _)| name);
-        return lasting(&format!("{network}:{images}"));
+    match pass {
+        Forward::Images(set) => lasting(&format!("{OF_MODEL}:{set}")),
+        Forward::Network(network, set) => lasting(&format!("{network}:{}", set_name(set))),
+        pass => PASSES.iter().find(|(_, one)| *one == pass).map_or("", |(name, _)| name),
     }
-    PASSES.iter().find(|(_, one)| *one == pass).map_or("", |(name, _)| name)
 }
 
 foil::__private::inventory::submit! {

@@ -16,6 +16,7 @@ impl Manual for dyn Model {
         `build(self, channels, height, width, classes)` returns any `torch.nn.Module` from images `[N, C, H, W]`, in \
         [0, 1] unless `normalize` says otherwise, to logits `[N, K]`; training starts from its weights. Parameters \
         that require a gradient are trained; the others and buffers are kept, all under their `state_dict` names. \
+        `features` names submodules whose outputs or inputs losses may read. \
         Dropout and other random numbers of torch are seeded for each pass.";
 }
 
@@ -99,7 +100,12 @@ impl Net {
                     let into = if *is_buffer { &buffers } else { &given };
                     into.set_item(name, to_python(py, tensor)?)?;
                 }
-                from_python(&run.call1((module, pass.mode() == Mode::Train, to_python(py, xs)?, given, buffers))?)
+                let made = run.call1((module, pass.mode() == Mode::Train, to_python(py, xs)?, given, buffers))?;
+                let (logits, features): (Bound<'_, PyAny>, Vec<(String, Bound<'_, PyAny>)>) = made.extract()?;
+                for (name, feature) in features {
+                    pass.feature(&name, &from_python(&feature)?);
+                }
+                from_python(&logits)
             };
             self.object.call("run", run, py)
         })

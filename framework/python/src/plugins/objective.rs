@@ -18,15 +18,22 @@ struct Written {
     object: Object,
     least_classes: i64,
     needs_clean: bool,
+    network: Option<String>,
+    soft_labels: bool,
 }
 
 impl Config<dyn Objective> for Settings<dyn Objective> {
     fn build(&self, cx: &Build) -> Result<Box<dyn Objective>> {
         let object = self.object(cx)?;
         Python::attach(|py| {
-            let (least_classes, needs_clean) =
-                (object.attribute(py, "least_classes")?, object.attribute(py, "needs_clean")?);
-            Ok(Box::new(Written { object, least_classes, needs_clean }) as _)
+            object.call("check_objective", |check, objective| check.call1((objective,)).map(drop), py)?;
+            Ok(Box::new(Written {
+                least_classes: object.attribute(py, "least_classes")?,
+                needs_clean: object.attribute(py, "needs_clean")?,
+                network: object.attribute(py, "network")?,
+                soft_labels: object.attribute(py, "soft_labels")?,
+                object,
+            }) as _)
         })
     }
 }
@@ -45,6 +52,14 @@ impl Objective for Written {
 
     fn needs_clean(&self) -> bool {
         self.needs_clean
+    }
+
+    fn network(&self) -> Option<String> {
+        self.network.clone()
+    }
+
+    fn soft_labels(&self) -> bool {
+        self.soft_labels
     }
 
     fn least_classes(&self) -> i64 {

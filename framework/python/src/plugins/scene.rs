@@ -1,4 +1,4 @@
-//! The model and the batch of an attack in Python, while its `perturb` runs.
+//! The model and the batch of an attack in Python, while the method runs that got them.
 
 #![expect(unsafe_code, reason = "the border to Python")]
 
@@ -56,9 +56,11 @@ impl Scene {
     fn with<T>(&self, py: Python<'_>, work: impl FnOnce(&Target, &Batch) -> foil::Result<T>) -> PyResult<T> {
         let at = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let at = at.filter(|at| at.thread == thread::current().id()).ok_or_else(|| {
-            PyRuntimeError::new_err("target and batch can be used only while perturb runs, in its thread")
+            PyRuntimeError::new_err(
+                "target and batch can be used only while the method runs that got them, in its thread",
+            )
         })?;
-        // SAFETY: The scene has not ended, so both are alive: `perturb` borrows them, and it is on
+        // SAFETY: The scene has not ended, so both are alive: the method borrows them, and it is on
         // this thread's stack below this call. Both are only read.
         let (target, batch) = unsafe { (&*at.target, &*at.batch) };
         let work = Carried::new((target, batch, work));
@@ -74,12 +76,46 @@ fn mode(train: bool) -> Mode {
     if train { Mode::Train } else { Mode::Eval }
 }
 
+/// Runs `work` on the model, or on the other network of this name; a gradient is the mean over
+/// `eot` passes.
+fn seen<T>(
+    target: &Target,
+    network: Option<&str>,
+    eot: u32,
+    work: impl FnOnce(&Target) -> foil::Result<T>,
+) -> foil::Result<T> {
+    match network {
+        Some(name) => work(&target.network(name)?.averaging(eot)),
+        None => work(&target.averaging(eot)),
+    }
+}
+
 #[pymethods]
 impl Scene {
     /// Logits `[N, K]` without gradient.
-    fn logits<'py>(&self, py: Python<'py>, x: &Bound<'py, PyAny>, train: bool) -> PyResult<Bound<'py, PyAny>> {
+    fn logits<'py>(
+        &self,
+        py: Python<'py>,
+        x: &Bound<'py, PyAny>,
+        train: bool,
+        network: Option<&str>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let x = from_python(x)?;
-        to_python(py, &self.with(py, |target, _| Ok(target.logits(&x, mode(train))))?)
+        let logits = |target: &Target| Ok(target.logits(&x, mode(train)));
+        to_python(py, &self.with(py, |target, _| seen(target, network, 1, logits))?)
+    }
+
+    /// Logits `[N, K]`, differentiable in `x`.
+    fn forward<'py>(
+        &self,
+        py: Python<'py>,
+        x: &Bound<'py, PyAny>,
+        train: bool,
+        network: Option<&str>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let x = from_python(x)?;
+        let logits = |target: &Target| Ok(target.forward(&x, mode(train)));
+        to_python(py, &self.with(py, |target, _| seen(target, network, 1, logits))?)
     }
 
     /// d(sum of `value(logits)`)/dx, `[N, C, H, W]`, and the logits `[N, K]`.
@@ -89,6 +125,8 @@ impl Scene {
         x: &Bound<'py, PyAny>,
         value: &Bound<'py, PyAny>,
         train: bool,
+        network: Option<&str>,
+        eot: u32,
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
         let (x, function) = (from_python(x)?, value.clone().unbind());
         let first: RefCell<Option<PyErr>> = RefCell::default();
@@ -100,9 +138,33 @@ impl Scene {
                 resume_unwind(Box::new(Error::new(text)))
             })
         };
-        let made = self.with(py, |target, _| Ok(target.gradient(&x, mode(train), &called)));
+        let gradient = |target: &Target| Ok(target.gradient(&x, mode(train), &called));
+        let made = self.with(py, |target, _| seen(target, network, eot, gradient));
         let ascent = made.map_err(|error| first.take().unwrap_or(error))?;
         Ok((to_python(py, &ascent.gradient)?, to_python(py, &ascent.logits)?))
+    }
+
+    /// Reports the current point of an iterative attack.
+    fn iterate(&self, py: Python<'_>, x: &Bound<'_, PyAny>) -> PyResult<()> {
+        let x = from_python(x)?;
+        self.with(py, |target, _| Ok(target.iterate(&x)))
+    }
+
+    /// The sum over the ranks that share the batch.
+    fn sum_over_ranks<'py>(&self, py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let value = from_python(value)?;
+        to_python(py, &self.with(py, |target, _| target.sum_over_ranks(&value))?)
+    }
+
+    /// What every rank has for each of its images, in the batch's order.
+    fn gather_over_ranks<'py>(&self, py: Python<'py>, own: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let own = from_python(own)?;
+        to_python(py, &self.with(py, |target, _| target.gather_over_ranks(&own))?)
+    }
+
+    /// The place of the first of this rank's images in the batch of all ranks.
+    fn first_in_batch(&self, py: Python<'_>) -> PyResult<i64> {
+        self.with(py, |target, _| Ok(target.first_in_batch()))
     }
 
     /// Numbers uniform in [0, 1), `[N, C, H, W]`, keyed by name and image.
