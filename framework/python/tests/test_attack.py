@@ -90,6 +90,60 @@ def test_what_is_kept_of_an_attack_is_refused_later(module: torch.nn.Module, tmp
     del torch.foil_kept  # type: ignore[attr-defined]
 
 
+LOOKS = '''
+import torch
+import torch.nn.functional as F
+
+import foil
+
+
+class Looks(foil.Attack):
+    """What a target has, asked in every way."""
+
+    def perturb(self, target, batch):
+        def ce(z):
+            return F.cross_entropy(z, batch.y, reduction="none")
+
+        gradient, logits = target.gradient(batch.x, ce)
+        x = batch.x.clone().requires_grad_()
+        found = target.forward(x)
+        assert torch.equal(found, logits) and found.requires_grad and not logits.requires_grad
+        assert torch.allclose(torch.autograd.grad(ce(found).sum(), x)[0], gradient, atol=1e-6)
+        assert torch.allclose(target.gradient(batch.x, ce, eot=3)[0], gradient, atol=1e-6)
+        assert target.first_in_batch == 0 and torch.equal(target.gather_over_ranks(batch.x), batch.x)
+        assert torch.equal(target.sum_over_ranks(batch.y), batch.y) and torch.equal(batch.labels, batch.y)
+        target.iterate(batch.x)
+        wrong = logits.argmax(1) != batch.y
+        return foil.Adversarial(batch.x + 0, broken=wrong)
+'''
+
+
+def test_what_a_target_has(module: torch.nn.Module, tmp_path: Path) -> None:
+    (tmp_path / "looks.py").write_text(LOOKS)
+    x, y = foil.data("mnist_subset", limit=20)
+    assert torch.equal(foil.attack("python", file=str(tmp_path / "looks.py"))(module, x, y), x)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("broken=wrong", "broken=wrong[:1]", r"`broken` must be a tensor of \[20\] booleans"),
+        ("broken=wrong", 'side={"weight": wrong}', "returned the tensor `weight`, which `provides` does not name"),
+        ("batch.x + 0, ", "None, ", "perturb returned foil.Adversarial with x NoneType"),
+        ("eot=3", "train=True", "an attack without `train = True` runs the model in eval mode only"),
+        ("target.iterate(batch.x)", 'target.network("teacher")', "its `networks` lists none"),
+    ],
+)
+def test_a_mistake_with_a_target_is_named(
+    module: torch.nn.Module, tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert old in LOOKS
+    (tmp_path / "looks.py").write_text(LOOKS.replace(old, new))
+    x, y = foil.data("mnist_subset", limit=20)
+    with pytest.raises(foil.Error, match=said):
+        foil.attack("python", file=str(tmp_path / "looks.py"))(module, x, y)
+
+
 def test_a_mistake_in_an_attack_has_its_line(module: torch.nn.Module, tmp_path: Path) -> None:
     (tmp_path / "signs.py").write_text(FGSM.replace("F.cross_entropy(z, batch.y", "F.cross_entropy(z[:, :2], batch.y"))
     x, y = foil.data("mnist_subset", limit=30)

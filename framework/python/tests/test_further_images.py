@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ATTACK, PIPELINE, Run, assert_alike, curve
+from safetensors.torch import load_file, save_file
 
 import foil
 
@@ -71,6 +72,36 @@ def test_hat_is_the_built_in_one(foil_command: Run, tmp_path: Path) -> None:
         foil_command("train", "hat.yaml", "--run-dir", f"{attack}-{loss}", "--no-eval")
         assert_alike(tmp_path / f"{attack}-{loss}", tmp_path / "rust-rust")
     assert 0.1 < float(str(curve(tmp_path / "mine-mine")[0]["train_far"])) <= 0.2 + 1e-6
+
+
+def test_a_probe_completes_given_images(foil_command: Run, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(PIPELINE)
+    foil_command("train", "tiny.yaml", "--run-dir", "run", "--no-eval")
+    weights = load_file(tmp_path / "run/last.safetensors")
+    save_file(weights | {f"helper.{name}": w.clone() for name, w in weights.items()}, tmp_path / "w.safetensors")
+    x, y = foil.data("mnist_subset", limit=4)
+    save_file({"x": x, "y": y, "x_adv": (x + 0.1).clamp(0, 1)}, tmp_path / "b.safetensors")
+    code = BEYOND.replace(
+        "        return foil", "        return self.complete(target, batch, x)\n\nCOMPLETE        return foil"
+    )
+    code = code.replace("COMPLETE", "    def complete(self, target, batch, x):\n")
+    mine = "{ type: python, file: beyond.py, eps: 0.1 }"
+    rust = "{ type: beyond, inner: { type: fgsm, eps: 0.1 } }"
+
+    def probe(attack: str, beyond: str, code: int = 0) -> str:
+        (tmp_path / "beyond.py").write_text(beyond)
+        text = PIPELINE.replace(ATTACK, f"attack: {attack}").replace("loss: at", "loss: hat")
+        (tmp_path / "hat.yaml").write_text(text + HELPER.replace("helper/", "run/"))
+        files = ["--weights", "w.safetensors", "--batch", "b.safetensors", "--out", "o.safetensors"]
+        return foil_command("probe", "hat.yaml", *files, code=code).stderr
+
+    probe(rust, code)
+    expected = load_file(tmp_path / "o.safetensors")
+    probe(mine, code)
+    found = load_file(tmp_path / "o.safetensors")
+    assert set(found) == set(expected) and torch.equal(found["x_adv"], (x + 0.1).clamp(0, 1))
+    assert all(torch.allclose(found[name], expected[name], atol=1e-6) for name in expected)
+    assert "beyond cannot be computed from attacked images" in probe(mine, BEYOND, code=1)
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,21 @@ impl Config<dyn Attack> for Settings<dyn Attack> {
 /// Tensors in Python by name.
 type Named<'py> = Vec<(String, Bound<'py, PyAny>)>;
 
+/// What a method in Python made: images, side tensors, further images, and which are broken.
+fn made(made: &Bound<'_, PyAny>) -> PyResult<Adversarial> {
+    let (x, side, images, broken): (Bound<'_, PyAny>, Named<'_>, Named<'_>, Option<Bound<'_, PyAny>>) =
+        made.extract()?;
+    let mut attacked = Adversarial::new(from_python(&x)?);
+    for (name, tensor) in side {
+        attacked = attacked.with(&name, from_python(&tensor)?);
+    }
+    for (name, tensor) in images {
+        attacked = attacked.with_images(&name, from_python(&tensor)?);
+    }
+    attacked.broken = broken.map(|broken| from_python(&broken)).transpose()?;
+    Ok(attacked)
+}
+
 impl Written {
     /// What `foil.AttackBatch` takes but the scene: images, labels, numbers now, indices and clean
     /// logits.
@@ -108,29 +123,20 @@ impl Attack for Written {
         Python::attach(|py| {
             let perturb = |perturb: &Bound<'_, PyAny>, attack: &Bound<'_, PyAny>| {
                 let (scene, _ends) = Scene::new(py, target, batch)?;
-                let made = perturb.call1((attack, scene, self.given(py, batch)?))?;
-                let (x, side, images, broken): (Bound<'_, PyAny>, Named<'_>, Named<'_>, Option<Bound<'_, PyAny>>) =
-                    made.extract()?;
-                let mut attacked = Adversarial::new(from_python(&x)?);
-                for (name, tensor) in side {
-                    attacked = attacked.with(&name, from_python(&tensor)?);
-                }
-                for (name, tensor) in images {
-                    attacked = attacked.with_images(&name, from_python(&tensor)?);
-                }
-                attacked.broken = broken.map(|broken| from_python(&broken)).transpose()?;
-                Ok(attacked)
+                made(&perturb.call1((attack, scene, self.given(py, batch)?))?)
             };
             self.object.call("perturb", perturb, py)
         })
     }
 
-    fn complete(&mut self, _: &Target, _: &Batch, x_adv: Tensor) -> Result<Adversarial> {
-        match [self.provides.as_slice(), &self.images].concat().as_slice() {
-            [] => Ok(Adversarial::new(x_adv)),
-            made => Err(Error::new(format!("its {} cannot be computed from attacked images", made.join(", ")))
-                .help("leave `x_adv` out, and give its draws")),
-        }
+    fn complete(&mut self, target: &Target, batch: &Batch, x_adv: Tensor) -> Result<Adversarial> {
+        Python::attach(|py| {
+            let complete = |complete: &Bound<'_, PyAny>, attack: &Bound<'_, PyAny>| {
+                let (scene, _ends) = Scene::new(py, target, batch)?;
+                made(&complete.call1((attack, scene, self.given(py, batch)?, to_python(py, &x_adv)?))?)
+            };
+            self.object.call("complete", complete, py)
+        })
     }
 
     fn mode(&self) -> Mode {

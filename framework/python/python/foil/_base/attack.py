@@ -184,6 +184,14 @@ class Attack(Plugin):
         what it `provides` and its further `images` too."""
         raise NotImplementedError
 
+    def complete(self, target: Target, batch: AttackBatch, x: Tensor) -> Tensor | Adversarial:
+        """What `perturb` returns if these are its attacked images, `[N, C, H, W]`; `foil probe`
+        asks for it."""
+        made = [*self.provides, *self.images]
+        if made:
+            raise NotImplementedError(f"{', '.join(made)} cannot be computed from attacked images without `complete`")
+        return x
+
     def state(self, data: DataFacts) -> Mapping[str, Tensor]:
         """The tensors that it keeps, by name, as they are at the start of a run."""
         return {}

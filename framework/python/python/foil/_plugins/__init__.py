@@ -1,6 +1,6 @@
 """Plugins in Python as Rust calls them: it finds these functions here by name."""
 
-from .attack import after_gradient, learn, learns, perturb, remark
+from .attack import after_gradient, complete, learn, learns, perturb, remark
 from .declared import check_objective
 from .find import Fault, where
 from .keys import make, scheduled, schema
@@ -17,6 +17,7 @@ __all__ = [
     "after_gradient",
     "after_update",
     "check_objective",
+    "complete",
     "learn",
     "learns",
     "make",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .. import _base
@@ -25,47 +26,57 @@ def learns(attack: _base.Attack, keeps: bool) -> bool:
 def perturb(attack: _base.Attack, scene: Any, given: Sequence[Any]) -> Made:
     """What the attack makes of the images; `given` is what `AttackBatch` takes but the scene."""
     batch = _batch(scene, *given)
-    x = batch.x
     with same_tensors(attack):
         made = attack.perturb(_target(attack, scene), batch)
+    return _made(attack, batch.x, made, "perturb")
+
+
+def complete(attack: _base.Attack, scene: Any, given: Sequence[Any], x: Tensor) -> Made:
+    """The same, of attacked images that are given."""
+    batch = _batch(scene, *given)
+    with same_tensors(attack):
+        made = attack.complete(_target(attack, scene), batch, x)
+    return _made(attack, batch.x, made, "complete")
+
+
+def _made(attack: _base.Attack, x: Tensor, made: Tensor | _base.Adversarial, method: str) -> Made:
+    """What a method returned for the images `x`."""
     if isinstance(made, Tensor):
         made = _base.Adversarial(made)
-    if not isinstance(made, _base.Adversarial) or not isinstance(made.x, Tensor):
-        found = (
-            f"foil.Adversarial with x {type(made.x).__name__}"
-            if isinstance(made, _base.Adversarial)
-            else type(made).__name__
-        )
-        raise TypeError(f"perturb returned {found}, but must return images, a tensor, or foil.Adversarial(x, ...)")
-    side = _declared(made.side, attack.provides, "provides", "tensor")
-    images = _declared(made.images, attack.images, "images", "images")
+    if not isinstance(made, _base.Adversarial):
+        found = type(made).__name__
+        raise TypeError(f"{method} returned {found}, but must return images, a tensor, or foil.Adversarial(x, ...)")
+    if not isinstance(made.x, Tensor):
+        raise TypeError(f"{method} returned foil.Adversarial with x {type(made.x).__name__}, but x is images, a tensor")
+    side = _declared(made.side, attack.provides, "provides", "tensor", method)
+    images = _declared(made.images, attack.images, "images", "images", method)
     for name, found in images:
         if found.shape != x.shape or found.dtype != x.dtype:
             are, must = (f"{list(one.shape)} of {one.dtype}" for one in (found, x))
             raise TypeError(f"the images `{name}` are {are}, but must be {must}")
-    broken = made.broken
-    if broken is not None and (
-        not isinstance(broken, Tensor) or broken.shape != x.shape[:1] or broken.dtype.is_floating_point
-    ):
-        raise TypeError(f"`broken` must be a tensor of {list(x.shape[:1])} booleans")
-    return made.x.detach(), side, images, None if broken is None else broken.bool()
+    broken, n = made.broken, list(x.shape[:1])
+    if broken is not None and (not isinstance(broken, Tensor) or list(broken.shape) != n or broken.dtype != torch.bool):
+        raise TypeError(f"`broken` must be a tensor of {n} booleans")
+    return made.x.detach(), side, images, broken
 
 
 def _target(attack: _base.Attack, scene: Any) -> _base.Target:
     return _base.Target(scene, attack.train, attack.networks)
 
 
-def _declared(made: Mapping[str, Tensor], named: Sequence[str], variable: str, what: str) -> list[tuple[str, Tensor]]:
+def _declared(
+    made: Mapping[str, Tensor], named: Sequence[str], variable: str, what: str, method: str
+) -> list[tuple[str, Tensor]]:
     """What is handed on under the names of a class variable: all of them, and no others."""
     if not isinstance(made, Mapping):
-        raise TypeError(f"perturb returned {type(made).__name__}, but the {what} must be in a dictionary")
+        raise TypeError(f"{method} returned {type(made).__name__}, but the {what} must be in a dictionary")
     for name in named:
         if not isinstance(made.get(name), Tensor):
-            raise TypeError(f"`{variable}` names `{name}`, but perturb returned no {what} of this name")
+            raise TypeError(f"`{variable}` names `{name}`, but {method} returned no {what} of this name")
     for name in made:
         if name not in named:
             hint = suggested(str(name), named, "list it there")
-            raise TypeError(f"perturb returned the {what} `{name}`, which `{variable}` does not name: {hint}")
+            raise TypeError(f"{method} returned the {what} `{name}`, which `{variable}` does not name: {hint}")
     return [(name, made[name].detach()) for name in named]
 
 
