@@ -1,5 +1,7 @@
 //! A loss in Python.
 
+mod passes;
+
 use super::kept::{kept, moved};
 use super::settings::{Manual, schema_of};
 use super::{Object, Settings, dict, raise, warn_once};
@@ -7,6 +9,7 @@ use crate::tensors::{from_python, to_python};
 use foil::loss::ImageSet;
 use foil::prelude::*;
 use foil::registry::{Plugin, lasting};
+use passes::{SETS, name, pass, set_name};
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict};
 use std::collections::BTreeSet;
@@ -19,23 +22,6 @@ impl Manual for dyn Loss {
         for the log. Tensors that its `state(self, data)` returns are kept between steps, saved and resumed. `foil \
         explain FILE.py` prints its own manual.";
 }
-
-/// The names of passes in Python.
-const PASSES: [(&str, Forward); 6] = [
-    ("clean_first", Forward::CleanFirst),
-    ("clean", Forward::Clean),
-    ("adversarial", Forward::Adversarial),
-    ("clean_again", Forward::CleanAgain),
-    ("together", Forward::Together),
-    ("clean_after_update", Forward::CleanAfterUpdate),
-];
-
-/// Before the colon in the name of a pass of the model over a set of images that the attack makes;
-/// a network's name is there in the pass of another one.
-const OF_MODEL: &str = "images";
-
-/// The names of sets of images in Python.
-const SETS: [(&str, ImageSet); 2] = [("clean", ImageSet::Clean), ("adversarial", ImageSet::Adversarial)];
 
 struct Written {
     object: Object,
@@ -225,40 +211,6 @@ impl Given<'_> {
         let (images, leaves) = (of(&self.images)?, of(&self.leaves)?);
         let arguments = (loss, of(&self.logits)?, y, side, now, index, sum.transpose()?, features, images, leaves);
         helper.call1(arguments)
-    }
-}
-
-/// The set of images that has this name in Python.
-fn set(called: &str) -> ImageSet {
-    let own = SETS.iter().find(|(name, _)| *name == called);
-    own.map_or_else(|| ImageSet::Named(lasting(called)), |(_, set)| *set)
-}
-
-/// The name of a set of images in Python.
-fn set_name(set: ImageSet) -> &'static str {
-    match set {
-        ImageSet::Named(name) => name,
-        set => SETS.iter().find(|(_, one)| *one == set).map_or("", |(name, _)| name),
-    }
-}
-
-/// The pass that has this name in Python.
-fn pass(called: &str) -> Option<Forward> {
-    if let Some((network, images)) = called.split_once(':') {
-        return Some(match network {
-            OF_MODEL => Forward::Images(lasting(images)),
-            network => Forward::Network(lasting(network), set(images)),
-        });
-    }
-    PASSES.iter().find(|(name, _)| *name == called).map(|(_, pass)| *pass)
-}
-
-/// The name of a pass in Python.
-fn name(pass: Forward) -> &'static str {
-    match pass {
-        Forward::Images(set) => lasting(&format!("{OF_MODEL}:{set}")),
-        Forward::Network(network, set) => lasting(&format!("{network}:{}", set_name(set))),
-        pass => PASSES.iter().find(|(_, one)| *one == pass).map_or("", |(name, _)| name),
     }
 }
 

@@ -147,7 +147,10 @@ impl Scene {
     /// Reports the current point of an iterative attack.
     fn iterate(&self, py: Python<'_>, x: &Bound<'_, PyAny>) -> PyResult<()> {
         let x = from_python(x)?;
-        self.with(py, |target, _| Ok(target.iterate(&x)))
+        self.with(py, |target, _| {
+            target.iterate(&x);
+            Ok(())
+        })
     }
 
     /// The sum over the ranks that share the batch.
