@@ -1,10 +1,11 @@
 //! Figure 2: the effect of the mask.
 
-use super::traits::{method, number, radius};
+use super::traits::{method, number};
 use crate::report::Run;
 use crate::report::chart::Figure;
 use crate::report::page::gallery;
 use crate::report::picture::Grid;
+use foil::attack::radius;
 
 /// The rows of a run's gallery with the paper's names for them; the perturbation is left out.
 const ROWS: [(&str, &str); 4] =

@@ -1,10 +1,11 @@
 //! Figure 3: methods trained at several radii, tested at one.
 
-use super::traits::{evaluated_at, is_whole, method, number, radius, under_pgd};
+use super::traits::{evaluated_at, is_whole, method, number, under_pgd};
 use super::{add, sort};
 use crate::report::chart::{Axis, Figure, Lines, Series};
 use crate::report::{Group, Spread};
 use foil::Result;
+use foil::attack::radius;
 use foil_runs::eval::NATURAL;
 use foil_runs::record::EvalRecord;
 

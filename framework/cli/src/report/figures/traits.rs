@@ -2,6 +2,7 @@
 
 use crate::report::Group;
 use crate::report::paper::fits;
+use foil::attack::radius;
 use foil::{Error, Result};
 use foil_runs::pipeline::Pipeline;
 use foil_runs::record::EvalRecord;
@@ -114,12 +115,6 @@ pub fn evaluated_at<'a>(groups: impl IntoIterator<Item = &'a Group>, steps: u64)
             .help("evaluate them at one radius: foil eval RUN attacks.NAME.eps=…"));
     }
     Ok(all.first().copied())
-}
-
-/// A radius as in the papers: `8/255`, or `0.1` if it is not a multiple of 1/255.
-pub fn radius(eps: f64) -> String {
-    let levels = eps * 255.0;
-    if is_whole(levels) { format!("{}/255", levels.round()) } else { format!("{eps}") }
 }
 
 /// Whether a number is whole up to rounding.
