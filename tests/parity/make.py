@@ -1,12 +1,12 @@
-"""Writes what lies beside it, except itself, README.md and pipelines, from the parity pack.
+"""Writes what lies beside it, except itself, README.md and pipelines, from the parity packs.
 
-    python make.py PACK        (needs numpy and safetensors)
+    python make.py PACK…        (needs numpy and safetensors)
 
-PACK is the folder that holds what the papers' published codes computed in one training step:
-`pipelines`, `weights`, `batches` and `expected`. README.md says what is in it. Weights and batches
-are kept number by number; a file says in its metadata over which other one it lies (`over`), and
-then holds only the tensors that differ from that one's. Of what the codes computed a digest of each
-tensor is kept, which tests/digest/mod.rs computes of foil's.
+A pack is a folder that holds what the papers' published codes computed in one training step:
+`weights`, `batches` and `expected`. README.md says what is in it. Weights and batches are kept
+number by number; a file says in its metadata over which other one it lies (`over`), and then holds
+only the tensors that differ from that one's; `without` are names that it does not have. Of what the
+codes computed a digest of each tensor is kept, which tests/digest/mod.rs computes of foil's.
 """
 
 import json
@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 HERE = pathlib.Path(__file__).parent
 
-# Case: weights, batch.
+# Case: weights, batch; and what the second network in the weights is called, if not `helper`.
 CASES = {
     "at": ("norm", "uniform"),
     "trades": ("raw", "gaussian"),
@@ -44,6 +44,25 @@ CASES = {
     "at_awp": ("norm", "uniform"),
     "trades_awp": ("raw", "gaussian"),
     "hat": ("raw_helper", "gaussian"),
+    "rslad": ("raw_helper", "gaussian", "teacher"),
+    "ard": ("raw_helper", "uniform", "teacher"),
+    "ard_mixed": ("raw_helper", "uniform", "teacher"),
+    "lbgat0": ("raw_helper", "gaussian", "teacher"),
+    "lbgat6": ("raw_helper", "gaussian", "teacher"),
+    "free": ("free", "plain"),
+    "fgsm_pgi": ("pgi", "unindexed"),
+    "grad_align": ("raw", "inside"),
+    "apgd_linf": ("raw", "plain"),
+    "apgd_l2": ("raw", "plain"),
+    "apgd_l1": ("raw", "plain"),
+    "max": ("raw", "max"),
+    "score": ("raw", "uniform"),
+    "score_bound": ("raw", "gaussian_clamped"),
+    "sam": ("raw", "plain"),
+    "asam": ("raw", "plain"),
+    "dkl": ("classes", "gaussian"),
+    "gkl": ("classes", "gaussian"),
+    "self_adaptive": ("labels", "gaussian"),
 }
 
 # Where the pack and foil name a tensor differently; None for what foil does not write.
@@ -58,9 +77,16 @@ NAMES = {
 
 # File: the one over which it lies.
 OVER = {
-    "weights": {"raw_helper": "raw", "norm_mask": "norm", "mma": "raw", "mmaall": "mma", "mma_mnist": "mlp"},
+    "weights": {
+        **dict.fromkeys(["raw_helper", "mma", "classes", "labels"], "raw"),
+        **dict.fromkeys(["norm_mask", "free"], "norm"),
+        "pgi": "free",
+        "mmaall": "mma",
+        "mma_mnist": "mlp",
+    },
     "batches": {
-        **dict.fromkeys(["fat", "gaussian", "gaussian_clamped", "mma", "n_fgsm"], "uniform"),
+        **dict.fromkeys(["fat", "gaussian", "gaussian_clamped", "mma", "n_fgsm", "plain", "unindexed"], "uniform"),
+        **dict.fromkeys(["inside", "max"], "plain"),
         "mmaall": "mma",
         **dict.fromkeys(["mma_mnist", "cat_mnist"], "trades_mnist"),
     },
@@ -94,23 +120,27 @@ def digest(tensor):
     }
 
 
-def inputs(pack, kind, names):
+def of(packs, name):
+    return next((pack / name for pack in packs if (pack / name).exists()), packs[0] / name)
+
+
+def inputs(packs, kind, names):
     for name in sorted(names):
-        tensors, _ = read(pack / kind / f"{name}.safetensors")
+        tensors, _ = read(of(packs, f"{kind}/{name}.safetensors"))
         over = OVER[kind].get(name)
-        if over is None:
-            metadata = {}
-        else:
-            metadata = {"over": over}
-            below, _ = read(pack / kind / f"{over}.safetensors")
-            assert below.keys() <= tensors.keys(), f"{over} has more than {name}"
+        metadata = {}
+        if over is not None:
+            metadata["over"] = over
+            below, _ = read(of(packs, f"{kind}/{over}.safetensors"))
+            if without := below.keys() - tensors.keys():
+                metadata["without"] = " ".join(sorted(without))
             tensors = {k: t for k, t in tensors.items() if k not in below or not np.array_equal(t, below[k])}
         save_file(tensors, HERE / kind / f"{name}.safetensors", metadata=metadata)
 
 
-def expected(pack, case):
-    weights, batch = CASES[case]
-    tensors, about = read(pack / f"expected/{case}.f64.safetensors")
+def expected(packs, case):
+    weights, batch, *network = CASES[case]
+    tensors, about = read(of(packs, f"expected/{case}.f64.safetensors"))
     tensors = {NAMES.get(name, name): t for name, t in tensors.items() if not name.startswith("awp.")}
     tensors.pop(None, None)
     head = {
@@ -120,8 +150,10 @@ def expected(pack, case):
         "batch": batch,
         "left_out": [name for name in about["left_out"].split() if not name.startswith("awp.")],
     }
+    if network:
+        head["network"] = network[0]
     parts = {"f64": tensors}
-    single = pack / f"expected/{case}.f32.safetensors"
+    single = of(packs, f"expected/{case}.f32.safetensors")
     if single.exists():
         tensors, _ = read(single)
         parts["f32"] = {name: t for name, t in tensors.items() if name.startswith(("loss.", "logits."))}
@@ -133,13 +165,14 @@ def expected(pack, case):
 
 
 def main():
-    pack = pathlib.Path(sys.argv[1])
+    packs = [pathlib.Path(pack) for pack in sys.argv[1:]]
     for folder in ["weights", "batches", "expected"]:
         (HERE / folder).mkdir(exist_ok=True)
     for case in CASES:
-        expected(pack, case)
-    inputs(pack, "weights", {weights for weights, _ in CASES.values()})
-    inputs(pack, "batches", {batch for _, batch in CASES.values()} | {"uniform"})
+        expected(packs, case)
+    bases = {kind: set(over.values()) for kind, over in OVER.items()}
+    inputs(packs, "weights", {weights for weights, *_ in CASES.values()} | bases["weights"])
+    inputs(packs, "batches", {batch for _, batch, *_ in CASES.values()} | bases["batches"])
 
 
 if __name__ == "__main__":

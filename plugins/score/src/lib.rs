@@ -11,8 +11,9 @@ use foil::prelude::*;
 /// Nothing is detached; clean images pass first. Labels are smoothed as in the authors' code: the
 /// label has 1 - s and each other class s/(K - 1). With `bound` the sum is clipped instead, as in
 /// their runs without extra data: L = mean max(|p - t|² + beta · |p' - p|² - b, 0), where b is the
-/// error of mass 1 - `bound` on the label, bound² · K/(K - 1). Attack: `pgd` with `objective:
-/// squared`.
+/// error of mass 1 - `bound` on the label, bound² · K/(K - 1); there attacked images pass first.
+/// Attack: `pgd` with `objective: squared` and `mode: still`, or with `bound` `start: gaussian` and
+/// `mode: eval`.
 #[settings]
 pub struct Score {
     /// Weight of the robust term; 3 for the published checkpoints.
@@ -31,7 +32,10 @@ pub struct Score {
 
 impl Loss for Score {
     fn passes(&self) -> Vec<Forward> {
-        vec![Forward::Clean, Forward::Adversarial]
+        match self.bound {
+            None => vec![Forward::Clean, Forward::Adversarial],
+            Some(_) => vec![Forward::Adversarial, Forward::Clean],
+        }
     }
 
     fn soft_labels(&self) -> bool {

@@ -83,7 +83,7 @@ pub(super) fn run(args: &Args) -> Exit {
     let inputs = Inputs::read(&parts.step, &parts.data, weights, batch)?;
     let steps = pipeline.train.steps(parts.data.train as u64).max(1);
     let clock = Clock::new(pipeline.train.epochs, steps, device);
-    let probed = probe(&mut parts.step, &parts.data, &clock, pipeline.seed, inputs, args.iterates)?;
+    let probed = probe(&mut parts.step, &clock, pipeline.seed, inputs, args.iterates)?;
     tensors::write(out, &probed.tensors, metadata(pipeline, args.dtype, &probed.random)?)?;
     print!("{}", summary(pipeline, &probed));
     println!("{} tensors: {}", probed.tensors.len(), out.display());

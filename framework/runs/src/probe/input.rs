@@ -1,6 +1,6 @@
 //! The input of a probe, and the checks of it.
 
-use super::{LEARNER, per_image};
+use super::{Kept, LEARNER, kept};
 use foil::engine::{Further, Step};
 use foil::nn::Parameters;
 use foil::registry::DataFacts;
@@ -20,7 +20,8 @@ pub struct Inputs {
     pub(super) learner: Named,
     /// Those of each network besides the model, by its name.
     pub(super) networks: BTreeMap<String, Named>,
-    /// The attack's state for the batch's images, `[N]` each, by name.
+    /// What attack and loss keep between steps, by name: `[N, …]`, the rows of the batch's images,
+    /// where there is a row for each training image, and whole otherwise.
     pub(super) state: Named,
     /// Images `[N, C, H, W]`.
     pub(super) x: Tensor,
@@ -85,9 +86,13 @@ impl Inputs {
         };
         let networks = step.networks.iter().map(of_network).collect();
         let mut state = Named::new();
-        for (name, all) in per_image(step, data) {
-            let shape: Vec<i64> = std::iter::once(n).chain(all.size()[1..].iter().copied()).collect();
-            state.extend(w.floats(&name, &shape, Must::MayBe).map(|rows| (name.clone(), rows)));
+        for Kept { name, all, per_image } in kept(step) {
+            let mut shape = all.size();
+            if per_image {
+                shape[0] = n;
+            }
+            let kinds = [Kind::Float, Kind::Double, Kind::Int64];
+            state.extend(w.take(&name, &shape, &kinds, Must::MayBe).map(|values| (name.clone(), values)));
             known.push(name);
         }
         w.rest_is_unknown(&known.iter().map(String::as_str).collect::<Vec<_>>());

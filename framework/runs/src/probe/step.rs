@@ -1,11 +1,10 @@
 //! The step itself, and the names of its outputs.
 
-use super::{Inputs, LEARNER, per_image};
+use super::{Inputs, Kept, LEARNER, kept};
 use foil::attack::Batch;
 use foil::engine::{Learner, Step};
 use foil::loss::{Forward, ImageSet};
 use foil::nn::{Gradients, Noise, key_of, name_key};
-use foil::registry::DataFacts;
 use foil::scheduler::Clock;
 use foil::{Error, Result};
 use std::cell::RefCell;
@@ -42,14 +41,7 @@ pub struct Update {
 /// # Errors
 /// What a plugin reports; and a draw that was given in another shape than the step draws it in, or
 /// that it never draws.
-pub fn probe(
-    step: &mut Step,
-    data: &DataFacts,
-    clock: &Clock,
-    seed: u64,
-    inputs: Inputs,
-    iterates: bool,
-) -> Result<Probed> {
+pub fn probe(step: &mut Step, clock: &Clock, seed: u64, inputs: Inputs, iterates: bool) -> Result<Probed> {
     let Inputs { model, learner, networks, state, x, y, index, x_adv, draws } = inputs;
     step.model.network().params().load(&model)?;
     step.begin_averages();
@@ -61,9 +53,11 @@ pub fn probe(
         step.networks.get(&name)?.network().params().load(&values)?;
     }
     step.networks.learners().for_each(|(_, learner)| learner.keep_gradients());
-    for (name, all) in per_image(step, data) {
-        if let Some(rows) = state.get(&name) {
-            let _ = all.shallow_clone().index_copy_(0, &index, &rows.to_kind(all.kind()));
+    for Kept { name, mut all, per_image } in kept(step) {
+        match state.get(&name) {
+            Some(rows) if per_image => drop(all.index_copy_(0, &index, &rows.to_kind(all.kind()))),
+            Some(values) => all.copy_(values),
+            None => {}
         }
     }
     let before = [Some(&step.model), step.attack.learner()].map(|learner| learner.map(values));
@@ -104,8 +98,8 @@ pub fn probe(
         let averaged = average.network().params().state_dict();
         averaged.iter().for_each(|(name, t)| out.add(&format!("{prefix}{name}"), t));
     }
-    for (name, all) in per_image(step, data) {
-        out.add(&name, &all.index_select(0, &batch.index));
+    for Kept { name, all, per_image } in kept(step) {
+        out.add(&name, &if per_image { all.index_select(0, &batch.index) } else { all });
     }
     let random = drawn.into_keys().filter(|name| !given.contains_key(name)).collect();
     Ok(Probed { tensors: out.tensors.into_iter().collect(), random, updates: out.updates })
@@ -204,6 +198,7 @@ mod tests {
     use foil::model::Model;
     use foil::nn::{Builder, Linear, Mode, Pass, Span};
     use foil::optim::Optimizer;
+    use foil::registry::DataFacts;
     use foil::scheduler::Progress;
     use foil::tensors;
     use std::collections::HashMap;
@@ -219,14 +214,18 @@ mod tests {
         }
     }
 
-    /// Moves each image by its radius, which then doubles: the bookkeeping of MMA without its
-    /// mathematics.
-    struct Radii(Tensor);
+    /// Moves each image by its radius, which then doubles, and counts the images of each half: the
+    /// bookkeeping of MMA without its mathematics.
+    struct Radii {
+        radius: Tensor,
+        counts: Tensor,
+    }
 
     impl Attack for Radii {
         fn perturb(&mut self, _: &Target, batch: &Batch) -> Result<Adversarial> {
-            let radius = self.0.index_select(0, &batch.index);
-            let _ = self.0.index_copy_(0, &batch.index, &(&radius * 2.0));
+            let radius = self.radius.index_select(0, &batch.index);
+            let _ = self.radius.index_copy_(0, &batch.index, &(&radius * 2.0));
+            let _ = self.counts.g_add_scalar_(batch.x.size()[0]);
             let moved = &batch.x + radius.view([-1, 1, 1, 1]) * batch.uniform("push");
             Ok(Adversarial::new(moved).with("weight", radius))
         }
@@ -250,7 +249,11 @@ mod tests {
 
     impl Learning for Radii {
         fn state(&self) -> Vec<(String, Tensor)> {
-            vec![("radius".into(), self.0.shallow_clone())]
+            vec![("radius".into(), self.radius.shallow_clone()), ("counts".into(), self.counts.shallow_clone())]
+        }
+
+        fn per_image(&self) -> Vec<String> {
+            vec!["radius".into()]
         }
     }
 
@@ -289,8 +292,9 @@ mod tests {
         let builder = Builder::default();
         let model = Box::new(Flat(Linear::new(&builder, "fc", 2, 2)));
         let network = Network::new(model, builder, Some(0), Kind::Double, Device::Cpu);
-        let attack = Box::new(Radii(Tensor::full([DATA.train], 0.1, (Kind::Float, Device::Cpu))));
-        Step::new(Learner::new(network, Box::new(Descent)), attack, Box::new(Ce), ["radii", "ce"])
+        let radius = Tensor::full([DATA.train], 0.1, (Kind::Float, Device::Cpu));
+        let attack = Radii { radius, counts: Tensor::zeros([3], (Kind::Int64, Device::Cpu)) };
+        Step::new(Learner::new(network, Box::new(Descent)), Box::new(attack), Box::new(Ce), ["radii", "ce"])
     }
 
     fn doubles(values: &[f64], shape: &[i64]) -> Tensor {
@@ -314,13 +318,14 @@ mod tests {
         let (w, b) = (file("w", &weights, more_weights), file("b", &batch, more_batch));
         let mut step = step();
         let inputs = Inputs::read(&step, &DATA, &w, &b)?;
-        probe(&mut step, &DATA, &Clock::new(1, 1, Device::Cpu), 0, inputs, false)
+        probe(&mut step, &Clock::new(1, 1, Device::Cpu), 0, inputs, false)
     }
 
     #[test]
-    fn what_an_attack_keeps_per_image_goes_in_and_comes_out() {
+    fn what_an_attack_keeps_goes_in_and_comes_out() {
         let push = ("noise.push", doubles(&[1.0, 0.0, 0.5, 0.0], &[2, 1, 1, 2]));
-        let probed = run(&[("radius", doubles(&[0.25, 0.5], &[2]))], &[push]).unwrap();
+        let kept = [("radius", doubles(&[0.25, 0.5], &[2])), ("counts", Tensor::from_slice(&[7i64, 0, 1]))];
+        let probed = run(&kept, &[push]).unwrap();
         let found = |name: &str| {
             let (_, t) = probed.tensors.iter().find(|(n, _)| n == name).unwrap();
             Vec::<f64>::try_from(t.to_kind(Kind::Double).contiguous().view(-1)).unwrap()
@@ -328,12 +333,20 @@ mod tests {
         assert_eq!(found("x_adv"), [0.75, 0.25, 0.25, 1.0]);
         assert_eq!(found("weight"), [0.25, 0.5]);
         assert_eq!(found("radius"), [0.5, 1.0]);
+        assert_eq!(found("counts"), [9.0, 2.0, 3.0]);
         // It is the only clean pass, though it ran before the attack.
         assert_eq!(found("logits.clean"), [0.5, 0.25, 0.0, 1.0]);
         let (gradient, after) = (found("grad.fc.bias"), found("after.fc.bias"));
         assert!(gradient.iter().zip(&after).all(|(g, a)| *a == -g), "{gradient:?} {after:?}");
         assert!(probed.random.is_empty(), "{:?}", probed.random);
         assert_eq!(probed.updates[1].name, "fc.bias");
+    }
+
+    // What is kept of the whole training set has one shape; it is not the batch's.
+    #[test]
+    fn what_an_attack_keeps_must_have_its_shape() {
+        let error = run(&[("counts", doubles(&[1.0, 2.0], &[2]))], &[]).unwrap_err().to_string();
+        assert!(error.contains("`counts` is [2]; it must be [3]"), "{error}");
     }
 
     #[test]
