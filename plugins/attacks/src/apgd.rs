@@ -64,7 +64,8 @@ pub struct Apgd {
     /// Which point is returned.
     #[set(default = Found::Broken)]
     pub keep: Found,
-    /// For `norm: L1`: the share of the image's numbers that the first steps move. 0.2 by default.
+    /// For `norm: L1`: the share of the image's numbers that the first steps move. By default 0.2,
+    /// and with `large_radii` from a random start two thirds of what that changes.
     #[set(default, range = 0.0..=1.0)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
@@ -96,7 +97,7 @@ pub enum Found {
     Worst,
 }
 
-/// The first steps' share under L1, in AutoAttack.
+/// The first steps' share under L1, in AutoAttack without large radii.
 const SHARE: f64 = 0.2;
 
 impl Apgd {

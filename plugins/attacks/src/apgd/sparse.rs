@@ -3,9 +3,9 @@
 //! Croce & Hein, "Mind the Box: l1-APGD for Sparse Adversarial Attacks on Image Classifiers", ICML
 //! 2021, arXiv:2103.01208; constants as in AutoAttack's code.
 
-use super::SHARE;
 use super::best::{Best, Look};
 use super::run::{Run, wide};
+use super::{Begin, SHARE};
 use crate::ball::Ball;
 use crate::live::Live;
 use foil::prelude::*;
@@ -81,7 +81,10 @@ impl Sparse {
         let (first, others) = stages(run.of.steps, run.of.large_radii.unwrap_or(true));
         let (ball, radius) = within(first.times);
         let x = run.begin(batch, |name| ball.project(&(&batch.x + batch.normal(name))));
-        let mut path = at(x, ball, &radius, Some(run.of.share.unwrap_or(SHARE)));
+        // AutoAttack counts what the start changes whenever it is handed one: in every large ball.
+        let counts = !first.is_last && run.of.start == Begin::Random;
+        let share = run.of.share.or((!counts).then_some(SHARE));
+        let mut path = at(x, ball, &radius, share);
         path = path.through(run, target, first, &radius, live);
         for stage in others {
             let (ball, radius) = within(stage.times);
