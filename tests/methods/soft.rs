@@ -22,7 +22,7 @@ fn with_meaning<T: foil::registry::Kind + ?Sized>(has: fn(&T) -> bool) -> Vec<&'
 #[test]
 fn losses_objectives_and_attacks_say_whether_they_have_a_meaning_for_them() {
     let losses = with_meaning::<dyn Loss>(|loss| loss.soft_labels());
-    assert_eq!(losses, ["alp", "ard", "at", "grad_align", "hat", "lbgat", "rslad", "score", "trades"]);
+    assert_eq!(losses, ["alp", "ard", "at", "each_of", "grad_align", "hat", "lbgat", "rslad", "score", "trades"]);
     for (yaml, soft) in [
         ("{ type: cat, weighted: false }", true),
         ("{ type: score, bound: 0.3 }", false),

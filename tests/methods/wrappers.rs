@@ -121,7 +121,7 @@ const OWN: [&str; 8] =
     ["perturb", "ends_with_train_pass", "complete", "stages", "inner", "inner_mut", "learning", "learning_mut"];
 
 /// What a wrapper does not forward, on purpose.
-const KEPT: [(&str, &str); 12] = [
+const KEPT: [(&str, &str); 14] = [
     // They ask which images are right, and how far from the others each one's label is.
     ("correct_only", "soft_labels"),
     ("worst_of", "soft_labels"),
@@ -139,6 +139,8 @@ const KEPT: [(&str, &str); 12] = [
     ("max_of", "images"),
     ("one_of", "provides"),
     ("one_of", "images"),
+    ("each_of", "provides"),
+    ("each_of", "images"),
 ];
 
 /// The example of a wrapper with every attack in it replaced; `None` for other attacks.
@@ -248,7 +250,7 @@ fn a_wrapper_forwards_everything() {
         assert_eq!(asked, all, "{}: this test asks for every method", plugin.name());
         seen.push(plugin.name());
     }
-    assert_eq!(seen, ["as_trained", "beyond", "calibrated", "correct_only", "max_of", "one_of", "worst_of"]);
+    assert_eq!(seen, ["as_trained", "beyond", "calibrated", "correct_only", "each_of", "max_of", "one_of", "worst_of"]);
 }
 
 /// The engine counts its own pass twice for one that an attack leaves out, so the attack must leave

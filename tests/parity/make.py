@@ -56,6 +56,7 @@ CASES = {
     "apgd_l2": ("raw", "plain"),
     "apgd_l1": ("raw", "plain"),
     "max": ("raw", "max"),
+    "msd": ("raw", "msd"),
     "score": ("raw", "uniform"),
     "score_bound": ("raw", "gaussian_clamped"),
     "sam": ("raw", "plain"),
@@ -86,7 +87,7 @@ OVER = {
     },
     "batches": {
         **dict.fromkeys(["fat", "gaussian", "gaussian_clamped", "mma", "n_fgsm", "plain", "unindexed"], "uniform"),
-        **dict.fromkeys(["inside", "max"], "plain"),
+        **dict.fromkeys(["inside", "max", "msd"], "plain"),
         "mmaall": "mma",
         **dict.fromkeys(["mma_mnist", "cat_mnist"], "trades_mnist"),
     },

@@ -46,22 +46,16 @@ pub struct PgdL1 {
 
 impl Config<dyn Attack> for PgdL1 {
     fn build(&self, cx: &Build) -> Result<Box<dyn Attack>> {
-        let numbers = cx.data.channels * cx.data.height * cx.data.width;
-        if i64::from(self.most) > numbers {
-            cx.problem("most", format!("is {}, but images have {numbers} numbers", self.most), "choose fewer");
-        }
-        if self.least > self.most {
-            cx.problem("least", format!("is {}, more than `most`, {}", self.least, self.most), "choose fewer");
-        }
+        check_counts(cx, self.least, self.most);
         Ok(Box::new(self.clone()))
     }
 }
 
 /// The signs of the `k` `[N, 1]` largest numbers of `gradient` among those of `x` that can move,
-/// `[N, C, H, W]`.
-fn largest(gradient: &Tensor, x: &Tensor, k: &Tensor, gap: f64) -> Tensor {
-    let down = gradient.lt(0.0).logical_and(&x.le(gap));
-    let up = gradient.gt(0.0).logical_and(&x.ge(1.0 - gap));
+/// `[N, C, H, W]`; `gap` is a scalar or `[N, 1, 1, 1]`.
+fn largest(gradient: &Tensor, x: &Tensor, k: &Tensor, gap: &Tensor) -> Tensor {
+    let down = gradient.lt(0.0).logical_and(&x.le_tensor(gap));
+    let up = gradient.gt(0.0).logical_and(&x.ge_tensor(&(1.0 - gap)));
     let stuck = down.logical_or(&up).logical_or(&x.le(0.0)).logical_or(&x.ge(1.0));
     let size = gradient.abs().masked_fill(&stuck, 0.0);
     let flat = size.flatten(1, -1);
@@ -70,20 +64,59 @@ fn largest(gradient: &Tensor, x: &Tensor, k: &Tensor, gap: f64) -> Tensor {
     gradient.sign() * moves.to_kind(gradient.kind())
 }
 
+/// Steps within the L1 ball around `center`.
+pub(crate) struct StepsWithinL1<'a> {
+    pub center: &'a Tensor,
+    /// The radius, and how far each of `most` numbers moves; scalars.
+    pub eps: Tensor,
+    pub alpha: Tensor,
+    /// The fewest numbers that a step moves, and the most.
+    pub least: u32,
+    pub most: u32,
+    /// How near to a bound a number stays: a scalar, or as far as a step goes.
+    pub gap: Option<Tensor>,
+}
+
+impl StepsWithinL1<'_> {
+    /// A step from `x` along the largest numbers of `gradient`; `name` is that of its draw.
+    pub fn step(&self, batch: &Batch, x: &Tensor, gradient: &Tensor, name: &str) -> Tensor {
+        let [least, most] = [self.least, self.most].map(i64::from);
+        let uniform = batch.noise.uniform(name, &[1], Kind::Double);
+        let k = (uniform * (most - least + 1) as f64).to_kind(Kind::Int64) + least;
+        let length = (k.to_kind(x.kind()).reciprocal() * most as f64 * &self.alpha).view([-1, 1, 1, 1]);
+        let gap = self.gap.as_ref().unwrap_or(&length);
+        let moved = x + largest(gradient, x, &k, gap) * &length;
+        let delta = onto_l1_ball(self.center, &(moved - self.center), &self.eps, false);
+        (self.center + delta).clamp(0.0, 1.0)
+    }
+}
+
+/// Reports counts of numbers that do not fit the images or each other.
+pub(crate) fn check_counts(cx: &Build, least: u32, most: u32) {
+    let numbers = cx.data.channels * cx.data.height * cx.data.width;
+    if i64::from(most) > numbers {
+        cx.problem("most", format!("is {most}, but images have {numbers} numbers"), "choose fewer");
+    }
+    if least > most {
+        cx.problem("least", format!("is {least}, more than `most`, {most}"), "choose fewer");
+    }
+}
+
 impl PgdL1 {
     fn climb(&self, target: &Target, batch: &Batch, mut x: Tensor, name: &str) -> Tensor {
-        let (eps, alpha) = (batch.now(&self.eps), batch.now(&self.alpha));
-        let [least, most] = [self.least, self.most].map(i64::from);
+        let within = StepsWithinL1 {
+            center: &batch.x,
+            eps: batch.now(&self.eps),
+            alpha: batch.now(&self.alpha),
+            least: self.least,
+            most: self.most,
+            gap: Some(Tensor::full([] as [i64; 0], self.gap, (x.kind(), x.device()))),
+        };
         target.iterate(&x);
         for step in 0..self.steps {
             let loss = |logits: &Tensor| terms::cross_entropy(logits, &batch.y);
             let gradient = target.gradient(&x, self.mode, &loss).gradient;
-            let uniform = batch.noise.uniform(&format!("{name}.{step}"), &[1], Kind::Double);
-            let k = (uniform * (most - least + 1) as f64).to_kind(Kind::Int64) + least;
-            let length = k.to_kind(x.kind()).reciprocal() * most as f64 * &alpha;
-            let moved = &x + largest(&gradient, &x, &k, self.gap) * length.view([-1, 1, 1, 1]);
-            let delta = onto_l1_ball(&batch.x, &(moved - &batch.x), &eps, false);
-            x = (&batch.x + delta).clamp(0.0, 1.0);
+            x = within.step(batch, &x, &gradient, &format!("{name}.{step}"));
             target.iterate(&x);
         }
         x
@@ -136,7 +169,7 @@ mod tests {
             (3, [0.0, 0.0, 0.0, 1.0, -1.0, -1.0, 0.0]),
             (7, [0.0, 0.0, 0.0, 1.0, -1.0, -1.0, 1.0]),
         ] {
-            let found = largest(&gradient, &x, &Tensor::from_slice(&[k]).view([1, 1]), 0.05);
+            let found = largest(&gradient, &x, &Tensor::from_slice(&[k]).view([1, 1]), &Tensor::from(0.05));
             assert_close(&found, &row(&expected), 1e-12);
         }
     }

@@ -1,9 +1,13 @@
-//! Several threat models in training: the worst of all attacks for each image, or one of them for
-//! each batch.
+//! Several threat models in training: the worst of all attacks for each image, all of them, or one
+//! of them for each batch.
 //!
 //! Tramèr & Boneh, "Adversarial Training and Robustness for Multiple Perturbations", NeurIPS 2019,
 //! arXiv:1904.13000; Croce & Hein, "Adversarial Robustness against Multiple and Single lp-Threat
 //! Models via Quick Fine-Tuning of Robust Classifiers", ICML 2022, arXiv:2105.12508.
+
+mod each_of;
+
+pub use each_of::{EachOf, MeanOfEach};
 
 use crate::chain::{Chain, several};
 use foil::prelude::*;
