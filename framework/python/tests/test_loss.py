@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -146,6 +148,16 @@ def test_the_plugins_manual(foil_command: Run, mine: Path) -> None:
     assert "beta: a number, at least 0. Default: 6" in own and "Weight of the KL term." in own
     assert foil_command("explain", "my_loss.py:MyTrades").stdout == own
     assert "has no class `Other`" in foil_command("explain", "my_loss.py:Other", code=1).stderr
+
+
+def test_an_editors_schema_knows_its_keys(foil_command: Run, mine: Path) -> None:
+    schema = json.loads(foil_command("schema", "my_loss.py").stdout)
+    own = schema["$defs"]["component.loss.python.my_loss.py"]
+    assert own["properties"]["beta"]["minimum"] == 0 and own["additionalProperties"] is False
+    file = own["allOf"][0]["properties"]["file"]["pattern"]
+    assert re.search(file, "losses/my_loss.py") and not re.search(file, "not_my_loss.py")
+    assert {"not": own["allOf"][0]} in schema["$defs"]["component.loss.python"]["allOf"]
+    assert "has no class `Other`" in foil_command("schema", "my_loss.py:Other", code=1).stderr
 
 
 def test_a_strangers_run_is_looked_at_without_running_its_code(foil_command: Run, mine: Path, tmp_path: Path) -> None:

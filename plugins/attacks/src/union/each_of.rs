@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_fourth_attack_is_refused() {
-        let yaml = format!("{{ type: each_of, attacks: [{}] }}", vec!["{ type: fgsm, eps: 0.1 }"; 4].join(", "));
+        let yaml = format!("{{ type: each_of, attacks: [{}] }}", ["{ type: fgsm, eps: 0.1 }"; 4].join(", "));
         let refused = std::panic::catch_unwind(|| attack_from_yaml(&yaml, Kind::Float)).err().unwrap();
         let message = refused.downcast_ref::<String>().unwrap();
         assert!(message.contains("are 4; it takes three at most"), "{message}");
