@@ -17,7 +17,8 @@ use crate::workspace::Workspace;
 /// What packs the wheel.
 const MATURIN: &str = "maturin==1.16.0";
 /// What the tests of the wheel need besides it and torch.
-const FOR_TESTS: [&str; 7] = ["pytest", "numpy", "matplotlib", "mypy", "pandas", "nbclient", "ipykernel"];
+const FOR_TESTS: [&str; 8] =
+    ["pytest", "numpy", "matplotlib", "mypy", "pandas", "nbclient", "ipykernel", "safetensors"];
 /// Bytes of the largest wheel that is accepted.
 const LARGEST: u64 = 20 << 20;
 
