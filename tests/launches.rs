@@ -126,7 +126,7 @@ fn a_step_of_an_attack_is_convolutions_and_kernels() {
 
 // On Hopper the batch norms of PreAct-ResNet-18 read nothing that a convolution has at hand, in the
 // attack and in the update: what is left by itself are the first one, whose convolution is of three
-// channels, and the gradient of the last one, after which there is no convolution.
+// channels, and the gradient of the last one, which no convolution follows.
 #[test]
 fn on_hopper_a_pass_has_one_batch_norm_of_its_own_each_way() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -325,7 +325,11 @@ mod tests {
     fn nothing_is_required_and_a_base_may_be_named() {
         let schema = schema();
         assert!(schema.get("required").is_none());
-        assert_eq!(schema["properties"]["required"], json!({ "type": "boolean" }), "a key of that name is no keyword");
+        assert_eq!(
+            schema["properties"]["required"],
+            json!({ "type": "boolean" }),
+            "a key called `required` stays a key"
+        );
         assert!(schema["properties"]["extends"].is_object());
     }
 

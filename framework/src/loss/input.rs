@@ -131,9 +131,9 @@ impl<'a> LossInput<'a> {
     /// ones, or those that the attack makes besides.
     ///
     /// # Errors
-    /// When there is no such set.
+    /// When the input does not have that set.
     pub fn images(&self, set: ImageSet) -> Result<&Tensor> {
-        self.images.get(&set).ok_or_else(|| Error::new(format!("there are no images {set:?}")))
+        self.images.get(&set).ok_or_else(|| Error::new(format!("this input does not have the images {set:?}")))
     }
 
     /// Logits of the clean images: of the pass `Clean`, `Together` or `CleanFirst`.

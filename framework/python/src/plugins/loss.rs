@@ -166,7 +166,7 @@ impl Written {
         }
         let side = self.needs.iter().map(|name| Ok((*name, input.side(name)?))).collect::<Result<_>>()?;
         let now = self.numbers.iter().map(|(name, number)| (name.as_str(), input.now(number))).collect();
-        // After the update there are no features.
+        // Only the passes before the update have features.
         let features = self.features.iter().filter_map(|(of, word)| {
             let feature = input.feature(*of, word).ok()?;
             Some(((name(*of), *word), feature))

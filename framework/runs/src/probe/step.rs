@@ -110,7 +110,7 @@ fn values(learner: &Learner) -> BTreeMap<String, Tensor> {
     learner.network().params().state_dict().into_iter().map(|(name, t)| (name, t.copy())).collect()
 }
 
-/// The name of a pass in the file; `one_clean` when there is no other clean pass before the
+/// The name of a pass in the file; `one_clean` if the loss asks for one clean pass alone before the
 /// update.
 fn name_of(pass: Forward, one_clean: bool) -> String {
     let name = match pass {

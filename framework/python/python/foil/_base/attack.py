@@ -59,8 +59,8 @@ class Target:
         """The gradient of the sum of `value(logits)`, `[N, K]` to `[N]`, with respect to the
         images, and the logits.
 
-        With `eot` it is the mean over so many passes, for a network that draws random numbers
-        (expectation over transformation), and the logits are those of the last pass."""
+        `eot` is the number of passes that the gradient is the mean of (expectation over
+        transformation), for a network that draws random numbers; the logits are the last pass's."""
         found: tuple[Tensor, Tensor] = self._scene.gradient(x, value, self._mode(train), self._name, eot)
         return found
 
